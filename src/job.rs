@@ -1,0 +1,381 @@
+//! A job: one spec merged with its catalog entry, its window resolved, its templates rendered.
+//!
+//! Nothing is left to default here. Values that a later phase can still find wrong (a column that the
+//! source does not have) keep their place in the spec, so that the message can show it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::{Located, SourceText};
+use crate::time::TimeFormat;
+
+/// One spec with its window resolved.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// `job_` and 26 base32 characters of the SHA-256 of [`Job::canonical`].
+    pub id: String,
+    /// The spec's name.
+    pub name: String,
+    /// The export type.
+    pub type_name: String,
+    /// For people.
+    pub description: Option<String>,
+    /// For people.
+    pub labels: BTreeMap<String, String>,
+    /// When.
+    pub window: Window,
+    /// How the window is cut.
+    pub partition: Partitioning,
+    /// Where the rows are.
+    pub source: Source,
+    /// Which column is the time, and how it is written.
+    pub time: TimeColumn,
+    /// The column that names a row, if any.
+    pub id_column: Option<Located<String>>,
+    /// Declared column types.
+    pub schema: Vec<(Located<String>, DeclaredType)>,
+    /// What happens when files disagree.
+    pub on_schema_drift: SchemaDrift,
+    /// Conditions that must all hold, names already mapped to source columns.
+    pub filters: Vec<Filter>,
+    /// One SQL condition.
+    pub where_sql: Option<Located<String>>,
+    /// Selected columns in order; `None` means all, in source order.
+    pub columns: Option<Vec<ColumnChoice>>,
+    /// Order of rows within a partition.
+    pub order: Order,
+    /// File format and its options.
+    pub format: Format,
+    /// Compression of shards.
+    pub compression: Compression,
+    /// The package folder, absolute.
+    pub output: PathBuf,
+    /// `expires_at - finalized_at` in the manifest.
+    pub retention: Option<jiff::SignedDuration>,
+    /// When a partition fails.
+    pub on_partition_error: OnPartitionError,
+    /// When a row cannot be read.
+    pub on_bad_rows: OnBad,
+    /// When a row has no time.
+    pub on_null_time: OnBad,
+    /// The resolved spec merged with its catalog entry, without description and labels, plus the window and revision,
+    /// as JSON: what the id is the digest of, and what the manifest records as `spec.resolved`.
+    pub canonical: serde_json::Value,
+    /// The spec's text.
+    pub spec_source: std::sync::Arc<SourceText>,
+}
+
+/// A half-open interval of time with its calendar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// First instant inside; a whole number of microseconds.
+    pub start: Timestamp,
+    /// First instant after; a whole number of microseconds.
+    pub end: Timestamp,
+    /// Calendar name, see the spec reference.
+    pub label: String,
+    /// The zone that days are cut in.
+    pub timezone: TimeZone,
+}
+
+/// How the window is cut into partitions and partitions into parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partitioning {
+    /// The calendar unit.
+    pub by: PartitionBy,
+    /// A new part after so many rows.
+    pub max_rows: Option<u64>,
+    /// A new part after so many encoded bytes before compression.
+    pub max_bytes: Option<u64>,
+}
+
+/// Calendar unit of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PartitionBy {
+    /// One partition for the whole window.
+    None,
+    /// Hours, cut in UTC-aligned instants of the zone's clock.
+    Hour,
+    /// Days of the zone.
+    #[default]
+    Day,
+    /// ISO 8601 weeks.
+    Week,
+    /// Months.
+    Month,
+    /// Quarters.
+    Quarter,
+    /// Years.
+    Year,
+}
+
+/// Where the rows are.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// File, folder (recursive) or glob; absolute. The span is that of `source.uri`.
+    pub uri: Located<String>,
+    /// Given, or found from the extension.
+    pub format: Option<SourceFormat>,
+    /// `k=v` folders become columns. `None` is `auto`: when every file has the same keys.
+    pub hive_partitioning: Option<bool>,
+    /// What a file's name says of its rows' time.
+    pub path_time: Option<PathTime>,
+    /// JSON: dotted path of the array inside each document.
+    pub records: Option<Located<String>>,
+}
+
+/// Format of source files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceFormat {
+    /// Apache Parquet.
+    Parquet,
+    /// One JSON object a line.
+    Ndjson,
+    /// An array of objects, an object with the array inside, or concatenated objects.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+    /// Arrow IPC file or stream.
+    Arrow,
+}
+
+/// What a file's name says of its rows' time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PathTime {
+    /// strftime pattern, matched against the end of the path.
+    pub pattern: Located<String>,
+    /// How long a file covers from the matched time.
+    pub covers: PartitionBy,
+}
+
+/// The time column.
+#[derive(Debug, Clone)]
+pub struct TimeColumn {
+    /// Source column.
+    pub column: Located<String>,
+    /// How it is written.
+    pub format: TimeFormat,
+    /// For times without a zone.
+    pub timezone: TimeZone,
+}
+
+/// A type declared in `schema:`.
+///
+/// Written as the variant's name in snake case, or `decimal(12,6)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeclaredType {
+    /// true or false.
+    Bool,
+    /// 8-bit signed.
+    Int8,
+    /// 16-bit signed.
+    Int16,
+    /// 32-bit signed.
+    Int32,
+    /// 64-bit signed.
+    Int64,
+    /// 8-bit unsigned.
+    Uint8,
+    /// 16-bit unsigned.
+    Uint16,
+    /// 32-bit unsigned.
+    Uint32,
+    /// 64-bit unsigned.
+    Uint64,
+    /// IEEE 754 binary32.
+    Float32,
+    /// IEEE 754 binary64.
+    Float64,
+    /// Exact decimal, written `decimal(precision,scale)`, precision at most 38.
+    Decimal {
+        /// Digits in all.
+        precision: u8,
+        /// Digits after the point.
+        scale: i8,
+    },
+    /// UTF-8 text.
+    Text,
+    /// Calendar day.
+    Date,
+    /// Instant in microseconds, UTC.
+    Timestamp,
+    /// Text that holds JSON; nested in JSON formats.
+    Json,
+}
+
+/// What happens when files disagree about a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaDrift {
+    /// The narrowest type that holds every value exactly, else text.
+    #[default]
+    Widen,
+    /// An error.
+    Fail,
+}
+
+/// One condition on one column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter {
+    /// Source column, at the place of the filter's key.
+    pub column: Located<String>,
+    /// The key as written (a filter name or a column).
+    pub key: String,
+    /// The condition, at the place of the operator or value.
+    pub condition: Located<Condition>,
+}
+
+/// What must hold of a value. SQL null semantics: only `IsNull` is true or false of a null.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// Equal to one of a list that is not empty.
+    In(Vec<Scalar>),
+    /// Equal to none of a list that is not empty.
+    NotIn(Vec<Scalar>),
+    /// =
+    Eq(Scalar),
+    /// <>
+    Ne(Scalar),
+    /// <
+    Lt(Scalar),
+    /// <=
+    Lte(Scalar),
+    /// >
+    Gt(Scalar),
+    /// >=
+    Gte(Scalar),
+    /// Both ends included.
+    Between(Scalar, Scalar),
+    /// Substring.
+    Contains(String),
+    /// Prefix.
+    StartsWith(String),
+    /// Suffix.
+    EndsWith(String),
+    /// Rust regular expression, unanchored.
+    Matches(String),
+    /// Null or not.
+    IsNull(bool),
+}
+
+/// A value in a filter as YAML 1.2 core reads it. Numbers keep their text, so that no digit is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A plain scalar that is a number, in JSON's notation.
+    Number(serde_json::Number),
+    /// Anything else.
+    Text(String),
+}
+
+/// One selected column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnChoice {
+    /// Source column.
+    pub source: Located<String>,
+    /// Its name in the shards.
+    pub output: String,
+}
+
+/// Order of rows within a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Source path, then position in the file.
+    #[default]
+    Source,
+    /// Time, then id, then source order.
+    Time,
+}
+
+/// Format of shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// RFC 4180.
+    Csv(CsvFormat),
+    /// One JSON object a line.
+    Ndjson,
+    /// One JSON array.
+    Json,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// `csv`, `ndjson`, `json` or `parquet`: name and file extension.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Csv(_) => "csv",
+            Self::Ndjson => "ndjson",
+            Self::Json => "json",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+/// Dialect of CSV shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CsvFormat {
+    /// One ASCII byte; default `,`.
+    pub delimiter: u8,
+    /// Start each file with a UTF-8 byte order mark.
+    pub bom: bool,
+    /// Prefix cells that a spreadsheet would take for a formula with `'`.
+    pub escape_formulas: bool,
+    /// Write a header line.
+    pub header: bool,
+    /// What a null looks like.
+    pub null_text: String,
+}
+
+impl Default for CsvFormat {
+    fn default() -> Self {
+        Self { delimiter: b',', bom: false, escape_formulas: false, header: true, null_text: String::new() }
+    }
+}
+
+/// Compression of shards. `snappy` and `lz4` are Parquet's only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// As encoded.
+    None,
+    /// RFC 1952, level 1–9.
+    Gzip(u32),
+    /// RFC 8878, level 1–22.
+    Zstd(i32),
+    /// Parquet pages.
+    Snappy,
+    /// Parquet pages (LZ4_RAW).
+    Lz4,
+}
+
+/// When a partition fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnPartitionError {
+    /// The others go on.
+    #[default]
+    Continue,
+    /// The rest stay pending.
+    Stop,
+}
+
+/// When a row cannot be read or placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBad {
+    /// Its partitions fail.
+    #[default]
+    Fail,
+    /// It goes to `rejects/`, is counted, and its partitions are `partial`.
+    Reject,
+}

@@ -1,0 +1,37 @@
+//! kt-export: a declarative batch exporter for compliance evidence.
+//!
+//! The path of the data names the modules:
+//!
+//! spec text → [`spec::Spec`] → [`job::Job`] + [`source::SourceFacts`] → [`plan::Plan`] → source bytes → Arrow
+//! `RecordBatch` → polars query (which rows) → rows routed to partitions → encoded bytes → compressed → hashed →
+//! store → [`manifest::Manifest`].
+//!
+//! | layer | modules |
+//! |---|---|
+//! | 5 | `cli` |
+//! | 4 | [`run`], [`verify`] |
+//! | 3 | [`source`], [`query`], [`encode`] |
+//! | 2 | [`plan`], [`job`] |
+//! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`] |
+//! | 0 | [`error`], [`diagnostic`], [`time`], [`units`] |
+//!
+//! A module imports from lower layers, and sideways only where the path above says so.
+
+pub mod catalog;
+pub mod cli;
+pub mod diagnostic;
+pub mod encode;
+pub mod error;
+pub mod job;
+pub mod manifest;
+pub mod plan;
+pub mod query;
+pub mod run;
+pub mod seal;
+pub mod source;
+pub mod spec;
+pub mod store;
+pub mod time;
+pub mod units;
+pub mod verify;
+pub mod yaml;

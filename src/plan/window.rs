@@ -1,0 +1,1 @@
+//! Window forms to instants.

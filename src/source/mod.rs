@@ -1,0 +1,175 @@
+//! Source files: listed, inspected once, and read as Arrow record batches.
+//!
+//! The readers are ours for the row formats and the `parquet` and `arrow` crates' for the columnar ones. All
+//! give [`Batch`]es in the planned schema, with every row's place, in bounded memory, and never a row less than
+//! the file holds without an error.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use jiff::Timestamp;
+
+use crate::error::ErrorCode;
+use crate::job::{OnBad, SourceFormat};
+
+/// One source file as listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Relative to the folder of the source URI, `/`-separated: what messages and manifests show, and the order of rows.
+    pub name: String,
+    /// Size when listed.
+    pub bytes: u64,
+    /// Modification time when listed.
+    pub modified: Timestamp,
+    /// What is inside.
+    pub format: SourceFormat,
+    /// How it is compressed, from the extension.
+    pub codec: Codec,
+    /// `k=v` folders between the source URI and the file.
+    pub hive: Vec<(String, String)>,
+}
+
+/// Compression of a source file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// None.
+    Plain,
+    /// `.gz`, any number of members.
+    Gzip,
+    /// `.zst`, any number of frames.
+    Zstd,
+}
+
+/// What one look at a file tells.
+#[derive(Debug, Clone)]
+pub struct FileFacts {
+    /// Parquet: one per row group. Other formats: one.
+    pub units: Vec<UnitFacts>,
+    /// Set when the file could not be inspected to its end; `units` then says what was seen before.
+    pub problem: Option<SourceError>,
+}
+
+/// A part of a file that can be read alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitFacts {
+    /// Rows, the unreadable ones included.
+    pub rows: u64,
+    /// Encoded bytes.
+    pub bytes: u64,
+    /// Time of the rows that have one, both ends included.
+    pub times: TimeRange,
+    /// Rows that may be without a time or unreadable; 0 only where that is proven.
+    pub unplaced_rows: u64,
+}
+
+/// What is known of the times of some rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeRange {
+    /// No row has a time.
+    Empty,
+    /// Every row that has a time lies in `min..=max`.
+    Within {
+        /// Earliest.
+        min: Timestamp,
+        /// Latest.
+        max: Timestamp,
+    },
+    /// Nothing is proven.
+    Unknown,
+}
+
+/// Rows of one unit, in the planned schema, in file order.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The columns.
+    pub rows: RecordBatch,
+    /// Index of the unit in its file.
+    pub unit: u32,
+    /// Rows of the unit that could not be read, met since the batch before.
+    pub rejected: Vec<Reject>,
+}
+
+/// A row that could not be read or placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// 1-based line (CSV, NDJSON) or row (JSON element, Parquet row) in the file.
+    pub position: u64,
+    /// Why.
+    pub error: String,
+    /// The bytes as they stood, cut to [`MAX_REJECT_BYTES`].
+    pub raw: Vec<u8>,
+}
+
+/// How much of an unreadable row is kept.
+pub const MAX_REJECT_BYTES: usize = 1 << 20;
+
+/// Rows a batch holds at most.
+pub const BATCH_ROWS: usize = 8192;
+
+/// How to read one file.
+#[derive(Debug, Clone)]
+pub struct ReadRequest {
+    /// Which.
+    pub file: SourceFile,
+    /// The columns to give, in this order and these types; a column that the file does not have is null.
+    /// Text holding JSON is marked by [`json_field`].
+    pub schema: SchemaRef,
+    /// Which units, ascending. Row formats have only unit 0.
+    pub units: Vec<u32>,
+    /// `Fail`: the first unreadable row ends the reading with [`ErrorCode::BadRows`].
+    pub on_bad_rows: OnBad,
+    /// JSON: dotted path of the array.
+    pub records: Option<String>,
+}
+
+/// Gives the batches of one file.
+pub trait BatchReader: Send {
+    /// The next rows; `None` at the proven end of the file.
+    ///
+    /// # Errors
+    /// [`SourceError`] where the bytes are not what the format says or the operating system fails. After an error the reader is spent.
+    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError>;
+}
+
+/// A source file that does not give its rows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}{}: {message}", position.map(|p| format!(":{p}")).unwrap_or_default())]
+pub struct SourceError {
+    /// [`SourceFile::name`].
+    pub name: String,
+    /// 1-based line or row, where one is to blame.
+    pub position: Option<u64>,
+    /// What kind.
+    pub code: ErrorCode,
+    /// What is wrong and the way out.
+    pub message: String,
+}
+
+/// Arrow's name for text that holds JSON (canonical extension type `arrow.json`).
+pub const JSON_EXTENSION: &str = "arrow.json";
+
+/// Marks a text field as holding JSON.
+pub fn json_field(field: arrow::datatypes::Field) -> arrow::datatypes::Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert("ARROW:extension:name".into(), JSON_EXTENSION.into());
+    field.with_metadata(metadata)
+}
+
+/// Whether a field is text that holds JSON.
+pub fn is_json(field: &arrow::datatypes::Field) -> bool {
+    field.metadata().get("ARROW:extension:name").is_some_and(|n| n == JSON_EXTENSION)
+        && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// The schema of a whole source: every file's columns, in order of first appearance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceSchema {
+    /// Text is `Utf8View`; text holding JSON is marked.
+    pub arrow: Arc<Schema>,
+    /// What differed between files or rows and how it was settled, for people and the manifest.
+    pub drift: Vec<String>,
+}
