@@ -155,7 +155,7 @@ pub const JSON_EXTENSION: &str = "arrow.json";
 /// Marks a text field as holding JSON.
 pub fn json_field(field: arrow::datatypes::Field) -> arrow::datatypes::Field {
     let mut metadata = field.metadata().clone();
-    metadata.insert("ARROW:extension:name".into(), JSON_EXTENSION.into());
+    metadata.insert("ARROW:extension:name".to_owned(), JSON_EXTENSION.to_owned());
     field.with_metadata(metadata)
 }
 
