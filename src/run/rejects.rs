@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::job::Compression;
 use crate::seal::{Sealed, Sealer};
-use crate::store::{Draft, Folder, StoreError};
+use super::task::{Failure, chain};
+use crate::store::{Draft, Folder, error_code};
 
 /// One line of a rejects file.
 #[derive(Debug, Serialize)]
@@ -60,19 +61,19 @@ impl RejectsWriter {
     /// Appends a line.
     ///
     /// # Errors
-    /// The store's.
-    pub fn push(&mut self, line: &RejectLine<'_>) -> Result<(), StoreError> {
+    /// The operating system's.
+    pub fn push(&mut self, line: &RejectLine<'_>) -> Result<(), Failure> {
         let sealer = match self.open.take() {
             Some(sealer) => sealer,
             None => {
                 let draft = self.folder.begin(&self.name)?;
-                Sealer::new(draft, Compression::None).map_err(|e| StoreError::io(&self.name, e))?
+                Sealer::new(draft, Compression::None).map_err(|e| self.failure(&e))?
             }
         };
-        let sealer = self.open.insert(sealer);
-        let mut text = serde_json::to_vec(line).map_err(|e| StoreError::io(&self.name, e.into()))?;
+        let mut text = serde_json::to_vec(line).map_err(|e| self.failure(&e.into()))?;
         text.push(b'\n');
-        sealer.write_all(&text).map_err(|e| StoreError::io(&self.name, e))?;
+        let written = self.open.insert(sealer).write_all(&text);
+        written.map_err(|e| self.failure(&e))?;
         self.rows += 1;
         Ok(())
     }
@@ -80,11 +81,14 @@ impl RejectsWriter {
     /// Seals the file, if there is one.
     ///
     /// # Errors
-    /// The store's.
-    pub fn finish(self) -> Result<Option<RejectsPart>, StoreError> {
-        let Self { name, open, rows, .. } = self;
-        let Some(sealer) = open else { return Ok(None) };
-        let Sealed { inner, bytes, sha256 } = sealer.finish().map_err(|e| StoreError::io(&name, e))?;
-        Ok(Some(RejectsPart { name, draft: inner, rows, bytes, sha256 }))
+    /// The operating system's.
+    pub fn finish(mut self) -> Result<Option<RejectsPart>, Failure> {
+        let Some(sealer) = self.open.take() else { return Ok(None) };
+        let Sealed { inner, bytes, sha256 } = sealer.finish().map_err(|e| self.failure(&e))?;
+        Ok(Some(RejectsPart { name: self.name, draft: inner, rows: self.rows, bytes, sha256 }))
+    }
+
+    fn failure(&self, error: &std::io::Error) -> Failure {
+        Failure { code: error_code(error), message: format!("cannot write {}: {}", self.name, chain(error)) }
     }
 }

@@ -16,7 +16,7 @@ use crate::encode::{self, EncodeError, ShardEncoder};
 use crate::error::ErrorCode;
 use crate::job::{Compression, Format, Job};
 use crate::seal::{Sealed, Sealer};
-use crate::store::{Draft, Folder, StoreError};
+use crate::store::{Draft, Folder, StoreError, error_code};
 
 /// What all shards of a job have in common.
 #[derive(Clone)]
@@ -116,26 +116,15 @@ impl ShardError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Store(e) => e.code(),
-            Self::Encode { source: EncodeError::Write(e), .. } if e.kind() == std::io::ErrorKind::StorageFull => {
-                ErrorCode::DiskFull
-            }
             Self::Encode { source: EncodeError::UnsupportedType { .. }, .. } => ErrorCode::SchemaMismatch,
-            Self::Encode { source: EncodeError::Parquet(e), .. } if is_disk_full(e) => ErrorCode::DiskFull,
-            Self::Encode { .. } => ErrorCode::WriteFailed,
+            Self::Encode { source, .. } => io_cause(source).map_or(ErrorCode::WriteFailed, error_code),
         }
     }
 }
 
-/// The Parquet writer wraps the operating system's error.
-fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull) {
-            return true;
-        }
-        next = error.source();
-    }
-    error.to_string().contains("No space left on device")
+/// The operating system's error below an encoder's.
+fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std::io::Error> {
+    std::iter::successors(Some(error), |e| e.source()).find_map(|e| e.downcast_ref())
 }
 
 /// The part that is being written.

@@ -4,7 +4,7 @@
 //! dropped with its temporary files, and the next run resumes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::error::Exit;
 
@@ -19,7 +19,10 @@ pub enum Signal {
 
 /// Shared by clones.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicU8>);
+pub struct Stop {
+    signal: Arc<AtomicU8>,
+    halted: Arc<AtomicBool>,
+}
 
 impl Stop {
     /// Asks to stop. The first signal decides the exit code.
@@ -29,17 +32,27 @@ impl Stop {
             Signal::Terminate => 2,
         };
         // A second signal does not change which one came first.
-        let _ = self.0.compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.signal.compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Asks this part of the work alone to stop, for a reason of its own.
+    pub fn halt(&self) {
+        self.halted.store(true, Ordering::Relaxed);
+    }
+
+    /// A part of the work that hears the same signals and can be halted alone.
+    pub fn part(&self) -> Self {
+        Self { signal: self.signal.clone(), halted: Arc::default() }
     }
 
     /// Whether anybody asked.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
+        self.signal.load(Ordering::Relaxed) != 0 || self.halted.load(Ordering::Relaxed)
     }
 
     /// The exit code that tells the scheduler who stopped us.
     pub fn exit(&self) -> Option<Exit> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.signal.load(Ordering::Relaxed) {
             1 => Some(Exit::Interrupted),
             2 => Some(Exit::Terminated),
             _ => None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::progress::Progress;
@@ -50,7 +51,7 @@ pub struct TaskContext<'a> {
 }
 
 /// Why partitions are not complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// For programs.
     pub code: ErrorCode,
@@ -59,7 +60,7 @@ pub struct Failure {
 }
 
 /// Rows that a task accounts for. Of units that it does not own, only the rows of its own partitions count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskCounts {
     /// Rows of the units it owns.
     pub source_rows: u64,
@@ -104,8 +105,8 @@ pub struct TaskOutcome {
 pub enum TaskEnd {
     /// A signal.
     Stopped,
-    /// All of its partitions fail for one reason.
-    Failed(Failure),
+    /// All of its partitions fail for one reason. The counts are there if all rows were read all the same.
+    Failed(Failure, Option<TaskCounts>),
 }
 
 /// One partition of a running task.
@@ -181,7 +182,7 @@ struct Running<'a> {
 
 impl Running<'_> {
     fn read(&mut self, file: &SourceFile, reads: &[Read]) -> Result<(), TaskEnd> {
-        let failed = |e: source::SourceError| TaskEnd::Failed(Failure { code: e.code, message: e.to_string() });
+        let broken = |e: source::SourceError| failed(e.code, e.to_string());
         let mut reader = source::open(ReadRequest {
             file: file.clone(),
             schema: self.ctx.read_schema.clone(),
@@ -189,20 +190,19 @@ impl Running<'_> {
             on_bad_rows: self.ctx.job.on_bad_rows,
             records: self.ctx.job.source.records.as_ref().map(|r| r.value.clone()),
         })
-        .map_err(failed)?;
-        while let Some(batch) = reader.next_batch().map_err(failed)? {
+        .map_err(broken)?;
+        while let Some(batch) = reader.next_batch().map_err(broken)? {
             if self.ctx.stop.is_set() {
                 return Err(TaskEnd::Stopped);
             }
             let owner = reads.iter().any(|r| r.unit == batch.unit && r.owner);
             self.batch(file, &batch, owner)?;
         }
-        source::list::check_unchanged(file).map_err(failed)
+        source::list::check_unchanged(file).map_err(broken)
     }
 
     fn batch(&mut self, file: &SourceFile, batch: &Batch, owner: bool) -> Result<(), TaskEnd> {
         let job = self.ctx.job;
-        let failed = |code, message| TaskEnd::Failed(Failure { code, message });
         for reject in &batch.rejected {
             let raw = String::from_utf8_lossy(&reject.raw);
             let line = RejectLine {
@@ -285,9 +285,7 @@ impl Running<'_> {
                 let first = Failure { code: ErrorCode::RowsRejected, message: place };
                 self.left_out.get_or_insert((0, first)).0 += 1;
                 if owner {
-                    self.rejects
-                        .push(line)
-                        .map_err(|e| TaskEnd::Failed(Failure { code: e.code(), message: chain(&e) }))?;
+                    self.rejects.push(line).map_err(|e| TaskEnd::Failed(e, None))?;
                 }
             }
             OnBad::Fail => {
@@ -324,7 +322,7 @@ impl Running<'_> {
 
     fn finish(mut self) -> Result<TaskOutcome, TaskEnd> {
         if let Some(failure) = self.fatal {
-            return Err(TaskEnd::Failed(failure));
+            return Err(TaskEnd::Failed(failure, Some(self.counts)));
         }
         let expected = self.counts.source_rows + self.counts.visiting;
         let routed: u64 = self.lanes.iter().map(|l| l.rows + l.filtered_out).sum();
@@ -334,12 +332,12 @@ impl Running<'_> {
             + self.counts.elsewhere
             + routed;
         if expected != accounted {
-            return Err(TaskEnd::Failed(Failure {
-                code: ErrorCode::RowsNotConserved,
-                message: format!("{expected} rows were read and {accounted} are accounted for; this is a bug"),
-            }));
+            return Err(failed(
+                ErrorCode::RowsNotConserved,
+                format!("{expected} rows were read and {accounted} are accounted for; this is a bug"),
+            ));
         }
-        let rejects = self.rejects.finish().map_err(|e| TaskEnd::Failed(Failure { code: e.code(), message: chain(&e) }))?;
+        let rejects = self.rejects.finish().map_err(|e| TaskEnd::Failed(e, None))?;
         let mut partitions = Vec::new();
         for lane in &mut self.lanes {
             let Some(writer) = lane.writer.take() else { continue };
@@ -422,6 +420,10 @@ fn row_as_json(rows: &RecordBatch, row: u32) -> Option<Box<RawValue>> {
     let mut encoder = encode::start(&Format::Ndjson, Compression::None, rows.schema(), Vec::new()).ok()?;
     encoder.append(rows, &[row]).ok()?;
     RawValue::from_string(String::from_utf8(encoder.finish().ok()?).ok()?.trim_end().to_owned()).ok()
+}
+
+fn failed(code: ErrorCode, message: String) -> TaskEnd {
+    TaskEnd::Failed(Failure { code, message }, None)
 }
 
 fn internal(error: &dyn std::error::Error) -> Failure {
