@@ -7,6 +7,7 @@
 pub mod adapt;
 pub mod arrow;
 pub mod hive;
+pub mod instants;
 pub mod list;
 pub mod parquet;
 
