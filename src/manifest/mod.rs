@@ -22,7 +22,7 @@ use json::Instant;
 pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals};
 pub use json::{ManifestError, json_schema};
 pub use record::{
-    Column, Compression, ExportFormat, PackageRef, RunOutcome, RunRecord, SkipReason, SourceFileError,
+    Column, Compression, ExportFormat, PackageRef, RunOutcome, RunRecord, SourceFileError,
     SourceFileRecord, SourceRecord, SpecRecord, ToolRecord,
 };
 pub use state::{PartitionRecord, STATE_VERSION, TaskRecord, partition_record_name, task_record_name};

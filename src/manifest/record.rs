@@ -121,20 +121,12 @@ pub struct SourceFileRecord {
     /// Rows in it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// Set where the file was not read and its rows are not counted.
+    /// Why the file was not read; its rows are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<SkipReason>,
+    pub skipped: Option<String>,
     /// Set where the file could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<SourceFileError>,
-}
-
-/// Why a file was not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SkipReason {
-    /// Its name says, by the catalog's `path_time`, that its rows are outside the window.
-    PathTime,
 }
 
 /// Why a file could not be read.

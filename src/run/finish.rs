@@ -14,7 +14,7 @@ use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
 use crate::manifest::{
     self, Accounting, Column, FileEntry, FileStatus, JobStatus, MANIFEST, MANIFEST_VERSION, Manifest, RejectsEntry,
-    RunRecord, SHA256SUMS, SkipReason, SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
+    RunRecord, SHA256SUMS, SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
 use crate::source::is_json;
 use crate::store::{Folder, StoreError, Swap};
@@ -236,7 +236,7 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
         mtime: Some(file.modified),
         etag: None,
         rows: None,
-        skipped: Some(file.reason),
+        skipped: Some(file.reason.clone()),
         error: None,
     });
     SourceRecord { uri: job.source.uri.value.clone(), files: read.chain(skipped).collect() }

@@ -216,11 +216,17 @@ fn check_settled(job: &Job, now: Timestamp) -> Result<(), RunError> {
     if settled > now && !job.allow_open { Err(RunError::NotSettled { end, settled }) } else { Ok(()) }
 }
 
-/// Surveys the source and plans.
+/// What a run would do; writes nothing.
 ///
 /// # Errors
 /// [`RunError::Spec`], [`RunError::Survey`], [`RunError::Stopped`].
-pub fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(Pinned, Prepared), RunError> {
+pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
+    let (pinned, _) = plan_job(job, options, (options.clock)())?;
+    Ok(pinned.plan)
+}
+
+/// Surveys the source and plans.
+fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(Pinned, Prepared), RunError> {
     let surveyed = survey(job, options.threads, &options.stop, &options.progress).map_err(|e| match e {
         SurveyError::Stopped => RunError::Stopped(options.stop.exit().unwrap_or(Exit::Interrupted)),
         e => RunError::Survey(e),
