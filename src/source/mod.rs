@@ -4,6 +4,18 @@
 //! give [`Batch`]es in the planned schema, with every row's place, in bounded memory, and never a row less than
 //! the file holds without an error.
 
+pub mod csv;
+pub mod decode;
+pub mod infer;
+pub mod json;
+pub mod ndjson;
+
+mod column;
+mod json_text;
+mod rows;
+mod scalar;
+mod tally;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
