@@ -6,15 +6,28 @@
 
 pub mod adapt;
 pub mod arrow;
+pub mod csv;
+pub mod decode;
 pub mod hive;
+pub mod infer;
 pub mod instants;
+pub mod json;
 pub mod list;
+pub mod ndjson;
 pub mod parquet;
 
+mod column;
+mod dispatch;
 mod foreign;
 mod int96;
+mod json_text;
 mod layout;
 mod path_time;
+mod rows;
+mod scalar;
+mod tally;
+
+pub use dispatch::{Inspection, inspect, open};
 
 use std::path::PathBuf;
 use std::sync::Arc;

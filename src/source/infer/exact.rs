@@ -1,0 +1,122 @@
+//! Whether a number's text survives the way through a binary type.
+
+/// Significant digits that a binary64 always gives back (IEEE 754-2008, 5.12.2).
+const SAFE_DIGITS: usize = 15;
+
+/// Whether the shortest text that denotes the binary64 nearest to a JSON number denotes the same decimal value.
+///
+/// `0.1` and `1.50` are exact in this sense, `0.1234567890123456789` and `1e999` are not.
+pub(super) fn is_exact(text: &str) -> bool {
+    // Most numbers are short and have no exponent: far from overflow, and with digits that are always given back.
+    let short = text.len() <= SAFE_DIGITS + 2 && !text.bytes().any(|b| b == b'e' || b == b'E');
+    if short && text.bytes().filter(u8::is_ascii_digit).count() <= SAFE_DIGITS {
+        return true;
+    }
+    let Ok(value) = text.parse::<f64>() else { return false };
+    if !value.is_finite() {
+        return false;
+    }
+    let mut buffer = zmij::Buffer::new();
+    match (Decimal::of(text), Decimal::of(buffer.format_finite(value))) {
+        (Some(source), Some(read)) => source == read,
+        _ => false,
+    }
+}
+
+/// A decimal value in its one normal form: digits without zeros around them, times a power of ten.
+#[derive(PartialEq, Eq)]
+struct Decimal {
+    negative: bool,
+    digits: Vec<u8>,
+    exponent: i64,
+}
+
+impl Decimal {
+    /// `None` where the exponent is absurd.
+    fn of(text: &str) -> Option<Self> {
+        let (mantissa, exponent) = match text.find(['e', 'E']) {
+            Some(i) => (text.get(..i)?, text.get(i + 1..)?.parse::<i32>().ok()?),
+            None => (text, 0),
+        };
+        let negative = mantissa.starts_with('-');
+        let mantissa = mantissa.trim_start_matches('-');
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).skip_while(|b| *b == b'0').collect();
+        let mut exponent = i64::from(exponent) - i64::try_from(fraction.len()).ok()?;
+        while digits.last() == Some(&b'0') {
+            digits.pop();
+            exponent += 1;
+        }
+        if digits.is_empty() {
+            exponent = 0;
+        }
+        Some(Self { negative, digits, exponent })
+    }
+}
+
+/// Whether a cell is an integer as a program writes it: no sign but `-`, no zero in front.
+pub(super) fn is_canonical_integer(cell: &str) -> bool {
+    let digits = cell.strip_prefix('-').unwrap_or(cell).as_bytes();
+    match digits.first() {
+        Some(b'1'..=b'9') => digits.iter().all(u8::is_ascii_digit),
+        Some(b'0') => cell == "0",
+        _ => false,
+    }
+}
+
+/// Whether a cell is a binary64 as the encoders write it.
+pub(super) fn is_canonical_float(cell: &str) -> bool {
+    if !cell.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        return false;
+    }
+    cell.parse::<f64>().is_ok_and(|v| v.is_finite() && zmij::Buffer::new().format_finite(v) == cell)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_that_binary64_gives_back_are_exact() {
+        for text in
+            ["0.1", "1.0", "-0.0", "-0", "1e5", "1E+5", "0.000", "123456789.123456", "1e-7", "9007199254740993e3"]
+        {
+            assert_eq!(is_exact(text), text != "9007199254740993e3", "{text}");
+        }
+        for text in ["0.1234567890123456789", "1e999", "1e-400", "123456789012345678.5", "1e99999999999"] {
+            assert!(!is_exact(text), "{text}");
+        }
+        assert!(is_exact("0.1000000000000000000000000"));
+    }
+
+    #[test]
+    fn cells_that_are_not_written_as_a_number_is_are_text() {
+        for cell in ["007", "+1", "-0", "1.50", "1e5", " 1", "1.", ".5", "NaN", "inf", "", "-", "0x1", "1_000"] {
+            assert!(!is_canonical_integer(cell) && !is_canonical_float(cell), "{cell}");
+        }
+        for cell in ["0", "-1", "10", "99999999999999999999999"] {
+            assert!(is_canonical_integer(cell), "{cell}");
+        }
+        for cell in ["1.5", "-0.0", "1.0", "0.1"] {
+            assert!(is_canonical_float(cell), "{cell}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_binary64_is_exact_in_its_own_text(value in any::<f64>().prop_filter("finite", |v| v.is_finite())) {
+            prop_assert!(is_exact(zmij::Buffer::new().format_finite(value)));
+            prop_assert!(is_exact(&format!("{value:e}")));
+        }
+
+        #[test]
+        fn short_decimals_are_exact_by_the_slow_way_too(mantissa in 0u64..1_000_000_000_000_000, point in 0usize..15) {
+            let digits = format!("{mantissa:015}");
+            let (whole, fraction) = digits.split_at(point.max(1));
+            let text = format!("{whole}.{fraction}0000000000000");
+            prop_assert!(is_exact(&text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! The scanner: a position in a text that moves forward over whole tokens.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// How deep values may nest, as in `serde_json`; recursion below is bounded by it.
+const MAX_DEPTH: u32 = 128;
+
+/// Up to so many keys of an object are compared one by one, which needs no allocation.
+const FEW_KEYS: usize = 32;
+
+/// Why a row cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::source) enum Fault {
+    /// Not JSON, at a byte of the row.
+    Syntax {
+        /// Offset of the byte.
+        at: usize,
+        /// What was expected.
+        why: &'static str,
+    },
+    /// JSON, but not a row that can be kept.
+    Content(String),
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Syntax { at, why } => write!(f, "not JSON at byte {}: {why}", at + 1),
+            Self::Content(why) => f.write_str(why),
+        }
+    }
+}
+
+/// One value, or the beginning of one that holds others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::source) enum Value<'a> {
+    Null,
+    Bool(bool),
+    Number(Number<'a>),
+    String(Text<'a>),
+    /// Go on with [`Scanner::next_key`] until it gives `None`.
+    Object,
+    /// Go on with [`Scanner::next_item`] until it gives `false`.
+    Array,
+}
+
+/// A number as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::source) struct Number<'a> {
+    /// All its digits.
+    pub(in crate::source) text: &'a str,
+    /// Without fraction, exponent, and not `-0`, which no integer type holds.
+    pub(in crate::source) integer: bool,
+}
+
+/// A string as written, its escapes checked and not yet replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::source) struct Text<'a> {
+    /// What stands between the quotes.
+    pub(in crate::source) inner: &'a str,
+    /// Whether escapes are in it.
+    pub(in crate::source) escaped: bool,
+}
+
+impl<'a> Text<'a> {
+    /// The string that is meant.
+    pub(in crate::source) fn decode(&self) -> Cow<'a, str> {
+        if !self.escaped {
+            return Cow::Borrowed(self.inner);
+        }
+        let mut out = String::with_capacity(self.inner.len());
+        let mut rest = self.inner;
+        while let Some(i) = memchr::memchr(b'\\', rest.as_bytes()) {
+            let (plain, escape) = rest.split_at(i);
+            out.push_str(plain);
+            let (c, len) = match escape.as_bytes().get(1) {
+                Some(b'b') => ('\u{8}', 2),
+                Some(b'f') => ('\u{c}', 2),
+                Some(b'n') => ('\n', 2),
+                Some(b'r') => ('\r', 2),
+                Some(b't') => ('\t', 2),
+                Some(b'u') => unicode_escape(escape),
+                Some(&other) => (char::from(other), 2),
+                None => break,
+            };
+            out.push(c);
+            rest = escape.get(len..).unwrap_or_default();
+        }
+        out.push_str(rest);
+        Cow::Owned(out)
+    }
+}
+
+/// Four hexadecimal digits.
+fn hex4(bytes: &[u8]) -> Option<u32> {
+    let digits = bytes.get(..4)?;
+    digits.iter().try_fold(0, |sum, b| Some(sum * 16 + char::from(*b).to_digit(16)?))
+}
+
+/// The character of `\uXXXX` or `\uXXXX\uXXXX` at the start of checked text, and the length of the escape.
+fn unicode_escape(text: &str) -> (char, usize) {
+    let bytes = text.as_bytes();
+    let high = bytes.get(2..).and_then(hex4).unwrap_or(0);
+    match char::from_u32(high) {
+        Some(c) => (c, 6),
+        None => {
+            let low = bytes.get(8..).and_then(hex4).unwrap_or(0);
+            let code = 0x10000 + ((high & 0x3ff) << 10) + (low & 0x3ff);
+            (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12)
+        }
+    }
+}
+
+/// Bytes that end a run of plain characters within a string: quote, backslash, control characters.
+static STOPS_STRING: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < 0x20 {
+        table[b] = true;
+        b += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
+/// A position in a JSON text.
+pub(in crate::source) struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    depth: u32,
+    /// Keys of the objects being skipped, the innermost last.
+    keys: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Scanner<'a> {
+    pub(in crate::source) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0, keys: Vec::new() }
+    }
+
+    fn fault<T>(&self, why: &'static str) -> Result<T, Fault> {
+        Err(Fault::Syntax { at: self.at, why })
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    #[inline]
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Steps over white space and tells the offset of what comes.
+    pub(in crate::source) fn offset(&mut self) -> usize {
+        self.space();
+        self.at
+    }
+
+    /// The text from an offset up to here.
+    pub(in crate::source) fn since(&self, offset: usize) -> &'a str {
+        self.text.get(offset..self.at).unwrap_or_default()
+    }
+
+    /// The next value.
+    #[inline]
+    pub(in crate::source) fn value(&mut self) -> Result<Value<'a>, Fault> {
+        self.space();
+        match self.peek() {
+            Some(b'"') => self.string().map(Value::String),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Value::Number),
+            Some(b'{') => self.open().map(|()| Value::Object),
+            Some(b'[') => self.open().map(|()| Value::Array),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            Some(_) => self.fault("expected a value"),
+            None => self.fault("the text ends where a value is expected"),
+        }
+    }
+
+    fn open(&mut self) -> Result<(), Fault> {
+        self.at += 1;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(Fault::Content(format!("values nest deeper than {MAX_DEPTH} levels")));
+        }
+        Ok(())
+    }
+
+    fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, Fault> {
+        if !self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
+            return self.fault("expected a value");
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    /// After [`Value::Object`]: the next key, its colon consumed; `None` at the end of the object. `first` says
+    /// whether no key was read before and is kept by this function.
+    #[inline]
+    pub(in crate::source) fn next_key(&mut self, first: &mut bool) -> Result<Option<Text<'a>>, Fault> {
+        if !self.next_element(b'}', first)? {
+            return Ok(None);
+        }
+        self.space();
+        if self.peek() != Some(b'"') {
+            return self.fault("expected a key in quotes");
+        }
+        let key = self.string()?;
+        self.space();
+        if self.peek() != Some(b':') {
+            return self.fault("expected `:` after a key");
+        }
+        self.at += 1;
+        Ok(Some(key))
+    }
+
+    /// After [`Value::Array`]: whether another item comes.
+    pub(in crate::source) fn next_item(&mut self, first: &mut bool) -> Result<bool, Fault> {
+        self.next_element(b']', first)
+    }
+
+    #[inline]
+    fn next_element(&mut self, close: u8, first: &mut bool) -> Result<bool, Fault> {
+        self.space();
+        match self.peek() {
+            Some(b) if b == close => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            Some(b',') if !*first => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(_) if std::mem::take(first) => Ok(true),
+            Some(_) => self.fault("expected `,` or the closing bracket"),
+            None => self.fault("the text ends inside an object or array"),
+        }
+    }
+
+    #[inline]
+    fn string(&mut self) -> Result<Text<'a>, Fault> {
+        let bytes = self.text.as_bytes();
+        let start = self.at + 1;
+        let mut at = start;
+        let mut escaped = false;
+        loop {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let plain = rest.iter().position(|b| STOPS_STRING[usize::from(*b)]);
+            at += plain.unwrap_or(rest.len());
+            match bytes.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.at = at;
+                    at += self.escape(bytes.get(at + 1..).unwrap_or_default())?;
+                }
+                Some(_) => {
+                    self.at = at;
+                    return self.fault("a control character in a string must be escaped");
+                }
+                None => {
+                    self.at = at;
+                    return self.fault("the text ends inside a string");
+                }
+            }
+        }
+        self.at = at + 1;
+        Ok(Text { inner: self.text.get(start..at).unwrap_or_default(), escaped })
+    }
+
+    /// Checks what follows a backslash and gives the length of the escape.
+    fn escape(&self, after: &[u8]) -> Result<usize, Fault> {
+        match after.first() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
+            Some(b'u') => match after.get(1..).and_then(hex4) {
+                Some(0xd800..=0xdbff) => {
+                    let low = after.get(5..7).filter(|b| *b == b"\\u").and_then(|_| after.get(7..)).and_then(hex4);
+                    match low {
+                        Some(0xdc00..=0xdfff) => Ok(12),
+                        _ => self.lone_surrogate(),
+                    }
+                }
+                Some(0xdc00..=0xdfff) => self.lone_surrogate(),
+                Some(_) => Ok(6),
+                None => self.fault("expected four hexadecimal digits after `\\u`"),
+            },
+            _ => self.fault("unknown escape in a string"),
+        }
+    }
+
+    fn lone_surrogate(&self) -> Result<usize, Fault> {
+        let at = self.at + 1;
+        Err(Fault::Content(format!("half a surrogate pair at byte {at}: no character, so no UTF-8 text can hold it")))
+    }
+
+    fn digits(&mut self) -> usize {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let n = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
+        self.at += n;
+        n
+    }
+
+    fn number(&mut self) -> Result<Number<'a>, Fault> {
+        let start = self.at;
+        let negative = self.peek() == Some(b'-');
+        self.at += usize::from(negative);
+        let zero = self.peek() == Some(b'0');
+        match self.digits() {
+            0 => return self.fault("expected a digit"),
+            1 => {}
+            _ if zero => return self.fault("a number must not start with a zero"),
+            _ => {}
+        }
+        let mut integer = !(negative && zero);
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            integer = false;
+            if self.digits() == 0 {
+                return self.fault("expected a digit after the decimal point");
+            }
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            integer = false;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return self.fault("expected a digit in the exponent");
+            }
+        }
+        Ok(Number { text: self.since(start), integer })
+    }
+
+    /// Steps over the next value, which is checked as strictly as one that is kept, and gives its raw text.
+    pub(in crate::source) fn skip(&mut self) -> Result<&'a str, Fault> {
+        let start = self.offset();
+        let value = self.value()?;
+        self.skip_rest(value)?;
+        Ok(self.since(start))
+    }
+
+    /// After [`Scanner::value`]: steps over what the value holds.
+    pub(in crate::source) fn skip_rest(&mut self, value: Value<'a>) -> Result<(), Fault> {
+        let mut first = true;
+        match value {
+            Value::Object => {
+                let mut keys = self.key_guard();
+                while let Some(key) = self.next_key(&mut first)? {
+                    keys.refuse_twice(self, key.decode())?;
+                    let inner = self.value()?;
+                    self.skip_rest(inner)?;
+                }
+                keys.close(self);
+            }
+            Value::Array => {
+                while self.next_item(&mut first)? {
+                    let inner = self.value()?;
+                    self.skip_rest(inner)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Watches over the keys of the object that was just opened.
+    pub(in crate::source) fn key_guard(&self) -> KeyGuard<'a> {
+        KeyGuard { outer: self.keys.len(), many: HashSet::new() }
+    }
+
+    /// Proves that nothing but white space follows.
+    pub(in crate::source) fn end(&mut self) -> Result<(), Fault> {
+        self.space();
+        if self.at < self.text.len() { self.fault("expected the end of the row") } else { Ok(()) }
+    }
+}
+
+/// Refuses a key that stands twice in one object. Few keys are compared one by one on the scanner's stack; only an
+/// object with many needs a set.
+pub(in crate::source) struct KeyGuard<'a> {
+    outer: usize,
+    many: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> KeyGuard<'a> {
+    pub(in crate::source) fn refuse_twice(
+        &mut self,
+        scanner: &mut Scanner<'a>,
+        key: Cow<'a, str>,
+    ) -> Result<(), Fault> {
+        let own = scanner.keys.get(self.outer..).unwrap_or_default();
+        if self.many.contains(&key) || (self.many.is_empty() && own.contains(&key)) {
+            return Err(duplicate_key(&key));
+        }
+        if self.many.is_empty() && own.len() < FEW_KEYS {
+            scanner.keys.push(key);
+        } else {
+            if self.many.is_empty() {
+                self.many.extend(own.iter().cloned());
+            }
+            self.many.insert(key);
+        }
+        Ok(())
+    }
+
+    /// At the end of the object.
+    pub(in crate::source) fn close(self, scanner: &mut Scanner<'a>) {
+        scanner.keys.truncate(self.outer);
+    }
+}
+
+/// The fault of an object that says two things.
+pub(in crate::source) fn duplicate_key(key: &str) -> Fault {
+    let key: String = key.chars().take(80).collect();
+    Fault::Content(format!("the key `{key}` stands twice in one object, so one of its values would be lost"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str) -> Result<(), Fault> {
+        let mut scanner = Scanner::new(text);
+        scanner.skip()?;
+        scanner.end()
+    }
+
+    #[test]
+    fn what_would_be_lost_in_silence_is_refused() {
+        let many = format!("{{{}}}", (0..100).map(|i| format!("\"k{i}\":1,")).collect::<String>() + "\"k7\":2");
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"[{"x":{"b":1,"c":[],"b":2}}]"#,
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud800\u0041""#,
+            &many,
+            &"[".repeat(200),
+        ] {
+            assert!(matches!(check(text), Err(Fault::Content(_))), "{text}");
+        }
+        assert_eq!(check(r#"{"a":{"a":{"a":1}},"b":[{"a":1},{"a":2}]}"#), Ok(()));
+    }
+
+    #[test]
+    fn escapes_mean_what_the_standard_says() {
+        let raw = r#""\"\\\/\b\f\n\r\t\u0000\u00e9\ud83d\ude00é""#;
+        let Ok(Value::String(text)) = Scanner::new(raw).value() else { panic!("not a string") };
+        assert_eq!(text.decode(), serde_json::from_str::<String>(raw).unwrap());
+    }
+
+    /// Text near to JSON: pieces of it in any order.
+    fn near_json() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"a\"",
+            "\"b\"",
+            "1",
+            "-0",
+            "01",
+            "1.5",
+            "1e5",
+            "-",
+            ".",
+            "true",
+            "null",
+            " ",
+            "\n",
+            "\"",
+            "\\",
+            "\\u12",
+            "\u{1}",
+            "é",
+            "1E+",
+            "tru",
+            "{\"a\":[1,2]}",
+        ]);
+        prop::collection::vec(piece, 0..12).prop_map(|p| p.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_json_is_what_serde_json_says(text in near_json()) {
+            let ours = check(&text);
+            let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text);
+            prop_assert!(ours.is_ok() == theirs.is_ok() || matches!(ours, Err(Fault::Content(_))), "{text}: {ours:?}");
+        }
+
+        #[test]
+        fn strings_come_back_as_they_were(text in any::<String>()) {
+            let raw = serde_json::to_string(&text).unwrap();
+            let Ok(Value::String(read)) = Scanner::new(&raw).value() else { panic!("not a string") };
+            prop_assert_eq!(read.decode(), text);
+        }
+    }
+}
