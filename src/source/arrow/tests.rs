@@ -191,7 +191,7 @@ fn any_byte_may_be_flipped_without_a_panic_and_both_passes_agree() {
     let folder = tempfile::tempdir().expect("temp dir");
     for bytes in [file_bytes(&batches()), stream_bytes(&batches())] {
         for place in 0..bytes.len() {
-            for bits in [0x01, 0x80, 0xff] {
+            for bits in [0xff, 1 << (place % 8)] {
                 let mut damaged = bytes.clone();
                 damaged[place] ^= bits;
                 let file = sample_in(&folder, &damaged);

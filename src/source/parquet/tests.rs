@@ -408,7 +408,7 @@ fn any_byte_may_be_flipped_without_a_panic_or_a_missing_row() {
     let (_, bytes) = small();
     let (mut failed, mut read) = (0, 0);
     for place in 0..bytes.len() {
-        for bits in [0x01, 0x80, 0xff] {
+        for bits in [0xff, 1 << (place % 8)] {
             let mut damaged = bytes.clone();
             damaged[place] ^= bits;
             match read_all(&Sample::of(&damaged)) {
