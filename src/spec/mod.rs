@@ -26,7 +26,7 @@ use crate::yaml::decode::{Fields, Keys, integer, text, word};
 use crate::yaml::{self, Kind as NodeKind, Node};
 
 pub use filter::{FilterSpec, OPERATORS};
-pub use format::{DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
+pub use format::{CSV_KEYS, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
 pub use output::{OutputSpec, OutputUri, PartitionSpec};
 pub use source::{SourceSpec, TYPE_ENTRY_KEYS, TimeSpec, TypeEntry};
 pub use vars::{VarSpec, undeclared};
@@ -174,6 +174,18 @@ fn name(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located
     }
     Some(found)
 }
+
+/// Every mapping with fixed keys, by its name in the JSON Schema; the spec itself has none.
+pub const DECODED_KEYS: [(&str, Keys); 8] = [
+    ("", SPEC_KEYS),
+    ("SourceSpec", source::SOURCE_KEYS),
+    ("PathTime", source::PATH_TIME_KEYS),
+    ("TimeSpec", source::TIME_KEYS),
+    ("Window", window::WINDOW_KEYS),
+    ("Partition", output::PARTITION_KEYS),
+    ("Output", output::OUTPUT_KEYS),
+    ("Variable", vars::VAR_KEYS),
+];
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

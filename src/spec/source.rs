@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
@@ -267,19 +267,14 @@ fn time_format(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<
     None
 }
 
-/// An IANA time zone. Only the zones that are built in count, so that a spec means the same on every machine.
+/// An IANA time zone.
 pub(crate) fn zone(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<TimeZone>> {
     let found = text(node, what, errors)?;
-    let zones = TimeZoneDatabase::bundled();
-    match zones.get(&found.value) {
+    match crate::time::zone::find(&found.value) {
         Ok(value) => Some(Located { value, span: found.span }),
-        Err(_) => {
+        Err(unknown) => {
             let mistake = found.mistake(format!("unknown time zone `{}`", shown(&found.value)));
-            let names: Vec<String> = zones.available().map(|name| name.to_string()).collect();
-            errors.push(mistake.help(match nearest(&found.value, names.iter().map(String::as_str)) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => "write an IANA name such as `Europe/Berlin` or `UTC`".to_owned(),
-            }));
+            errors.push(mistake.help(unknown.help()));
             None
         }
     }

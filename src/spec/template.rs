@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, filters, tests};
-use serde_json::Value;
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, filters, tests};
 
 use crate::diagnostic::{Diagnostic, Span, nearest, shown};
 use crate::spec::limits;
@@ -54,10 +53,12 @@ impl Context {
     fn value(&self) -> Value {
         let value = |known: &Known| match known {
             Known::Text(text) => Some(Value::from(text.as_str())),
-            Known::Names(names) => Some(names.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect()),
+            Known::Names(names) => {
+                Some(Value::from_pairs(names.iter().filter_map(|(name, v)| Some((name.as_str(), v.as_deref()?)))))
+            }
             Known::Later | Known::Reported => None,
         };
-        self.names.iter().filter_map(|(name, known)| Some(((*name).to_owned(), value(known)?))).collect()
+        Value::from_pairs(self.names.iter().filter_map(|(name, known)| Some((*name, value(known)?))))
     }
 
     /// Checks a dotted name that a template uses. `Err(None)` where its mistake is already reported.

@@ -1,1 +1,3 @@
-//! tests
+//! Integration tests, in one binary, because each binary would link all of polars.
+
+mod specs;
