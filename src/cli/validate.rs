@@ -3,7 +3,7 @@
 use super::args::{ValidateArgs, ValidateFormat};
 use super::environment::environment_or_complain;
 use super::{Talk, print, specs};
-use crate::diagnostic::render::{records, render_github, render_text};
+use crate::diagnostic::{records, render_github, render_text};
 use crate::error::Exit;
 use crate::resolve::check_file;
 

@@ -233,7 +233,7 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
     let skipped = pinned.skipped.iter().map(|file| SourceFileRecord {
         path: file.name.clone(),
         bytes: file.bytes,
-        mtime: Some(file.modified),
+        mtime: None,
         etag: None,
         rows: None,
         skipped: Some(file.reason.clone()),

@@ -267,10 +267,10 @@ fn changed(label: &str) -> Failure {
 /// For each partition, why it cannot be complete, as far as the survey tells: files that broke while they were inspected.
 pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
     let mut failures: Vec<Option<Failure>> = vec![None; plan.partitions.len()];
-    for concern in plan.concerns.iter().filter(|c| c.unit.is_none()) {
-        let Some(problem) = &surveyed.facts[concern.file as usize].problem else { continue };
+    for (file, partitions) in plan.broken() {
+        let Some(problem) = &surveyed.facts[file as usize].problem else { continue };
         let failure = Failure { code: problem.code, message: problem.to_string() };
-        for partition in concern.partitions.clone() {
+        for partition in partitions {
             failures[partition as usize].get_or_insert_with(|| failure.clone());
         }
     }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, BooleanArray, Int64Array};
+use arrow::array::{BooleanArray, Int64Array};
 use arrow::datatypes::TimeUnit;
 use jiff::Timestamp;
 

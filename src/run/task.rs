@@ -18,7 +18,7 @@ use super::stop::Stop;
 use crate::encode;
 use crate::error::ErrorCode;
 use crate::job::{Compression, Format, Job, OnBad, Order};
-use crate::plan::{Partition, Read, Task};
+use crate::plan::{Plan, Read, Task};
 use crate::query::{self, Predicate};
 use crate::source::instants::{Instants, instants};
 use crate::source::{self, Batch, ReadRequest, SourceFile};
@@ -29,14 +29,12 @@ use crate::time::{BadTime, TimeParser};
 pub struct TaskContext<'a> {
     /// The job.
     pub job: &'a Job,
-    /// All partitions of the plan.
-    pub partitions: &'a [Partition],
     /// All files of the plan.
     pub files: &'a [SourceFile],
     /// Columns that come from folder names.
     pub hive_keys: &'a [String],
-    /// For units, by file and unit, the partitions that rows without a place may belong to.
-    pub concerns: &'a BTreeMap<(u32, u32), Range<u32>>,
+    /// Knows whom rows concern that have no place.
+    pub plan: &'a Plan,
     /// Where shards go.
     pub folder: &'a Folder,
     /// Which rows are kept; `None` keeps all.
@@ -165,7 +163,7 @@ pub fn run(ctx: &TaskContext<'_>, task: &Task, key: &str, is_done: impl Fn(u32) 
             filtered_out: 0,
             rows: 0,
             writer: (!is_done(p)).then(|| {
-                let label = ctx.partitions[p as usize].label.clone();
+                let label = ctx.plan.partitions[p as usize].label.clone();
                 Ok(PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label))
             }),
             held: Vec::new(),
@@ -173,11 +171,10 @@ pub fn run(ctx: &TaskContext<'_>, task: &Task, key: &str, is_done: impl Fn(u32) 
         .collect();
     let mut running = Running {
         ctx,
-        router: Router::new(ctx.partitions, task.partitions.clone(), ctx.layout.unit),
+        router: Router::new(&ctx.plan.partitions, task.partitions.clone(), ctx.layout.unit),
         routed: Routed::default(),
         lanes,
         counts: TaskCounts::default(),
-        own: task.partitions.clone(),
         rejects: RejectsWriter::new(ctx.folder.clone(), key),
         unplaced: BTreeMap::new(),
     };
@@ -205,7 +202,6 @@ struct Running<'a> {
     routed: Routed,
     lanes: Vec<Lane>,
     counts: TaskCounts,
-    own: Range<u32>,
     rejects: RejectsWriter,
     /// By file, unit and whether the spec allows it. Reading goes on, so that every row is counted.
     unplaced: BTreeMap<(u32, u32, bool), Unplaced>,
@@ -309,7 +305,7 @@ impl Running<'_> {
             let as_read = (origin.owner && policy == OnBad::Reject).then(|| row_as_json(&batch.rows, *row)).flatten();
             let line = RejectLine {
                 file: &origin.file.name,
-                position: batch.position(*row as usize),
+                position: batch.positions.of(*row),
                 error: bad_time.as_deref().unwrap_or(&no_time),
                 raw: None,
                 row: as_read.as_deref(),
@@ -345,8 +341,7 @@ impl Running<'_> {
             let setting = if code == ErrorCode::NullTime { "on_null_time" } else { "on_bad_rows" };
             failure.message.push_str(&format!(" (`{setting}: reject` sets such rows aside)"));
         }
-        // Facts that promised that there are no such rows were wrong: then all that this task writes is in doubt.
-        let concerned = self.ctx.concerns.get(&(origin.index, origin.unit)).unwrap_or(&self.own).clone();
+        let concerned = self.ctx.plan.concerned(origin.index, origin.unit);
         if !allowed {
             for lane in self.lanes.iter_mut().filter(|l| concerned.contains(&l.partition) && l.writer.is_some()) {
                 lane.writer = Some(Err(failure.clone()));
@@ -436,7 +431,7 @@ fn finish_lane(
     let shard = |e: super::shard::ShardError| Failure { code: e.code(), message: chain(&e) };
     if !held.is_empty() {
         let (rows, times) = concat(ctx, held).map_err(|e| internal(&e))?;
-        let order = query::sort_permutation(&rows, &times, ctx.job.id_column.as_ref().map(|c| c.value.as_str()))
+        let order = query::sort_permutation(&rows, &ctx.job.time.column.value, &times, ctx.job.id_column.as_ref().map(|c| c.value.as_str()))
             .map_err(|e| Failure { code: ErrorCode::QueryFailed, message: chain(&e) })?;
         let rows = project(&rows, &ctx.projection, &ctx.layout.schema)?;
         writer.append(&rows, order.values(), &times).map_err(shard)?;

@@ -57,7 +57,6 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
             tally.failures.insert(index, failure.clone());
         }
     }
-    let concerns = plan.concerns.iter().filter_map(|c| Some(((c.file, c.unit?), c.partitions.clone()))).collect();
     let mut todo = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
         let key = task_key(task, &pinned.files, &plan.partitions);
@@ -82,10 +81,9 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
     let stop = options.stop.part();
     let context = TaskContext {
         job,
-        partitions: &plan.partitions,
+        plan,
         files: &pinned.files,
         hive_keys: &pinned.hive_keys,
-        concerns: &concerns,
         folder: &folder,
         predicate: prepared.predicate.as_ref(),
         read_schema: prepared.read_schema.clone(),
@@ -149,7 +147,7 @@ impl Shared<'_> {
     fn commit(&self, context: &TaskContext<'_>, todo: &Todo<'_>, outcome: TaskOutcome) {
         let TaskOutcome { partitions, counts, unplaced, rejects } = outcome;
         for outcome in partitions {
-            let partition = &context.partitions[outcome.partition as usize];
+            let partition = &context.plan.partitions[outcome.partition as usize];
             let (attempts, inputs) = {
                 let package = lock(&self.package);
                 let inputs = package.pinned.inputs[outcome.partition as usize].clone();

@@ -227,7 +227,7 @@ mod tests {
 
     impl BatchReader for OneBatch {
         fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-            Ok(self.0.take().map(|rows| Batch { rows, unit: 3, rejected: Vec::new() }))
+            Ok(self.0.take().map(|rows| Batch { rows, unit: 3, positions: Positions::From(1), rejected: Vec::new() }))
         }
     }
 

@@ -77,6 +77,7 @@ impl BatchBuilder {
             schema: request.schema.clone(),
             on_bad_rows: request.on_bad_rows,
             table,
+            positions: Vec::new(),
             bytes: 0,
             bad: Vec::new(),
             rejected: Vec::new(),
@@ -84,7 +85,8 @@ impl BatchBuilder {
     }
 
     /// Notes a row that was appended to the table.
-    pub(super) fn good(&mut self, bytes: usize) {
+    pub(super) fn good(&mut self, position: u64, bytes: usize) {
+        self.positions.push(position);
         self.bytes += bytes;
     }
 
@@ -126,7 +128,12 @@ impl BatchBuilder {
             message: format!("the rows make no batch: {e}"),
         })?;
         self.bytes = 0;
-        Ok(Some(Batch { rows, unit: 0, rejected: std::mem::take(&mut self.rejected) }))
+        Ok(Some(Batch {
+            rows,
+            unit: 0,
+            positions: Positions::Each(std::mem::take(&mut self.positions)),
+            rejected: std::mem::take(&mut self.rejected),
+        }))
     }
 
     fn columns(&mut self) -> Result<RecordBatch, ArrowError> {
@@ -169,7 +176,7 @@ impl<C: RowCutter> BatchReader for JsonRows<C> {
             let Some(row) = cutter.next_row()? else { return self.batch.finish() };
             let appended = utf8(row.bytes).and_then(|text| json_text::append_row(&mut self.batch.table, text));
             match appended {
-                Ok(()) => self.batch.good(row.bytes.len()),
+                Ok(()) => self.batch.good(row.position, row.bytes.len()),
                 Err(fault) => {
                     let noted = self.batch.bad(&row, fault.to_string());
                     if let Some(error) = cutter.broken(&fault) {
