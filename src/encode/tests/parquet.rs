@@ -17,8 +17,7 @@ use proptest::prelude::*;
 
 use super::batches::{self, Random};
 use super::{shard, whole};
-use crate::encode::parquet::ROW_GROUP_ROWS;
-use crate::encode::{EncodeError, start};
+use crate::encode::{EncodeError, ROW_GROUP_ROWS, start};
 use crate::job::{Compression, Format};
 
 /// All rows of a shard.
