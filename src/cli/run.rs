@@ -134,7 +134,11 @@ fn one(spec: &Path, args: &RunArgs, environment: &Environment, stop: &Stop, talk
         Ok(outcome) => {
             let exit = outcome.exit();
             let text = summary(&outcome);
-            if exit == Exit::Complete { talk.say(&text) } else { talk.complain(&text) }
+            if exit == Exit::Complete {
+                talk.say(&text)
+            } else {
+                talk.complain(&text)
+            }
             let manifest = &outcome.manifest;
             let report = SpecReport {
                 job_id: Some(manifest.id.clone()),

@@ -41,10 +41,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<Found>, String> {
             }
         }
         if found.len() == before {
-            return Err(format!(
-                "{} holds no spec: a spec is a .yaml or .yml file with a `type:` key",
-                path.display()
-            ));
+            return Err(format!("{} holds no spec: a spec is a .yaml or .yml file with a `type:` key", path.display()));
         }
     }
     Ok(found)

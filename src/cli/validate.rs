@@ -29,7 +29,11 @@ pub fn validate(args: &ValidateArgs, talk: &Talk) -> Exit {
         }
         ValidateFormat::Text => {
             talk.complain(&render_text(&diagnostics, talk.color));
-            talk.complain(&format!("error: {} in {}", counted(diagnostics.len(), "mistake"), counted(found.len(), "file")));
+            talk.complain(&format!(
+                "error: {} in {}",
+                counted(diagnostics.len(), "mistake"),
+                counted(found.len(), "file")
+            ));
         }
         ValidateFormat::Github => {
             print(&render_github(&diagnostics));

@@ -133,8 +133,8 @@ pub fn load<T: DeserializeOwned>(folder: &Folder, name: &str) -> Result<Option<T
 /// # Errors
 /// [`StateError::Unreadable`]; only a bug can cause it.
 pub fn bytes<T: Serialize>(name: &str, record: &T) -> Result<Vec<u8>, StateError> {
-    let mut bytes = serde_json::to_vec_pretty(record)
-        .map_err(|source| StateError::Unreadable { name: name.to_owned(), source })?;
+    let mut bytes =
+        serde_json::to_vec_pretty(record).map_err(|source| StateError::Unreadable { name: name.to_owned(), source })?;
     bytes.push(b'\n');
     Ok(bytes)
 }

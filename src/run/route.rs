@@ -142,7 +142,10 @@ mod tests {
     fn the_start_of_a_partition_is_inside_and_its_end_is_not() {
         let router = Router::new(&partitions(&[10, 20], 30), 0..2, TimeUnit::Second);
         let mut routed = Routed::default();
-        router.place(&Int64Array::from(vec![Some(9), Some(10), Some(19), Some(20), Some(29), Some(30), None]), &mut routed);
+        router.place(
+            &Int64Array::from(vec![Some(9), Some(10), Some(19), Some(20), Some(29), Some(30), None]),
+            &mut routed,
+        );
         assert_eq!(routed.rows, [vec![1, 2], vec![3, 4]]);
         assert_eq!((routed.outside, routed.elsewhere, routed.without_time), (2, 0, vec![6]));
     }

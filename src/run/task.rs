@@ -154,7 +154,12 @@ struct Lane {
 ///
 /// # Errors
 /// [`TaskEnd`].
-pub fn run(ctx: &TaskContext<'_>, task: &Task, key: &str, is_done: impl Fn(u32) -> bool) -> Result<TaskOutcome, TaskEnd> {
+pub fn run(
+    ctx: &TaskContext<'_>,
+    task: &Task,
+    key: &str,
+    is_done: impl Fn(u32) -> bool,
+) -> Result<TaskOutcome, TaskEnd> {
     let lanes = task
         .partitions
         .clone()
@@ -287,12 +292,7 @@ impl Running<'_> {
     }
 
     /// Rows whose time is null, or not a time.
-    fn leave_out_unplaced(
-        &mut self,
-        origin: Origin<'_>,
-        batch: &Batch,
-        bad: &[(u32, BadTime)],
-    ) -> Result<(), TaskEnd> {
+    fn leave_out_unplaced(&mut self, origin: Origin<'_>, batch: &Batch, bad: &[(u32, BadTime)]) -> Result<(), TaskEnd> {
         let job = self.ctx.job;
         let without_time = std::mem::take(&mut self.routed.without_time);
         let no_time = format!("no time in `{}`", job.time.column.value);
@@ -333,8 +333,7 @@ impl Running<'_> {
             unplaced.rows += 1;
             return Ok(());
         }
-        let mut failure =
-            Failure { code, message: format!("{}:{}: {}", line.file, line.position, line.error) };
+        let mut failure = Failure { code, message: format!("{}:{}: {}", line.file, line.position, line.error) };
         if allowed {
             failure.code = ErrorCode::RowsRejected;
         } else {
@@ -368,7 +367,8 @@ impl Running<'_> {
                 }
                 continue;
             }
-            let shard_rows = projected.get_or_insert_with(|| project(rows, &self.ctx.projection, &self.ctx.layout.schema));
+            let shard_rows =
+                projected.get_or_insert_with(|| project(rows, &self.ctx.projection, &self.ctx.layout.schema));
             append(lane, shard_rows, own, instants);
         }
     }
@@ -376,11 +376,8 @@ impl Running<'_> {
     fn finish(self) -> Result<TaskOutcome, TaskEnd> {
         let expected = self.counts.source_rows + self.counts.visiting;
         let routed: u64 = self.lanes.iter().map(|l| l.rows + l.filtered_out).sum();
-        let accounted = self.counts.rejected
-            + self.counts.null_time
-            + self.counts.outside_window
-            + self.counts.elsewhere
-            + routed;
+        let accounted =
+            self.counts.rejected + self.counts.null_time + self.counts.outside_window + self.counts.elsewhere + routed;
         if expected != accounted {
             return Err(failed(
                 ErrorCode::RowsNotConserved,
@@ -392,7 +389,8 @@ impl Running<'_> {
         let mut partitions = Vec::new();
         for mut lane in self.lanes {
             let Some(writer) = lane.writer.take() else { continue };
-            let about = |allowed| unplaced.iter().filter(move |u| u.allowed == allowed).find_map(|u| u.of(lane.partition));
+            let about =
+                |allowed| unplaced.iter().filter(move |u| u.allowed == allowed).find_map(|u| u.of(lane.partition));
             let parts = match about(false) {
                 Some(failure) => Err(failure),
                 None => writer.and_then(|writer| finish_lane(self.ctx, writer, &lane.held, lane.rows)),
@@ -431,8 +429,13 @@ fn finish_lane(
     let shard = |e: super::shard::ShardError| Failure { code: e.code(), message: chain(&e) };
     if !held.is_empty() {
         let (rows, times) = concat(ctx, held).map_err(|e| internal(&e))?;
-        let order = query::sort_permutation(&rows, &ctx.job.time.column.value, &times, ctx.job.id_column.as_ref().map(|c| c.value.as_str()))
-            .map_err(|e| Failure { code: ErrorCode::QueryFailed, message: chain(&e) })?;
+        let order = query::sort_permutation(
+            &rows,
+            &ctx.job.time.column.value,
+            &times,
+            ctx.job.id_column.as_ref().map(|c| c.value.as_str()),
+        )
+        .map_err(|e| Failure { code: ErrorCode::QueryFailed, message: chain(&e) })?;
         let rows = project(&rows, &ctx.projection, &ctx.layout.schema)?;
         writer.append(&rows, order.values(), &times).map_err(shard)?;
     }

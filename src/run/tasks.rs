@@ -93,13 +93,7 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         stop: &stop,
         progress,
     };
-    let shared = Shared {
-        job,
-        options,
-        stop: stop.clone(),
-        package: Mutex::new(package),
-        tally: Mutex::new(tally),
-    };
+    let shared = Shared { job, options, stop: stop.clone(), package: Mutex::new(package), tally: Mutex::new(tally) };
     let found_earlier: Vec<Unplaced> = lock(&shared.tally).records.values().flat_map(|r| r.unplaced.clone()).collect();
     shared.fail_concerned(&found_earlier);
     for phase in [&todo[..strays], &todo[strays..]] {
@@ -130,9 +124,8 @@ fn has_rejects(folder: &crate::store::Folder, record: &TaskRecord) -> bool {
 
 impl Shared<'_> {
     fn work(&self, context: &TaskContext<'_>, todo: &Todo<'_>) {
-        let is_done = |p: u32| {
-            lock(&self.package).committed.contains_key(&p) || lock(&self.tally).failures.contains_key(&p)
-        };
+        let is_done =
+            |p: u32| lock(&self.package).committed.contains_key(&p) || lock(&self.tally).failures.contains_key(&p);
         match task::run(context, todo.task, &todo.key, is_done) {
             Ok(outcome) => self.commit(context, todo, outcome),
             Err(TaskEnd::Stopped) => {}

@@ -10,8 +10,8 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::GlobBuilder;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use crate::error::ErrorCode;

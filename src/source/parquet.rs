@@ -28,7 +28,8 @@ use super::int96::Int96Witness;
 use super::layout::{planned_schema, view_schema};
 use super::list::check_unchanged;
 use crate::source::{
-    BATCH_ROWS, Batch, BatchReader, FileFacts, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts, json_field,
+    BATCH_ROWS, Batch, BatchReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
+    json_field,
 };
 use crate::time::TimeParser;
 
@@ -341,6 +342,7 @@ impl ParquetReader {
                 let seconds = guarded(|| seconds.next().transpose()).map_err(|m| fail(unit, m))?;
                 witness.check(&rows, seconds.as_ref()).map_err(|m| mismatch(file, format!("row group {unit}: {m}")))?;
             }
+            let first = current.given_rows + 1;
             current.given_rows += rows.num_rows() as u64;
             if current.given_rows > current.promised_rows {
                 return Err(fail(
@@ -350,7 +352,7 @@ impl ParquetReader {
             }
             let rows = guarded(|| adapt_batch(&rows, &self.request.schema))
                 .map_err(|m| mismatch(file, format!("{m}; name the type that all files can have in `schema`")))?;
-            return Ok(Some(Batch { rows, unit, rejected: Vec::new() }));
+            return Ok(Some(Batch { rows, unit, positions: Positions::From(first), rejected: Vec::new() }));
         }
     }
 

@@ -12,7 +12,9 @@ use super::decode::unreadable;
 use super::infer::{InspectRequest, Node, RowFacts, TableEvidence};
 use super::json_text::{self, Fault, RowTime};
 use super::tally::{self, Tally};
-use super::{BATCH_ROWS, Batch, BatchReader, MAX_REJECT_BYTES, ReadRequest, Reject, SourceError, SourceFile};
+use super::{
+    BATCH_ROWS, Batch, BatchReader, MAX_REJECT_BYTES, Positions, ReadRequest, Reject, SourceError, SourceFile,
+};
 use crate::error::ErrorCode;
 use crate::job::OnBad;
 
@@ -52,6 +54,8 @@ pub(super) struct BatchBuilder {
     schema: SchemaRef,
     on_bad_rows: OnBad,
     pub(super) table: StructColumn,
+    /// Where the good rows of the batch stand.
+    positions: Vec<u64>,
     bytes: usize,
     /// Rows of the batch that are bad and stand in it as placeholders.
     bad: Vec<usize>,

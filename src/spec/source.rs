@@ -201,7 +201,9 @@ fn strftime(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Loc
     }
     let some_time = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
     if let Err(error) = jiff::fmt::strtime::format(&pattern.value, &some_time) {
-        errors.push(pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(error.to_string()));
+        errors.push(
+            pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(error.to_string()),
+        );
         return None;
     }
     Some(pattern)

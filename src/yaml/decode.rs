@@ -63,13 +63,7 @@ impl<'n> Fields<'n> {
     }
 
     /// The value of a key that must be there.
-    pub fn required<T>(
-        &self,
-        key: &str,
-        example: &str,
-        errors: &mut Vec<Diagnostic>,
-        decode: Decode<T>,
-    ) -> Option<T> {
+    pub fn required<T>(&self, key: &str, example: &str, errors: &mut Vec<Diagnostic>, decode: Decode<T>) -> Option<T> {
         let Some(entry) = self.get(key) else {
             let missing = Diagnostic::at(Some(&self.at), format!("missing key `{key}`{}", self.inside));
             errors.push(missing.help(format!("add `{key}: {example}`")));

@@ -142,7 +142,11 @@ impl<'s> Reader<'s> {
         let start = self.offsets.byte(marks.start.index());
         let end = self.offsets.byte(marks.end.index()).max(start);
         // Ends of block scalars and of keys may reach over the line break; nobody wants a caret there.
-        let end = self.source.text.get(start..end).map_or(end, |written| start + written.trim_end_matches([' ', '\t', '\r', '\n']).len());
+        let end = self
+            .source
+            .text
+            .get(start..end)
+            .map_or(end, |written| start + written.trim_end_matches([' ', '\t', '\r', '\n']).len());
         Span { source: Arc::clone(self.source), start, end }
     }
 
