@@ -42,8 +42,10 @@ pub(super) fn canonical(
     fields: &BTreeMap<String, Located<String>>,
     output_uri: &str,
 ) -> Value {
-    let fields: BTreeMap<&str, &str> = fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
-    let schema: BTreeMap<&str, String> = job.schema.iter().map(|(name, t)| (name.value.as_str(), t.to_string())).collect();
+    let fields: BTreeMap<&str, &str> =
+        fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
+    let schema: BTreeMap<&str, String> =
+        job.schema.iter().map(|(name, t)| (name.value.as_str(), t.to_string())).collect();
     without_absent(json!({
         "version": 1,
         "revision": 0,

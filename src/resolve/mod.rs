@@ -17,9 +17,7 @@ use jiff::tz::TimeZone;
 
 use crate::catalog::{self, BUILT_IN_TYPES, Catalog};
 use crate::diagnostic::{Diagnostic, Located, SourceText, nearest, shown};
-use crate::job::{
-    Compression, CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window,
-};
+use crate::job::{Compression, CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
 use crate::spec::{
     self, DEFAULT_ZSTD_LEVEL, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place,
 };
@@ -106,9 +104,7 @@ fn in_order(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
             files.push(span.source.path.clone());
         }
     }
-    let place = |d: &Diagnostic| {
-        d.span.as_ref().map(|s| (files.iter().position(|f| *f == s.source.path), s.start))
-    };
+    let place = |d: &Diagnostic| d.span.as_ref().map(|s| (files.iter().position(|f| *f == s.source.path), s.start));
     errors.sort_by_key(place);
     errors.dedup();
     errors

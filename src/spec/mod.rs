@@ -34,8 +34,8 @@ pub use window::{WindowForm, WindowSpec};
 
 pub(crate) use format::{check_together, name_of as decode_format_name};
 pub(crate) use schema::without_nulls;
-pub(crate) use vars::{decode as decode_vars, values as var_values};
 pub(crate) use source::{document_place, scheme, time_format_text, zone};
+pub(crate) use vars::{decode as decode_vars, values as var_values};
 
 /// What to export: one job for each window.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
@@ -100,9 +100,31 @@ pub struct Spec {
 /// Keys of a spec.
 pub const SPEC_KEYS: Keys = Keys {
     known: &[
-        "version", "name", "description", "labels", "type", "catalog", "source", "time", "id", "fields", "schema",
-        "on_schema_drift", "window", "partition", "filters", "where", "columns", "order", "format", "compression",
-        "output", "on_partition_error", "on_bad_rows", "on_null_time", "vars",
+        "version",
+        "name",
+        "description",
+        "labels",
+        "type",
+        "catalog",
+        "source",
+        "time",
+        "id",
+        "fields",
+        "schema",
+        "on_schema_drift",
+        "window",
+        "partition",
+        "filters",
+        "where",
+        "columns",
+        "order",
+        "format",
+        "compression",
+        "output",
+        "on_partition_error",
+        "on_bad_rows",
+        "on_null_time",
+        "vars",
     ],
     later: &["redact", "encryption", "sign", "chain", "expect"],
 };

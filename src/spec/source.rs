@@ -201,7 +201,9 @@ fn strftime(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Loc
     }
     let some_time = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
     if let Err(error) = jiff::fmt::strtime::format(&pattern.value, &some_time) {
-        errors.push(pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(error.to_string()));
+        errors.push(
+            pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(error.to_string()),
+        );
         return None;
     }
     Some(pattern)
@@ -308,8 +310,11 @@ fn declared_types(
             Some(declared) => types.push((entry.key.clone(), declared)),
             None => {
                 let mistake = found.mistake(format!("`{}` is not a column type", shown(&found.value)));
-                errors.push(mistake.help(match nearest(&found.value, DeclaredType::NAMES) {
-                    Some("decimal") => "write `decimal(precision,scale)`, precision at most 38".to_owned(),
+                let near = nearest(&found.value, DeclaredType::NAMES);
+                errors.push(mistake.help(match near {
+                    _ if found.value.starts_with("decimal") => {
+                        "write `decimal(precision,scale)`, precision from 1 to 38, scale at most that".to_owned()
+                    }
                     Some(name) => format!("did you mean `{name}`?"),
                     None => format!("allowed: {}(precision,scale)", DeclaredType::NAMES.join(", ")),
                 }));

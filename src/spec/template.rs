@@ -93,7 +93,9 @@ impl Context {
             (None, _) => Err(Some((
                 undefined(),
                 match nearest(root, NAMES) {
-                    Some(name) => format!("did you mean `{name}`?"),
+                    Some(name) => {
+                        format!("did you mean `{name}{}`?", below.map(|b| format!(".{}", shown(b))).unwrap_or_default())
+                    }
                     None => "known: name, type, format, labels.*, vars.*, window.start, window.end, window.label".to_owned(),
                 },
             ))),
@@ -246,7 +248,9 @@ fn explain(error: &minijinja::Error, span: &Span) -> Diagnostic {
     match error.kind() {
         ErrorKind::OutOfFuel => at(format!("the template runs for more than {} steps", limits::TEMPLATE_FUEL)),
         ErrorKind::WriteFailure => at(format!("the template gives more than {} bytes", limits::RENDERED_BYTES)),
-        ErrorKind::UnknownFilter => at(format!("the template is wrong: {}", shown(detail))).help(format!("filters: {FILTERS}")),
+        ErrorKind::UnknownFilter => {
+            at(format!("the template is wrong: {}", shown(detail))).help(format!("filters: {FILTERS}"))
+        }
         ErrorKind::UnknownTest => {
             at(format!("the template is wrong: {}", shown(detail))).help("tests: defined, startingwith, endingwith")
         }
@@ -284,7 +288,8 @@ mod tests_of_templates {
         context.set("window", Known::Reported);
         let source = Arc::new(SourceText { path: "spec.yaml".into(), text: text.to_owned() });
         let span = Span { source, start: 0, end: text.len() };
-        let node = Node { kind: Kind::Scalar(Text { text: text.to_owned(), plain: false, before_template: None }), span };
+        let node =
+            Node { kind: Kind::Scalar(Text { text: text.to_owned(), plain: false, before_template: None }), span };
         let mut errors = Vec::new();
         match render(&node, &context, &mut errors).kind {
             Kind::Scalar(scalar) => Ok(scalar.text),

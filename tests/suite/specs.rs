@@ -180,7 +180,10 @@ fn a_job_has_the_same_id_from_every_folder_however_its_window_is_written() {
         resolve(&path, &environment()).unwrap_or_else(|e| panic!("{}", render_text(&e, false))).id
     };
     let month = id("{month: 2026-03}", "");
-    assert_eq!(month, id("{previous: month, allow_open: true}", "description: for people\nlabels: {a: b}\norder: source\n"));
+    assert_eq!(
+        month,
+        id("{previous: month, allow_open: true}", "description: for people\nlabels: {a: b}\norder: source\n")
+    );
     assert_ne!(month, id("{month: 2026-03, timezone: Europe/Berlin}", ""));
     assert_ne!(month, id("{month: 2026-03}", "where: a = 1\n"));
     assert_ne!(
@@ -210,7 +213,8 @@ fn the_json_schemas_have_the_keys_of_the_decoder() {
     let spec = spec::json_schema();
     let catalog = catalog::json_schema();
     let keys = |schema: &serde_json::Value, pointer: &str| {
-        let properties = schema.pointer(pointer).and_then(|p| p.as_object()).unwrap_or_else(|| panic!("{pointer}: {schema:#}"));
+        let properties =
+            schema.pointer(pointer).and_then(|p| p.as_object()).unwrap_or_else(|| panic!("{pointer}: {schema:#}"));
         let mut keys: Vec<String> = properties.keys().cloned().collect();
         keys.sort();
         keys
@@ -254,12 +258,30 @@ fn the_shipped_json_schemas_are_current() {
 
 /// Lines that a spec is made of, sound and unsound.
 const PARTS: [&str; 24] = [
-    "version: 1\n", "name: x\n", "name: [x]\n", "type: events\n", "source: {uri: d/}\n", "source: {uri: 's3://x'}\n",
-    "window: {month: 2026-03}\n", "window: {last: 9999999999999d}\n", "window: {date: 0000-99-99}\n", "filters: {a: [1, b]}\n",
-    "filters: {a: {between: [1]}}\n", "columns: [a, {b: c}]\n", "format: {csv: {delimiter: '€'}}\n", "compression: {zstd: x}\n",
-    "output: {uri: \"{{ name }}/{{ window.label }}\"}\n", "output: {uri: '..'}\n", "partition: {max_bytes: 1e99}\n",
-    "vars: {a: {default: '{{ b }}'}}\n", "schema: {a: 'decimal(1'}\n", "time: {column: t, format: '%'}\n", "types: {}\n",
-    "labels: &a {b: c}\n", "labels: *a\n", "redact: {}\n",
+    "version: 1\n",
+    "name: x\n",
+    "name: [x]\n",
+    "type: events\n",
+    "source: {uri: d/}\n",
+    "source: {uri: 's3://x'}\n",
+    "window: {month: 2026-03}\n",
+    "window: {last: 9999999999999d}\n",
+    "window: {date: 0000-99-99}\n",
+    "filters: {a: [1, b]}\n",
+    "filters: {a: {between: [1]}}\n",
+    "columns: [a, {b: c}]\n",
+    "format: {csv: {delimiter: '€'}}\n",
+    "compression: {zstd: x}\n",
+    "output: {uri: \"{{ name }}/{{ window.label }}\"}\n",
+    "output: {uri: '..'}\n",
+    "partition: {max_bytes: 1e99}\n",
+    "vars: {a: {default: '{{ b }}'}}\n",
+    "schema: {a: 'decimal(1'}\n",
+    "time: {column: t, format: '%'}\n",
+    "types: {}\n",
+    "labels: &a {b: c}\n",
+    "labels: *a\n",
+    "redact: {}\n",
 ];
 
 proptest! {
