@@ -4,6 +4,8 @@
 //! give [`Batch`]es in the planned schema, with every row's place, in bounded memory, and never a row less than
 //! the file holds without an error.
 
+pub mod instants;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
