@@ -310,8 +310,11 @@ fn declared_types(
             Some(declared) => types.push((entry.key.clone(), declared)),
             None => {
                 let mistake = found.mistake(format!("`{}` is not a column type", shown(&found.value)));
-                errors.push(mistake.help(match nearest(&found.value, DeclaredType::NAMES) {
-                    Some("decimal") => "write `decimal(precision,scale)`, precision at most 38".to_owned(),
+                let near = nearest(&found.value, DeclaredType::NAMES);
+                errors.push(mistake.help(match near {
+                    _ if found.value.starts_with("decimal") => {
+                        "write `decimal(precision,scale)`, precision from 1 to 38, scale at most that".to_owned()
+                    }
                     Some(name) => format!("did you mean `{name}`?"),
                     None => format!("allowed: {}(precision,scale)", DeclaredType::NAMES.join(", ")),
                 }));

@@ -93,7 +93,9 @@ impl Context {
             (None, _) => Err(Some((
                 undefined(),
                 match nearest(root, NAMES) {
-                    Some(name) => format!("did you mean `{name}`?"),
+                    Some(name) => {
+                        format!("did you mean `{name}{}`?", below.map(|b| format!(".{}", shown(b))).unwrap_or_default())
+                    }
                     None => "known: name, type, format, labels.*, vars.*, window.start, window.end, window.label".to_owned(),
                 },
             ))),

@@ -168,7 +168,7 @@ fn decode_form(fields: &Fields<'_>, window: &Located<String>, errors: &mut Vec<D
 
 /// A duration with its place.
 pub(crate) fn duration(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<SignedDuration>> {
-    let found = text(node, what, errors)?;
+    let found = written(node, what, errors)?;
     match units::parse_duration(&found.value) {
         Ok(value) => Some(Located { value, span: found.span }),
         Err(bad) => {
