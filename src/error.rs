@@ -24,6 +24,8 @@ pub enum ErrorCode {
     SchemaMismatch,
     /// A filter or `where` failed on the data.
     QueryFailed,
+    /// The store refuses to be read or written: permissions, a read-only file system, credentials.
+    StoreDenied,
     /// The file system has no room left.
     DiskFull,
     /// A shard could not be written.
@@ -49,12 +51,85 @@ impl ErrorCode {
             Self::RowsRejected => "rows_rejected",
             Self::SchemaMismatch => "schema_mismatch",
             Self::QueryFailed => "query_failed",
+            Self::StoreDenied => "store_denied",
             Self::DiskFull => "disk_full",
             Self::WriteFailed => "write_failed",
             Self::RowsNotConserved => "rows_not_conserved",
             Self::PackageDamaged => "package_damaged",
             Self::PackageOccupied => "package_occupied",
             Self::Internal => "internal",
+        }
+    }
+
+    /// The cause and what to do, one short paragraph for people.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::SourceChanged => {
+                "A source file is not the one that the job planned with: its size or modification time differ, or it is \
+                 gone. Something still writes to the source, or a file was replaced. Restore the file and run again; or, \
+                 if the new file is the right one, start the job over with --replace, because a package never mixes two \
+                 states of its source."
+            }
+            Self::SourceUnreadable => {
+                "A source file cannot be opened or is not what its format says: permissions, a file cut short, a wrong \
+                 `source.format` in the catalog. The message names the file and the place. Repair the file or the \
+                 catalog and run again; partitions that are complete stay as they are."
+            }
+            Self::BadRows => {
+                "A row could not be parsed and the spec says `on_bad_rows: fail`. The message names the file and the \
+                 line. Repair the source and run again, or set `on_bad_rows: reject` to keep such rows in rejects/, \
+                 counted, and have their partitions marked partial."
+            }
+            Self::NullTime => {
+                "A row has no time, so it belongs to no partition, and the spec says `on_null_time: fail`. Check \
+                 `time.column` in the catalog. If such rows are to be expected, set `on_null_time: reject` to keep them \
+                 in rejects/, counted, and have their partitions marked partial."
+            }
+            Self::RowsRejected => {
+                "Rows could not be read or placed in time and were written to rejects/, as the spec allows. The shards \
+                 hold every other row. Look into rejects/ for the rows, their places and the reasons; running again \
+                 after the source is mended exports the concerned partitions anew."
+            }
+            Self::SchemaMismatch => {
+                "A value does not fit the type that the job planned for its column, or files disagree and the spec says \
+                 `on_schema_drift: fail`. Declare the column's type under `schema` in the catalog, or use \
+                 `on_schema_drift: widen`."
+            }
+            Self::QueryFailed => {
+                "A filter or `where` cannot be evaluated on the data, for example a comparison of text with a number. \
+                 The message names the condition. Mend the spec and run it again; this makes a new job."
+            }
+            Self::StoreDenied => {
+                "The place of the package cannot be read or written: the user lacks permission, the file system is \
+                 mounted read-only, or credentials are wrong. Check owner and mode of the folder that the message names \
+                 and run again."
+            }
+            Self::DiskFull => {
+                "The file system of the package has no room left, or a quota is used up. Nothing half-written remains. \
+                 Make room and run again: partitions that are complete are not exported again."
+            }
+            Self::WriteFailed => {
+                "The operating system could not write or make durable a file of the package. The message names the file \
+                 and the system's reason. Check the disk and the mount, then run again."
+            }
+            Self::RowsNotConserved => {
+                "The rows written, filtered and rejected do not add up to the rows read, so the export cannot be \
+                 trusted and is not called complete. The source may have changed while it was read; run again. If it \
+                 happens again with a source at rest, it is a bug: report it with the accounting from the manifest."
+            }
+            Self::PackageDamaged => {
+                "A file that was committed earlier is missing or has another size. Something changed the package from \
+                 outside. Restore it from a copy, or run with --repair to export the damaged partitions again."
+            }
+            Self::PackageOccupied => {
+                "The output folder holds another job's package: another spec, another window, or this spec as it was \
+                 before it changed. Choose another `output.uri` (templates such as {{ window.label }} keep windows \
+                 apart), or remove an unfinished package with --replace and its job id."
+            }
+            Self::Internal => {
+                "A bug in kt-export: a worker panicked. No half-written file is taken for a whole one, and running again \
+                 is safe. Report it with the message and the output of --log-format json -v."
+            }
         }
     }
 }

@@ -1,1 +1,7 @@
-fn main(){}
+//! The `kt-export` program. Everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kt_export::cli::main()
+}

@@ -1,1 +1,132 @@
-//! cli.
+//! The command line: probes the environment once, calls the library, tells people on stderr and programs on stdout.
+//!
+//! One file a command. Clock, environment variables, processors and terminal are looked at here and nowhere below.
+
+mod args;
+mod completions;
+mod environment;
+mod explain;
+mod init;
+mod plan;
+mod progress;
+mod run;
+mod schema;
+mod signals;
+mod specs;
+mod validate;
+mod verify;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde::Serialize;
+
+use self::args::{Cli, Command, LogFormat, OutputArgs, When};
+use crate::error::Exit;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not mistakes. A closed pipe is nobody's.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Complete.code() });
+        }
+    };
+    let talk = Talk::new(&cli.output);
+    talk.start_log();
+    let exit = match &cli.command {
+        Command::Init(args) => init::init(args, &talk),
+        Command::Validate(args) => validate::validate(args, &talk),
+        Command::Plan(args) => plan::plan(args, &talk),
+        Command::Run(args) => run::run(args, &talk),
+        Command::Verify(args) => verify::verify(args, &talk),
+        Command::Explain(args) => explain::explain(args, &talk),
+        Command::Schema(args) => schema::schema(args, &talk),
+        Command::Completions(args) => completions::completions(args),
+    };
+    ExitCode::from(exit.code())
+}
+
+/// How this process talks.
+struct Talk {
+    json: bool,
+    quiet: bool,
+    verbose: u8,
+    log_format: LogFormat,
+    color: bool,
+    terminal: bool,
+}
+
+impl Talk {
+    fn new(args: &OutputArgs) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let choice = match args.color {
+            When::Auto => anstream::AutoStream::choice(&std::io::stderr()),
+            When::Always => anstream::ColorChoice::Always,
+            When::Never => anstream::ColorChoice::Never,
+        };
+        choice.write_global();
+        Self {
+            json: args.json,
+            quiet: args.quiet,
+            verbose: args.verbose,
+            log_format: args.log_format,
+            color: choice != anstream::ColorChoice::Never,
+            terminal,
+        }
+    }
+
+    /// Log lines go to stderr, beside what people read there.
+    fn start_log(&self) {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => tracing::Level::ERROR,
+            (false, 0) => tracing::Level::WARN,
+            (false, 1) => tracing::Level::INFO,
+            (false, _) => tracing::Level::DEBUG,
+        };
+        let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(self.color);
+        match self.log_format {
+            LogFormat::Text => log.with_target(false).init(),
+            LogFormat::Json => log.json().init(),
+        }
+    }
+
+    /// Something for people, unless they asked for silence.
+    fn say(&self, text: &str) {
+        if !self.quiet && !text.is_empty() {
+            anstream::eprintln!("{}", text.trim_end_matches('\n'));
+        }
+    }
+
+    /// Something that went wrong, for people, always.
+    fn complain(&self, text: &str) {
+        anstream::eprintln!("{}", text.trim_end_matches('\n'));
+    }
+
+    /// The one JSON object of this command.
+    fn print_json<T: Serialize>(&self, value: &T) -> Exit {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => print(&text),
+            Err(error) => {
+                self.complain(&format!("error: cannot write JSON: {error}"));
+                Exit::Internal
+            }
+        }
+    }
+}
+
+/// Prints to stdout; a reader that went away is not a mistake.
+fn print(text: &str) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Complete,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Complete,
+        Err(error) => {
+            anstream::eprintln!("error: cannot write to stdout: {error}");
+            Exit::Failed
+        }
+    }
+}

@@ -1,1 +1,213 @@
-//! manifest.
+//! The package's record of itself: what was exported, from what, and that nothing is missing.
+//!
+//! These are wire types: the names and the order of their fields are a contract with auditors' tools. Reading refuses
+//! unknown fields and unknown versions, because a record that is understood by half proves nothing. A field that can
+//! be `null` is always written; one that only some packages have is left out in the others. Equal manifests have equal
+//! bytes: keys stand in the order of the types, in free-form values in alphabetical order.
+
+mod entry;
+mod json;
+mod record;
+mod state;
+mod sums;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::ErrorCode;
+use json::Instant;
+
+pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals};
+pub use json::{ManifestError, json_schema};
+pub use record::{
+    Column, Compression, ExportFormat, PackageRef, RunOutcome, RunRecord, SourceFileError,
+    SourceFileRecord, SourceRecord, SpecRecord, ToolRecord,
+};
+pub use state::{PartitionRecord, STATE_VERSION, TaskRecord, partition_record_name, task_record_name};
+pub use sums::sha256sums;
+
+/// Name of the manifest in a package. Its presence means that a run ended.
+pub const MANIFEST: &str = "manifest.json";
+
+/// Name of the list of digests in a package.
+pub const SHA256SUMS: &str = "SHA256SUMS";
+
+/// The version that is written, and the only one that is read.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// `manifest.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "kt-export package manifest")]
+pub struct Manifest {
+    /// Version of this format.
+    #[schemars(extend("const" = MANIFEST_VERSION))]
+    pub manifest_version: u32,
+    /// The job: `job_` and 26 lower-case base32 characters of the SHA-256 of the canonical JSON (RFC 8785) of
+    /// `spec.resolved`.
+    #[schemars(regex(pattern = r"^job_[a-z2-7]{26}$"))]
+    pub id: String,
+    /// The spec's name.
+    pub name: String,
+    /// The export type, such as `events`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// How the job ended.
+    pub status: JobStatus,
+    /// Format of the shards.
+    pub export_format: ExportFormat,
+    /// Compression of the shards.
+    pub compression: Compression,
+    /// When the job's first run planned it.
+    #[schemars(with = "Instant")]
+    pub created_at: Timestamp,
+    /// First instant inside the window.
+    #[schemars(with = "Instant")]
+    pub window_start: Timestamp,
+    /// First instant after the window.
+    #[schemars(with = "Instant")]
+    pub window_end: Timestamp,
+    /// The window's calendar name, such as `2026-03`.
+    pub window_label: String,
+    /// IANA name of the zone that the window and its partitions are cut in.
+    pub timezone: String,
+    /// When the run that wrote this manifest started.
+    #[schemars(with = "Instant")]
+    pub started_at: Timestamp,
+    /// When this manifest was written.
+    #[schemars(with = "Instant")]
+    pub finalized_at: Timestamp,
+    /// `finalized_at` plus the spec's retention.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(with = "Option<Instant>")]
+    pub expires_at: Option<Timestamp>,
+    /// Sum of `rows` over `files`.
+    pub total_rows: u64,
+    /// Sum of `bytes` over `files`.
+    pub total_bytes: u64,
+    /// Number of `files` that are partial.
+    pub partial_count: u64,
+    /// Number of `files` that failed.
+    pub failed_count: u64,
+    /// Why the job as a whole is not complete, where no single file says it.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub error_code: Option<ErrorCode>,
+    /// The spec's filters, by source column; values on redacted columns are redacted.
+    #[serde(serialize_with = "json::sorted")]
+    pub filters: Value,
+    /// The spec's SQL condition.
+    #[serde(rename = "where", deserialize_with = "Option::deserialize")]
+    pub where_sql: Option<String>,
+    /// The columns of the shards, in order.
+    pub columns: Vec<Column>,
+    /// The spec that asked for it.
+    pub spec: SpecRecord,
+    /// Every file that the job looked at.
+    pub source: SourceRecord,
+    /// Where every row of the source went.
+    pub accounting: Accounting,
+    /// One entry a shard, in order of partition and part. A partition that gave no shard has one entry that says why.
+    pub files: Vec<FileEntry>,
+    /// Files with rows that could not be read or placed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejects: Vec<RejectsEntry>,
+    /// How shards are encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "json::sorted_option")]
+    pub encryption: Option<Value>,
+    /// What the spec expects of the result, and whether it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "json::sorted_option")]
+    pub expectations: Option<Value>,
+    /// The package before this one in the spec's chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PackageRef>,
+    /// The package of the same window that this revision takes the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<PackageRef>,
+    /// Every run of the job that is known, in order.
+    pub runs: Vec<RunRecord>,
+    /// What wrote it.
+    pub tool: ToolRecord,
+}
+
+/// How a job ended. A job that has not ended has no manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// Every row of the window is in a shard.
+    Complete,
+    /// Some partitions failed, rows were rejected or an expectation does not hold.
+    Partial,
+    /// No partition is usable, or the run as a whole failed.
+    Failed,
+    /// Somebody gave the job up.
+    Cancelled,
+}
+
+impl JobStatus {
+    /// The word as it stands in manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::fmt::Display for JobStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where every row of the source went: `source_rows = rejected + null_time + outside_window + filtered_out + written`,
+/// counted in that order, each row once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Accounting {
+    /// Rows of all files that were not skipped.
+    pub source_rows: u64,
+    /// Rows whose time is outside the window.
+    pub outside_window: u64,
+    /// Rows inside the window that a filter left out.
+    pub filtered_out: u64,
+    /// Rows without a time.
+    pub null_time: u64,
+    /// Rows that could not be read.
+    pub rejected: u64,
+    /// Rows whose local time exists twice or never in its zone. They are counted among the others, too.
+    pub ambiguous_time: u64,
+    /// Rows in shards.
+    pub written: u64,
+}
+
+impl Accounting {
+    /// What is accounted for; equal to `source_rows` when the books balance. Wide enough never to overflow.
+    pub fn accounted_rows(&self) -> u128 {
+        [self.rejected, self.null_time, self.outside_window, self.filtered_out, self.written]
+            .into_iter()
+            .map(u128::from)
+            .sum()
+    }
+
+    /// Adds what one task counted of the rows it read.
+    pub fn add_task(&mut self, task: &TaskRecord) {
+        self.source_rows = self.source_rows.saturating_add(task.source_rows);
+        self.outside_window = self.outside_window.saturating_add(task.outside_window);
+        self.null_time = self.null_time.saturating_add(task.null_time);
+        self.rejected = self.rejected.saturating_add(task.rejected);
+        self.ambiguous_time = self.ambiguous_time.saturating_add(task.ambiguous_time);
+    }
+
+    /// Adds what became of one partition's rows.
+    pub fn add_partition(&mut self, partition: &PartitionRecord) {
+        self.filtered_out = self.filtered_out.saturating_add(partition.filtered_out);
+        self.written = self.written.saturating_add(partition.written);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

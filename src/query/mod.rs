@@ -1,1 +1,264 @@
-//! query.
+//! Which rows are exported, and in which order: `filters`, `where` and `order` over record batches.
+//!
+//! A [`Predicate`] is compiled once from the spec and the source's schema, with every mistake found then, and
+//! evaluated by any number of workers. polars evaluates it, over the columns that it names and nothing else; arrays
+//! go there through the Arrow C data interface and a selection comes back. polars parses nothing and opens nothing.
+//!
+//! What a condition means, for `filters` and `where` alike:
+//!
+//! - **Null.** SQL's three-valued logic. A comparison with null is null, AND, OR and NOT are Kleene's, and a row is
+//!   selected only where the whole is true. So `ne` and `not_in` do not select nulls; only `is_null` does.
+//! - **Numbers** are compared exactly: a literal keeps all its digits and need not fit the column (`> 1.5` of whole
+//!   numbers is `>= 2`, `= 1.5` is never true, `< 1e30` holds of every value). Columns of integers and decimals are
+//!   compared exactly with each other. Where one side is a float, both are taken in binary64; a `float32` column keeps
+//!   its values, so `= 0.1` of it is never true.
+//! - **NaN** equals itself and is greater than every other number, as in PostgreSQL and DuckDB (not as in IEEE 754);
+//!   `-0.0` equals `0.0`.
+//! - **Text** is compared by its bytes, with case. A text column holds text, also where it looks like a time or
+//!   number: a text time column is ordered as text. Text that holds JSON is the text as the source wrote it.
+//! - **Times.** A literal is RFC 3339 text, or a date, which is its first instant. With a column that has a zone, a
+//!   literal without offset is in UTC; with one that has none, an offset is an error. A literal finer than the
+//!   column's unit is compared exactly.
+//! - **Booleans** have `=`, `<>` and IN, no order.
+//! - **Nested and binary columns** can only be null or not.
+//! - **Arithmetic** is exact on integers and decimals up to 38 digits and fails beyond; `/` is in binary64; `%` has the
+//!   sign of its dividend; division by zero is null.
+//!
+//! Invariant: only this module names polars.
+
+mod arithmetic;
+mod check;
+mod expr;
+mod ffi;
+mod filters;
+mod frame;
+mod kind;
+mod like;
+mod literal;
+mod lower;
+#[cfg(test)]
+mod oracle;
+mod order;
+mod sql;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow::array::BooleanArray;
+use arrow::datatypes::{DataType, Schema};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use polars::prelude::{Expr, IntoLazy, PolarsError};
+
+use crate::diagnostic::{Diagnostic, Located};
+use crate::error::ErrorCode;
+use crate::job::Filter;
+
+use expr::{Input, Inputs, Node, Origin};
+
+pub use order::sort_permutation;
+pub use sql::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
+
+/// `filters` and `where` of one job, checked against its source's schema.
+#[derive(Debug, Clone)]
+pub struct Predicate {
+    plan: Plan,
+    inputs: Vec<Input>,
+    columns: Vec<String>,
+    types: Vec<DataType>,
+}
+
+#[derive(Debug, Clone)]
+enum Plan {
+    /// The same for all rows.
+    Constant(bool),
+    /// To be evaluated.
+    Expression(Expr),
+}
+
+impl Predicate {
+    /// Checks filters and `where` against a schema; all must hold. `None` when there are none.
+    ///
+    /// # Errors
+    /// All mistakes at once: columns that the source does not have, conditions that do not fit their column's type,
+    /// SQL that does not parse or that `where` does not allow.
+    pub fn compile(
+        filters: &[Filter],
+        where_sql: Option<&Located<String>>,
+        schema: &Schema,
+    ) -> Result<Option<Self>, Vec<Diagnostic>> {
+        if filters.is_empty() && where_sql.is_none() {
+            return Ok(None);
+        }
+        let (mut inputs, mut nodes, mut mistakes) = (Inputs::default(), Vec::new(), Vec::new());
+        for filter in filters {
+            match filters::filter(&mut inputs, filter, schema) {
+                Ok(node) => nodes.push(node),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        if let Some(text) = where_sql {
+            match sql::condition(&mut inputs, text, schema) {
+                Ok(node) => nodes.push(node),
+                Err(found) => mistakes.extend(found),
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        Ok(Some(Self::new(Node::and(nodes), inputs, schema)))
+    }
+
+    fn new(node: Node, inputs: Inputs, schema: &Schema) -> Self {
+        let plan = match node {
+            Node::Constant(value) => {
+                return Self {
+                    plan: Plan::Constant(value == Some(true)),
+                    inputs: Vec::new(),
+                    columns: Vec::new(),
+                    types: Vec::new(),
+                };
+            }
+            node => Plan::Expression(lower::lower(&node, &inputs)),
+        };
+        let mut names = Vec::new();
+        for input in &inputs.0 {
+            match &input.origin {
+                Origin::Column(name) => names.push(name.as_str()),
+                Origin::Computed(arithmetic) => arithmetic.columns(&mut names),
+            }
+        }
+        let (mut columns, mut types) = (Vec::<String>::new(), Vec::new());
+        for name in names {
+            if let (false, Some((_, field))) = (columns.iter().any(|c| c == name), schema.column_with_name(name)) {
+                columns.push(name.to_owned());
+                types.push(field.data_type().clone());
+            }
+        }
+        Self { plan, inputs: inputs.0, columns, types }
+    }
+
+    /// The source columns that the condition reads, each once. None where it is the same for all rows.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// One value per row, true where all conditions hold; never null.
+    ///
+    /// `rows` has at least [`Predicate::columns`], in the types of the schema that the predicate was compiled for.
+    /// Runs on the calling thread and, for large batches, in polars' own pool; nothing is kept between calls.
+    ///
+    /// # Errors
+    /// [`QueryError`] where a column is missing or of another type, arithmetic leaves its range, or polars fails or
+    /// panics. Never for what a text or number holds.
+    pub fn evaluate(&self, rows: &RecordBatch) -> Result<BooleanArray, QueryError> {
+        for (column, planned) in self.columns.iter().zip(&self.types) {
+            let found =
+                rows.column_by_name(column).ok_or_else(|| QueryError::MissingColumn { column: column.clone() })?;
+            if found.data_type() != planned {
+                return Err(QueryError::ColumnType {
+                    column: column.clone(),
+                    found: found.data_type().to_string(),
+                    planned: planned.to_string(),
+                });
+            }
+        }
+        let expression = match &self.plan {
+            Plan::Constant(value) => return Ok(BooleanArray::from(vec![*value; rows.num_rows()])),
+            Plan::Expression(_) if rows.num_rows() == 0 => return Ok(BooleanArray::from(Vec::<bool>::new())),
+            Plan::Expression(expression) => expression,
+        };
+        guarded(|| {
+            let frame = frame::frame(&self.inputs, rows)?;
+            // Everything that an optimiser could do was done once, when the condition was compiled.
+            let lazy = frame.lazy().without_optimizations().select([expression.clone().alias("selected")]);
+            frame::selection(&lazy.collect().map_err(QueryError::Engine)?, rows.num_rows())
+        })
+    }
+}
+
+/// A panic below polars is a failed query, not a dead worker.
+fn guarded<T>(work: impl FnOnce() -> Result<T, QueryError>) -> Result<T, QueryError> {
+    // Unwind safe: what the closure borrows is only read, and what it made is gone.
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|payload| Err(QueryError::Panicked { message: text(&*payload) }))
+}
+
+fn text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message").to_owned()
+}
+
+/// A condition or order that could not be evaluated on the data.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The reader did not give what was planned.
+    #[error("the batch has no column `{column}`")]
+    MissingColumn {
+        /// Which.
+        column: String,
+    },
+    /// The reader gave something else than planned.
+    #[error("column `{column}` is {found}, but {planned} was planned")]
+    ColumnType {
+        /// Which.
+        column: String,
+        /// Arrow type in the batch.
+        found: String,
+        /// Arrow type in the schema.
+        planned: String,
+    },
+    /// A value without a place in its storage.
+    #[error("column `{column}` cannot be converted for the query")]
+    Convert {
+        /// Which.
+        column: String,
+        /// Why.
+        source: ArrowError,
+    },
+    /// A result beyond 38 digits.
+    #[error("the arithmetic in `where` leaves its range of 38 digits; divide or compare smaller terms")]
+    Arithmetic(#[source] ArrowError),
+    /// An array that polars does not take.
+    #[error("column `{column}` cannot be handed to the query engine: {why}")]
+    Import {
+        /// Input name.
+        column: String,
+        /// Why.
+        why: String,
+    },
+    /// polars.
+    #[error("the query engine failed")]
+    Engine(#[source] PolarsError),
+    /// A bug below.
+    #[error("the query engine panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// A bug here.
+    #[error("the query engine gave something else than one true or false per row: {what}")]
+    Unexpected {
+        /// What.
+        what: String,
+    },
+    /// Rows without order.
+    #[error("rows cannot be ordered by `{column}`: {why}")]
+    Order {
+        /// Which.
+        column: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl QueryError {
+    /// The word for manifests.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::MissingColumn { .. } | Self::ColumnType { .. } => ErrorCode::SchemaMismatch,
+            Self::Arithmetic(_) | Self::Engine(_) | Self::Convert { .. } | Self::Order { .. } => ErrorCode::QueryFailed,
+            Self::Import { .. } | Self::Panicked { .. } | Self::Unexpected { .. } => ErrorCode::Internal,
+        }
+    }
+}

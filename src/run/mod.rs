@@ -1,1 +1,260 @@
-//! run.
+//! A job to a package: pinned plan, workers, commit records, manifest.
+//!
+//! The package alone decides what state the job is in, so any run, or several at once, can go on where another one
+//! stopped. The order is fixed: the plan is pinned before the first shard, a shard is whole before its partition's
+//! record, every record is there before the manifest, and the manifest before what derives from it.
+
+mod commit;
+mod finish;
+mod package;
+mod prepare;
+pub mod progress;
+mod record;
+mod rejects;
+mod route;
+mod shard;
+pub mod stop;
+mod survey;
+mod task;
+mod tasks;
+mod workers;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use self::prepare::{Prepared, prepare};
+pub use self::survey::{Survey, SurveyError, survey};
+pub use self::task::{Failure, chain};
+
+use self::package::{Found, Package};
+use self::progress::Progress;
+use self::record::{Pinned, STATE_VERSION};
+use self::stop::Stop;
+use crate::diagnostic::Diagnostic;
+use crate::error::{ErrorCode, Exit};
+use crate::job::Job;
+use crate::manifest::{JobStatus, Manifest};
+use crate::plan::{self, Plan};
+use crate::source::UnitFacts;
+use crate::store::{Folder, StoreError};
+
+/// Tells the time of records; windows never depend on it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What a run needs besides its job.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// Names this run.
+    pub run_id: String,
+    /// Worker threads.
+    pub threads: usize,
+    /// Export damaged shards again.
+    pub repair: bool,
+    /// Another job that may be removed from the output folder.
+    pub replace: Option<String>,
+    /// What relative windows counted from.
+    pub now: Timestamp,
+    /// For records.
+    pub clock: Clock,
+    /// Asked between batches.
+    pub stop: Stop,
+    /// Told between batches.
+    pub progress: Arc<Progress>,
+    /// The spec as the user named it.
+    pub spec_path: String,
+    /// The commit that the spec was read at.
+    pub git_commit: Option<String>,
+}
+
+/// How a run ended, with a package.
+#[derive(Debug)]
+pub struct RunOutcome {
+    /// The package's manifest.
+    pub manifest: Manifest,
+    /// The package's folder.
+    pub package: PathBuf,
+    /// Nothing was to be done.
+    pub unchanged: bool,
+}
+
+impl RunOutcome {
+    /// What the scheduler is told.
+    pub fn exit(&self) -> Exit {
+        match self.manifest.status {
+            JobStatus::Complete => Exit::Complete,
+            JobStatus::Partial => Exit::Partial,
+            JobStatus::Failed | JobStatus::Cancelled => Exit::Failed,
+        }
+    }
+}
+
+/// How a run ended, without a package to show.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The source shows mistakes in the spec.
+    #[error("the spec does not fit its source")]
+    Spec(Vec<Diagnostic>),
+    /// The source cannot be surveyed.
+    #[error(transparent)]
+    Survey(SurveyError),
+    /// The window is not over, or late data may still come.
+    #[error(
+        "the window ends at {end} and its data settles at {settled}; run again then, or set `allow_open: true` in the window"
+    )]
+    NotSettled {
+        /// The window's end.
+        end: Timestamp,
+        /// The window's end plus `settle`.
+        settled: Timestamp,
+    },
+    /// The output folder holds something else.
+    #[error("{} holds {holds}; {way_out}", folder.display())]
+    Occupied {
+        /// The output folder.
+        folder: PathBuf,
+        /// What is there.
+        holds: String,
+        /// What to do.
+        way_out: String,
+    },
+    /// Committed files are missing or have another size.
+    #[error("{} is damaged: {}; `--repair` exports again what is damaged", folder.display(), damage.join("; "))]
+    Damaged {
+        /// The package.
+        folder: PathBuf,
+        /// Each file and what is wrong.
+        damage: Vec<String>,
+    },
+    /// The run as a whole failed.
+    #[error("{}", .0.message)]
+    Failed(Failure),
+    /// A signal.
+    #[error("stopped; run again to resume")]
+    Stopped(Exit),
+}
+
+impl RunError {
+    /// What the scheduler is told.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Spec(_) => Exit::Usage,
+            Self::Survey(SurveyError::List(_) | SurveyError::Schema(_)) => Exit::Usage,
+            Self::Survey(_) | Self::Occupied { .. } | Self::Damaged { .. } | Self::Failed(_) => Exit::Failed,
+            Self::NotSettled { .. } => Exit::TryLater,
+            Self::Stopped(exit) => *exit,
+        }
+    }
+
+    /// The code for programs; none for mistakes in a spec.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Spec(_) | Self::Survey(_) | Self::NotSettled { .. } | Self::Stopped(_) => None,
+            Self::Occupied { .. } => Some(ErrorCode::PackageOccupied),
+            Self::Damaged { .. } => Some(ErrorCode::PackageDamaged),
+            Self::Failed(failure) => Some(failure.code),
+        }
+    }
+}
+
+impl From<Failure> for RunError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<StoreError> for RunError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<record::StateError> for RunError {
+    fn from(error: record::StateError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Runs a job, or goes on with it.
+///
+/// # Errors
+/// [`RunError`]. Partitions that fail are no error: the manifest says which.
+pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
+    let started_at = (options.clock)();
+    check_settled(job, options.now)?;
+    let found = package::look(job, options)?;
+    if let Found::Complete(manifest) = found {
+        return Ok(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true });
+    }
+    // All that can be wrong with the spec is told before the output folder is touched.
+    let (mut pinned, mut prepared) = match &found {
+        Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
+        _ => plan_job(job, options, started_at)?,
+    };
+    let folder = Folder::open(job.output.clone())?;
+    if let Found::Replaceable = found {
+        package::clear(&folder)?;
+    }
+    let mut package = Package::pin(folder, &found, &pinned, options)?;
+    if package.pinned != pinned {
+        // Another run was first: its plan counts.
+        pinned = package.pinned.clone();
+        prepared = prepare_pinned(job, &pinned)?;
+    }
+    let tally = tasks::run(job, options, &mut package, &prepared)?;
+    if let Some(exit) = options.stop.exit() {
+        return Err(RunError::Stopped(exit));
+    }
+    finish::finish(job, options, &package, &prepared, &tally, started_at)
+}
+
+/// Late data is not missed in silence.
+fn check_settled(job: &Job, now: Timestamp) -> Result<(), RunError> {
+    let end = job.window.end;
+    let settled = end.checked_add(job.settle).unwrap_or(Timestamp::MAX);
+    if settled > now && !job.allow_open { Err(RunError::NotSettled { end, settled }) } else { Ok(()) }
+}
+
+/// What a run would do; writes nothing.
+///
+/// # Errors
+/// [`RunError::Spec`], [`RunError::Survey`], [`RunError::Stopped`].
+pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
+    let (pinned, _) = plan_job(job, options, (options.clock)())?;
+    Ok(pinned.plan)
+}
+
+/// Surveys the source and plans.
+fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(Pinned, Prepared), RunError> {
+    let surveyed = survey(job, options.threads, &options.stop, &options.progress).map_err(|e| match e {
+        SurveyError::Stopped => RunError::Stopped(options.stop.exit().unwrap_or(Exit::Interrupted)),
+        e => RunError::Survey(e),
+    })?;
+    let prepared = prepare(job, &surveyed.schema.arrow).map_err(RunError::Spec)?;
+    let plan = plan::plan(job, &surveyed).map_err(|e| RunError::Spec(vec![e]))?;
+    Ok((pin(job, surveyed, plan, created_at), prepared))
+}
+
+fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {
+    prepare(job, &pinned.schema).map_err(RunError::Spec)
+}
+
+fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned {
+    let inputs = record::inputs(&plan.partitions, &surveyed.files, &surveyed.facts, &surveyed.schema.arrow);
+    let rows = |units: &[UnitFacts]| units.iter().map(|u| u.rows).sum();
+    Pinned {
+        state_version: STATE_VERSION,
+        job: job.id.clone(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        created_at,
+        failures: package::known_failures(&plan, &surveyed),
+        plan,
+        file_rows: surveyed.facts.iter().map(|f| f.problem.is_none().then(|| rows(&f.units))).collect(),
+        files: surveyed.files,
+        skipped: surveyed.skipped,
+        schema: surveyed.schema.arrow.as_ref().clone(),
+        drift: surveyed.schema.drift,
+        inputs,
+    }
+}

@@ -4,14 +4,25 @@
 //! give [`Batch`]es in the planned schema, with every row's place, in bounded memory, and never a row less than
 //! the file holds without an error.
 
+pub mod adapt;
+pub mod arrow;
 pub mod csv;
 pub mod decode;
+pub mod dispatch;
+pub mod hive;
 pub mod infer;
+pub mod instants;
 pub mod json;
+pub mod list;
 pub mod ndjson;
+pub mod parquet;
 
 mod column;
+mod foreign;
+mod int96;
 mod json_text;
+mod layout;
+mod path_time;
 mod rows;
 mod scalar;
 mod tally;
@@ -19,8 +30,8 @@ mod tally;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
-use arrow::record_batch::RecordBatch;
+use ::arrow::datatypes::{DataType, Schema, SchemaRef};
+use ::arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 
 use crate::error::ErrorCode;
@@ -165,14 +176,14 @@ pub struct SourceError {
 pub const JSON_EXTENSION: &str = "arrow.json";
 
 /// Marks a text field as holding JSON.
-pub fn json_field(field: arrow::datatypes::Field) -> arrow::datatypes::Field {
+pub fn json_field(field: ::arrow::datatypes::Field) -> ::arrow::datatypes::Field {
     let mut metadata = field.metadata().clone();
     metadata.insert("ARROW:extension:name".to_owned(), JSON_EXTENSION.to_owned());
     field.with_metadata(metadata)
 }
 
 /// Whether a field is text that holds JSON.
-pub fn is_json(field: &arrow::datatypes::Field) -> bool {
+pub fn is_json(field: &::arrow::datatypes::Field) -> bool {
     field.metadata().get("ARROW:extension:name").is_some_and(|n| n == JSON_EXTENSION)
         && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }

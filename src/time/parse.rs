@@ -1,7 +1,21 @@
 //! Text and integers to UTC instants, as `time.format` in a catalog describes them.
+//!
+//! What decides where a row goes must not be approximate: nothing is rounded, every field is range-checked, and
+//! what is not exactly in the format is a [`BadTime`] rather than a guess.
+//!
+//! Instants after [`Timestamp::MAX`] (9999-12-30T22:00:00.999999999Z) up to the end of year 9999 are read as
+//! `Timestamp::MAX`: `9999-12-31T23:59:59Z` is a common way to write "never", and no window reaches that far, so
+//! the row is outside every window, as it should be.
 
-use jiff::tz::TimeZone;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::fmt::strtime::BrokenDownTime;
+use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Serialize};
+
+use super::local::{self, LocalClock};
+use super::rfc3339;
+use super::zone;
 
 /// How a source writes its time column.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,11 +35,24 @@ pub enum TimeFormat {
     Pattern(String),
 }
 
+impl TimeFormat {
+    /// Ticks in a second and the unit's name, for the epoch formats.
+    fn ticks(&self) -> Option<(i64, &'static str)> {
+        match self {
+            Self::Auto | Self::Pattern(_) => None,
+            Self::EpochS => Some((1, "seconds")),
+            Self::EpochMs => Some((1_000, "milliseconds")),
+            Self::EpochUs => Some((1_000_000, "microseconds")),
+            Self::EpochNs => Some((1_000_000_000, "nanoseconds")),
+        }
+    }
+}
+
 /// An instant, and whether its zone had to be guessed at a fold or gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instant {
     /// UTC.
-    pub at: jiff::Timestamp,
+    pub at: Timestamp,
     /// A local time that its zone has twice (the earlier was taken) or never (shifted forward).
     pub ambiguous: bool,
 }
@@ -40,6 +67,13 @@ pub struct BadTime {
     pub why: String,
 }
 
+impl BadTime {
+    /// Cuts the value to what a message can show.
+    pub fn new(value: &str, why: impl Into<String>) -> Self {
+        Self { value: value.chars().take(80).collect(), why: why.into() }
+    }
+}
+
 /// Parses one source's times.
 #[derive(Debug, Clone)]
 pub struct TimeParser {
@@ -49,20 +83,372 @@ pub struct TimeParser {
     pub timezone: TimeZone,
 }
 
+/// An instant before it is fitted into a [`Timestamp`] or a column: whole seconds and the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RawInstant {
+    /// Seconds since 1970-01-01T00:00:00Z, rounded down.
+    pub second: i64,
+    /// The rest, 0 to 999,999,999.
+    pub nanosecond: u32,
+    /// As [`Instant::ambiguous`].
+    pub ambiguous: bool,
+}
+
+/// 9999-12-31T23:59:59Z.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 impl TimeParser {
     /// A time written as text.
     ///
     /// # Errors
-    /// [`BadTime`] where the text is not in the format or out of range (years -9999 to 9999; a leap second `:60` is refused).
-    pub fn text(&self, _value: &str) -> Result<Instant, BadTime> {
-        unimplemented!()
+    /// [`BadTime`] where the text is not in the format or out of range (years 0000 to 9999; patterns and epochs from
+    /// -9999; a leap second `:60` is refused).
+    pub fn text(&self, value: &str) -> Result<Instant, BadTime> {
+        self.raw_text(value, |second| local::resolve(&self.timezone, second)).map(fit)
     }
 
-    /// A time written as an integer.
+    /// A time written as an integer. With a pattern the integer's decimal digits are parsed as text (`%Y%m%d`).
     ///
     /// # Errors
-    /// [`BadTime`] where the format is not an epoch format or the value is out of range.
-    pub fn integer(&self, _value: i64) -> Result<Instant, BadTime> {
-        unimplemented!()
+    /// [`BadTime`] where the format is `auto` or the value is out of range.
+    pub fn integer(&self, value: i64) -> Result<Instant, BadTime> {
+        self.raw_integer(value).map(fit)
+    }
+
+    /// A clock that places this source's zone-less times.
+    pub(crate) fn clock(&self) -> LocalClock<'_> {
+        LocalClock::new(&self.timezone)
+    }
+
+    /// [`Self::text`], with zone-less times placed by `place` (as [`local::resolve`]).
+    #[inline]
+    pub(crate) fn raw_text(
+        &self,
+        value: &str,
+        place: impl FnOnce(i64) -> Option<(i64, bool)>,
+    ) -> Result<RawInstant, BadTime> {
+        match &self.format {
+            TimeFormat::Auto => {
+                let written =
+                    rfc3339::parse(value.as_bytes()).map_err(|fault| BadTime::new(value, fault.to_string()))?;
+                let (second, ambiguous) = match written.offset_second {
+                    Some(offset) => (written.local_second - i64::from(offset), false),
+                    // No instant of jiff's: after the last one, as years begin at 0000.
+                    None => place(written.local_second).unwrap_or((LAST_SECOND, false)),
+                };
+                Ok(RawInstant { second, nanosecond: written.nanosecond, ambiguous })
+            }
+            TimeFormat::Pattern(pattern) => {
+                parse_pattern(pattern, value, place).map_err(|why| BadTime::new(value, why))
+            }
+            TimeFormat::EpochS | TimeFormat::EpochMs | TimeFormat::EpochUs | TimeFormat::EpochNs => {
+                let (_, unit) = self.format.ticks().unwrap_or((1, "seconds"));
+                let ticks = value
+                    .parse::<i64>()
+                    .map_err(|_| BadTime::new(value, format!("expected a whole number of {unit} since 1970-01-01")))?;
+                self.raw_integer(ticks)
+            }
+        }
+    }
+
+    /// [`Self::integer`].
+    #[inline]
+    pub(crate) fn raw_integer(&self, value: i64) -> Result<RawInstant, BadTime> {
+        let Some((ticks, unit)) = self.format.ticks() else {
+            let mut digits = itoa::Buffer::new();
+            let text = digits.format(value);
+            return match &self.format {
+                TimeFormat::Pattern(_) => self.raw_text(text, |second| local::resolve(&self.timezone, second)),
+                _ => Err(BadTime::new(text, INTEGER_NEEDS_FORMAT)),
+            };
+        };
+        let second = value.div_euclid(ticks);
+        let nanosecond = value.rem_euclid(ticks) * (1_000_000_000 / ticks);
+        if !(Timestamp::MIN.as_second()..=LAST_SECOND).contains(&second) {
+            let mut digits = itoa::Buffer::new();
+            let why = format!("as {unit} since 1970-01-01 it is outside the years -9999 to 9999; is the unit right?");
+            return Err(BadTime::new(digits.format(value), why));
+        }
+        Ok(RawInstant { second, nanosecond: nanosecond as u32, ambiguous: false })
+    }
+}
+
+/// What `auto` says to integers.
+pub(crate) const INTEGER_NEEDS_FORMAT: &str =
+    "an integer needs `time.format`: epoch_s, epoch_ms, epoch_us or epoch_ns, or a strftime pattern such as \"%Y%m%d\"";
+
+/// To the nearest instant that jiff has.
+fn fit(raw: RawInstant) -> Instant {
+    let at = Timestamp::new(raw.second, raw.nanosecond as i32).unwrap_or(if raw.second < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    });
+    Instant { at, ambiguous: raw.ambiguous }
+}
+
+/// Seconds of a clock reading as if the clock showed UTC, and the fraction. `None` past jiff's last instant.
+fn reading(civil: DateTime) -> Option<(i64, u32)> {
+    let at = Offset::UTC.to_timestamp(civil).ok()?;
+    let second = at.as_second() - i64::from(at.subsec_nanosecond() < 0);
+    Some((second, civil.subsec_nanosecond().unsigned_abs()))
+}
+
+/// strptime, with or without an offset, a zone, a time.
+fn parse_pattern(
+    pattern: &str,
+    value: &str,
+    place: impl FnOnce(i64) -> Option<(i64, bool)>,
+) -> Result<RawInstant, String> {
+    let parsed = BrokenDownTime::parse(pattern, value).map_err(|e| format!("expected the pattern `{pattern}`: {e}"))?;
+    if parsed.second() == Some(59) && is_leap_second(pattern, value) {
+        return Err(rfc3339::Fault::Second(60).to_string());
+    }
+    if let Some(at) = parsed.timestamp() {
+        let nanosecond = parsed.subsec_nanosecond().unwrap_or(0).unsigned_abs();
+        // "-0.5" has lost its sign here.
+        if nanosecond != 0 && value.contains('-') {
+            return Err("fractions of seconds before 1970 are not understood in a pattern".to_owned());
+        }
+        return Ok(RawInstant { second: at.as_second(), nanosecond, ambiguous: false });
+    }
+    let civil = parsed.to_datetime().map_err(|e| e.to_string())?;
+    // Only the last two days of year 9999 have no reading; `LAST_SECOND` is as late.
+    let (second, nanosecond) = reading(civil).unwrap_or((LAST_SECOND, 0));
+    let (second, ambiguous) = match (parsed.offset(), parsed.iana_time_zone()) {
+        (None, None) => place(second).unwrap_or((if second < 0 { i64::MIN } else { LAST_SECOND }, false)),
+        (Some(offset), None) => (second.saturating_sub(i64::from(offset.seconds())), false),
+        (None, Some(name)) => {
+            let zone = zone::find(name).map_err(|e| e.to_string())?;
+            local::resolve(&zone, second).unwrap_or((LAST_SECOND, false))
+        }
+        (Some(_), Some(_)) => {
+            let at = parsed.to_zoned_with(zone::database()).map_err(|e| e.to_string())?.timestamp();
+            (at.as_second() - i64::from(at.subsec_nanosecond() < 0), false)
+        }
+    };
+    Ok(RawInstant { second, nanosecond, ambiguous })
+}
+
+/// strptime reads second 60 as 59. If what was written is 60, then writing 58 in its place gives 58.
+fn is_leap_second(pattern: &str, value: &str) -> bool {
+    value.match_indices("60").any(|(at, _)| {
+        let mut other = value.to_owned();
+        other.replace_range(at..at + 2, "58");
+        BrokenDownTime::parse(pattern, &other).is_ok_and(|parsed| parsed.second() == Some(58))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parser(format: TimeFormat, zone: &str) -> TimeParser {
+        TimeParser { format, timezone: zone::find(zone).unwrap() }
+    }
+
+    fn auto(zone: &str, text: &str) -> (String, bool) {
+        let instant = parser(TimeFormat::Auto, zone).text(text).unwrap();
+        (instant.at.to_string(), instant.ambiguous)
+    }
+
+    fn pattern(zone: &str, pattern: &str, text: &str) -> Result<(String, bool), String> {
+        let instant = parser(TimeFormat::Pattern(pattern.to_owned()), zone).text(text).map_err(|e| e.why)?;
+        Ok((instant.at.to_string(), instant.ambiguous))
+    }
+
+    #[test]
+    fn the_ways_of_writing_one_instant_agree() {
+        for text in [
+            "2026-03-01T12:30:00Z",
+            "2026-03-01t12:30:00z",
+            "2026-03-01 12:30:00Z",
+            "2026-03-01T12:30Z",
+            "2026-03-01T13:30:00+01:00",
+            "2026-03-01T06:30:00-0600",
+            "2026-03-01 13:30:00+01",
+            "2026-03-01T12:30:00.000Z",
+            "2026-03-01T12:30:00-00:00",
+            "2026-03-01T18:15:00.0000000000+05:45",
+        ] {
+            assert_eq!(auto("Asia/Tokyo", text), ("2026-03-01T12:30:00Z".to_owned(), false), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_local_time_that_happens_twice_is_the_earlier_and_one_that_never_happens_moves_forward() {
+        assert_eq!(auto("Europe/Berlin", "2026-03-01T12:00:00"), ("2026-03-01T11:00:00Z".to_owned(), false));
+        assert_eq!(auto("Europe/Berlin", "2026-10-25T02:30:00"), ("2026-10-25T00:30:00Z".to_owned(), true));
+        assert_eq!(auto("Europe/Berlin", "2026-03-29T02:30:00"), ("2026-03-29T01:30:00Z".to_owned(), true));
+        assert_eq!(auto("Europe/Berlin", "2026-10-25T02:30:00+01:00"), ("2026-10-25T01:30:00Z".to_owned(), false));
+        assert_eq!(auto("Pacific/Apia", "2011-12-30"), ("2011-12-30T10:00:00Z".to_owned(), true));
+    }
+
+    #[test]
+    fn a_date_alone_is_midnight_in_the_zone() {
+        assert_eq!(auto("America/New_York", "2026-03-01"), ("2026-03-01T05:00:00Z".to_owned(), false));
+    }
+
+    #[test]
+    fn instants_before_1970_keep_their_fraction() {
+        assert_eq!(auto("UTC", "1969-12-31T23:59:59.25Z").0, "1969-12-31T23:59:59.25Z");
+        assert_eq!(
+            pattern("UTC", "%Y-%m-%d %H:%M:%S%.f", "1969-12-31 23:59:59.25").unwrap().0,
+            "1969-12-31T23:59:59.25Z"
+        );
+        let parser = parser(TimeFormat::EpochMs, "UTC");
+        assert_eq!(parser.integer(-750).unwrap().at.to_string(), "1969-12-31T23:59:59.25Z");
+    }
+
+    #[test]
+    fn never_written_as_the_end_of_the_calendar_is_later_than_every_window() {
+        for text in ["9999-12-31T23:59:59Z", "9999-12-31", "9999-12-31T23:59:59.999-12:00", "9999-12-31 23:59:59"] {
+            for zone in ["UTC", "Europe/Berlin", "Pacific/Apia"] {
+                assert_eq!(parser(TimeFormat::Auto, zone).text(text).unwrap().at, Timestamp::MAX, "{text} {zone}");
+            }
+        }
+        let parser = parser(TimeFormat::EpochS, "UTC");
+        assert_eq!(parser.integer(LAST_SECOND).unwrap().at, Timestamp::MAX);
+        assert!(parser.integer(LAST_SECOND + 1).is_err());
+        assert_eq!(pattern("Asia/Tokyo", "%d.%m.%Y", "31.12.9999").unwrap().0, Timestamp::MAX.to_string());
+    }
+
+    #[test]
+    fn epochs_are_integers_in_their_unit() {
+        for (format, value) in [
+            (TimeFormat::EpochS, 1_772_366_400),
+            (TimeFormat::EpochMs, 1_772_366_400_000),
+            (TimeFormat::EpochUs, 1_772_366_400_000_000),
+            (TimeFormat::EpochNs, 1_772_366_400_000_000_000),
+        ] {
+            let parser = parser(format, "Europe/Berlin");
+            assert_eq!(parser.integer(value).unwrap().at.to_string(), "2026-03-01T12:00:00Z");
+            assert_eq!(parser.text(&value.to_string()).unwrap().at.to_string(), "2026-03-01T12:00:00Z");
+            assert!(parser.text("1772366400.5").unwrap_err().why.contains("whole number"));
+        }
+        let ns = parser(TimeFormat::EpochNs, "UTC");
+        assert_eq!(ns.integer(i64::MIN).unwrap().at.as_nanosecond(), i128::from(i64::MIN));
+        let error = parser(TimeFormat::EpochS, "UTC").integer(1_772_366_400_000).unwrap_err();
+        assert!(error.why.contains("is the unit right"), "{error}");
+        assert!(parser(TimeFormat::EpochS, "UTC").integer(i64::MIN).is_err());
+        assert!(parser(TimeFormat::Auto, "UTC").integer(5).unwrap_err().why.contains("epoch_ms"));
+    }
+
+    #[test]
+    fn patterns_take_zones_offsets_and_dates() {
+        assert_eq!(
+            pattern("Europe/Berlin", "%d/%b/%Y:%H:%M:%S %z", "01/Mar/2026:12:00:00 +0100").unwrap().0,
+            "2026-03-01T11:00:00Z"
+        );
+        assert_eq!(
+            pattern("Europe/Berlin", "%d.%m.%Y %H:%M", "25.10.2026 02:30").unwrap(),
+            ("2026-10-25T00:30:00Z".to_owned(), true)
+        );
+        assert_eq!(
+            pattern("UTC", "%F %T %Q", "2026-10-25 02:30:00 Europe/Berlin").unwrap(),
+            ("2026-10-25T00:30:00Z".to_owned(), true)
+        );
+        assert_eq!(pattern("Europe/Berlin", "%Y%m%d", "20260301").unwrap().0, "2026-02-28T23:00:00Z");
+        assert_eq!(pattern("UTC", "%s", "1772366400").unwrap().0, "2026-03-01T12:00:00Z");
+        assert_eq!(pattern("UTC", "%s%.f", "1772366400.125").unwrap().0, "2026-03-01T12:00:00.125Z");
+        assert!(pattern("UTC", "%s%.f", "-1.125").is_err());
+        assert!(pattern("UTC", "%F", "2026-02-30").is_err());
+        assert!(pattern("UTC", "%F", "x").unwrap_err().contains("%F"));
+        let parser = parser(TimeFormat::Pattern("%Y%m%d".to_owned()), "UTC");
+        assert_eq!(parser.integer(20260301).unwrap().at.to_string(), "2026-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_leap_second_is_refused_in_a_pattern_and_a_sixty_elsewhere_is_not() {
+        assert!(pattern("UTC", "%F %T", "2016-12-31 23:59:60").unwrap_err().contains("leap second"));
+        assert_eq!(pattern("UTC", "%F %T", "2060-12-31 23:59:59").unwrap().0, "2060-12-31T23:59:59Z");
+        assert_eq!(pattern("UTC", "%F %T%.f", "2016-12-31 23:59:59.60").unwrap().0, "2016-12-31T23:59:59.6Z");
+    }
+
+    #[test]
+    fn a_bad_value_is_cut_and_told() {
+        let error = parser(TimeFormat::Auto, "UTC").text(&"ä".repeat(500)).unwrap_err();
+        assert_eq!(error.value.chars().count(), 80);
+        let error = parser(TimeFormat::Auto, "UTC").text("2026-02-30T00:00:00Z").unwrap_err();
+        assert_eq!(error.to_string(), "`2026-02-30T00:00:00Z` is not a time: February 2026 has 28 days");
+    }
+
+    /// Timestamps of years 0000 to 9999.
+    fn timestamps() -> impl Strategy<Value = Timestamp> {
+        (-62_167_219_200_i64..253_402_200_000, 0..1_000_000_000_i32).prop_map(|(s, n)| Timestamp::new(s, n).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn what_jiff_writes_is_read_back(at in timestamps(), offset in -86_340_i32..=86_340, precision in 0_u8..=9) {
+            let parser = parser(TimeFormat::Auto, "UTC");
+            let at_precision = Timestamp::from_nanosecond(
+                at.as_nanosecond() - at.as_nanosecond().rem_euclid(10_i128.pow(9 - u32::from(precision))),
+            ).unwrap();
+            let printer = jiff::fmt::temporal::DateTimePrinter::new().precision(Some(precision));
+            let text = printer.timestamp_to_string(&at_precision);
+            prop_assert_eq!(parser.text(&text).unwrap().at, at_precision);
+            prop_assert_eq!(parser.text(&text.to_lowercase()).unwrap().at, at_precision);
+            prop_assert_eq!(parser.text(&text.replace('T', " ")).unwrap().at, at_precision);
+            let offset = Offset::from_seconds(offset / 60 * 60).unwrap();
+            let text = printer.timestamp_with_offset_to_string(&at_precision, offset);
+            if !text.starts_with('-') && text.parse::<Timestamp>().is_ok() && !text.starts_with('+') {
+                prop_assert_eq!(parser.text(&text).unwrap().at, at_precision);
+            }
+            let pattern = TimeParser {
+                format: TimeFormat::Pattern("%Y-%m-%dT%H:%M:%S%.f%:z".to_owned()), timezone: TimeZone::UTC,
+            };
+            let text = at.to_zoned(TimeZone::fixed(offset)).strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string();
+            if !text.starts_with('-') {
+                prop_assert_eq!(pattern.text(&text).unwrap().at, at);
+            }
+        }
+
+        #[test]
+        fn whatever_jiff_reads_of_this_grammar_means_the_same(
+            text in "[0-9]{4}-[01][0-9]-[0-3][0-9]([Tt ][0-2][0-9]:[0-6][0-9](:[0-6][0-9]([.,][0-9]{1,11})?)?(Z|z|[+-][0-2][0-9](:?[0-6][0-9])?)?)?"
+        ) {
+            let berlin = zone::find("Europe/Berlin").unwrap();
+            let ours = parser(TimeFormat::Auto, "Europe/Berlin").text(&text);
+            let leap = text.get(17..19) == Some("60");
+            let theirs = text.parse::<Timestamp>().ok().or_else(|| {
+                let zoned = !text.contains(['Z', 'z', '+']) && !text.get(10..).unwrap_or_default().contains('-');
+                let civil = text.parse::<DateTime>().ok().filter(|_| zoned)?;
+                berlin.to_ambiguous_timestamp(civil).compatible().ok()
+            });
+            let offset_hours = text.rfind(['+', '-']).filter(|&at| at > 10).and_then(|at| text.get(at + 1..at + 3)?.parse::<u8>().ok());
+            match (ours, theirs) {
+                (Ok(ours), Some(theirs)) => prop_assert_eq!(ours.at, theirs),
+                // jiff reads a leap second as :59 and offsets to 25:59.
+                (Err(_), Some(_)) => prop_assert!(leap || offset_hours >= Some(24), "{}", text),
+                // Zeros after the ninth digit, and the last two days of 9999.
+                (Ok(_), None) => prop_assert!(text.contains(['.', ',']) || text.starts_with("9999-12-3"), "{}", text),
+                (Err(_), None) => {}
+            }
+        }
+
+        #[test]
+        fn nothing_panics(text in any::<String>(), bytes in prop::collection::vec(any::<u8>(), 0..40), n in any::<i64>()) {
+            let lossy = String::from_utf8_lossy(&bytes).into_owned();
+            for format in [
+                TimeFormat::Auto, TimeFormat::EpochS, TimeFormat::EpochMs, TimeFormat::EpochUs, TimeFormat::EpochNs,
+                TimeFormat::Pattern("%F %T%.f".to_owned()), TimeFormat::Pattern("%s%.f%Q".to_owned()), TimeFormat::Pattern(text.clone()),
+            ] {
+                let parser = TimeParser { format, timezone: zone::find("America/St_Johns").unwrap() };
+                for value in [&text, &lossy] {
+                    let _ = parser.text(value);
+                }
+                let _ = parser.integer(n);
+            }
+        }
+
+        #[test]
+        fn mutated_times_never_panic(at in timestamps(), position in 0_usize..30, byte in any::<char>()) {
+            let parser = parser(TimeFormat::Auto, "America/St_Johns");
+            let mut text: Vec<char> = at.to_string().chars().collect();
+            if let Some(c) = text.get_mut(position) { *c = byte; }
+            let _ = parser.text(&text.into_iter().collect::<String>());
+        }
     }
 }

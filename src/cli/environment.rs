@@ -1,0 +1,60 @@
+//! What the library is told of the world: clock, variables, folders, processors. Looked at once.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::process::Command;
+
+use jiff::Timestamp;
+
+use super::Talk;
+use super::args::{ResourceArgs, SpecArgs};
+use crate::resolve::Environment;
+
+/// The environment of this process and command line.
+///
+/// # Errors
+/// A sentence for people, where the current folder cannot be told.
+pub fn environment(args: &SpecArgs) -> Result<Environment, String> {
+    let current_dir = std::env::current_dir()
+        .map_err(|e| format!("the current folder cannot be found: {e}; change to one that exists"))?;
+    let output_base = args.output.as_ref().map_or_else(|| current_dir.clone(), |base| current_dir.join(base));
+    // A variable that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
+    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    Ok(Environment {
+        now: args.now.unwrap_or_else(Timestamp::now),
+        vars: args.vars.iter().cloned().collect(),
+        env,
+        current_dir,
+        output_base,
+    })
+}
+
+/// As [`environment`], and complains.
+pub fn environment_or_complain(args: &SpecArgs, talk: &Talk) -> Option<Environment> {
+    environment(args).map_err(|why| talk.complain(&format!("error: {why}"))).ok()
+}
+
+/// Worker threads.
+pub fn threads(args: &ResourceArgs) -> usize {
+    args.threads.map_or_else(
+        || std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        usize::from,
+    )
+}
+
+/// Names a run: when it started and which process it was, so that two runs never share a name.
+pub fn run_id() -> String {
+    format!("{}-{:x}", Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ"), std::process::id())
+}
+
+/// The commit that a spec was read at: only if it is in git and unchanged since. Without git there is none to tell.
+pub fn git_commit(spec: &Path) -> Option<String> {
+    let folder = spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let git = |args: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(folder).args(args).arg(spec.file_name()?).output().ok()?;
+        output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()
+    };
+    let clean = git(&["status", "--porcelain", "--ignored", "--"])?.trim().is_empty();
+    let commit = git(&["log", "-1", "--format=%H", "--"])?.trim().to_owned();
+    (clean && !commit.is_empty()).then_some(commit)
+}

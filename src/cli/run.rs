@@ -1,0 +1,224 @@
+//! `run`: specs to packages, one after the other, all threads on each.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use indicatif::{HumanBytes, HumanCount};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::args::{RunArgs, When};
+use super::environment::{environment_or_complain, git_commit, run_id, threads};
+use super::progress::{Drawing, Style};
+use super::{Talk, signals, specs};
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::render::{DiagnosticRecord, records, render_text};
+use crate::error::{ErrorCode, Exit};
+use crate::manifest::{Accounting, FileStatus, JobStatus};
+use crate::resolve::{Environment, resolve};
+use crate::run::progress::Progress;
+use crate::run::stop::Stop;
+use crate::run::{self, RunError, RunOptions, RunOutcome};
+use crate::spec::Kind;
+
+/// Shards named in a summary before it only counts the rest: a terminal shows so many.
+const NAMED_SHARDS: usize = 10;
+
+/// What became of one spec, for programs.
+#[derive(Debug, Serialize)]
+struct SpecReport {
+    spec: String,
+    exit_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<JobStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window_label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_rows: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accounting: Option<Accounting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchanged: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<ErrorCode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    diagnostics: Vec<DiagnosticRecord>,
+}
+
+impl SpecReport {
+    fn new(spec: &Path, exit: Exit) -> Self {
+        Self {
+            spec: spec.display().to_string(),
+            exit_code: exit.code(),
+            job_id: None,
+            package: None,
+            status: None,
+            window_label: None,
+            total_rows: None,
+            total_bytes: None,
+            accounting: None,
+            unchanged: None,
+            error_code: None,
+            error: None,
+            diagnostics: Vec::new(),
+        }
+    }
+}
+
+/// Runs every spec; the worst outcome is the exit code.
+pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
+    let stop = Stop::default();
+    if let Err(error) = signals::listen(stop.clone()) {
+        talk.complain(&format!("error: cannot listen for signals: {error}"));
+        return Exit::Failed;
+    }
+    let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Failed };
+    let found = match specs::expand(&args.specs) {
+        // A catalog in a folder of specs is what the specs refer to, not something to run.
+        Ok(found) => found.into_iter().filter(|f| f.kind != Some(Kind::Catalog) || args.specs.contains(&f.path)),
+        Err(why) => {
+            talk.complain(&format!("error: {why}"));
+            return Exit::Usage;
+        }
+    };
+    let mut worst = Exit::Complete;
+    let mut reports = Vec::new();
+    for spec in found {
+        let (exit, report) = match stop.exit() {
+            Some(exit) => (exit, SpecReport::new(&spec.path, exit)),
+            None => one(&spec.path, args, &environment, &stop, talk),
+        };
+        worst = worst.worst(exit);
+        reports.push(report);
+    }
+    if talk.json {
+        talk.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "specs": reports}));
+    }
+    worst
+}
+
+fn one(spec: &Path, args: &RunArgs, environment: &Environment, stop: &Stop, talk: &Talk) -> (Exit, SpecReport) {
+    let job = match resolve(spec, environment) {
+        Ok(job) => job,
+        Err(diagnostics) => return mistakes(spec, &diagnostics, talk),
+    };
+    let progress = Arc::new(Progress::default());
+    let options = RunOptions {
+        run_id: run_id(),
+        threads: threads(&args.resources),
+        repair: args.repair,
+        replace: args.replace.clone(),
+        now: environment.now,
+        clock: Arc::new(Timestamp::now),
+        stop: stop.clone(),
+        progress: progress.clone(),
+        spec_path: spec.display().to_string(),
+        git_commit: git_commit(spec),
+    };
+    let style = match (args.progress, talk.quiet) {
+        (When::Never, _) | (When::Auto, true) => Style::Hidden,
+        (When::Auto, false) if !talk.terminal => Style::Lines,
+        (When::Auto, false) | (When::Always, _) => Style::Bar,
+    };
+    let drawing = Drawing::start(style, &job.name, progress);
+    let result = run::run(&job, &options);
+    drop(drawing);
+    match result {
+        Ok(outcome) => {
+            let exit = outcome.exit();
+            let text = summary(&outcome);
+            if exit == Exit::Complete { talk.say(&text) } else { talk.complain(&text) }
+            let manifest = &outcome.manifest;
+            let report = SpecReport {
+                job_id: Some(manifest.id.clone()),
+                package: Some(outcome.package.display().to_string()),
+                status: Some(manifest.status),
+                window_label: Some(manifest.window_label.clone()),
+                total_rows: Some(manifest.total_rows),
+                total_bytes: Some(manifest.total_bytes),
+                accounting: Some(manifest.accounting),
+                unchanged: Some(outcome.unchanged),
+                error_code: manifest.error_code,
+                ..SpecReport::new(spec, exit)
+            };
+            (exit, report)
+        }
+        Err(RunError::Spec(diagnostics)) => mistakes(spec, &diagnostics, talk),
+        Err(error) => {
+            let exit = error.exit();
+            let text = run::chain(&error);
+            let word = if matches!(error, RunError::Stopped(_) | RunError::NotSettled { .. }) { "" } else { "error: " };
+            talk.complain(&format!("{word}{}: {text}", spec.display()));
+            let report = SpecReport {
+                job_id: Some(job.id),
+                package: Some(job.output.display().to_string()),
+                error_code: error.code(),
+                error: Some(text),
+                ..SpecReport::new(spec, exit)
+            };
+            (exit, report)
+        }
+    }
+}
+
+fn mistakes(spec: &Path, diagnostics: &[Diagnostic], talk: &Talk) -> (Exit, SpecReport) {
+    talk.complain(&render_text(diagnostics, talk.color));
+    let report = SpecReport { diagnostics: records(diagnostics), ..SpecReport::new(spec, Exit::Usage) };
+    (Exit::Usage, report)
+}
+
+/// What people read at the end: what, how much, where every row went, where the package is.
+fn summary(outcome: &RunOutcome) -> String {
+    let RunOutcome { manifest: m, package, unchanged } = outcome;
+    let shards = m.files.iter().filter(|f| f.status.has_file()).count();
+    let mut lines = vec![format!(
+        "{} {} {}{}: {} rows in {} shards, {}",
+        m.name,
+        m.window_label,
+        m.status,
+        if *unchanged { " already" } else { "" },
+        HumanCount(m.total_rows),
+        HumanCount(shards as u64),
+        HumanBytes(m.total_bytes),
+    )];
+    let a = &m.accounting;
+    lines.push(format!(
+        "  rows     {} in the source = {} written + {} filtered out + {} outside the window + {} without time + {} rejected",
+        HumanCount(a.source_rows),
+        HumanCount(a.written),
+        HumanCount(a.filtered_out),
+        HumanCount(a.outside_window),
+        HumanCount(a.null_time),
+        HumanCount(a.rejected),
+    ));
+    if m.status != JobStatus::Complete && u128::from(a.source_rows) != a.accounted_rows() {
+        let missing = u128::from(a.source_rows).saturating_sub(a.accounted_rows());
+        lines.push(format!("           and {missing} in partitions that failed"));
+    }
+    let unwell: Vec<_> = m.files.iter().filter(|f| f.status != FileStatus::Complete).collect();
+    for file in unwell.iter().take(NAMED_SHARDS) {
+        let why = match (file.error_code, &file.error) {
+            (Some(code), Some(error)) => format!(": {code}: {error}"),
+            _ => String::new(),
+        };
+        lines.push(format!("  {:<8} {}{}", file.status, file.partition.label, printable(&why)));
+    }
+    if unwell.len() > NAMED_SHARDS {
+        lines.push(format!("           and {} more, see the manifest", unwell.len() - NAMED_SHARDS));
+    }
+    lines.push(format!("  package  {}", package.display()));
+    lines.join("\n")
+}
+
+/// What a file holds must not drive the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

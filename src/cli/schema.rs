@@ -1,0 +1,15 @@
+//! `schema`: the JSON Schemas that editors and CI check files against.
+
+use super::Talk;
+use super::args::{SchemaArgs, SchemaOf};
+use crate::error::Exit;
+use crate::{catalog, manifest, spec};
+
+/// Prints one schema.
+pub fn schema(args: &SchemaArgs, talk: &Talk) -> Exit {
+    talk.print_json(&match args.of {
+        SchemaOf::Spec => spec::json_schema(),
+        SchemaOf::Catalog => catalog::json_schema(),
+        SchemaOf::Manifest => manifest::json_schema(),
+    })
+}

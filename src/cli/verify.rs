@@ -1,0 +1,24 @@
+//! `verify`: checks packages and says what it could not check.
+
+use super::Talk;
+use super::args::VerifyArgs;
+use crate::error::Exit;
+use crate::verify::{self, VerifyOptions};
+
+/// Verifies every package; one bad one makes the exit code.
+pub fn verify(args: &VerifyArgs, talk: &Talk) -> Exit {
+    let options = VerifyOptions { rows: args.rows };
+    let reports: Vec<_> = args.packages.iter().map(|root| verify::verify(root, &options)).collect();
+    let verified = reports.iter().all(|r| r.is_ok());
+    if talk.json {
+        talk.print_json(&serde_json::json!({"version": 1, "verified": verified, "packages": reports}));
+    }
+    for report in &reports {
+        if report.is_ok() {
+            talk.say(&report.text());
+        } else {
+            talk.complain(&report.text());
+        }
+    }
+    if verified { Exit::Complete } else { Exit::VerifyFailed }
+}

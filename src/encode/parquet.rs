@@ -1,0 +1,186 @@
+//! Parquet, by the `parquet` crate.
+//!
+//! What that crate writes depends on how rows are cut into the batches that it is given (pages and dictionaries end
+//! between them), so rows are gathered into slabs of one size first. Columns are stored in the plainest type that holds
+//! them exactly, so that every reader sees times as times and text as text, also through the Arrow schema in the
+//! file's metadata:
+//!
+//! | column | stored as |
+//! |---|---|
+//! | text and binary views, dictionaries | what they view or index |
+//! | timestamps and times in seconds | in milliseconds: Parquet does not have seconds |
+//! | 64-bit dates | timestamps in milliseconds: Parquet's dates would lose what is not a whole day |
+//! | 32-bit and 64-bit decimals | 128-bit decimals, in as many bytes as the precision needs |
+//! | list views | lists |
+//!
+//! Durations are 64-bit integers of their unit for readers that do not know the Arrow schema.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::{BatchCoalescer, CastOptions, cast_with_options, take_arrays};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Metadata, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression as PageCompression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use super::text::unsupported;
+use super::{EncodeError, ShardEncoder, check_rows};
+use crate::job::Compression;
+
+/// Rows of a row group; the last one of a shard may have fewer.
+///
+/// DuckDB's size, and a common compromise: enough for compression and few footer entries, little enough that the
+/// unfinished row groups of many open shards fit into memory (some 5 MB each for 50 B a row) and that readers find work for all cores.
+pub const ROW_GROUP_ROWS: usize = 122_880;
+
+/// Rows given to the Parquet writer at once: as few as its cost per call allows, since every open shard buffers them.
+const SLAB_ROWS: usize = ROW_GROUP_ROWS / 30;
+
+/// Nulls instead of values that do not fit would be silent loss.
+const EXACT: CastOptions<'static> =
+    CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
+
+/// Writes one Parquet shard.
+pub(super) struct ParquetEncoder<W: Write + Send> {
+    schema: SchemaRef,
+    /// Columns on their way into slabs: as stored, but for views.
+    gathered: SchemaRef,
+    slabs: BatchCoalescer,
+    writer: ArrowWriter<W>,
+}
+
+impl<W: Write + Send> ParquetEncoder<W> {
+    /// Writes the magic number.
+    pub(super) fn new(compression: Compression, schema: SchemaRef, out: W) -> Result<Self, EncodeError> {
+        let stored = Arc::new(stored_schema(&schema)?);
+        let gathered = Arc::new(gathered_schema(&schema, &stored));
+        let writer = ArrowWriter::try_new(out, stored, Some(properties(compression)?))?;
+        let slabs = BatchCoalescer::new(gathered.clone(), SLAB_ROWS);
+        Ok(Self { schema, gathered, slabs, writer })
+    }
+
+    fn write_full_slabs(&mut self) -> Result<(), EncodeError> {
+        while let Some(slab) = self.slabs.next_completed_batch() {
+            self.writer.write(&slab)?;
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write + Send> ShardEncoder<W> for ParquetEncoder<W> {
+    fn append(&mut self, batch: &RecordBatch, rows: &[u32]) -> Result<(), EncodeError> {
+        check_rows(&self.schema, batch, rows)?;
+        let taken = take_arrays(batch.columns(), &UInt32Array::from(rows.to_vec()), None)?;
+        let columns: Vec<ArrayRef> = taken
+            .into_iter()
+            .zip(self.gathered.fields())
+            .map(|(column, field)| {
+                if column.data_type() == field.data_type() {
+                    Ok(column)
+                } else {
+                    cast_with_options(&column, field.data_type(), &EXACT)
+                }
+            })
+            .collect::<Result<_, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        self.slabs.push_batch(RecordBatch::try_new_with_options(self.gathered.clone(), columns, &options)?)?;
+        self.write_full_slabs()
+    }
+
+    fn encoded_bytes(&self) -> u64 {
+        self.writer.bytes_written() as u64
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<W, EncodeError> {
+        self.slabs.finish_buffered_batch()?;
+        self.write_full_slabs()?;
+        Ok(self.writer.into_inner()?)
+    }
+}
+
+/// Statistics for every page, so that readers can skip; no text that changes from run to run.
+fn properties(compression: Compression) -> Result<WriterProperties, EncodeError> {
+    let compression = match compression {
+        Compression::Zstd(level) => PageCompression::ZSTD(ZstdLevel::try_new(level)?),
+        Compression::Snappy => PageCompression::SNAPPY,
+        Compression::Lz4 => PageCompression::LZ4_RAW,
+        // Gzip was refused before.
+        Compression::None | Compression::Gzip(_) => PageCompression::UNCOMPRESSED,
+    };
+    Ok(WriterProperties::builder()
+        .set_compression(compression)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        // Names inside lists and maps as the Parquet specification has them.
+        .set_coerce_types(true)
+        .build())
+}
+
+/// The schema in the file. Metadata of sources (field ids, pandas' notes) is about other files and is left out, except
+/// what extension type a field has.
+fn stored_schema(schema: &Schema) -> Result<Schema, EncodeError> {
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| stored_field(field).ok_or_else(|| unsupported(field, "parquet")))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Schema::new(fields))
+}
+
+fn stored_field(field: &Field) -> Option<Field> {
+    let metadata: Metadata = field
+        .metadata()
+        .iter()
+        .filter(|(key, _)| key.starts_with("ARROW:extension:"))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    Some(Field::new(field.name(), stored_type(field.data_type())?, field.is_nullable()).with_metadata(metadata))
+}
+
+/// `None` for what Parquet does not have.
+fn stored_type(data_type: &DataType) -> Option<DataType> {
+    let inner = |field: &FieldRef| stored_field(field).map(Arc::new);
+    Some(match data_type {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::Dictionary(_, values) => stored_type(values)?,
+        DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
+        DataType::Date64 => DataType::Timestamp(TimeUnit::Millisecond, None),
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale)
+            if *scale < 0 =>
+        {
+            return None;
+        }
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
+            DataType::Decimal128(*precision, *scale)
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Union(..) | DataType::RunEndEncoded(..) => {
+            return None;
+        }
+        DataType::List(element) | DataType::ListView(element) => DataType::List(inner(element)?),
+        DataType::LargeList(element) | DataType::LargeListView(element) => DataType::LargeList(inner(element)?),
+        DataType::FixedSizeList(element, length) => DataType::FixedSizeList(inner(element)?, *length),
+        DataType::Map(entries, sorted) => DataType::Map(inner(entries)?, *sorted),
+        DataType::Struct(fields) if fields.is_empty() => return None,
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect::<Option<_>>()?),
+        other => other.clone(),
+    })
+}
+
+/// As stored, but top-level views stay views: the slabs copy their text once, and the writer takes them as they are.
+fn gathered_schema(schema: &Schema, stored: &Schema) -> Schema {
+    let fields = schema.fields().iter().zip(stored.fields()).map(|(field, stored)| match field.data_type() {
+        view @ (DataType::Utf8View | DataType::BinaryView) => {
+            Arc::new(stored.as_ref().clone().with_data_type(view.clone()))
+        }
+        _ => stored.clone(),
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}

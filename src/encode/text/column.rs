@@ -1,0 +1,363 @@
+//! A column of one batch, downcast once, and its cells as JSON or CSV.
+
+use arrow::array::{Array, AsArray, LargeStringArray, StringArray, StringViewArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{
+    ArrowDictionaryKeyType, DataType, Field, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, SchemaRef, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::record_batch::RecordBatch;
+
+use super::bare::Bare;
+use super::cell::Dialect;
+use super::embed::json_value;
+use super::escape::json_string;
+use super::object::{Keys, write_object};
+use super::stamp::Stamp;
+use crate::encode::EncodeError;
+use crate::source::is_json;
+
+/// Cells of one column.
+pub(in crate::encode) struct Column<'a> {
+    nulls: Option<&'a NullBuffer>,
+    cells: Cells<'a>,
+}
+
+/// The kinds that look different in JSON or CSV.
+enum Cells<'a> {
+    Null,
+    /// Bare in JSON.
+    Bare(Bare<'a>),
+    /// Bare in JSON where finite.
+    Float(Float<'a>),
+    /// A string in JSON that never needs escapes.
+    Stamp(Stamp<'a>),
+    /// A string in JSON.
+    Text(Text<'a>),
+    /// A value in JSON.
+    Embedded(Text<'a>),
+    Dictionary(DictionaryKeys<'a>, Box<Column<'a>>),
+    List(Ranges<'a>, Box<Column<'a>>),
+    Map(&'a [i32], Box<[Column<'a>; 2]>),
+    Struct(Keys, Vec<Column<'a>>),
+}
+
+/// Binary floating point. A half is written by way of a single, which holds it exactly.
+enum Float<'a> {
+    Half(&'a [<Float16Type as arrow::datatypes::ArrowPrimitiveType>::Native]),
+    Single(&'a [f32]),
+    Double(&'a [f64]),
+}
+
+enum Text<'a> {
+    Small(&'a StringArray),
+    Large(&'a LargeStringArray),
+    View(&'a StringViewArray),
+}
+
+impl<'a> Text<'a> {
+    fn new(array: &'a dyn Array) -> Option<Self> {
+        Some(match array.data_type() {
+            DataType::Utf8 => Self::Small(array.as_string_opt()?),
+            DataType::LargeUtf8 => Self::Large(array.as_string_opt()?),
+            DataType::Utf8View => Self::View(array.as_string_view_opt()?),
+            _ => return None,
+        })
+    }
+
+    #[inline]
+    fn get(&self, row: usize) -> &'a str {
+        match self {
+            Self::Small(array) => array.value(row),
+            Self::Large(array) => array.value(row),
+            Self::View(array) => array.value(row),
+        }
+    }
+}
+
+/// Keys into the values of a dictionary.
+enum DictionaryKeys<'a> {
+    I8(&'a [i8]),
+    I16(&'a [i16]),
+    I32(&'a [i32]),
+    I64(&'a [i64]),
+    U8(&'a [u8]),
+    U16(&'a [u16]),
+    U32(&'a [u32]),
+    U64(&'a [u64]),
+}
+
+impl DictionaryKeys<'_> {
+    /// Arrow guarantees that the key of a row that is not null is an index of the values.
+    #[inline]
+    fn get(&self, row: usize) -> usize {
+        match self {
+            Self::I8(keys) => keys[row] as usize,
+            Self::I16(keys) => keys[row] as usize,
+            Self::I32(keys) => keys[row] as usize,
+            Self::I64(keys) => keys[row] as usize,
+            Self::U8(keys) => keys[row] as usize,
+            Self::U16(keys) => keys[row] as usize,
+            Self::U32(keys) => keys[row] as usize,
+            Self::U64(keys) => keys[row] as usize,
+        }
+    }
+}
+
+/// Where the elements of a list are among the elements of all lists.
+enum Ranges<'a> {
+    Offsets(&'a [i32]),
+    LargeOffsets(&'a [i64]),
+    Fixed(usize),
+    View(&'a [i32], &'a [i32]),
+    LargeView(&'a [i64], &'a [i64]),
+}
+
+impl Ranges<'_> {
+    #[inline]
+    fn get(&self, row: usize) -> std::ops::Range<usize> {
+        match self {
+            Self::Offsets(o) => o[row] as usize..o[row + 1] as usize,
+            Self::LargeOffsets(o) => o[row] as usize..o[row + 1] as usize,
+            Self::Fixed(length) => row * length..(row + 1) * length,
+            Self::View(o, sizes) => o[row] as usize..(o[row] + sizes[row]) as usize,
+            Self::LargeView(o, sizes) => o[row] as usize..(o[row] + sizes[row]) as usize,
+        }
+    }
+}
+
+impl<'a> Column<'a> {
+    /// `None` for a type that has no text.
+    fn new(field: &Field, array: &'a dyn Array) -> Option<Self> {
+        let cells = match array.data_type() {
+            DataType::Null => Cells::Null,
+            DataType::Float16 => Cells::Float(Float::Half(array.as_primitive_opt::<Float16Type>()?.values())),
+            DataType::Float32 => Cells::Float(Float::Single(array.as_primitive_opt::<Float32Type>()?.values())),
+            DataType::Float64 => Cells::Float(Float::Double(array.as_primitive_opt::<Float64Type>()?.values())),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+                let text = Text::new(array)?;
+                if is_json(field) { Cells::Embedded(text) } else { Cells::Text(text) }
+            }
+            DataType::Dictionary(key, _) => return Self::dictionary(field, key, array),
+            DataType::List(element) => {
+                let list = array.as_list_opt::<i32>()?;
+                Cells::List(Ranges::Offsets(list.offsets()), Self::child(element, list.values())?)
+            }
+            DataType::LargeList(element) => {
+                let list = array.as_list_opt::<i64>()?;
+                Cells::List(Ranges::LargeOffsets(list.offsets()), Self::child(element, list.values())?)
+            }
+            DataType::FixedSizeList(element, length) => {
+                let list = array.as_fixed_size_list_opt()?;
+                Cells::List(Ranges::Fixed(usize::try_from(*length).ok()?), Self::child(element, list.values())?)
+            }
+            DataType::ListView(element) => {
+                let list = array.as_list_view_opt::<i32>()?;
+                Cells::List(Ranges::View(list.offsets(), list.sizes()), Self::child(element, list.values())?)
+            }
+            DataType::LargeListView(element) => {
+                let list = array.as_list_view_opt::<i64>()?;
+                Cells::List(Ranges::LargeView(list.offsets(), list.sizes()), Self::child(element, list.values())?)
+            }
+            DataType::Map(entries, _) => {
+                let map = array.as_map_opt()?;
+                let DataType::Struct(fields) = entries.data_type() else { return None };
+                let [key, value] = fields.as_ref() else { return None };
+                Cells::Map(map.offsets(), Box::new([Self::new(key, map.keys())?, Self::new(value, map.values())?]))
+            }
+            DataType::Struct(fields) => {
+                let children = array.as_struct_opt()?.columns();
+                let columns = fields.iter().zip(children).map(|(f, a)| Self::new(f, a)).collect::<Option<_>>()?;
+                Cells::Struct(Keys::new(fields), columns)
+            }
+            _ => match Bare::new(array) {
+                Some(bare) => Cells::Bare(bare),
+                None => Cells::Stamp(Stamp::new(array)?),
+            },
+        };
+        Some(Self { nulls: array.nulls(), cells })
+    }
+
+    fn child(field: &Field, array: &'a dyn Array) -> Option<Box<Self>> {
+        Self::new(field, array).map(Box::new)
+    }
+
+    fn dictionary(field: &Field, key: &DataType, array: &'a dyn Array) -> Option<Self> {
+        fn parts<'a, K: ArrowDictionaryKeyType>(array: &'a dyn Array) -> Option<(&'a [K::Native], &'a dyn Array)> {
+            let dictionary = array.as_dictionary_opt::<K>()?;
+            Some((dictionary.keys().values(), dictionary.values()))
+        }
+        macro_rules! keys {
+            ($($data_type:ident $arrow:ident $variant:ident),*) => {
+                match key {
+                    $(DataType::$data_type => {
+                        let (keys, values) = parts::<$arrow>(array)?;
+                        (DictionaryKeys::$variant(keys), values)
+                    })*
+                    _ => return None,
+                }
+            };
+        }
+        let (keys, values) = keys!(
+            Int8 Int8Type I8, Int16 Int16Type I16, Int32 Int32Type I32, Int64 Int64Type I64,
+            UInt8 UInt8Type U8, UInt16 UInt16Type U16, UInt32 UInt32Type U32, UInt64 UInt64Type U64
+        );
+        // Nulls are in the keys here; the values have their own.
+        Some(Self { nulls: array.nulls(), cells: Cells::Dictionary(keys, Self::child(field, values)?) })
+    }
+
+    #[inline]
+    fn is_null(&self, row: usize) -> bool {
+        self.nulls.is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    /// Appends the cell as a JSON value on one line.
+    pub(in crate::encode) fn json(&mut self, row: usize, out: &mut Vec<u8>) {
+        if self.is_null(row) {
+            out.extend_from_slice(b"null");
+            return;
+        }
+        match &mut self.cells {
+            Cells::Null => out.extend_from_slice(b"null"),
+            Cells::Bare(bare) => bare.write(row, out),
+            Cells::Float(float) => {
+                if !float.write_finite(row, out) {
+                    out.extend_from_slice(b"null");
+                }
+            }
+            Cells::Stamp(stamp) => {
+                out.push(b'"');
+                stamp.write(row, out);
+                out.push(b'"');
+            }
+            Cells::Text(text) => json_string(text.get(row), out),
+            Cells::Embedded(text) => json_value(text.get(row), out),
+            Cells::Dictionary(keys, values) => values.json(keys.get(row), out),
+            Cells::List(ranges, elements) => {
+                let range = ranges.get(row);
+                out.push(b'[');
+                for i in range.clone() {
+                    if i > range.start {
+                        out.push(b',');
+                    }
+                    elements.json(i, out);
+                }
+                out.push(b']');
+            }
+            Cells::Map(offsets, entries) => {
+                let [keys, values] = &mut **entries;
+                let range = offsets[row] as usize..offsets[row + 1] as usize;
+                out.push(b'{');
+                for i in range.clone() {
+                    if i > range.start {
+                        out.push(b',');
+                    }
+                    keys.json_key(i, out);
+                    out.push(b':');
+                    values.json(i, out);
+                }
+                out.push(b'}');
+            }
+            Cells::Struct(keys, columns) => write_object(keys, columns, row, out),
+        }
+    }
+
+    /// Appends the cell as the key of an object: what is not a string in JSON becomes the string of its JSON text.
+    fn json_key(&mut self, row: usize, out: &mut Vec<u8>) {
+        if let Cells::Text(text) | Cells::Embedded(text) = &self.cells {
+            json_string(text.get(row), out);
+            return;
+        }
+        let start = out.len();
+        self.json(row, out);
+        if out.get(start) != Some(&b'"') {
+            let value = out.split_off(start);
+            json_string(&String::from_utf8_lossy(&value), out);
+        }
+    }
+
+    /// Appends the cell as a CSV cell. `scratch` is for values that must be quoted as a whole.
+    pub(in crate::encode) fn csv(&mut self, row: usize, dialect: &Dialect, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+        if self.is_null(row) {
+            dialect.null(out);
+            return;
+        }
+        match &mut self.cells {
+            Cells::Null => dialect.null(out),
+            Cells::Bare(bare) => {
+                let start = out.len();
+                bare.write(row, out);
+                dialect.bare_written(start, out);
+            }
+            Cells::Float(float) => {
+                let start = out.len();
+                float.write(row, out);
+                dialect.bare_written(start, out);
+            }
+            Cells::Stamp(stamp) => {
+                let start = out.len();
+                stamp.write(row, out);
+                dialect.bare_written(start, out);
+            }
+            Cells::Text(text) | Cells::Embedded(text) => dialect.cell(text.get(row).as_bytes(), out),
+            Cells::Dictionary(keys, values) => values.csv(keys.get(row), dialect, scratch, out),
+            Cells::List(..) | Cells::Map(..) | Cells::Struct(..) => {
+                scratch.clear();
+                self.json(row, scratch);
+                dialect.cell(scratch, out);
+            }
+        }
+    }
+}
+
+impl Float<'_> {
+    /// `NaN`, `inf` and `-inf` included.
+    #[inline]
+    fn write(&self, row: usize, out: &mut Vec<u8>) {
+        let mut buffer = zmij::Buffer::new();
+        let text = match self {
+            Self::Half(values) => buffer.format(values[row].to_f32()),
+            Self::Single(values) => buffer.format(values[row]),
+            Self::Double(values) => buffer.format(values[row]),
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Writes nothing and says so where the value is not a number in JSON.
+    #[inline]
+    fn write_finite(&self, row: usize, out: &mut Vec<u8>) -> bool {
+        let finite = match self {
+            Self::Half(values) => values[row].is_finite(),
+            Self::Single(values) => values[row].is_finite(),
+            Self::Double(values) => values[row].is_finite(),
+        };
+        if finite {
+            self.write(row, out);
+        }
+        finite
+    }
+}
+
+/// The columns of a batch that [`check_rows`](crate::encode::check_rows) has let pass, with the fields of the encoder's schema.
+pub(in crate::encode) fn columns<'a>(
+    schema: &SchemaRef,
+    batch: &'a RecordBatch,
+    format: &'static str,
+) -> Result<Vec<Column<'a>>, EncodeError> {
+    schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, array)| Column::new(field, array).ok_or_else(|| unsupported(field, format)))
+        .collect()
+}
+
+/// Whether every column has a text.
+pub(in crate::encode) fn supported(schema: &SchemaRef, format: &'static str) -> Result<(), EncodeError> {
+    columns(schema, &RecordBatch::new_empty(schema.clone()), format).map(drop)
+}
+
+/// A column without a form.
+pub(in crate::encode) fn unsupported(field: &Field, format: &'static str) -> EncodeError {
+    EncodeError::UnsupportedType { column: field.name().clone(), data_type: field.data_type().to_string(), format }
+}

@@ -1,0 +1,34 @@
+//! How a value looks as text, for CSV and the JSON formats alike.
+//!
+//! Per batch, each column is downcast once into a [`Column`]; a row is then one `match` a cell over slices, into one
+//! `Vec<u8>`. No cell allocates and no formatter trait is in the way.
+//!
+//! | value | text | in JSON |
+//! |---|---|---|
+//! | null | see [`csv`](super::csv) | `null` |
+//! | boolean | `true`, `false` | as is |
+//! | integer, decimal | exact digits, a decimal with all digits of its scale | number |
+//! | float | the shortest text that reads back as the same value; `NaN`, `inf`, `-inf` | number; `null` for those three |
+//! | text | itself | string |
+//! | text holding JSON | itself | the value, if it is one; else string |
+//! | binary | lower-case hex | string |
+//! | timestamp | RFC 3339, as many digits as the unit has; `Z` where the column has a zone, then always UTC | string |
+//! | date, time of day | RFC 3339 | string |
+//! | duration, interval | ISO 8601 | string |
+//! | list, struct, map | JSON text | array, object, object |
+//! | dictionary | its value | its value |
+
+mod bare;
+pub(super) mod cell;
+mod civil;
+mod column;
+mod decimal;
+mod embed;
+mod escape;
+mod object;
+mod span;
+mod stamp;
+
+pub(super) use cell::Dialect;
+pub(super) use column::{Column, columns, supported, unsupported};
+pub(super) use object::{Keys, write_object};

@@ -1,0 +1,34 @@
+//! JSON objects with known keys.
+
+use arrow::datatypes::Fields;
+
+use super::column::Column;
+use super::escape::json_string;
+
+/// The keys of an object with all that stands around them: `{"a":`, `,"b":` …
+pub(in crate::encode) struct Keys(Vec<Box<[u8]>>);
+
+impl Keys {
+    pub(in crate::encode) fn new(fields: &Fields) -> Self {
+        let key = |(i, field): (usize, &arrow::datatypes::FieldRef)| {
+            let mut key = vec![if i == 0 { b'{' } else { b',' }];
+            json_string(field.name(), &mut key);
+            key.push(b':');
+            key.into_boxed_slice()
+        };
+        Self(fields.iter().enumerate().map(key).collect())
+    }
+}
+
+/// Appends one row as an object.
+#[inline]
+pub(in crate::encode) fn write_object(keys: &Keys, columns: &mut [Column<'_>], row: usize, out: &mut Vec<u8>) {
+    if keys.0.is_empty() {
+        out.push(b'{');
+    }
+    for (key, column) in keys.0.iter().zip(columns) {
+        out.extend_from_slice(key);
+        column.json(row, out);
+    }
+    out.push(b'}');
+}

@@ -1,0 +1,155 @@
+//! The files of a package, as the manifest lists them.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::json::Instant;
+use crate::error::ErrorCode;
+
+/// One shard, or the reason why a partition has none.
+///
+/// A partition that failed, or was not tried, has one entry: `path` is the one that its first part would have, `rows`
+/// and `bytes` are 0, `sha256` is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Name in the package, such as `data/2026-03-01/part-0000.csv.zst`.
+    pub path: String,
+    /// What became of it.
+    pub status: FileStatus,
+    /// The slice of the window that it belongs to.
+    pub partition: ManifestPartition,
+    /// Rows in it.
+    pub rows: u64,
+    /// Size as stored.
+    pub bytes: u64,
+    /// Lower-case hex SHA-256 of the bytes as stored.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: Option<String>,
+    /// Size before encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_bytes: Option<u64>,
+    /// Lower-case hex SHA-256 of the bytes before encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_sha256: Option<String>,
+    /// Earliest time of its rows; null where it has none.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(with = "Option<Instant>")]
+    pub min_time: Option<Timestamp>,
+    /// Latest time of its rows; null where it has none.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(with = "Option<Instant>")]
+    pub max_time: Option<Timestamp>,
+    /// How many runs tried it.
+    pub attempts: u32,
+    /// When the last attempt started.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(with = "Option<Instant>")]
+    pub started_at: Option<Timestamp>,
+    /// When it got its name, or failed.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(with = "Option<Instant>")]
+    pub finalized_at: Option<Timestamp>,
+    /// Why it is not complete.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub error_code: Option<ErrorCode>,
+    /// The same for people.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub error: Option<String>,
+}
+
+/// What became of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileStatus {
+    /// Not tried.
+    Pending,
+    /// Being written; never in a manifest.
+    Running,
+    /// Every row is in it.
+    Complete,
+    /// Every readable row is in it, and rows that may belong to it were rejected.
+    Partial,
+    /// There is no shard.
+    Failed,
+}
+
+impl FileStatus {
+    /// The word as it stands in manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether there is a file to read.
+    pub fn has_file(self) -> bool {
+        matches!(self, Self::Complete | Self::Partial)
+    }
+}
+
+impl std::fmt::Display for FileStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A half-open slice of the window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestPartition {
+    /// Name of its folder below `data/`.
+    pub label: String,
+    /// First instant inside.
+    #[schemars(with = "Instant")]
+    pub start: Timestamp,
+    /// First instant after.
+    #[schemars(with = "Instant")]
+    pub end: Timestamp,
+}
+
+/// A file below `rejects/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RejectsEntry {
+    /// Name in the package.
+    pub path: String,
+    /// Rejected rows in it.
+    pub rows: u64,
+    /// Size as stored.
+    pub bytes: u64,
+    /// Lower-case hex SHA-256 of the bytes as stored.
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: String,
+}
+
+/// Sums over the entries of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// `total_rows`.
+    pub rows: u64,
+    /// `total_bytes`.
+    pub bytes: u64,
+    /// `partial_count`.
+    pub partial: u64,
+    /// `failed_count`.
+    pub failed: u64,
+}
+
+impl Totals {
+    /// Adds up.
+    pub fn of(files: &[FileEntry]) -> Self {
+        files.iter().fold(Self::default(), |sum, file| Self {
+            rows: sum.rows.saturating_add(file.rows),
+            bytes: sum.bytes.saturating_add(file.bytes),
+            partial: sum.partial + u64::from(file.status == FileStatus::Partial),
+            failed: sum.failed + u64::from(file.status == FileStatus::Failed),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! What a package was made from, by which runs of which tool.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::json::Instant;
+use crate::job;
+
+/// Format of shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportFormat {
+    /// RFC 4180.
+    Csv,
+    /// One JSON object a line.
+    Ndjson,
+    /// One JSON array.
+    Json,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl From<&job::Format> for ExportFormat {
+    fn from(format: &job::Format) -> Self {
+        match format {
+            job::Format::Csv(_) => Self::Csv,
+            job::Format::Ndjson => Self::Ndjson,
+            job::Format::Json => Self::Json,
+            job::Format::Parquet => Self::Parquet,
+        }
+    }
+}
+
+/// Compression of shards; the level is in `spec.resolved`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// As encoded.
+    None,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+    /// Parquet pages.
+    Snappy,
+    /// Parquet pages.
+    Lz4,
+}
+
+impl From<job::Compression> for Compression {
+    fn from(compression: job::Compression) -> Self {
+        match compression {
+            job::Compression::None => Self::None,
+            job::Compression::Gzip(_) => Self::Gzip,
+            job::Compression::Zstd(_) => Self::Zstd,
+            job::Compression::Snappy => Self::Snappy,
+            job::Compression::Lz4 => Self::Lz4,
+        }
+    }
+}
+
+/// One column of the shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Its name in the shards.
+    pub name: String,
+    /// Its type, in the words of a catalog's `schema`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Whether it can be null.
+    pub nullable: bool,
+    /// How the spec redacts it.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "super::json::sorted_option")]
+    pub redaction: Option<Value>,
+}
+
+/// The spec, as written and as resolved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpecRecord {
+    /// As the user named it.
+    pub path: String,
+    /// Lower-case hex SHA-256 of its text.
+    pub sha256: String,
+    /// The commit that it was read at, where it is in git and unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_commit: Option<String>,
+    /// The resolved spec merged with its catalog entry and window: what the job's id is the digest of.
+    #[serde(serialize_with = "super::json::sorted")]
+    pub resolved: Value,
+}
+
+/// Where the rows came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceRecord {
+    /// The source as the plan resolved it, without secrets.
+    pub uri: String,
+    /// Its files, in the order that their rows have.
+    pub files: Vec<SourceFileRecord>,
+}
+
+/// One file of the source, with its identity when the job was planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceFileRecord {
+    /// Relative to the source's folder.
+    pub path: String,
+    /// Size.
+    pub bytes: u64,
+    /// Modification time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Instant>")]
+    pub mtime: Option<Timestamp>,
+    /// The object store's name for the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// Rows in it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Why the file was not read; its rows are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    /// Set where the file could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<SourceFileError>,
+}
+
+/// Why a file could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceFileError {
+    /// For programs.
+    pub code: crate::error::ErrorCode,
+    /// For people.
+    pub message: String,
+}
+
+/// Another package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PackageRef {
+    /// Its job.
+    pub id: String,
+    /// Lower-case hex SHA-256 of its manifest.
+    pub sha256: String,
+}
+
+/// One attempt at the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// Names the run.
+    pub run_id: String,
+    /// When it started.
+    #[schemars(with = "Instant")]
+    pub started_at: Timestamp,
+    /// When it ended; null where nobody saw its end.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schemars(with = "Option<Instant>")]
+    pub finished_at: Option<Timestamp>,
+    /// How it ended.
+    pub outcome: RunOutcome,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// The job was complete.
+    Complete,
+    /// The job was partial.
+    Partial,
+    /// The job failed.
+    Failed,
+    /// The job was given up.
+    Cancelled,
+    /// A signal stopped it.
+    Interrupted,
+    /// Something was still to be retried.
+    TryLater,
+    /// Nobody saw its end: a crash, or it is still running elsewhere.
+    Abandoned,
+}
+
+/// The program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolRecord {
+    /// `kt-export`.
+    pub name: String,
+    /// Its release.
+    pub version: String,
+    /// The commit that it was built from, where that is known.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub commit: Option<String>,
+}

@@ -1,0 +1,104 @@
+//! `filters:` to typed conditions.
+
+use arrow::datatypes::Schema;
+
+use super::check::{Mismatch, Operand, Values, compare, is_null, one_of, text_test};
+use super::expr::{Inputs, Node, Op, TextTest};
+use super::literal::{Literal, Number};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::job::{Condition, Filter, Scalar};
+
+/// Compiled size that a regular expression may have. Below the 10 MiB where polars' own compilation stops.
+const REGEX_BYTES: usize = 4 << 20;
+
+/// One condition.
+///
+/// # Errors
+/// The column where there is none of that name, the condition where it does not fit the column.
+pub(super) fn filter(inputs: &mut Inputs, filter: &Filter, schema: &Schema) -> Result<Node, Diagnostic> {
+    let name = filter.column.value.as_str();
+    let Some((_, field)) = schema.column_with_name(name) else {
+        return Err(unknown_column(name, schema, filter.column.span.as_ref()));
+    };
+    let column = Operand::Values(Values::column(name, field.data_type()));
+    condition(inputs, &column, &filter.condition.value)
+        .map_err(|e| Diagnostic::at(filter.condition.span.as_ref(), e.message).help(e.help))
+}
+
+/// The mistake of naming a column that the source does not have.
+pub(super) fn unknown_column(name: &str, schema: &Schema, span: Option<&crate::diagnostic::Span>) -> Diagnostic {
+    let names = || schema.fields().iter().map(|f| f.name().as_str());
+    let help = match nearest(name, names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let known: Vec<_> = names().take(20).collect();
+            let more = if schema.fields().len() > 20 { ", …" } else { "" };
+            format!("the columns are: {}{more}", known.join(", "))
+        }
+    };
+    Diagnostic::at(span, format!("the source has no column `{name}`")).help(help)
+}
+
+fn condition(inputs: &mut Inputs, column: &Operand, condition: &Condition) -> Result<Node, Mismatch> {
+    let mut test = |op, value: &Scalar| compare(inputs, op, column, &Operand::Literal(literal(value)?));
+    match condition {
+        Condition::Eq(value) => test(Op::Eq, value),
+        Condition::Ne(value) => test(Op::Ne, value),
+        Condition::Lt(value) => test(Op::Lt, value),
+        Condition::Lte(value) => test(Op::Lte, value),
+        Condition::Gt(value) => test(Op::Gt, value),
+        Condition::Gte(value) => test(Op::Gte, value),
+        Condition::Between(low, high) => Ok(Node::and([test(Op::Gte, low)?, test(Op::Lte, high)?])),
+        Condition::In(values) => one_of(inputs, column, &literals(values)?),
+        Condition::NotIn(values) => Ok(one_of(inputs, column, &literals(values)?)?.not()),
+        Condition::IsNull(wanted) => {
+            let node = is_null(inputs, column);
+            Ok(if *wanted { node } else { node.not() })
+        }
+        Condition::Contains(text) => text_test(inputs, "contains", column, checked(TextTest::Contains(text.clone()))?),
+        Condition::StartsWith(text) => text_test(inputs, "starts_with", column, TextTest::StartsWith(text.clone())),
+        Condition::EndsWith(text) => text_test(inputs, "ends_with", column, TextTest::EndsWith(text.clone())),
+        Condition::Matches(regex) => text_test(inputs, "matches", column, checked(TextTest::Matches(regex.clone()))?),
+    }
+}
+
+fn literals(values: &[Scalar]) -> Result<Vec<Literal>, Mismatch> {
+    values.iter().map(literal).collect()
+}
+
+fn literal(value: &Scalar) -> Result<Literal, Mismatch> {
+    Ok(match value {
+        Scalar::Bool(value) => Literal::Bool(*value),
+        Scalar::Text(value) => Literal::Text(value.clone()),
+        Scalar::Number(value) => {
+            let text = value.to_string();
+            Literal::Number(Number::parse(&text).ok_or_else(|| Mismatch {
+                message: format!("`{text}` is not a number that can be compared"),
+                help: "write it in digits, with a point and an exponent if need be".to_owned(),
+            })?)
+        }
+    })
+}
+
+/// A test whose regular expression (polars makes one of `contains`, too) compiles within limits.
+pub(super) fn checked(test: TextTest) -> Result<TextTest, Mismatch> {
+    let (pattern, shown) = match &test {
+        TextTest::Matches(regex) => (regex.clone(), true),
+        TextTest::Contains(text) => (regex::escape(text), false),
+        _ => return Ok(test),
+    };
+    match regex::RegexBuilder::new(&pattern).size_limit(REGEX_BYTES).build() {
+        Ok(_) => Ok(test),
+        Err(regex::Error::Syntax(text)) if shown => {
+            let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            Err(Mismatch {
+                message: format!("the regular expression does not parse: {why}"),
+                help: "the syntax is that of the Rust crate `regex`, without look-around and backreferences".to_owned(),
+            })
+        }
+        Err(_) => Err(Mismatch {
+            message: "the pattern is too large".to_owned(),
+            help: format!("compiled, it may have {} MiB: use smaller repetitions or shorter text", REGEX_BYTES >> 20),
+        }),
+    }
+}

@@ -1,0 +1,308 @@
+//! The package as a run finds it: what is committed, what may be done about it.
+
+use std::collections::BTreeMap;
+
+use super::commit::manifest_partition;
+use super::record::{PLAN, PartitionRecord, Pinned, StateError, bytes, load, partition_record};
+use super::task::Failure;
+use super::{RunError, RunOptions, Survey};
+use crate::error::ErrorCode;
+use crate::job::Job;
+use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS};
+use crate::plan::Plan;
+use crate::store::{Created, Folder, Swap};
+
+/// What the output folder holds before the run.
+pub enum Found {
+    /// Nothing of ours.
+    Nothing,
+    /// The finished job: nothing to do.
+    Complete(Box<Manifest>),
+    /// A job that started and has no manifest yet, or whose complete package is to be repaired.
+    Pinned(Box<Pinned>),
+    /// A job that ended without being complete. It is planned anew: what failed may have been mended.
+    Ended(Box<Manifest>),
+    /// Another job, which is to be removed.
+    Replaceable,
+}
+
+/// Looks, and touches nothing but what a crash left undone behind a complete manifest.
+///
+/// # Errors
+/// [`RunError::Occupied`], [`RunError::Damaged`], or the store's.
+pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
+    let Some(folder) = Folder::existing(job.output.clone())? else { return Ok(Found::Nothing) };
+    folder.settle(MANIFEST)?;
+    let pinned: Option<Pinned> = match load(&folder, PLAN) {
+        Ok(pinned) => pinned,
+        Err(StateError::Unreadable { .. }) if options.replace.is_some() => None,
+        Err(error) => return Err(error.into()),
+    };
+    let manifest = read_manifest(&folder)?;
+    let owner = manifest.as_ref().map(|m| m.id.clone()).or_else(|| pinned.as_ref().map(|p| p.job.clone()));
+    match owner {
+        Some(owner) if owner != job.id => return foreign(job, options, &owner, manifest.as_ref()),
+        Some(_) => {}
+        None => return if is_vacant(&folder)? { Ok(Found::Nothing) } else { Err(occupied_by_files(job)) },
+    }
+    match (manifest, pinned) {
+        (Some(manifest), pinned) if manifest.status == JobStatus::Complete => {
+            let damage = damage(&folder, &manifest)?;
+            if damage.is_empty() {
+                super::finish::complete_derived(&folder, &manifest)?;
+                return Ok(Found::Complete(Box::new(manifest)));
+            }
+            match pinned {
+                Some(pinned) if options.repair => Ok(Found::Pinned(Box::new(pinned))),
+                _ => Err(RunError::Damaged { folder: job.output.clone(), damage }),
+            }
+        }
+        (Some(manifest), _) => Ok(Found::Ended(Box::new(manifest))),
+        (None, Some(pinned)) => Ok(Found::Pinned(Box::new(pinned))),
+        (None, None) => Ok(Found::Nothing),
+    }
+}
+
+fn read_manifest(folder: &Folder) -> Result<Option<Manifest>, RunError> {
+    let Some(bytes) = folder.read(MANIFEST)? else { return Ok(None) };
+    Manifest::from_json(&bytes).map(Some).map_err(|error| RunError::Occupied {
+        folder: folder.root().to_owned(),
+        holds: format!("a {MANIFEST} that cannot be read: {}", super::chain(&error)),
+        way_out: "choose another `output.uri`, or move the folder away".to_owned(),
+    })
+}
+
+/// Another job has the place.
+fn foreign(job: &Job, options: &RunOptions, owner: &str, manifest: Option<&Manifest>) -> Result<Found, RunError> {
+    let complete = manifest.is_some_and(|m| m.status == JobStatus::Complete);
+    let asked = options.replace.as_deref() == Some(owner);
+    if asked && !complete {
+        return Ok(Found::Replaceable);
+    }
+    let name = manifest.map_or(String::new(), |m| format!(" ({}, window {})", m.name, m.window_label));
+    Err(RunError::Occupied {
+        folder: job.output.clone(),
+        holds: format!("{} package of another job, {owner}{name}", if complete { "the complete" } else { "an unfinished" }),
+        way_out: if complete {
+            "a complete package is final: choose another `output.uri`, for example with `{{ window.label }}`".to_owned()
+        } else {
+            format!("choose another `output.uri`, or remove that job with `--replace {owner}`")
+        },
+    })
+}
+
+/// Files of a package without a plan or a manifest are not ours to write over.
+fn is_vacant(folder: &Folder) -> Result<bool, RunError> {
+    Ok(folder.list("data/")?.is_empty() && folder.list("rejects/")?.is_empty())
+}
+
+fn occupied_by_files(job: &Job) -> RunError {
+    RunError::Occupied {
+        folder: job.output.clone(),
+        holds: "files below data/ or rejects/ that belong to no job".to_owned(),
+        way_out: "choose another `output.uri`, or move them away".to_owned(),
+    }
+}
+
+/// Listed shards that are missing or have another size.
+fn damage(folder: &Folder, manifest: &Manifest) -> Result<Vec<String>, RunError> {
+    let shards = manifest.files.iter().filter(|f| f.status.has_file()).map(|f| (&f.path, f.bytes));
+    let rejects = manifest.rejects.iter().map(|r| (&r.path, r.bytes));
+    let mut damage = Vec::new();
+    for (path, bytes) in shards.chain(rejects) {
+        match folder.size(path)? {
+            Some(size) if size == bytes => {}
+            Some(size) => damage.push(format!("{path} has {size} bytes instead of {bytes}")),
+            None => damage.push(format!("{path} is missing")),
+        }
+    }
+    Ok(damage)
+}
+
+/// Removes another job's package, the records last, so that a crash in between leaves something that is recognised.
+///
+/// # Errors
+/// The store's.
+pub fn clear(folder: &Folder) -> Result<(), RunError> {
+    for name in [SHA256SUMS, MANIFEST] {
+        folder.remove(name)?;
+    }
+    for prefix in ["data/", "rejects/", "_state/"] {
+        for listed in folder.list(prefix)?.into_iter().filter(|l| l.name != PLAN) {
+            folder.remove(&listed.name)?;
+        }
+    }
+    folder.remove(PLAN)?;
+    Ok(())
+}
+
+/// A package that this run may fill.
+pub struct Package {
+    /// Where.
+    pub folder: Folder,
+    /// The plan that counts.
+    pub pinned: Pinned,
+    /// The manifest that this run's may take the place of.
+    pub previous: Option<Manifest>,
+    /// Records of partitions that are done, by index.
+    pub committed: BTreeMap<u32, PartitionRecord>,
+}
+
+impl Package {
+    /// Pins the plan, unless somebody was first, and reads what is committed.
+    ///
+    /// # Errors
+    /// [`RunError::Damaged`]; [`RunError::Failed`] where complete shards were made from a source that has changed.
+    pub fn pin(folder: Folder, found: &Found, planned: &Pinned, options: &RunOptions) -> Result<Self, RunError> {
+        let text = bytes(PLAN, planned)?;
+        let pinned = match found {
+            Found::Ended(_) => {
+                repin(&folder, &text)?;
+                planned.clone()
+            }
+            _ => match folder.create_bytes(PLAN, &text)? {
+                Created::Created => planned.clone(),
+                Created::Exists => load(&folder, PLAN)?.unwrap_or_else(|| planned.clone()),
+            },
+        };
+        let previous = match found {
+            Found::Ended(manifest) => Some(manifest.as_ref().clone()),
+            // A package under repair keeps its manifest, byte for byte.
+            _ => read_manifest(&folder)?,
+        };
+        let committed = committed(&folder, &pinned, options)?;
+        Ok(Self { folder, pinned, previous, committed })
+    }
+
+    /// Runs that tried a partition before this one.
+    pub fn earlier_attempts(&self, label: &str) -> u32 {
+        let entries = self.previous.iter().flat_map(|m| &m.files);
+        entries.filter(|f| f.partition.label == label).map(|f| f.attempts).max().unwrap_or(0)
+    }
+}
+
+/// A job that ended is planned anew; its earlier plan is kept beside.
+fn repin(folder: &Folder, text: &[u8]) -> Result<(), RunError> {
+    use sha2::{Digest, Sha256};
+    loop {
+        folder.settle(PLAN)?;
+        let Some(old) = folder.read(PLAN)? else {
+            folder.create_bytes(PLAN, text)?;
+            return Ok(());
+        };
+        if same_plan(&old, text) {
+            return Ok(());
+        }
+        let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&old));
+        let kept = format!("_state/plans/{}.json", &digest[..16]);
+        if folder.replace_bytes_if(PLAN, Some(&digest), text, Some(&kept))? == Swap::Replaced {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether two pinned plans differ only in when they were made.
+fn same_plan(old: &[u8], new: &[u8]) -> bool {
+    let parse = |text: &[u8]| serde_json::from_slice::<Pinned>(text).ok();
+    match (parse(old), parse(new)) {
+        (Some(old), Some(new)) => Pinned { created_at: new.created_at, ..old } == new,
+        _ => false,
+    }
+}
+
+/// Reads the records of all partitions and keeps those that stand.
+fn committed(folder: &Folder, pinned: &Pinned, options: &RunOptions) -> Result<BTreeMap<u32, PartitionRecord>, RunError> {
+    let mut committed = BTreeMap::new();
+    let mut damage = Vec::new();
+    for (index, partition) in (0u32..).zip(&pinned.plan.partitions) {
+        let name = partition_record(&partition.label);
+        let Some(record) = load::<PartitionRecord>(folder, &name)? else { continue };
+        let partial = record.files.iter().any(|f| f.status != FileStatus::Complete);
+        let same = record.job == pinned.job && record.inputs == pinned.inputs[index as usize];
+        if !same && partial {
+            // What was left out may be there now.
+            folder.remove(&name)?;
+            continue;
+        }
+        if !same {
+            return Err(changed(&partition.label).into());
+        }
+        let broken = record
+            .files
+            .iter()
+            .map(|f| Ok((f, folder.size(&f.path)?)))
+            .collect::<Result<Vec<_>, crate::store::StoreError>>()?
+            .into_iter()
+            .filter(|(f, size)| *size != Some(f.bytes))
+            .map(|(f, size)| match size {
+                Some(size) => format!("{} has {size} bytes instead of {}", f.path, f.bytes),
+                None => format!("{} is missing", f.path),
+            })
+            .collect::<Vec<_>>();
+        if broken.is_empty() {
+            committed.insert(index, record);
+        } else if options.repair {
+            folder.remove(&name)?;
+        } else {
+            damage.extend(broken);
+        }
+    }
+    if damage.is_empty() {
+        Ok(committed)
+    } else {
+        Err(RunError::Damaged { folder: folder.root().to_owned(), damage })
+    }
+}
+
+fn changed(label: &str) -> Failure {
+    Failure {
+        code: ErrorCode::SourceChanged,
+        message: format!(
+            "partition {label} was exported completely, but the source files that its rows come from have changed since; \
+             export into another `output.uri`, or bring the files back"
+        ),
+    }
+}
+
+/// For each partition, why it cannot be complete, as far as the survey tells: files that broke while they were inspected.
+pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
+    let mut failures: Vec<Option<Failure>> = vec![None; plan.partitions.len()];
+    for broken in &plan.broken {
+        let Some(problem) = &surveyed.facts[broken.file as usize].problem else { continue };
+        let failure = Failure { code: problem.code, message: problem.to_string() };
+        for partition in broken.partitions.clone() {
+            failures[partition as usize].get_or_insert_with(|| failure.clone());
+        }
+    }
+    failures
+}
+
+/// The entry of a partition that has no shard.
+pub fn without_shard(
+    pinned: &Pinned,
+    index: u32,
+    path: String,
+    status: FileStatus,
+    failure: Option<&Failure>,
+    attempts: u32,
+    at: jiff::Timestamp,
+) -> crate::manifest::FileEntry {
+    crate::manifest::FileEntry {
+        path,
+        status,
+        partition: manifest_partition(&pinned.plan.partitions[index as usize]),
+        rows: 0,
+        bytes: 0,
+        sha256: None,
+        plain_bytes: None,
+        plain_sha256: None,
+        min_time: None,
+        max_time: None,
+        attempts,
+        started_at: None,
+        finalized_at: (status == FileStatus::Failed).then_some(at),
+        error_code: failure.map(|f| f.code),
+        error: failure.map(|f| f.message.clone()),
+    }
+}
+

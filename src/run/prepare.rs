@@ -1,0 +1,123 @@
+//! Job and survey to a plan and everything that reads and writes by it. All mistakes that the source can show in the
+//! spec are told here, together, before any output exists.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::new_empty_array;
+use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
+
+use crate::diagnostic::{Diagnostic, Located, nearest};
+use crate::job::{Job, Order};
+use crate::query::Predicate;
+use crate::source::instants::{instants, routing_unit};
+use crate::time::TimeParser;
+
+/// How a job's rows are read and written, given the source's columns.
+pub struct Prepared {
+    /// Which rows are kept; `None` keeps all.
+    pub predicate: Option<Predicate>,
+    /// Columns that are read, in source order.
+    pub read_schema: SchemaRef,
+    /// For each column of the shards, its index in `read_schema`.
+    pub projection: Vec<usize>,
+    /// Columns of the shards.
+    pub output_schema: SchemaRef,
+    /// Unit of instants while routing.
+    pub unit: TimeUnit,
+    /// Parses the time column.
+    pub times: TimeParser,
+}
+
+/// Checks the job against the source's columns. A source without any column (nothing could be read, or every file is
+/// empty) gives shards without columns and nothing to check.
+///
+/// # Errors
+/// Every mistake, located in the spec or catalog.
+pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> {
+    let mut mistakes = Vec::new();
+    let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
+    let unit = routing_unit(job.window.start, job.window.end);
+    if source.fields().is_empty() {
+        let none = Arc::new(Schema::empty());
+        let output_schema = none.clone();
+        return Ok(Prepared { predicate: None, read_schema: none, projection: Vec::new(), output_schema, unit, times });
+    }
+    if let Some(field) = find(source, &job.time.column, "time column", &mut mistakes)
+        && let Err(why) = instants(&new_empty_array(field.data_type()), &times, unit)
+    {
+        mistakes.push(
+            Diagnostic::at(job.time.column.span.as_ref(), format!("column `{}` is no time: {why}", field.name()))
+                .help("name the time column in `time: {column: …}` and how it is written in `format`"),
+        );
+    }
+    for (declared, _) in &job.schema {
+        find(source, declared, "declared column", &mut mistakes);
+    }
+    let predicate = match Predicate::compile(&job.filters, job.where_sql.as_ref(), source) {
+        Ok(predicate) => predicate,
+        Err(more) => {
+            mistakes.extend(more);
+            None
+        }
+    };
+    let chosen = chosen(job, source, &mut mistakes);
+    if job.order == Order::Time
+        && let Some(id) = &job.id_column
+        && id.span.is_some()
+    {
+        find(source, id, "id column", &mut mistakes);
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let mut needed: BTreeSet<usize> = chosen.iter().map(|(i, _)| *i).collect();
+    let names = predicate.iter().flat_map(|p| p.columns().iter().map(String::as_str));
+    let id = job.id_column.as_ref().filter(|_| job.order == Order::Time).map(|c| c.value.as_str());
+    needed.extend(names.chain(id).chain([job.time.column.value.as_str()]).filter_map(|n| source.index_of(n).ok()));
+    let read: Vec<usize> = needed.into_iter().collect();
+    let read_schema = Schema::new(read.iter().map(|i| source.field(*i).clone()).collect::<Vec<_>>());
+    let projection = chosen.iter().filter_map(|(i, _)| read.binary_search(i).ok()).collect();
+    let output = chosen.iter().map(|(i, name)| source.field(*i).clone().with_name(name)).collect::<Vec<Field>>();
+    Ok(Prepared {
+        predicate,
+        read_schema: Arc::new(read_schema),
+        projection,
+        output_schema: Arc::new(Schema::new(output)),
+        unit,
+        times,
+    })
+}
+
+/// The columns of the shards: index in the source and name.
+fn chosen(job: &Job, source: &Schema, mistakes: &mut Vec<Diagnostic>) -> Vec<(usize, String)> {
+    match &job.columns {
+        None => source.fields().iter().map(|f| f.name().clone()).enumerate().collect(),
+        Some(choices) => choices
+            .iter()
+            .filter_map(|choice| {
+                find(source, &choice.source, "column", mistakes)?;
+                Some((source.index_of(&choice.source.value).ok()?, choice.output.clone()))
+            })
+            .collect(),
+    }
+}
+
+/// A column of the source, or a mistake that names the nearest one.
+fn find<'a>(
+    source: &'a Schema,
+    name: &Located<String>,
+    what: &str,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Option<&'a Field> {
+    let found = source.field_with_name(&name.value).ok();
+    if found.is_none() {
+        let names = || source.fields().iter().map(|f| f.name().as_str());
+        let mistake = Diagnostic::at(name.span.as_ref(), format!("{what} `{}` is not in the source", name.value));
+        mistakes.push(mistake.help(match nearest(&name.value, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the source has {}", names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+        }));
+    }
+    found
+}

@@ -1,0 +1,40 @@
+//! What a run has done so far, for whoever draws it.
+//!
+//! Workers add to counters and never wait for a terminal; the drawing side reads them when it likes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of one run. All only grow.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Encoded source bytes to read, all tasks together.
+    pub planned_bytes: AtomicU64,
+    /// Encoded source bytes of the units read so far.
+    pub read_bytes: AtomicU64,
+    /// Rows read.
+    pub read_rows: AtomicU64,
+    /// Rows handed to encoders.
+    pub written_rows: AtomicU64,
+    /// Partitions in the plan.
+    pub partitions: AtomicU64,
+    /// Partitions committed, earlier runs' included.
+    pub committed_partitions: AtomicU64,
+    /// Partitions that failed in this run.
+    pub failed_partitions: AtomicU64,
+    /// Source files inspected.
+    pub inspected_files: AtomicU64,
+    /// Source files to inspect.
+    pub listed_files: AtomicU64,
+}
+
+impl Progress {
+    /// Adds to a counter.
+    pub fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Reads a counter.
+    pub fn get(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,207 @@
+//! What a run leaves in `_state/` so that another one can go on: the pinned plan, a record per committed partition,
+//! a record per task.
+//!
+//! A record is created once and says what was made from what: tasks and partitions carry keys that are digests of
+//! their inputs, so a record found later is either about the same rows or recognisably about others.
+
+use std::path::Path;
+
+use arrow_schema::Schema;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::task::{Failure, TaskCounts};
+use crate::manifest::FileEntry;
+use crate::plan::{Partition, Plan, Task};
+use crate::source::list::Skipped;
+use crate::source::{FileFacts, SourceFile, TimeRange};
+use crate::store::{Folder, StoreError};
+
+/// The pinned plan.
+pub const PLAN: &str = "_state/plan.json";
+/// Version of everything in `_state/`.
+pub const STATE_VERSION: u32 = 1;
+
+/// What the first run decided and every later one keeps to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pinned {
+    /// [`STATE_VERSION`].
+    pub state_version: u32,
+    /// The job.
+    pub job: String,
+    /// Version of the program that planned.
+    pub tool_version: String,
+    /// When the job was first planned.
+    pub created_at: Timestamp,
+    /// Partitions, tasks, concerns.
+    pub plan: Plan,
+    /// Source files with their identity.
+    pub files: Vec<SourceFile>,
+    /// Source files that are not read.
+    pub skipped: Vec<Skipped>,
+    /// Columns of the source.
+    pub schema: Schema,
+    /// How differences between files were settled.
+    pub drift: Vec<String>,
+    /// For each partition the digest of what it is made from.
+    pub inputs: Vec<String>,
+    /// For each file its rows, where known.
+    pub file_rows: Vec<Option<u64>>,
+    /// For each partition why it cannot be complete, where that is known before reading.
+    pub failures: Vec<Option<Failure>>,
+}
+
+/// `_state/partitions/<label>.json`: the partition is committed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionRecord {
+    /// [`STATE_VERSION`].
+    pub state_version: u32,
+    /// The job.
+    pub job: String,
+    /// The run that won.
+    pub run: String,
+    /// Digest of what it is made from.
+    pub inputs: String,
+    /// Rows that the predicate dropped.
+    pub filtered_out: u64,
+    /// Its shards.
+    pub files: Vec<FileEntry>,
+}
+
+/// `_state/tasks/<key>.json`: the task's rows are accounted for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskRecord {
+    /// [`STATE_VERSION`].
+    pub state_version: u32,
+    /// The job.
+    pub job: String,
+    /// Rows.
+    pub counts: TaskCounts,
+    /// Why its partitions are partial, if they are.
+    pub left_out: Option<Failure>,
+    /// The rows left out.
+    pub rejects: Option<crate::manifest::RejectsEntry>,
+}
+
+/// Name of a partition's record.
+pub fn partition_record(label: &str) -> String {
+    format!("_state/partitions/{label}.json")
+}
+
+/// Name of a task's record.
+pub fn task_record(key: &str) -> String {
+    format!("_state/tasks/{key}.json")
+}
+
+/// Why state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Not what this version writes.
+    #[error("`{name}` is not a record that this version can read; `--replace` with the job's id starts over")]
+    Unreadable {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Reads a record; `None` where there is none.
+///
+/// # Errors
+/// [`StateError`].
+pub fn load<T: DeserializeOwned>(folder: &Folder, name: &str) -> Result<Option<T>, StateError> {
+    let Some(bytes) = folder.read(name)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|source| StateError::Unreadable { name: name.to_owned(), source })
+}
+
+/// The bytes of a record.
+///
+/// # Errors
+/// [`StateError::Unreadable`]; only a bug can cause it.
+pub fn bytes<T: Serialize>(name: &str, record: &T) -> Result<Vec<u8>, StateError> {
+    let mut bytes = serde_json::to_vec_pretty(record)
+        .map_err(|source| StateError::Unreadable { name: name.to_owned(), source })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Names a task by what it reads and writes.
+pub fn task_key(task: &Task, files: &[SourceFile], partitions: &[Partition]) -> String {
+    let mut digest = Sha256::new();
+    for read in &task.reads {
+        let file = &files[read.file as usize];
+        digest.update(unit_identity(file, read.unit));
+        digest.update([u8::from(read.owner)]);
+    }
+    for p in task.partitions.clone() {
+        let partition = &partitions[p as usize];
+        digest.update(format!("{}\0{}\0{}\0", partition.label, partition.start, partition.end));
+    }
+    data_encoding::HEXLOWER.encode(&digest.finalize()[..8])
+}
+
+/// For each partition the digest of the units that may hold its rows and of the columns.
+pub fn inputs(partitions: &[Partition], files: &[SourceFile], facts: &[FileFacts], schema: &Schema) -> Vec<String> {
+    // XOR, so that a unit is added to a partition in any order and, where nothing is known of its times, to all at once.
+    let mut everywhere = [0u8; 16];
+    let mut digests = vec![[0u8; 16]; partitions.len()];
+    let xor = |into: &mut [u8; 16], unit: &[u8; 16]| into.iter_mut().zip(unit).for_each(|(a, b)| *a ^= b);
+    xor(&mut everywhere, &short_digest(format!("{schema:?}").as_bytes()));
+    for (file, facts) in files.iter().zip(facts) {
+        for (index, unit) in (0u32..).zip(&facts.units) {
+            let identity = short_digest(&unit_identity(file, index));
+            match unit.times {
+                TimeRange::Within { min, max } => {
+                    let first = partitions.partition_point(|p| p.end <= min);
+                    let end = partitions.partition_point(|p| p.start <= max);
+                    digests[first.min(end)..end].iter_mut().for_each(|d| xor(d, &identity));
+                }
+                TimeRange::Unknown => xor(&mut everywhere, &identity),
+                TimeRange::Empty => {}
+            }
+        }
+    }
+    digests
+        .into_iter()
+        .map(|mut digest| {
+            xor(&mut digest, &everywhere);
+            data_encoding::HEXLOWER.encode(&digest)
+        })
+        .collect()
+}
+
+fn unit_identity(file: &SourceFile, unit: u32) -> Vec<u8> {
+    format!("{}\0{}\0{}\0{unit}\0", file.name, file.bytes, file.modified).into_bytes()
+}
+
+fn short_digest(bytes: &[u8]) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&Sha256::digest(bytes)[..16]);
+    short
+}
+
+/// SHA-256 of a file, lower-case hex.
+///
+/// # Errors
+/// The operating system's.
+pub fn file_sha256(path: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut digest = Sha256::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match std::io::Read::read(&mut file, &mut block)? {
+            0 => return Ok(data_encoding::HEXLOWER.encode(&digest.finalize())),
+            n => digest.update(&block[..n]),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Rows that could not be read or placed, kept for people: one JSON object a line.
+//!
+//! `file` and `position` say where the row stands, `error` why it is here, `raw` what stood there (text; bytes that
+//! are not UTF-8 show as U+FFFD) or `row` what was read of it.
+
+use std::io::Write;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::job::Compression;
+use crate::seal::{Sealed, Sealer};
+use super::task::{Failure, chain};
+use crate::store::{Draft, Folder, error_code};
+
+/// One line of a rejects file.
+#[derive(Debug, Serialize)]
+pub struct RejectLine<'a> {
+    /// Source file.
+    pub file: &'a str,
+    /// 1-based line or row.
+    pub position: u64,
+    /// Why.
+    pub error: &'a str,
+    /// The bytes as they stood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<&'a str>,
+    /// The row as read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<&'a RawValue>,
+}
+
+/// Writes one task's rejects; creates nothing before the first.
+pub struct RejectsWriter {
+    folder: Folder,
+    name: String,
+    open: Option<Sealer<Draft>>,
+    rows: u64,
+}
+
+/// A sealed rejects file, not yet under its name.
+pub struct RejectsPart {
+    /// Relative to the package.
+    pub name: String,
+    /// The bytes.
+    pub draft: Draft,
+    /// Lines.
+    pub rows: u64,
+    /// Bytes stored.
+    pub bytes: u64,
+    /// Their digest.
+    pub sha256: String,
+}
+
+impl RejectsWriter {
+    /// For the task with this key.
+    pub fn new(folder: Folder, task_key: &str) -> Self {
+        Self { folder, name: format!("rejects/{task_key}.ndjson"), open: None, rows: 0 }
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn push(&mut self, line: &RejectLine<'_>) -> Result<(), Failure> {
+        let sealer = match self.open.take() {
+            Some(sealer) => sealer,
+            None => {
+                let draft = self.folder.begin(&self.name)?;
+                Sealer::new(draft, Compression::None).map_err(|e| self.failure(&e))?
+            }
+        };
+        let mut text = serde_json::to_vec(line).map_err(|e| self.failure(&e.into()))?;
+        text.push(b'\n');
+        let written = self.open.insert(sealer).write_all(&text);
+        written.map_err(|e| self.failure(&e))?;
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Seals the file, if there is one.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn finish(mut self) -> Result<Option<RejectsPart>, Failure> {
+        let Some(sealer) = self.open.take() else { return Ok(None) };
+        let Sealed { inner, bytes, sha256 } = sealer.finish().map_err(|e| self.failure(&e))?;
+        Ok(Some(RejectsPart { name: self.name, draft: inner, rows: self.rows, bytes, sha256 }))
+    }
+
+    fn failure(&self, error: &std::io::Error) -> Failure {
+        Failure { code: error_code(error), message: format!("cannot write {}: {}", self.name, chain(error)) }
+    }
+}

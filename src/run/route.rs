@@ -1,0 +1,183 @@
+//! Which partition a row goes to.
+//!
+//! Instants are compared as 64-bit integers in one unit. Bounds are whole microseconds and inside that unit's range,
+//! so flooring and saturating instants on the way in changes no comparison.
+
+use std::ops::Range;
+
+use arrow::array::{Array, BooleanArray, Int64Array};
+use arrow::datatypes::TimeUnit;
+use jiff::Timestamp;
+
+use crate::plan::Partition;
+
+/// Where the rows of one batch belong.
+#[derive(Debug, Default)]
+pub struct Routed {
+    /// Rows of each of the task's partitions that the predicate keeps, ascending; indexed from the task's first.
+    pub rows: Vec<Vec<u32>>,
+    /// Rows of each of the task's partitions that the predicate drops.
+    pub filtered: Vec<u64>,
+    /// Rows outside the window.
+    pub outside: u64,
+    /// Rows in partitions of other tasks.
+    pub elsewhere: u64,
+    /// Rows without an instant, ascending.
+    pub without_time: Vec<u32>,
+}
+
+impl Routed {
+    /// Whether any row belongs to the task.
+    pub fn is_empty(&self) -> bool {
+        self.rows.iter().all(Vec::is_empty)
+    }
+}
+
+/// Routes instants to the partitions of one task.
+#[derive(Debug)]
+pub struct Router {
+    /// `bounds[i]..bounds[i + 1]` is partition `i` of the whole plan.
+    bounds: Vec<i64>,
+    /// The task's partitions.
+    own: Range<usize>,
+}
+
+impl Router {
+    /// For the task that writes partitions `own` of `partitions`, which tile the window.
+    pub fn new(partitions: &[Partition], own: Range<u32>, unit: TimeUnit) -> Self {
+        let bounds = partitions
+            .iter()
+            .map(|p| p.start)
+            .chain(partitions.last().map(|p| p.end))
+            .map(|t| in_unit(t, unit))
+            .collect();
+        Self { bounds, own: own.start as usize..own.end as usize }
+    }
+
+    /// Places every row of a batch, before any predicate, into `into`, whose memory is used again.
+    pub fn place(&self, instants: &Int64Array, into: &mut Routed) {
+        into.rows.resize_with(self.own.len(), Vec::new);
+        into.rows.iter_mut().for_each(Vec::clear);
+        into.filtered.clear();
+        into.filtered.resize(self.own.len(), 0);
+        into.without_time.clear();
+        into.outside = 0;
+        into.elsewhere = 0;
+        let mut current = 0..0; // the bounds of `slot`: sources are mostly in order of time
+        let mut slot = None;
+        for (row, instant) in (0u32..).zip(instants.iter()) {
+            let Some(instant) = instant else {
+                into.without_time.push(row);
+                continue;
+            };
+            if !current.contains(&instant) {
+                (current, slot) = self.find(instant);
+            }
+            match slot {
+                None => into.outside += 1,
+                Some(partition) if self.own.contains(&partition) => into.rows[partition - self.own.start].push(row),
+                Some(_) => into.elsewhere += 1,
+            }
+        }
+    }
+
+    /// The widest known interval around an instant that is all in one partition, or all outside.
+    fn find(&self, instant: i64) -> (Range<i64>, Option<usize>) {
+        match (self.bounds.partition_point(|b| *b <= instant), self.bounds.len()) {
+            (0, _) => (i64::MIN..self.bounds.first().copied().unwrap_or(i64::MAX), None),
+            (n, len) if n == len => (self.bounds[n - 1]..i64::MAX, None),
+            (n, _) => (self.bounds[n - 1]..self.bounds[n], Some(n - 1)),
+        }
+    }
+}
+
+/// Drops the placed rows that the predicate does not keep and counts them.
+pub fn apply(selection: &BooleanArray, routed: &mut Routed) {
+    let keep = selection.values();
+    for (rows, filtered) in routed.rows.iter_mut().zip(&mut routed.filtered) {
+        let before = rows.len();
+        rows.retain(|row| keep.value(*row as usize));
+        *filtered = (before - rows.len()) as u64;
+    }
+}
+
+/// A bound as an integer in the routing unit, rounded down.
+pub fn in_unit(at: Timestamp, unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Nanosecond => at.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into()) as i64,
+        TimeUnit::Microsecond => at.as_microsecond(),
+        TimeUnit::Millisecond => at.as_millisecond(),
+        TimeUnit::Second => at.as_second(),
+    }
+}
+
+/// An integer in the routing unit as an instant; `None` where no calendar reaches.
+pub fn instant(value: i64, unit: TimeUnit) -> Option<Timestamp> {
+    match unit {
+        TimeUnit::Nanosecond => Timestamp::from_nanosecond(value.into()).ok(),
+        TimeUnit::Microsecond => Timestamp::from_microsecond(value).ok(),
+        TimeUnit::Millisecond => Timestamp::from_millisecond(value).ok(),
+        TimeUnit::Second => Timestamp::from_second(value).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn partitions(starts: &[i64], end: i64) -> Vec<Partition> {
+        starts
+            .iter()
+            .zip(starts.iter().skip(1).chain([&end]))
+            .map(|(a, b)| Partition {
+                label: a.to_string(),
+                start: Timestamp::from_second(*a).unwrap(),
+                end: Timestamp::from_second(*b).unwrap(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_start_of_a_partition_is_inside_and_its_end_is_not() {
+        let router = Router::new(&partitions(&[10, 20], 30), 0..2, TimeUnit::Second);
+        let mut routed = Routed::default();
+        router.place(&Int64Array::from(vec![Some(9), Some(10), Some(19), Some(20), Some(29), Some(30), None]), &mut routed);
+        assert_eq!(routed.rows, [vec![1, 2], vec![3, 4]]);
+        assert_eq!((routed.outside, routed.elsewhere, routed.without_time), (2, 0, vec![6]));
+    }
+
+    #[test]
+    fn rows_the_predicate_drops_are_counted_in_their_partition() {
+        let router = Router::new(&partitions(&[0, 10], 20), 0..2, TimeUnit::Second);
+        let mut routed = Routed::default();
+        router.place(&Int64Array::from(vec![1, 11, 12]), &mut routed);
+        apply(&BooleanArray::from(vec![false, false, true]), &mut routed);
+        assert_eq!((routed.rows, routed.filtered), (vec![vec![], vec![2]], vec![1, 1]));
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_is_in_exactly_one_place(
+            cuts in prop::collection::btree_set(-50i64..50, 2..8),
+            own in (0u32..7, 0u32..8),
+            instants in prop::collection::vec(prop::option::of(-60i64..60), 0..200),
+        ) {
+            let cuts: Vec<i64> = cuts.into_iter().collect();
+            let (starts, end) = (&cuts[..cuts.len() - 1], cuts[cuts.len() - 1]);
+            let first = own.0.min(starts.len() as u32);
+            let own = first..own.1.clamp(first, starts.len() as u32);
+            let mut routed = Routed::default();
+            Router::new(&partitions(starts, end), own.clone(), TimeUnit::Second).place(&Int64Array::from(instants.clone()), &mut routed);
+            let own_rows: usize = routed.rows.iter().map(Vec::len).sum();
+            prop_assert_eq!(own_rows as u64 + routed.outside + routed.elsewhere + routed.without_time.len() as u64, instants.len() as u64);
+            for (i, rows) in routed.rows.iter().enumerate() {
+                let p = own.start as usize + i;
+                for row in rows {
+                    let t = instants[*row as usize].unwrap();
+                    prop_assert!(cuts[p] <= t && t < cuts[p + 1]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! One partition's shards while they are written: encoder over sealer over a draft file.
+//!
+//! Where a part ends depends on the rows alone, never on how they were cut into batches, so that bytes are the
+//! same for any number of threads.
+
+use std::sync::Arc;
+
+use arrow::array::Int64Array;
+use arrow::datatypes::{SchemaRef, TimeUnit};
+use arrow::record_batch::RecordBatch;
+use jiff::Timestamp;
+
+use super::Clock;
+use super::route::instant;
+use crate::encode::{self, EncodeError, ShardEncoder};
+use crate::error::ErrorCode;
+use crate::job::{Compression, Format, Job};
+use crate::seal::{Sealed, Sealer};
+use crate::store::{Draft, Folder, StoreError, error_code};
+
+/// What all shards of a job have in common.
+#[derive(Clone)]
+pub struct Layout {
+    /// Format and dialect.
+    pub format: Format,
+    /// Of the file, or of Parquet's pages.
+    pub compression: Compression,
+    /// Columns as they stand in the shards.
+    pub schema: SchemaRef,
+    /// A new part after so many rows.
+    pub max_rows: Option<u64>,
+    /// A new part after so many encoded bytes.
+    pub max_bytes: Option<u64>,
+    /// Unit of instants.
+    pub unit: TimeUnit,
+    /// For the times in the manifest.
+    pub clock: Clock,
+}
+
+impl Layout {
+    /// For a job whose shards have this schema.
+    pub fn new(job: &Job, schema: SchemaRef, unit: TimeUnit, clock: Clock) -> Self {
+        Self {
+            format: job.format.clone(),
+            compression: job.compression,
+            schema,
+            max_rows: job.partition.max_rows,
+            max_bytes: job.partition.max_bytes,
+            unit,
+            clock,
+        }
+    }
+
+    /// Name of a part, relative to the package.
+    pub fn part_name(&self, partition: &str, part: usize) -> String {
+        format!("data/{partition}/part-{part:04}.{}{}", self.format.name(), self.suffix())
+    }
+
+    fn suffix(&self) -> &'static str {
+        match (&self.format, self.compression) {
+            (Format::Parquet, _) => "",
+            (_, Compression::Gzip(_)) => ".gz",
+            (_, Compression::Zstd(_)) => ".zst",
+            (_, Compression::None | Compression::Snappy | Compression::Lz4) => "",
+        }
+    }
+
+    /// Compression of the file as a whole; Parquet compresses its pages itself.
+    fn file_compression(&self) -> Compression {
+        match self.format {
+            Format::Parquet => Compression::None,
+            Format::Csv(_) | Format::Ndjson | Format::Json => self.compression,
+        }
+    }
+}
+
+/// A shard that is written and sealed, but not yet under its name.
+pub struct Part {
+    /// Relative to the package.
+    pub name: String,
+    /// The bytes.
+    pub draft: Draft,
+    /// Rows inside.
+    pub rows: u64,
+    /// Bytes stored.
+    pub bytes: u64,
+    /// Their digest.
+    pub sha256: String,
+    /// Earliest instant.
+    pub min_time: Option<Timestamp>,
+    /// Latest instant.
+    pub max_time: Option<Timestamp>,
+    /// When the first byte was written.
+    pub started_at: Timestamp,
+}
+
+/// Why a shard could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// Encoding, compressing or writing failed.
+    #[error("cannot write {name}")]
+    Encode {
+        /// The shard.
+        name: String,
+        /// Why.
+        #[source]
+        source: EncodeError,
+    },
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ShardError {
+    /// The code for the manifest.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Store(e) => e.code(),
+            Self::Encode { source: EncodeError::UnsupportedType { .. }, .. } => ErrorCode::SchemaMismatch,
+            Self::Encode { source, .. } => io_cause(source).map_or(ErrorCode::WriteFailed, error_code),
+        }
+    }
+}
+
+/// The operating system's error below an encoder's.
+fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std::io::Error> {
+    std::iter::successors(Some(error), |e| e.source()).find_map(|e| e.downcast_ref())
+}
+
+/// The part that is being written.
+struct OpenPart {
+    name: String,
+    encoder: Box<dyn ShardEncoder<Sealer<Draft>>>,
+    rows: u64,
+    times: Option<(i64, i64)>,
+    started_at: Timestamp,
+}
+
+/// Writes the rows of one partition.
+pub struct PartitionWriter {
+    layout: Arc<Layout>,
+    folder: Folder,
+    label: String,
+    open: Option<OpenPart>,
+    parts: Vec<Part>,
+}
+
+impl PartitionWriter {
+    /// Nothing is created before the first row.
+    pub fn new(layout: Arc<Layout>, folder: Folder, label: String) -> Self {
+        Self { layout, folder, label, open: None, parts: Vec::new() }
+    }
+
+    /// Appends rows `rows` of `batch` in the given order; `instants` are those of the whole batch, none of these rows' null.
+    ///
+    /// # Errors
+    /// [`ShardError`]; the writer is then spent, its drafts vanish with it.
+    pub fn append(&mut self, batch: &RecordBatch, rows: &[u32], instants: &Int64Array) -> Result<(), ShardError> {
+        let mut rest = rows;
+        while !rest.is_empty() {
+            if self.open.as_ref().is_some_and(|part| self.is_full(part)) {
+                self.close()?;
+            }
+            let part = match self.open.take() {
+                Some(part) => part,
+                None => self.start()?,
+            };
+            let part = self.open.insert(part);
+            let mut take = rest.len() as u64;
+            if let Some(max) = self.layout.max_rows {
+                take = take.min(max - part.rows);
+            }
+            if self.layout.max_bytes.is_some() {
+                take = take.min(part.encoder.rows_to_checkpoint());
+            }
+            let (now, later) = rest.split_at(usize::try_from(take).unwrap_or(usize::MAX).clamp(1, rest.len()));
+            part.encoder.append(batch, now).map_err(|source| ShardError::Encode { name: part.name.clone(), source })?;
+            part.rows += now.len() as u64;
+            for row in now {
+                let t = instants.value(*row as usize);
+                let (min, max) = part.times.unwrap_or((t, t));
+                part.times = Some((min.min(t), max.max(t)));
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Ends the last part. A partition without rows has one part without rows.
+    ///
+    /// # Errors
+    /// [`ShardError`].
+    pub fn finish(mut self) -> Result<Vec<Part>, ShardError> {
+        if self.open.is_none() && self.parts.is_empty() {
+            self.open = Some(self.start()?);
+        }
+        self.close()?;
+        Ok(self.parts)
+    }
+
+    fn is_full(&self, part: &OpenPart) -> bool {
+        self.layout.max_rows.is_some_and(|max| part.rows >= max)
+            || self.layout.max_bytes.is_some_and(|max| part.rows > 0 && part.encoder.encoded_bytes() >= max)
+    }
+
+    fn start(&self) -> Result<OpenPart, ShardError> {
+        let name = self.layout.part_name(&self.label, self.parts.len());
+        let encode_error = |source| ShardError::Encode { name: name.clone(), source };
+        let draft = self.folder.begin(&name)?;
+        let sealer = Sealer::new(draft, self.layout.file_compression()).map_err(|e| encode_error(e.into()))?;
+        let encoder =
+            encode::start(&self.layout.format, self.layout.compression, self.layout.schema.clone(), sealer)
+                .map_err(encode_error)?;
+        Ok(OpenPart { name, encoder, rows: 0, times: None, started_at: (self.layout.clock)() })
+    }
+
+    fn close(&mut self) -> Result<(), ShardError> {
+        let Some(OpenPart { name, encoder, rows, times, started_at }) = self.open.take() else { return Ok(()) };
+        let sealed = encoder.finish().and_then(|sealer| Ok(sealer.finish()?));
+        let Sealed { inner, bytes, sha256 } =
+            sealed.map_err(|source| ShardError::Encode { name: name.clone(), source })?;
+        self.parts.push(Part {
+            name,
+            draft: inner,
+            rows,
+            bytes,
+            sha256,
+            min_time: times.and_then(|(min, _)| instant(min, self.layout.unit)),
+            max_time: times.and_then(|(_, max)| instant(max, self.layout.unit)),
+            started_at,
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! One look at every source file, concurrently: schema, times, rows. What the plan is made from.
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::progress::Progress;
+use super::stop::Stop;
+use super::workers;
+use crate::error::ErrorCode;
+use crate::job::Job;
+use crate::source::infer::TableEvidence;
+use crate::source::list::{self, Listing, Skipped};
+use crate::source::{self, FileFacts, Inspection, SourceError, SourceFile, SourceSchema, TimeRange, hive};
+use crate::time::TimeParser;
+
+/// What is known of the source.
+pub struct Survey {
+    /// Files to read, in order of their names.
+    pub files: Vec<SourceFile>,
+    /// What each holds.
+    pub facts: Vec<FileFacts>,
+    /// What each file's name says of its rows' time: half-open.
+    pub coverage: Vec<Option<(Timestamp, Timestamp)>>,
+    /// Files that are not read, and why.
+    pub skipped: Vec<Skipped>,
+    /// The columns of all files.
+    pub schema: SourceSchema,
+}
+
+/// Why the source could not be surveyed.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// The source names no files.
+    #[error(transparent)]
+    List(#[from] list::ListError),
+    /// Files disagree and `on_schema_drift` is `fail`, or a declared type does not fit.
+    #[error("{0}")]
+    Schema(String),
+    /// A signal.
+    #[error("stopped")]
+    Stopped,
+    /// The operating system gives no threads.
+    #[error("cannot start worker threads")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+/// Lists and inspects the job's source.
+///
+/// A file that cannot be inspected is not an error here: its facts say so, and the plan decides which partitions
+/// it concerns.
+///
+/// # Errors
+/// [`SurveyError`].
+pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Result<Survey, SurveyError> {
+    let Listing { files, skipped } = list::list(&job.source, &job.window)?;
+    progress.listed_files.store(files.len() as u64, Ordering::Relaxed);
+    let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
+    let results: Vec<Mutex<Option<Result<Inspection, SourceError>>>> = files.iter().map(|_| Mutex::new(None)).collect();
+    let indices: Vec<usize> = (0..files.len()).collect();
+    let put = |i: usize, result| {
+        if let Ok(mut slot) = results[i].lock() {
+            *slot = Some(result);
+        }
+        Progress::add(&progress.inspected_files, 1);
+    };
+    workers::for_each(
+        threads,
+        &indices,
+        stop,
+        |i| put(*i, source::inspect(&files[*i], &job.time.column.value, &times, records(job))),
+        |i, panic| put(*i, Err(unreadable(&files[*i], format!("the reader panicked: {panic}")))),
+    )?;
+    let mut evidence = TableEvidence::default();
+    let mut facts = Vec::with_capacity(files.len());
+    for (file, slot) in files.iter().zip(results) {
+        match slot.into_inner().ok().flatten() {
+            Some(Ok(inspection)) => {
+                evidence.merge(inspection.evidence);
+                facts.push(inspection.facts);
+            }
+            Some(Err(problem)) => facts.push(FileFacts { units: Vec::new(), problem: Some(problem) }),
+            None if stop.is_set() => return Err(SurveyError::Stopped),
+            None => facts.push(FileFacts {
+                units: Vec::new(),
+                problem: Some(unreadable(file, "it was not inspected".to_owned())),
+            }),
+        }
+    }
+    let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();
+    let mut schema = evidence.finish(&declared, job.on_schema_drift).map_err(SurveyError::Schema)?;
+    hive::add_columns(&mut schema, &files, job.source.hive_partitioning).map_err(SurveyError::Schema)?;
+    let coverage = coverage(job, &files, &facts);
+    Ok(Survey { files, facts, coverage, skipped, schema })
+}
+
+/// The dotted path of the array in JSON documents.
+fn records(job: &Job) -> Option<&str> {
+    job.source.records.as_ref().map(|r| r.value.as_str())
+}
+
+fn unreadable(file: &SourceFile, message: String) -> SourceError {
+    SourceError { name: file.name.clone(), position: None, code: ErrorCode::SourceUnreadable, message }
+}
+
+/// What names say: `path_time` where it is given. Else, for files that could not be inspected, the dates in names,
+/// but only if every readable file whose name carries a date holds rows of that date alone. So one broken daily file
+/// fails its day and not the whole window.
+fn coverage(job: &Job, files: &[SourceFile], facts: &[FileFacts]) -> Vec<Option<(Timestamp, Timestamp)>> {
+    if let Some(path_time) = &job.source.path_time {
+        return files.iter().map(|f| list::path_coverage(&f.name, path_time, &job.time.timezone)).collect();
+    }
+    if facts.iter().all(|f| f.problem.is_none()) {
+        return vec![None; files.len()];
+    }
+    let by_zone = |zone: &TimeZone| -> Option<Vec<Option<(Timestamp, Timestamp)>>> {
+        let named: Vec<_> = files.iter().map(|f| named_interval(&f.name, zone)).collect();
+        let mut witnesses = 0;
+        for (named, facts) in named.iter().zip(facts) {
+            let (Some((start, end)), None) = (named, &facts.problem) else { continue };
+            for unit in &facts.units {
+                match unit.times {
+                    TimeRange::Within { min, max } if *start <= min && max < *end => witnesses += 1,
+                    TimeRange::Empty if unit.rows == 0 => {}
+                    TimeRange::Within { .. } | TimeRange::Empty | TimeRange::Unknown => return None,
+                }
+            }
+        }
+        (witnesses > 0).then_some(named)
+    };
+    [TimeZone::UTC, job.time.timezone.clone(), job.window.timezone.clone()]
+        .iter()
+        .find_map(by_zone)
+        .unwrap_or_else(|| vec![None; files.len()])
+}
+
+fn named_interval(name: &str, zone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
+    let (first, last) = list::named_days(name)?;
+    let start = first.to_zoned(zone.clone()).ok()?.timestamp();
+    let end = last.tomorrow().ok()?.to_zoned(zone.clone()).ok()?.timestamp();
+    Some((start, end))
+}
+
+/// Whether any file could be inspected to its end.
+pub fn any_readable(survey: &Survey) -> bool {
+    survey.facts.iter().any(|f| f.problem.is_none())
+}
+

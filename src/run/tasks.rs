@@ -1,0 +1,234 @@
+//! The plan's tasks on the workers: what is committed is skipped, what fails fails alone.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::commit::{self, Commit, commit};
+use super::package::Package;
+use super::prepare::Prepared;
+use super::progress::Progress;
+use super::record::{STATE_VERSION, TaskRecord, bytes, load, task_key, task_record};
+use super::shard::Layout;
+use super::stop::Stop;
+use super::task::{self, Failure, TaskContext, TaskCounts, TaskEnd, TaskOutcome, chain};
+use super::{RunError, RunOptions, workers};
+use crate::error::ErrorCode;
+use crate::job::{Job, OnPartitionError};
+use crate::plan::Task;
+
+/// What became of the tasks.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Why partitions of this run have no shard.
+    pub failures: BTreeMap<u32, Failure>,
+    /// Rows of tasks that failed after all their rows were read.
+    pub counts: Vec<TaskCounts>,
+    /// Tasks whose rows are accounted for, by index.
+    pub records: BTreeMap<usize, TaskRecord>,
+}
+
+/// One task with what the workers need to know of it.
+struct Todo<'a> {
+    index: usize,
+    key: String,
+    task: &'a Task,
+    bytes: u64,
+}
+
+struct Shared<'a> {
+    job: &'a Job,
+    options: &'a RunOptions,
+    /// Stops taking tasks: a signal, or the first failure under `on_partition_error: stop`.
+    stop: Stop,
+    package: Mutex<&'a mut Package>,
+    tally: Mutex<Tally>,
+}
+
+/// Runs every task that is not done.
+///
+/// # Errors
+/// The store's while looking for records; failing tasks are in the [`Tally`].
+pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Prepared) -> Result<Tally, RunError> {
+    let pinned = package.pinned.clone();
+    let folder = package.folder.clone();
+    let plan = &pinned.plan;
+    let mut tally = Tally::default();
+    for (index, failure) in (0u32..).zip(&pinned.failures) {
+        if let Some(failure) = failure {
+            tally.failures.insert(index, failure.clone());
+        }
+    }
+    let mut todo = Vec::new();
+    for (index, task) in plan.tasks.iter().enumerate() {
+        let key = task_key(task, &pinned.files, &plan.partitions);
+        let record: Option<TaskRecord> = load(&folder, &task_record(&key))?;
+        let done = |p: &u32| package.committed.contains_key(p) || tally.failures.contains_key(p);
+        match record.filter(|r| r.job == job.id && has_rejects(&folder, r)) {
+            Some(record) if task.partitions.clone().all(|p| done(&p)) => {
+                tally.records.insert(index, record);
+            }
+            _ => todo.push(Todo { index, key, task, bytes: plan.task_bytes(task) }),
+        }
+    }
+    let progress = &options.progress;
+    progress.planned_bytes.store(todo.iter().map(|t| t.bytes).sum(), Ordering::Relaxed);
+    progress.partitions.store(plan.partitions.len() as u64, Ordering::Relaxed);
+    progress.committed_partitions.store(package.committed.len() as u64, Ordering::Relaxed);
+    progress.failed_partitions.store(tally.failures.len() as u64, Ordering::Relaxed);
+    // Largest first, so that the last worker is not left alone with the largest; but before all the tasks that write
+    // nothing, because what they find may concern partitions of others.
+    todo.sort_by_key(|t| (!t.task.partitions.is_empty(), std::cmp::Reverse(t.bytes), t.index));
+    let strays = todo.partition_point(|t| t.task.partitions.is_empty());
+    let stop = options.stop.part();
+    let context = TaskContext {
+        job,
+        partitions: &plan.partitions,
+        files: &pinned.files,
+        folder: &folder,
+        predicate: prepared.predicate.as_ref(),
+        read_schema: prepared.read_schema.clone(),
+        projection: prepared.projection.clone(),
+        layout: Arc::new(Layout::new(job, prepared.output_schema.clone(), prepared.unit, options.clock.clone())),
+        times: prepared.times.clone(),
+        stop: &stop,
+        progress,
+    };
+    let shared = Shared {
+        job,
+        options,
+        stop: stop.clone(),
+        package: Mutex::new(package),
+        tally: Mutex::new(tally),
+    };
+    for phase in [&todo[..strays], &todo[strays..]] {
+        workers::for_each(
+            options.threads,
+            phase,
+            &shared.stop,
+            |todo| shared.work(&context, todo),
+            |todo, panic| {
+                let message = format!("a worker panicked: {panic}; this is a bug");
+                shared.fail(todo.task, &Failure { code: ErrorCode::Internal, message });
+            },
+        )
+        .map_err(|e| Failure { code: ErrorCode::Internal, message: chain(&e) })?;
+    }
+    Ok(shared.tally.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A record whose rejects file is gone does not stand.
+fn has_rejects(folder: &crate::store::Folder, record: &TaskRecord) -> bool {
+    record.rejects.as_ref().is_none_or(|r| folder.size(&r.path).is_ok_and(|size| size == Some(r.bytes)))
+}
+
+impl Shared<'_> {
+    fn work(&self, context: &TaskContext<'_>, todo: &Todo<'_>) {
+        let is_done = |p: u32| {
+            lock(&self.package).committed.contains_key(&p) || lock(&self.tally).failures.contains_key(&p)
+        };
+        match task::run(context, todo.task, &todo.key, is_done) {
+            Ok(outcome) => self.commit(context, todo, outcome),
+            Err(TaskEnd::Stopped) => {}
+            Err(TaskEnd::Failed(failure, counts)) => {
+                tracing::warn!("{}: {}", failure.code, failure.message);
+                lock(&self.tally).counts.extend(counts);
+                self.fail(todo.task, &failure);
+            }
+        }
+        Progress::add(&self.options.progress.read_bytes, todo.bytes);
+    }
+
+    fn commit(&self, context: &TaskContext<'_>, todo: &Todo<'_>, outcome: TaskOutcome) {
+        let TaskOutcome { partitions, counts, left_out, rejects } = outcome;
+        let left_out = left_out.or_else(|| self.left_out_elsewhere(todo));
+        for outcome in partitions {
+            let partition = &context.partitions[outcome.partition as usize];
+            let (attempts, inputs) = {
+                let package = lock(&self.package);
+                let inputs = package.pinned.inputs[outcome.partition as usize].clone();
+                (package.earlier_attempts(&partition.label) + 1, inputs)
+            };
+            let committed = outcome.parts.and_then(|parts| {
+                let record = Commit {
+                    job: &self.job.id,
+                    run: &self.options.run_id,
+                    partition,
+                    inputs: &inputs,
+                    filtered_out: outcome.filtered_out,
+                    attempts,
+                    left_out: left_out.as_ref(),
+                    at: (self.options.clock)(),
+                };
+                commit(context.folder, &record, parts)
+            });
+            match committed {
+                Ok(record) => {
+                    lock(&self.package).committed.insert(outcome.partition, record);
+                    Progress::add(&self.options.progress.committed_partitions, 1);
+                }
+                Err(failure) => self.fail_one(outcome.partition, &failure),
+            }
+        }
+        if let Err(failure) = self.account(context, todo, counts, left_out, rejects) {
+            self.fail(todo.task, &failure);
+        }
+    }
+
+    /// What the tasks without partitions of their own left out concerns the partitions of all.
+    fn left_out_elsewhere(&self, todo: &Todo<'_>) -> Option<Failure> {
+        if todo.task.partitions.is_empty() {
+            return None;
+        }
+        let package = lock(&self.package);
+        let tally = lock(&self.tally);
+        tally
+            .records
+            .iter()
+            .filter(|(index, _)| package.pinned.plan.tasks[**index].partitions.is_empty())
+            .find_map(|(_, record)| record.left_out.clone())
+    }
+
+    fn account(
+        &self,
+        context: &TaskContext<'_>,
+        todo: &Todo<'_>,
+        counts: TaskCounts,
+        left_out: Option<Failure>,
+        rejects: Option<super::rejects::RejectsPart>,
+    ) -> Result<(), Failure> {
+        let rejects = rejects.map(|part| commit::rejects(context.folder, part)).transpose()?;
+        let record = TaskRecord { state_version: STATE_VERSION, job: self.job.id.clone(), counts, left_out, rejects };
+        let name = task_record(&todo.key);
+        context.folder.replace_bytes(&name, &bytes(&name, &record)?)?;
+        lock(&self.tally).records.insert(todo.index, record);
+        Ok(())
+    }
+
+    /// A task fails: all partitions that it was to write, or, if it has none of its own, all that are not done.
+    fn fail(&self, task: &Task, failure: &Failure) {
+        let all = || 0..lock(&self.package).pinned.plan.partitions.len() as u32;
+        let concerned = if task.partitions.is_empty() { all() } else { task.partitions.clone() };
+        for partition in concerned {
+            self.fail_one(partition, failure);
+        }
+    }
+
+    fn fail_one(&self, partition: u32, failure: &Failure) {
+        if lock(&self.package).committed.contains_key(&partition) {
+            return;
+        }
+        let first = lock(&self.tally).failures.insert(partition, failure.clone()).is_none();
+        if first {
+            Progress::add(&self.options.progress.failed_partitions, 1);
+        }
+        if self.job.on_partition_error == OnPartitionError::Stop {
+            self.stop.halt();
+        }
+    }
+}
+
+/// A panic of another worker leaves nothing half-changed behind these locks: each holds for one insertion.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

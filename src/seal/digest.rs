@@ -1,0 +1,63 @@
+//! Hashes and counts what passes.
+
+use std::io::{self, Write};
+
+use sha2::{Digest, Sha256};
+
+/// Passes bytes on to `W` and keeps the digest and the count of those that `W` took.
+pub(super) struct DigestWriter<W> {
+    inner: W,
+    sha256: Sha256,
+    bytes: u64,
+}
+
+impl<W: Write> DigestWriter<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self { inner, sha256: Sha256::new(), bytes: 0 }
+    }
+
+    /// The writer below, the bytes it took, their SHA-256 in lower-case hex.
+    pub(super) fn into_parts(self) -> (W, u64, String) {
+        (self.inner, self.bytes, data_encoding::HEXLOWER.encode(&self.sha256.finalize()))
+    }
+}
+
+impl<W: Write> Write for DigestWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.inner.write(bytes)?;
+        // A writer that claims more than it was given breaks the contract of `Write`; it must not break us.
+        let taken_bytes = bytes.get(..taken).unwrap_or(bytes);
+        self.sha256.update(taken_bytes);
+        self.bytes += taken_bytes.len() as u64;
+        Ok(taken_bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_writer_below_took_is_counted_and_hashed() {
+        struct ThreeAtATime(Vec<u8>);
+        impl Write for ThreeAtATime {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let n = bytes.len().min(3);
+                self.0.extend_from_slice(&bytes[..n]);
+                Ok(n)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut writer = DigestWriter::new(ThreeAtATime(Vec::new()));
+        writer.write_all(b"abcdefgh").unwrap();
+        let (inner, bytes, sha256) = writer.into_parts();
+        assert_eq!((inner.0.as_slice(), bytes), (b"abcdefgh".as_slice(), 8));
+        assert_eq!(sha256, data_encoding::HEXLOWER.encode(&Sha256::digest(b"abcdefgh")));
+    }
+}

@@ -1,0 +1,46 @@
+//! Stored bytes back to encoded bytes.
+
+use std::io::{self, Read};
+
+use flate2::read::MultiGzDecoder;
+
+use crate::job::Compression;
+
+/// What the name of a stored file says of its compression: `.gz`, `.zst`, else none.
+///
+/// A name does not tell the level; the default one stands in its place.
+pub fn compression_of(name: &str) -> Compression {
+    match name.rsplit_once('.') {
+        Some((_, "gz")) => Compression::Gzip(6),
+        Some((_, "zst")) => Compression::Zstd(zstd::DEFAULT_COMPRESSION_LEVEL),
+        _ => Compression::None,
+    }
+}
+
+/// Reads what [`Sealer`](super::Sealer) wrote: any number of gzip members or zstd frames. The level does not matter.
+///
+/// The reader fails on damaged or cut streams, and on bytes after the last frame.
+///
+/// # Errors
+/// The codec's.
+pub fn unseal<'a, R: Read + Send + 'a>(reader: R, compression: Compression) -> io::Result<Box<dyn Read + Send + 'a>> {
+    Ok(match compression {
+        Compression::None | Compression::Snappy | Compression::Lz4 => Box::new(reader),
+        Compression::Gzip(_) => Box::new(MultiGzDecoder::new(reader)),
+        Compression::Zstd(_) => Box::new(zstd::Decoder::new(reader)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_extension_decides() {
+        assert_eq!(compression_of("data/2026-03-01/part-0000.csv.gz"), Compression::Gzip(6));
+        assert_eq!(compression_of("part-0000.ndjson.zst"), Compression::Zstd(3));
+        assert_eq!(compression_of("part-0000.gz.csv"), Compression::None);
+        assert_eq!(compression_of("part-0000.parquet"), Compression::None);
+        assert_eq!(compression_of("part-0000"), Compression::None);
+    }
+}

@@ -1,0 +1,365 @@
+//! What a file's name says of the time of its rows.
+//!
+//! Two readings, of different weight. [`path_coverage`] is declared in the catalog (`path_time`) and believed: it
+//! decides that a file is not read. [`named_days`] is a guess at common habits of naming, and only ever evidence
+//! for the partitions that an *unreadable* file concerns, after the readable ones have confirmed the habit.
+
+use jiff::civil::{Date, DateTime, ISOWeekDate, Weekday};
+use jiff::fmt::strtime::BrokenDownTime;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{Timestamp, ToSpan};
+
+use crate::job::{PartitionBy, PathTime};
+
+/// The half-open interval `[start, end)` that a file covers, from the end of its relative name.
+///
+/// The pattern is matched against the longest suffix of `name` that it describes whole, but never from the
+/// middle of a number: `%Y` does not find the year 26 in `2026.csv`. The unit `covers` is the calendar unit of
+/// `timezone` that holds the matched time; where the zone's clock skips or repeats the unit's edge, the wider
+/// interval is meant, so that no row of the file lies outside.
+///
+/// `None`: the name does not match, lacks a field that the unit needs, or lies outside the years that can be told.
+pub fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
+    let pattern = path_time.pattern.value.as_str();
+    let starts_with_field = pattern.starts_with('%') && !pattern.starts_with("%%");
+    let mut before = None;
+    for (start, first) in name.char_indices() {
+        let inside_number = first.is_ascii_digit() && before.is_some_and(|c: char| c.is_ascii_digit());
+        // `%Y` reads a sign, which in a file name is a dash between words.
+        let sign = starts_with_field && matches!(first, '-' | '+');
+        before = Some(first);
+        if inside_number || sign {
+            continue;
+        }
+        if let Ok(matched) = BrokenDownTime::parse(pattern, &name[start..]) {
+            return coverage(matched, path_time.covers, timezone);
+        }
+    }
+    None
+}
+
+/// The calendar unit that holds a matched time.
+fn coverage(matched: BrokenDownTime, covers: PartitionBy, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
+    let local = local_time(matched, covers, timezone)?;
+    let date = local.date();
+    let (start, end) = match covers {
+        // A file that covers no unit has nothing to say.
+        PartitionBy::None => return None,
+        PartitionBy::Hour => {
+            let start = date.at(local.hour(), 0, 0, 0);
+            (start, start.checked_add(1.hour()).ok()?)
+        }
+        PartitionBy::Day => (midnight(date), midnight(date.tomorrow().ok()?)),
+        PartitionBy::Week => {
+            let week = date.iso_week_date();
+            let monday = ISOWeekDate::new(week.year(), week.week(), Weekday::Monday).ok()?.date();
+            (midnight(monday), midnight(monday.checked_add(1.week()).ok()?))
+        }
+        PartitionBy::Month => {
+            let first = date.first_of_month();
+            (midnight(first), midnight(first.checked_add(1.month()).ok()?))
+        }
+        PartitionBy::Quarter => {
+            let first = Date::new(date.year(), (date.month() - 1) / 3 * 3 + 1, 1).ok()?;
+            (midnight(first), midnight(first.checked_add(3.months()).ok()?))
+        }
+        PartitionBy::Year => {
+            let first = date.first_of_year();
+            (midnight(first), midnight(first.checked_add(1.year()).ok()?))
+        }
+    };
+    Some((edge(start, timezone, Edge::Start)?, edge(end, timezone, Edge::End)?))
+}
+
+/// The matched fields as a local time of `timezone`; fields below the unit default to its start.
+fn local_time(mut matched: BrokenDownTime, covers: PartitionBy, timezone: &TimeZone) -> Option<DateTime> {
+    if let Some(instant) = matched.timestamp() {
+        return Some(instant.to_zoned(timezone.clone()).datetime());
+    }
+    if covers == PartitionBy::Hour && matched.hour().is_none() {
+        return None;
+    }
+    let by_week = matched.iso_week().is_some();
+    if by_week && matched.weekday().is_none() {
+        if covers != PartitionBy::Week {
+            return None;
+        }
+        matched.set_weekday(Some(Weekday::Monday));
+    }
+    if !by_week && matched.day_of_year().is_none() {
+        let month_needed = !matches!(covers, PartitionBy::Year);
+        let day_needed = matches!(covers, PartitionBy::Hour | PartitionBy::Day | PartitionBy::Week);
+        if matched.month().is_none() && !month_needed {
+            matched.set_month(Some(1)).ok()?;
+        }
+        if matched.day().is_none() && !day_needed {
+            matched.set_day(Some(1)).ok()?;
+        }
+    }
+    if matched.hour().is_none() {
+        matched.set_hour(Some(0)).ok()?;
+    }
+    if matched.minute().is_none() {
+        matched.set_minute(Some(0)).ok()?;
+    }
+    if matched.offset().is_some() {
+        let instant = matched.to_timestamp().ok()?;
+        return Some(instant.to_zoned(timezone.clone()).datetime());
+    }
+    matched.to_datetime().ok()
+}
+
+fn midnight(date: Date) -> DateTime {
+    date.at(0, 0, 0, 0)
+}
+
+/// Which edge of an interval an instant is.
+enum Edge {
+    Start,
+    End,
+}
+
+/// The instant of a local time at the edge of an interval.
+///
+/// Twice there: the first time, at which one unit ends and the next begins. Never there: a start before the gap,
+/// an end after it, which can only widen.
+fn edge(local: DateTime, timezone: &TimeZone, edge: Edge) -> Option<Timestamp> {
+    let ambiguous = timezone.to_ambiguous_timestamp(local);
+    match (ambiguous.offset(), edge) {
+        (AmbiguousOffset::Gap { .. }, Edge::End) => ambiguous.later().ok(),
+        _ => ambiguous.earlier().ok(),
+    }
+}
+
+/// Years that a run of digits in a name is taken for; others are more likely counters.
+const PLAUSIBLE_YEARS: std::ops::RangeInclusive<i16> = 1970..=2199;
+
+/// The calendar day or month that a relative name speaks of, as its first and last day.
+///
+/// Read are `2026-03-05`, `2026/03/05`, `2026_03_05`, `20260305` and the hive folders
+/// `year=2026/month=03/day=05` as days; `2026-03`, `2026/03`, `2026_03` and `year=2026/month=03` as months. A name may say the same
+/// more than once, and a day inside a month that it names too; a name that contradicts itself (`2026-03-01_2026-03-07`) says nothing.
+pub fn named_days(name: &str) -> Option<(Date, Date)> {
+    let plain = hive_dates_as_paths(name);
+    let text = plain.as_bytes();
+    let mut narrowest: Option<(Date, Date)> = None;
+    let mut at = 0;
+    while at < text.len() {
+        let run = digits(text, at);
+        if run == 0 {
+            at += 1;
+            continue;
+        }
+        let Some((found, length)) = day_or_month(text, at, run) else {
+            at += run;
+            continue;
+        };
+        narrowest = Some(match narrowest {
+            None => found,
+            Some(old) if old.0 <= found.0 && found.1 <= old.1 => found,
+            Some(old) if found.0 <= old.0 && old.1 <= found.1 => old,
+            Some(_) => return None,
+        });
+        at += length;
+    }
+    narrowest
+}
+
+/// `year=2026/month=03/day=05` as `2026/03/05`.
+fn hive_dates_as_paths(name: &str) -> String {
+    let segments = name.split('/').map(|segment| match segment.split_once('=') {
+        Some((key, value)) if ["year", "month", "day"].iter().any(|k| key.eq_ignore_ascii_case(k)) => {
+            // Hive writes months both as `3` and `03`.
+            if value.len() == 1 { format!("0{value}") } else { value.to_owned() }
+        }
+        _ => segment.to_owned(),
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Length of the run of ASCII digits at a place.
+fn digits(text: &[u8], at: usize) -> usize {
+    text.iter().skip(at).take_while(|b| b.is_ascii_digit()).count()
+}
+
+/// A day or month that starts at a run of digits, and its length in bytes.
+fn day_or_month(text: &[u8], at: usize, run: usize) -> Option<((Date, Date), usize)> {
+    let number = |from: usize, length: usize| -> Option<i16> {
+        std::str::from_utf8(text.get(from..from + length)?).ok()?.parse().ok()
+    };
+    let year = number(at, 4).filter(|y| PLAUSIBLE_YEARS.contains(y))?;
+    if run == 8 {
+        let day = Date::new(year, i8::try_from(number(at + 4, 2)?).ok()?, i8::try_from(number(at + 6, 2)?).ok()?);
+        return day.ok().map(|day| ((day, day), run));
+    }
+    if run != 4 {
+        return None;
+    }
+    let separator = *text.get(at + 4).filter(|b| matches!(b, b'-' | b'/' | b'_'))?;
+    if digits(text, at + 5) != 2 {
+        return None;
+    }
+    let month = i8::try_from(number(at + 5, 2)?).ok()?;
+    let after = if text.get(at + 7) == Some(&separator) { digits(text, at + 8) } else { 0 };
+    match after {
+        2 => {
+            let day = Date::new(year, month, i8::try_from(number(at + 8, 2)?).ok()?).ok()?;
+            Some(((day, day), 10))
+        }
+        // `2026-03-5`: neither a day as people write it nor surely a month.
+        1 => None,
+        _ => {
+            let first = Date::new(year, month, 1).ok()?;
+            Some(((first, first.last_of_month()), 7))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Located;
+    use jiff::civil::date;
+    use proptest::prelude::*;
+
+    fn covers(name: &str, pattern: &str, covers: PartitionBy, zone: &str) -> Option<(String, String)> {
+        let path_time = PathTime { pattern: Located::default_value(pattern.to_owned()), covers };
+        let zone = TimeZone::get(zone).expect("bundled zone");
+        path_coverage(name, &path_time, &zone).map(|(a, b)| (a.to_string(), b.to_string()))
+    }
+
+    fn pair(a: &str, b: &str) -> Option<(String, String)> {
+        Some((a.to_owned(), b.to_owned()))
+    }
+
+    #[test]
+    fn a_day_in_a_name_is_the_day_of_the_zone() {
+        assert_eq!(
+            covers("eu/app-2026-03-05.ndjson", "%Y-%m-%d.ndjson", PartitionBy::Day, "UTC"),
+            pair("2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z")
+        );
+        assert_eq!(
+            covers("2026-03-29.csv.gz", "%Y-%m-%d.csv.gz", PartitionBy::Day, "Europe/Berlin"),
+            pair("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
+        );
+    }
+
+    #[test]
+    fn every_unit_is_told_from_the_fields_it_needs() {
+        let utc = |name, pattern, unit| covers(name, pattern, unit, "UTC");
+        assert_eq!(
+            utc("2026/03/05/13.csv", "%Y/%m/%d/%H.csv", PartitionBy::Hour),
+            pair("2026-03-05T13:00:00Z", "2026-03-05T14:00:00Z")
+        );
+        assert_eq!(
+            utc("x_2026-W10.csv", "%G-W%V.csv", PartitionBy::Week),
+            pair("2026-03-02T00:00:00Z", "2026-03-09T00:00:00Z")
+        );
+        assert_eq!(
+            utc("202603.pq", "%Y%m.pq", PartitionBy::Month),
+            pair("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z")
+        );
+        assert_eq!(
+            utc("2026-05.pq", "%Y-%m.pq", PartitionBy::Quarter),
+            pair("2026-04-01T00:00:00Z", "2026-07-01T00:00:00Z")
+        );
+        assert_eq!(
+            utc("y2026.pq", "%Y.pq", PartitionBy::Year),
+            pair("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
+        );
+        assert_eq!(
+            utc("2026-064.pq", "%Y-%j.pq", PartitionBy::Day),
+            pair("2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z")
+        );
+        assert_eq!(
+            utc("a-20260305T2300+0200.csv", "%Y%m%dT%H%M%z.csv", PartitionBy::Hour),
+            pair("2026-03-05T21:00:00Z", "2026-03-05T22:00:00Z")
+        );
+    }
+
+    #[test]
+    fn a_name_without_the_fields_or_the_end_of_the_pattern_does_not_match() {
+        assert_eq!(covers("2026-03.csv", "%Y-%m.csv", PartitionBy::Day, "UTC"), None);
+        assert_eq!(covers("2026-03-05.csv", "%Y-%m-%d.csv", PartitionBy::Hour, "UTC"), None);
+        assert_eq!(covers("2026-03-05.csv.bak", "%Y-%m-%d.csv", PartitionBy::Day, "UTC"), None);
+        assert_eq!(covers("2026-13-05.csv", "%Y-%m-%d.csv", PartitionBy::Day, "UTC"), None);
+        assert_eq!(covers("9999-12-31.csv", "%Y-%m-%d.csv", PartitionBy::Day, "UTC"), None);
+        assert_eq!(covers("x.csv", "%", PartitionBy::Day, "UTC"), None);
+    }
+
+    #[test]
+    fn the_pattern_does_not_start_inside_a_number_or_at_a_dash() {
+        assert_eq!(
+            covers("part-2026-03-05.csv", "%Y-%m-%d.csv", PartitionBy::Day, "UTC"),
+            pair("2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z")
+        );
+        assert_eq!(covers("12026-03-05.csv", "%Y-%m-%d.csv", PartitionBy::Day, "UTC"), None);
+        assert_eq!(covers("99.csv", "%d.csv", PartitionBy::Day, "UTC"), None);
+    }
+
+    #[test]
+    fn an_hour_that_the_clock_skips_or_repeats_is_covered_wholly() {
+        let berlin = |name| covers(name, "%Y-%m-%dT%H.csv", PartitionBy::Hour, "Europe/Berlin");
+        assert_eq!(berlin("2026-03-29T02.csv"), pair("2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"));
+        assert_eq!(berlin("2026-10-25T02.csv"), pair("2026-10-25T00:00:00Z", "2026-10-25T02:00:00Z"));
+        assert_eq!(berlin("2026-10-25T01.csv"), pair("2026-10-24T23:00:00Z", "2026-10-25T00:00:00Z"));
+    }
+
+    #[test]
+    fn days_and_months_are_found_in_the_usual_spellings() {
+        let day = Some((date(2026, 3, 5), date(2026, 3, 5)));
+        for name in [
+            "2026-03-05.csv",
+            "app_20260305.ndjson.gz",
+            "2026/03/05/part-0.parquet",
+            "2026/03/05/13/x.pq",
+            "dt=2026-03-05/x.pq",
+            "2026_03_05.csv",
+            "year=2026/month=3/day=05/x.pq",
+            "2026/03/2026-03-05T1200.csv",
+            "20260305T120000.csv",
+        ] {
+            assert_eq!(named_days(name), day, "{name}");
+        }
+        let month = Some((date(2026, 3, 1), date(2026, 3, 31)));
+        for name in ["2026-03.csv", "2026/03/part-0.pq", "events-2026-03-0001.csv", "year=2026/month=03/x.pq"] {
+            assert_eq!(named_days(name), month, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_say_nothing_or_contradict_themselves_give_no_evidence() {
+        for name in [
+            "part-00000.parquet",
+            "events.csv",
+            "2026-03-01_2026-03-07.csv",
+            "2026-13.csv",
+            "2026-02-30.csv",
+            "1772668800.csv",
+            "17726688000.csv",
+            "2026.csv",
+            "12345678.csv",
+            "2026-03-5.csv",
+            "2026-03_exported_2026-04-02.csv",
+        ] {
+            assert_eq!(named_days(name), None, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_and_no_pattern_panics(name in "\\PC{0,40}", pattern in "\\PC{0,12}|(%[A-Za-z:.0-9]{1,2}[-/.]?){0,4}") {
+            let _ = named_days(&name);
+            for unit in [PartitionBy::Hour, PartitionBy::Week, PartitionBy::Quarter] {
+                let _ = covers(&name, &pattern, unit, "Europe/Berlin");
+            }
+        }
+
+        #[test]
+        fn every_day_is_found_again(offset in 0i32..80_000) {
+            let day = date(1970, 1, 1).checked_add(offset.days()).expect("in range");
+            prop_assert_eq!(named_days(&format!("a/{day}.csv")), Some((day, day)));
+            prop_assert_eq!(named_days(&day.strftime("x%Y%m%d.csv").to_string()), Some((day, day)));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What can go wrong with a package's files, in words that say what to check.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::error::ErrorCode;
+
+/// A store operation that did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else created the name first, and what is there was left as it is.
+    #[error("`{name}` is already there")]
+    AlreadyExists {
+        /// Name in the package.
+        name: String,
+    },
+    /// A name that could lead out of the package.
+    #[error("`{}` is not a name inside a package: {why}", name.escape_debug())]
+    BadName {
+        /// As given.
+        name: String,
+        /// Which rule it breaks.
+        why: &'static str,
+    },
+    /// Something else stands where a folder is needed, or where a file is.
+    #[error("{} is {found}, but {needed} is needed there: {way_out}", path.display())]
+    WrongKind {
+        /// The place.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+        /// What should be.
+        needed: &'static str,
+        /// What to do.
+        way_out: &'static str,
+    },
+    /// The draft's temporary file was removed under it: another run finished the job and cleaned up.
+    #[error("the unfinished file for `{name}` was removed by another run of the job: nothing was written, run again")]
+    DraftGone {
+        /// The name it was to get.
+        name: String,
+    },
+    /// A replacement whose bytes were current before: its history would be a circle.
+    #[error("`{name}` cannot be replaced by bytes that it held before")]
+    Repeated {
+        /// Name in the package.
+        name: String,
+    },
+    /// A file is larger than anything that is read into memory.
+    #[error("{} has {bytes} bytes, more than the {limit} that are read at once", path.display())]
+    TooLarge {
+        /// The place.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// [`super::MAX_READ_BYTES`].
+        limit: u64,
+    },
+    /// The operating system said no.
+    #[error("cannot {action} {}{}", path.display(), way_out(source))]
+    Io {
+        /// Verb phrase: `create`, `make durable`.
+        action: &'static str,
+        /// The place.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// Wraps the system's error with what was tried where.
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// The word for manifests.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Io { source, .. } => error_code(source),
+            Self::WrongKind { .. } => ErrorCode::StoreDenied,
+            Self::AlreadyExists { .. } => ErrorCode::PackageOccupied,
+            Self::DraftGone { .. } | Self::TooLarge { .. } => ErrorCode::WriteFailed,
+            Self::BadName { .. } | Self::Repeated { .. } => ErrorCode::Internal,
+        }
+    }
+}
+
+/// The word for an error of writing to a draft, which passes through encoders and compressors as it is.
+pub fn error_code(error: &io::Error) -> ErrorCode {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ErrorCode::DiskFull,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => ErrorCode::StoreDenied,
+        _ => ErrorCode::WriteFailed,
+    }
+}
+
+/// What to check, for the errors that people can do something about. The system's own text follows as the source.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull => ": make room on its file system and run again",
+        ErrorKind::QuotaExceeded => ": the user's quota on its file system is used up, make room and run again",
+        ErrorKind::PermissionDenied => {
+            ": check the owner and the mode of this and its parent folders for the user that runs the export"
+        }
+        ErrorKind::ReadOnlyFilesystem => ": its file system is mounted read-only, choose another output or remount it",
+        ErrorKind::Unsupported => {
+            ": its file system cannot create files exclusively (hard links), choose one that can for the output"
+        }
+        _ => "",
+    }
+}

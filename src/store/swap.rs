@@ -1,0 +1,200 @@
+//! Compare-and-swap of a whole file, without locks, on a file system that has only link(2) and rename(2).
+//!
+//! A rename cannot say "only if it is still the old one". So the decision is taken elsewhere: the replacement of a
+//! file whose bytes have digest *d* is first created exclusively as `_state/successors/<name>/<d>`. link(2) lets
+//! exactly one writer do that. Then whoever comes by, the winner or anybody who finds the file, installs it under the
+//! name.
+//!
+//! Invariant: the versions of a name form one chain, each with at most one successor, and the last of it is the truth.
+//! The name itself may lag behind after a crash, or for a moment when a slow process installs a version that others
+//! have long replaced; that process then sees the successor and goes on to the end of the chain, and so does
+//! everybody after a crash ([`Folder::settle`]). No version is ever lost, and no decision ever changes.
+//!
+//! The chain must not be a circle: bytes that were current once cannot become current again. A manifest lists its
+//! runs, so no two are equal.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+use super::draft::sync_parent;
+use super::{Created, Folder, StoreError};
+
+/// Where the decisions are.
+const SUCCESSORS: &str = "_state/successors";
+
+/// How many versions one call goes forward. A crash leaves one to install; more is a circle that somebody made.
+const MAX_VERSIONS: usize = 1000;
+
+/// What became of a replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "somebody else may have been first"]
+pub enum Swap {
+    /// The name holds, or after others went on held, the new bytes.
+    Replaced,
+    /// The name holds something else than was expected; read it and decide anew.
+    Changed,
+}
+
+impl Folder {
+    /// Replaces `name` if its bytes have the SHA-256 `expected` (lower-case hex), or, with `None`, if it is not there.
+    /// Of any number of callers with the same expectation one succeeds. The old bytes are first kept as `keep_as`.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] where `keep_as` holds something else; [`StoreError::Repeated`];
+    /// [`StoreError::Io`], after which the caller cannot know and has to [`Folder::settle`] and read again.
+    pub fn replace_bytes_if(
+        &self,
+        name: &str,
+        expected: Option<&str>,
+        bytes: &[u8],
+        keep_as: Option<&str>,
+    ) -> Result<Swap, StoreError> {
+        let Some(expected) = expected else {
+            return Ok(match self.create_bytes(name, bytes)? {
+                Created::Created => Swap::Replaced,
+                Created::Exists => Swap::Changed,
+            });
+        };
+        self.settle(name)?;
+        let Some(old) = self.read(name)?.filter(|old| digest(old) == expected) else { return Ok(Swap::Changed) };
+        let new = digest(bytes);
+        if new == expected {
+            return Ok(Swap::Replaced);
+        }
+        if self.size(&successor(name, &new))?.is_some() {
+            return Err(StoreError::Repeated { name: name.to_owned() });
+        }
+        if let Some(kept) = keep_as {
+            if self.create_bytes(kept, &old)? == Created::Exists && self.read(kept)?.as_ref() != Some(&old) {
+                return Err(StoreError::AlreadyExists { name: kept.to_owned() });
+            }
+        }
+        let decided = self.create_bytes(&successor(name, expected), bytes)?;
+        self.settle(name)?;
+        Ok(match decided {
+            Created::Created => Swap::Replaced,
+            Created::Exists => Swap::Changed,
+        })
+    }
+
+    /// Installs what was decided for `name` but, after a crash, not yet installed. Call it before a read whose answer
+    /// matters; without it [`Folder::read`] may give an older version, never a torn one.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn settle(&self, name: &str) -> Result<(), StoreError> {
+        for _ in 0..MAX_VERSIONS {
+            let Some(current) = self.read(name)? else { return Ok(()) };
+            let next = successor(name, &digest(&current));
+            if self.size(&next)?.is_none() {
+                return Ok(());
+            }
+            let (source, target) = (self.resolve(&next)?, self.resolve(name)?);
+            // A second name for the same bytes, so that the rename installs them whole and the decision stays.
+            let (temporary, ()) = self.temporary(|path| fs::hard_link(&source, path))?;
+            let renamed = fs::rename(&temporary, &target);
+            // rename(2) of two names of one file does nothing at all, so the temporary one may still be there.
+            let _ = fs::remove_file(&temporary);
+            match renamed {
+                Ok(()) => sync_parent(&target)?,
+                // Removed by a run that cleaned up; the next round looks again.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(StoreError::io("replace", &target, error)),
+            }
+        }
+        Err(StoreError::Repeated { name: name.to_owned() })
+    }
+}
+
+fn successor(name: &str, sha256: &str) -> String {
+    format!("{SUCCESSORS}/{name}/{sha256}")
+}
+
+fn digest(bytes: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path().join("package")).unwrap();
+        (root, folder)
+    }
+
+    #[test]
+    fn a_replacement_needs_the_expected_bytes_and_keeps_the_old_ones() {
+        let (_root, folder) = folder();
+        assert_eq!(folder.replace_bytes_if("m.json", None, b"one", None).unwrap(), Swap::Replaced);
+        assert_eq!(folder.replace_bytes_if("m.json", None, b"other", None).unwrap(), Swap::Changed);
+        assert_eq!(folder.replace_bytes_if("m.json", Some(&digest(b"zero")), b"two", None).unwrap(), Swap::Changed);
+        let kept = "_state/manifests/old.json";
+        let swapped = folder.replace_bytes_if("m.json", Some(&digest(b"one")), b"two", Some(kept)).unwrap();
+        assert_eq!(swapped, Swap::Replaced);
+        assert_eq!(folder.read("m.json").unwrap().unwrap(), b"two");
+        assert_eq!(folder.read(kept).unwrap().unwrap(), b"one");
+        let late = folder.replace_bytes_if("m.json", Some(&digest(b"one")), b"three", None).unwrap();
+        assert_eq!(late, Swap::Changed);
+        assert!(folder.list("_state/tmp/").unwrap().is_empty());
+    }
+
+    #[test]
+    fn one_of_many_concurrent_replacements_wins_each_generation() {
+        let (_root, folder) = folder();
+        let _ = folder.replace_bytes_if("m", None, b"0", None).unwrap();
+        let mut expected = digest(b"0");
+        for generation in 0..8 {
+            let winners: Vec<String> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..8)
+                    .map(|thread| {
+                        let (folder, expected) = (folder.clone(), expected.clone());
+                        scope.spawn(move || {
+                            let new = format!("{generation} {thread}");
+                            let swap = folder.replace_bytes_if("m", Some(&expected), new.as_bytes(), None).unwrap();
+                            (swap == Swap::Replaced).then_some(new)
+                        })
+                    })
+                    .collect();
+                threads.into_iter().filter_map(|t| t.join().unwrap()).collect()
+            });
+            assert_eq!(winners.len(), 1);
+            assert_eq!(folder.read("m").unwrap().unwrap(), winners[0].as_bytes());
+            expected = digest(winners[0].as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_decision_that_a_crash_kept_from_being_installed_is_installed_by_the_next_one() {
+        let (_root, folder) = folder();
+        let _ = folder.replace_bytes_if("m", None, b"one", None).unwrap();
+        let _ = folder.create_bytes(&successor("m", &digest(b"one")), b"two").unwrap();
+        assert_eq!(folder.replace_bytes_if("m", Some(&digest(b"one")), b"three", None).unwrap(), Swap::Changed);
+        assert_eq!(folder.read("m").unwrap().unwrap(), b"two");
+    }
+
+    #[test]
+    fn a_version_that_a_slow_process_put_back_is_put_forward_again() {
+        let (_root, folder) = folder();
+        let _ = folder.replace_bytes_if("m", None, b"one", None).unwrap();
+        for (old, new) in [("one", "two"), ("two", "three")] {
+            let _ = folder.replace_bytes_if("m", Some(&digest(old.as_bytes())), new.as_bytes(), None).unwrap();
+        }
+        folder.replace_bytes("m", b"two").unwrap();
+        folder.settle("m").unwrap();
+        assert_eq!(folder.read("m").unwrap().unwrap(), b"three");
+    }
+
+    #[test]
+    fn bytes_that_were_current_once_are_refused() {
+        let (_root, folder) = folder();
+        let _ = folder.replace_bytes_if("m", None, b"one", None).unwrap();
+        let _ = folder.replace_bytes_if("m", Some(&digest(b"one")), b"two", None).unwrap();
+        let back = folder.replace_bytes_if("m", Some(&digest(b"two")), b"one", None);
+        assert!(matches!(back, Err(StoreError::Repeated { .. })));
+    }
+}

@@ -1,0 +1,111 @@
+//! Clock readings of a zone to instants.
+//!
+//! A clock reading that its zone had twice means the earlier instant; one that it never had is shifted forward by
+//! the length of the gap (RFC 5545 section 3.3.5, jiff's `Compatible`). Both are reported, because a row placed by
+//! such a guess must be counted.
+//!
+//! jiff answers for one reading in some hundred nanoseconds; rows come by the million and in runs that share an
+//! offset, so [`LocalClock`] remembers the stretch of time around the last answer in which no clock was changed.
+
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
+
+/// Distance from a clock change within which every reading is asked of jiff. More than the largest offset (26 h)
+/// and the largest change (a day, where a zone crossed the date line) together.
+const UNSETTLED_SECONDS: i64 = 3 * 86_400;
+
+/// The instant of one clock reading, in seconds since 1970-01-01T00:00:00Z, and whether it had to be guessed.
+/// `None` beyond the years that jiff covers (-9999 to 9999).
+pub fn resolve(zone: &TimeZone, local_second: i64) -> Option<(i64, bool)> {
+    let reading = Offset::UTC.to_datetime(Timestamp::from_second(local_second).ok()?);
+    let candidates = zone.to_ambiguous_timestamp(reading);
+    let ambiguous = candidates.is_ambiguous();
+    Some((candidates.compatible().ok()?.as_second(), ambiguous))
+}
+
+/// [`resolve`] for many readings of one zone.
+#[derive(Debug)]
+pub struct LocalClock<'z> {
+    zone: &'z TimeZone,
+    /// Readings in `settled_from..settled_to` have `offset` and are not ambiguous.
+    settled_from: i64,
+    settled_to: i64,
+    offset: i64,
+}
+
+impl<'z> LocalClock<'z> {
+    /// A clock that remembers nothing yet, or everything where the offset never changes.
+    pub fn new(zone: &'z TimeZone) -> Self {
+        match zone.to_fixed_offset() {
+            Ok(offset) => {
+                Self { zone, settled_from: i64::MIN, settled_to: i64::MAX, offset: i64::from(offset.seconds()) }
+            }
+            Err(_) => Self { zone, settled_from: 0, settled_to: 0, offset: 0 },
+        }
+    }
+
+    /// The instant of one clock reading, as [`resolve`].
+    #[inline]
+    pub fn instant(&mut self, local_second: i64) -> Option<(i64, bool)> {
+        if (self.settled_from..self.settled_to).contains(&local_second) {
+            return Some((local_second.saturating_sub(self.offset), false));
+        }
+        self.unsettled(local_second)
+    }
+
+    #[cold]
+    fn unsettled(&mut self, local_second: i64) -> Option<(i64, bool)> {
+        let (second, ambiguous) = resolve(self.zone, local_second)?;
+        if !ambiguous {
+            let at = Timestamp::from_second(second).ok()?;
+            let change_before = self.zone.preceding(at).next().map(|t| t.timestamp().as_second());
+            let change_after = self.zone.following(at).next().map(|t| t.timestamp().as_second());
+            let from = change_before.map_or(i64::MIN, |s| s.saturating_add(UNSETTLED_SECONDS));
+            let to = change_after.map_or(i64::MAX, |s| s.saturating_sub(UNSETTLED_SECONDS));
+            // Out of range of jiff there is no transition to find, and no answer either.
+            let from = from.max(Timestamp::MIN.as_second().saturating_add(UNSETTLED_SECONDS));
+            let to = to.min(Timestamp::MAX.as_second().saturating_sub(UNSETTLED_SECONDS));
+            if (from..to).contains(&local_second) {
+                (self.settled_from, self.settled_to, self.offset) = (from, to, local_second.saturating_sub(second));
+            }
+        }
+        Some((second, ambiguous))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::zone::database;
+    use proptest::prelude::*;
+
+    #[test]
+    fn remembering_changes_no_answer_around_any_transition_of_any_zone() {
+        for name in database().available() {
+            let zone = database().get(name.as_str()).unwrap();
+            let mut clock = LocalClock::new(&zone);
+            for transition in zone.following(Timestamp::MIN).take(250) {
+                let at = transition.timestamp().as_second() + i64::from(transition.offset().seconds());
+                for distance in [-400_000, -90_000, -3_601, -3_600, -1_800, -1, 0, 1, 1_800, 3_600, 90_000, 400_000] {
+                    let reading = at + distance;
+                    assert_eq!(clock.instant(reading), resolve(&zone, reading), "{} {reading}", name.as_str());
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn remembering_changes_no_answer(readings in prop::collection::vec(-70_000_000_000_i64..253_402_300_800, 1..200)) {
+            for name in ["Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia", "UTC", "Asia/Kolkata"] {
+                let zone = database().get(name).unwrap();
+                let mut clock = LocalClock::new(&zone);
+                for &reading in &readings {
+                    if let Some(answer) = resolve(&zone, reading) {
+                        prop_assert_eq!(clock.instant(reading), Some(answer));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Zones by name.
+//!
+//! Names are looked up in the tz database that is built in, never in the machine's: the same spec must cut the
+//! same days on every machine, or two runs of one job could not give the same bytes.
+
+use std::sync::LazyLock;
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use crate::diagnostic::nearest;
+
+static DATABASE: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+
+/// The tz database that is built in.
+pub fn database() -> &'static TimeZoneDatabase {
+    &DATABASE
+}
+
+/// The zone of an IANA name, upper and lower case alike.
+///
+/// # Errors
+/// [`UnknownZone`] with the nearest name.
+pub fn find(name: &str) -> Result<TimeZone, UnknownZone> {
+    database().get(name).ok().filter(|zone| !zone.is_unknown()).ok_or_else(|| UnknownZone {
+        name: name.to_owned(),
+        nearest: {
+            let known: Vec<String> = database().available().map(|zone| zone.to_string()).collect();
+            // People leave out the continent: `Berlin`.
+            let by_city = known.iter().find(|k| k.rsplit('/').next().is_some_and(|c| c.eq_ignore_ascii_case(name)));
+            by_city.map(String::as_str).or_else(|| nearest(name, known.iter().map(String::as_str))).map(str::to_owned)
+        },
+    })
+}
+
+/// The name by which a zone can be found again.
+pub fn name(zone: &TimeZone) -> String {
+    match zone.iana_name() {
+        Some(name) => name.to_owned(),
+        None => zone.to_fixed_offset().map_or_else(|_| "UTC".to_owned(), |offset| offset.to_string()),
+    }
+}
+
+/// A name that is not in the tz database.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown time zone `{name}`")]
+pub struct UnknownZone {
+    /// As written.
+    pub name: String,
+    /// What may have been meant.
+    pub nearest: Option<String>,
+}
+
+impl UnknownZone {
+    /// The way out, for people.
+    pub fn help(&self) -> String {
+        match &self.nearest {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => "write an IANA name, such as `Europe/Berlin` or `UTC`".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_zone_names_the_nearest() {
+        assert_eq!(find("Europe/Berlim").unwrap_err().help(), "did you mean `Europe/Berlin`?");
+        assert_eq!(find("berlin").unwrap_err().help(), "did you mean `Europe/Berlin`?");
+        assert!(find("Etc/Unknown").is_err());
+        assert!(find("").is_err());
+        assert!(find("completely/elsewhere").unwrap_err().help().contains("IANA"));
+    }
+
+    #[test]
+    fn a_zone_is_found_again_by_its_name() {
+        for written in ["UTC", "europe/berlin", "Etc/GMT-1", "Australia/Lord_Howe"] {
+            let zone = find(written).unwrap();
+            assert_eq!(find(&name(&zone)).unwrap(), zone);
+        }
+    }
+}
