@@ -41,6 +41,24 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them, in the order of their documentation.
+    pub const ALL: [Self; 14] = [
+        Self::SourceChanged,
+        Self::SourceUnreadable,
+        Self::BadRows,
+        Self::NullTime,
+        Self::RowsRejected,
+        Self::SchemaMismatch,
+        Self::QueryFailed,
+        Self::StoreDenied,
+        Self::DiskFull,
+        Self::WriteFailed,
+        Self::RowsNotConserved,
+        Self::PackageDamaged,
+        Self::PackageOccupied,
+        Self::Internal,
+    ];
+
     /// The word as it stands in manifests.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -196,5 +214,22 @@ impl Exit {
     /// The worse of two outcomes.
     pub fn worst(self, other: Self) -> Self {
         if other.severity() > self.severity() { other } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_one_name_and_advice_of_its_own() {
+        let mut advice = std::collections::HashSet::new();
+        for code in ErrorCode::ALL {
+            assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{code}\""));
+            assert!(code.advice().ends_with('.') && advice.insert(code.advice()), "{code}");
+        }
+        // A code that is not in the list would be missing here.
+        let schema = serde_json::to_string(&schemars::schema_for!(ErrorCode)).unwrap();
+        assert_eq!(schema.matches("\"const\"").count(), ErrorCode::ALL.len());
     }
 }

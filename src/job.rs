@@ -52,6 +52,10 @@ pub struct Job {
     pub format: Format,
     /// Compression of shards.
     pub compression: Compression,
+    /// A window that ends later than now minus this is not settled: the caller says "try later" …
+    pub settle: jiff::SignedDuration,
+    /// … unless this is true.
+    pub allow_open: bool,
     /// The package folder, absolute.
     pub output: PathBuf,
     /// `expires_at - finalized_at` in the manifest.
@@ -207,6 +211,80 @@ pub enum DeclaredType {
     Timestamp,
     /// Text that holds JSON; nested in JSON formats.
     Json,
+}
+
+impl DeclaredType {
+    /// Names without parameters, and `decimal`, which needs them.
+    pub const NAMES: [&'static str; 16] = [
+        "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "text",
+        "date", "timestamp", "json", "decimal",
+    ];
+
+    /// Reads a type as written; `None` where there is no such type.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "bool" => Self::Bool,
+            "int8" => Self::Int8,
+            "int16" => Self::Int16,
+            "int32" => Self::Int32,
+            "int64" => Self::Int64,
+            "uint8" => Self::Uint8,
+            "uint16" => Self::Uint16,
+            "uint32" => Self::Uint32,
+            "uint64" => Self::Uint64,
+            "float32" => Self::Float32,
+            "float64" => Self::Float64,
+            "text" => Self::Text,
+            "date" => Self::Date,
+            "timestamp" => Self::Timestamp,
+            "json" => Self::Json,
+            _ => {
+                let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
+                let precision = precision.trim().parse().ok().filter(|p| (1..=38).contains(p))?;
+                let scale = scale.trim().parse().ok().filter(|s: &i8| *s >= 0 && s.unsigned_abs() <= precision)?;
+                Self::Decimal { precision, scale }
+            }
+        })
+    }
+}
+
+impl std::fmt::Display for DeclaredType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bool => "bool",
+            Self::Int8 => "int8",
+            Self::Int16 => "int16",
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::Uint8 => "uint8",
+            Self::Uint16 => "uint16",
+            Self::Uint32 => "uint32",
+            Self::Uint64 => "uint64",
+            Self::Float32 => "float32",
+            Self::Float64 => "float64",
+            Self::Decimal { precision, scale } => return write!(f, "decimal({precision},{scale})"),
+            Self::Text => "text",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp",
+            Self::Json => "json",
+        })
+    }
+}
+
+impl schemars::JsonSchema for DeclaredType {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ColumnType".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names = Self::NAMES.iter().filter(|name| **name != "decimal");
+        schemars::json_schema!({
+            "anyOf": [
+                {"enum": names.collect::<Vec<_>>()},
+                {"type": "string", "pattern": r"^decimal\(\s*\d{1,2}\s*,\s*\d{1,2}\s*\)$"},
+            ],
+        })
+    }
 }
 
 /// What happens when files disagree about a column.
@@ -378,4 +456,20 @@ pub enum OnBad {
     Fail,
     /// It goes to `rejects/`, is counted, and its partitions are `partial`.
     Reject,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DeclaredType;
+
+    #[test]
+    fn every_declared_type_reads_what_it_shows() {
+        for name in DeclaredType::NAMES.iter().filter(|n| **n != "decimal") {
+            assert_eq!(DeclaredType::parse(name).map(|t| t.to_string()).as_deref(), Some(*name));
+        }
+        assert_eq!(DeclaredType::parse("decimal(12, 6)").map(|t| t.to_string()).as_deref(), Some("decimal(12,6)"));
+        for bad in ["decimal", "decimal(39,0)", "decimal(0,0)", "decimal(3,4)", "decimal(3,-1)", "int", "Int8", ""] {
+            assert_eq!(DeclaredType::parse(bad), None, "{bad}");
+        }
+    }
 }

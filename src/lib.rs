@@ -11,7 +11,7 @@
 //! | 5 | `cli` |
 //! | 4 | [`run`], [`verify`] |
 //! | 3 | [`source`], [`query`], [`encode`] |
-//! | 2 | [`plan`], [`job`] |
+//! | 2 | [`plan`], [`job`], [`resolve`] |
 //! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`] |
 //! | 0 | [`error`], [`diagnostic`], [`time`], [`units`] |
 //!
@@ -26,6 +26,7 @@ pub mod job;
 pub mod manifest;
 pub mod plan;
 pub mod query;
+pub mod resolve;
 pub mod run;
 pub mod seal;
 pub mod source;

@@ -16,10 +16,10 @@ mod text;
 
 use std::io::Write;
 
+use ::parquet::errors::ParquetError;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use ::parquet::errors::ParquetError;
 
 use crate::job::{Compression, Format};
 
@@ -163,6 +163,11 @@ fn check_rows(schema: &SchemaRef, batch: &RecordBatch, rows: &[u32]) -> Result<(
         if !same {
             return Err(ArrowError::SchemaError("the batch does not have the schema of the shard".to_owned()).into());
         }
+    }
+    if schema.fields().is_empty() && !rows.is_empty() {
+        // CSV would hold empty lines and Parquet nothing at all.
+        let why = "a shard without columns cannot hold rows; select at least one column".to_owned();
+        return Err(ArrowError::InvalidArgumentError(why).into());
     }
     match rows.iter().max() {
         Some(&last) if last as usize >= batch.num_rows() => Err(ArrowError::InvalidArgumentError(format!(

@@ -8,7 +8,6 @@
 mod entry;
 mod json;
 mod record;
-mod state;
 mod sums;
 
 use jiff::Timestamp;
@@ -25,7 +24,6 @@ pub use record::{
     Column, Compression, ExportFormat, PackageRef, RunOutcome, RunRecord, SourceFileError,
     SourceFileRecord, SourceRecord, SpecRecord, ToolRecord,
 };
-pub use state::{PartitionRecord, STATE_VERSION, TaskRecord, partition_record_name, task_record_name};
 pub use sums::sha256sums;
 
 /// Name of the manifest in a package. Its presence means that a run ended.
@@ -191,21 +189,6 @@ impl Accounting {
             .into_iter()
             .map(u128::from)
             .sum()
-    }
-
-    /// Adds what one task counted of the rows it read.
-    pub fn add_task(&mut self, task: &TaskRecord) {
-        self.source_rows = self.source_rows.saturating_add(task.source_rows);
-        self.outside_window = self.outside_window.saturating_add(task.outside_window);
-        self.null_time = self.null_time.saturating_add(task.null_time);
-        self.rejected = self.rejected.saturating_add(task.rejected);
-        self.ambiguous_time = self.ambiguous_time.saturating_add(task.ambiguous_time);
-    }
-
-    /// Adds what became of one partition's rows.
-    pub fn add_partition(&mut self, partition: &PartitionRecord) {
-        self.filtered_out = self.filtered_out.saturating_add(partition.filtered_out);
-        self.written = self.written.saturating_add(partition.written);
     }
 }
 

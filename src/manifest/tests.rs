@@ -115,7 +115,7 @@ fn a_manifest_is_read_as_it_was_written() {
         mtime: Some("2026-03-01T00:00:00.123456789Z".parse().unwrap()),
         etag: None,
         rows: None,
-        skipped: Some(SkipReason::PathTime),
+        skipped: Some("outside the window by `path_time`".to_owned()),
         error: Some(SourceFileError { code: ErrorCode::SourceUnreadable, message: "gone".into() }),
     }];
     assert_eq!(Manifest::from_json(&written.to_json_bytes()).unwrap(), written);
@@ -173,40 +173,6 @@ fn the_schema_requires_what_is_always_written_and_allows_nothing_else() {
     assert_eq!(required.join(", "), FILE_KEYS);
 }
 
-#[test]
-fn records_of_state_are_read_as_they_were_written() {
-    let files = vec![manifest().files[0].clone()];
-    let partition = PartitionRecord {
-        version: STATE_VERSION,
-        job_id: "job".into(),
-        run_id: "run".into(),
-        partition: files[0].partition.clone(),
-        task: 3,
-        files,
-        written: 10,
-        filtered_out: 2,
-    };
-    assert_eq!(PartitionRecord::from_json(&partition.to_json_bytes()).unwrap(), partition);
-    let task = TaskRecord {
-        version: STATE_VERSION,
-        job_id: "job".into(),
-        run_id: "run".into(),
-        task: 3,
-        source_rows: 15,
-        outside_window: 1,
-        null_time: 1,
-        rejected: 1,
-        ambiguous_time: 4,
-        rejects: None,
-    };
-    assert_eq!(TaskRecord::from_json(&task.to_json_bytes()).unwrap(), task);
-    assert!(matches!(PartitionRecord::from_json(&task.to_json_bytes()), Err(ManifestError::Malformed { .. })));
-    let mut accounting = Accounting::default();
-    accounting.add_task(&task);
-    accounting.add_partition(&partition);
-    assert_eq!(accounting.accounted_rows(), u128::from(accounting.source_rows));
-    assert_eq!(accounting.ambiguous_time, 4);
-}
 
 #[test]
 fn sha256sum_itself_accepts_the_list() {

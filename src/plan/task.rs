@@ -1,1 +1,370 @@
 //! What is read together.
+//!
+//! A unit is read by every task that has a partition its rows may belong to, and by no other; partitions that share
+//! a unit share a task where that is possible, so that the unit is read once. [`super::cut`] decides where tasks
+//! end, [`super::concern`] whom rows without a place concern.
+//!
+//! Units of a broken file are not read: what is known of them ends where the file broke, and the partitions that
+//! the file concerns fail without being tried.
+
+use jiff::Timestamp;
+
+use super::concern::{Concern, Place, concerns, place};
+use super::cut::{Load, MIN_TASK_BYTES, cut};
+use super::{Partition, Read, Task};
+use crate::source::UnitFacts;
+
+/// What is known of one file that is in the plan.
+#[derive(Debug, Clone, Default)]
+pub struct FileInput {
+    /// Its parts. For a broken file: what was seen before it broke.
+    pub units: Vec<UnitFacts>,
+    /// What its name says of its rows' time, half-open.
+    pub coverage: Option<(Timestamp, Timestamp)>,
+    /// It could not be inspected to its end.
+    pub broken: bool,
+}
+
+/// All the work of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tasks {
+    /// In order of their partitions; those without partitions last.
+    pub tasks: Vec<Task>,
+    /// Units of which every row is proven to have a time outside the window: not read, their rows count as outside.
+    pub outside: Vec<Read>,
+    /// In order of file and unit.
+    pub concerns: Vec<Concern>,
+}
+
+/// Groups partitions into tasks and gives every unit to the tasks that need it.
+///
+/// `partitions` are consecutive. Every partition is in exactly one task; every unit of a file that is not broken is
+/// either outside or owned by exactly one task: the first that reads it.
+pub fn tasks(partitions: &[Partition], files: &[FileInput]) -> Tasks {
+    let mut loads = Vec::new();
+    let mut placed = Vec::new();
+    let mut unplaced = Vec::new();
+    let mut outside = Vec::new();
+    let mut all_concerns = Vec::new();
+    for (file, input) in (0_u32..).zip(files) {
+        all_concerns.extend(concerns(partitions, file, input));
+        if input.broken {
+            continue;
+        }
+        for (unit, facts) in (0_u32..).zip(&input.units) {
+            let read = Read { file, unit, owner: true };
+            match place(partitions, facts) {
+                Place::Partitions(range) => {
+                    loads.push(Load { partitions: range, bytes: facts.bytes });
+                    placed.push(read);
+                }
+                Place::Unplaced => unplaced.push((read, facts.bytes)),
+                Place::Outside => outside.push(read),
+            }
+        }
+    }
+
+    let cuts = cut(partitions.len(), &loads);
+    let mut tasks: Vec<Task> =
+        cuts.iter().map(|c| Task { partitions: c.start as u32..c.end as u32, reads: Vec::new() }).collect();
+    for (load, read) in loads.iter().zip(placed) {
+        let first = tasks.partition_point(|task| task.partitions.end <= load.partitions.start);
+        let readers = tasks.iter_mut().skip(first).take_while(|task| task.partitions.start < load.partitions.end);
+        for (nth, task) in readers.enumerate() {
+            task.reads.push(Read { owner: nth == 0, ..read });
+        }
+    }
+    tasks.extend(unplaced_tasks(partitions.len() as u32, unplaced));
+    Tasks { tasks, outside, concerns: all_concerns }
+}
+
+/// Rows that belong nowhere are read by tasks of their own, which write no partition.
+fn unplaced_tasks(end: u32, units: Vec<(Read, u64)>) -> Vec<Task> {
+    let mut tasks: Vec<Task> = Vec::new();
+    let mut filled = u64::MAX;
+    for (read, bytes) in units {
+        if filled >= MIN_TASK_BYTES {
+            tasks.push(Task { partitions: end..end, reads: Vec::new() });
+            filled = 0;
+        }
+        filled = filled.saturating_add(bytes);
+        if let Some(task) = tasks.last_mut() {
+            task.reads.push(read);
+        }
+    }
+    tasks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::ops::Range;
+
+    use super::*;
+    use crate::plan::cut::MAX_OPEN_PARTITIONS;
+    use crate::source::TimeRange;
+    use proptest::prelude::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Partitions of ten seconds from 1970.
+    fn tens(count: i64) -> Vec<Partition> {
+        (0..count)
+            .map(|i| Partition { label: i.to_string(), start: second(i * 10), end: second(i * 10 + 10) })
+            .collect()
+    }
+
+    fn unit(times: TimeRange, bytes: u64, unplaced_rows: u64) -> UnitFacts {
+        UnitFacts { rows: 100, bytes, times, unplaced_rows }
+    }
+
+    fn within(min: i64, max: i64) -> TimeRange {
+        TimeRange::Within { min: second(min), max: second(max) }
+    }
+
+    fn file(units: Vec<UnitFacts>) -> FileInput {
+        FileInput { units, coverage: None, broken: false }
+    }
+
+    /// Partitions and reads as `file.unit`, `!` for the owner.
+    fn shown(tasks: &[Task]) -> Vec<(Range<u32>, String)> {
+        tasks
+            .iter()
+            .map(|t| {
+                let reads: Vec<_> = t
+                    .reads
+                    .iter()
+                    .map(|r| format!("{}.{}{}", r.file, r.unit, if r.owner { "!" } else { "" }))
+                    .collect();
+                (t.partitions.clone(), reads.join(" "))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn files_of_one_partition_each_make_a_task_of_that_partition() {
+        let files: Vec<_> = (0..3).map(|i| file(vec![unit(within(i * 10, i * 10 + 9), MIB, 0)])).collect();
+        let got = tasks(&tens(3), &files);
+        assert_eq!(
+            shown(&got.tasks),
+            [(0..1, "0.0!".to_owned()), (1..2, "1.0!".to_owned()), (2..3, "2.0!".to_owned())]
+        );
+    }
+
+    #[test]
+    fn a_file_of_many_partitions_is_read_once() {
+        let got = tasks(&tens(30), &[file(vec![unit(TimeRange::Unknown, 1000 * MIB, 0)])]);
+        assert_eq!(shown(&got.tasks), [(0..30, "0.0!".to_owned())]);
+    }
+
+    #[test]
+    fn the_last_instant_of_a_unit_decides_to_the_second_of_the_boundary() {
+        let files =
+            [file(vec![unit(within(0, 10), MIB, 0), unit(within(30, 30), MIB, 0), unit(within(-5, -1), MIB, 0)])];
+        let got = tasks(&tens(3), &files);
+        assert_eq!(shown(&got.tasks), [(0..2, "0.0!".to_owned()), (2..3, String::new())]);
+        assert_eq!(got.outside.iter().map(|r| r.unit).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn a_large_chain_is_cut_where_little_is_read_twice() {
+        // Units of 16 MiB, every tenth of which reaches a little into the next partition of ten units.
+        let units: Vec<_> = (0..100).map(|i| unit(within(i * 10, i * 10 + 10), 16 * MIB, 0)).collect();
+        let got = tasks(&tens(101), &[file(units)]);
+        let cuts = got.tasks.len() - 1;
+        assert_eq!(cuts, 10, "a tenth of 100 units may be read twice");
+        let reads: usize = got.tasks.iter().map(|t| t.reads.len()).sum();
+        assert_eq!(reads, 110);
+        assert!(got.tasks.iter().all(|t| t.reads.len() <= 32), "{:?}", shown(&got.tasks));
+    }
+
+    #[test]
+    fn more_partitions_than_may_be_open_take_several_passes() {
+        let got = tasks(&tens(8_760), &[file(vec![unit(TimeRange::Unknown, MIB, 0)])]);
+        assert_eq!(got.tasks.len(), 35);
+        assert!(got.tasks.iter().all(|t| t.partitions.len() <= MAX_OPEN_PARTITIONS && t.reads.len() == 1));
+        assert_eq!(got.tasks.iter().filter(|t| t.reads[0].owner).count(), 1);
+    }
+
+    #[test]
+    fn forced_cuts_are_made_where_they_are_cheapest() {
+        let mut units: Vec<_> = (0..300).map(|i| unit(within(i * 10, i * 10 + 10), 1000, 0)).collect();
+        units[200].bytes = 10;
+        let got = tasks(&tens(301), &[file(units)]);
+        assert_eq!(got.tasks.iter().map(|t| t.partitions.clone()).collect::<Vec<_>>(), [0..201, 201..301]);
+    }
+
+    #[test]
+    fn partitions_without_units_are_grouped() {
+        let got = tasks(&tens(600), &[file(vec![unit(within(3_000, 3_009), MIB, 0)])]);
+        let ranges: Vec<_> = got.tasks.iter().map(|t| t.partitions.clone()).collect();
+        assert_eq!(ranges, [0..256, 256..300, 300..301, 301..557, 557..600]);
+    }
+
+    #[test]
+    fn sizes_that_a_file_invents_overflow_nothing() {
+        let units = (0..50).map(|i| unit(within(i * 10, i * 10 + 25), u64::MAX, u64::MAX)).collect();
+        let got = tasks(&tens(60), &[file(units)]);
+        assert_eq!(got.tasks.iter().map(|t| t.partitions.len()).sum::<usize>(), 60);
+    }
+
+    #[test]
+    fn a_broken_file_fails_what_its_name_and_its_rows_point_at_or_everything() {
+        let broken = |units, coverage| FileInput { units, coverage, broken: true };
+        let files = [
+            broken(vec![], None),
+            broken(vec![unit(within(45, 52), MIB, 3)], Some((second(20), second(40)))),
+            broken(vec![], Some((second(20), second(21)))),
+            broken(vec![unit(TimeRange::Unknown, MIB, 0)], Some((second(20), second(21)))),
+            broken(vec![], Some((second(9_000), second(9_010)))),
+        ];
+        let got = tasks(&tens(10), &files);
+        let concern = |file, partitions| Concern { file, unit: None, partitions };
+        assert_eq!(got.concerns, [concern(0, 0..10), concern(1, 2..6), concern(2, 2..3), concern(3, 0..10)]);
+        assert!(got.tasks.iter().all(|t| t.reads.is_empty()));
+    }
+
+    #[test]
+    fn rows_without_a_time_concern_the_partitions_beside_them_or_all() {
+        let mut covered = file(vec![unit(TimeRange::Empty, MIB, 100)]);
+        covered.coverage = Some((second(30), second(40)));
+        let files = [
+            file(vec![unit(within(15, 25), MIB, 1), unit(within(15, 25), MIB, 0)]),
+            file(vec![unit(TimeRange::Empty, MIB, 100)]),
+            covered,
+            file(vec![unit(within(500, 600), MIB, 1)]),
+            file(vec![unit(TimeRange::Unknown, MIB, 1)]),
+        ];
+        let got = tasks(&tens(10), &files);
+        let concern = |file, partitions| Concern { file, unit: Some(0), partitions };
+        assert_eq!(
+            got.concerns,
+            [concern(0, 1..3), concern(1, 0..10), concern(2, 3..4), concern(3, 0..10), concern(4, 0..10)]
+        );
+        let nowhere = shown(&got.tasks).pop().unwrap();
+        assert_eq!(nowhere, (10..10, "1.0! 2.0! 3.0!".to_owned()));
+    }
+
+    #[test]
+    fn a_unit_without_rows_is_not_read() {
+        let empty = UnitFacts { rows: 0, bytes: 10, times: TimeRange::Unknown, unplaced_rows: 0 };
+        let got = tasks(&tens(2), &[file(vec![empty])]);
+        assert_eq!((got.outside.len(), got.tasks.len()), (1, 1));
+    }
+
+    #[test]
+    fn ten_thousand_files_over_a_year_of_hours_are_planned() {
+        let hours = tens(8_760);
+        let files: Vec<_> = (0..10_000)
+            .map(|i| {
+                let start = i * 87_600 / 10_000;
+                file(vec![unit(within(start, start + 35), 40 * MIB, u64::from(i % 7 == 0)); 3])
+            })
+            .collect();
+        let got = tasks(&hours, &files);
+        assert_eq!(got.tasks.iter().flat_map(|t| &t.reads).filter(|r| r.owner).count() + got.outside.len(), 30_000);
+        let reads: usize = got.tasks.iter().map(|t| t.reads.len()).sum();
+        assert!(reads <= 33_000, "{reads}");
+    }
+
+    fn times() -> impl Strategy<Value = TimeRange> {
+        prop_oneof![
+            8 => (-100_i64..4_000, 0_i64..60).prop_map(|(min, length)| within(min, min + length)),
+            1 => Just(TimeRange::Empty),
+            1 => (-100_i64..4_000, 0_i64..4_000).prop_map(|(min, length)| within(min, min + length)),
+            1 => Just(TimeRange::Unknown),
+        ]
+    }
+
+    fn any_file() -> impl Strategy<Value = FileInput> {
+        let any_unit = (times(), prop_oneof![Just(0), 0..200 * MIB], 0_u64..2, 0_u64..5)
+            .prop_map(|(times, bytes, unplaced_rows, rows)| UnitFacts { rows, bytes, times, unplaced_rows });
+        (prop::collection::vec(any_unit, 0..6), prop::option::of((0_i64..3_000, 1_i64..500)), prop::bool::weighted(0.1))
+            .prop_map(|(units, coverage, broken)| FileInput {
+                units,
+                coverage: coverage.map(|(start, length)| (second(start), second(start + length))),
+                broken,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn every_partition_has_one_task_and_every_unit_one_owner(
+            count in 1_i64..400,
+            files in prop::collection::vec(any_file(), 0..40),
+        ) {
+            let partitions = tens(count);
+            let got = tasks(&partitions, &files);
+            prop_assert_eq!(&got, &tasks(&partitions, &files));
+
+            let mut next = 0;
+            for task in &got.tasks {
+                if task.partitions.is_empty() {
+                    prop_assert!(!task.reads.is_empty());
+                    continue;
+                }
+                prop_assert_eq!(task.partitions.start, next);
+                prop_assert!(task.partitions.len() <= MAX_OPEN_PARTITIONS);
+                next = task.partitions.end;
+                prop_assert!(task.reads.windows(2).all(|r| (r[0].file, r[0].unit) < (r[1].file, r[1].unit)));
+            }
+            prop_assert_eq!(next as i64, count);
+
+            // Compared with what is true of every single pair of unit and task.
+            let mut owners = BTreeMap::new();
+            for (number, task) in got.tasks.iter().enumerate() {
+                for read in &task.reads {
+                    owners.entry((read.file, read.unit)).or_insert_with(Vec::new).push((number, read.owner));
+                }
+            }
+            for (f, file) in files.iter().enumerate() {
+                for (u, facts) in file.units.iter().enumerate() {
+                    let key = (f as u32, u as u32);
+                    let readers = owners.remove(&key).unwrap_or_default();
+                    let is_outside = got.outside.iter().any(|r| (r.file, r.unit) == key);
+                    if file.broken {
+                        prop_assert!(readers.is_empty() && !is_outside);
+                        continue;
+                    }
+                    let needs = |p: &Partition| facts.rows > 0 && match facts.times {
+                        TimeRange::Empty => false,
+                        TimeRange::Within { min, max } => min < p.end && max >= p.start,
+                        TimeRange::Unknown => true,
+                    };
+                    let mut expected: Vec<usize> = (0..got.tasks.len())
+                        .filter(|&t| got.tasks[t].partitions.clone().any(|p| needs(&partitions[p as usize])))
+                        .collect();
+                    if expected.is_empty() && facts.rows > 0 && facts.unplaced_rows > 0 {
+                        prop_assert_eq!(readers.len(), 1);
+                        prop_assert!(got.tasks[readers[0].0].partitions.is_empty());
+                        expected = vec![readers[0].0];
+                    }
+                    prop_assert_eq!(readers.iter().map(|r| r.0).collect::<Vec<_>>(), expected.clone());
+                    prop_assert_eq!(readers.iter().map(|r| r.1).collect::<Vec<_>>(), (0..expected.len()).map(|n| n == 0).collect::<Vec<_>>());
+                    prop_assert_eq!(is_outside, expected.is_empty());
+                    let concern = got.concerns.iter().find(|c| (c.file, c.unit) == (key.0, Some(key.1)));
+                    prop_assert_eq!(concern.is_some(), facts.unplaced_rows > 0 && facts.rows > 0);
+                }
+            }
+            prop_assert!(owners.is_empty());
+            prop_assert!(got.concerns.iter().all(|c| !c.partitions.is_empty() && i64::from(c.partitions.end) <= count));
+        }
+
+        #[test]
+        fn parallelism_costs_at_most_a_tenth(files in prop::collection::vec(any_file(), 1..60)) {
+            // So few partitions that no cut is forced.
+            let partitions = tens(200);
+            let got = tasks(&partitions, &files);
+            let bytes = |r: &Read| u128::from(files[r.file as usize].units[r.unit as usize].bytes.max(1));
+            let (mut owned, mut again) = (0, 0);
+            for read in got.tasks.iter().flat_map(|t| &t.reads) {
+                if read.owner { owned += bytes(read) } else { again += bytes(read) }
+            }
+            prop_assert!(again * 10 <= owned, "{} of {}", again, owned);
+        }
+    }
+}

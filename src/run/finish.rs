@@ -182,10 +182,10 @@ fn accounting(
     files: &[FileEntry],
     status: JobStatus,
 ) -> Result<Accounting, RunError> {
-    let plan = &package.pinned.plan;
-    let mut sum = Accounting { source_rows: plan.outside_rows, outside_window: plan.outside_rows, ..Accounting::default() };
+    let outside = package.pinned.outside_rows;
+    let mut sum = Accounting { source_rows: outside, outside_window: outside, ..Accounting::default() };
     let (mut elsewhere, mut visiting) = (0, 0);
-    for counts in tally.records.values().map(|r| &r.counts).chain(&tally.counts) {
+    for counts in tally.records.values().map(|r| &r.counts) {
         sum.source_rows += counts.source_rows;
         sum.outside_window += counts.outside_window;
         sum.null_time += counts.null_time;

@@ -140,7 +140,7 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Spec(_) => Exit::Usage,
-            Self::Survey(SurveyError::List(_) | SurveyError::Schema(_)) => Exit::Usage,
+            Self::Survey(SurveyError::List(_) | SurveyError::Schema(_) | SurveyError::Hive(_)) => Exit::Usage,
             Self::Survey(_) | Self::Occupied { .. } | Self::Damaged { .. } | Self::Failed(_) => Exit::Failed,
             Self::NotSettled { .. } => Exit::TryLater,
             Self::Stopped(exit) => *exit,

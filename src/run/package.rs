@@ -267,10 +267,10 @@ fn changed(label: &str) -> Failure {
 /// For each partition, why it cannot be complete, as far as the survey tells: files that broke while they were inspected.
 pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
     let mut failures: Vec<Option<Failure>> = vec![None; plan.partitions.len()];
-    for broken in &plan.broken {
-        let Some(problem) = &surveyed.facts[broken.file as usize].problem else { continue };
+    for concern in plan.concerns.iter().filter(|c| c.unit.is_none()) {
+        let Some(problem) = &surveyed.facts[concern.file as usize].problem else { continue };
         let failure = Failure { code: problem.code, message: problem.to_string() };
-        for partition in broken.partitions.clone() {
+        for partition in concern.partitions.clone() {
             failures[partition as usize].get_or_insert_with(|| failure.clone());
         }
     }

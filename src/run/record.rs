@@ -12,10 +12,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::task::{Failure, TaskCounts};
+use super::task::{Failure, TaskCounts, Unplaced};
 use crate::manifest::FileEntry;
 use crate::plan::{Partition, Plan, Task};
-use crate::source::list::Skipped;
+use crate::source::list::SkippedFile;
 use crate::source::{FileFacts, SourceFile, TimeRange};
 use crate::store::{Folder, StoreError};
 
@@ -41,11 +41,15 @@ pub struct Pinned {
     /// Source files with their identity.
     pub files: Vec<SourceFile>,
     /// Source files that are not read.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedFile>,
     /// Columns of the source.
     pub schema: Schema,
     /// How differences between files were settled.
     pub drift: Vec<String>,
+    /// Columns that come from folder names.
+    pub hive_keys: Vec<String>,
+    /// Rows that are proven to be outside the window and not read.
+    pub outside_rows: u64,
     /// For each partition the digest of what it is made from.
     pub inputs: Vec<String>,
     /// For each file its rows, where known.
@@ -82,8 +86,8 @@ pub struct TaskRecord {
     pub job: String,
     /// Rows.
     pub counts: TaskCounts,
-    /// Why its partitions are partial, if they are.
-    pub left_out: Option<Failure>,
+    /// Rows that could not be read or placed.
+    pub unplaced: Vec<Unplaced>,
     /// The rows left out.
     pub rejects: Option<crate::manifest::RejectsEntry>,
 }

@@ -1,8 +1,9 @@
 //! One look at every source file, concurrently: schema, times, rows. What the plan is made from.
 
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
+use arrow::datatypes::{Fields, Schema};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -12,7 +13,7 @@ use super::workers;
 use crate::error::ErrorCode;
 use crate::job::Job;
 use crate::source::infer::TableEvidence;
-use crate::source::list::{self, Listing, Skipped};
+use crate::source::list::{self, Listing, SkippedFile};
 use crate::source::{self, FileFacts, Inspection, SourceError, SourceFile, SourceSchema, TimeRange, hive};
 use crate::time::TimeParser;
 
@@ -25,9 +26,11 @@ pub struct Survey {
     /// What each file's name says of its rows' time: half-open.
     pub coverage: Vec<Option<(Timestamp, Timestamp)>>,
     /// Files that are not read, and why.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedFile>,
     /// The columns of all files.
     pub schema: SourceSchema,
+    /// Those of them that come from folder names.
+    pub hive_keys: Vec<String>,
 }
 
 /// Why the source could not be surveyed.
@@ -39,6 +42,9 @@ pub enum SurveyError {
     /// Files disagree and `on_schema_drift` is `fail`, or a declared type does not fit.
     #[error("{0}")]
     Schema(String),
+    /// Folder names cannot become columns.
+    #[error(transparent)]
+    Hive(#[from] hive::HiveError),
     /// A signal.
     #[error("stopped")]
     Stopped,
@@ -55,7 +61,11 @@ pub enum SurveyError {
 /// # Errors
 /// [`SurveyError`].
 pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Result<Survey, SurveyError> {
-    let Listing { files, skipped } = list::list(&job.source, &job.window)?;
+    let mut listing = list::list(&job.source)?;
+    if let Some(path_time) = &job.source.path_time {
+        listing = listing.within(path_time, &job.time.timezone, job.window.start, job.window.end)?;
+    }
+    let Listing { files, skipped } = listing;
     progress.listed_files.store(files.len() as u64, Ordering::Relaxed);
     let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
     let results: Vec<Mutex<Option<Result<Inspection, SourceError>>>> = files.iter().map(|_| Mutex::new(None)).collect();
@@ -91,9 +101,11 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
     }
     let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();
     let mut schema = evidence.finish(&declared, job.on_schema_drift).map_err(SurveyError::Schema)?;
-    hive::add_columns(&mut schema, &files, job.source.hive_partitioning).map_err(SurveyError::Schema)?;
+    let hive = hive::columns(&files, job.source.hive_partitioning, &schema.arrow)?;
+    let hive_keys = hive.iter().map(|f| f.name().clone()).collect();
+    schema.arrow = Arc::new(Schema::new(schema.arrow.fields().iter().cloned().chain(hive.into_iter().map(Arc::new)).collect::<Fields>()));
     let coverage = coverage(job, &files, &facts);
-    Ok(Survey { files, facts, coverage, skipped, schema })
+    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys })
 }
 
 /// The dotted path of the array in JSON documents.

@@ -1,5 +1,6 @@
 //! One task: its units read once, in order, their rows routed to its partitions, every row accounted for.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::query::{self, Predicate};
 use crate::source::instants::{Instants, instants};
 use crate::source::{self, Batch, ReadRequest, SourceFile};
 use crate::store::Folder;
-use crate::time::TimeParser;
+use crate::time::{BadTime, TimeParser};
 
 /// What every task of a run needs to know.
 pub struct TaskContext<'a> {
@@ -32,6 +33,10 @@ pub struct TaskContext<'a> {
     pub partitions: &'a [Partition],
     /// All files of the plan.
     pub files: &'a [SourceFile],
+    /// Columns that come from folder names.
+    pub hive_keys: &'a [String],
+    /// For units, by file and unit, the partitions that rows without a place may belong to.
+    pub concerns: &'a BTreeMap<(u32, u32), Range<u32>>,
     /// Where shards go.
     pub folder: &'a Folder,
     /// Which rows are kept; `None` keeps all.
@@ -86,6 +91,33 @@ pub struct PartitionOutcome {
     pub filtered_out: u64,
     /// Sealed parts, or why there are none.
     pub parts: Result<Vec<Part>, Failure>,
+    /// Rows that may belong here were left out, as the spec allows.
+    pub left_out: Option<Failure>,
+}
+
+/// Rows of one unit that could not be read or placed, and the partitions that they may belong to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unplaced {
+    /// Indexes in the plan.
+    pub partitions: Range<u32>,
+    /// Whether the spec allows to leave them out: those partitions are partial then, else they fail.
+    pub allowed: bool,
+    /// How many.
+    pub rows: u64,
+    /// What is wrong with the first.
+    pub failure: Failure,
+}
+
+impl Unplaced {
+    /// What to say of a partition.
+    pub fn of(&self, partition: u32) -> Option<Failure> {
+        let Failure { code, message } = &self.failure;
+        let message = match self.rows {
+            1 => message.clone(),
+            n => format!("{message}, and {} more", n - 1),
+        };
+        self.partitions.contains(&partition).then_some(Failure { code: *code, message })
+    }
 }
 
 /// What became of a task.
@@ -94,9 +126,9 @@ pub struct TaskOutcome {
     pub partitions: Vec<PartitionOutcome>,
     /// Rows, all of them.
     pub counts: TaskCounts,
-    /// Rows were left out, as the spec allows: why the task's partitions are `partial`.
-    pub left_out: Option<Failure>,
-    /// Those rows.
+    /// Rows that could not be read or placed.
+    pub unplaced: Vec<Unplaced>,
+    /// Those of them that the spec allows to leave out.
     pub rejects: Option<RejectsPart>,
 }
 
@@ -105,8 +137,8 @@ pub struct TaskOutcome {
 pub enum TaskEnd {
     /// A signal.
     Stopped,
-    /// All of its partitions fail for one reason. The counts are there if all rows were read all the same.
-    Failed(Failure, Option<TaskCounts>),
+    /// All of its partitions fail for one reason.
+    Failed(Failure),
 }
 
 /// One partition of a running task.
@@ -145,12 +177,12 @@ pub fn run(ctx: &TaskContext<'_>, task: &Task, key: &str, is_done: impl Fn(u32) 
         routed: Routed::default(),
         lanes,
         counts: TaskCounts::default(),
+        own: task.partitions.clone(),
         rejects: RejectsWriter::new(ctx.folder.clone(), key),
-        left_out: None,
-        fatal: None,
+        unplaced: BTreeMap::new(),
     };
     for (file, reads) in by_file(&task.reads) {
-        running.read(&ctx.files[file as usize], &task.reads[reads])?;
+        running.read(file, &task.reads[reads])?;
     }
     running.finish()
 }
@@ -173,36 +205,48 @@ struct Running<'a> {
     routed: Routed,
     lanes: Vec<Lane>,
     counts: TaskCounts,
+    own: Range<u32>,
     rejects: RejectsWriter,
-    /// First reason why rows were left out, where the spec allows it.
-    left_out: Option<(u64, Failure)>,
-    /// First reason why all partitions fail; reading goes on so that every row is counted.
-    fatal: Option<Failure>,
+    /// By file, unit and whether the spec allows it. Reading goes on, so that every row is counted.
+    unplaced: BTreeMap<(u32, u32, bool), Unplaced>,
+}
+
+/// Where a batch comes from.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    index: u32,
+    file: &'a SourceFile,
+    unit: u32,
+    /// Whether this task accounts for the unit's rows that are not its own.
+    owner: bool,
 }
 
 impl Running<'_> {
-    fn read(&mut self, file: &SourceFile, reads: &[Read]) -> Result<(), TaskEnd> {
+    fn read(&mut self, index: u32, reads: &[Read]) -> Result<(), TaskEnd> {
+        let ctx = self.ctx;
+        let file = &ctx.files[index as usize];
         let broken = |e: source::SourceError| failed(e.code, e.to_string());
-        let mut reader = source::open(ReadRequest {
+        let request = ReadRequest {
             file: file.clone(),
-            schema: self.ctx.read_schema.clone(),
+            schema: ctx.read_schema.clone(),
             units: reads.iter().map(|r| r.unit).collect(),
-            on_bad_rows: self.ctx.job.on_bad_rows,
-            records: self.ctx.job.source.records.as_ref().map(|r| r.value.clone()),
-        })
-        .map_err(broken)?;
+            on_bad_rows: ctx.job.on_bad_rows,
+            records: ctx.job.source.records.as_ref().map(|r| r.value.clone()),
+        };
+        let mut reader = source::open(request, ctx.hive_keys).map_err(broken)?;
         while let Some(batch) = reader.next_batch().map_err(broken)? {
             if self.ctx.stop.is_set() {
                 return Err(TaskEnd::Stopped);
             }
             let owner = reads.iter().any(|r| r.unit == batch.unit && r.owner);
-            self.batch(file, &batch, owner)?;
+            self.batch(Origin { index, file, unit: batch.unit, owner }, &batch)?;
         }
         source::list::check_unchanged(file).map_err(broken)
     }
 
-    fn batch(&mut self, file: &SourceFile, batch: &Batch, owner: bool) -> Result<(), TaskEnd> {
+    fn batch(&mut self, origin: Origin<'_>, batch: &Batch) -> Result<(), TaskEnd> {
         let job = self.ctx.job;
+        let Origin { file, owner, .. } = origin;
         for reject in &batch.rejected {
             let raw = String::from_utf8_lossy(&reject.raw);
             let line = RejectLine {
@@ -212,7 +256,7 @@ impl Running<'_> {
                 raw: Some(&raw),
                 row: None,
             };
-            self.leave_out(job.on_bad_rows, ErrorCode::BadRows, owner, &line)?;
+            self.leave_out(job.on_bad_rows, ErrorCode::BadRows, origin, &line)?;
         }
         if owner {
             let rejected = batch.rejected.len() as u64;
@@ -234,7 +278,7 @@ impl Running<'_> {
         } else {
             self.counts.visiting += self.routed.rows.iter().map(|r| r.len() as u64).sum::<u64>();
         }
-        self.leave_out_unplaced(file, batch, owner, &bad)?;
+        self.leave_out_unplaced(origin, batch, &bad)?;
         if let (Some(predicate), false) = (self.ctx.predicate, self.routed.is_empty()) {
             let selection = predicate
                 .evaluate(&batch.rows)
@@ -249,10 +293,9 @@ impl Running<'_> {
     /// Rows whose time is null, or not a time.
     fn leave_out_unplaced(
         &mut self,
-        file: &SourceFile,
+        origin: Origin<'_>,
         batch: &Batch,
-        owner: bool,
-        bad: &[(u32, crate::time::BadTime)],
+        bad: &[(u32, BadTime)],
     ) -> Result<(), TaskEnd> {
         let job = self.ctx.job;
         let without_time = std::mem::take(&mut self.routed.without_time);
@@ -263,48 +306,63 @@ impl Running<'_> {
                 Some(_) => (job.on_bad_rows, ErrorCode::BadRows),
                 None => (job.on_null_time, ErrorCode::NullTime),
             };
-            let as_read = (owner && policy == OnBad::Reject).then(|| row_as_json(&batch.rows, *row)).flatten();
+            let as_read = (origin.owner && policy == OnBad::Reject).then(|| row_as_json(&batch.rows, *row)).flatten();
             let line = RejectLine {
-                file: &file.name,
+                file: &origin.file.name,
                 position: batch.position(*row as usize),
                 error: bad_time.as_deref().unwrap_or(&no_time),
                 raw: None,
                 row: as_read.as_deref(),
             };
-            self.leave_out(policy, code, owner, &line)?;
+            self.leave_out(policy, code, origin, &line)?;
         }
         self.routed.without_time = without_time;
         Ok(())
     }
 
-    /// A row that goes nowhere: by policy into `rejects/`, or the end of the task's partitions.
-    fn leave_out(&mut self, policy: OnBad, code: ErrorCode, owner: bool, line: &RejectLine<'_>) -> Result<(), TaskEnd> {
-        let place = format!("{}:{}: {}", line.file, line.position, line.error);
-        match policy {
-            OnBad::Reject => {
-                let first = Failure { code: ErrorCode::RowsRejected, message: place };
-                self.left_out.get_or_insert((0, first)).0 += 1;
-                if owner {
-                    self.rejects.push(line).map_err(|e| TaskEnd::Failed(e, None))?;
-                }
-            }
-            OnBad::Fail => {
-                let key = if code == ErrorCode::NullTime { "on_null_time" } else { "on_bad_rows" };
-                let message = format!("{place}; `{key}: reject` would set such rows aside");
-                self.fatal.get_or_insert(Failure { code, message });
+    /// A row that goes nowhere: into `rejects/`, or the end of the partitions that it may belong to.
+    fn leave_out(
+        &mut self,
+        policy: OnBad,
+        code: ErrorCode,
+        origin: Origin<'_>,
+        line: &RejectLine<'_>,
+    ) -> Result<(), TaskEnd> {
+        let allowed = policy == OnBad::Reject;
+        if allowed && origin.owner {
+            self.rejects.push(line).map_err(TaskEnd::Failed)?;
+        }
+        let key = (origin.index, origin.unit, allowed);
+        if let Some(unplaced) = self.unplaced.get_mut(&key) {
+            unplaced.rows += 1;
+            return Ok(());
+        }
+        let mut failure =
+            Failure { code, message: format!("{}:{}: {}", line.file, line.position, line.error) };
+        if allowed {
+            failure.code = ErrorCode::RowsRejected;
+        } else {
+            let setting = if code == ErrorCode::NullTime { "on_null_time" } else { "on_bad_rows" };
+            failure.message.push_str(&format!(" (`{setting}: reject` sets such rows aside)"));
+        }
+        // Facts that promised that there are no such rows were wrong: then all that this task writes is in doubt.
+        let concerned = self.ctx.concerns.get(&(origin.index, origin.unit)).unwrap_or(&self.own).clone();
+        if !allowed {
+            for lane in self.lanes.iter_mut().filter(|l| concerned.contains(&l.partition) && l.writer.is_some()) {
+                lane.writer = Some(Err(failure.clone()));
             }
         }
+        self.unplaced.insert(key, Unplaced { partitions: concerned, allowed, rows: 1, failure });
         Ok(())
     }
 
     fn write(&mut self, rows: &RecordBatch, instants: &Int64Array) {
-        let kept = |lane: &Lane, rows: usize| lane.writer.is_some() && rows > 0;
         let mut projected = None;
         for (i, lane) in self.lanes.iter_mut().enumerate() {
             let own = &self.routed.rows[i];
             lane.filtered_out += self.routed.filtered[i];
             lane.rows += own.len() as u64;
-            if !kept(lane, own.len()) || self.fatal.is_some() {
+            if own.is_empty() || !matches!(lane.writer, Some(Ok(_))) {
                 continue;
             }
             Progress::add(&self.ctx.progress.written_rows, own.len() as u64);
@@ -320,10 +378,7 @@ impl Running<'_> {
         }
     }
 
-    fn finish(mut self) -> Result<TaskOutcome, TaskEnd> {
-        if let Some(failure) = self.fatal {
-            return Err(TaskEnd::Failed(failure, Some(self.counts)));
-        }
+    fn finish(self) -> Result<TaskOutcome, TaskEnd> {
         let expected = self.counts.source_rows + self.counts.visiting;
         let routed: u64 = self.lanes.iter().map(|l| l.rows + l.filtered_out).sum();
         let accounted = self.counts.rejected
@@ -337,21 +392,25 @@ impl Running<'_> {
                 format!("{expected} rows were read and {accounted} are accounted for; this is a bug"),
             ));
         }
-        let rejects = self.rejects.finish().map_err(|e| TaskEnd::Failed(e, None))?;
+        let rejects = self.rejects.finish().map_err(TaskEnd::Failed)?;
+        let unplaced: Vec<Unplaced> = self.unplaced.into_values().collect();
         let mut partitions = Vec::new();
-        for lane in &mut self.lanes {
+        for mut lane in self.lanes {
             let Some(writer) = lane.writer.take() else { continue };
-            let parts = writer.and_then(|writer| finish_lane(self.ctx, writer, &lane.held, lane.rows));
-            lane.held.clear();
-            partitions.push(PartitionOutcome { partition: lane.partition, filtered_out: lane.filtered_out, parts });
+            let about = |allowed| unplaced.iter().filter(move |u| u.allowed == allowed).find_map(|u| u.of(lane.partition));
+            let parts = match about(false) {
+                Some(failure) => Err(failure),
+                None => writer.and_then(|writer| finish_lane(self.ctx, writer, &lane.held, lane.rows)),
+            };
+            let left_out = about(true);
+            partitions.push(PartitionOutcome {
+                partition: lane.partition,
+                filtered_out: lane.filtered_out,
+                parts,
+                left_out,
+            });
         }
-        let left_out = self.left_out.map(|(rows, mut first)| {
-            if rows > 1 {
-                first.message = format!("{rows} rows were left out, the first: {}", first.message);
-            }
-            first
-        });
-        Ok(TaskOutcome { partitions, counts: self.counts, left_out, rejects })
+        Ok(TaskOutcome { partitions, counts: self.counts, unplaced, rejects })
     }
 }
 
@@ -423,7 +482,7 @@ fn row_as_json(rows: &RecordBatch, row: u32) -> Option<Box<RawValue>> {
 }
 
 fn failed(code: ErrorCode, message: String) -> TaskEnd {
-    TaskEnd::Failed(Failure { code, message }, None)
+    TaskEnd::Failed(Failure { code, message })
 }
 
 fn internal(error: &dyn std::error::Error) -> Failure {

@@ -8,10 +8,10 @@ use super::commit::{self, Commit, commit};
 use super::package::Package;
 use super::prepare::Prepared;
 use super::progress::Progress;
-use super::record::{STATE_VERSION, TaskRecord, bytes, load, task_key, task_record};
+use super::record::{Pinned, STATE_VERSION, TaskRecord, bytes, load, task_key, task_record};
 use super::shard::Layout;
 use super::stop::Stop;
-use super::task::{self, Failure, TaskContext, TaskCounts, TaskEnd, TaskOutcome, chain};
+use super::task::{self, Failure, TaskContext, TaskEnd, TaskOutcome, Unplaced, chain};
 use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
@@ -22,8 +22,6 @@ use crate::plan::Task;
 pub struct Tally {
     /// Why partitions of this run have no shard.
     pub failures: BTreeMap<u32, Failure>,
-    /// Rows of tasks that failed after all their rows were read.
-    pub counts: Vec<TaskCounts>,
     /// Tasks whose rows are accounted for, by index.
     pub records: BTreeMap<usize, TaskRecord>,
 }
@@ -55,10 +53,11 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
     let plan = &pinned.plan;
     let mut tally = Tally::default();
     for (index, failure) in (0u32..).zip(&pinned.failures) {
-        if let Some(failure) = failure {
+        if let Some(failure) = failure.as_ref().filter(|_| !package.committed.contains_key(&index)) {
             tally.failures.insert(index, failure.clone());
         }
     }
+    let concerns = plan.concerns.iter().filter_map(|c| Some(((c.file, c.unit?), c.partitions.clone()))).collect();
     let mut todo = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
         let key = task_key(task, &pinned.files, &plan.partitions);
@@ -68,7 +67,7 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
             Some(record) if task.partitions.clone().all(|p| done(&p)) => {
                 tally.records.insert(index, record);
             }
-            _ => todo.push(Todo { index, key, task, bytes: plan.task_bytes(task) }),
+            _ => todo.push(Todo { index, key, task, bytes: task_bytes(&pinned, task) }),
         }
     }
     let progress = &options.progress;
@@ -85,6 +84,8 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         job,
         partitions: &plan.partitions,
         files: &pinned.files,
+        hive_keys: &pinned.hive_keys,
+        concerns: &concerns,
         folder: &folder,
         predicate: prepared.predicate.as_ref(),
         read_schema: prepared.read_schema.clone(),
@@ -101,6 +102,8 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         package: Mutex::new(package),
         tally: Mutex::new(tally),
     };
+    let found_earlier: Vec<Unplaced> = lock(&shared.tally).records.values().flat_map(|r| r.unplaced.clone()).collect();
+    shared.fail_concerned(&found_earlier);
     for phase in [&todo[..strays], &todo[strays..]] {
         workers::for_each(
             options.threads,
@@ -117,6 +120,11 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
     Ok(shared.tally.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// Encoded bytes that a task reads.
+fn task_bytes(pinned: &Pinned, task: &Task) -> u64 {
+    task.reads.iter().map(|r| pinned.plan.files[r.file as usize].units[r.unit as usize].bytes).sum()
+}
+
 /// A record whose rejects file is gone does not stand.
 fn has_rejects(folder: &crate::store::Folder, record: &TaskRecord) -> bool {
     record.rejects.as_ref().is_none_or(|r| folder.size(&r.path).is_ok_and(|size| size == Some(r.bytes)))
@@ -130,9 +138,8 @@ impl Shared<'_> {
         match task::run(context, todo.task, &todo.key, is_done) {
             Ok(outcome) => self.commit(context, todo, outcome),
             Err(TaskEnd::Stopped) => {}
-            Err(TaskEnd::Failed(failure, counts)) => {
+            Err(TaskEnd::Failed(failure)) => {
                 tracing::warn!("{}: {}", failure.code, failure.message);
-                lock(&self.tally).counts.extend(counts);
                 self.fail(todo.task, &failure);
             }
         }
@@ -140,8 +147,7 @@ impl Shared<'_> {
     }
 
     fn commit(&self, context: &TaskContext<'_>, todo: &Todo<'_>, outcome: TaskOutcome) {
-        let TaskOutcome { partitions, counts, left_out, rejects } = outcome;
-        let left_out = left_out.or_else(|| self.left_out_elsewhere(todo));
+        let TaskOutcome { partitions, counts, unplaced, rejects } = outcome;
         for outcome in partitions {
             let partition = &context.partitions[outcome.partition as usize];
             let (attempts, inputs) = {
@@ -149,6 +155,7 @@ impl Shared<'_> {
                 let inputs = package.pinned.inputs[outcome.partition as usize].clone();
                 (package.earlier_attempts(&partition.label) + 1, inputs)
             };
+            let left_out = outcome.left_out.or_else(|| self.left_out_elsewhere(outcome.partition));
             let committed = outcome.parts.and_then(|parts| {
                 let record = Commit {
                     job: &self.job.id,
@@ -170,39 +177,41 @@ impl Shared<'_> {
                 Err(failure) => self.fail_one(outcome.partition, &failure),
             }
         }
-        if let Err(failure) = self.account(context, todo, counts, left_out, rejects) {
-            self.fail(todo.task, &failure);
+        if todo.task.partitions.is_empty() {
+            self.fail_concerned(&unplaced);
+        }
+        let record = rejects.map(|part| commit::rejects(context.folder, part)).transpose().and_then(|rejects| {
+            let job = self.job.id.clone();
+            let record = TaskRecord { state_version: STATE_VERSION, job, counts, unplaced, rejects };
+            let name = task_record(&todo.key);
+            context.folder.replace_bytes(&name, &bytes(&name, &record)?)?;
+            Ok(record)
+        });
+        match record {
+            Ok(record) => {
+                lock(&self.tally).records.insert(todo.index, record);
+            }
+            Err(failure) => self.fail(todo.task, &failure),
         }
     }
 
-    /// What the tasks without partitions of their own left out concerns the partitions of all.
-    fn left_out_elsewhere(&self, todo: &Todo<'_>) -> Option<Failure> {
-        if todo.task.partitions.is_empty() {
-            return None;
+    /// Rows that a task without partitions met, and that may belong to the partitions of others.
+    fn fail_concerned(&self, unplaced: &[Unplaced]) {
+        for rows in unplaced.iter().filter(|u| !u.allowed) {
+            for partition in rows.partitions.clone() {
+                if let Some(failure) = rows.of(partition) {
+                    self.fail_one(partition, &failure);
+                }
+            }
         }
+    }
+
+    /// What the tasks without partitions left out may belong to any other's.
+    fn left_out_elsewhere(&self, partition: u32) -> Option<Failure> {
         let package = lock(&self.package);
         let tally = lock(&self.tally);
-        tally
-            .records
-            .iter()
-            .filter(|(index, _)| package.pinned.plan.tasks[**index].partitions.is_empty())
-            .find_map(|(_, record)| record.left_out.clone())
-    }
-
-    fn account(
-        &self,
-        context: &TaskContext<'_>,
-        todo: &Todo<'_>,
-        counts: TaskCounts,
-        left_out: Option<Failure>,
-        rejects: Option<super::rejects::RejectsPart>,
-    ) -> Result<(), Failure> {
-        let rejects = rejects.map(|part| commit::rejects(context.folder, part)).transpose()?;
-        let record = TaskRecord { state_version: STATE_VERSION, job: self.job.id.clone(), counts, left_out, rejects };
-        let name = task_record(&todo.key);
-        context.folder.replace_bytes(&name, &bytes(&name, &record)?)?;
-        lock(&self.tally).records.insert(todo.index, record);
-        Ok(())
+        let strays = tally.records.iter().filter(|(i, _)| package.pinned.plan.tasks[**i].partitions.is_empty());
+        strays.flat_map(|(_, record)| &record.unplaced).filter(|u| u.allowed).find_map(|u| u.of(partition))
     }
 
     /// A task fails: all partitions that it was to write, or, if it has none of its own, all that are not done.

@@ -120,7 +120,9 @@ fn json_text(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, St
     for value in views.as_string_view().iter().flatten() {
         if let Err(error) = serde_json::from_str::<IgnoredAny>(value) {
             let start: String = value.chars().take(80).collect();
-            return Err(format!("column {path} should hold JSON and holds `{start}`: {error}; declare it as text in `schema`"));
+            return Err(format!(
+                "column {path} should hold JSON and holds `{start}`: {error}; declare it as text in `schema`"
+            ));
         }
     }
     if to == &DataType::Utf8View { Ok(views) } else { cast(&views, to, path) }
@@ -128,7 +130,10 @@ fn json_text(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, St
 
 fn adapt_struct(array: &StructArray, fields: &Fields, path: &str) -> Result<ArrayRef, String> {
     if let Some(unknown) = array.fields().iter().find(|f| fields.find(f.name()).is_none()) {
-        return Err(format!("column {path} has the field {} in this file, which the plan does not have", unknown.name()));
+        return Err(format!(
+            "column {path} has the field {} in this file, which the plan does not have",
+            unknown.name()
+        ));
     }
     let children = fields.iter().map(|field| match array.column_by_name(field.name()) {
         Some(child) => adapt_at(child, field, &format!("{path}.{}", field.name())),
@@ -141,7 +146,11 @@ fn adapt_struct(array: &StructArray, fields: &Fields, path: &str) -> Result<Arra
         .map_err(|error| format!("column {path}: {error}"))
 }
 
-fn adapt_list<O: OffsetSizeTrait>(array: &GenericListArray<O>, item: &FieldRef, path: &str) -> Result<ArrayRef, String> {
+fn adapt_list<O: OffsetSizeTrait>(
+    array: &GenericListArray<O>,
+    item: &FieldRef,
+    path: &str,
+) -> Result<ArrayRef, String> {
     let values = adapt_at(array.values(), item, &format!("{path}[]"))?;
     GenericListArray::try_new(Arc::clone(item), array.offsets().clone(), values, array.nulls().cloned())
         .map(|a| Arc::new(a) as ArrayRef)

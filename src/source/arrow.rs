@@ -79,7 +79,8 @@ pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Res
         }
     }
     let problem = problem.or_else(|| check_unchanged(file).err());
-    let unit = UnitFacts { rows: times.rows, bytes: file.bytes, times: times.range(), unplaced_rows: times.unplaced_rows };
+    let unit =
+        UnitFacts { rows: times.rows, bytes: file.bytes, times: times.range(), unplaced_rows: times.unplaced_rows };
     Ok(ArrowFacts { schema, facts: FileFacts { units: vec![unit], problem } })
 }
 
@@ -136,7 +137,8 @@ pub fn open(request: ReadRequest) -> Result<Box<dyn BatchReader>, SourceError> {
     check_unchanged(&request.file)?;
     let messages = Messages::open(&request.file)?;
     let wanted = |name: &str| request.schema.column_with_name(name).is_some();
-    let projection = messages.schema.fields().iter().enumerate().filter(|(_, f)| wanted(f.name())).map(|(i, _)| i).collect();
+    let projection =
+        messages.schema.fields().iter().enumerate().filter(|(_, f)| wanted(f.name())).map(|(i, _)| i).collect();
     // A plan that reads no unit of the file gets no rows, as with row groups.
     let spent = request.units.is_empty();
     Ok(Box::new(ArrowReader { request, messages, projection, whole: None, spent }))
@@ -253,7 +255,8 @@ impl Messages {
 
     fn of_stream(mut handle: File, bytes: u64) -> Result<Self, String> {
         let first = message_at(&mut handle, 0, bytes)?.ok_or("it is empty")?;
-        let message = root_as_message(&first.head).map_err(|error| format!("it does not begin with a schema: {error}"))?;
+        let message =
+            root_as_message(&first.head).map_err(|error| format!("it does not begin with a schema: {error}"))?;
         let schema = decode_schema(message.header_as_schema())?;
         Ok(Self { handle, schema, dictionaries: HashMap::new(), order: Order::Stream(first.after) })
     }
@@ -300,7 +303,8 @@ impl Messages {
                     return Err(format!("a record batch claims {} rows", batch.length()));
                 }
                 let schema = Arc::clone(&self.schema);
-                let rows = reader::read_record_batch(&message.body, batch, schema, &self.dictionaries, projection, &version);
+                let rows =
+                    reader::read_record_batch(&message.body, batch, schema, &self.dictionaries, projection, &version);
                 rows.map(Step::Batch).map_err(text)
             }
             MessageHeader::DictionaryBatch => {
@@ -308,7 +312,8 @@ impl Messages {
                 if batch.data().is_some_and(|data| data.compression().is_some()) {
                     return Err("its buffers are compressed, which is not read; write it again without compression, or as Parquet".to_owned());
                 }
-                reader::read_dictionary(&message.body, batch, &self.schema, &mut self.dictionaries, &version).map_err(text)?;
+                reader::read_dictionary(&message.body, batch, &self.schema, &mut self.dictionaries, &version)
+                    .map_err(text)?;
                 Ok(Step::Dictionary)
             }
             other => Err(format!("a {other:?} message stands among the record batches")),
@@ -375,3 +380,6 @@ fn message_at(handle: &mut File, place: u64, bytes: u64) -> Result<Option<Messag
     let body = read_at(handle, at, body_length, bytes)?.into();
     Ok(Some(Message { head, body, after: at + body_length }))
 }
+
+#[cfg(test)]
+mod tests;

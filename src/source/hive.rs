@@ -22,7 +22,9 @@ const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HiveError {
     /// A file column and a folder key of one name.
-    #[error("column {column} is both in the files and in the folder names of {file}; set `hive_partitioning: false` to read the files' column alone")]
+    #[error(
+        "column {column} is both in the files and in the folder names of {file}; set `hive_partitioning: false` to read the files' column alone"
+    )]
     AlsoInFile {
         /// The name.
         column: String,
@@ -80,7 +82,8 @@ pub fn columns(files: &[SourceFile], setting: Option<bool>, file_columns: &Schem
     }
     let mut keys: Vec<&str> = Vec::new();
     let mut uniform = true;
-    let first: BTreeSet<&str> = files.first().map(|f| f.hive.iter().map(|(k, _)| k.as_str()).collect()).unwrap_or_default();
+    let first: BTreeSet<&str> =
+        files.first().map(|f| f.hive.iter().map(|(k, _)| k.as_str()).collect()).unwrap_or_default();
     for file in files {
         let mut own = BTreeSet::new();
         for (key, _) in &file.hive {
@@ -177,9 +180,10 @@ impl BatchReader for HiveReader {
         let fail = |code, message: String| SourceError { name: self.name.clone(), position: None, code, message };
         let columns = self.columns.iter().map(|column| match column {
             Column::Constant(array) if rows <= array.len() => Ok(array.slice(0, rows)),
-            Column::Constant(_) => {
-                Err(fail(ErrorCode::Internal, format!("a batch of {rows} rows is larger than the limit of {BATCH_ROWS}")))
-            }
+            Column::Constant(_) => Err(fail(
+                ErrorCode::Internal,
+                format!("a batch of {rows} rows is larger than the limit of {BATCH_ROWS}"),
+            )),
             Column::OfFile(index) => match batch.rows.columns().get(*index) {
                 Some(array) => Ok(Arc::clone(array)),
                 None => Err(fail(ErrorCode::Internal, "a batch has fewer columns than were requested".to_owned())),

@@ -31,9 +31,8 @@ impl Int96Witness {
     /// `None` where none of the top-level columns `roots` is INT96.
     pub(super) fn new(metadata: &ArrowReaderMetadata, roots: &[usize]) -> Result<Option<Self>, String> {
         let columns = metadata.parquet_schema().root_schema().get_fields();
-        let is_int96 = |index: usize| {
-            columns.get(index).is_some_and(|c| c.is_primitive() && c.get_physical_type() == Type::INT96)
-        };
+        let is_int96 =
+            |index: usize| columns.get(index).is_some_and(|c| c.is_primitive() && c.get_physical_type() == Type::INT96);
         let int96: Vec<usize> = roots.iter().copied().filter(|index| is_int96(*index)).collect();
         if int96.is_empty() {
             return Ok(None);

@@ -57,7 +57,7 @@ mod tests {
         let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
         let inside = DataType::Struct(vec![text("a", dictionary), text("n", DataType::Int8)].into());
         let list = DataType::LargeList(Arc::new(text("element", inside)));
-        let marked = text("c", list).with_metadata([("PARQUET:field_id".to_owned(), "1".to_owned())].into());
+        let marked = text("c", list).with_metadata([("PARQUET:field_id".to_owned(), "1".to_owned())]);
         let planned = planned_field(&marked);
         let inside = DataType::Struct(vec![text("a", DataType::Utf8View), text("n", DataType::Int8)].into());
         assert_eq!(planned, text("c", DataType::LargeList(Arc::new(text("element", inside)))));

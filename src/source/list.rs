@@ -20,7 +20,8 @@ use crate::source::{Codec, SourceError, SourceFile};
 pub use super::path_time::{named_days, path_coverage};
 
 /// Extensions and what they mean, in the words of messages.
-const KNOWN_EXTENSIONS: &str = ".parquet .pq .ndjson .jsonl .json .csv .arrow .ipc .feather, row formats also with .gz or .zst";
+const KNOWN_EXTENSIONS: &str =
+    ".parquet .pq .ndjson .jsonl .json .csv .arrow .ipc .feather, row formats also with .gz or .zst";
 
 /// Compressions that are recognised in order to be refused: their bytes must not be taken for rows.
 const FOREIGN_COMPRESSIONS: [&str; 9] = ["bz2", "xz", "lz4", "br", "zip", "7z", "snappy", "lzo", "z"];
@@ -50,7 +51,9 @@ pub struct SkippedFile {
 #[non_exhaustive]
 pub enum ListError {
     /// Nothing to read.
-    #[error("source matches no file: {uri} ({looked_for}); check the path, or set `source.format` for other extensions")]
+    #[error(
+        "source matches no file: {uri} ({looked_for}); check the path, or set `source.format` for other extensions"
+    )]
     NoFile {
         /// As resolved.
         uri: String,
@@ -89,7 +92,9 @@ pub enum ListError {
         ancestor: String,
     },
     /// One file under two names.
-    #[error("{first} and {second} are links to the same file, whose rows would be exported twice; name one of them with a glob")]
+    #[error(
+        "{first} and {second} are links to the same file, whose rows would be exported twice; name one of them with a glob"
+    )]
     SameFile {
         /// One name.
         first: String,
@@ -131,7 +136,9 @@ pub enum ListError {
         path: String,
     },
     /// A file that `path_time` does not describe.
-    #[error("{name} does not end in the time that `path_time` promises ({pattern}); correct the pattern or keep other files out with a glob")]
+    #[error(
+        "{name} does not end in the time that `path_time` promises ({pattern}); correct the pattern or keep other files out with a glob"
+    )]
     PathTime {
         /// Which.
         name: String,
@@ -208,7 +215,10 @@ pub fn check_unchanged(file: &SourceFile) -> Result<(), SourceError> {
     let metadata = match std::fs::metadata(&file.path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return fail(ErrorCode::SourceUnreadable, "vanished after it was listed; restore it and run again".to_owned());
+            return fail(
+                ErrorCode::SourceUnreadable,
+                "vanished after it was listed; restore it and run again".to_owned(),
+            );
         }
         Err(error) => return fail(ErrorCode::SourceUnreadable, format!("cannot be looked at: {error}")),
     };
@@ -336,7 +346,11 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
             Some((format, codec)) => files.push(source_file(&walk.base, path, format, codec)?),
             None => {
                 let bytes = entry.metadata().map_err(walk_error)?.len();
-                skipped.push(SkippedFile { name, bytes, reason: "unknown extension and no `source.format`".to_owned() });
+                skipped.push(SkippedFile {
+                    name,
+                    bytes,
+                    reason: "unknown extension and no `source.format`".to_owned(),
+                });
             }
         }
     }
@@ -575,7 +589,10 @@ mod tests {
     fn nothing_found_says_what_was_looked_for() {
         let f = folder(&["x/n.txt", "y/a.csv"]);
         let text = message(listed(&f, "x"));
-        assert!(text.contains("source matches no file") && text.contains(".parquet") && text.contains("skipped 1"), "{text}");
+        assert!(
+            text.contains("source matches no file") && text.contains(".parquet") && text.contains("skipped 1"),
+            "{text}"
+        );
         assert!(message(listed(&f, "nowhere")).contains("no such file or folder"));
         assert!(message(listed(&f, "nowhere/*.csv")).contains("source matches no file"));
         assert!(message(listed(&f, "*")).contains("end it with /**"));

@@ -8,7 +8,6 @@ pub mod adapt;
 pub mod arrow;
 pub mod csv;
 pub mod decode;
-pub mod dispatch;
 pub mod hive;
 pub mod infer;
 pub mod instants;
@@ -18,6 +17,7 @@ pub mod ndjson;
 pub mod parquet;
 
 mod column;
+mod dispatch;
 mod foreign;
 mod int96;
 mod json_text;
@@ -26,6 +26,8 @@ mod path_time;
 mod rows;
 mod scalar;
 mod tally;
+
+pub use dispatch::{Inspection, inspect, open};
 
 use std::path::PathBuf;
 use std::sync::Arc;

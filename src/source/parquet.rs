@@ -140,7 +140,9 @@ fn check_magic(file: &SourceFile, mut handle: &File) -> Result<(), SourceError> 
             Err(unreadable(file, "is an encrypted Parquet file; decrypt it first, keys for sources are not supported"))
         }
         (MAGIC, MAGIC) => Ok(()),
-        (MAGIC, _) => Err(unreadable(file, "is cut short: it begins as a Parquet file and does not end as one; copy it again")),
+        (MAGIC, _) => {
+            Err(unreadable(file, "is cut short: it begins as a Parquet file and does not end as one; copy it again"))
+        }
         _ => Err(unreadable(file, "is no Parquet file: it does not begin with PAR1; check `source.format`")),
     }
 }
@@ -150,17 +152,25 @@ fn check_footer(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), Strin
     let mut rows = 0i64;
     for (index, group) in metadata.row_groups().iter().enumerate() {
         let promised = group.num_rows();
-        rows = rows.checked_add(promised).filter(|_| promised >= 0).ok_or_else(|| format!("row group {index} has {promised} rows"))?;
+        rows = rows
+            .checked_add(promised)
+            .filter(|_| promised >= 0)
+            .ok_or_else(|| format!("row group {index} has {promised} rows"))?;
         for column in group.columns() {
             let (start, length) = column.byte_range();
             if start.checked_add(length).is_none_or(|end| end > file_bytes) {
                 let path = column.column_path().string();
-                return Err(format!("row group {index}: column {path} lies beyond the end of the file; copy the file again"));
+                return Err(format!(
+                    "row group {index}: column {path} lies beyond the end of the file; copy the file again"
+                ));
             }
         }
     }
     if rows != metadata.file_metadata().num_rows() {
-        return Err(format!("its row groups have {rows} rows and its footer says {}", metadata.file_metadata().num_rows()));
+        return Err(format!(
+            "its row groups have {rows} rows and its footer says {}",
+            metadata.file_metadata().num_rows()
+        ));
     }
     Ok(())
 }
@@ -178,7 +188,11 @@ fn mark_json(schema: Schema, metadata: &ArrowReaderMetadata) -> Schema {
     Schema::new(fields.collect::<Vec<_>>())
 }
 
-fn unit_facts(metadata: &ArrowReaderMetadata, time_column: &str, parser: &TimeParser) -> Result<Vec<UnitFacts>, String> {
+fn unit_facts(
+    metadata: &ArrowReaderMetadata,
+    time_column: &str,
+    parser: &TimeParser,
+) -> Result<Vec<UnitFacts>, String> {
     let groups = metadata.metadata().row_groups();
     let times = TimeStatistics::new(metadata, time_column);
     let units = groups.iter().enumerate().map(|(index, group)| {
@@ -216,8 +230,8 @@ impl TimeStatistics {
     fn new(metadata: &ArrowReaderMetadata, time_column: &str) -> Self {
         let Some((_, field)) = metadata.schema().column_with_name(time_column) else { return Self::NoColumn };
         let data_type = field.data_type().clone();
-        let integers =
-            data_type.is_integer() || matches!(data_type, DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64);
+        let integers = data_type.is_integer()
+            || matches!(data_type, DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64);
         if !integers {
             return Self::Unusable;
         }
@@ -314,7 +328,10 @@ impl ParquetReader {
             let rows = guarded(|| current.reader.next().transpose()).map_err(|m| fail(unit, m))?;
             let Some(rows) = rows else {
                 if current.given_rows != current.promised_rows {
-                    let message = format!("holds {} of the {} rows that the footer promises", current.given_rows, current.promised_rows);
+                    let message = format!(
+                        "holds {} of the {} rows that the footer promises",
+                        current.given_rows, current.promised_rows
+                    );
                     return Err(fail(unit, message));
                 }
                 self.current = None;
@@ -326,7 +343,10 @@ impl ParquetReader {
             }
             current.given_rows += rows.num_rows() as u64;
             if current.given_rows > current.promised_rows {
-                return Err(fail(unit, format!("holds more than the {} rows that the footer promises", current.promised_rows)));
+                return Err(fail(
+                    unit,
+                    format!("holds more than the {} rows that the footer promises", current.promised_rows),
+                ));
             }
             let rows = guarded(|| adapt_batch(&rows, &self.request.schema))
                 .map_err(|m| mismatch(file, format!("{m}; name the type that all files can have in `schema`")))?;
@@ -361,3 +381,6 @@ impl ParquetReader {
         Ok(Current { reader, witness, unit, promised_rows, given_rows: 0 })
     }
 }
+
+#[cfg(test)]
+mod tests;

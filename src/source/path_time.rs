@@ -263,10 +263,7 @@ mod tests {
             utc("2026-05.pq", "%Y-%m.pq", PartitionBy::Quarter),
             pair("2026-04-01T00:00:00Z", "2026-07-01T00:00:00Z")
         );
-        assert_eq!(
-            utc("y2026.pq", "%Y.pq", PartitionBy::Year),
-            pair("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
-        );
+        assert_eq!(utc("y2026.pq", "%Y.pq", PartitionBy::Year), pair("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"));
         assert_eq!(
             utc("2026-064.pq", "%Y-%j.pq", PartitionBy::Day),
             pair("2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z")

@@ -1,8 +1,221 @@
 //! The spec as a person wrote it: text to [`Spec`], every mistake located.
+//!
+//! Nothing is resolved here: what is not written is `None`, and no file is touched. Templates are rendered on
+//! the tree, before [`Spec::decode`], so that a value that comes from one is checked like any other.
 
+mod columns;
+mod filter;
+mod format;
+pub mod limits;
+mod output;
+mod schema;
+mod source;
+pub mod template;
+mod vars;
 pub mod window;
+mod words;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+
+use crate::diagnostic::{Diagnostic, Located, SourceText, shown};
+use crate::job::{ColumnChoice, Compression, Format, OnBad, OnPartitionError, Order};
+use crate::yaml::decode::{Fields, Keys, integer, text, word};
+use crate::yaml::{self, Kind as NodeKind, Node};
+
+pub use filter::{FilterSpec, OPERATORS};
+pub use format::{DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
+pub use output::{OutputSpec, OutputUri, PartitionSpec};
+pub use source::{SourceSpec, TYPE_ENTRY_KEYS, TimeSpec, TypeEntry};
+pub use vars::{VarSpec, undeclared};
 pub use window::{WindowForm, WindowSpec};
 
-/// As written.
-pub struct Spec;
+pub(crate) use format::{check_together, name_of as decode_format_name};
+pub(crate) use schema::without_nulls;
+pub(crate) use vars::{decode as decode_vars, values as var_values};
+pub(crate) use source::{document_place, scheme, time_format_text, zone};
+
+/// What to export: one job for each window.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(title = "kt-export spec", deny_unknown_fields)]
+pub struct Spec {
+    /// Version of this format: 1.
+    #[schemars(with = "schema::VersionOne")]
+    pub version: u64,
+    /// Name of the export: lower-case letters, digits and `-`.
+    #[schemars(regex(pattern = "^[a-z0-9][a-z0-9-]*$"))]
+    pub name: Located<String>,
+    /// For people; not part of the job's identity.
+    pub description: Option<Located<String>>,
+    /// For people; not part of the job's identity.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub labels: BTreeMap<String, Located<String>>,
+    /// What to export: `events`, `traces`, `escalations`, `audit-log`, `kb-audit`, or a type of the catalog.
+    #[schemars(rename = "type")]
+    pub type_name: Located<String>,
+    /// The catalog; default: the nearest `catalog.yaml`, from the spec's folder up to the repository's root.
+    pub catalog: Option<Located<String>>,
+    /// What replaces the catalog's entry of the type.
+    #[schemars(flatten)]
+    pub entry: TypeEntry,
+    /// Which rows by time.
+    #[schemars(with = "window::WindowSchema")]
+    pub window: WindowSpec,
+    /// How the window is cut.
+    pub partition: Option<PartitionSpec>,
+    /// Conditions that must all hold, by filter name or source column.
+    #[schemars(with = "Option<BTreeMap<String, FilterSpec>>")]
+    pub filters: Vec<FilterSpec>,
+    /// One SQL condition over source columns: comparisons, AND, OR, NOT, IN, BETWEEN, LIKE, IS NULL, arithmetic. Never a
+    /// template.
+    #[schemars(rename = "where")]
+    pub where_sql: Option<Located<String>>,
+    /// Columns to export, in this order; default: all, in source order.
+    #[schemars(with = "Option<Vec<columns::ColumnSchema>>", length(min = 1))]
+    pub columns: Option<Vec<ColumnChoice>>,
+    /// Order of rows within a partition: `source` (default): source path, then position in the file; `time`: by time,
+    /// then id.
+    pub order: Option<Order>,
+    /// Format of the shards; default csv.
+    #[schemars(with = "Option<format::FormatSchema>")]
+    pub format: Option<Located<Format>>,
+    /// Compression of the shards; default zstd. Parquet: zstd, snappy, lz4, none. Others: zstd, gzip, none.
+    #[schemars(with = "Option<format::CompressionSchema>")]
+    pub compression: Option<Located<Compression>>,
+    /// Where the package goes and how long it is kept.
+    pub output: Option<OutputSpec>,
+    /// When a partition fails: `continue` (default), or `stop`: the rest stay pending.
+    pub on_partition_error: Option<OnPartitionError>,
+    /// When a row cannot be read: `fail` (default), or `reject`: it goes to rejects/ and is counted.
+    pub on_bad_rows: Option<OnBad>,
+    /// When a row has no time: `fail` (default), or `reject`.
+    pub on_null_time: Option<OnBad>,
+    /// What templates may use as `vars.name`.
+    #[schemars(with = "Option<BTreeMap<String, VarSpec>>")]
+    pub vars: BTreeMap<String, VarSpec>,
+}
+
+/// Keys of a spec.
+pub const SPEC_KEYS: Keys = Keys {
+    known: &[
+        "version", "name", "description", "labels", "type", "catalog", "source", "time", "id", "fields", "schema",
+        "on_schema_drift", "window", "partition", "filters", "where", "columns", "order", "format", "compression",
+        "output", "on_partition_error", "on_bad_rows", "on_null_time", "vars",
+    ],
+    later: &["redact", "encryption", "sign", "chain", "expect"],
+};
+
+impl Spec {
+    /// Reads a spec from a document whose templates are rendered. `None` only where the document is no mapping.
+    ///
+    /// The spec is sound only if no mistake was added. Until then, what must be there and is not is empty, so that
+    /// the mistakes that only the resolver can see are found in the same run.
+    pub fn decode(root: &Node, errors: &mut Vec<Diagnostic>) -> Option<Self> {
+        let fields = Fields::open(root, &document_place(root), "", SPEC_KEYS, errors)?;
+        let version = fields.required("version", "1", errors, version);
+        let name = fields.required("name", "monthly-events", errors, name);
+        let type_name = fields.required("type", "events", errors, text);
+        let window = match fields.get("window") {
+            Some(entry) => WindowSpec::decode(entry, errors),
+            None => fields.required("window", "{previous: month}", errors, |_, _, _| None),
+        };
+        let spec = Self {
+            description: fields.optional("description", errors, yaml::decode::any_text),
+            labels: fields.optional("labels", errors, source::text_map).unwrap_or_default(),
+            catalog: fields.optional("catalog", errors, text),
+            entry: TypeEntry::decode(&fields, errors),
+            partition: fields.get("partition").and_then(|e| PartitionSpec::decode(e, errors)),
+            filters: fields.optional("filters", errors, filter::decode).unwrap_or_default(),
+            where_sql: fields.optional("where", errors, text),
+            columns: fields.optional("columns", errors, columns::decode),
+            order: fields.optional("order", errors, word),
+            format: fields.optional("format", errors, format::decode),
+            compression: fields.optional("compression", errors, format::decode_compression),
+            output: fields.get("output").and_then(|e| OutputSpec::decode(e, errors)),
+            on_partition_error: fields.optional("on_partition_error", errors, word),
+            on_bad_rows: fields.optional("on_bad_rows", errors, word),
+            on_null_time: fields.optional("on_null_time", errors, word),
+            vars: fields.optional("vars", errors, |node, _, errors| vars::decode(node, errors)).unwrap_or_default(),
+            version: version.unwrap_or(1),
+            name: name.unwrap_or_else(|| Located::default_value(String::new())),
+            type_name: type_name.unwrap_or_else(|| Located::default_value(String::new())),
+            window: window.unwrap_or_else(WindowSpec::nothing),
+        };
+        check_together(
+            spec.format.as_ref().map_or(&Format::Csv(Default::default()), |f| &f.value),
+            spec.compression.as_ref().unwrap_or(&Located::default_value(Compression::Zstd(DEFAULT_ZSTD_LEVEL))),
+            errors,
+        );
+        Some(spec)
+    }
+}
+
+/// The version of a spec or catalog, which must be 1.
+pub(crate) fn version(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<u64> {
+    let found = integer(node, what, errors)?;
+    if found.value != 1 {
+        let mistake = found.mistake(format!("version {} is not known", found.value));
+        errors.push(mistake.help("this program reads version 1"));
+        return None;
+    }
+    Some(1)
+}
+
+fn name(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<String>> {
+    let found = text(node, what, errors)?;
+    let is_name = !found.value.starts_with('-')
+        && found.value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !is_name {
+        let mistake = found.mistake(format!("`name` cannot be `{}`", shown(&found.value)));
+        errors.push(mistake.help("use lower-case letters, digits and `-`, and start with a letter or digit"));
+        return None;
+    }
+    Some(found)
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// It has `type:`, or more keys that only a spec has.
+    Spec,
+    /// It has `types:`.
+    Catalog,
+}
+
+/// Whether a text is a spec or a catalog.
+///
+/// # Errors
+/// The mistakes of a text that is not YAML, or one that says neither.
+pub fn kind(source: &Arc<SourceText>) -> Result<FileKind, Vec<Diagnostic>> {
+    yaml::parse(source).and_then(|root| kind_of(&root).map_err(|mistake| vec![mistake]))
+}
+
+pub(crate) fn kind_of(root: &Node) -> Result<FileKind, Diagnostic> {
+    let has = |key: &str| root.entry(key).is_some();
+    match (has("type"), has("types")) {
+        (true, false) => Ok(FileKind::Spec),
+        (false, true) => Ok(FileKind::Catalog),
+        (true, true) => {
+            let types = root.entry("types").and_then(|e| e.key.span.clone());
+            Err(Diagnostic::at(types.as_ref(), "the file has both `type` and `types`")
+                .help("a spec has `type`, a catalog has `types`; keep them in two files"))
+        }
+        // Somebody who wrote a window meant a spec, and learns most from being told what it lacks.
+        (false, false) if has("window") || has("name") => Ok(FileKind::Spec),
+        (false, false) => {
+            let message = match root.kind {
+                NodeKind::Mapping(_) => "this is neither a spec nor a catalog".to_owned(),
+                _ => format!("a spec or catalog is a mapping of keys to values, found {}", root.describe()),
+            };
+            Err(Diagnostic::at(Some(&document_place(root)), message)
+                .help("a spec has `type: …`, a catalog has `types: …`"))
+        }
+    }
+}
+
+/// The JSON Schema of a spec (draft 2020-12), for editors.
+pub fn json_schema() -> serde_json::Value {
+    without_nulls(schemars::schema_for!(Spec))
+}

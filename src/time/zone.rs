@@ -9,6 +9,9 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::diagnostic::nearest;
 
+/// No zone's name is longer, and comparing with all of them costs the square of the length.
+const LONGEST_NAME: usize = 64;
+
 static DATABASE: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// The tz database that is built in.
@@ -23,7 +26,9 @@ pub fn database() -> &'static TimeZoneDatabase {
 pub fn find(name: &str) -> Result<TimeZone, UnknownZone> {
     database().get(name).ok().filter(|zone| !zone.is_unknown()).ok_or_else(|| UnknownZone {
         name: name.to_owned(),
-        nearest: {
+        nearest: if name.len() > LONGEST_NAME {
+            None
+        } else {
             let known: Vec<String> = database().available().map(|zone| zone.to_string()).collect();
             // People leave out the continent: `Berlin`.
             let by_city = known.iter().find(|k| k.rsplit('/').next().is_some_and(|c| c.eq_ignore_ascii_case(name)));

@@ -1,0 +1,159 @@
+//! NDJSON and JSON, read with serde_json and with arrow-json.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, MapArray, StringArray, StructArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::record_batch::RecordBatch;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::batches::{self, Range};
+use super::{text, whole};
+use crate::job::Format;
+use crate::source::{is_json, json_field};
+
+fn lines(bytes: Vec<u8>) -> Vec<Value> {
+    text(bytes).split_terminator('\n').map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn arrow_json_reads_the_same_values(rows in 1usize..12, seed in any::<u64>()) {
+        let all = batches::every_type(rows, seed, Range::Common);
+        let columns: Vec<usize> = (0..all.num_columns())
+            .filter(|&i| {
+                let schema = all.schema();
+                let field = schema.field(i);
+                match field.data_type() {
+                    // arrow-json reads no intervals, no ISO 8601 durations, and halves only by way of rounding twice.
+                    DataType::Interval(_) | DataType::Duration(_) | DataType::Float16 => false,
+                    // It writes dictionaries, but does not read them.
+                    DataType::Dictionary(_, _) => false,
+                    // It has no text that holds JSON.
+                    _ => !is_json(field),
+                }
+            })
+            .collect();
+        let batch = all.project(&columns).unwrap();
+        let bytes = whole(&Format::Ndjson, &batch);
+        let mut reader = arrow::json::ReaderBuilder::new(batch.schema()).build(bytes.as_slice()).unwrap();
+        let read = reader.next().unwrap().unwrap();
+        for (ours, theirs) in batch.columns().iter().zip(read.columns()) {
+            // List views may share and reorder elements; compare what they show.
+            let plain = |array: &ArrayRef| match array.data_type() {
+                DataType::ListView(f) => arrow::compute::cast(array, &DataType::List(f.clone())).unwrap(),
+                DataType::LargeListView(f) => arrow::compute::cast(array, &DataType::LargeList(f.clone())).unwrap(),
+                _ => array.clone(),
+            };
+            prop_assert_eq!(&plain(ours), &plain(theirs));
+        }
+    }
+
+    #[test]
+    fn a_line_is_a_row_with_all_keys_in_order_and_nulls_as_null(rows in 0usize..12, seed in any::<u64>()) {
+        let batch = batches::every_type(rows, seed, Range::All);
+        let bytes = whole(&Format::Ndjson, &batch);
+        let lines = lines(bytes);
+        prop_assert_eq!(lines.len(), rows);
+        for (row, line) in lines.iter().enumerate() {
+            let object = line.as_object().unwrap();
+            prop_assert_eq!(object.len(), batch.num_columns());
+            for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+                let value = object.get(field.name()).unwrap();
+                if column.is_null(row) {
+                    prop_assert!(value.is_null());
+                } else if !column.data_type().is_floating() && !is_json(field) && column.logical_null_count() == 0 {
+                    prop_assert!(!value.is_null());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_array_holds_the_lines(rows in 0usize..12, seed in any::<u64>()) {
+        let batch = batches::every_type(rows, seed, Range::All);
+        let array: Vec<Value> = serde_json::from_slice(&whole(&Format::Json, &batch)).unwrap();
+        prop_assert_eq!(array, lines(whole(&Format::Ndjson, &batch)));
+    }
+
+    #[test]
+    fn serde_json_reads_floats_back_to_the_bit(bits in any::<u64>(), small in any::<u32>()) {
+        let (double, single) = (f64::from_bits(bits), f32::from_bits(small));
+        let batch = RecordBatch::try_from_iter([
+            ("d", Arc::new(Float64Array::from(vec![double])) as ArrayRef),
+            ("s", Arc::new(arrow::array::Float32Array::from(vec![single])) as ArrayRef),
+        ]).unwrap();
+        let line = text(whole(&Format::Ndjson, &batch));
+        #[derive(serde::Deserialize)]
+        struct Row<'a> { #[serde(borrow)] d: &'a serde_json::value::RawValue, #[serde(borrow)] s: &'a serde_json::value::RawValue }
+        let row: Row<'_> = serde_json::from_str(&line).unwrap();
+        if double.is_finite() {
+            prop_assert_eq!(row.d.get().parse::<f64>().unwrap().to_bits(), bits);
+        } else {
+            prop_assert_eq!(row.d.get(), "null");
+        }
+        if single.is_finite() {
+            prop_assert_eq!(row.s.get().parse::<f32>().unwrap().to_bits(), small);
+        } else {
+            prop_assert_eq!(row.s.get(), "null");
+        }
+    }
+}
+
+#[test]
+fn lines_look_like_this() {
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("id", Arc::new(Int64Array::from(vec![Some(i64::MAX), None])) as ArrayRef, true),
+        ("say \"x\"", Arc::new(StringArray::from(vec![Some("a\nb"), Some("é")])), true),
+    ])
+    .unwrap();
+    assert_eq!(
+        text(whole(&Format::Ndjson, &batch)),
+        "{\"id\":9223372036854775807,\"say \\\"x\\\"\":\"a\\nb\"}\n{\"id\":null,\"say \\\"x\\\"\":\"é\"}\n"
+    );
+    assert_eq!(
+        text(whole(&Format::Json, &batch)),
+        "[\n{\"id\":9223372036854775807,\"say \\\"x\\\"\":\"a\\nb\"},\n{\"id\":null,\"say \\\"x\\\"\":\"é\"}\n]\n"
+    );
+}
+
+#[test]
+fn text_holding_json_is_nested_also_inside_lists_and_structs() {
+    let values: ArrayRef = Arc::new(StringArray::from(vec![Some("{\"a\": 1}"), Some("oops"), None]));
+    let inner = json_field(Field::new("j", DataType::Utf8, true));
+    let outer = StructArray::new(Fields::from(vec![inner.clone()]), vec![values.clone()], None);
+    let fields = vec![inner, Field::new("s", outer.data_type().clone(), true)];
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![values, Arc::new(outer)]).unwrap();
+    assert_eq!(
+        text(whole(&Format::Ndjson, &batch)),
+        "{\"j\":{\"a\": 1},\"s\":{\"j\":{\"a\": 1}}}\n{\"j\":\"oops\",\"s\":{\"j\":\"oops\"}}\n{\"j\":null,\"s\":{\"j\":null}}\n"
+    );
+}
+
+#[test]
+fn keys_of_maps_become_strings() {
+    let entries = StructArray::from(vec![
+        (Arc::new(Field::new("key", DataType::Int64, false)), Arc::new(Int64Array::from(vec![1, -2])) as ArrayRef),
+        (
+            Arc::new(Field::new("value", DataType::Utf8, true)),
+            Arc::new(StringArray::from(vec![Some("a"), None])) as ArrayRef,
+        ),
+    ]);
+    let field = Arc::new(Field::new("entries", entries.data_type().clone(), false));
+    let map = MapArray::new(field, OffsetBuffer::from_lengths([2, 0]), entries, None, false);
+    let batch = RecordBatch::try_from_iter([("m", Arc::new(map) as ArrayRef)]).unwrap();
+    assert_eq!(text(whole(&Format::Ndjson, &batch)), "{\"m\":{\"1\":\"a\",\"-2\":null}}\n{\"m\":{}}\n");
+}
+
+#[test]
+fn ndjson_shards_can_be_concatenated() {
+    let batch = batches::every_type(5, 7, Range::Common);
+    let once = whole(&Format::Ndjson, &batch);
+    let twice =
+        super::shard(&Format::Ndjson, &batch.schema(), [(&batch, (0..5).collect()), (&batch, (0..5).collect())]);
+    assert_eq!([once.as_slice(), once.as_slice()].concat(), twice);
+}

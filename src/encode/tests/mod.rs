@@ -1,0 +1,66 @@
+//! What all formats promise, checked with readers that are not ours.
+
+mod batches;
+mod csv;
+mod cuts;
+mod json;
+mod parquet;
+mod refusals;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+
+use super::start;
+use crate::job::{Compression, CsvFormat, Format};
+
+/// All formats, CSV in its default dialect.
+fn formats() -> [Format; 4] {
+    [Format::Csv(CsvFormat::default()), Format::Ndjson, Format::Json, Format::Parquet]
+}
+
+/// The shard of these rows of these batches.
+fn shard<'a>(
+    format: &Format,
+    schema: &SchemaRef,
+    appends: impl IntoIterator<Item = (&'a RecordBatch, Vec<u32>)>,
+) -> Vec<u8> {
+    let mut encoder = start(format, Compression::None, schema.clone(), Vec::new()).unwrap();
+    for (batch, rows) in appends {
+        encoder.append(batch, &rows).unwrap();
+    }
+    let counted = encoder.encoded_bytes();
+    let bytes = encoder.finish().unwrap();
+    assert!(counted <= bytes.len() as u64);
+    bytes
+}
+
+/// The shard of one whole batch.
+fn whole(format: &Format, batch: &RecordBatch) -> Vec<u8> {
+    shard(format, &batch.schema(), [(batch, (0..batch.num_rows() as u32).collect())])
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn an_empty_shard_is_a_real_file() {
+    let schema = batches::every_type(0, 0, batches::Range::Common).schema();
+    let empty = |format: Format| shard(&format, &schema, []);
+    let header = text(empty(Format::Csv(CsvFormat::default())));
+    assert_eq!(header.split(',').count(), schema.fields().len());
+    assert!(header.ends_with('\n') && header.lines().count() == 1);
+    assert_eq!(empty(Format::Ndjson), b"");
+    assert_eq!(empty(Format::Json), b"[]\n");
+    let parquet = batches::parquet_storable(0, 0);
+    assert_eq!(parquet::read(shard(&Format::Parquet, &parquet.schema(), [])).num_rows(), 0);
+}
+
+#[test]
+fn a_shard_without_columns_is_written_by_the_text_formats() {
+    let schema: SchemaRef = arrow::datatypes::Schema::empty().into();
+    assert_eq!(shard(&Format::Csv(CsvFormat::default()), &schema, []), b"");
+    assert_eq!(shard(&Format::Ndjson, &schema, []), b"");
+    assert_eq!(shard(&Format::Json, &schema, []), b"[]\n");
+    assert!(!shard(&Format::Parquet, &schema, []).is_empty());
+}

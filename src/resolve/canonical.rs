@@ -1,0 +1,178 @@
+//! What a job is, as JSON, and its name.
+//!
+//! Two specs are the same job when they ask for the same rows in the same form: however the window was written,
+//! whatever was left to default, from whichever folder and machine. So the JSON has every key of a spec with its
+//! value filled in, except what does not change the package's content: `description`, `labels`, `vars` and `catalog`
+//! (their effect is in the values), `settle` and `allow_open` (they say when, not what).
+//!
+//! Paths stand as they were written and rendered: `source.uri` relative to the file that names it, `output.uri` relative to
+//! `--output`. No absolute path of a machine gets in unless the spec itself names one. A key that a later version adds
+//! must be left out while it has its default, or every job would change its name.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Number, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::diagnostic::Located;
+use crate::job::{Compression, Condition, Format, Job, Scalar};
+use crate::spec::time_format_text;
+use crate::yaml::decode::Word;
+
+/// Characters of the digest in an id: 130 bits, so that no two jobs of one company ever meet.
+const ID_CHARACTERS: usize = 26;
+
+/// Integers that RFC 8785 (and so every reader of it) keeps exactly.
+const LARGEST_EXACT: u64 = (1 << 53) - 1;
+
+/// The id of a job: `job_` and 26 lower-case base32 characters (RFC 4648) of the SHA-256 of the canonical JSON (RFC 8785).
+pub fn job_id(canonical: &Value) -> String {
+    // Only numbers that JSON cannot hold make this fail, and `Value` has none.
+    let bytes = serde_json_canonicalizer::to_vec(canonical).unwrap_or_default();
+    let mut text = data_encoding::BASE32_NOPAD.encode(&Sha256::digest(&bytes)).to_ascii_lowercase();
+    text.truncate(ID_CHARACTERS);
+    format!("job_{text}")
+}
+
+/// The resolved spec merged with its catalog entry.
+pub(super) fn canonical(
+    job: &Job,
+    source_uri: &str,
+    fields: &BTreeMap<String, Located<String>>,
+    output_uri: &str,
+) -> Value {
+    let fields: BTreeMap<&str, &str> = fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
+    let schema: BTreeMap<&str, String> = job.schema.iter().map(|(name, t)| (name.value.as_str(), t.to_string())).collect();
+    let zone = |zone: &jiff::tz::TimeZone| zone.iana_name().unwrap_or("UTC").to_owned();
+    without_absent(json!({
+        "version": 1,
+        "revision": 0,
+        "name": job.name,
+        "type": job.type_name,
+        "source": {
+            "uri": source_uri,
+            "format": job.source.format.map(Word::word),
+            "hive_partitioning": job.source.hive_partitioning.map_or(json!("auto"), Value::from),
+            "path_time": job.source.path_time.as_ref().map(|p| json!({
+                "pattern": p.pattern.value,
+                "covers": p.covers.word(),
+            })),
+            "records": job.source.records.as_ref().map(|r| &r.value),
+        },
+        "time": {
+            "column": job.time.column.value,
+            "format": time_format_text(&job.time.format),
+            "timezone": zone(&job.time.timezone),
+        },
+        "id": job.id_column.as_ref().map(|id| &id.value),
+        "fields": fields,
+        "schema": schema,
+        "on_schema_drift": job.on_schema_drift.word(),
+        "window": {
+            "start": job.window.start.to_string(),
+            "end": job.window.end.to_string(),
+            "timezone": zone(&job.window.timezone),
+        },
+        "partition": {
+            "by": job.partition.by.word(),
+            "max_rows": job.partition.max_rows,
+            "max_bytes": job.partition.max_bytes,
+        },
+        "filters": filters(job),
+        "where": job.where_sql.as_ref().map(|sql| &sql.value),
+        "columns": job.columns.as_ref().map(|columns| {
+            columns.iter().map(|c| json!({c.source.value.as_str(): c.output})).collect::<Vec<_>>()
+        }),
+        "order": job.order.word(),
+        "format": format(&job.format),
+        "compression": compression(job.compression),
+        "output": {
+            "uri": output_uri,
+            "retention": job.retention.map(|r| format!("{}s", r.as_secs())),
+        },
+        "on_partition_error": job.on_partition_error.word(),
+        "on_bad_rows": job.on_bad_rows.word(),
+        "on_null_time": job.on_null_time.word(),
+    }))
+}
+
+/// Nulls stand for keys that are not there.
+fn without_absent(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let present = object.into_iter().filter(|(_, v)| !v.is_null());
+            Value::Object(present.map(|(key, v)| (key, without_absent(v))).collect())
+        }
+        other => other,
+    }
+}
+
+fn filters(job: &Job) -> Value {
+    let mut by_key: Map<String, Value> = Map::new();
+    for filter in &job.filters {
+        let conditions = by_key.entry(filter.key.clone()).or_insert_with(|| Value::Object(Map::new()));
+        let (operator, operand) = condition(&filter.condition.value);
+        if let Value::Object(conditions) = conditions {
+            conditions.insert(operator.to_owned(), operand);
+        }
+    }
+    Value::Object(by_key)
+}
+
+fn condition(condition: &Condition) -> (&'static str, Value) {
+    let scalars = |values: &[Scalar]| Value::Array(values.iter().map(scalar).collect());
+    match condition {
+        Condition::In(values) => ("in", scalars(values)),
+        Condition::NotIn(values) => ("not_in", scalars(values)),
+        Condition::Eq(value) => ("eq", scalar(value)),
+        Condition::Ne(value) => ("ne", scalar(value)),
+        Condition::Lt(value) => ("lt", scalar(value)),
+        Condition::Lte(value) => ("lte", scalar(value)),
+        Condition::Gt(value) => ("gt", scalar(value)),
+        Condition::Gte(value) => ("gte", scalar(value)),
+        Condition::Between(low, high) => ("between", json!([scalar(low), scalar(high)])),
+        Condition::Contains(text) => ("contains", text.as_str().into()),
+        Condition::StartsWith(text) => ("starts_with", text.as_str().into()),
+        Condition::EndsWith(text) => ("ends_with", text.as_str().into()),
+        Condition::Matches(pattern) => ("matches", pattern.as_str().into()),
+        Condition::IsNull(is_null) => ("is_null", (*is_null).into()),
+    }
+}
+
+/// A value; an integer that RFC 8785 would round stands as `{"integer": "…"}`, so that it keeps its digits and is
+/// not taken for text.
+fn scalar(value: &Scalar) -> Value {
+    match value {
+        Scalar::Bool(value) => (*value).into(),
+        Scalar::Text(text) => text.as_str().into(),
+        Scalar::Number(number) if is_rounded(number) => json!({"integer": number.to_string()}),
+        Scalar::Number(number) => Value::Number(number.clone()),
+    }
+}
+
+fn is_rounded(number: &Number) -> bool {
+    number.as_i64().map(i64::unsigned_abs).or_else(|| number.as_u64()).is_some_and(|size| size > LARGEST_EXACT)
+}
+
+fn format(format: &Format) -> Value {
+    match format {
+        Format::Csv(csv) => json!({"csv": {
+            "delimiter": char::from(csv.delimiter).to_string(),
+            "bom": csv.bom,
+            "escape_formulas": csv.escape_formulas,
+            "header": csv.header,
+            "null_text": csv.null_text,
+        }}),
+        other => other.name().into(),
+    }
+}
+
+fn compression(compression: Compression) -> Value {
+    match compression {
+        Compression::None => "none".into(),
+        Compression::Gzip(level) => json!({"gzip": level}),
+        Compression::Zstd(level) => json!({"zstd": level}),
+        Compression::Snappy => "snappy".into(),
+        Compression::Lz4 => "lz4".into(),
+    }
+}

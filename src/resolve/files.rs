@@ -1,0 +1,143 @@
+//! The files that a spec names, and the catalog that it does not.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::diagnostic::{Diagnostic, Located, SourceText, Span, escaped, shown};
+use crate::resolve::Environment;
+use crate::spec::{self, FileKind, limits};
+use crate::yaml;
+
+/// What a catalog is called when nobody names it.
+const CATALOG_NAME: &str = "catalog.yaml";
+
+/// Reads a file that should be UTF-8 and small. A relative path starts at the current folder.
+pub(super) fn read(path: &Path, environment: &Environment) -> Result<Arc<SourceText>, Vec<Diagnostic>> {
+    let shown_path = escaped(&path.display().to_string());
+    let unreadable = |error: std::io::Error| {
+        vec![Diagnostic { message: format!("cannot read {shown_path}: {error}"), span: None, help: None }]
+    };
+    let file = File::open(environment.current_dir.join(path)).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells that there is more, without reading a gigabyte to say so.
+    let limit = limits::TEXT_BYTES as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > limits::TEXT_BYTES {
+        let source = Arc::new(SourceText { path: path.to_owned(), text: String::new() });
+        let message = format!("the file is larger than {} bytes", limits::TEXT_BYTES);
+        return Err(vec![
+            Diagnostic::at(Some(&Span { source, start: 0, end: 0 }), message)
+                .help("a spec is some kilobytes of YAML; is this the right file?"),
+        ]);
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Arc::new(SourceText { path: path.to_owned(), text })),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let end = valid + char::REPLACEMENT_CHARACTER.len_utf8();
+            let source = Arc::new(SourceText { path: path.to_owned(), text });
+            let mistake = Diagnostic::at(Some(&Span { source, start: valid, end }), "the file is not UTF-8 text");
+            Err(vec![mistake.help("save it as UTF-8")])
+        }
+    }
+}
+
+/// The catalog that the spec names, else the nearest one; `None` if there is none or it is not usable. Its mistakes are added.
+pub(super) fn read_catalog(
+    spec: &Arc<SourceText>,
+    named: Option<&Located<String>>,
+    environment: &Environment,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Catalog> {
+    let path = match named {
+        Some(named) => {
+            if let Some(scheme) = spec::scheme(&named.value) {
+                let mistake = named.mistake(format!("`{}://` is not implemented in this version", shown(scheme)));
+                errors.push(mistake.help("a catalog is a local file, written without a scheme"));
+                return None;
+            }
+            spec.path.parent().unwrap_or(Path::new("")).join(&named.value)
+        }
+        None => nearest_catalog(&spec.path, environment)?,
+    };
+    let source = match read(&path, environment) {
+        Ok(source) => source,
+        Err(mistakes) => {
+            // The place in the spec says more than none at all.
+            errors.extend(mistakes.into_iter().map(|mut mistake| {
+                if mistake.span.is_none() {
+                    mistake.span = named.and_then(|n| n.span.clone());
+                }
+                mistake
+            }));
+            return None;
+        }
+    };
+    let root = match yaml::parse(&source) {
+        Ok(root) => root,
+        Err(mistakes) => {
+            errors.extend(mistakes);
+            return None;
+        }
+    };
+    match spec::kind_of(&root) {
+        Ok(FileKind::Catalog) => Catalog::decode(&root, errors),
+        Ok(FileKind::Spec) => {
+            let place = spec::document_place(&root);
+            errors.push(Diagnostic::at(Some(&place), "this is a spec, not a catalog").help("a catalog has `types: …`"));
+            None
+        }
+        Err(mistake) => {
+            errors.push(mistake);
+            None
+        }
+    }
+}
+
+/// The nearest catalog from the spec's folder upward to the repository's root, or to that of the file system.
+fn nearest_catalog(spec: &Path, environment: &Environment) -> Option<PathBuf> {
+    let folder = environment.current_dir.join(spec.parent()?);
+    // Only the real path has parents that mean anything behind `..` and links.
+    let folder = folder.canonicalize().unwrap_or(folder);
+    let mut searched = folder.as_path();
+    loop {
+        let candidate = searched.join(CATALOG_NAME);
+        if candidate.is_file() {
+            return Some(as_named(&candidate, environment));
+        }
+        if searched.join(".git").exists() {
+            return None;
+        }
+        searched = searched.parent()?;
+    }
+}
+
+/// A path as the user would write it: relative where it is below the current folder.
+fn as_named(path: &Path, environment: &Environment) -> PathBuf {
+    let current = environment.current_dir.canonicalize().unwrap_or_else(|_| environment.current_dir.clone());
+    path.strip_prefix(&current).map_or_else(|_| path.to_owned(), Path::to_owned)
+}
+
+/// The absolute form of a path that starts at the folder of the file that names it.
+pub(super) fn beside(
+    named: &Located<String>,
+    environment: &Environment,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<String> {
+    let file = named.span.as_ref().map(|span| span.source.path.as_path());
+    let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let value = named.value.strip_prefix("./").unwrap_or(&named.value);
+    let path = environment.current_dir.join(folder).join(value);
+    match path.to_str() {
+        Some(path) => Some(path.to_owned()),
+        None => {
+            let mistake = named.mistake("the path of this file is not UTF-8");
+            errors.push(mistake.help("move the files to a folder whose name is UTF-8"));
+            None
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! A spec, its catalog and the environment to a [`Job`], or every mistake on the way.
+//!
+//! The environment (clock, variables, folders) comes in as a value, so the same four inputs always give the same job.
+//! The only files touched are the spec and its catalog.
+
+mod canonical;
+mod files;
+mod output_path;
+mod rendering;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::catalog::{self, BUILT_IN_TYPES, Catalog};
+use crate::diagnostic::{Diagnostic, Located, SourceText, nearest, shown};
+use crate::job::{
+    Compression, CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window,
+};
+use crate::spec::{
+    self, DEFAULT_ZSTD_LEVEL, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place,
+};
+use crate::yaml;
+
+pub use canonical::job_id;
+
+/// What a spec may depend on besides its text, probed once.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The clock, `--now`.
+    pub now: Timestamp,
+    /// `--var`.
+    pub vars: BTreeMap<String, String>,
+    /// Environment variables; templates see only those that the spec declares.
+    pub env: BTreeMap<String, String>,
+    /// Absolute. What relative paths on the command line start at.
+    pub current_dir: PathBuf,
+    /// `--output`: what a relative `output.uri` is below. A relative one starts at `current_dir`.
+    pub output_base: PathBuf,
+}
+
+/// Reads a spec and its catalog and leaves nothing to default.
+///
+/// # Errors
+/// Every mistake that could be found in the spec and in its catalog, in order of place; a file that cannot be read is one, too.
+pub fn resolve(spec_path: &Path, environment: &Environment) -> Result<Job, Vec<Diagnostic>> {
+    let source = files::read(spec_path, environment)?;
+    let root = yaml::parse(&source)?;
+    match spec::kind_of(&root) {
+        Ok(FileKind::Spec) => resolve_document(&source, &root, environment),
+        Ok(FileKind::Catalog) => {
+            let mistake = Diagnostic::at(Some(&document_place(&root)), "this is a catalog, not a spec");
+            Err(vec![mistake.help("a spec has `type: …`; name the catalog in it, or put it beside the spec")])
+        }
+        Err(mistake) => Err(vec![mistake]),
+    }
+}
+
+/// The mistakes of a spec or catalog, without touching data. None for a sound file.
+pub fn check_file(path: &Path, environment: &Environment) -> Vec<Diagnostic> {
+    let checked = files::read(path, environment).and_then(|source| {
+        let root = yaml::parse(&source)?;
+        match spec::kind_of(&root).map_err(|mistake| vec![mistake])? {
+            FileKind::Spec => resolve_document(&source, &root, environment).map(drop),
+            FileKind::Catalog => {
+                let mut errors = Vec::new();
+                if let Some(catalog) = Catalog::decode(&root, &mut errors) {
+                    errors.extend(catalog.unsupported());
+                }
+                if errors.is_empty() { Ok(()) } else { Err(in_order(errors)) }
+            }
+        }
+    });
+    checked.err().unwrap_or_default()
+}
+
+fn resolve_document(
+    source: &Arc<SourceText>,
+    root: &yaml::Node,
+    environment: &Environment,
+) -> Result<Job, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let (root, window) = rendering::render_document(root, environment, &mut errors);
+    let spec = Spec::decode(&root, &mut errors);
+    let job = spec.and_then(|spec| {
+        let named = spec.catalog.as_ref();
+        let catalog = files::read_catalog(source, named, environment, &mut errors);
+        build(source, spec, catalog.as_ref(), window, environment, &mut errors)
+    });
+    match job {
+        Some(job) if errors.is_empty() => Ok(job),
+        _ => Err(in_order(errors)),
+    }
+}
+
+/// Mistakes in order of place, file by file, each told once.
+fn in_order(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for error in &errors {
+        if let Some(span) = &error.span
+            && !files.contains(&span.source.path)
+        {
+            files.push(span.source.path.clone());
+        }
+    }
+    let place = |d: &Diagnostic| {
+        d.span.as_ref().map(|s| (files.iter().position(|f| *f == s.source.path), s.start))
+    };
+    errors.sort_by_key(place);
+    errors.dedup();
+    errors
+}
+
+/// Merges spec, catalog and built-in entry. `None` where something needed is missing; its mistake is then reported.
+fn build(
+    source: &Arc<SourceText>,
+    spec: Spec,
+    catalog: Option<&Catalog>,
+    window: Option<Window>,
+    environment: &Environment,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Job> {
+    let entry = merge(&spec, catalog, errors);
+    let (from, time) = needed(&spec, &entry, catalog, errors);
+    if let Some(from) = &from {
+        errors.extend(from.unsupported.iter().cloned());
+    }
+    let default_zone = catalog.and_then(|c| c.defaults.as_ref()).and_then(|d| d.timezone.as_ref());
+    let fields = entry.fields.unwrap_or_default();
+    let output_text = output_path::text(&spec, window.as_ref(), errors);
+
+    let from = from?;
+    let time = time?;
+    let window = window?;
+    let output_text = output_text?;
+    let path = files::beside(&from.uri, environment, errors)?;
+    let partition = spec.partition.unwrap_or_default();
+    let filters: Vec<Filter> = spec.filters.iter().flat_map(|filter| on_columns(filter, &fields)).collect();
+    let mut job = Job {
+        id: String::new(),
+        name: spec.name.value,
+        type_name: spec.type_name.value,
+        description: spec.description.map(|d| d.value),
+        labels: spec.labels.into_iter().map(|(name, label)| (name, label.value)).collect(),
+        window,
+        partition: Partitioning {
+            by: partition.by.unwrap_or_default(),
+            max_rows: partition.max_rows,
+            max_bytes: partition.max_bytes,
+        },
+        source: Source {
+            uri: Located { value: path, span: from.uri.span.clone() },
+            format: from.format,
+            hive_partitioning: from.hive_partitioning,
+            path_time: from.path_time,
+            records: from.records,
+        },
+        time: TimeColumn {
+            column: time.column,
+            format: time.format.unwrap_or_default(),
+            timezone: time.timezone.as_ref().or(default_zone).map_or(TimeZone::UTC, |zone| zone.value.clone()),
+        },
+        id_column: entry.id,
+        schema: entry.schema.unwrap_or_default(),
+        on_schema_drift: entry.on_schema_drift.unwrap_or_default(),
+        filters,
+        where_sql: spec.where_sql,
+        columns: spec.columns,
+        order: spec.order.unwrap_or_default(),
+        format: spec.format.map_or(Format::Csv(CsvFormat::default()), |f| f.value),
+        compression: spec.compression.map_or(Compression::Zstd(DEFAULT_ZSTD_LEVEL), |c| c.value),
+        settle: spec.window.settle.value,
+        allow_open: spec.window.allow_open,
+        output: environment.current_dir.join(&environment.output_base).join(&output_text),
+        retention: spec.output.and_then(|o| o.retention).map(|r| r.value),
+        on_partition_error: spec.on_partition_error.unwrap_or_default(),
+        on_bad_rows: spec.on_bad_rows.unwrap_or_default(),
+        on_null_time: spec.on_null_time.unwrap_or_default(),
+        canonical: serde_json::Value::Null,
+        spec_source: Arc::clone(source),
+    };
+    job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text);
+    job.id = job_id(&job.canonical);
+    Some(job)
+}
+
+/// The entry of the spec's type: each key from the spec, else from the catalog, else built in.
+fn merge(spec: &Spec, catalog: Option<&Catalog>, errors: &mut Vec<Diagnostic>) -> TypeEntry {
+    let name = &spec.type_name.value;
+    let of_catalog = catalog.and_then(|c| c.types.get(name)).map(|t| &t.entry);
+    let built_in = catalog::built_in(name);
+    let own = &spec.entry;
+    if built_in.is_none() && of_catalog.is_none() && own.source.is_none() && own.time.is_none() && !name.is_empty() {
+        let names = || {
+            let described = catalog.iter().flat_map(|c| c.types.keys()).map(String::as_str);
+            BUILT_IN_TYPES.iter().map(|t| t.name).chain(described)
+        };
+        let mistake = spec.type_name.mistake(format!("unknown type `{}`", shown(name)));
+        errors.push(mistake.help(match nearest(name, names()) {
+            Some(known) => format!("did you mean `{known}`?"),
+            None => {
+                let mut known: Vec<&str> = names().collect();
+                known.sort_unstable();
+                known.dedup();
+                format!("known: {}; describe another in a catalog, or with `source` and `time` here", known.join(", "))
+            }
+        }));
+    }
+    let pick = |key: fn(&TypeEntry) -> bool| {
+        [Some(own), of_catalog, built_in.as_ref()].into_iter().flatten().find(|entry| key(entry))
+    };
+    TypeEntry {
+        source: pick(|e| e.source.is_some()).and_then(|e| e.source.clone()),
+        time: pick(|e| e.time.is_some()).and_then(|e| e.time.clone()),
+        id: pick(|e| e.id.is_some()).and_then(|e| e.id.clone()),
+        fields: pick(|e| e.fields.is_some()).and_then(|e| e.fields.clone()),
+        schema: pick(|e| e.schema.is_some()).and_then(|e| e.schema.clone()),
+        on_schema_drift: pick(|e| e.on_schema_drift.is_some()).and_then(|e| e.on_schema_drift),
+    }
+}
+
+/// Source and time of an entry, or a mistake for each that is missing.
+fn needed(
+    spec: &Spec,
+    entry: &TypeEntry,
+    catalog: Option<&Catalog>,
+    errors: &mut Vec<Diagnostic>,
+) -> (Option<SourceSpec>, Option<TimeSpec>) {
+    let is_known = catalog::built_in(&spec.type_name.value).is_some()
+        || catalog.is_some_and(|c| c.types.contains_key(&spec.type_name.value))
+        || spec.entry.source.is_some()
+        || spec.entry.time.is_some();
+    // A mistake inside `source` or `time` was reported there; that the key is then empty is no news.
+    if is_known && errors.is_empty() {
+        let name = shown(&spec.type_name.value);
+        if entry.source.is_none() {
+            let mistake = spec.type_name.mistake(format!("the type `{name}` has no source"));
+            errors.push(mistake.help(match catalog {
+                Some(_) => "add `source: {uri: …}` to its entry in the catalog, or here",
+                None => "no catalog.yaml was found; add one beside the spec, or `source: {uri: …}` here",
+            }));
+        }
+        if entry.time.is_none() {
+            let mistake = spec.type_name.mistake(format!("the type `{name}` has no time column"));
+            errors.push(mistake.help("add `time: {column: …}` to its entry in the catalog, or here"));
+        }
+    }
+    (entry.source.clone(), entry.time.clone())
+}
+
+/// The conditions of one filter on the column that its key names.
+fn on_columns<'f>(
+    filter: &'f FilterSpec,
+    fields: &'f BTreeMap<String, Located<String>>,
+) -> impl Iterator<Item = Filter> + 'f {
+    let key = &filter.key.value;
+    let column = fields.get(key).map_or(key, |column| &column.value);
+    filter.conditions.iter().map(move |condition| Filter {
+        column: Located { value: column.clone(), span: filter.key.span.clone() },
+        key: key.clone(),
+        condition: condition.clone(),
+    })
+}

@@ -1,0 +1,121 @@
+//! Where the package goes, and that no rendered value takes it elsewhere.
+//!
+//! The text before the first template stands in the spec, where a review sees it; it may be absolute. What
+//! follows may have come from a variable, so it can only go deeper.
+
+use crate::diagnostic::{Diagnostic, shown};
+use crate::job::Window;
+use crate::spec::{OutputUri, Spec, limits, scheme};
+
+/// The output folder as text, relative or absolute, with a `/` at its end; `None` after a mistake.
+pub(super) fn text(spec: &Spec, window: Option<&Window>, errors: &mut Vec<Diagnostic>) -> Option<String> {
+    match spec.output.as_ref().and_then(|o| o.uri.as_ref()) {
+        Some(uri) => match check(&uri.text.value, uri.trusted_bytes) {
+            Ok(()) => Some(with_slash(uri.text.value.strip_prefix("./").unwrap_or(&uri.text.value))),
+            Err((message, help)) => {
+                errors.push(mistake(uri, &message).help(help));
+                None
+            }
+        },
+        None => {
+            let name = &spec.name.value;
+            window.filter(|_| !name.is_empty()).map(|window| format!("exports/{name}/{}/", window.label))
+        }
+    }
+}
+
+fn with_slash(text: &str) -> String {
+    if text.ends_with('/') { text.to_owned() } else { format!("{text}/") }
+}
+
+fn mistake(uri: &OutputUri, message: &str) -> Diagnostic {
+    uri.text.mistake(format!("the output `{}` {message}", shown(&uri.text.value)))
+}
+
+/// Checks a rendered path of which the first bytes are trusted. What is wrong, and the way out.
+fn check(path: &str, trusted_bytes: usize) -> Result<(), (String, &'static str)> {
+    const DEEPER: &str = "a rendered value may name folders below the text before the first template, nothing else";
+    let refuse = |message: &str, help| Err((message.to_owned(), help));
+    if let Some(scheme) = scheme(path) {
+        let message = format!("starts with `{}://`, which is not implemented in this version", shown(scheme));
+        return Err((message, "an output is a local folder, written without a scheme"));
+    }
+    if path.chars().any(char::is_control) {
+        return refuse("holds a control character", DEEPER);
+    }
+    if path.starts_with('/') && trusted_bytes == 0 {
+        return refuse("is made absolute by a template", DEEPER);
+    }
+    let mut start = 0;
+    let mut names = 0;
+    let last = path.matches('/').count();
+    for (index, segment) in path.split('/').enumerate() {
+        let is_trusted = start + segment.len() <= trusted_bytes;
+        start += segment.len() + 1;
+        let lower = segment.to_ascii_lowercase();
+        match segment {
+            // `/` at the start and at the end of the path.
+            "" if index == 0 && last > 0 && trusted_bytes > 0 || index == last && index > 0 => {}
+            "" => return refuse("has an empty segment", "write one `/` between names; is a variable empty?"),
+            ".." => return refuse("has a segment `..`", "name the folder itself"),
+            "." if is_trusted => names += 1,
+            "." => return refuse("has a segment `.` out of a template", DEEPER),
+            _ if ["%2e", "%2f", "%5c", "%00"].iter().any(|code| lower.contains(code)) => {
+                return refuse("has an encoded separator", "write the character itself");
+            }
+            _ if !is_trusted && segment.contains('\\') => return refuse("has a backslash out of a template", DEEPER),
+            _ if segment.len() > limits::PATH_SEGMENT_BYTES => {
+                return refuse("has a name longer than 255 bytes", "shorten it; no file system takes it");
+            }
+            _ => names += 1,
+        }
+    }
+    if names == 0 { refuse("names no folder", "a package fills a folder of its own") } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn is_allowed(base: &str, rendered: &str) -> bool {
+        check(&format!("{base}{rendered}"), base.len()).is_ok()
+    }
+
+    #[test]
+    fn the_text_before_the_first_template_is_trusted() {
+        assert!(is_allowed("/srv/evidence/", "monthly/2026-03/"));
+        assert!(is_allowed("./exports/", "monthly/2026-03"));
+        assert!(is_allowed("evidence/", "eu/west"));
+        assert!(is_allowed("exports", ""));
+    }
+
+    #[test]
+    fn no_rendered_value_leaves_the_base() {
+        for (base, rendered) in [
+            ("", "/etc"), ("e/", "../x"), ("e/", "a/../../x"), ("e/", ""), ("e/", "/etc"), ("e/", "."), ("e/", "a\0"),
+            ("e/", "%2e%2e/x"), ("e/", "a%2Fb"), ("e/", "a\\b"), ("e/", "a//b"), ("", ""), ("/", ""), ("e", "/../x"),
+            ("e/", "\u{1b}[2J"), ("", "s3://bucket/x"), ("e/", "%5C"), ("../e/", "x"), ("", "."),
+        ] {
+            // An empty rendered value is a mistake only in the middle of a path.
+            let is_end = rendered.is_empty() && base == "e/";
+            assert_eq!(is_allowed(base, rendered), is_end, "{base:?} + {rendered:?}");
+        }
+        assert!(!is_allowed("e/", &"x".repeat(256)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_allowed_stays_below_the_base(rendered in "[a./%2eEfF\\\\~-]{0,12}") {
+            if is_allowed("/base/", &rendered) {
+                let mut depth = 0_i32;
+                for part in rendered.split('/').filter(|p| !p.is_empty()) {
+                    prop_assert!(part != "..");
+                    depth += i32::from(part != ".");
+                    prop_assert!(depth >= 0);
+                }
+                prop_assert!(!rendered.starts_with('/'));
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! `format` and `compression` as written, and which of them go together.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::diagnostic::{Diagnostic, Located, shown};
+use crate::job::{Compression, CsvFormat, Format};
+use crate::yaml::decode::{Fields, Keys, any_text, boolean, integer, mapping, not_one_of, text};
+use crate::yaml::{Entry, Kind, Node};
+
+/// Level when none is written: that of the `zstd` command.
+pub const DEFAULT_ZSTD_LEVEL: i32 = 3;
+
+/// Level when none is written: that of the `gzip` command.
+pub const DEFAULT_GZIP_LEVEL: u32 = 6;
+
+const FORMATS: [&str; 4] = ["csv", "ndjson", "json", "parquet"];
+const COMPRESSIONS: [&str; 5] = ["zstd", "gzip", "none", "snappy", "lz4"];
+
+/// Keys of `format.csv`.
+pub const CSV_KEYS: Keys =
+    Keys { known: &["delimiter", "bom", "escape_formulas", "header", "null_text"], later: &[] };
+const NO_KEYS: Keys = Keys { known: &[], later: &[] };
+
+/// Reads `format`: a word, or a mapping of one word to options.
+pub(crate) fn decode(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<Format>> {
+    let (name, options) = match &node.kind {
+        Kind::Mapping(_) => {
+            let entry = only_entry(node, what, "{csv: {delimiter: \";\"}}", errors)?;
+            (entry.key.clone(), Some(entry))
+        }
+        _ => (text(node, what, errors)?, None),
+    };
+    let value = match (name.value.as_str(), options) {
+        ("csv", None) => Format::Csv(CsvFormat::default()),
+        ("csv", Some(options)) => Format::Csv(csv(options, errors)?),
+        ("ndjson", options) => without_options(options, Format::Ndjson, errors)?,
+        ("json", options) => without_options(options, Format::Json, errors)?,
+        ("parquet", options) => without_options(options, Format::Parquet, errors)?,
+        _ => {
+            errors.push(not_one_of(&name, what, &FORMATS));
+            return None;
+        }
+    };
+    Some(Located { value, span: name.span })
+}
+
+/// The name of a format, if the node is one; mistakes are left to [`decode`].
+pub(crate) fn name_of(node: &Node) -> Option<&'static str> {
+    decode(node, "format", &mut Vec::new()).map(|format| format.value.name())
+}
+
+fn only_entry<'n>(node: &'n Node, what: &str, example: &str, errors: &mut Vec<Diagnostic>) -> Option<&'n Entry> {
+    match mapping(node, what, errors)? {
+        [entry] => Some(entry),
+        entries => {
+            let message = format!("`{}` names {} values, one is needed", shown(what), entries.len());
+            errors.push(Diagnostic::at(Some(&node.span), message).help(format!("write `{example}`")));
+            None
+        }
+    }
+}
+
+fn without_options(options: Option<&Entry>, format: Format, errors: &mut Vec<Diagnostic>) -> Option<Format> {
+    if let Some(entry) = options {
+        Fields::open(&entry.value, entry.key.span.as_ref()?, format.name(), NO_KEYS, errors)?;
+    }
+    Some(format)
+}
+
+fn csv(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<CsvFormat> {
+    let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "csv", CSV_KEYS, errors)?;
+    let default = CsvFormat::default();
+    let format = CsvFormat {
+        delimiter: fields.optional("delimiter", errors, delimiter).unwrap_or(default.delimiter),
+        bom: fields.optional("bom", errors, boolean).unwrap_or(default.bom),
+        escape_formulas: fields.optional("escape_formulas", errors, boolean).unwrap_or(default.escape_formulas),
+        header: fields.optional("header", errors, boolean).unwrap_or(default.header),
+        null_text: fields.optional("null_text", errors, any_text).map_or(default.null_text, |t| t.value),
+    };
+    Some(format)
+}
+
+/// One ASCII byte that cannot be taken for a quote, a line break or part of a number.
+fn delimiter(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<u8> {
+    let found = any_text(node, what, errors)?;
+    match found.value.as_bytes() {
+        [byte @ (b'\t' | b' ' | b'!'..=b'~')] if *byte != b'"' && !byte.is_ascii_alphanumeric() => Some(*byte),
+        _ => {
+            let mistake = found.mistake(format!("`delimiter` cannot be `{}`", shown(&found.value)));
+            errors.push(mistake.help("write one ASCII sign such as \",\", \";\", \"|\" or \"\\t\""));
+            None
+        }
+    }
+}
+
+/// Reads `compression`: a word, or a mapping of one word to a level.
+pub(crate) fn decode_compression(
+    node: &Node,
+    what: &str,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Located<Compression>> {
+    let (name, level) = match &node.kind {
+        Kind::Mapping(_) => {
+            let entry = only_entry(node, what, "{zstd: 9}", errors)?;
+            (entry.key.clone(), Some(integer(&entry.value, &entry.key.value, errors)?))
+        }
+        _ => (text(node, what, errors)?, None),
+    };
+    let value = match (name.value.as_str(), level) {
+        ("zstd", None) => Compression::Zstd(DEFAULT_ZSTD_LEVEL),
+        ("zstd", Some(level)) => Compression::Zstd(checked_level(&level, "zstd", 22, errors)?),
+        ("gzip", None) => Compression::Gzip(DEFAULT_GZIP_LEVEL),
+        ("gzip", Some(level)) => Compression::Gzip(checked_level(&level, "gzip", 9, errors)?.unsigned_abs()),
+        ("none", None) => Compression::None,
+        ("snappy", None) => Compression::Snappy,
+        ("lz4", None) => Compression::Lz4,
+        (word, Some(level)) if COMPRESSIONS.contains(&word) => {
+            errors.push(level.mistake(format!("`{word}` has no level")).help(format!("write `{what}: {word}`")));
+            return None;
+        }
+        _ => {
+            errors.push(not_one_of(&name, what, &COMPRESSIONS));
+            return None;
+        }
+    };
+    Some(Located { value, span: name.span })
+}
+
+fn checked_level(level: &Located<i128>, name: &str, highest: i32, errors: &mut Vec<Diagnostic>) -> Option<i32> {
+    match i32::try_from(level.value) {
+        Ok(value) if (1..=highest).contains(&value) => Some(value),
+        _ => {
+            errors.push(level.mistake(format!("the level of {name} is from 1 to {highest}, found {}", level.value)));
+            None
+        }
+    }
+}
+
+/// Says so where a format cannot have a compression.
+pub(crate) fn check_together(format: &Format, compression: &Located<Compression>, errors: &mut Vec<Diagnostic>) {
+    let (mistake, allowed) = match (format, compression.value) {
+        (Format::Parquet, Compression::Gzip(_)) => ("gzip", "zstd, snappy, lz4, none"),
+        (Format::Csv(_) | Format::Ndjson | Format::Json, Compression::Snappy) => ("snappy", "zstd, gzip, none"),
+        (Format::Csv(_) | Format::Ndjson | Format::Json, Compression::Lz4) => ("lz4", "zstd, gzip, none"),
+        _ => return,
+    };
+    let message = format!("`{}` cannot be compressed with `{mistake}`", format.name());
+    errors.push(compression.mistake(message).help(format!("allowed for {}: {allowed}", format.name())));
+}
+
+/// The shape of `format` for the JSON Schema.
+pub(crate) struct FormatSchema;
+
+impl JsonSchema for FormatSchema {
+    fn schema_name() -> Cow<'static, str> {
+        "Format".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {"enum": FORMATS},
+                {
+                    "type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
+                    "properties": {
+                        "csv": {
+                            "description": "RFC 4180, with these choices.",
+                            "type": "object", "additionalProperties": false,
+                            "properties": {
+                                "delimiter": {"description": "One ASCII sign between cells.", "type": "string", "minLength": 1, "maxLength": 1, "default": ","},
+                                "bom": {"description": "Start each file with a UTF-8 byte order mark, for Excel.", "type": "boolean", "default": false},
+                                "escape_formulas": {"description": "Put ' before cells that a spreadsheet would take for a formula. Changes values; the manifest says so.", "type": "boolean", "default": false},
+                                "header": {"description": "Start each file with the column names.", "type": "boolean", "default": true},
+                                "null_text": {"description": "What a null looks like.", "type": "string", "default": ""},
+                            },
+                        },
+                        "ndjson": {"description": "One JSON object a line.", "type": "object", "additionalProperties": false},
+                        "json": {"description": "One JSON array.", "type": "object", "additionalProperties": false},
+                        "parquet": {"description": "Apache Parquet.", "type": "object", "additionalProperties": false},
+                    },
+                },
+            ],
+        })
+    }
+}
+
+/// The shape of `compression` for the JSON Schema.
+pub(crate) struct CompressionSchema;
+
+impl JsonSchema for CompressionSchema {
+    fn schema_name() -> Cow<'static, str> {
+        "Compression".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {"enum": COMPRESSIONS},
+                {
+                    "type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
+                    "properties": {
+                        "zstd": {"description": "Level of zstd.", "type": "integer", "minimum": 1, "maximum": 22, "default": DEFAULT_ZSTD_LEVEL},
+                        "gzip": {"description": "Level of gzip.", "type": "integer", "minimum": 1, "maximum": 9, "default": DEFAULT_GZIP_LEVEL},
+                    },
+                },
+            ],
+        })
+    }
+}

@@ -1,0 +1,335 @@
+//! Where a type's rows are: the keys that a catalog entry and a spec share.
+//!
+//! What this version cannot read (object stores, `options`) is a mistake only of the entry that a spec uses, so that
+//! one catalog can describe more than one machine exports. Such mistakes wait in [`SourceSpec::unsupported`].
+
+use std::collections::BTreeMap;
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use schemars::JsonSchema;
+
+use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
+use crate::job::{DeclaredType, PartitionBy, PathTime, SchemaDrift, SourceFormat};
+use crate::time::TimeFormat;
+use crate::yaml::decode::{Fields, Keys, any_text, boolean, mapping, text, word};
+use crate::yaml::{Entry, Node};
+
+/// What is known of a type. In a spec, each key replaces the catalog's key of the same name whole.
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
+pub struct TypeEntry {
+    /// Where the rows are.
+    pub source: Option<SourceSpec>,
+    /// Which column is the time, and how it is written.
+    pub time: Option<TimeSpec>,
+    /// The column that names a row.
+    pub id: Option<Located<String>>,
+    /// Names for filters: filter name to source column.
+    pub fields: Option<BTreeMap<String, Located<String>>>,
+    /// Types of columns, by source column: `bool`, `int8` … `int64`, `uint8` … `uint64`, `float32`, `float64`,
+    /// `decimal(12,6)`, `text`, `date`, `timestamp`, `json`. What is not named is inferred from all rows.
+    #[schemars(with = "Option<BTreeMap<String, DeclaredType>>")]
+    pub schema: Option<Vec<(Located<String>, DeclaredType)>>,
+    /// When files disagree about a column: `widen` (default) to the narrowest type that holds every value exactly,
+    /// or `fail`.
+    pub on_schema_drift: Option<SchemaDrift>,
+}
+
+/// The keys of [`TypeEntry`], in a spec and in a catalog.
+pub const TYPE_ENTRY_KEYS: [&str; 6] = ["source", "time", "id", "fields", "schema", "on_schema_drift"];
+
+impl TypeEntry {
+    /// Reads the keys of [`TYPE_ENTRY_KEYS`] from a mapping.
+    pub fn decode(fields: &Fields<'_>, errors: &mut Vec<Diagnostic>) -> Self {
+        Self {
+            source: fields.get("source").and_then(|e| SourceSpec::decode(e, errors)),
+            time: fields.get("time").and_then(|e| TimeSpec::decode(e, errors)),
+            id: fields.optional("id", errors, text),
+            fields: fields.optional("fields", errors, text_map),
+            schema: fields.optional("schema", errors, declared_types),
+            on_schema_drift: fields.optional("on_schema_drift", errors, word),
+        }
+    }
+}
+
+/// Where the rows are.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct SourceSpec {
+    /// A file, a folder (read with everything below it) or a glob. A relative path starts at the folder of the file
+    /// that names it.
+    pub uri: Located<String>,
+    /// Format of the files; default: what the extension says (`x.csv.gz` works).
+    pub format: Option<SourceFormat>,
+    /// Whether `key=value` folders become columns; `auto` (default): when every file has the same keys.
+    #[schemars(with = "Option<HivePartitioning>")]
+    pub hive_partitioning: Option<bool>,
+    /// What a file's name says of its rows' time. Files outside the window are skipped unread.
+    #[schemars(with = "Option<PathTimeKeys>")]
+    pub path_time: Option<PathTime>,
+    /// JSON only: dotted path of the array inside each document.
+    pub records: Option<Located<String>>,
+    /// What this version cannot read, to be reported when the entry is used.
+    #[schemars(skip)]
+    pub unsupported: Vec<Diagnostic>,
+}
+
+/// Keys of `source`.
+pub const SOURCE_KEYS: Keys =
+    Keys { known: &["uri", "format", "hive_partitioning", "path_time", "records"], later: &[] };
+
+/// `auto`, `true` or `false`.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[allow(dead_code, reason = "the shape for the JSON Schema")]
+enum HivePartitioning {
+    /// Always or never.
+    Fixed(bool),
+    /// When every file has the same keys.
+    #[schemars(with = "Auto")]
+    Auto,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[allow(dead_code, reason = "the shape for the JSON Schema")]
+enum Auto {
+    Auto,
+}
+
+/// What a file's name says of its rows' time.
+#[derive(JsonSchema)]
+#[schemars(rename = "PathTime", deny_unknown_fields)]
+#[allow(dead_code, reason = "the shape for the JSON Schema")]
+struct PathTimeKeys {
+    /// strftime pattern, matched against the end of the path: `%Y-%m-%d.ndjson`.
+    pattern: String,
+    /// How long a file covers from that time.
+    covers: PartitionBy,
+}
+
+/// Keys of `path_time`.
+pub const PATH_TIME_KEYS: Keys = Keys { known: &["pattern", "covers"], later: &[] };
+
+impl SourceSpec {
+    fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
+        let at = entry.key.span.as_ref()?;
+        let mut unsupported = Vec::new();
+        let mut fields = Vec::new();
+        // `options` configures object stores; it is taken out before the check for unknown keys sees it.
+        let without_options = match &entry.value.kind {
+            crate::yaml::Kind::Mapping(entries) if entries.iter().any(|e| e.key.value == "options") => {
+                for each in entries {
+                    if each.key.value == "options" {
+                        let mistake = each.key.mistake("`options` is not implemented in this version");
+                        unsupported.push(mistake.help("remove it; local files need no options"));
+                    } else {
+                        fields.push(each.clone());
+                    }
+                }
+                Some(Node { kind: crate::yaml::Kind::Mapping(fields), span: entry.value.span.clone() })
+            }
+            _ => None,
+        };
+        let node = without_options.as_ref().unwrap_or(&entry.value);
+        let fields = Fields::open(node, at, "source", SOURCE_KEYS, errors)?;
+        let uri = fields.required("uri", "data/events/", errors, text);
+        if let Some(uri) = &uri
+            && let Some(scheme) = scheme(&uri.value)
+        {
+            let mistake = uri.mistake(format!("`{}://` is not implemented in this version", shown(scheme)));
+            unsupported.push(mistake.help("a source is a local file, folder or glob, written without a scheme"));
+        }
+        let format = fields.optional("format", errors, word);
+        let records = fields.optional("records", errors, text);
+        if let (Some(records), Some(format)) = (&records, format)
+            && format != SourceFormat::Json
+        {
+            errors.push(records.mistake("`records` is for `format: json` only").help("remove it"));
+        }
+        Some(Self {
+            format,
+            hive_partitioning: fields.optional("hive_partitioning", errors, hive_partitioning).flatten(),
+            path_time: fields.get("path_time").and_then(|e| path_time(e, errors)),
+            records,
+            unsupported,
+            uri: uri?,
+        })
+    }
+}
+
+/// The scheme of a URI: what stands before `://`.
+pub(crate) fn scheme(uri: &str) -> Option<&str> {
+    let (scheme, _) = uri.split_once("://")?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    is_scheme.then_some(scheme)
+}
+
+fn hive_partitioning(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Option<bool>> {
+    match node.core_value() {
+        Some(crate::yaml::CoreValue::Text("auto")) => Some(None),
+        Some(crate::yaml::CoreValue::Text(other)) => {
+            let found = Located { value: other.to_owned(), span: Some(node.span.clone()) };
+            errors.push(crate::yaml::decode::not_one_of(&found, what, &["auto", "true", "false"]));
+            None
+        }
+        _ => boolean(node, what, errors).map(Some),
+    }
+}
+
+fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {
+    let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "path_time", PATH_TIME_KEYS, errors)?;
+    let pattern = fields.required("pattern", "\"%Y-%m-%d.ndjson\"", errors, strftime);
+    let covers = fields.required("covers", "day", errors, word);
+    if covers == Some(PartitionBy::None)
+        && let Some(entry) = fields.get("covers")
+    {
+        let mistake = Diagnostic::at(Some(&entry.value.span), "`covers` cannot be `none`");
+        errors.push(mistake.help("name the calendar unit that one file holds: hour, day, week, month, quarter, year"));
+        return None;
+    }
+    Some(PathTime { pattern: pattern?, covers: covers? })
+}
+
+/// A strftime pattern, tried on some time to see that every directive exists.
+fn strftime(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<String>> {
+    let pattern = text(node, what, errors)?;
+    if !pattern.value.contains('%') {
+        let mistake = pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value)));
+        errors.push(mistake.help("write a strftime pattern such as `%Y-%m-%d`"));
+        return None;
+    }
+    let some_time = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
+    if let Err(error) = jiff::fmt::strtime::format(&pattern.value, &some_time) {
+        errors.push(pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(error.to_string()));
+        return None;
+    }
+    Some(pattern)
+}
+
+/// The time column.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TimeSpec {
+    /// Source column.
+    pub column: Located<String>,
+    /// How it is written. `auto` (default): typed timestamps, dates and RFC 3339 text. Integers need `epoch_s`,
+    /// `epoch_ms`, `epoch_us` or `epoch_ns`; other text needs a strftime pattern.
+    #[schemars(with = "Option<String>")]
+    pub format: Option<TimeFormat>,
+    /// IANA zone of times that are written without one; default: the catalog's `defaults.timezone`, else UTC.
+    #[schemars(with = "Option<String>")]
+    pub timezone: Option<Located<TimeZone>>,
+}
+
+/// Keys of `time`.
+pub const TIME_KEYS: Keys = Keys { known: &["column", "format", "timezone"], later: &[] };
+
+impl TimeSpec {
+    fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
+        let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "time", TIME_KEYS, errors)?;
+        let column = fields.required("column", "occurred_at", errors, text);
+        let format = fields.optional("format", errors, time_format);
+        let timezone = fields.optional("timezone", errors, zone);
+        Some(Self { column: column?, format, timezone })
+    }
+}
+
+const TIME_FORMATS: [(&str, TimeFormat); 5] = [
+    ("auto", TimeFormat::Auto),
+    ("epoch_s", TimeFormat::EpochS),
+    ("epoch_ms", TimeFormat::EpochMs),
+    ("epoch_us", TimeFormat::EpochUs),
+    ("epoch_ns", TimeFormat::EpochNs),
+];
+
+/// The text of a time format, as [`TimeSpec::format`] reads it.
+pub(crate) fn time_format_text(format: &TimeFormat) -> &str {
+    match format {
+        TimeFormat::Pattern(pattern) => pattern,
+        other => TIME_FORMATS.iter().find(|(_, f)| f == other).map_or("auto", |(word, _)| word),
+    }
+}
+
+fn time_format(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<TimeFormat> {
+    let found = text(node, what, errors)?;
+    if let Some((_, format)) = TIME_FORMATS.iter().find(|(word, _)| *word == found.value) {
+        return Some(format.clone());
+    }
+    if found.value.contains('%') {
+        return strftime(node, what, errors).map(|pattern| TimeFormat::Pattern(pattern.value));
+    }
+    let mistake = found.mistake(format!("`{}` is not a time format", shown(&found.value)));
+    errors.push(mistake.help(match nearest(&found.value, TIME_FORMATS.iter().map(|(word, _)| *word)) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => "allowed: auto, epoch_s, epoch_ms, epoch_us, epoch_ns, or a strftime pattern".to_owned(),
+    }));
+    None
+}
+
+/// An IANA time zone. Only the zones that are built in count, so that a spec means the same on every machine.
+pub(crate) fn zone(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<TimeZone>> {
+    let found = text(node, what, errors)?;
+    let zones = TimeZoneDatabase::bundled();
+    match zones.get(&found.value) {
+        Ok(value) => Some(Located { value, span: found.span }),
+        Err(_) => {
+            let mistake = found.mistake(format!("unknown time zone `{}`", shown(&found.value)));
+            let names: Vec<String> = zones.available().map(|name| name.to_string()).collect();
+            errors.push(mistake.help(match nearest(&found.value, names.iter().map(String::as_str)) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "write an IANA name such as `Europe/Berlin` or `UTC`".to_owned(),
+            }));
+            None
+        }
+    }
+}
+
+/// Names to text.
+pub(crate) fn text_map(
+    node: &Node,
+    what: &str,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<BTreeMap<String, Located<String>>> {
+    let entries = mapping(node, what, errors)?;
+    let mut map = BTreeMap::new();
+    for entry in entries {
+        if let Some(value) = text(&entry.value, &entry.key.value, errors) {
+            map.insert(entry.key.value.clone(), value);
+        }
+    }
+    Some(map)
+}
+
+fn declared_types(
+    node: &Node,
+    what: &str,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Vec<(Located<String>, DeclaredType)>> {
+    let mut types = Vec::new();
+    for entry in mapping(node, what, errors)? {
+        let Some(found) = any_text(&entry.value, &entry.key.value, errors) else { continue };
+        match DeclaredType::parse(&found.value) {
+            Some(declared) => types.push((entry.key.clone(), declared)),
+            None => {
+                let mistake = found.mistake(format!("`{}` is not a column type", shown(&found.value)));
+                errors.push(mistake.help(match nearest(&found.value, DeclaredType::NAMES) {
+                    Some("decimal") => "write `decimal(precision,scale)`, precision at most 38".to_owned(),
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => format!("allowed: {}(precision,scale)", DeclaredType::NAMES.join(", ")),
+                }));
+            }
+        }
+    }
+    Some(types)
+}
+
+/// Where a mapping without a key of its own (the document) reports missing keys: its first line.
+pub(crate) fn document_place(root: &Node) -> Span {
+    match &root.kind {
+        crate::yaml::Kind::Mapping(entries) => {
+            entries.first().and_then(|e| e.key.span.clone()).unwrap_or_else(|| root.span.clone())
+        }
+        _ => root.span.clone(),
+    }
+}

@@ -1,0 +1,42 @@
+//! The words that specs and catalogs write for the closed sets of [`crate::job`].
+
+use crate::job::{OnBad, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceFormat};
+use crate::yaml::decode::Word;
+
+impl Word for PartitionBy {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("hour", Self::Hour),
+        ("day", Self::Day),
+        ("week", Self::Week),
+        ("month", Self::Month),
+        ("quarter", Self::Quarter),
+        ("year", Self::Year),
+    ];
+}
+
+impl Word for SourceFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("parquet", Self::Parquet),
+        ("ndjson", Self::Ndjson),
+        ("json", Self::Json),
+        ("csv", Self::Csv),
+        ("arrow", Self::Arrow),
+    ];
+}
+
+impl Word for SchemaDrift {
+    const WORDS: &'static [(&'static str, Self)] = &[("widen", Self::Widen), ("fail", Self::Fail)];
+}
+
+impl Word for Order {
+    const WORDS: &'static [(&'static str, Self)] = &[("source", Self::Source), ("time", Self::Time)];
+}
+
+impl Word for OnPartitionError {
+    const WORDS: &'static [(&'static str, Self)] = &[("continue", Self::Continue), ("stop", Self::Stop)];
+}
+
+impl Word for OnBad {
+    const WORDS: &'static [(&'static str, Self)] = &[("fail", Self::Fail), ("reject", Self::Reject)];
+}

@@ -1,0 +1,172 @@
+//! Every file against the manifest, and the folder against both.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use data_encoding::HEXLOWER;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::rows::{self, Contents};
+use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line};
+use crate::manifest::Manifest;
+use crate::store::{StoreError, resolve};
+
+/// Bytes that are hashed at once: large enough for the disk, small enough for the cache.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// A file that the manifest vouches for.
+struct Listed<'a> {
+    path: &'a str,
+    bytes: u64,
+    sha256: &'a str,
+    rows: u64,
+    contents: Contents,
+}
+
+pub(super) fn check(root: &Path, manifest: &Manifest, options: &VerifyOptions, report: &mut VerifyReport) {
+    let listed = listed(manifest);
+    let results: Vec<Vec<Finding>> = listed.par_iter().map(|file| check_file(root, manifest, file, options)).collect();
+    report.extend(results.into_iter().flatten());
+    report.done(Check::Files, format!("size and SHA-256 of {} files", listed.len()));
+    if manifest.files.iter().any(|file| file.plain_sha256.is_some()) {
+        report.leave_out(Check::Files, "plain_sha256 of encrypted files, for want of the key");
+    }
+    let unreadable = listed.iter().filter(|file| file.contents == Contents::Unknown).count();
+    if !options.rows {
+        report.leave_out(Check::Rows, "rows were not read back: ask for it with --rows");
+    } else {
+        report.done(Check::Rows, format!("rows of {} files, read back", listed.len() - unreadable));
+        if unreadable > 0 {
+            report.leave_out(
+                Check::Rows,
+                format!("rows of {unreadable} files that are encrypted or of an unknown format"),
+            );
+        }
+    }
+    unlisted(root, manifest, report);
+    report.done(Check::Unlisted, "nothing else is below data/ and rejects/");
+}
+
+fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {
+    let shards = manifest.files.iter().filter_map(|file| {
+        Some(Listed {
+            path: &file.path,
+            bytes: file.bytes,
+            sha256: file.sha256.as_deref()?,
+            rows: file.rows,
+            contents: Contents::of_shard(&file.path, manifest.export_format),
+        })
+    });
+    let rejects = manifest.rejects.iter().map(|file| Listed {
+        path: &file.path,
+        bytes: file.bytes,
+        sha256: &file.sha256,
+        rows: file.rows,
+        contents: Contents::of_rejects(&file.path),
+    });
+    shards.chain(rejects).collect()
+}
+
+fn check_file(root: &Path, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Vec<Finding> {
+    let finding = |check, message| vec![Finding { check, path: Some(file.path.to_owned()), message }];
+    let path = match resolve(root, file.path) {
+        Ok(path) => path,
+        // Already found as a fault of the manifest.
+        Err(StoreError::BadName { .. }) => return Vec::new(),
+        Err(error) => return finding(Check::Files, in_one_line(&error)),
+    };
+    match fs::symlink_metadata(&path) {
+        Ok(found) if !found.is_file() => return finding(Check::Files, "is not a regular file".to_owned()),
+        Ok(found) if found.len() != file.bytes => {
+            let message = format!("has {} bytes, but the manifest says {}", found.len(), file.bytes);
+            return finding(Check::Files, message);
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return finding(Check::Files, "is not there".to_owned());
+        }
+        Err(error) => return finding(Check::Files, format!("cannot be looked at: {error}")),
+    }
+    match digest(&path) {
+        Ok(digest) if digest == file.sha256 => {}
+        Ok(digest) => {
+            let message = format!("has SHA-256 {digest}, but the manifest says {}", file.sha256);
+            return finding(Check::Files, message);
+        }
+        Err(error) => return finding(Check::Files, format!("cannot be read: {error}")),
+    }
+    // What is damaged need not be parsed: its digest has told.
+    if options.rows && file.contents != Contents::Unknown {
+        match rows::count(&path, file.contents, manifest) {
+            Ok(rows) if rows == file.rows => {}
+            Ok(rows) => {
+                return finding(Check::Rows, format!("has {rows} rows, but the manifest says {}", file.rows));
+            }
+            Err(error) => return finding(Check::Rows, error.to_string()),
+        }
+    }
+    Vec::new()
+}
+
+fn digest(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(HEXLOWER.encode(&hasher.finalize())),
+            Ok(length) => hasher.update(block.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Finds what is below `data/` and `rejects/` and nobody vouches for.
+fn unlisted(root: &Path, manifest: &Manifest, report: &mut VerifyReport) {
+    let files: HashSet<&str> = manifest.digests().map(|(path, _)| path).collect();
+    let unfinished: HashSet<&str> =
+        manifest.files.iter().filter(|file| file.sha256.is_none()).map(|file| file.path.as_str()).collect();
+    let folders: HashSet<&str> =
+        files.iter().flat_map(|path| path.match_indices('/').filter_map(|(end, _)| path.get(..end))).collect();
+    for top in ["data", "rejects"] {
+        let walk = walkdir::WalkDir::new(root.join(top)).follow_links(false).follow_root_links(false);
+        for entry in walk.sort_by_file_name() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if error.depth() == 0 && is_missing(&error) => continue,
+                Err(error) => {
+                    report.find(Check::Unlisted, Some(top), format!("cannot be listed: {error}"));
+                    continue;
+                }
+            };
+            let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
+            let segments: Vec<_> = relative.components().map(|c| c.as_os_str().to_string_lossy()).collect();
+            let name = segments.join("/");
+            // A name that is not UTF-8 is nobody's, even if its readable form is in the manifest.
+            let is_text = relative.to_str().is_some();
+            let message = if entry.file_type().is_dir() {
+                if entry.depth() == 0 || (is_text && folders.contains(name.as_str())) {
+                    continue;
+                }
+                "is a folder that no file of the manifest is in"
+            } else if is_text && files.contains(name.as_str()) {
+                continue;
+            } else if unfinished.contains(name.as_str()) {
+                "belongs to a partition that the manifest says has no file"
+            } else if entry.file_type().is_file() {
+                "is not in the manifest"
+            } else {
+                "is neither a file nor a folder, and not in the manifest"
+            };
+            report.find(Check::Unlisted, Some(&name), message);
+        }
+    }
+}
+
+fn is_missing(error: &walkdir::Error) -> bool {
+    error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}

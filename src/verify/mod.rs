@@ -1,0 +1,121 @@
+//! Checks a package offline, from nothing but its files.
+//!
+//! The manifest is read strictly, checked against itself, against SHA256SUMS and against every file; files that nothing
+//! vouches for are found; on request every shard is read back with readers that are not the ones that wrote it. What
+//! is wrong becomes a finding that names the file, and never a panic, whatever the bytes are. What cannot be checked is
+//! said as well, because an auditor must not take silence for proof.
+//!
+//! Digests prove that nothing changed since the manifest was written, not who wrote it: that is a signature's part.
+
+mod consistency;
+mod files;
+mod report;
+mod rows;
+mod sums;
+
+use std::fs;
+use std::path::Path;
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+use crate::manifest::{MANIFEST, Manifest, SHA256SUMS};
+use crate::store::Folder;
+
+pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
+
+/// How much is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VerifyOptions {
+    /// Read every shard back and count its rows, which costs a decompression and a parse of everything.
+    pub rows: bool,
+}
+
+/// Checks the package in the folder `root`.
+pub fn verify(root: &Path, options: &VerifyOptions) -> VerifyReport {
+    let mut report = VerifyReport::new(root);
+    // An auditor may well have a link to the package; links inside it are another matter.
+    let opened = fs::canonicalize(root).map_err(|e| e.to_string());
+    let opened = opened.and_then(|root| Folder::existing(root).map_err(|e| in_one_line(&e)));
+    let folder = match opened {
+        Ok(Some(folder)) => folder,
+        Ok(None) => return report.unreadable("there is no such folder"),
+        Err(error) => return report.unreadable(error),
+    };
+
+    let bytes = match folder.read(MANIFEST) {
+        Ok(Some(bytes)) => Some(bytes),
+        Ok(None) => {
+            let message = "is not there: no run has ended here, or somebody removed it";
+            report.find(Check::Manifest, Some(MANIFEST), message);
+            None
+        }
+        Err(error) => {
+            report.find(Check::Manifest, Some(MANIFEST), in_one_line(&error));
+            None
+        }
+    };
+    let manifest = bytes.as_deref().and_then(|bytes| match Manifest::from_json(bytes) {
+        Ok(manifest) => Some(manifest),
+        Err(error) => {
+            report.find(Check::Manifest, Some(MANIFEST), format!("cannot be read: {}", in_one_line(&error)));
+            None
+        }
+    });
+    if let Some(manifest) = &manifest {
+        report.job = Some(VerifiedJob::of(manifest));
+        consistency::check(manifest, &mut report);
+    }
+    let sha256 = bytes.as_deref().map(|bytes| HEXLOWER.encode(&Sha256::digest(bytes)));
+    sums::check(&folder, manifest.as_ref(), sha256.as_deref(), &mut report);
+    match &manifest {
+        Some(manifest) => files::check(folder.root(), manifest, options, &mut report),
+        None => report.leave_out(Check::Files, "without a manifest nothing says what the files should be"),
+    }
+    look_around(&folder, &mut report);
+    report.leave_out(Check::Source, "the package alone is read, not the source that it was made from");
+    report
+}
+
+/// Says which parts of the folder no digest covers.
+fn look_around(folder: &Folder, report: &mut VerifyReport) {
+    const SIGNATURE: &str = "manifest.json.sig";
+    let mut names: Vec<String> = match fs::read_dir(folder.root()) {
+        Ok(entries) => entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(),
+        Err(error) => {
+            report.find(Check::Unlisted, None, format!("the folder cannot be listed: {error}"));
+            return;
+        }
+    };
+    names.sort();
+    if names.iter().any(|name| name == SIGNATURE) {
+        report.leave_out(Check::Signature, "this release cannot check manifest.json.sig: use ssh-keygen -Y verify");
+    } else {
+        report.leave_out(Check::Signature, "none is present, so nothing proves who wrote the manifest");
+    }
+    for name in names {
+        match name.as_str() {
+            MANIFEST | SHA256SUMS | SIGNATURE | "data" | "rejects" => {}
+            "report.html" => {
+                report.leave_out(Check::Unlisted, "report.html is made from the manifest and has no digest")
+            }
+            "_state" => report.leave_out(Check::Unlisted, "_state/ serves resuming and is not evidence"),
+            other => report.leave_out(Check::Unlisted, format!("`{other}` is not part of a package and has no digest")),
+        }
+    }
+}
+
+/// An error with all its causes.
+fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! Reads shards back and counts their rows, with readers that are not the ones that wrote them.
+//!
+//! CSV records are counted by `csv-core`, JSON by `serde_json`, Parquet by decoding every page with the `parquet`
+//! crate. Files are streamed; a record larger than [`MAX_RECORD_BYTES`] is refused rather than held.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use csv_core::ReadRecordResult;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use crate::manifest::{ExportFormat, Manifest};
+
+/// The largest record that is read back. Real cells of 100 MB exist.
+const MAX_RECORD_BYTES: usize = 1 << 30;
+
+/// What a file holds, before its compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contents {
+    Csv,
+    Ndjson,
+    Json,
+    Parquet,
+    /// Encrypted, or of a kind that nothing is said about.
+    Unknown,
+}
+
+impl Contents {
+    pub(super) fn of_shard(path: &str, format: ExportFormat) -> Self {
+        if path.ends_with(".age") {
+            return Self::Unknown;
+        }
+        match format {
+            ExportFormat::Csv => Self::Csv,
+            ExportFormat::Ndjson => Self::Ndjson,
+            ExportFormat::Json => Self::Json,
+            ExportFormat::Parquet => Self::Parquet,
+        }
+    }
+
+    /// Rejected rows are objects, one a line, whatever the shards are.
+    pub(super) fn of_rejects(path: &str) -> Self {
+        let plain = path.strip_suffix(".zst").or_else(|| path.strip_suffix(".gz")).unwrap_or(path);
+        if plain.ends_with(".ndjson") { Self::Ndjson } else { Self::Unknown }
+    }
+}
+
+/// A file that does not hold what its format says. It ends in a finding, so that causes are part of the text.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RowsError {
+    #[error("cannot be read back: {0}")]
+    Read(#[from] io::Error),
+    #[error("row {row} {why}")]
+    Row { row: u64, why: String },
+    #[error("{0}")]
+    File(String),
+}
+
+/// The number of rows in a file.
+pub(super) fn count(path: &Path, contents: Contents, manifest: &Manifest) -> Result<u64, RowsError> {
+    let columns: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
+    match contents {
+        Contents::Csv => csv(open(path)?, &Dialect::of(&manifest.spec.resolved), &columns),
+        Contents::Ndjson => ndjson(open(path)?),
+        Contents::Json => json(open(path)?),
+        Contents::Parquet => parquet(path, &columns),
+        Contents::Unknown => Err(RowsError::File("is of an unknown format".to_owned())),
+    }
+}
+
+/// The bytes of a file without their compression, which its name tells.
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let file = File::open(path)?;
+    Ok(match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(BufReader::new(file)))),
+        Some("zst") => Box::new(BufReader::new(zstd::stream::read::Decoder::new(file)?)),
+        _ => Box::new(BufReader::new(file)),
+    })
+}
+
+/// How CSV shards were written, as far as it matters for counting.
+struct Dialect {
+    delimiter: u8,
+    header: bool,
+}
+
+impl Dialect {
+    /// From the spec's `format`, `csv` or `{csv: {…}}`.
+    fn of(resolved: &Value) -> Self {
+        let options = resolved.get("format").and_then(|format| format.get("csv"));
+        let option = |name| options.and_then(|options| options.get(name));
+        Self {
+            delimiter: option("delimiter").and_then(Value::as_str).and_then(|text| text.bytes().next()).unwrap_or(b','),
+            header: option("header").and_then(Value::as_bool).unwrap_or(true),
+        }
+    }
+}
+
+fn csv(mut input: Box<dyn BufRead>, dialect: &Dialect, columns: &[&str]) -> Result<u64, RowsError> {
+    // csv-core looks for a byte order mark only in the first buffer it is given, which may be shorter than one.
+    let mut start = Vec::new();
+    input.by_ref().take(3).read_to_end(&mut start)?;
+    if start == b"\xef\xbb\xbf" {
+        start.clear();
+    }
+    let mut input = Cursor::new(start).chain(input);
+    let mut reader = csv_core::ReaderBuilder::new().delimiter(dialect.delimiter).build();
+    let mut text = vec![0; 64 * 1024];
+    let mut ends = vec![0; 1024];
+    let (mut records, mut fields) = (0_u64, 0_usize);
+    let (mut header, mut header_ends) = (Vec::new(), Vec::new());
+    loop {
+        let block = input.fill_buf()?;
+        let (result, read, written, ended) = reader.read_record(block, &mut text, &mut ends);
+        input.consume(read);
+        fields += ended;
+        if records == 0 && dialect.header {
+            header.extend_from_slice(text.get(..written).unwrap_or_default());
+            header_ends.extend_from_slice(ends.get(..ended).unwrap_or_default());
+            if header.len() > MAX_RECORD_BYTES {
+                return Err(RowsError::Row { row: 0, why: "the header, is too long".to_owned() });
+            }
+        }
+        match result {
+            ReadRecordResult::Record => {
+                if records == 0 && dialect.header {
+                    check_header(&header, &header_ends, columns)?;
+                } else if fields != columns.len() {
+                    let row = records + u64::from(!dialect.header);
+                    return Err(RowsError::Row { row, why: format!("has {fields} fields, not {}", columns.len()) });
+                }
+                records += 1;
+                fields = 0;
+            }
+            ReadRecordResult::End => break,
+            // The buffers hold pieces of a record; only their number matters.
+            ReadRecordResult::InputEmpty | ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {}
+        }
+    }
+    if dialect.header && records == 0 {
+        return Err(RowsError::File("has no header".to_owned()));
+    }
+    Ok(records - u64::from(dialect.header))
+}
+
+fn check_header(text: &[u8], ends: &[usize], columns: &[&str]) -> Result<(), RowsError> {
+    let starts = [0].into_iter().chain(ends.iter().copied());
+    let names = starts.zip(ends).map(|(start, end)| text.get(start..*end).unwrap_or_default());
+    if names.eq(columns.iter().map(|name| name.as_bytes())) {
+        Ok(())
+    } else {
+        Err(RowsError::File("its header is not the columns that the manifest lists".to_owned()))
+    }
+}
+
+fn ndjson(mut input: Box<dyn BufRead>) -> Result<u64, RowsError> {
+    let mut line = Vec::new();
+    let mut rows = 0;
+    loop {
+        line.clear();
+        let length = input.by_ref().take(MAX_RECORD_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
+        if length == 0 {
+            return Ok(rows);
+        }
+        rows += 1;
+        let wrong = |why: String| RowsError::Row { row: rows, why };
+        if line.pop_if(|byte| *byte == b'\n').is_none() {
+            return Err(wrong("does not end with a newline".to_owned()));
+        }
+        let text = std::str::from_utf8(&line).map_err(|_| wrong("is not UTF-8".to_owned()))?;
+        serde_json::from_str::<Object>(text).map_err(|e| wrong(format!("is not a JSON object: {e}")))?;
+    }
+}
+
+fn json(input: Box<dyn BufRead>) -> Result<u64, RowsError> {
+    let mut reader = serde_json::Deserializer::from_reader(input);
+    let wrong = |error: serde_json::Error| RowsError::File(format!("is not a JSON array of objects: {error}"));
+    let rows = reader.deserialize_seq(Rows).map_err(wrong)?;
+    reader.end().map_err(wrong)?;
+    Ok(rows)
+}
+
+/// Counts the objects of an array without keeping them.
+struct Rows;
+
+impl<'de> Visitor<'de> for Rows {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<u64, A::Error> {
+        let mut count = 0;
+        while rows.next_element::<Object>()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// Any JSON object, whose fields are looked at and let go.
+struct Object;
+
+impl<'de> serde::Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Object {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self, A::Error> {
+        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(self)
+    }
+}
+
+fn parquet(path: &Path, columns: &[&str]) -> Result<u64, RowsError> {
+    let file = File::open(path)?;
+    // The decoder is built for files that are what they say; on others it may panic.
+    catch_unwind(AssertUnwindSafe(|| decode_parquet(file, columns)))
+        .unwrap_or_else(|_| Err(RowsError::File("is not Parquet that can be decoded".to_owned())))
+}
+
+fn decode_parquet(file: File, columns: &[&str]) -> Result<u64, RowsError> {
+    let wrong = |error: &dyn fmt::Display| RowsError::File(format!("is not Parquet that can be decoded: {error}"));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| wrong(&e))?;
+    if !builder.schema().fields().iter().map(|field| field.name().as_str()).eq(columns.iter().copied()) {
+        return Err(RowsError::File("its columns are not those that the manifest lists".to_owned()));
+    }
+    let stated = builder.metadata().file_metadata().num_rows();
+    let mut rows = 0_u64;
+    for batch in builder.build().map_err(|e| wrong(&e))? {
+        rows += batch.map_err(|e| wrong(&e))?.num_rows() as u64;
+    }
+    if u64::try_from(stated).ok() != Some(rows) {
+        return Err(RowsError::File(format!("its footer says {stated} rows, but it has {rows}")));
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests;

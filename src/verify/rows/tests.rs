@@ -1,0 +1,161 @@
+//! Readers against files that other writers made, whole and damaged.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch, StringViewArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use serde_json::json;
+
+use super::*;
+use crate::manifest::Column;
+use crate::manifest::tests::manifest as template;
+
+fn manifest(resolved: Value) -> Manifest {
+    let column = |name: &str| Column { name: name.into(), type_name: "text".into(), nullable: true, redaction: None };
+    let mut manifest = template();
+    manifest.columns = vec![column("id"), column("text")];
+    manifest.spec.resolved = resolved;
+    manifest
+}
+
+fn count_bytes(name: &str, contents: Contents, bytes: &[u8], manifest: &Manifest) -> Result<u64, RowsError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    count(&path, contents, manifest)
+}
+
+fn rows_of(contents: Contents, bytes: &[u8]) -> Result<u64, RowsError> {
+    count_bytes("x", contents, bytes, &manifest(json!({})))
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn parquet_file(rows: i64) -> Vec<u8> {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("text", DataType::Utf8View, true),
+    ]));
+    let mut file = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, schema.clone(), None).unwrap();
+    let ids = Int64Array::from_iter_values(0..rows);
+    let texts = StringViewArray::from_iter((0..rows).map(|n| (n % 3 > 0).then(|| format!("text {n}"))));
+    writer.write(&RecordBatch::try_new(schema, vec![Arc::new(ids), Arc::new(texts)]).unwrap()).unwrap();
+    writer.close().unwrap();
+    file
+}
+
+#[test]
+fn csv_rows_are_records_and_not_lines() {
+    let text = b"id,text\r\n1,\"a\nb \"\"c\"\", d\"\r\n2,\r\n";
+    assert_eq!(rows_of(Contents::Csv, text).unwrap(), 2);
+    assert_eq!(rows_of(Contents::Csv, b"id,text\n").unwrap(), 0);
+    assert_eq!(rows_of(Contents::Csv, b"\xef\xbb\xbf\"id\",text\n1,2\n").unwrap(), 1);
+    // As the csv crate counts a large one, across all buffers.
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["id", "text"]).unwrap();
+    for row in 0..5000 {
+        writer.write_record([row.to_string(), "\"x,\n".repeat(row % 50)]).unwrap();
+    }
+    writer.write_record(["huge", &"y\n".repeat(200_000)]).unwrap();
+    assert_eq!(rows_of(Contents::Csv, &writer.into_inner().unwrap()).unwrap(), 5001);
+}
+
+#[test]
+fn csv_dialects_come_from_the_spec() {
+    let spec = json!({"format": {"csv": {"delimiter": ";", "header": false}}});
+    assert_eq!(count_bytes("x", Contents::Csv, b"1;2,3\n4;5\n", &manifest(spec)).unwrap(), 2);
+    let error = rows_of(Contents::Csv, b"id,text\n1,2\n3\n").unwrap_err();
+    assert_eq!(error.to_string(), "row 2 has 1 fields, not 2");
+    let error = rows_of(Contents::Csv, b"text,id\n1,2\n").unwrap_err();
+    assert!(error.to_string().contains("header is not the columns"), "{error}");
+    assert_eq!(rows_of(Contents::Csv, b"").unwrap_err().to_string(), "has no header");
+}
+
+#[test]
+fn ndjson_rows_are_lines_that_are_objects() {
+    assert_eq!(rows_of(Contents::Ndjson, b"{}\n{\"a\": [1, {\"b\": null}]}\n").unwrap(), 2);
+    assert_eq!(rows_of(Contents::Ndjson, b"").unwrap(), 0);
+    for (text, row) in [
+        ("{}\n\n", 2),
+        ("{}\n[]\n", 2),
+        ("{}\n{}", 2),
+        ("{} {}\n", 1),
+        ("{\"a\": }\n", 1),
+        ("nul\n", 1),
+        ("{\"a\": 1\n}\n", 1),
+    ] {
+        let error = rows_of(Contents::Ndjson, text.as_bytes()).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("row {row} ")), "{text:?}: {error}");
+    }
+    assert!(rows_of(Contents::Ndjson, b"{\"a\": \"\xff\"}\n").is_err());
+}
+
+#[test]
+fn json_rows_are_the_objects_of_one_array() {
+    assert_eq!(rows_of(Contents::Json, b"[]\n").unwrap(), 0);
+    assert_eq!(rows_of(Contents::Json, b"[\n{\"a\": \"]\"},\n{}\n]\n").unwrap(), 2);
+    for text in ["", "[", "[{}", "[{},]", "[1]", "{}", "[{}]x", "[{}][{}]"] {
+        assert!(rows_of(Contents::Json, text.as_bytes()).is_err(), "{text}");
+    }
+    // Deep enough to overflow the stack of a reader that recurses.
+    let deep = format!("[{{\"a\":{}}}]", "[".repeat(1_000_000));
+    assert!(rows_of(Contents::Json, deep.as_bytes()).is_err());
+    assert!(rows_of(Contents::Ndjson, format!("{deep}\n").as_bytes()).is_err());
+}
+
+#[test]
+fn parquet_rows_are_decoded() {
+    assert_eq!(rows_of(Contents::Parquet, &parquet_file(20_000)).unwrap(), 20_000);
+    assert_eq!(rows_of(Contents::Parquet, &parquet_file(0)).unwrap(), 0);
+    let mut other = manifest(json!({}));
+    other.columns.swap(0, 1);
+    let error = count_bytes("x", Contents::Parquet, &parquet_file(1), &other).unwrap_err();
+    assert!(error.to_string().contains("columns"), "{error}");
+}
+
+#[test]
+fn compression_is_undone_to_the_end() {
+    let text = b"{}\n".repeat(1000);
+    let manifest = manifest(json!({}));
+    let zstd = zstd::encode_all(text.as_slice(), 3).unwrap();
+    let two_frames = [zstd.as_slice(), zstd.as_slice()].concat();
+    let two_members = [gzip(&text), gzip(&text)].concat();
+    for (name, bytes) in [("x.zst", &two_frames), ("x.gz", &two_members)] {
+        assert_eq!(count_bytes(name, Contents::Ndjson, bytes, &manifest).unwrap(), 2000);
+        // Every cut but the one between the two halves is noticed.
+        for length in (1..bytes.len()).filter(|length| *length != bytes.len() / 2) {
+            assert!(count_bytes(name, Contents::Ndjson, &bytes[..length], &manifest).is_err(), "{name} {length}");
+        }
+    }
+}
+
+#[test]
+fn no_damage_makes_a_reader_panic() {
+    let csv = b"id,text\n1,\"a \"\"b\"\"\"\n2,c\n".to_vec();
+    let files = [
+        ("x.csv", Contents::Csv, csv.clone()),
+        ("x.csv.gz", Contents::Csv, gzip(&csv)),
+        ("x.csv.zst", Contents::Csv, zstd::encode_all(csv.as_slice(), 3).unwrap()),
+        ("x.ndjson", Contents::Ndjson, b"{\"id\": 1, \"text\": \"\xc3\xa4\\u00e4\"}\n".to_vec()),
+        ("x.json", Contents::Json, b"[{\"id\": 1.5e3, \"text\": null}]".to_vec()),
+        ("x.parquet", Contents::Parquet, parquet_file(5)),
+    ];
+    let manifest = manifest(json!({}));
+    for (name, contents, bytes) in files {
+        count_bytes(name, contents, &bytes, &manifest).unwrap();
+        for at in 0..bytes.len() {
+            let _ = count_bytes(name, contents, &bytes[..at], &manifest);
+            for bit in [0x01, 0x80] {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= bit;
+                let _ = count_bytes(name, contents, &flipped, &manifest);
+            }
+        }
+    }
+}
