@@ -11,7 +11,7 @@ use super::column::StructColumn;
 use super::decode::unreadable;
 use super::infer::{InspectRequest, Node, RowFacts, TableEvidence};
 use super::json_text::{self, Fault, RowTime};
-use super::tally::{self, Tally};
+use super::tally::Tally;
 use super::{
     BATCH_ROWS, Batch, BatchReader, MAX_REJECT_BYTES, Positions, ReadRequest, Reject, SourceError, SourceFile,
 };
@@ -216,7 +216,7 @@ pub(super) fn inspect<C: RowCutter>(
 fn instant(request: &InspectRequest<'_>, time: &RowTime<'_>) -> Option<Timestamp> {
     match time {
         RowTime::None => None,
-        RowTime::Text(text) => tally::text_instant(request.times, text),
+        RowTime::Text(text) => request.times.text(text).ok().map(|i| i.at),
         RowTime::Integer(i) => request.times.integer(*i).ok().map(|i| i.at),
     }
 }

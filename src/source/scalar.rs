@@ -1,7 +1,6 @@
 //! Text to values of declared types, exactly or not at all.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
+use crate::time::rfc3339;
 
 /// A whole number that the type holds.
 pub(super) fn integer<T: std::str::FromStr>(text: &str) -> Option<T> {
@@ -73,36 +72,20 @@ pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
 
 /// Days since 1970-01-01 of a day written `YYYY-MM-DD` (RFC 3339, full-date).
 pub(super) fn date(text: &str) -> Option<i32> {
-    let bytes = text.as_bytes();
-    if bytes.len() != 10 || !full_date(bytes) {
-        return None;
-    }
-    let date: Date = text.parse().ok()?;
-    let epoch = jiff::civil::date(1970, 1, 1);
-    Some(date.since((jiff::Unit::Day, epoch)).ok()?.get_days())
-}
-
-fn full_date(bytes: &[u8]) -> bool {
-    let digits = |range: std::ops::Range<usize>| bytes.get(range).is_some_and(|d| d.iter().all(u8::is_ascii_digit));
-    digits(0..4) && bytes.get(4) == Some(&b'-') && digits(5..7) && bytes.get(7) == Some(&b'-') && digits(8..10)
+    let written = rfc3339::parse(text.as_bytes()).ok()?;
+    let day = written.date_only.then(|| written.local_second.div_euclid(86_400))?;
+    i32::try_from(day).ok()
 }
 
 /// Microseconds since 1970-01-01T00:00:00Z of an RFC 3339 date-time. One without an offset, with a leap second or with
 /// digits below the microsecond does not fit.
 pub(super) fn timestamp_us(text: &str) -> Option<i64> {
-    let bytes = text.as_bytes();
-    // The library reads more notations (RFC 9557 zones, basic format) and takes second 60 for 59.
-    let shape = full_date(bytes)
-        && matches!(bytes.get(10), Some(b'T' | b't' | b' '))
-        && bytes.get(13) == Some(&b':')
-        && bytes.get(16) == Some(&b':')
-        && bytes.get(17).is_some_and(|b| *b < b'6')
-        && !bytes.contains(&b'[');
-    if !shape {
+    let written = rfc3339::parse(text.as_bytes()).ok()?;
+    let second = written.local_second - i64::from(written.offset_second?);
+    if written.nanosecond % 1000 != 0 {
         return None;
     }
-    let at: Timestamp = text.parse().ok()?;
-    (at.subsec_nanosecond() % 1000 == 0).then(|| at.as_microsecond())
+    second.checked_mul(1_000_000)?.checked_add(i64::from(written.nanosecond / 1000))
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::{FileFacts, SourceError, SourceFile, TimeRange, UnitFacts};
-use crate::time::{TimeFormat, TimeParser};
 
 /// Rows and times of one file.
 #[derive(Debug, Clone, Default)]
@@ -37,15 +36,4 @@ impl Tally {
         let unit = UnitFacts { rows: self.rows, bytes: file.bytes, times, unplaced_rows: self.unplaced };
         FileFacts { units: vec![unit], problem }
     }
-}
-
-/// The instant of a time written as text. In the epoch formats the text is an integer.
-pub(super) fn text_instant(times: &TimeParser, text: &str) -> Option<Timestamp> {
-    let instant = match times.format {
-        TimeFormat::Auto | TimeFormat::Pattern(_) => times.text(text),
-        TimeFormat::EpochS | TimeFormat::EpochMs | TimeFormat::EpochUs | TimeFormat::EpochNs => {
-            times.integer(text.parse().ok()?)
-        }
-    };
-    instant.ok().map(|i| i.at)
 }

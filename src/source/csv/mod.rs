@@ -19,7 +19,7 @@ use super::decode::{Buffer, unreadable};
 use super::infer::{InspectRequest, Node, RowFacts, TableEvidence};
 use super::json_text::Fault;
 use super::rows::{self, BatchBuilder, MAX_COLUMNS, RawRow};
-use super::tally::{self, Tally};
+use super::tally::Tally;
 use super::{Batch, BatchReader, ReadRequest, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
@@ -132,7 +132,7 @@ fn look(
             let value = cell_text(text, cell, &mut scratch);
             node.cell(value);
             if time_place == Some(i) {
-                time = tally::text_instant(request.times, value);
+                time = request.times.text(value).ok().map(|i| i.at);
             }
         }
         tally.row(time);

@@ -198,11 +198,6 @@ impl Tokeniser {
         memchr::memchr_iter(b'\n', self.buffer.data().get(..at).unwrap_or_default()).count() as u64
     }
 
-    /// The file's name in messages.
-    pub(super) fn name(&self) -> &str {
-        self.buffer.name()
-    }
-
     fn fill(&mut self) -> Result<bool, SourceError> {
         let line = self.line;
         self.buffer.fill().map_err(|e| SourceError { position: Some(line), ..e })
