@@ -1,3 +1,6 @@
-//! Integration tests, in one binary, because each binary would link all of polars.
+//! The one integration-test binary: polars links once.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod samples;
 mod specs;
