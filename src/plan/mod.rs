@@ -16,7 +16,9 @@
 
 pub mod concern;
 mod cut;
+mod error;
 pub mod partition;
+pub mod record;
 pub mod render;
 pub mod task;
 pub mod window;
@@ -24,17 +26,17 @@ mod window_text;
 
 use std::ops::Range;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
-use data_encoding::BASE64;
+use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{PartitionBy, Window};
-use crate::source::{FileFacts, SourceFile, SourceSchema, is_json};
+use crate::source::{FileFacts, SourceFile, SourceSchema};
 use crate::time::zone;
 pub use concern::Concern;
+pub use error::PlanError;
+pub use record::{PlannedColumn, PlannedFile, PlannedUnit, PlannedWindow, Totals};
+use record::{read_schema_stream, schema_stream, totals};
 pub use task::{FileInput, Tasks};
 
 /// The layout of the plan's JSON. Another version is refused.
@@ -73,19 +75,6 @@ pub struct Plan {
     pub concerns: Vec<Concern>,
 }
 
-/// The window of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedWindow {
-    /// First instant inside.
-    pub start: Timestamp,
-    /// First instant after.
-    pub end: Timestamp,
-    /// Calendar name.
-    pub label: String,
-    /// IANA name.
-    pub timezone: String,
-}
-
 /// A half-open slice of the window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
@@ -95,64 +84,6 @@ pub struct Partition {
     pub start: Timestamp,
     /// First instant after.
     pub end: Timestamp,
-}
-
-/// A source file as it was when the job was planned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedFile {
-    /// [`SourceFile::name`].
-    pub name: String,
-    /// Size.
-    pub bytes: u64,
-    /// Modification time.
-    pub modified: Timestamp,
-    /// The parts that can be read alone; of a broken file those that were seen.
-    pub units: Vec<PlannedUnit>,
-    /// Why the file is left out, unread.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<String>,
-    /// Why the file is broken: it could not be inspected to its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
-
-/// A part of a file that can be read alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedUnit {
-    /// Rows, the unreadable ones included.
-    pub rows: u64,
-    /// Encoded bytes.
-    pub bytes: u64,
-}
-
-/// A column of the source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedColumn {
-    /// Its name.
-    pub name: String,
-    /// Arrow's text for its type.
-    #[serde(rename = "type")]
-    pub data_type: String,
-    /// Whether it may hold nulls.
-    pub nullable: bool,
-    /// Text that holds JSON.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub json: bool,
-}
-
-/// Sums over the plan.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Totals {
-    /// Rows of all files that are neither skipped nor broken.
-    pub source_rows: u64,
-    /// Encoded bytes of their units.
-    pub source_bytes: u64,
-    /// Rows of the units that are read: no more can be written.
-    pub read_rows: u64,
-    /// Bytes that tasks read; a unit counts as often as it is read.
-    pub read_bytes: u64,
-    /// `read_bytes / source_bytes`, to two places.
-    pub passes: f64,
 }
 
 /// Units that are read together, once, and the partitions that their rows go to.
@@ -249,26 +180,6 @@ fn planned_file((entry, input): (&FileEntry<'_>, &FileInput)) -> PlannedFile {
     }
 }
 
-fn totals(files: &[PlannedFile], tasks: &[Task]) -> Totals {
-    let mut totals = Totals { source_rows: 0, source_bytes: 0, read_rows: 0, read_bytes: 0, passes: 0.0 };
-    for unit in files.iter().filter(|file| file.problem.is_none()).flat_map(|file| &file.units) {
-        totals.source_rows = totals.source_rows.saturating_add(unit.rows);
-        totals.source_bytes = totals.source_bytes.saturating_add(unit.bytes);
-    }
-    for read in tasks.iter().flat_map(|task| &task.reads) {
-        let unit = files.get(read.file as usize).and_then(|file| file.units.get(read.unit as usize));
-        let Some(unit) = unit else { continue };
-        totals.read_bytes = totals.read_bytes.saturating_add(unit.bytes);
-        if read.owner {
-            totals.read_rows = totals.read_rows.saturating_add(unit.rows);
-        }
-    }
-    if totals.source_bytes > 0 {
-        totals.passes = (totals.read_bytes as f64 / totals.source_bytes as f64 * 100.0).round() / 100.0;
-    }
-    totals
-}
-
 impl Plan {
     /// Reads a plan back.
     ///
@@ -291,10 +202,7 @@ impl Plan {
     /// # Errors
     /// [`PlanError::Unreadable`] where `arrow_schema` is not what [`plan`] writes.
     pub fn schema(&self) -> Result<SchemaRef, PlanError> {
-        let unreadable = |reason: String| PlanError::Unreadable { reason: format!("arrow_schema: {reason}") };
-        let stream = BASE64.decode(self.arrow_schema.as_bytes()).map_err(|e| unreadable(e.to_string()))?;
-        let reader = StreamReader::try_new(stream.as_slice(), None).map_err(|e| unreadable(e.to_string()))?;
-        Ok(reader.schema())
+        read_schema_stream(&self.arrow_schema)
     }
 
     /// The partitions that are not whole when a row of a unit has no time or cannot be read.
@@ -312,86 +220,13 @@ impl Plan {
     }
 }
 
-impl PlannedColumn {
-    fn new(field: &Field) -> Self {
-        Self {
-            name: field.name().clone(),
-            data_type: field.data_type().to_string(),
-            nullable: field.is_nullable(),
-            json: is_json(field),
-        }
-    }
-}
-
-/// An Arrow IPC stream that holds only a schema.
-fn schema_stream(schema: &Schema) -> Result<String, PlanError> {
-    let mut stream = Vec::new();
-    StreamWriter::try_new(&mut stream, schema)
-        .and_then(|mut writer| writer.finish())
-        .map_err(|e| PlanError::Schema { reason: e.to_string() })?;
-    Ok(BASE64.encode(&stream))
-}
-
-/// A job that cannot be planned, or a plan that cannot be read back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// More than [`partition::MAX_PARTITIONS`].
-    #[error(
-        "the window has {count} partitions of {} {unit}, and {} is the limit; choose a larger `partition.by` or a \
-         smaller window",
-        if *unit == "hour" { "an" } else { "a" },
-        partition::MAX_PARTITIONS
-    )]
-    TooManyPartitions {
-        /// The calendar unit.
-        unit: &'static str,
-        /// How many there would be; about so many when far beyond the limit.
-        count: u64,
-    },
-    /// Two partitions would share a folder.
-    #[error("two partitions are called `{label}`; choose another `partition.by` or `window.timezone`")]
-    LabelTwice {
-        /// Their label.
-        label: String,
-    },
-    /// The window reaches beyond the calendar.
-    #[error("the window reaches beyond the years -9999 to 9999; choose one inside")]
-    OutOfRange,
-    /// A plan of another version of this program.
-    #[error(
-        "the plan has version {found}, and this program reads version {PLAN_VERSION}; continue with the program that began"
-    )]
-    Version {
-        /// Its version.
-        found: u32,
-    },
-    /// The source's schema cannot be written down.
-    #[error("the schema of the source cannot be recorded: {reason}; declare other types in `schema`")]
-    Schema {
-        /// Arrow's reason.
-        reason: String,
-    },
-    /// Not a plan.
-    #[error("the plan cannot be read: {reason}")]
-    Unreadable {
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-impl PlanError {
-    fn unreadable(error: serde_json::Error) -> Self {
-        Self::Unreadable { reason: error.to_string() }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::error::ErrorCode;
     use crate::job::SourceFormat;
     use crate::source::{Codec, SourceError, TimeRange, UnitFacts, json_field};
-    use arrow::datatypes::{DataType, TimeUnit};
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
     use std::sync::Arc;
 
     fn at(text: &str) -> Timestamp {
