@@ -16,23 +16,27 @@
 
 pub mod concern;
 mod cut;
+mod error;
 pub mod partition;
+pub mod record;
 pub mod render;
 pub mod task;
 pub mod window;
 mod window_text;
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{PartitionBy, Window};
-use crate::source::{FileFacts, SourceFile, SourceSchema, is_json, json_field};
+use crate::source::{FileFacts, SourceFile, SourceSchema};
 use crate::time::zone;
 pub use concern::Concern;
+pub use error::PlanError;
+pub use record::{PlannedColumn, PlannedFile, PlannedUnit, PlannedWindow, Totals};
+use record::{read_schema_stream, schema_stream, totals};
 pub use task::{FileInput, Tasks};
 
 /// The layout of the plan's JSON. Another version is refused.
@@ -54,8 +58,11 @@ pub struct Plan {
     pub partitions: Vec<Partition>,
     /// Source files, in order of their rows.
     pub files: Vec<PlannedFile>,
-    /// The schema of the source.
+    /// The columns of the source, for people.
     pub columns: Vec<PlannedColumn>,
+    /// The schema of the source as [`Plan::schema`] reads it back: an Arrow IPC stream without batches, in base64.
+    /// Types as text would not do: Arrow's parser loses metadata, and names of nested fields that hold quotes.
+    pub arrow_schema: String,
     /// Where files or rows disagreed about the schema, and how it was settled.
     pub drift: Vec<String>,
     /// Sums.
@@ -66,19 +73,6 @@ pub struct Plan {
     pub outside: Vec<Read>,
     /// Whom rows concern that have no known place; in order of file and unit.
     pub concerns: Vec<Concern>,
-}
-
-/// The window of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedWindow {
-    /// First instant inside.
-    pub start: Timestamp,
-    /// First instant after.
-    pub end: Timestamp,
-    /// Calendar name.
-    pub label: String,
-    /// IANA name.
-    pub timezone: String,
 }
 
 /// A half-open slice of the window.
@@ -216,6 +210,7 @@ pub fn plan(
         totals: totals(&files, &tasks),
         files,
         columns: schema.arrow.fields().iter().map(|field| PlannedColumn::new(field)).collect(),
+        arrow_schema: schema_stream(&schema.arrow)?,
         drift: schema.drift.clone(),
         tasks,
         outside,
@@ -243,26 +238,6 @@ fn planned_file((entry, input): (&FileEntry<'_>, &FileInput)) -> PlannedFile {
     }
 }
 
-fn totals(files: &[PlannedFile], tasks: &[Task]) -> Totals {
-    let mut totals = Totals { source_rows: 0, source_bytes: 0, read_rows: 0, read_bytes: 0, passes: 0.0 };
-    for unit in files.iter().filter(|file| file.problem.is_none()).flat_map(|file| &file.units) {
-        totals.source_rows = totals.source_rows.saturating_add(unit.rows);
-        totals.source_bytes = totals.source_bytes.saturating_add(unit.bytes);
-    }
-    for read in tasks.iter().flat_map(|task| &task.reads) {
-        let unit = files.get(read.file as usize).and_then(|file| file.units.get(read.unit as usize));
-        let Some(unit) = unit else { continue };
-        totals.read_bytes = totals.read_bytes.saturating_add(unit.bytes);
-        if read.owner {
-            totals.read_rows = totals.read_rows.saturating_add(unit.rows);
-        }
-    }
-    if totals.source_bytes > 0 {
-        totals.passes = (totals.read_bytes as f64 / totals.source_bytes as f64 * 100.0).round() / 100.0;
-    }
-    totals
-}
-
 impl Plan {
     /// Reads a plan back.
     ///
@@ -283,9 +258,9 @@ impl Plan {
     /// The schema of the source.
     ///
     /// # Errors
-    /// [`PlanError::Unreadable`] where a column's type is not one that Arrow knows.
+    /// [`PlanError::Unreadable`] where `arrow_schema` is not what [`plan`] writes.
     pub fn schema(&self) -> Result<SchemaRef, PlanError> {
-        Ok(Arc::new(Schema::new(self.columns.iter().map(PlannedColumn::field).collect::<Result<Vec<_>, _>>()?)))
+        read_schema_stream(&self.arrow_schema)
     }
 
     /// The partitions that are not whole when a row of a unit has no time or cannot be read.
@@ -303,80 +278,14 @@ impl Plan {
     }
 }
 
-impl PlannedColumn {
-    fn new(field: &Field) -> Self {
-        Self {
-            name: field.name().clone(),
-            data_type: field.data_type().to_string(),
-            nullable: field.is_nullable(),
-            json: is_json(field),
-        }
-    }
-
-    fn field(&self) -> Result<Field, PlanError> {
-        let data_type: DataType = self
-            .data_type
-            .parse()
-            .map_err(|e| PlanError::Unreadable { reason: format!("column `{}`: {e}", self.name) })?;
-        let field = Field::new(&self.name, data_type, self.nullable);
-        Ok(if self.json { json_field(field) } else { field })
-    }
-}
-
-/// A job that cannot be planned, or a plan that cannot be read back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// More than [`partition::MAX_PARTITIONS`].
-    #[error(
-        "the window has {count} partitions of {} {unit}, and {} is the limit; choose a larger `partition.by` or a \
-         smaller window",
-        if *unit == "hour" { "an" } else { "a" },
-        partition::MAX_PARTITIONS
-    )]
-    TooManyPartitions {
-        /// The calendar unit.
-        unit: &'static str,
-        /// How many there would be; about so many when far beyond the limit.
-        count: u64,
-    },
-    /// Two partitions would share a folder.
-    #[error("two partitions are called `{label}`; choose another `partition.by` or `window.timezone`")]
-    LabelTwice {
-        /// Their label.
-        label: String,
-    },
-    /// The window reaches beyond the calendar.
-    #[error("the window reaches beyond the years -9999 to 9999; choose one inside")]
-    OutOfRange,
-    /// A plan of another version of this program.
-    #[error(
-        "the plan has version {found}, and this program reads version {PLAN_VERSION}; continue with the program that began"
-    )]
-    Version {
-        /// Its version.
-        found: u32,
-    },
-    /// Not a plan.
-    #[error("the plan cannot be read: {reason}")]
-    Unreadable {
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-impl PlanError {
-    fn unreadable(error: serde_json::Error) -> Self {
-        Self::Unreadable { reason: error.to_string() }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::error::ErrorCode;
     use crate::job::SourceFormat;
-    use crate::source::{Codec, SourceError, TimeRange, UnitFacts};
-    use arrow::datatypes::TimeUnit;
+    use crate::source::{Codec, SourceError, TimeRange, UnitFacts, json_field};
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+    use std::sync::Arc;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -397,6 +306,21 @@ pub(crate) mod tests {
     fn facts(min: &str, max: &str, unplaced_rows: u64) -> FileFacts {
         let times = TimeRange::Within { min: at(min), max: at(max) };
         FileFacts { units: vec![UnitFacts { rows: 10, bytes: 1_000, times, unplaced_rows }], problem: None }
+    }
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![
+            Field::new("occurred_at", DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())), true),
+            json_field(Field::new("metadata", DataType::Utf8View, true)),
+            Field::new("cost", DataType::Decimal128(12, 6), false),
+            Field::new("tags", DataType::List(Arc::new(Field::new("item", DataType::Utf8View, true))), true),
+            Field::new(
+                "nested",
+                DataType::Struct(vec![Field::new("a \"b\", c", DataType::Date32, false)].into()),
+                true,
+            ),
+            Field::new("kind", DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)), true),
+        ]))
     }
 
     /// Four days; one file within, one across, one outside, one skipped, one broken that is known to be of day three.
@@ -422,19 +346,7 @@ pub(crate) mod tests {
         let e = FileFacts { units: Vec::new(), problem: Some(problem) };
         let day = Some((at("2026-03-03T00:00:00Z"), at("2026-03-04T00:00:00Z")));
         let entry = |i: usize, facts, coverage, skipped| FileEntry { file: &files[i], facts, coverage, skipped };
-        let schema = Schema::new(vec![
-            Field::new("occurred_at", DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())), true),
-            json_field(Field::new("metadata", DataType::Utf8View, true)),
-            Field::new("cost", DataType::Decimal128(12, 6), false),
-            Field::new("tags", DataType::List(Arc::new(Field::new("item", DataType::Utf8View, true))), true),
-            Field::new(
-                "nested",
-                DataType::Struct(vec![Field::new("a \"b\", c", DataType::Date32, false)].into()),
-                true,
-            ),
-            Field::new("kind", DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)), true),
-        ]);
-        let schema = SourceSchema { arrow: Arc::new(schema), drift: vec!["`cost` is text in a.ndjson".to_owned()] };
+        let schema = SourceSchema { arrow: schema(), drift: vec!["`cost` is text in a.ndjson".to_owned()] };
         let entries = [
             entry(0, Some(&a), None, None),
             entry(1, Some(&b), None, None),
@@ -450,11 +362,9 @@ pub(crate) mod tests {
         let plan = example();
         let json = serde_json::to_vec_pretty(&plan).unwrap();
         assert_eq!(Plan::from_json(&json).unwrap(), plan);
-        let schema = plan.schema().unwrap();
-        assert!(is_json(schema.field(1)));
-        let again: Vec<_> = schema.fields().iter().map(|f| PlannedColumn::new(f)).collect();
-        assert_eq!(again, plan.columns);
-        assert_eq!(schema.field(4).data_type().to_string(), plan.columns[4].data_type);
+        assert_eq!(plan.schema().unwrap(), schema());
+        let damaged = Plan { arrow_schema: "AAAA".to_owned(), ..plan };
+        assert!(matches!(damaged.schema(), Err(PlanError::Unreadable { .. })));
     }
 
     #[test]
