@@ -86,64 +86,6 @@ pub struct Partition {
     pub end: Timestamp,
 }
 
-/// A source file as it was when the job was planned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedFile {
-    /// [`SourceFile::name`].
-    pub name: String,
-    /// Size.
-    pub bytes: u64,
-    /// Modification time.
-    pub modified: Timestamp,
-    /// The parts that can be read alone; of a broken file those that were seen.
-    pub units: Vec<PlannedUnit>,
-    /// Why the file is left out, unread.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<String>,
-    /// Why the file is broken: it could not be inspected to its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
-
-/// A part of a file that can be read alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedUnit {
-    /// Rows, the unreadable ones included.
-    pub rows: u64,
-    /// Encoded bytes.
-    pub bytes: u64,
-}
-
-/// A column of the source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedColumn {
-    /// Its name.
-    pub name: String,
-    /// Arrow's text for its type, which Arrow reads back.
-    #[serde(rename = "type")]
-    pub data_type: String,
-    /// Whether it may hold nulls.
-    pub nullable: bool,
-    /// Text that holds JSON.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub json: bool,
-}
-
-/// Sums over the plan.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Totals {
-    /// Rows of all files that are neither skipped nor broken.
-    pub source_rows: u64,
-    /// Encoded bytes of their units.
-    pub source_bytes: u64,
-    /// Rows of the units that are read: no more can be written.
-    pub read_rows: u64,
-    /// Bytes that tasks read; a unit counts as often as it is read.
-    pub read_bytes: u64,
-    /// `read_bytes / source_bytes`, to two places.
-    pub passes: f64,
-}
-
 /// Units that are read together, once, and the partitions that their rows go to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {

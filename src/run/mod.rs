@@ -248,7 +248,11 @@ fn make_plan(job: &Job, surveyed: &Survey) -> Result<Plan, PlanError> {
 }
 
 fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {
-    prepare(job, &pinned.schema).map_err(RunError::Spec)
+    let schema = pinned.plan.schema().map_err(|error| Failure {
+        code: ErrorCode::PackageDamaged,
+        message: format!("{} cannot be used: {}", record::PLAN, chain(&error)),
+    })?;
+    prepare(job, &schema).map_err(RunError::Spec)
 }
 
 fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned {
@@ -266,8 +270,6 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
         file_rows: surveyed.facts.iter().map(|f| f.problem.is_none().then(|| rows(&f.units))).collect(),
         files: surveyed.files,
         skipped: surveyed.skipped,
-        schema: surveyed.schema.arrow.as_ref().clone(),
-        drift: surveyed.schema.drift,
         hive_keys: surveyed.hive_keys,
         outside_rows,
         inputs,

@@ -10,6 +10,7 @@ use arrow::datatypes::TimeUnit;
 use jiff::Timestamp;
 
 use crate::plan::Partition;
+use crate::source::instants::bound;
 
 /// Where the rows of one batch belong.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Router {
             .iter()
             .map(|p| p.start)
             .chain(partitions.last().map(|p| p.end))
-            .map(|t| in_unit(t, unit))
+            .map(|t| bound(t, unit))
             .collect();
         Self { bounds, own: own.start as usize..own.end as usize }
     }
@@ -98,16 +99,6 @@ pub fn apply(selection: &BooleanArray, routed: &mut Routed) {
         let before = rows.len();
         rows.retain(|row| keep.value(*row as usize));
         *filtered = (before - rows.len()) as u64;
-    }
-}
-
-/// A bound as an integer in the routing unit, rounded down.
-pub fn in_unit(at: Timestamp, unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Nanosecond => at.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into()) as i64,
-        TimeUnit::Microsecond => at.as_microsecond(),
-        TimeUnit::Millisecond => at.as_millisecond(),
-        TimeUnit::Second => at.as_second(),
     }
 }
 
