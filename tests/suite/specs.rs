@@ -92,6 +92,30 @@ fn five_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn a_file_of_nothing_but_mistakes_is_told_in_part() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("spec.yaml");
+    for text in ["a: b\n".repeat(30_000), (0..40_000).map(|n| format!("fromat{n}: x\n")).collect()] {
+        std::fs::write(&path, format!("type: events\n{text}")).expect("writable");
+        let errors = check_file(&path, &environment());
+        assert_eq!(errors.len(), 101);
+        assert!(errors[100].message.ends_with(" more mistakes are not shown"), "{}", errors[100].message);
+    }
+}
+
+#[test]
+fn what_only_the_catalog_could_tell_is_told_together_with_the_rest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join(".git")).expect("a folder");
+    let path = folder.path().join("spec.yaml");
+    std::fs::write(&path, "version: 1\nfromat: csv\ntype: events\n").expect("writable");
+    let messages: Vec<String> = check_file(&path, &environment()).into_iter().map(|e| e.message).collect();
+    let expected =
+        ["missing key `name`", "missing key `window`", "unknown key `fromat`", "the type `events` has no source"];
+    assert_eq!(messages, expected);
+}
+
+#[test]
 fn a_file_that_is_not_there_is_a_mistake_too() {
     let errors = check_file(Path::new("tests/specs/nowhere.yaml"), &environment());
     assert_eq!(errors.len(), 1);
