@@ -207,7 +207,12 @@ fn adapt_map(array: &MapArray, entries: &FieldRef, sorted: bool, path: &str) -> 
     };
     let columns = vec![
         adapt_at(array.keys(), false, key, &format!("{path}.{}", key.name()))?,
-        adapt_at(array.values(), array.entries().fields().get(1).is_some_and(|f| is_json(f)), value, &format!("{path}.{}", value.name()))?,
+        adapt_at(
+            array.values(),
+            array.entries().fields().get(1).is_some_and(|f| is_json(f)),
+            value,
+            &format!("{path}.{}", value.name()),
+        )?,
     ];
     let fail = |error: arrow::error::ArrowError| format!("column {path}: {error}");
     let pairs = StructArray::try_new(fields.clone(), columns, None).map_err(fail)?;
