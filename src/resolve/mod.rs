@@ -184,6 +184,7 @@ fn build(
         on_bad_rows: spec.on_bad_rows.unwrap_or_default(),
         on_null_time: spec.on_null_time.unwrap_or_default(),
         canonical: serde_json::Value::Null,
+        var_names: spec.vars.keys().cloned().collect(),
         spec_source: Arc::clone(source),
     };
     job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text);
