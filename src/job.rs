@@ -216,8 +216,22 @@ pub enum DeclaredType {
 impl DeclaredType {
     /// Names without parameters, and `decimal`, which needs them.
     pub const NAMES: [&'static str; 16] = [
-        "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "text",
-        "date", "timestamp", "json", "decimal",
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float32",
+        "float64",
+        "text",
+        "date",
+        "timestamp",
+        "json",
+        "decimal",
     ];
 
     /// Reads a type as written; `None` where there is no such type.

@@ -14,7 +14,8 @@ pub struct BadQuantity {
 }
 
 const SIZE: &str = "write a size such as `512MiB`, `2GB` or a number of bytes";
-const DURATION: &str = "write a duration such as `90s`, `6h`, `7d` or `1d 12h`; a day is 24 hours, months have no fixed length";
+const DURATION: &str =
+    "write a duration such as `90s`, `6h`, `7d` or `1d 12h`; a day is 24 hours, months have no fixed length";
 
 /// A size in bytes: `512MiB`, `2GB`, `1048576`. Units are those of the `bytesize` crate, binary and decimal.
 ///

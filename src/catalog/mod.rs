@@ -58,10 +58,8 @@ pub const CATALOG_KEYS: Keys = Keys { known: &["version", "defaults", "types"], 
 pub const DEFAULTS_KEYS: Keys = Keys { known: &["timezone"], later: &[] };
 
 /// Keys of a type.
-pub const CATALOG_TYPE_KEYS: Keys = Keys {
-    known: &["description", "source", "time", "id", "fields", "schema", "on_schema_drift"],
-    later: &[],
-};
+pub const CATALOG_TYPE_KEYS: Keys =
+    Keys { known: &["description", "source", "time", "id", "fields", "schema", "on_schema_drift"], later: &[] };
 
 impl Catalog {
     /// Reads a catalog from its document. The catalog is sound only if no mistake was added.

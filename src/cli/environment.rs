@@ -36,10 +36,7 @@ pub fn environment_or_complain(args: &SpecArgs, talk: &Talk) -> Option<Environme
 
 /// Worker threads.
 pub fn threads(args: &ResourceArgs) -> usize {
-    args.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        usize::from,
-    )
+    args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get), usize::from)
 }
 
 /// Names a run: when it started and which process it was, so that two runs never share a name.

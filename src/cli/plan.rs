@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::args::{PlanArgs, PlanFormat};
 use super::environment::{environment_or_complain, run_id, threads};
 use super::{Talk, print, signals};
-use crate::diagnostic::render::{records, render_text};
+use crate::diagnostic::{records, render_text};
 use crate::error::Exit;
 use crate::plan::render;
 use crate::resolve::resolve;

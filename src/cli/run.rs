@@ -11,15 +11,14 @@ use super::args::{RunArgs, When};
 use super::environment::{environment_or_complain, git_commit, run_id, threads};
 use super::progress::{Drawing, Style};
 use super::{Talk, signals, specs};
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::render::{DiagnosticRecord, records, render_text};
+use crate::diagnostic::{Diagnostic, DiagnosticRecord, records, render_text};
 use crate::error::{ErrorCode, Exit};
 use crate::manifest::{Accounting, FileStatus, JobStatus};
 use crate::resolve::{Environment, resolve};
 use crate::run::progress::Progress;
 use crate::run::stop::Stop;
 use crate::run::{self, RunError, RunOptions, RunOutcome};
-use crate::spec::Kind;
+use crate::spec::FileKind;
 
 /// Shards named in a summary before it only counts the rest: a terminal shows so many.
 const NAMED_SHARDS: usize = 10;
@@ -83,7 +82,7 @@ pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
     let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Failed };
     let found = match specs::expand(&args.specs) {
         // A catalog in a folder of specs is what the specs refer to, not something to run.
-        Ok(found) => found.into_iter().filter(|f| f.kind != Some(Kind::Catalog) || args.specs.contains(&f.path)),
+        Ok(found) => found.into_iter().filter(|f| f.kind != Some(FileKind::Catalog) || args.specs.contains(&f.path)),
         Err(why) => {
             talk.complain(&format!("error: {why}"));
             return Exit::Usage;
@@ -135,7 +134,11 @@ fn one(spec: &Path, args: &RunArgs, environment: &Environment, stop: &Stop, talk
         Ok(outcome) => {
             let exit = outcome.exit();
             let text = summary(&outcome);
-            if exit == Exit::Complete { talk.say(&text) } else { talk.complain(&text) }
+            if exit == Exit::Complete {
+                talk.say(&text)
+            } else {
+                talk.complain(&text)
+            }
             let manifest = &outcome.manifest;
             let report = SpecReport {
                 job_id: Some(manifest.id.clone()),

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::spec::{self, Kind};
+use std::sync::Arc;
+
+use crate::diagnostic::SourceText;
+use crate::spec::{self, FileKind};
 
 /// What a file on the command line is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +15,7 @@ pub struct Found {
     /// As the user named it, or below the folder that the user named.
     pub path: PathBuf,
     /// Spec or catalog; `None` where the text does not tell, or there is none.
-    pub kind: Option<Kind>,
+    pub kind: Option<FileKind>,
 }
 
 /// The YAML files that are meant: files as they are named, folders with every spec and catalog below them, by name.
@@ -38,10 +41,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<Found>, String> {
             }
         }
         if found.len() == before {
-            return Err(format!(
-                "{} holds no spec: a spec is a .yaml or .yml file with a `type:` key",
-                path.display()
-            ));
+            return Err(format!("{} holds no spec: a spec is a .yaml or .yml file with a `type:` key", path.display()));
         }
     }
     Ok(found)
@@ -51,6 +51,7 @@ fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "yaml" || e == "yml")
 }
 
-fn kind(path: &Path) -> Option<Kind> {
-    spec::kind(&std::fs::read_to_string(path).ok()?)
+fn kind(path: &Path) -> Option<FileKind> {
+    let text = std::fs::read_to_string(path).ok()?;
+    spec::kind(&Arc::new(SourceText { path: path.to_owned(), text })).ok()
 }

@@ -3,7 +3,7 @@
 use super::args::{ValidateArgs, ValidateFormat};
 use super::environment::environment_or_complain;
 use super::{Talk, print, specs};
-use crate::diagnostic::render::{records, render_github, render_text};
+use crate::diagnostic::{records, render_github, render_text};
 use crate::error::Exit;
 use crate::resolve::check_file;
 
@@ -29,7 +29,11 @@ pub fn validate(args: &ValidateArgs, talk: &Talk) -> Exit {
         }
         ValidateFormat::Text => {
             talk.complain(&render_text(&diagnostics, talk.color));
-            talk.complain(&format!("error: {} in {}", counted(diagnostics.len(), "mistake"), counted(found.len(), "file")));
+            talk.complain(&format!(
+                "error: {} in {}",
+                counted(diagnostics.len(), "mistake"),
+                counted(found.len(), "file")
+            ));
         }
         ValidateFormat::Github => {
             print(&render_github(&diagnostics));

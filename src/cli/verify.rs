@@ -9,15 +9,15 @@ use crate::verify::{self, VerifyOptions};
 pub fn verify(args: &VerifyArgs, talk: &Talk) -> Exit {
     let options = VerifyOptions { rows: args.rows };
     let reports: Vec<_> = args.packages.iter().map(|root| verify::verify(root, &options)).collect();
-    let verified = reports.iter().all(|r| r.is_ok());
+    let verified = reports.iter().all(|r| r.intact);
     if talk.json {
         talk.print_json(&serde_json::json!({"version": 1, "verified": verified, "packages": reports}));
     }
     for report in &reports {
-        if report.is_ok() {
-            talk.say(&report.text());
+        if report.intact {
+            talk.say(&report.to_string());
         } else {
-            talk.complain(&report.text());
+            talk.complain(&report.to_string());
         }
     }
     if verified { Exit::Complete } else { Exit::VerifyFailed }

@@ -27,12 +27,16 @@ pub fn render_text(diagnostics: &[Diagnostic], color: bool) -> String {
         if let Some(span) = &diagnostic.span {
             let (line, column) = span.line_column();
             let excerpt = Excerpt::of(span);
-            let origin = Origin::path(escaped(&span.source.path.display().to_string())).line(line).char_column(column);
-            group = group.element(origin).element(
-                Snippet::source(excerpt.line)
-                    .line_start(line)
-                    .annotation(AnnotationKind::Primary.span(excerpt.start..excerpt.end)),
-            );
+            let path = escaped(&span.source.path.display().to_string());
+            let snippet = Snippet::source(excerpt.line)
+                .line_start(line)
+                .annotation(AnnotationKind::Primary.span(excerpt.start..excerpt.end));
+            // The renderer counts columns in what it is given, so it may only where that is what was written.
+            group = if excerpt.is_verbatim {
+                group.element(snippet.path(path))
+            } else {
+                group.element(Origin::path(path).line(line).char_column(column)).element(snippet)
+            };
         }
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(escaped(help)));
@@ -48,6 +52,8 @@ struct Excerpt {
     line: String,
     start: usize,
     end: usize,
+    /// Whether everything before the mistake stands as it was written.
+    is_verbatim: bool,
 }
 
 impl Excerpt {
@@ -75,12 +81,13 @@ impl Excerpt {
         }
         push_shown(&mut line, before.chars().skip(skipped));
         let shown_start = line.len();
+        let is_verbatim = line == before && !before.contains('\t');
         push_shown(&mut line, marked.chars().take(LINE_CONTEXT_CHARS));
         let shown_end = line.len();
         if marked.chars().nth(LINE_CONTEXT_CHARS).is_none() {
             push_shown(&mut line, after.chars().take(LINE_CONTEXT_CHARS));
         }
-        Self { line, start: shown_start, end: shown_end }
+        Self { line, start: shown_start, end: shown_end, is_verbatim }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Record batches to the bytes of a shard. One file a format, all of the same shape.
 //!
 //! An encoder appends the chosen rows of a batch; equal rows in equal order give equal bytes, however they are
-//! cut into batches. The text formats share how a value looks ([`text`]) and go through one block of bytes
-//! ([`block`]); Parquet is the `parquet` crate's, over rows gathered into slabs of one size.
+//! cut into batches. The text formats share how a value looks (`text`) and go through one block of bytes
+//! (`block`); Parquet is the `parquet` crate's, over rows gathered into slabs of one size.
 //!
 //! Run-end encoded columns and unions have no form in any format; so that this is known before the first row, an
 //! encoder refuses them when it is made.
@@ -11,7 +11,7 @@ mod block;
 mod csv;
 mod json;
 mod ndjson;
-pub mod parquet;
+mod parquet;
 mod text;
 
 use std::io::Write;
@@ -22,6 +22,8 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
 use crate::job::{Compression, Format};
+
+pub use self::parquet::ROW_GROUP_ROWS;
 
 /// Writes one shard.
 pub trait ShardEncoder<W: Write + Send>: Send {
@@ -133,7 +135,7 @@ pub fn part_step_rows(format: &Format) -> u64 {
     match format {
         // Some 100 KB: near enough to any useful limit, and cheap.
         Format::Csv(_) | Format::Ndjson | Format::Json => 256,
-        Format::Parquet => parquet::ROW_GROUP_ROWS as u64,
+        Format::Parquet => ROW_GROUP_ROWS as u64,
     }
 }
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | text and binary views, dictionaries | what they view or index |
 //! | timestamps and times in seconds | in milliseconds: Parquet does not have seconds |
+//! | zones that are offsets | UTC: Polars refuses offsets, and the instants are the same |
 //! | 64-bit dates | timestamps in milliseconds: Parquet's dates would lose what is not a whole day |
 //! | 32-bit and 64-bit decimals | 128-bit decimals, in as many bytes as the precision needs |
 //! | list views | lists |
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::{BatchCoalescer, CastOptions, cast_with_options, take_arrays};
-use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Metadata, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as PageCompression, ZstdLevel};
@@ -119,8 +120,9 @@ fn properties(compression: Compression) -> Result<WriterProperties, EncodeError>
         .build())
 }
 
-/// The schema in the file. Metadata of sources (field ids, pandas' notes) is about other files and is left out, except
-/// what extension type a field has.
+/// The schema in the file. Metadata of sources (field ids, pandas' notes) is about other files and is left out. So are
+/// extension types: text that holds JSON is text to every reader, while `arrow.json` would make it a type of its own
+/// to some (Polars), without its text functions.
 fn stored_schema(schema: &Schema) -> Result<Schema, EncodeError> {
     let fields = schema
         .fields()
@@ -131,13 +133,13 @@ fn stored_schema(schema: &Schema) -> Result<Schema, EncodeError> {
 }
 
 fn stored_field(field: &Field) -> Option<Field> {
-    let metadata: Metadata = field
-        .metadata()
-        .iter()
-        .filter(|(key, _)| key.starts_with("ARROW:extension:"))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-    Some(Field::new(field.name(), stored_type(field.data_type())?, field.is_nullable()).with_metadata(metadata))
+    Some(Field::new(field.name(), stored_type(field.data_type())?, field.is_nullable()))
+}
+
+/// What readers know: names of the time zone database, and UTC. The instants are UTC in any case.
+fn stored_zone(zone: &Option<Arc<str>>) -> Option<Arc<str>> {
+    let zone = zone.as_ref().filter(|zone| !zone.is_empty())?;
+    Some(if zone.starts_with(['+', '-']) { "UTC".into() } else { zone.clone() })
 }
 
 /// `None` for what Parquet does not have.
@@ -147,7 +149,8 @@ fn stored_type(data_type: &DataType) -> Option<DataType> {
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,
         DataType::Dictionary(_, values) => stored_type(values)?,
-        DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, stored_zone(zone)),
+        DataType::Timestamp(unit, zone) => DataType::Timestamp(*unit, stored_zone(zone)),
         DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
         DataType::Date64 => DataType::Timestamp(TimeUnit::Millisecond, None),
         DataType::Decimal32(_, scale)

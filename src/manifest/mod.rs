@@ -21,8 +21,8 @@ use json::Instant;
 pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals};
 pub use json::{ManifestError, json_schema};
 pub use record::{
-    Column, Compression, ExportFormat, PackageRef, RunOutcome, RunRecord, SourceFileError,
-    SourceFileRecord, SourceRecord, SpecRecord, ToolRecord,
+    Column, Compression, ExportFormat, PackageRef, RunOutcome, RunRecord, SourceFileError, SourceFileRecord,
+    SourceRecord, SpecRecord, ToolRecord,
 };
 pub use sums::sha256sums;
 

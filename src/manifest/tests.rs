@@ -173,7 +173,6 @@ fn the_schema_requires_what_is_always_written_and_allows_nothing_else() {
     assert_eq!(required.join(", "), FILE_KEYS);
 }
 
-
 #[test]
 fn sha256sum_itself_accepts_the_list() {
     let root = tempfile::tempdir().unwrap();

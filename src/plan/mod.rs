@@ -2,16 +2,78 @@
 //!
 //! Partitions tile the window: the first starts where the window starts, each next one where the one before
 //! ends, the last ends where the window ends. Tasks cover every partition exactly once.
+//!
+//! How a run acts on it:
+//! - A [`Task`] writes `partitions` and reads `reads`. Of a unit's rows it keeps those of its own partitions; where
+//!   [`Read::owner`] is set it also accounts for the rows outside the window, without time and unreadable. Every
+//!   unit that is read has one owner, so every row is counted once.
+//! - A unit in [`Plan::outside`] is not read; all its rows count as outside the window.
+//! - A partition in [`Plan::broken`] fails without being tried; a task of which every partition does so need not run.
+//!   Broken files are in no task.
+//! - A row without time or that cannot be read, met in a unit, fails (or makes partial) [`Plan::concerned`].
+//!
+//! The value is what `_state/plan.json` pins: whoever continues the job reads it back instead of planning again.
 
 pub mod concern;
 mod cut;
+mod error;
 pub mod partition;
+pub mod record;
+pub mod render;
 pub mod task;
 pub mod window;
 mod window_text;
 
+use std::ops::Range;
+
+use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::job::{PartitionBy, Window};
+use crate::source::{FileFacts, SourceFile, SourceSchema};
+use crate::time::zone;
+pub use concern::Concern;
+pub use error::PlanError;
+pub use record::{PlannedColumn, PlannedFile, PlannedUnit, PlannedWindow, Totals};
+use record::{read_schema_stream, schema_stream, totals};
+pub use task::{FileInput, Tasks};
+
+/// The layout of the plan's JSON. Another version is refused.
+pub const PLAN_VERSION: u32 = 1;
+
+/// All that a run does, before it does it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// The version of this program.
+    pub tool: String,
+    /// [`crate::job::Job::id`].
+    pub job_id: String,
+    /// When.
+    pub window: PlannedWindow,
+    /// Slices of the window.
+    pub partitions: Vec<Partition>,
+    /// Source files, in order of their rows.
+    pub files: Vec<PlannedFile>,
+    /// The columns of the source, for people.
+    pub columns: Vec<PlannedColumn>,
+    /// The schema of the source as [`Plan::schema`] reads it back: an Arrow IPC stream without batches, in base64.
+    /// Types as text would not do: Arrow's parser loses metadata, and names of nested fields that hold quotes.
+    pub arrow_schema: String,
+    /// Where files or rows disagreed about the schema, and how it was settled.
+    pub drift: Vec<String>,
+    /// Sums.
+    pub totals: Totals,
+    /// In order of their partitions; those without partitions last.
+    pub tasks: Vec<Task>,
+    /// Units that are proven to lie outside the window.
+    pub outside: Vec<Read>,
+    /// Whom rows concern that have no known place; in order of file and unit.
+    pub concerns: Vec<Concern>,
+}
 
 /// A half-open slice of the window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +90,8 @@ pub struct Partition {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     /// Consecutive partitions `first..end` (indexes) that this task alone writes. Empty where only rows that belong
-    /// nowhere are to be accounted for; whom they concern stands in [`Plan::concerns`].
-    pub partitions: std::ops::Range<u32>,
+    /// nowhere are to be accounted for; whom they concern is [`Plan::concerned`].
+    pub partitions: Range<u32>,
     /// What is read, in order of file and unit.
     pub reads: Vec<Read>,
 }
@@ -46,29 +108,231 @@ pub struct Read {
     pub owner: bool,
 }
 
-/// A window that cannot be planned.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// More than [`partition::MAX_PARTITIONS`].
-    #[error(
-        "the window has {count} partitions of {} {unit}, and {} is the limit; choose a larger `partition.by` or a \
-         smaller window",
-        if *unit == "hour" { "an" } else { "a" },
-        partition::MAX_PARTITIONS
-    )]
-    TooManyPartitions {
-        /// The calendar unit.
-        unit: &'static str,
-        /// How many there would be; about so many when far beyond the limit.
-        count: u64,
-    },
-    /// Two partitions would share a folder.
-    #[error("two partitions are called `{label}`; choose another `partition.by` or `window.timezone`")]
-    LabelTwice {
-        /// Their label.
-        label: String,
-    },
-    /// The window reaches beyond the calendar.
-    #[error("the window reaches beyond the years -9999 to 9999; choose one inside")]
-    OutOfRange,
+/// A source file and what is known of it.
+#[derive(Debug, Clone, Copy)]
+pub struct FileEntry<'a> {
+    /// As listed.
+    pub file: &'a SourceFile,
+    /// As inspected; `None` for a file that is skipped.
+    pub facts: Option<&'a FileFacts>,
+    /// What its name says of its rows' time (`source.path_time`), half-open.
+    pub coverage: Option<(Timestamp, Timestamp)>,
+    /// Why it is left out, unread.
+    pub skipped: Option<&'a str>,
+}
+
+/// Plans a job.
+///
+/// `files` are in order of their rows; their indexes are the plan's.
+///
+/// # Errors
+/// [`PlanError`] where the window has too many partitions or none that can be named.
+pub fn plan(
+    job_id: &str,
+    window: &Window,
+    by: PartitionBy,
+    schema: &SourceSchema,
+    files: &[FileEntry<'_>],
+) -> Result<Plan, PlanError> {
+    let partitions = partition::partitions(window, by)?;
+    let inputs: Vec<FileInput> = files.iter().map(file_input).collect();
+    let Tasks { tasks, outside, concerns } = task::tasks(&partitions, &inputs);
+    let files: Vec<PlannedFile> = files.iter().zip(&inputs).map(planned_file).collect();
+    Ok(Plan {
+        version: PLAN_VERSION,
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        job_id: job_id.to_owned(),
+        window: PlannedWindow {
+            start: window.start,
+            end: window.end,
+            label: window.label.clone(),
+            timezone: zone::name(&window.timezone),
+        },
+        partitions,
+        totals: totals(&files, &tasks),
+        files,
+        columns: schema.arrow.fields().iter().map(|field| PlannedColumn::new(field)).collect(),
+        arrow_schema: schema_stream(&schema.arrow)?,
+        drift: schema.drift.clone(),
+        tasks,
+        outside,
+        concerns,
+    })
+}
+
+fn file_input(entry: &FileEntry<'_>) -> FileInput {
+    match entry.facts {
+        Some(facts) if entry.skipped.is_none() => {
+            FileInput { units: facts.units.clone(), coverage: entry.coverage, broken: facts.problem.is_some() }
+        }
+        _ => FileInput::default(),
+    }
+}
+
+fn planned_file((entry, input): (&FileEntry<'_>, &FileInput)) -> PlannedFile {
+    PlannedFile {
+        name: entry.file.name.clone(),
+        bytes: entry.file.bytes,
+        modified: entry.file.modified,
+        units: input.units.iter().map(|unit| PlannedUnit { rows: unit.rows, bytes: unit.bytes }).collect(),
+        skipped: entry.skipped.map(str::to_owned),
+        problem: entry.facts.and_then(|f| f.problem.as_ref()).filter(|_| input.broken).map(ToString::to_string),
+    }
+}
+
+impl Plan {
+    /// Reads a plan back.
+    ///
+    /// # Errors
+    /// [`PlanError::Unreadable`] where it is not a plan, [`PlanError::Version`] where it is another version's.
+    pub fn from_json(json: &[u8]) -> Result<Self, PlanError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let Versioned { version } = serde_json::from_slice(json).map_err(PlanError::unreadable)?;
+        if version != PLAN_VERSION {
+            return Err(PlanError::Version { found: version });
+        }
+        serde_json::from_slice(json).map_err(PlanError::unreadable)
+    }
+
+    /// The schema of the source.
+    ///
+    /// # Errors
+    /// [`PlanError::Unreadable`] where `arrow_schema` is not what [`plan`] writes.
+    pub fn schema(&self) -> Result<SchemaRef, PlanError> {
+        read_schema_stream(&self.arrow_schema)
+    }
+
+    /// The partitions that are not whole when a row of a unit has no time or cannot be read.
+    pub fn concerned(&self, file: u32, unit: u32) -> Range<u32> {
+        match self.concerns.binary_search_by_key(&(file, Some(unit)), |concern| (concern.file, concern.unit)) {
+            Ok(found) => self.concerns.get(found).map_or(0..0, |concern| concern.partitions.clone()),
+            // It was proven that there are no such rows, so nothing was worked out about them.
+            Err(_) => 0..self.partitions.len() as u32,
+        }
+    }
+
+    /// Broken files (by index) and the partitions that each makes fail.
+    pub fn broken(&self) -> impl Iterator<Item = (u32, Range<u32>)> + '_ {
+        self.concerns.iter().filter(|c| c.unit.is_none()).map(|c| (c.file, c.partitions.clone()))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+    use crate::job::SourceFormat;
+    use crate::source::{Codec, SourceError, TimeRange, UnitFacts, json_field};
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+    use std::sync::Arc;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn source_file(name: &str) -> SourceFile {
+        SourceFile {
+            path: name.into(),
+            name: name.to_owned(),
+            bytes: 1_000,
+            modified: at("2026-03-05T00:00:00.123456789Z"),
+            format: SourceFormat::Ndjson,
+            codec: Codec::Plain,
+            hive: Vec::new(),
+        }
+    }
+
+    fn facts(min: &str, max: &str, unplaced_rows: u64) -> FileFacts {
+        let times = TimeRange::Within { min: at(min), max: at(max) };
+        FileFacts { units: vec![UnitFacts { rows: 10, bytes: 1_000, times, unplaced_rows }], problem: None }
+    }
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![
+            Field::new("occurred_at", DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())), true),
+            json_field(Field::new("metadata", DataType::Utf8View, true)),
+            Field::new("cost", DataType::Decimal128(12, 6), false),
+            Field::new("tags", DataType::List(Arc::new(Field::new("item", DataType::Utf8View, true))), true),
+            Field::new(
+                "nested",
+                DataType::Struct(vec![Field::new("a \"b\", c", DataType::Date32, false)].into()),
+                true,
+            ),
+            Field::new("kind", DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)), true),
+        ]))
+    }
+
+    /// Four days; one file within, one across, one outside, one skipped, one broken that is known to be of day three.
+    pub(crate) fn example() -> Plan {
+        let window = Window {
+            start: at("2026-03-01T00:00:00Z"),
+            end: at("2026-03-05T00:00:00Z"),
+            label: "2026-03-01_2026-03-04".to_owned(),
+            timezone: zone::find("UTC").unwrap(),
+        };
+        let files = ["a.ndjson", "b.ndjson", "c|`<\u{1b}[31m.ndjson", "d.ndjson", "e.ndjson"].map(source_file);
+        let [a, b, c] = [
+            facts("2026-03-01T01:00:00Z", "2026-03-01T23:00:00Z", 0),
+            facts("2026-03-01T01:00:00Z", "2026-03-02T23:00:00Z", 1),
+            facts("2026-01-01T01:00:00Z", "2026-01-02T23:00:00Z", 0),
+        ];
+        let problem = SourceError {
+            name: "e.ndjson".to_owned(),
+            position: Some(7),
+            code: ErrorCode::SourceUnreadable,
+            message: "the line ends within a value".to_owned(),
+        };
+        let e = FileFacts { units: Vec::new(), problem: Some(problem) };
+        let day = Some((at("2026-03-03T00:00:00Z"), at("2026-03-04T00:00:00Z")));
+        let entry = |i: usize, facts, coverage, skipped| FileEntry { file: &files[i], facts, coverage, skipped };
+        let schema = SourceSchema { arrow: schema(), drift: vec!["`cost` is text in a.ndjson".to_owned()] };
+        let entries = [
+            entry(0, Some(&a), None, None),
+            entry(1, Some(&b), None, None),
+            entry(2, Some(&c), None, None),
+            entry(3, None, None, Some("its name says 2025-01-01")),
+            entry(4, Some(&e), day, None),
+        ];
+        plan("job_example", &window, PartitionBy::Day, &schema, &entries).unwrap()
+    }
+
+    #[test]
+    fn a_plan_is_read_back_as_it_was_written() {
+        let plan = example();
+        let json = serde_json::to_vec_pretty(&plan).unwrap();
+        assert_eq!(Plan::from_json(&json).unwrap(), plan);
+        assert_eq!(plan.schema().unwrap(), schema());
+        let damaged = Plan { arrow_schema: "AAAA".to_owned(), ..plan };
+        assert!(matches!(damaged.schema(), Err(PlanError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_plan_of_another_version_or_none_is_refused() {
+        let mut plan = example();
+        plan.version = 2;
+        let json = serde_json::to_vec(&plan).unwrap();
+        assert_eq!(Plan::from_json(&json), Err(PlanError::Version { found: 2 }));
+        assert!(matches!(Plan::from_json(b"{\"version\": 1}"), Err(PlanError::Unreadable { .. })));
+        assert!(matches!(Plan::from_json(b""), Err(PlanError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_run_finds_what_concerns_whom() {
+        let plan = example();
+        assert_eq!(plan.broken().collect::<Vec<_>>(), [(4, 2..3)]);
+        assert_eq!(plan.concerned(1, 0), 0..2);
+        assert_eq!(plan.concerned(0, 0), 0..4);
+        assert_eq!(plan.outside.len(), 1);
+    }
+
+    #[test]
+    fn totals_count_rows_once_and_bytes_as_often_as_they_are_read() {
+        let totals = example().totals;
+        assert_eq!((totals.source_rows, totals.source_bytes), (30, 3_000));
+        assert_eq!((totals.read_rows, totals.read_bytes), (20, 2_000));
+        assert_eq!(totals.passes, 0.67);
+    }
 }

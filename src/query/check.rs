@@ -220,10 +220,14 @@ fn compare_conditions(inputs: &mut Inputs, op: Op, left: &Operand, right: &Opera
     match op {
         Op::Eq => Ok(Node::same(l, r)),
         Op::Ne => Ok(Node::same(l, r).not()),
-        _ => Err(Mismatch {
-            message: format!("{} has no order", if left.is_boolean() { left.describe() } else { right.describe() }),
-            help: "compare true and false with `=`, `<>` or `in` (in filters: eq, ne, in, not_in)".to_owned(),
-        }),
+        _ => {
+            let side = if left.is_boolean() { left } else { right };
+            let comma = if matches!(side, Operand::Values(_)) { "," } else { "" };
+            Err(Mismatch {
+                message: format!("{}{comma} has no order", side.describe()),
+                help: "compare true and false with `=`, `<>` or `in` (in filters: eq, ne, in, not_in)".to_owned(),
+            })
+        }
     }
 }
 

@@ -262,3 +262,6 @@ impl QueryError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

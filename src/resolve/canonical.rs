@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::diagnostic::Located;
 use crate::job::{Compression, Condition, Format, Job, Scalar};
 use crate::spec::time_format_text;
+use crate::time::zone;
 use crate::yaml::decode::Word;
 
 /// Characters of the digest in an id: 130 bits, so that no two jobs of one company ever meet.
@@ -41,9 +42,10 @@ pub(super) fn canonical(
     fields: &BTreeMap<String, Located<String>>,
     output_uri: &str,
 ) -> Value {
-    let fields: BTreeMap<&str, &str> = fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
-    let schema: BTreeMap<&str, String> = job.schema.iter().map(|(name, t)| (name.value.as_str(), t.to_string())).collect();
-    let zone = |zone: &jiff::tz::TimeZone| zone.iana_name().unwrap_or("UTC").to_owned();
+    let fields: BTreeMap<&str, &str> =
+        fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
+    let schema: BTreeMap<&str, String> =
+        job.schema.iter().map(|(name, t)| (name.value.as_str(), t.to_string())).collect();
     without_absent(json!({
         "version": 1,
         "revision": 0,
@@ -62,7 +64,7 @@ pub(super) fn canonical(
         "time": {
             "column": job.time.column.value,
             "format": time_format_text(&job.time.format),
-            "timezone": zone(&job.time.timezone),
+            "timezone": zone::name(&job.time.timezone),
         },
         "id": job.id_column.as_ref().map(|id| &id.value),
         "fields": fields,
@@ -71,7 +73,7 @@ pub(super) fn canonical(
         "window": {
             "start": job.window.start.to_string(),
             "end": job.window.end.to_string(),
-            "timezone": zone(&job.window.timezone),
+            "timezone": zone::name(&job.window.timezone),
         },
         "partition": {
             "by": job.partition.by.word(),

@@ -71,6 +71,7 @@ pub(super) fn read_catalog(
             errors.extend(mistakes.into_iter().map(|mut mistake| {
                 if mistake.span.is_none() {
                     mistake.span = named.and_then(|n| n.span.clone());
+                    mistake.help = Some("a relative path starts at the folder of the file that names it".to_owned());
                 }
                 mistake
             }));

@@ -93,9 +93,25 @@ mod tests {
     #[test]
     fn no_rendered_value_leaves_the_base() {
         for (base, rendered) in [
-            ("", "/etc"), ("e/", "../x"), ("e/", "a/../../x"), ("e/", ""), ("e/", "/etc"), ("e/", "."), ("e/", "a\0"),
-            ("e/", "%2e%2e/x"), ("e/", "a%2Fb"), ("e/", "a\\b"), ("e/", "a//b"), ("", ""), ("/", ""), ("e", "/../x"),
-            ("e/", "\u{1b}[2J"), ("", "s3://bucket/x"), ("e/", "%5C"), ("../e/", "x"), ("", "."),
+            ("", "/etc"),
+            ("e/", "../x"),
+            ("e/", "a/../../x"),
+            ("e/", ""),
+            ("e/", "/etc"),
+            ("e/", "."),
+            ("e/", "a\0"),
+            ("e/", "%2e%2e/x"),
+            ("e/", "a%2Fb"),
+            ("e/", "a\\b"),
+            ("e/", "a//b"),
+            ("", ""),
+            ("/", ""),
+            ("e", "/../x"),
+            ("e/", "\u{1b}[2J"),
+            ("", "s3://bucket/x"),
+            ("e/", "%5C"),
+            ("../e/", "x"),
+            ("", "."),
         ] {
             // An empty rendered value is a mistake only in the middle of a path.
             let is_end = rendered.is_empty() && base == "e/";

@@ -106,10 +106,6 @@ fn window(entries: &[Entry], environment: &Environment, errors: &mut Vec<Diagnos
 }
 
 fn window_names(window: &Window) -> Known {
-    let names = [
-        ("start", window.start.to_string()),
-        ("end", window.end.to_string()),
-        ("label", window.label.clone()),
-    ];
+    let names = [("start", window.start.to_string()), ("end", window.end.to_string()), ("label", window.label.clone())];
     Known::Names(names.into_iter().map(|(name, value)| (name.to_owned(), Some(value))).collect())
 }

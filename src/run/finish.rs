@@ -216,10 +216,10 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
     let broken = |name: &str| {
         let prefix = format!("{name}:");
         let failures = pinned.failures.iter().flatten().chain(tally.failures.values());
-        failures.into_iter().find(|f| f.message.starts_with(&prefix)).map(|f| SourceFileError {
-            code: f.code,
-            message: f.message.clone(),
-        })
+        failures
+            .into_iter()
+            .find(|f| f.message.starts_with(&prefix))
+            .map(|f| SourceFileError { code: f.code, message: f.message.clone() })
     };
     let read = pinned.files.iter().zip(&pinned.file_rows).map(|(file, rows)| SourceFileRecord {
         path: file.name.clone(),
@@ -233,7 +233,7 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
     let skipped = pinned.skipped.iter().map(|file| SourceFileRecord {
         path: file.name.clone(),
         bytes: file.bytes,
-        mtime: Some(file.modified),
+        mtime: None,
         etag: None,
         rows: None,
         skipped: Some(file.reason.clone()),
@@ -321,7 +321,10 @@ fn type_name(field: &Field) -> String {
         DataType::Boolean => "bool".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
         DataType::Date32 | DataType::Date64 => "date".to_owned(),
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => {
             format!("decimal({p},{s})")
         }
         DataType::Timestamp(unit, zone) => {

@@ -36,7 +36,7 @@ use crate::diagnostic::Diagnostic;
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::manifest::{JobStatus, Manifest};
-use crate::plan::{self, Plan};
+use crate::plan::{self, FileEntry, Plan, PlanError};
 use crate::source::UnitFacts;
 use crate::store::{Folder, StoreError};
 
@@ -232,16 +232,33 @@ fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(P
         e => RunError::Survey(e),
     })?;
     let prepared = prepare(job, &surveyed.schema.arrow).map_err(RunError::Spec)?;
-    let plan = plan::plan(job, &surveyed).map_err(|e| RunError::Spec(vec![e]))?;
+    let plan = make_plan(job, &surveyed).map_err(|e| RunError::Spec(vec![Diagnostic::at(None, e.to_string())]))?;
     Ok((pin(job, surveyed, plan, created_at), prepared))
 }
 
+fn make_plan(job: &Job, surveyed: &Survey) -> Result<Plan, PlanError> {
+    let files: Vec<FileEntry<'_>> = surveyed
+        .files
+        .iter()
+        .zip(&surveyed.facts)
+        .zip(&surveyed.coverage)
+        .map(|((file, facts), coverage)| FileEntry { file, facts: Some(facts), coverage: *coverage, skipped: None })
+        .collect();
+    plan::plan(&job.id, &job.window, job.partition.by, &surveyed.schema, &files)
+}
+
 fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {
-    prepare(job, &pinned.schema).map_err(RunError::Spec)
+    let schema = pinned.plan.schema().map_err(|error| Failure {
+        code: ErrorCode::PackageDamaged,
+        message: format!("{} cannot be used: {}", record::PLAN, chain(&error)),
+    })?;
+    prepare(job, &schema).map_err(RunError::Spec)
 }
 
 fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned {
     let inputs = record::inputs(&plan.partitions, &surveyed.files, &surveyed.facts, &surveyed.schema.arrow);
+    let unit_rows = |read: &plan::Read| surveyed.facts[read.file as usize].units[read.unit as usize].rows;
+    let outside_rows = plan.outside.iter().map(unit_rows).sum();
     let rows = |units: &[UnitFacts]| units.iter().map(|u| u.rows).sum();
     Pinned {
         state_version: STATE_VERSION,
@@ -253,8 +270,8 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
         file_rows: surveyed.facts.iter().map(|f| f.problem.is_none().then(|| rows(&f.units))).collect(),
         files: surveyed.files,
         skipped: surveyed.skipped,
-        schema: surveyed.schema.arrow.as_ref().clone(),
-        drift: surveyed.schema.drift,
+        hive_keys: surveyed.hive_keys,
+        outside_rows,
         inputs,
     }
 }

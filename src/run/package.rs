@@ -82,7 +82,10 @@ fn foreign(job: &Job, options: &RunOptions, owner: &str, manifest: Option<&Manif
     let name = manifest.map_or(String::new(), |m| format!(" ({}, window {})", m.name, m.window_label));
     Err(RunError::Occupied {
         folder: job.output.clone(),
-        holds: format!("{} package of another job, {owner}{name}", if complete { "the complete" } else { "an unfinished" }),
+        holds: format!(
+            "{} package of another job, {owner}{name}",
+            if complete { "the complete" } else { "an unfinished" }
+        ),
         way_out: if complete {
             "a complete package is final: choose another `output.uri`, for example with `{{ window.label }}`".to_owned()
         } else {
@@ -187,8 +190,10 @@ fn repin(folder: &Folder, text: &[u8]) -> Result<(), RunError> {
     loop {
         folder.settle(PLAN)?;
         let Some(old) = folder.read(PLAN)? else {
-            folder.create_bytes(PLAN, text)?;
-            return Ok(());
+            match folder.create_bytes(PLAN, text)? {
+                Created::Created => return Ok(()),
+                Created::Exists => continue,
+            }
         };
         if same_plan(&old, text) {
             return Ok(());
@@ -211,7 +216,11 @@ fn same_plan(old: &[u8], new: &[u8]) -> bool {
 }
 
 /// Reads the records of all partitions and keeps those that stand.
-fn committed(folder: &Folder, pinned: &Pinned, options: &RunOptions) -> Result<BTreeMap<u32, PartitionRecord>, RunError> {
+fn committed(
+    folder: &Folder,
+    pinned: &Pinned,
+    options: &RunOptions,
+) -> Result<BTreeMap<u32, PartitionRecord>, RunError> {
     let mut committed = BTreeMap::new();
     let mut damage = Vec::new();
     for (index, partition) in (0u32..).zip(&pinned.plan.partitions) {
@@ -247,11 +256,7 @@ fn committed(folder: &Folder, pinned: &Pinned, options: &RunOptions) -> Result<B
             damage.extend(broken);
         }
     }
-    if damage.is_empty() {
-        Ok(committed)
-    } else {
-        Err(RunError::Damaged { folder: folder.root().to_owned(), damage })
-    }
+    if damage.is_empty() { Ok(committed) } else { Err(RunError::Damaged { folder: folder.root().to_owned(), damage }) }
 }
 
 fn changed(label: &str) -> Failure {
@@ -267,10 +272,10 @@ fn changed(label: &str) -> Failure {
 /// For each partition, why it cannot be complete, as far as the survey tells: files that broke while they were inspected.
 pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
     let mut failures: Vec<Option<Failure>> = vec![None; plan.partitions.len()];
-    for concern in plan.concerns.iter().filter(|c| c.unit.is_none()) {
-        let Some(problem) = &surveyed.facts[concern.file as usize].problem else { continue };
+    for (file, partitions) in plan.broken() {
+        let Some(problem) = &surveyed.facts[file as usize].problem else { continue };
         let failure = Failure { code: problem.code, message: problem.to_string() };
-        for partition in concern.partitions.clone() {
+        for partition in partitions {
             failures[partition as usize].get_or_insert_with(|| failure.clone());
         }
     }
@@ -305,4 +310,3 @@ pub fn without_shard(
         error: failure.map(|f| f.message.clone()),
     }
 }
-

@@ -37,7 +37,7 @@ pub struct Prepared {
 pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> {
     let mut mistakes = Vec::new();
     let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
-    let unit = routing_unit(job.window.start, job.window.end);
+    let unit = routing_unit(job.window.end, job.window.start);
     if source.fields().is_empty() {
         let none = Arc::new(Schema::empty());
         let output_schema = none.clone();

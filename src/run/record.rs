@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use arrow_schema::Schema;
+use arrow::datatypes::Schema;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -42,10 +42,6 @@ pub struct Pinned {
     pub files: Vec<SourceFile>,
     /// Source files that are not read.
     pub skipped: Vec<SkippedFile>,
-    /// Columns of the source.
-    pub schema: Schema,
-    /// How differences between files were settled.
-    pub drift: Vec<String>,
     /// Columns that come from folder names.
     pub hive_keys: Vec<String>,
     /// Rows that are proven to be outside the window and not read.
@@ -133,8 +129,8 @@ pub fn load<T: DeserializeOwned>(folder: &Folder, name: &str) -> Result<Option<T
 /// # Errors
 /// [`StateError::Unreadable`]; only a bug can cause it.
 pub fn bytes<T: Serialize>(name: &str, record: &T) -> Result<Vec<u8>, StateError> {
-    let mut bytes = serde_json::to_vec_pretty(record)
-        .map_err(|source| StateError::Unreadable { name: name.to_owned(), source })?;
+    let mut bytes =
+        serde_json::to_vec_pretty(record).map_err(|source| StateError::Unreadable { name: name.to_owned(), source })?;
     bytes.push(b'\n');
     Ok(bytes)
 }

@@ -8,9 +8,9 @@ use std::io::Write;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::task::{Failure, chain};
 use crate::job::Compression;
 use crate::seal::{Sealed, Sealer};
-use super::task::{Failure, chain};
 use crate::store::{Draft, Folder, error_code};
 
 /// One line of a rejects file.

@@ -5,11 +5,12 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, BooleanArray, Int64Array};
+use arrow::array::{BooleanArray, Int64Array};
 use arrow::datatypes::TimeUnit;
 use jiff::Timestamp;
 
 use crate::plan::Partition;
+use crate::source::instants::bound;
 
 /// Where the rows of one batch belong.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Router {
             .iter()
             .map(|p| p.start)
             .chain(partitions.last().map(|p| p.end))
-            .map(|t| in_unit(t, unit))
+            .map(|t| bound(t, unit))
             .collect();
         Self { bounds, own: own.start as usize..own.end as usize }
     }
@@ -101,16 +102,6 @@ pub fn apply(selection: &BooleanArray, routed: &mut Routed) {
     }
 }
 
-/// A bound as an integer in the routing unit, rounded down.
-pub fn in_unit(at: Timestamp, unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Nanosecond => at.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into()) as i64,
-        TimeUnit::Microsecond => at.as_microsecond(),
-        TimeUnit::Millisecond => at.as_millisecond(),
-        TimeUnit::Second => at.as_second(),
-    }
-}
-
 /// An integer in the routing unit as an instant; `None` where no calendar reaches.
 pub fn instant(value: i64, unit: TimeUnit) -> Option<Timestamp> {
     match unit {
@@ -142,7 +133,10 @@ mod tests {
     fn the_start_of_a_partition_is_inside_and_its_end_is_not() {
         let router = Router::new(&partitions(&[10, 20], 30), 0..2, TimeUnit::Second);
         let mut routed = Routed::default();
-        router.place(&Int64Array::from(vec![Some(9), Some(10), Some(19), Some(20), Some(29), Some(30), None]), &mut routed);
+        router.place(
+            &Int64Array::from(vec![Some(9), Some(10), Some(19), Some(20), Some(29), Some(30), None]),
+            &mut routed,
+        );
         assert_eq!(routed.rows, [vec![1, 2], vec![3, 4]]);
         assert_eq!((routed.outside, routed.elsewhere, routed.without_time), (2, 0, vec![6]));
     }

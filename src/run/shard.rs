@@ -171,7 +171,8 @@ impl PartitionWriter {
                 take = take.min(max - part.rows);
             }
             if self.layout.max_bytes.is_some() {
-                take = take.min(part.encoder.rows_to_checkpoint());
+                let step = encode::part_step_rows(&self.layout.format);
+                take = take.min(step - part.rows % step);
             }
             let (now, later) = rest.split_at(usize::try_from(take).unwrap_or(usize::MAX).clamp(1, rest.len()));
             part.encoder.append(batch, now).map_err(|source| ShardError::Encode { name: part.name.clone(), source })?;
@@ -200,7 +201,11 @@ impl PartitionWriter {
 
     fn is_full(&self, part: &OpenPart) -> bool {
         self.layout.max_rows.is_some_and(|max| part.rows >= max)
-            || self.layout.max_bytes.is_some_and(|max| part.rows > 0 && part.encoder.encoded_bytes() >= max)
+            || self.layout.max_bytes.is_some_and(|max| {
+                part.rows > 0
+                    && part.rows.is_multiple_of(encode::part_step_rows(&self.layout.format))
+                    && part.encoder.encoded_bytes() >= max
+            })
     }
 
     fn start(&self) -> Result<OpenPart, ShardError> {
@@ -208,9 +213,8 @@ impl PartitionWriter {
         let encode_error = |source| ShardError::Encode { name: name.clone(), source };
         let draft = self.folder.begin(&name)?;
         let sealer = Sealer::new(draft, self.layout.file_compression()).map_err(|e| encode_error(e.into()))?;
-        let encoder =
-            encode::start(&self.layout.format, self.layout.compression, self.layout.schema.clone(), sealer)
-                .map_err(encode_error)?;
+        let encoder = encode::start(&self.layout.format, self.layout.compression, self.layout.schema.clone(), sealer)
+            .map_err(encode_error)?;
         Ok(OpenPart { name, encoder, rows: 0, times: None, started_at: (self.layout.clock)() })
     }
 

@@ -103,7 +103,9 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
     let mut schema = evidence.finish(&declared, job.on_schema_drift).map_err(SurveyError::Schema)?;
     let hive = hive::columns(&files, job.source.hive_partitioning, &schema.arrow)?;
     let hive_keys = hive.iter().map(|f| f.name().clone()).collect();
-    schema.arrow = Arc::new(Schema::new(schema.arrow.fields().iter().cloned().chain(hive.into_iter().map(Arc::new)).collect::<Fields>()));
+    schema.arrow = Arc::new(Schema::new(
+        schema.arrow.fields().iter().cloned().chain(hive.into_iter().map(Arc::new)).collect::<Fields>(),
+    ));
     let coverage = coverage(job, &files, &facts);
     Ok(Survey { files, facts, coverage, skipped, schema, hive_keys })
 }
@@ -154,9 +156,3 @@ fn named_interval(name: &str, zone: &TimeZone) -> Option<(Timestamp, Timestamp)>
     let end = last.tomorrow().ok()?.to_zoned(zone.clone()).ok()?.timestamp();
     Some((start, end))
 }
-
-/// Whether any file could be inspected to its end.
-pub fn any_readable(survey: &Survey) -> bool {
-    survey.facts.iter().any(|f| f.problem.is_none())
-}
-

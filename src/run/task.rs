@@ -18,7 +18,7 @@ use super::stop::Stop;
 use crate::encode;
 use crate::error::ErrorCode;
 use crate::job::{Compression, Format, Job, OnBad, Order};
-use crate::plan::{Partition, Read, Task};
+use crate::plan::{Plan, Read, Task};
 use crate::query::{self, Predicate};
 use crate::source::instants::{Instants, instants};
 use crate::source::{self, Batch, ReadRequest, SourceFile};
@@ -29,14 +29,12 @@ use crate::time::{BadTime, TimeParser};
 pub struct TaskContext<'a> {
     /// The job.
     pub job: &'a Job,
-    /// All partitions of the plan.
-    pub partitions: &'a [Partition],
     /// All files of the plan.
     pub files: &'a [SourceFile],
     /// Columns that come from folder names.
     pub hive_keys: &'a [String],
-    /// For units, by file and unit, the partitions that rows without a place may belong to.
-    pub concerns: &'a BTreeMap<(u32, u32), Range<u32>>,
+    /// Knows whom rows concern that have no place.
+    pub plan: &'a Plan,
     /// Where shards go.
     pub folder: &'a Folder,
     /// Which rows are kept; `None` keeps all.
@@ -156,7 +154,12 @@ struct Lane {
 ///
 /// # Errors
 /// [`TaskEnd`].
-pub fn run(ctx: &TaskContext<'_>, task: &Task, key: &str, is_done: impl Fn(u32) -> bool) -> Result<TaskOutcome, TaskEnd> {
+pub fn run(
+    ctx: &TaskContext<'_>,
+    task: &Task,
+    key: &str,
+    is_done: impl Fn(u32) -> bool,
+) -> Result<TaskOutcome, TaskEnd> {
     let lanes = task
         .partitions
         .clone()
@@ -165,7 +168,7 @@ pub fn run(ctx: &TaskContext<'_>, task: &Task, key: &str, is_done: impl Fn(u32) 
             filtered_out: 0,
             rows: 0,
             writer: (!is_done(p)).then(|| {
-                let label = ctx.partitions[p as usize].label.clone();
+                let label = ctx.plan.partitions[p as usize].label.clone();
                 Ok(PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label))
             }),
             held: Vec::new(),
@@ -173,11 +176,10 @@ pub fn run(ctx: &TaskContext<'_>, task: &Task, key: &str, is_done: impl Fn(u32) 
         .collect();
     let mut running = Running {
         ctx,
-        router: Router::new(ctx.partitions, task.partitions.clone(), ctx.layout.unit),
+        router: Router::new(&ctx.plan.partitions, task.partitions.clone(), ctx.layout.unit),
         routed: Routed::default(),
         lanes,
         counts: TaskCounts::default(),
-        own: task.partitions.clone(),
         rejects: RejectsWriter::new(ctx.folder.clone(), key),
         unplaced: BTreeMap::new(),
     };
@@ -205,7 +207,6 @@ struct Running<'a> {
     routed: Routed,
     lanes: Vec<Lane>,
     counts: TaskCounts,
-    own: Range<u32>,
     rejects: RejectsWriter,
     /// By file, unit and whether the spec allows it. Reading goes on, so that every row is counted.
     unplaced: BTreeMap<(u32, u32, bool), Unplaced>,
@@ -291,12 +292,7 @@ impl Running<'_> {
     }
 
     /// Rows whose time is null, or not a time.
-    fn leave_out_unplaced(
-        &mut self,
-        origin: Origin<'_>,
-        batch: &Batch,
-        bad: &[(u32, BadTime)],
-    ) -> Result<(), TaskEnd> {
+    fn leave_out_unplaced(&mut self, origin: Origin<'_>, batch: &Batch, bad: &[(u32, BadTime)]) -> Result<(), TaskEnd> {
         let job = self.ctx.job;
         let without_time = std::mem::take(&mut self.routed.without_time);
         let no_time = format!("no time in `{}`", job.time.column.value);
@@ -309,7 +305,7 @@ impl Running<'_> {
             let as_read = (origin.owner && policy == OnBad::Reject).then(|| row_as_json(&batch.rows, *row)).flatten();
             let line = RejectLine {
                 file: &origin.file.name,
-                position: batch.position(*row as usize),
+                position: batch.positions.of(*row),
                 error: bad_time.as_deref().unwrap_or(&no_time),
                 raw: None,
                 row: as_read.as_deref(),
@@ -337,16 +333,14 @@ impl Running<'_> {
             unplaced.rows += 1;
             return Ok(());
         }
-        let mut failure =
-            Failure { code, message: format!("{}:{}: {}", line.file, line.position, line.error) };
+        let mut failure = Failure { code, message: format!("{}:{}: {}", line.file, line.position, line.error) };
         if allowed {
             failure.code = ErrorCode::RowsRejected;
         } else {
             let setting = if code == ErrorCode::NullTime { "on_null_time" } else { "on_bad_rows" };
             failure.message.push_str(&format!(" (`{setting}: reject` sets such rows aside)"));
         }
-        // Facts that promised that there are no such rows were wrong: then all that this task writes is in doubt.
-        let concerned = self.ctx.concerns.get(&(origin.index, origin.unit)).unwrap_or(&self.own).clone();
+        let concerned = self.ctx.plan.concerned(origin.index, origin.unit);
         if !allowed {
             for lane in self.lanes.iter_mut().filter(|l| concerned.contains(&l.partition) && l.writer.is_some()) {
                 lane.writer = Some(Err(failure.clone()));
@@ -373,7 +367,8 @@ impl Running<'_> {
                 }
                 continue;
             }
-            let shard_rows = projected.get_or_insert_with(|| project(rows, &self.ctx.projection, &self.ctx.layout.schema));
+            let shard_rows =
+                projected.get_or_insert_with(|| project(rows, &self.ctx.projection, &self.ctx.layout.schema));
             append(lane, shard_rows, own, instants);
         }
     }
@@ -381,11 +376,8 @@ impl Running<'_> {
     fn finish(self) -> Result<TaskOutcome, TaskEnd> {
         let expected = self.counts.source_rows + self.counts.visiting;
         let routed: u64 = self.lanes.iter().map(|l| l.rows + l.filtered_out).sum();
-        let accounted = self.counts.rejected
-            + self.counts.null_time
-            + self.counts.outside_window
-            + self.counts.elsewhere
-            + routed;
+        let accounted =
+            self.counts.rejected + self.counts.null_time + self.counts.outside_window + self.counts.elsewhere + routed;
         if expected != accounted {
             return Err(failed(
                 ErrorCode::RowsNotConserved,
@@ -397,7 +389,8 @@ impl Running<'_> {
         let mut partitions = Vec::new();
         for mut lane in self.lanes {
             let Some(writer) = lane.writer.take() else { continue };
-            let about = |allowed| unplaced.iter().filter(move |u| u.allowed == allowed).find_map(|u| u.of(lane.partition));
+            let about =
+                |allowed| unplaced.iter().filter(move |u| u.allowed == allowed).find_map(|u| u.of(lane.partition));
             let parts = match about(false) {
                 Some(failure) => Err(failure),
                 None => writer.and_then(|writer| finish_lane(self.ctx, writer, &lane.held, lane.rows)),
@@ -436,8 +429,13 @@ fn finish_lane(
     let shard = |e: super::shard::ShardError| Failure { code: e.code(), message: chain(&e) };
     if !held.is_empty() {
         let (rows, times) = concat(ctx, held).map_err(|e| internal(&e))?;
-        let order = query::sort_permutation(&rows, &times, ctx.job.id_column.as_ref().map(|c| c.value.as_str()))
-            .map_err(|e| Failure { code: ErrorCode::QueryFailed, message: chain(&e) })?;
+        let order = query::sort_permutation(
+            &rows,
+            &ctx.job.time.column.value,
+            &times,
+            ctx.job.id_column.as_ref().map(|c| c.value.as_str()),
+        )
+        .map_err(|e| Failure { code: ErrorCode::QueryFailed, message: chain(&e) })?;
         let rows = project(&rows, &ctx.projection, &ctx.layout.schema)?;
         writer.append(&rows, order.values(), &times).map_err(shard)?;
     }

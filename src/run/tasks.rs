@@ -57,7 +57,6 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
             tally.failures.insert(index, failure.clone());
         }
     }
-    let concerns = plan.concerns.iter().filter_map(|c| Some(((c.file, c.unit?), c.partitions.clone()))).collect();
     let mut todo = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
         let key = task_key(task, &pinned.files, &plan.partitions);
@@ -82,10 +81,9 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
     let stop = options.stop.part();
     let context = TaskContext {
         job,
-        partitions: &plan.partitions,
+        plan,
         files: &pinned.files,
         hive_keys: &pinned.hive_keys,
-        concerns: &concerns,
         folder: &folder,
         predicate: prepared.predicate.as_ref(),
         read_schema: prepared.read_schema.clone(),
@@ -95,13 +93,7 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         stop: &stop,
         progress,
     };
-    let shared = Shared {
-        job,
-        options,
-        stop: stop.clone(),
-        package: Mutex::new(package),
-        tally: Mutex::new(tally),
-    };
+    let shared = Shared { job, options, stop: stop.clone(), package: Mutex::new(package), tally: Mutex::new(tally) };
     let found_earlier: Vec<Unplaced> = lock(&shared.tally).records.values().flat_map(|r| r.unplaced.clone()).collect();
     shared.fail_concerned(&found_earlier);
     for phase in [&todo[..strays], &todo[strays..]] {
@@ -132,9 +124,8 @@ fn has_rejects(folder: &crate::store::Folder, record: &TaskRecord) -> bool {
 
 impl Shared<'_> {
     fn work(&self, context: &TaskContext<'_>, todo: &Todo<'_>) {
-        let is_done = |p: u32| {
-            lock(&self.package).committed.contains_key(&p) || lock(&self.tally).failures.contains_key(&p)
-        };
+        let is_done =
+            |p: u32| lock(&self.package).committed.contains_key(&p) || lock(&self.tally).failures.contains_key(&p);
         match task::run(context, todo.task, &todo.key, is_done) {
             Ok(outcome) => self.commit(context, todo, outcome),
             Err(TaskEnd::Stopped) => {}
@@ -149,7 +140,7 @@ impl Shared<'_> {
     fn commit(&self, context: &TaskContext<'_>, todo: &Todo<'_>, outcome: TaskOutcome) {
         let TaskOutcome { partitions, counts, unplaced, rejects } = outcome;
         for outcome in partitions {
-            let partition = &context.partitions[outcome.partition as usize];
+            let partition = &context.plan.partitions[outcome.partition as usize];
             let (attempts, inputs) = {
                 let package = lock(&self.package);
                 let inputs = package.pinned.inputs[outcome.partition as usize].clone();

@@ -63,7 +63,8 @@ mod tests {
         for threads in [1, 2, 8] {
             let items: Vec<usize> = (0..100).collect();
             let seen = Mutex::new(Vec::new());
-            for_each(threads, &items, &Stop::default(), |i| seen.lock().unwrap().push(*i), |_, _| unreachable!()).unwrap();
+            for_each(threads, &items, &Stop::default(), |i| seen.lock().unwrap().push(*i), |_, _| unreachable!())
+                .unwrap();
             let mut seen = seen.into_inner().unwrap();
             seen.sort_unstable();
             assert_eq!(seen, items);
@@ -119,7 +120,16 @@ mod tests {
         let stop = Stop::default();
         stop.set(super::super::stop::Signal::Terminate);
         let done = AtomicUsize::new(0);
-        for_each(2, &[1, 2, 3], &stop, |_| { done.fetch_add(1, Ordering::Relaxed); }, |_, _| ()).unwrap();
+        for_each(
+            2,
+            &[1, 2, 3],
+            &stop,
+            |_| {
+                done.fetch_add(1, Ordering::Relaxed);
+            },
+            |_, _| (),
+        )
+        .unwrap();
         assert_eq!(done.into_inner(), 0);
     }
 }

@@ -22,7 +22,7 @@ use super::instants::instants;
 use super::layout::planned_schema;
 use super::list::check_unchanged;
 use crate::source::{
-    BATCH_ROWS, Batch, BatchReader, FileFacts, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
+    BATCH_ROWS, Batch, BatchReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
 };
 use crate::time::TimeParser;
 
@@ -66,7 +66,7 @@ pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Res
         match messages.next(file, Some(time.as_slice())) {
             Ok(Some(batch)) => match (batch.columns().first(), schema.field_with_name(time_column)) {
                 (Some(column), Ok(field)) => {
-                    let column = guarded(|| adapt(column, field)).map_err(|m| mismatch(file, m))?;
+                    let column = guarded(|| adapt(column, false, field)).map_err(|m| mismatch(file, m))?;
                     times.add(&column, parser);
                 }
                 _ => times.add_without_time(batch.num_rows()),
@@ -141,7 +141,7 @@ pub fn open(request: ReadRequest) -> Result<Box<dyn BatchReader>, SourceError> {
         messages.schema.fields().iter().enumerate().filter(|(_, f)| wanted(f.name())).map(|(i, _)| i).collect();
     // A plan that reads no unit of the file gets no rows, as with row groups.
     let spent = request.units.is_empty();
-    Ok(Box::new(ArrowReader { request, messages, projection, whole: None, spent }))
+    Ok(Box::new(ArrowReader { request, messages, projection, whole: None, given_rows: 0, spent }))
 }
 
 struct ArrowReader {
@@ -150,6 +150,7 @@ struct ArrowReader {
     projection: Vec<usize>,
     /// A record batch of the file in the planned schema, and how many of its rows were given.
     whole: Option<(RecordBatch, usize)>,
+    given_rows: u64,
     spent: bool,
 }
 
@@ -162,7 +163,11 @@ impl BatchReader for ArrowReader {
         self.spent = true;
         let rows = self.advance()?;
         self.spent = rows.is_none();
-        Ok(rows.map(|rows| Batch { rows, unit: 0, rejected: Vec::new() }))
+        Ok(rows.map(|rows| {
+            let first = self.given_rows + 1;
+            self.given_rows += rows.num_rows() as u64;
+            Batch { rows, unit: 0, positions: Positions::From(first), rejected: Vec::new() }
+        }))
     }
 }
 
@@ -184,7 +189,7 @@ impl ArrowReader {
                 return Ok(None);
             };
             // Before slicing: a slice of a list carries all its values along, and each slice would convert them all.
-            let rows = guarded(|| adapt_batch(&batch, &self.request.schema))
+            let rows = guarded(|| adapt_batch(&batch, &self.messages.schema, &self.request.schema))
                 .map_err(|m| mismatch(file, format!("{m}; name the type that all files can have in `schema`")))?;
             self.whole = Some((rows, 0));
         }

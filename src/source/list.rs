@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use globset::GlobBuilder;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use crate::error::ErrorCode;
@@ -36,7 +37,7 @@ pub struct Listing {
 }
 
 /// A file that the URI names and that is not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedFile {
     /// Relative to the folder of the source URI.
     pub name: String,

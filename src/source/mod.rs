@@ -35,12 +35,13 @@ use std::sync::Arc;
 use ::arrow::datatypes::{DataType, Schema, SchemaRef};
 use ::arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
 use crate::job::{OnBad, SourceFormat};
 
 /// One source file as listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
     /// Absolute.
     pub path: PathBuf,
@@ -59,7 +60,8 @@ pub struct SourceFile {
 }
 
 /// Compression of a source file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// None.
     Plain,
@@ -114,8 +116,29 @@ pub struct Batch {
     pub rows: RecordBatch,
     /// Index of the unit in its file.
     pub unit: u32,
+    /// Where each row stands.
+    pub positions: Positions,
     /// Rows of the unit that could not be read, met since the batch before.
     pub rejected: Vec<Reject>,
+}
+
+/// Where the rows of a batch stand: 1-based lines (CSV, NDJSON), elements (JSON) or rows of the unit (Parquet, Arrow).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Positions {
+    /// One after the other, from this one.
+    From(u64),
+    /// Each its own.
+    Each(Vec<u64>),
+}
+
+impl Positions {
+    /// Of one row of the batch.
+    pub fn of(&self, row: u32) -> u64 {
+        match self {
+            Self::From(first) => first + u64::from(row),
+            Self::Each(positions) => positions.get(row as usize).copied().unwrap_or_default(),
+        }
+    }
 }
 
 /// A row that could not be read or placed.

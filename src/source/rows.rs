@@ -12,7 +12,9 @@ use super::decode::unreadable;
 use super::infer::{InspectRequest, Node, RowFacts, TableEvidence};
 use super::json_text::{self, Fault, RowTime};
 use super::tally::Tally;
-use super::{BATCH_ROWS, Batch, BatchReader, MAX_REJECT_BYTES, ReadRequest, Reject, SourceError, SourceFile};
+use super::{
+    BATCH_ROWS, Batch, BatchReader, MAX_REJECT_BYTES, Positions, ReadRequest, Reject, SourceError, SourceFile,
+};
 use crate::error::ErrorCode;
 use crate::job::OnBad;
 
@@ -52,6 +54,8 @@ pub(super) struct BatchBuilder {
     schema: SchemaRef,
     on_bad_rows: OnBad,
     pub(super) table: StructColumn,
+    /// Where the good rows of the batch stand.
+    positions: Vec<u64>,
     bytes: usize,
     /// Rows of the batch that are bad and stand in it as placeholders.
     bad: Vec<usize>,
@@ -77,6 +81,7 @@ impl BatchBuilder {
             schema: request.schema.clone(),
             on_bad_rows: request.on_bad_rows,
             table,
+            positions: Vec::new(),
             bytes: 0,
             bad: Vec::new(),
             rejected: Vec::new(),
@@ -84,7 +89,8 @@ impl BatchBuilder {
     }
 
     /// Notes a row that was appended to the table.
-    pub(super) fn good(&mut self, bytes: usize) {
+    pub(super) fn good(&mut self, position: u64, bytes: usize) {
+        self.positions.push(position);
         self.bytes += bytes;
     }
 
@@ -126,7 +132,12 @@ impl BatchBuilder {
             message: format!("the rows make no batch: {e}"),
         })?;
         self.bytes = 0;
-        Ok(Some(Batch { rows, unit: 0, rejected: std::mem::take(&mut self.rejected) }))
+        Ok(Some(Batch {
+            rows,
+            unit: 0,
+            positions: Positions::Each(std::mem::take(&mut self.positions)),
+            rejected: std::mem::take(&mut self.rejected),
+        }))
     }
 
     fn columns(&mut self) -> Result<RecordBatch, ArrowError> {
@@ -169,7 +180,7 @@ impl<C: RowCutter> BatchReader for JsonRows<C> {
             let Some(row) = cutter.next_row()? else { return self.batch.finish() };
             let appended = utf8(row.bytes).and_then(|text| json_text::append_row(&mut self.batch.table, text));
             match appended {
-                Ok(()) => self.batch.good(row.bytes.len()),
+                Ok(()) => self.batch.good(row.position, row.bytes.len()),
                 Err(fault) => {
                     let noted = self.batch.bad(&row, fault.to_string());
                     if let Some(error) = cutter.broken(&fault) {

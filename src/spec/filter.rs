@@ -21,7 +21,19 @@ pub struct FilterSpec {
 
 /// Operators of a filter.
 pub const OPERATORS: [&str; 14] = [
-    "eq", "ne", "lt", "lte", "gt", "gte", "in", "not_in", "between", "contains", "starts_with", "ends_with", "matches",
+    "eq",
+    "ne",
+    "lt",
+    "lte",
+    "gt",
+    "gte",
+    "in",
+    "not_in",
+    "between",
+    "contains",
+    "starts_with",
+    "ends_with",
+    "matches",
     "is_null",
 ];
 
@@ -77,7 +89,8 @@ fn condition(operator: &Located<String>, node: &Node, errors: &mut Vec<Diagnosti
             }
             other => {
                 let message = format!("`between` takes two values, found {}", other.len());
-                errors.push(Diagnostic::at(Some(&node.span), message).help("write `between: [low, high]`; both belong"));
+                errors
+                    .push(Diagnostic::at(Some(&node.span), message).help("write `between: [low, high]`; both belong"));
                 None
             }
         },
@@ -124,7 +137,8 @@ fn scalars(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Vec<
         return None;
     }
     if items.len() > limits::FILTER_VALUES {
-        let message = format!("the list of `{}` has {} values, more than {}", shown(what), items.len(), limits::FILTER_VALUES);
+        let message =
+            format!("the list of `{}` has {} values, more than {}", shown(what), items.len(), limits::FILTER_VALUES);
         errors.push(Diagnostic::at(Some(&node.span), message));
         return None;
     }

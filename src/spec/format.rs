@@ -19,8 +19,7 @@ const FORMATS: [&str; 4] = ["csv", "ndjson", "json", "parquet"];
 const COMPRESSIONS: [&str; 5] = ["zstd", "gzip", "none", "snappy", "lz4"];
 
 /// Keys of `format.csv`.
-pub const CSV_KEYS: Keys =
-    Keys { known: &["delimiter", "bom", "escape_formulas", "header", "null_text"], later: &[] };
+pub const CSV_KEYS: Keys = Keys { known: &["delimiter", "bom", "escape_formulas", "header", "null_text"], later: &[] };
 const NO_KEYS: Keys = Keys { known: &[], later: &[] };
 
 /// Reads `format`: a word, or a mapping of one word to options.

@@ -26,7 +26,7 @@ use crate::yaml::decode::{Fields, Keys, integer, text, word};
 use crate::yaml::{self, Kind as NodeKind, Node};
 
 pub use filter::{FilterSpec, OPERATORS};
-pub use format::{DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
+pub use format::{CSV_KEYS, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
 pub use output::{OutputSpec, OutputUri, PartitionSpec};
 pub use source::{SourceSpec, TYPE_ENTRY_KEYS, TimeSpec, TypeEntry};
 pub use vars::{VarSpec, undeclared};
@@ -34,8 +34,8 @@ pub use window::{WindowForm, WindowSpec};
 
 pub(crate) use format::{check_together, name_of as decode_format_name};
 pub(crate) use schema::without_nulls;
-pub(crate) use vars::{decode as decode_vars, values as var_values};
 pub(crate) use source::{document_place, scheme, time_format_text, zone};
+pub(crate) use vars::{decode as decode_vars, values as var_values};
 
 /// What to export: one job for each window.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
@@ -100,9 +100,31 @@ pub struct Spec {
 /// Keys of a spec.
 pub const SPEC_KEYS: Keys = Keys {
     known: &[
-        "version", "name", "description", "labels", "type", "catalog", "source", "time", "id", "fields", "schema",
-        "on_schema_drift", "window", "partition", "filters", "where", "columns", "order", "format", "compression",
-        "output", "on_partition_error", "on_bad_rows", "on_null_time", "vars",
+        "version",
+        "name",
+        "description",
+        "labels",
+        "type",
+        "catalog",
+        "source",
+        "time",
+        "id",
+        "fields",
+        "schema",
+        "on_schema_drift",
+        "window",
+        "partition",
+        "filters",
+        "where",
+        "columns",
+        "order",
+        "format",
+        "compression",
+        "output",
+        "on_partition_error",
+        "on_bad_rows",
+        "on_null_time",
+        "vars",
     ],
     later: &["redact", "encryption", "sign", "chain", "expect"],
 };
@@ -174,6 +196,18 @@ fn name(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located
     }
     Some(found)
 }
+
+/// Every mapping with fixed keys, by its name in the JSON Schema; the spec itself has none.
+pub const DECODED_KEYS: [(&str, Keys); 8] = [
+    ("", SPEC_KEYS),
+    ("SourceSpec", source::SOURCE_KEYS),
+    ("PathTime", source::PATH_TIME_KEYS),
+    ("TimeSpec", source::TIME_KEYS),
+    ("Window", window::WINDOW_KEYS),
+    ("Partition", output::PARTITION_KEYS),
+    ("Output", output::OUTPUT_KEYS),
+    ("Variable", vars::VAR_KEYS),
+];
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

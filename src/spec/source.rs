@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
@@ -201,7 +201,9 @@ fn strftime(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Loc
     }
     let some_time = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
     if let Err(error) = jiff::fmt::strtime::format(&pattern.value, &some_time) {
-        errors.push(pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(error.to_string()));
+        errors.push(
+            pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(error.to_string()),
+        );
         return None;
     }
     Some(pattern)
@@ -267,19 +269,14 @@ fn time_format(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<
     None
 }
 
-/// An IANA time zone. Only the zones that are built in count, so that a spec means the same on every machine.
+/// An IANA time zone.
 pub(crate) fn zone(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<TimeZone>> {
     let found = text(node, what, errors)?;
-    let zones = TimeZoneDatabase::bundled();
-    match zones.get(&found.value) {
+    match crate::time::zone::find(&found.value) {
         Ok(value) => Some(Located { value, span: found.span }),
-        Err(_) => {
+        Err(unknown) => {
             let mistake = found.mistake(format!("unknown time zone `{}`", shown(&found.value)));
-            let names: Vec<String> = zones.available().map(|name| name.to_string()).collect();
-            errors.push(mistake.help(match nearest(&found.value, names.iter().map(String::as_str)) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => "write an IANA name such as `Europe/Berlin` or `UTC`".to_owned(),
-            }));
+            errors.push(mistake.help(unknown.help()));
             None
         }
     }
@@ -313,8 +310,11 @@ fn declared_types(
             Some(declared) => types.push((entry.key.clone(), declared)),
             None => {
                 let mistake = found.mistake(format!("`{}` is not a column type", shown(&found.value)));
-                errors.push(mistake.help(match nearest(&found.value, DeclaredType::NAMES) {
-                    Some("decimal") => "write `decimal(precision,scale)`, precision at most 38".to_owned(),
+                let near = nearest(&found.value, DeclaredType::NAMES);
+                errors.push(mistake.help(match near {
+                    _ if found.value.starts_with("decimal") => {
+                        "write `decimal(precision,scale)`, precision from 1 to 38, scale at most that".to_owned()
+                    }
                     Some(name) => format!("did you mean `{name}`?"),
                     None => format!("allowed: {}(precision,scale)", DeclaredType::NAMES.join(", ")),
                 }));

@@ -35,7 +35,9 @@ pub(crate) fn decode(node: &Node, errors: &mut Vec<Diagnostic>) -> Option<BTreeM
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if !is_name {
             let mistake = entry.key.mistake(format!("`{}` cannot be the name of a variable", shown(name)));
-            errors.push(mistake.help("use letters, digits and `_`, and start with a letter: templates write `vars.name`"));
+            errors.push(
+                mistake.help("use letters, digits and `_`, and start with a letter: templates write `vars.name`"),
+            );
             continue;
         }
         let Some(span) = entry.key.span.as_ref() else { continue };

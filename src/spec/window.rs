@@ -62,8 +62,20 @@ pub struct WindowSpec {
 /// Keys of `window`.
 pub const WINDOW_KEYS: Keys = Keys {
     known: &[
-        "date_from", "date_to", "start", "end", "month", "quarter", "year", "week", "date", "previous", "last",
-        "timezone", "settle", "allow_open",
+        "date_from",
+        "date_to",
+        "start",
+        "end",
+        "month",
+        "quarter",
+        "year",
+        "week",
+        "date",
+        "previous",
+        "last",
+        "timezone",
+        "settle",
+        "allow_open",
     ],
     later: &[],
 };
@@ -82,7 +94,8 @@ const SINGLE_FORMS: [(&str, fn(Located<String>) -> WindowForm); 7] = [
 /// Forms with two keys.
 const PAIRED_FORMS: [(&str, &str); 2] = [("date_from", "date_to"), ("start", "end")];
 
-const FORMS_HELP: &str = "use one form: date_from + date_to, start + end, month, quarter, year, week, date, previous or last";
+const FORMS_HELP: &str =
+    "use one form: date_from + date_to, start + end, month, quarter, year, week, date, previous or last";
 
 impl WindowSpec {
     /// Stands for a window whose mistake is already reported.
@@ -155,7 +168,7 @@ fn decode_form(fields: &Fields<'_>, window: &Located<String>, errors: &mut Vec<D
 
 /// A duration with its place.
 pub(crate) fn duration(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<SignedDuration>> {
-    let found = text(node, what, errors)?;
+    let found = written(node, what, errors)?;
     match units::parse_duration(&found.value) {
         Ok(value) => Some(Located { value, span: found.span }),
         Err(bad) => {

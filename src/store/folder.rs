@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::StoreError;
 use super::draft::{Draft, Publish, sync_parent};
 use super::name::{check_name, kind, not_a_folder, resolve};
+use super::root::make_root;
 
 /// Where drafts are written: in the package, because a link or rename cannot leave its file system.
 pub(super) const DRAFTS: &str = "_state/tmp";
@@ -363,38 +364,6 @@ fn file_size(path: &Path) -> Result<Option<u64>, StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("look at", path, error)),
     }
-}
-
-/// Makes `root` and what is missing above it, each made durable, and names the first thing that is in the way.
-fn make_root(root: &Path) -> Result<(), StoreError> {
-    let mut folders: Vec<&Path> = root.ancestors().collect();
-    folders.reverse();
-    for folder in folders {
-        let found = if folder == root { fs::symlink_metadata(folder) } else { fs::metadata(folder) };
-        match found {
-            Ok(found) if found.is_dir() => continue,
-            Ok(found) => return Err(not_a_folder(folder, &found)),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(StoreError::io("look at", folder, error)),
-        }
-        if let Ok(link) = fs::symlink_metadata(folder) {
-            if link.is_symlink() {
-                return Err(StoreError::WrongKind {
-                    path: folder.to_owned(),
-                    found: "a symbolic link to nothing",
-                    needed: "a folder",
-                    way_out: "make the folder that it leads to or remove it",
-                });
-            }
-        }
-        match fs::create_dir(folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(StoreError::io("create the folder", folder, error));
-            }
-            _ => sync_parent(folder)?,
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

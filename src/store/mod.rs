@@ -15,6 +15,7 @@ mod draft;
 mod error;
 mod folder;
 mod name;
+mod root;
 mod swap;
 
 pub use draft::{Draft, Publish};

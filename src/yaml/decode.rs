@@ -5,6 +5,7 @@
 //! knows that every value it wanted is there.
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
+use crate::spec::limits;
 use crate::yaml::core_schema::{CoreValue, integer_value};
 use crate::yaml::node::{Entry, Kind, Node};
 
@@ -26,6 +27,8 @@ pub struct Fields<'n> {
     entries: &'n [Entry],
     at: Span,
     inside: String,
+    /// Known keys that an unknown one was probably meant to be; that they are missing is no second mistake.
+    misspelt: Vec<&'n str>,
 }
 
 impl<'n> Fields<'n> {
@@ -34,6 +37,7 @@ impl<'n> Fields<'n> {
     pub fn open(node: &'n Node, at: &Span, what: &str, keys: Keys, errors: &mut Vec<Diagnostic>) -> Option<Self> {
         let entries = mapping(node, what, errors)?;
         let inside = if what.is_empty() { String::new() } else { format!(" in `{what}`") };
+        let mut misspelt = Vec::new();
         for entry in entries {
             let key = entry.key.value.as_str();
             if keys.known.contains(&key) {
@@ -43,13 +47,19 @@ impl<'n> Fields<'n> {
                 entry.key.mistake(format!("`{key}` is not implemented in this version")).help("remove it")
             } else {
                 let mistake = entry.key.mistake(format!("unknown key `{}`{inside}", shown(key)));
-                mistake.help(match nearest(key, keys.known.iter().copied()) {
-                    Some(known) => format!("did you mean `{known}`?"),
+                // Comparing with every known key is worth it only for mistakes that will be shown.
+                let is_shown = errors.len() < limits::MISTAKES;
+                mistake.help(match nearest(key, keys.known.iter().copied().filter(|_| is_shown)) {
+                    Some(known) => {
+                        misspelt.push(known);
+                        format!("did you mean `{known}`?")
+                    }
+                    None if keys.known.is_empty() => format!("`{what}` takes no keys"),
                     None => format!("known keys: {}", keys.known.join(", ")),
                 })
             });
         }
-        Some(Self { entries, at: at.clone(), inside })
+        Some(Self { entries, at: at.clone(), inside, misspelt })
     }
 
     /// The entry with this key.
@@ -63,14 +73,11 @@ impl<'n> Fields<'n> {
     }
 
     /// The value of a key that must be there.
-    pub fn required<T>(
-        &self,
-        key: &str,
-        example: &str,
-        errors: &mut Vec<Diagnostic>,
-        decode: Decode<T>,
-    ) -> Option<T> {
+    pub fn required<T>(&self, key: &str, example: &str, errors: &mut Vec<Diagnostic>, decode: Decode<T>) -> Option<T> {
         let Some(entry) = self.get(key) else {
+            if self.misspelt.contains(&key) {
+                return None;
+            }
             let missing = Diagnostic::at(Some(&self.at), format!("missing key `{key}`{}", self.inside));
             errors.push(missing.help(format!("add `{key}: {example}`")));
             return None;

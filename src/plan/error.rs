@@ -1,0 +1,57 @@
+//! What keeps a job from being planned, or a plan from being read back.
+
+use super::PLAN_VERSION;
+use super::partition::MAX_PARTITIONS;
+
+/// A job that cannot be planned, or a plan that cannot be read back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// More than [`MAX_PARTITIONS`].
+    #[error(
+        "the window has {count} partitions of {} {unit}, and {} is the limit; choose a larger `partition.by` or a \
+         smaller window",
+        if *unit == "hour" { "an" } else { "a" },
+        MAX_PARTITIONS
+    )]
+    TooManyPartitions {
+        /// The calendar unit.
+        unit: &'static str,
+        /// How many there would be; about so many when far beyond the limit.
+        count: u64,
+    },
+    /// Two partitions would share a folder.
+    #[error("two partitions are called `{label}`; choose another `partition.by` or `window.timezone`")]
+    LabelTwice {
+        /// Their label.
+        label: String,
+    },
+    /// The window reaches beyond the calendar.
+    #[error("the window reaches beyond the years -9999 to 9999; choose one inside")]
+    OutOfRange,
+    /// A plan of another version of this program.
+    #[error(
+        "the plan has version {found}, and this program reads version {PLAN_VERSION}; continue with the program that began"
+    )]
+    Version {
+        /// Its version.
+        found: u32,
+    },
+    /// The source's schema cannot be written down.
+    #[error("the schema of the source cannot be recorded: {reason}; declare other types in `schema`")]
+    Schema {
+        /// Arrow's reason.
+        reason: String,
+    },
+    /// Not a plan.
+    #[error("the plan cannot be read: {reason}")]
+    Unreadable {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl PlanError {
+    pub(super) fn unreadable(error: serde_json::Error) -> Self {
+        Self::Unreadable { reason: error.to_string() }
+    }
+}

@@ -1,0 +1,332 @@
+//! The plan for people: as text for a terminal, as Markdown for a pull request.
+//!
+//! Both show the same tables, cut to [`SHOWN_ROWS`]; JSON has everything. Names come from the file system, so
+//! nothing of them may act on a terminal or in a page: control and direction characters are shown as escapes.
+
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{Plan, Task};
+
+/// Rows of a table that a person is shown.
+const SHOWN_ROWS: usize = 50;
+
+/// Part of the page: a heading, a table and what was left out.
+struct Section {
+    title: String,
+    header: Vec<&'static str>,
+    /// Columns that hold numbers.
+    numbers: &'static [usize],
+    rows: Vec<Vec<String>>,
+    left_out: usize,
+}
+
+/// For a terminal.
+pub fn text(plan: &Plan) -> String {
+    let mut out = String::new();
+    let facts = summary(plan);
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in &facts {
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{name:width$}  {value}");
+    }
+    for section in sections(plan) {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(section.header);
+        table.add_rows(section.rows);
+        for &number in section.numbers {
+            if let Some(column) = table.column_mut(number) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let _ = write!(out, "\n{}\n{}\n", section.title, table.trim_fmt());
+        if section.left_out > 0 {
+            let _ = writeln!(out, " … and {} more; --format json lists all", section.left_out);
+        }
+    }
+    out
+}
+
+/// For a pull request or a page.
+pub fn markdown(plan: &Plan) -> String {
+    let mut out = format!("# Plan of {}\n\n", escaped(&plan.job_id));
+    for (name, value) in summary(plan).iter().skip(1) {
+        let _ = writeln!(out, "- **{name}:** {}", escaped(value));
+    }
+    for section in sections(plan) {
+        let rules: Vec<_> = (0..section.header.len())
+            .map(|column| if section.numbers.contains(&column) { "--:" } else { "---" })
+            .collect();
+        let _ = write!(out, "\n## {}\n\n", escaped(&section.title));
+        let _ = writeln!(out, "| {} |\n| {} |", section.header.join(" | "), rules.join(" | "));
+        for row in &section.rows {
+            let cells: Vec<_> = row.iter().map(|cell| escaped(cell)).collect();
+            let _ = writeln!(out, "| {} |", cells.join(" | "));
+        }
+        if section.left_out > 0 {
+            let _ = writeln!(out, "\n… and {} more.", section.left_out);
+        }
+    }
+    out
+}
+
+/// Names and values of what matters most; the job's id first.
+fn summary(plan: &Plan) -> Vec<(&'static str, String)> {
+    let totals = plan.totals;
+    let window = &plan.window;
+    vec![
+        ("job", printable(&plan.job_id)),
+        ("window", format!("{} ({} to {}, {})", window.label, window.start, window.end, window.timezone)),
+        ("partitions", format!("{} in {}", plan.partitions.len(), counted(plan.tasks.len() as u64, "task"))),
+        (
+            "source",
+            format!(
+                "{}, {}, {}",
+                counted(plan.files.len() as u64, "file"),
+                bytes(totals.source_bytes),
+                counted(totals.source_rows, "row")
+            ),
+        ),
+        (
+            "reads",
+            format!(
+                "{}, {:.2} passes over the source, at most {}",
+                bytes(totals.read_bytes),
+                totals.passes,
+                counted(totals.read_rows, "row")
+            ),
+        ),
+        ("columns", plan.columns.len().to_string()),
+    ]
+}
+
+fn sections(plan: &Plan) -> Vec<Section> {
+    let mut sections = Vec::new();
+    let broken: Vec<_> = plan.broken().collect();
+    if !broken.is_empty() {
+        let rows = broken.iter().map(|(file, partitions)| {
+            let file = plan.files.get(*file as usize);
+            vec![
+                labels(plan, partitions),
+                printable(file.and_then(|f| f.problem.as_deref()).unwrap_or("a file is broken")),
+            ]
+        });
+        sections.push(section("Partitions that will fail", vec!["partitions", "because of"], &[], rows));
+    }
+    if !plan.drift.is_empty() {
+        let rows = plan.drift.iter().map(|drift| vec![printable(drift)]);
+        sections.push(section("Schema drift", vec!["settled"], &[], rows));
+    }
+    let rows = plan.tasks.iter().enumerate().map(|(number, task)| task_row(plan, number, task));
+    sections.push(section(
+        "Tasks",
+        vec!["task", "partitions", "files", "units", "bytes", "rows"],
+        &[0, 2, 3, 4, 5],
+        rows,
+    ));
+
+    let rows = plan.tasks.iter().enumerate().flat_map(|(number, task)| {
+        let partitions = plan.partitions.get(task.partitions.start as usize..task.partitions.end as usize);
+        partitions.unwrap_or_default().iter().map(move |partition| {
+            vec![
+                printable(&partition.label),
+                partition.start.to_string(),
+                partition.end.to_string(),
+                (number + 1).to_string(),
+            ]
+        })
+    });
+    sections.push(section("Partitions", vec!["partition", "start", "end", "task"], &[3], rows));
+
+    let rows = plan.files.iter().map(|file| {
+        let state = match (&file.problem, &file.skipped) {
+            (Some(problem), _) => format!("broken: {problem}"),
+            (None, Some(skipped)) => format!("skipped: {skipped}"),
+            (None, None) => String::new(),
+        };
+        let rows = file.units.iter().fold(0_u64, |sum, unit| sum.saturating_add(unit.rows));
+        vec![
+            printable(&file.name),
+            bytes(file.bytes),
+            file.units.len().to_string(),
+            grouped(rows),
+            file.modified.to_string(),
+            printable(&state),
+        ]
+    });
+    sections.push(section("Files", vec!["file", "bytes", "units", "rows", "modified", ""], &[1, 2, 3], rows));
+
+    let rows = plan.columns.iter().map(|column| {
+        let json = if column.json { " (JSON)" } else { "" };
+        vec![printable(&column.name), format!("{}{json}", printable(&column.data_type))]
+    });
+    sections.push(section("Columns", vec!["column", "type"], &[], rows));
+    sections
+}
+
+/// Builds only the rows that are shown.
+fn section(
+    title: &str,
+    header: Vec<&'static str>,
+    numbers: &'static [usize],
+    mut rows: impl Iterator<Item = Vec<String>>,
+) -> Section {
+    let shown: Vec<_> = rows.by_ref().take(SHOWN_ROWS).collect();
+    let left_out = rows.count();
+    let title = format!("{title} ({})", shown.len() + left_out);
+    Section { title, header, numbers, rows: shown, left_out }
+}
+
+fn task_row(plan: &Plan, number: usize, task: &Task) -> Vec<String> {
+    let (mut files, mut rows, mut read_bytes) = (0_u64, 0_u64, 0_u64);
+    let mut last_file = None;
+    for read in &task.reads {
+        if last_file.replace(read.file) != Some(read.file) {
+            files += 1;
+        }
+        if let Some(unit) = plan.files.get(read.file as usize).and_then(|f| f.units.get(read.unit as usize)) {
+            rows = rows.saturating_add(unit.rows);
+            read_bytes = read_bytes.saturating_add(unit.bytes);
+        }
+    }
+    vec![
+        (number + 1).to_string(),
+        labels(plan, &task.partitions),
+        grouped(files),
+        grouped(task.reads.len() as u64),
+        bytes(read_bytes),
+        grouped(rows),
+    ]
+}
+
+/// The labels of consecutive partitions.
+fn labels(plan: &Plan, range: &std::ops::Range<u32>) -> String {
+    match plan.partitions.get(range.start as usize..range.end as usize) {
+        Some([only]) => printable(&only.label),
+        Some([first, .., last]) => {
+            format!("{} … {} ({})", printable(&first.label), printable(&last.label), range.len())
+        }
+        _ => "none: rows without a place".to_owned(),
+    }
+}
+
+/// `1 file`, `2,000 files`.
+fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// Digits in groups of three.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A size in the unit that leaves one to four digits before the point.
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut size = count as f64;
+    let mut name = "B";
+    for unit in UNITS {
+        if size < 1024.0 {
+            break;
+        }
+        size /= 1024.0;
+        name = unit;
+    }
+    if name == "B" { format!("{count} B") } else { format!("{size:.1} {name}") }
+}
+
+/// Text that does nothing but stand there.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Bidirectional controls can make a line read as another one.
+        if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// For a Markdown table's cell.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' => out.extend(['\\', c]),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::example;
+
+    #[test]
+    fn the_text_says_what_is_read_and_what_will_fail() {
+        let text = text(&example());
+        for part in [
+            "2026-03-01_2026-03-04 (2026-03-01T00:00:00Z to 2026-03-05T00:00:00Z, UTC)",
+            "4 in 2 tasks",
+            "5 files, 2.9 KiB, 30 rows",
+            "0.67 passes",
+            "2026-03-01 … 2026-03-02 (2)",
+            "e.ndjson:7: the line ends within a value",
+            "skipped: its name says 2025-01-01",
+            "Decimal128(12, 6)",
+            "Utf8View (JSON)",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_act_on_a_terminal_or_a_page() {
+        let text = text(&example());
+        assert!(!text.contains('\u{1b}') && text.contains("c|`<\\u{1b}[31m.ndjson"), "{text}");
+        let page = markdown(&example());
+        assert!(!page.contains('\u{1b}') && page.contains("c\\|\\`&lt;\\\\u{1b}\\[31m.ndjson"), "{page}");
+        assert_eq!(printable("a\u{202e}b\nc"), "a\\u{202e}b\\u{a}c");
+    }
+
+    #[test]
+    fn every_row_of_a_markdown_table_has_as_many_cells_as_its_header() {
+        let page = markdown(&example()).replace("\\|", "");
+        let mut cells = None;
+        for line in page.lines() {
+            if !line.starts_with('|') {
+                cells = None;
+                continue;
+            }
+            let here = line.matches('|').count();
+            assert_eq!(*cells.get_or_insert(here), here, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_says_so() {
+        let mut plan = example();
+        let column = plan.columns[0].clone();
+        plan.columns = vec![column; 1_234];
+        assert!(text(&plan).contains("… and 1184 more; --format json lists all"));
+        assert!(text(&plan).contains("Columns (1234)"));
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!((bytes(1023).as_str(), bytes(u64::MAX).as_str()), ("1023 B", "16.0 EiB"));
+    }
+}
