@@ -2,7 +2,7 @@
 //!
 //! RFC 4180 ends lines with CRLF; `\n` is what common tools write and all tools read, and it is smaller. Cells are
 //! quoted only where they must be ([`cell`](super::text::cell)). A null is `null_text`, by default nothing, and the
-//! empty string is `""`, so the two differ for readers that look. In a shard of one column an empty line would stand
+//! empty string is `""`, as are empty bytes, so the two differ for readers that look. In a shard of one column an empty line would stand
 //! for the null, and most readers skip empty lines; a lost row is worse than a null that looks like an empty string,
 //! so there a null is `""` too, unless `null_text` says otherwise.
 

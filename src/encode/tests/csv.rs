@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, DictionaryArray, FixedSizeBinaryArray, Float64Array,
+    Int8Array, Int64Array, LargeBinaryArray, StringArray,
+};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -164,6 +167,25 @@ fn header_rows_nulls_and_empty_strings() {
     );
     assert_eq!(text(whole(&with(|f| f.delimiter = b';'), &batch)), "id;a,b;x\n1;\"\";0.1\n;;NaN\n");
     assert_eq!(text(whole(&with(|f| f.bom = true), &batch)), "\u{feff}id,\"a,b\",x\n1,\"\",0.1\n,,NaN\n");
+}
+
+#[test]
+fn empty_bytes_are_told_from_null_as_empty_text_is() {
+    let values: Vec<Option<&[u8]>> = vec![Some(b""), None, Some(b"\x00\xff")];
+    let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some([]), None, Some([])].into_iter(), 0);
+    let keys = Int8Array::from(vec![Some(0), None, Some(1)]);
+    let dictionary = DictionaryArray::new(keys, Arc::new(BinaryArray::from(vec![b"".as_slice(), b"\x00\xff"])));
+    let batch = batch(vec![
+        ("a", Arc::new(BinaryArray::from(values.clone())) as ArrayRef),
+        ("b", Arc::new(LargeBinaryArray::from(values.clone()))),
+        ("c", Arc::new(BinaryViewArray::from(values))),
+        ("d", Arc::new(fixed.unwrap())),
+        ("e", Arc::new(dictionary)),
+    ]);
+    let expected = "a,b,c,d,e\n\"\",\"\",\"\",\"\",\"\"\n,,,,\n00ff,00ff,00ff,\"\",00ff\n";
+    assert_eq!(text(whole(&default(), &batch)), expected);
+    let expected = "a,b,c,d,e\n\"\",\"\",\"\",\"\",\"\"\n-,-,-,-,-\n00ff,00ff,00ff,\"\",00ff\n";
+    assert_eq!(text(whole(&with(|f| f.null_text = "-".into()), &batch)), expected);
 }
 
 #[test]

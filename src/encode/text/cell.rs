@@ -62,6 +62,12 @@ impl Dialect {
         }
     }
 
+    /// Appends a value that is there and has no text, so that it is no null.
+    #[inline]
+    pub(super) fn empty(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\"\"");
+    }
+
     /// Quotes the number or time that was appended at `start`, where it must be. Such text never holds quotes.
     #[inline]
     pub(super) fn bare_written(&self, start: usize, out: &mut Vec<u8>) {

@@ -292,7 +292,11 @@ impl<'a> Column<'a> {
             Cells::Float(float) => {
                 let start = out.len();
                 float.write(row, out);
-                dialect.bare_written(start, out);
+                if out.len() == start {
+                    dialect.empty(out);
+                } else {
+                    dialect.bare_written(start, out);
+                }
             }
             Cells::Stamp(stamp) => {
                 let start = out.len();
