@@ -9,9 +9,9 @@ use crate::job::CsvFormat;
 /// What starts a formula in a spreadsheet (OWASP, CSV Injection).
 const FORMULA_STARTS: &[u8] = b"=+-@\t\r";
 
-/// Bytes that may stand in numbers, times, durations and hex: delimiters among them make those cells quotable too.
+/// Signs that may stand in numbers, times, durations and hex: delimiters among them make those cells quotable too.
 fn stands_in_bare_cells(delimiter: u8) -> bool {
-    delimiter.is_ascii_alphanumeric() || matches!(delimiter, b'-' | b'+' | b'.' | b':')
+    matches!(delimiter, b'-' | b'+' | b'.' | b':')
 }
 
 /// How cells are written.
