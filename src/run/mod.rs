@@ -140,6 +140,7 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Spec(_) => Exit::Usage,
+            Self::Failed(Failure { code: ErrorCode::Internal | ErrorCode::RowsNotConserved, .. }) => Exit::Internal,
             Self::Survey(SurveyError::List(_) | SurveyError::Schema(_) | SurveyError::Hive(_)) => Exit::Usage,
             Self::Survey(_) | Self::Occupied { .. } | Self::Damaged { .. } | Self::Failed(_) => Exit::Failed,
             Self::NotSettled { .. } => Exit::TryLater,
