@@ -69,6 +69,8 @@ pub struct Job {
     /// The resolved spec merged with its catalog entry, without description and labels, plus the window and revision,
     /// as JSON: what the id is the digest of, and what the manifest records as `spec.resolved`.
     pub canonical: serde_json::Value,
+    /// Names that `vars` declares: what `--var` may set.
+    pub var_names: Vec<String>,
     /// The spec's text.
     pub spec_source: std::sync::Arc<SourceText>,
 }

@@ -13,10 +13,13 @@ use crate::resolve::Environment;
 /// The environment of this process and command line.
 ///
 /// # Errors
-/// A sentence for people, where the current folder cannot be told.
+/// A sentence for people: the current folder cannot be told, or the output is not on this machine.
 pub fn environment(args: &SpecArgs) -> Result<Environment, String> {
     let current_dir = std::env::current_dir()
         .map_err(|e| format!("the current folder cannot be found: {e}; change to one that exists"))?;
+    if let Some(base) = args.output.as_ref().and_then(|o| o.to_str()).filter(|o| o.contains("://")) {
+        return Err(format!("--output {base}: only folders on this machine's file system can be written"));
+    }
     let output_base = args.output.as_ref().map_or_else(|| current_dir.clone(), |base| current_dir.join(base));
     // A variable that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();

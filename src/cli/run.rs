@@ -11,8 +11,9 @@ use super::args::{RunArgs, When};
 use super::environment::{environment_or_complain, git_commit, run_id, threads};
 use super::progress::{Drawing, Style};
 use super::{Talk, signals, specs};
-use crate::diagnostic::{Diagnostic, DiagnosticRecord, records, render_text};
+use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_text, shown};
 use crate::error::{ErrorCode, Exit};
+use crate::job::Job;
 use crate::manifest::{Accounting, FileStatus, JobStatus};
 use crate::resolve::{Environment, resolve};
 use crate::run::progress::Progress;
@@ -88,12 +89,19 @@ pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
             return Exit::Usage;
         }
     };
+    // All specs are read before the first one runs: a mistyped variable must not run half of them.
+    let jobs: Vec<_> = found.map(|f| (resolve(&f.path, &environment), f.path)).collect();
+    if let Some(mistake) = undeclared(&args.given.vars, jobs.iter().map(|(job, _)| job.as_ref())) {
+        talk.complain(&mistake);
+        return Exit::Usage;
+    }
     let mut worst = Exit::Complete;
     let mut reports = Vec::new();
-    for spec in found {
-        let (exit, report) = match stop.exit() {
-            Some(exit) => (exit, SpecReport::new(&spec.path, exit)),
-            None => one(&spec.path, args, &environment, &stop, talk),
+    for (job, spec) in &jobs {
+        let (exit, report) = match (stop.exit(), job) {
+            (Some(exit), _) => (exit, SpecReport::new(spec, exit)),
+            (None, Ok(job)) => one(spec, job, args, &environment, &stop, talk),
+            (None, Err(diagnostics)) => mistakes(spec, diagnostics, talk),
         };
         worst = worst.worst(exit);
         reports.push(report);
@@ -104,11 +112,26 @@ pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
     worst
 }
 
-fn one(spec: &Path, args: &RunArgs, environment: &Environment, stop: &Stop, talk: &Talk) -> (Exit, SpecReport) {
-    let job = match resolve(spec, environment) {
-        Ok(job) => job,
-        Err(diagnostics) => return mistakes(spec, &diagnostics, talk),
-    };
+/// A name given with `--var` that no spec declares. Where a spec has mistakes, nobody knows what it would declare.
+fn undeclared<'a, E>(
+    given: &[(String, String)],
+    jobs: impl Iterator<Item = Result<&'a Job, E>> + Clone,
+) -> Option<String> {
+    let declared: Vec<&str> =
+        jobs.collect::<Result<Vec<_>, _>>().ok()?.iter().flat_map(|j| &j.var_names).map(String::as_str).collect();
+    let (unknown, _) = given.iter().find(|(name, _)| !declared.contains(&name.as_str()))?;
+    let near = nearest(unknown, declared).map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+    Some(format!("error: no spec declares the variable `{}` in `vars`{near}", shown(unknown)))
+}
+
+fn one(
+    spec: &Path,
+    job: &Job,
+    args: &RunArgs,
+    environment: &Environment,
+    stop: &Stop,
+    talk: &Talk,
+) -> (Exit, SpecReport) {
     let progress = Arc::new(Progress::default());
     let options = RunOptions {
         run_id: run_id(),
@@ -128,7 +151,7 @@ fn one(spec: &Path, args: &RunArgs, environment: &Environment, stop: &Stop, talk
         (When::Auto, false) | (When::Always, _) => Style::Bar,
     };
     let drawing = Drawing::start(style, &job.name, progress);
-    let result = run::run(&job, &options);
+    let result = run::run(job, &options);
     drop(drawing);
     match result {
         Ok(outcome) => {
@@ -161,7 +184,7 @@ fn one(spec: &Path, args: &RunArgs, environment: &Environment, stop: &Stop, talk
             let word = if matches!(error, RunError::Stopped(_) | RunError::NotSettled { .. }) { "" } else { "error: " };
             talk.complain(&format!("{word}{}: {text}", spec.display()));
             let report = SpecReport {
-                job_id: Some(job.id),
+                job_id: Some(job.id.clone()),
                 package: Some(job.output.display().to_string()),
                 error_code: error.code(),
                 error: Some(text),

@@ -9,9 +9,10 @@ mod schema;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::spec::limits;
-
 pub use render::{DiagnosticRecord, records, render_github, render_text};
+
+/// How much of a value a message repeats.
+pub const SHOWN_CHARS: usize = 80;
 
 /// A file's text, kept so that a message can show the line it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl Diagnostic {
 /// at most a third of the word's length).
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
-    if length > limits::SHOWN_CHARS {
+    if length > SHOWN_CHARS {
         return None;
     }
     let limit = (length / 3).max(1);
@@ -125,7 +126,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// A value as a message may repeat it: what a terminal would obey or hide is escaped, and what is long is cut.
 pub fn shown(value: &str) -> String {
-    let mut cut: String = value.chars().take(limits::SHOWN_CHARS).collect();
+    let mut cut: String = value.chars().take(SHOWN_CHARS).collect();
     if cut.len() < value.len() {
         cut.push('…');
     }

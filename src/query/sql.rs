@@ -4,15 +4,13 @@
 //! later parser learns is admitted by accident, and no text reaches polars as SQL (its own SQL front end opens files
 //! while it parses). Invariant: text, tokens and depth are bounded before anything recurses over them.
 
+mod parse;
 mod place;
 mod refuse;
 
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use sqlparser::ast::{BinaryOperator, DataType as SqlType, Expr, Ident, Spanned, UnaryOperator, Value as SqlValue};
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::arithmetic::{Arithmetic, Operator};
 use super::check::{self, Mismatch, Operand, Values};
@@ -22,16 +20,14 @@ use super::like::{Like, like};
 use super::literal::{Literal, Number};
 use crate::diagnostic::{Diagnostic, Located};
 
+use parse::parse;
+pub use parse::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
 use place::Place;
 use refuse::{ALLOWED, refused_name};
 
-/// Longest `where`. A condition that a person can review is far shorter; long lists belong into `filters`.
-pub const MAX_TEXT_BYTES: usize = 64 << 10;
-/// Most words, operators and brackets in a `where`, commas and constants not counted. Each may deepen the tree that
-/// the parser builds without recursion and drops with it.
-pub const MAX_TOKENS: usize = 2_000;
-/// Deepest nesting of a `where`; chains of AND and of OR count once.
-pub const MAX_DEPTH: usize = 64;
+/// Stack of the thread that a `where` is compiled on: 16 KiB for each of [`MAX_TOKENS`]. An unoptimised build was seen
+/// to need more than 2 KiB. Only what is touched becomes memory.
+const STACK_BYTES: usize = 32 << 20;
 
 /// The condition.
 ///
@@ -39,48 +35,27 @@ pub const MAX_DEPTH: usize = 64;
 /// All mistakes, each at its place in the text where the file shows that, else at the whole.
 pub(super) fn condition(inputs: &mut Inputs, text: &Located<String>, schema: &Schema) -> Result<Node, Vec<Diagnostic>> {
     let place = Place::new(text);
+    // A tree of MAX_TOKENS levels is dropped, and searched for its place, by recursion in the parser's crate.
+    let worker = std::thread::Builder::new().name("where".to_owned()).stack_size(STACK_BYTES);
+    std::thread::scope(|scope| {
+        let thread = worker.spawn_scoped(scope, || translate(inputs, text, schema)).map_err(|e| e.to_string());
+        let joined = thread.and_then(|t| t.join().map_err(|_| "the SQL parser panicked".to_owned()));
+        joined.unwrap_or_else(|why| Err(vec![place.whole(format!("`where` cannot be checked: {why}"))]))
+    })
+}
+
+fn translate(inputs: &mut Inputs, text: &Located<String>, schema: &Schema) -> Result<Node, Vec<Diagnostic>> {
+    let place = Place::new(text);
     let expression = parse(&text.value, &place).map_err(|mistake| vec![mistake])?;
     let probe = RecordBatch::new_empty(std::sync::Arc::new(schema.clone()));
     let mut translator = Translator { inputs, schema, probe, place, mistakes: Vec::new() };
     let node = translator.condition(&expression, 0);
     match node {
         Some(node) if translator.mistakes.is_empty() => Ok(node),
+        // A condition that is neither understood nor refused must not count as absent.
+        _ if translator.mistakes.is_empty() => Err(vec![translator.place.whole("`where` is not understood")]),
         _ => Err(translator.mistakes),
     }
-}
-
-fn parse(text: &str, place: &Place<'_>) -> Result<Expr, Diagnostic> {
-    if text.len() > MAX_TEXT_BYTES {
-        let message = format!("`where` has {} bytes, more than the {MAX_TEXT_BYTES} allowed", text.len());
-        return Err(place.whole(message).help("move long lists of values into `filters`"));
-    }
-    let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, text)
-        .tokenize_with_location()
-        .map_err(|e| place.at_location(e.location, syntax(&e.message)).help(QUOTES))?;
-    let free = |t: &Token| {
-        matches!(t, Token::Whitespace(_) | Token::Comma | Token::Number(..) | Token::SingleQuotedString(_) | Token::EOF)
-    };
-    let counted = tokens.iter().filter(|t| !free(&t.token)).count();
-    if counted > MAX_TOKENS {
-        let message = format!("`where` has {counted} words and operators, more than the {MAX_TOKENS} allowed");
-        return Err(place.whole(message).help("move lists of values into `filters` or IN (…)"));
-    }
-    let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
-    let expression = parser.parse_expr().map_err(|e| place.parser_error(&e, MAX_DEPTH, QUOTES))?;
-    let rest = parser.peek_token();
-    match rest.token {
-        Token::EOF => Ok(expression),
-        token => Err(place
-            .at_location(rest.span.start, syntax(&format!("`{token}` does not continue it")))
-            .help("`where` is one condition, without WHERE and `;`")),
-    }
-}
-
-const QUOTES: &str = "text stands in single quotes; a column whose name is a SQL word stands in double quotes";
-
-fn syntax(what: &str) -> String {
-    format!("`where` is not a SQL condition: {what}")
 }
 
 struct Translator<'a> {

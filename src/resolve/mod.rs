@@ -45,21 +45,24 @@ pub struct Environment {
 /// # Errors
 /// Every mistake that could be found in the spec and in its catalog, in order of place; a file that cannot be read is one, too.
 pub fn resolve(spec_path: &Path, environment: &Environment) -> Result<Job, Vec<Diagnostic>> {
-    let source = files::read(spec_path, environment)?;
-    let root = yaml::parse(&source)?;
-    match spec::kind_of(&root) {
-        Ok(FileKind::Spec) => resolve_document(&source, &root, environment),
-        Ok(FileKind::Catalog) => {
-            let mistake = Diagnostic::at(Some(&document_place(&root)), "this is a catalog, not a spec");
-            Err(vec![mistake.help("a spec has `type: …`; name the catalog in it, or put it beside the spec")])
+    let resolve = || {
+        let source = files::read(spec_path, environment)?;
+        let root = yaml::parse(&source)?;
+        match spec::kind_of(&root).map_err(|mistake| vec![mistake])? {
+            FileKind::Spec => resolve_document(&source, &root, environment),
+            FileKind::Catalog => {
+                let mistake = Diagnostic::at(Some(&document_place(&root)), "this is a catalog, not a spec");
+                Err(vec![mistake.help("a spec has `type: …`; name the catalog in it, or put it beside the spec")])
+            }
         }
-        Err(mistake) => Err(vec![mistake]),
-    }
+    };
+    resolve().map_err(in_order)
 }
 
-/// The mistakes of a spec or catalog, without touching data. None for a sound file.
+/// The mistakes of a spec or catalog, in the same order, without touching data. None for a sound file.
 pub fn check_file(path: &Path, environment: &Environment) -> Vec<Diagnostic> {
-    let checked = files::read(path, environment).and_then(|source| {
+    let check = || {
+        let source = files::read(path, environment)?;
         let root = yaml::parse(&source)?;
         match spec::kind_of(&root).map_err(|mistake| vec![mistake])? {
             FileKind::Spec => resolve_document(&source, &root, environment).map(drop),
@@ -68,11 +71,11 @@ pub fn check_file(path: &Path, environment: &Environment) -> Vec<Diagnostic> {
                 if let Some(catalog) = Catalog::decode(&root, &mut errors) {
                     errors.extend(catalog.unsupported());
                 }
-                if errors.is_empty() { Ok(()) } else { Err(in_order(errors)) }
+                if errors.is_empty() { Ok(()) } else { Err(errors) }
             }
         }
-    });
-    checked.err().unwrap_or_default()
+    };
+    check().err().map(in_order).unwrap_or_default()
 }
 
 fn resolve_document(
@@ -86,15 +89,15 @@ fn resolve_document(
     let job = spec.and_then(|spec| {
         let named = spec.catalog.as_ref();
         let catalog = files::read_catalog(source, named, environment, &mut errors);
-        build(source, spec, catalog.as_ref(), window, environment, &mut errors)
+        build(source, &root, spec, catalog.as_ref(), window, environment, &mut errors)
     });
     match job {
         Some(job) if errors.is_empty() => Ok(job),
-        _ => Err(in_order(errors)),
+        _ => Err(errors),
     }
 }
 
-/// Mistakes in order of place, file by file, each told once.
+/// Mistakes in order of place, file by file, each told once, and no more than anybody reads.
 fn in_order(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut files: Vec<PathBuf> = Vec::new();
     for error in &errors {
@@ -107,12 +110,17 @@ fn in_order(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let place = |d: &Diagnostic| d.span.as_ref().map(|s| (files.iter().position(|f| *f == s.source.path), s.start));
     errors.sort_by_key(place);
     errors.dedup();
+    if errors.len() > spec::limits::MISTAKES {
+        let more = errors.split_off(spec::limits::MISTAKES).len();
+        errors.push(Diagnostic::at(None, format!("{more} more mistakes are not shown")));
+    }
     errors
 }
 
 /// Merges spec, catalog and built-in entry. `None` where something needed is missing; its mistake is then reported.
 fn build(
     source: &Arc<SourceText>,
+    root: &yaml::Node,
     spec: Spec,
     catalog: Option<&Catalog>,
     window: Option<Window>,
@@ -120,7 +128,7 @@ fn build(
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Job> {
     let entry = merge(&spec, catalog, errors);
-    let (from, time) = needed(&spec, &entry, catalog, errors);
+    let (from, time) = needed(&spec, root, &entry, catalog, errors);
     if let Some(from) = &from {
         errors.extend(from.unsupported.iter().cloned());
     }
@@ -176,6 +184,7 @@ fn build(
         on_bad_rows: spec.on_bad_rows.unwrap_or_default(),
         on_null_time: spec.on_null_time.unwrap_or_default(),
         canonical: serde_json::Value::Null,
+        var_names: spec.vars.keys().cloned().collect(),
         spec_source: Arc::clone(source),
     };
     job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text);
@@ -221,6 +230,7 @@ fn merge(spec: &Spec, catalog: Option<&Catalog>, errors: &mut Vec<Diagnostic>) -
 /// Source and time of an entry, or a mistake for each that is missing.
 fn needed(
     spec: &Spec,
+    root: &yaml::Node,
     entry: &TypeEntry,
     catalog: Option<&Catalog>,
     errors: &mut Vec<Diagnostic>,
@@ -229,17 +239,19 @@ fn needed(
         || catalog.is_some_and(|c| c.types.contains_key(&spec.type_name.value))
         || spec.entry.source.is_some()
         || spec.entry.time.is_some();
-    // A mistake inside `source` or `time` was reported there; that the key is then empty is no news.
-    if is_known && errors.is_empty() {
+    // A key that is written but empty has a mistake inside, reported there; so has a catalog that gave an error.
+    let is_in_catalog = |e: &Diagnostic| e.span.as_ref().map(|s| &s.source) != Some(&root.span.source);
+    let is_catalog_sound = (spec.catalog.is_none() || catalog.is_some()) && !errors.iter().any(is_in_catalog);
+    if is_known && is_catalog_sound && spec.type_name.span.is_some() {
         let name = shown(&spec.type_name.value);
-        if entry.source.is_none() {
+        if entry.source.is_none() && root.entry("source").is_none() {
             let mistake = spec.type_name.mistake(format!("the type `{name}` has no source"));
             errors.push(mistake.help(match catalog {
                 Some(_) => "add `source: {uri: …}` to its entry in the catalog, or here",
                 None => "no catalog.yaml was found; add one beside the spec, or `source: {uri: …}` here",
             }));
         }
-        if entry.time.is_none() {
+        if entry.time.is_none() && root.entry("time").is_none() {
             let mistake = spec.type_name.mistake(format!("the type `{name}` has no time column"));
             errors.push(mistake.help("add `time: {column: …}` to its entry in the catalog, or here"));
         }

@@ -7,14 +7,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait, StructArray,
-    TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait, StringViewBuilder,
+    StructArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use serde::de::IgnoredAny;
 
+use super::infer::UNWRAP_JSON;
 use crate::source::is_json;
 
 /// Fails instead of putting null where a value does not fit.
@@ -22,14 +23,15 @@ const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
 /// Brings the columns of a batch to a schema, by name; a column that the batch does not have is null, a column that
-/// the schema does not have is left out, because the caller did not ask for it.
+/// the schema does not have is left out, because the caller did not ask for it. `file` is the file's schema, which
+/// says which of its text is JSON.
 ///
 /// # Errors
 /// A message that names the column and says why its values do not fit.
-pub fn adapt_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, String> {
+pub fn adapt_batch(batch: &RecordBatch, file: &Schema, schema: &SchemaRef) -> Result<RecordBatch, String> {
     let rows = batch.num_rows();
     let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-        Some(array) => adapt(array, field),
+        Some(array) => adapt(array, file.field_with_name(field.name()).is_ok_and(is_json), field),
         None => Ok(new_null_array(field.data_type(), rows)),
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
@@ -40,12 +42,14 @@ pub fn adapt_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatc
 /// Brings an array to the type of a field; the values stay the same.
 ///
 /// Structs are matched by the names of their fields: a missing one is null, one that the plan does not know is an error.
-/// Text for a field marked as JSON must be JSON.
+///
+/// A field marked as JSON takes text that holds JSON (`holds_json`, or the field is declared so) as it stands, after a
+/// look whether it does. Where other files alone made the column JSON, text is a value like others and becomes a JSON string.
 ///
 /// # Errors
 /// A message that names the column (and the place inside it) and says why its values do not fit.
-pub fn adapt(array: &ArrayRef, field: &Field) -> Result<ArrayRef, String> {
-    adapt_at(array, field, field.name())
+pub fn adapt(array: &ArrayRef, holds_json: bool, field: &Field) -> Result<ArrayRef, String> {
+    adapt_at(array, holds_json, field, field.name())
 }
 
 /// The first column name that stands twice, which neither names nor files can tell apart.
@@ -54,18 +58,20 @@ pub(super) fn duplicate_column(schema: &Schema) -> Option<&str> {
     schema.fields().iter().map(|f| f.name().as_str()).find(|name| !seen.insert(*name))
 }
 
-fn adapt_at(array: &ArrayRef, field: &Field, path: &str) -> Result<ArrayRef, String> {
+fn adapt_at(array: &ArrayRef, holds_json: bool, field: &Field, path: &str) -> Result<ArrayRef, String> {
     let (from, to) = (array.data_type(), field.data_type());
     if is_json(field) {
-        return json_text(array, to, path);
+        return json_text(array, holds_json || field.metadata().contains_key(UNWRAP_JSON), to, path);
     }
     if from == to {
         return Ok(Arc::clone(array));
     }
     match (from, to) {
         (DataType::Null, _) => Ok(new_null_array(to, array.len())),
-        (DataType::Dictionary(_, values), _) => adapt_at(&cast(array, values, path)?, field, path),
-        (DataType::RunEndEncoded(_, values), _) => adapt_at(&cast(array, values.data_type(), path)?, field, path),
+        (DataType::Dictionary(_, values), _) => adapt_at(&cast(array, values, path)?, holds_json, field, path),
+        (DataType::RunEndEncoded(_, values), _) => {
+            adapt_at(&cast(array, values.data_type(), path)?, holds_json, field, path)
+        }
         (DataType::Struct(_), DataType::Struct(fields)) => adapt_struct(array.as_struct(), fields, path),
         (DataType::List(_), DataType::List(item)) => adapt_list(array.as_list::<i32>(), item, path),
         (DataType::LargeList(_), DataType::LargeList(item)) => adapt_list(array.as_list::<i64>(), item, path),
@@ -86,7 +92,7 @@ fn adapt_at(array: &ArrayRef, field: &Field, path: &str) -> Result<ArrayRef, Str
                 DataType::List(_) => DataType::List(Arc::clone(item)),
                 _ => DataType::LargeList(Arc::clone(item)),
             };
-            adapt_at(&cast(array, &layout, path)?, field, path)
+            adapt_at(&cast(array, &layout, path)?, false, field, path)
         }
         _ if from.is_nested() || to.is_nested() => Err(mismatch(path, from, to, "nested and plain values do not mix")),
         _ => exact(array, to, path),
@@ -101,23 +107,30 @@ fn cast(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, String>
     cast_with_options(array, to, &STRICT).map_err(|error| mismatch(path, array.data_type(), to, &error.to_string()))
 }
 
-/// Text that holds JSON, checked, because an encoder writes it as it stands.
-fn json_text(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, String> {
+/// Values as JSON text, which an encoder writes as it stands. Text is JSON already (`holds_json`, checked) or a string.
+fn json_text(array: &ArrayRef, holds_json: bool, to: &DataType, path: &str) -> Result<ArrayRef, String> {
     let from = array.data_type();
-    let scalar = |t: &DataType| t.is_integer() || matches!(t, DataType::Boolean);
-    let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-    match from {
+    let json = match from {
         DataType::Null => return Ok(new_null_array(to, array.len())),
-        DataType::Dictionary(_, values) => return json_text(&cast(array, values, path)?, to, path),
-        from if scalar(from) => return cast(array, to, path),
-        from if text(from) => {}
+        DataType::Dictionary(_, values) => return json_text(&cast(array, values, path)?, holds_json, to, path),
+        DataType::RunEndEncoded(_, values) => {
+            return json_text(&cast(array, values.data_type(), path)?, holds_json, to, path);
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if holds_json => {
+            cast(array, &DataType::Utf8View, path)?
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Date32 | DataType::Timestamp(_, _) => {
+            return cast(&quoted(&cast(array, &DataType::Utf8View, path)?), to, path);
+        }
+        from if from.is_integer() || from.is_floating() || from.is_decimal() || from == &DataType::Boolean => {
+            cast(array, &DataType::Utf8View, path)?
+        }
         _ => {
-            let why = "typed values cannot become JSON text; give the column one type in all files";
+            let why = "nested and binary values cannot become JSON text; give the column one type in all files";
             return Err(mismatch(path, from, to, why));
         }
-    }
-    let views = cast(array, &DataType::Utf8View, path)?;
-    for value in views.as_string_view().iter().flatten() {
+    };
+    for value in json.as_string_view().iter().flatten() {
         if let Err(error) = serde_json::from_str::<IgnoredAny>(value) {
             let start: String = value.chars().take(80).collect();
             return Err(format!(
@@ -125,7 +138,16 @@ fn json_text(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, St
             ));
         }
     }
-    if to == &DataType::Utf8View { Ok(views) } else { cast(&views, to, path) }
+    cast(&json, to, path)
+}
+
+/// Text as JSON strings.
+fn quoted(text: &ArrayRef) -> ArrayRef {
+    let mut strings = StringViewBuilder::with_capacity(text.len());
+    for value in text.as_string_view() {
+        strings.append_option(value.map(|value| serde_json::Value::from(value).to_string()));
+    }
+    Arc::new(strings.finish())
 }
 
 fn adapt_struct(array: &StructArray, fields: &Fields, path: &str) -> Result<ArrayRef, String> {
@@ -136,7 +158,10 @@ fn adapt_struct(array: &StructArray, fields: &Fields, path: &str) -> Result<Arra
         ));
     }
     let children = fields.iter().map(|field| match array.column_by_name(field.name()) {
-        Some(child) => adapt_at(child, field, &format!("{path}.{}", field.name())),
+        Some(child) => {
+            let holds_json = array.fields().find(field.name()).is_some_and(|(_, of_file)| is_json(of_file));
+            adapt_at(child, holds_json, field, &format!("{path}.{}", field.name()))
+        }
         None => Ok(new_null_array(field.data_type(), array.len())),
     });
     let children = children.collect::<Result<Vec<_>, _>>()?;
@@ -146,19 +171,27 @@ fn adapt_struct(array: &StructArray, fields: &Fields, path: &str) -> Result<Arra
         .map_err(|error| format!("column {path}: {error}"))
 }
 
+/// Whether the items of a list are text that holds JSON.
+fn item_holds_json(list: &DataType) -> bool {
+    match list {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => is_json(item),
+        _ => false,
+    }
+}
+
 fn adapt_list<O: OffsetSizeTrait>(
     array: &GenericListArray<O>,
     item: &FieldRef,
     path: &str,
 ) -> Result<ArrayRef, String> {
-    let values = adapt_at(array.values(), item, &format!("{path}[]"))?;
+    let values = adapt_at(array.values(), item_holds_json(array.data_type()), item, &format!("{path}[]"))?;
     GenericListArray::try_new(Arc::clone(item), array.offsets().clone(), values, array.nulls().cloned())
         .map(|a| Arc::new(a) as ArrayRef)
         .map_err(|error| format!("column {path}: {error}"))
 }
 
 fn adapt_fixed_list(array: &FixedSizeListArray, item: &FieldRef, length: i32, path: &str) -> Result<ArrayRef, String> {
-    let values = adapt_at(array.values(), item, &format!("{path}[]"))?;
+    let values = adapt_at(array.values(), item_holds_json(array.data_type()), item, &format!("{path}[]"))?;
     FixedSizeListArray::try_new(Arc::clone(item), length, values, array.nulls().cloned())
         .map(|a| Arc::new(a) as ArrayRef)
         .map_err(|error| format!("column {path}: {error}"))
@@ -173,8 +206,13 @@ fn adapt_map(array: &MapArray, entries: &FieldRef, sorted: bool, path: &str) -> 
         return Err(mismatch(path, array.data_type(), entries.data_type(), "a map's entries are keys and values"));
     };
     let columns = vec![
-        adapt_at(array.keys(), key, &format!("{path}.{}", key.name()))?,
-        adapt_at(array.values(), value, &format!("{path}.{}", value.name()))?,
+        adapt_at(array.keys(), false, key, &format!("{path}.{}", key.name()))?,
+        adapt_at(
+            array.values(),
+            array.entries().fields().get(1).is_some_and(|f| is_json(f)),
+            value,
+            &format!("{path}.{}", value.name()),
+        )?,
     ];
     let fail = |error: arrow::error::ArrowError| format!("column {path}: {error}");
     let pairs = StructArray::try_new(fields.clone(), columns, None).map_err(fail)?;
@@ -252,7 +290,7 @@ mod tests {
     use arrow::datatypes::{Int32Type, TimeUnit};
 
     fn to(array: impl Array + 'static, data_type: DataType) -> Result<ArrayRef, String> {
-        adapt(&(Arc::new(array) as ArrayRef), &Field::new("c", data_type, true))
+        adapt(&(Arc::new(array) as ArrayRef), false, &Field::new("c", data_type, true))
     }
 
     fn text(array: &ArrayRef) -> Vec<Option<&str>> {
@@ -342,19 +380,35 @@ mod tests {
         let value = address(vec![("a", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
         assert!(to(value.clone(), DataType::Utf8View).unwrap_err().contains("do not mix"));
         let json = json_field(Field::new("c", DataType::Utf8View, true));
-        let error = adapt(&(Arc::new(value) as ArrayRef), &json).unwrap_err();
+        let error = adapt(&(Arc::new(value) as ArrayRef), false, &json).unwrap_err();
         assert!(error.contains("column c") && error.contains("JSON text"), "{error}");
     }
 
     #[test]
-    fn json_text_is_checked() {
+    fn text_that_holds_json_is_checked_and_stays_as_it_is() {
         let json = json_field(Field::new("c", DataType::Utf8View, true));
-        let adapted = |v: &str| adapt(&(Arc::new(StringArray::from(vec![Some(v), None])) as ArrayRef), &json);
-        assert_eq!(text(&adapted("{\"a\": [1]}").unwrap()), [Some("{\"a\": [1]}"), None]);
-        assert!(adapted("{\"a\": }").unwrap_err().contains("should hold JSON"));
-        assert!(adapted("").is_err());
-        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![i64::MIN]));
-        assert_eq!(text(&adapt(&numbers, &json).unwrap()), [Some("-9223372036854775808")]);
+        let declared =
+            Field::new("c", DataType::Utf8View, true).with_metadata([(UNWRAP_JSON.to_owned(), String::new())]);
+        let declared = json_field(declared);
+        let texts = |v: &str| Arc::new(StringArray::from(vec![Some(v), None])) as ArrayRef;
+        for (holds_json, field) in [(true, &json), (false, &declared)] {
+            let adapted = |v: &str| adapt(&texts(v), holds_json, field);
+            assert_eq!(text(&adapted("{\"a\": [1]}").unwrap()), [Some("{\"a\": [1]}"), None]);
+            assert!(adapted("{\"a\": }").unwrap_err().contains("should hold JSON"));
+            assert!(adapted("").is_err());
+        }
+    }
+
+    #[test]
+    fn values_of_a_column_that_other_files_made_json_keep_their_kind() {
+        let json = json_field(Field::new("c", DataType::Utf8View, true));
+        let adapted = |array: ArrayRef| adapt(&array, false, &json).map(|a| text(&a)[0].map(str::to_owned));
+        assert_eq!(adapted(Arc::new(StringArray::from(vec!["7 \"x\"\n"]))), Ok(Some("\"7 \\\"x\\\"\\n\"".to_owned())));
+        assert_eq!(adapted(Arc::new(Int64Array::from(vec![i64::MIN]))), Ok(Some("-9223372036854775808".to_owned())));
+        assert_eq!(adapted(Arc::new(Float64Array::from(vec![0.5]))), Ok(Some("0.5".to_owned())));
+        assert!(adapted(Arc::new(Float64Array::from(vec![f64::NAN]))).is_err());
+        let time = TimestampNanosecondArray::from(vec![1]).with_timezone("UTC");
+        assert_eq!(adapted(Arc::new(time)), Ok(Some("\"1970-01-01T00:00:00.000000001Z\"".to_owned())));
     }
 
     #[test]
@@ -368,10 +422,10 @@ mod tests {
             Field::new("a", DataType::Utf8View, true),
             Field::new("z", DataType::Int64, true),
         ]));
-        let out = adapt_batch(&batch, &schema).unwrap();
+        let out = adapt_batch(&batch, &batch.schema(), &schema).unwrap();
         assert_eq!(text(out.column(0)), [Some("x"), Some("y")]);
         assert_eq!(out.column(1).null_count(), 2);
-        let none = adapt_batch(&batch, &Arc::new(Schema::empty())).unwrap();
+        let none = adapt_batch(&batch, &batch.schema(), &Arc::new(Schema::empty())).unwrap();
         assert_eq!(none.num_rows(), 2);
     }
 }

@@ -66,7 +66,7 @@ pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Res
         match messages.next(file, Some(time.as_slice())) {
             Ok(Some(batch)) => match (batch.columns().first(), schema.field_with_name(time_column)) {
                 (Some(column), Ok(field)) => {
-                    let column = guarded(|| adapt(column, field)).map_err(|m| mismatch(file, m))?;
+                    let column = guarded(|| adapt(column, false, field)).map_err(|m| mismatch(file, m))?;
                     times.add(&column, parser);
                 }
                 _ => times.add_without_time(batch.num_rows()),
@@ -189,7 +189,7 @@ impl ArrowReader {
                 return Ok(None);
             };
             // Before slicing: a slice of a list carries all its values along, and each slice would convert them all.
-            let rows = guarded(|| adapt_batch(&batch, &self.request.schema))
+            let rows = guarded(|| adapt_batch(&batch, &self.messages.schema, &self.request.schema))
                 .map_err(|m| mismatch(file, format!("{m}; name the type that all files can have in `schema`")))?;
             self.whole = Some((rows, 0));
         }

@@ -1,19 +1,44 @@
 //! The edge to the format libraries: their errors and their panics as [`SourceError`].
 //!
 //! Files come from anywhere, and a library that meets bytes that it did not expect may panic. That is one unreadable
-//! file and not the end of the run, so every call that looks at a file's bytes goes through [`guarded`].
+//! file and not the end of the run, so every call that looks at a file's bytes goes through [`guarded`]. Such a panic is
+//! told once, as the file's error, so the panic hook is kept quiet about it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 use super::list::check_unchanged;
 use crate::error::ErrorCode;
 use crate::source::{SourceError, SourceFile};
 
+thread_local! {
+    /// Whether a panic of this thread is going to be caught and told by [`guarded`].
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts a hook before the one there is, once a process, that passes on the panics which nobody else tells.
+fn quiet_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let others = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !GUARDED.get() {
+                others(panic);
+            }
+        }));
+    });
+}
+
 /// Runs a call of a format library; a panic becomes its message.
 ///
 /// What the call borrows must not be used again after an error: a panic may leave it half changed.
 pub(super) fn guarded<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(call)) {
+    quiet_hook();
+    let outer = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(call));
+    GUARDED.set(outer);
+    match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(error.to_string()),
         Err(panic) => {

@@ -154,7 +154,7 @@ fn constant(value: Option<&str>, field: &Field) -> Result<ArrayRef, String> {
     let mut builder = StringViewBuilder::with_capacity(BATCH_ROWS).with_deduplicate_strings();
     (0..BATCH_ROWS).for_each(|_| builder.append_value(value));
     let text: StringViewArray = builder.finish();
-    adapt(&(Arc::new(text) as ArrayRef), field)
+    adapt(&(Arc::new(text) as ArrayRef), false, field)
 }
 
 /// Where a requested column comes from.

@@ -66,7 +66,7 @@ pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Res
     let handle = open_file(file)?;
     let metadata = load(file, &handle)?;
     let units = guarded(|| unit_facts(&metadata, time_column, parser)).map_err(|m| unreadable(file, m))?;
-    let schema = mark_json(planned_schema(metadata.schema()), &metadata);
+    let schema = file_schema(&metadata);
     check_unchanged(file)?;
     Ok(ParquetFacts { schema, facts: FileFacts { units, problem: None }, metadata })
 }
@@ -100,7 +100,18 @@ pub fn open_with(
     let projection = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied());
     let witness = Int96Witness::new(&metadata, &roots).map_err(|m| unreadable(&request.file, m))?;
     let units = request.units.clone().into_iter();
-    Ok(Box::new(ParquetReader { request, handle, metadata, projection, witness, units, current: None, spent: false }))
+    let file_schema = file_schema(&metadata);
+    Ok(Box::new(ParquetReader {
+        request,
+        handle,
+        file_schema,
+        metadata,
+        projection,
+        witness,
+        units,
+        current: None,
+        spent: false,
+    }))
 }
 
 fn open_file(file: &SourceFile) -> Result<File, SourceError> {
@@ -176,8 +187,9 @@ fn check_footer(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), Strin
     Ok(())
 }
 
-/// Marks the columns that the file declares as JSON.
-fn mark_json(schema: Schema, metadata: &ArrowReaderMetadata) -> Schema {
+/// The columns in the plan's layout, those that the file declares as JSON marked so.
+fn file_schema(metadata: &ArrowReaderMetadata) -> Schema {
+    let schema = planned_schema(metadata.schema());
     let roots = metadata.parquet_schema().root_schema().get_fields();
     let fields = schema.fields().iter().zip(roots).map(|(field, root)| {
         let info = root.get_basic_info();
@@ -291,6 +303,7 @@ struct Current {
 struct ParquetReader {
     request: ReadRequest,
     handle: File,
+    file_schema: Schema,
     metadata: ArrowReaderMetadata,
     projection: ProjectionMask,
     witness: Option<Int96Witness>,
@@ -350,7 +363,7 @@ impl ParquetReader {
                     format!("holds more than the {} rows that the footer promises", current.promised_rows),
                 ));
             }
-            let rows = guarded(|| adapt_batch(&rows, &self.request.schema))
+            let rows = guarded(|| adapt_batch(&rows, &self.file_schema, &self.request.schema))
                 .map_err(|m| mismatch(file, format!("{m}; name the type that all files can have in `schema`")))?;
             return Ok(Some(Batch { rows, unit, positions: Positions::From(first), rejected: Vec::new() }));
         }

@@ -272,3 +272,6 @@ pub(super) fn too_many_columns(name: &str, position: u64) -> SourceError {
     let message = format!("the rows have more than {MAX_COLUMNS} different columns; are ids used as keys?");
     unreadable(name, Some(position), message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@
 //! | [`REGEX_BYTES`] | 1 MiB | `(a{1000}){1000}` |
 //! | [`FILTER_VALUES`] | 10,000 | lists that belong in a table |
 //! | [`PATH_SEGMENT_BYTES`] | 255 | names that no file system takes |
+//! | [`MISTAKES`] | 100 | a file of nothing but mistakes |
 //! | [`SHOWN_CHARS`] | 80 | messages longer than the mistake |
 
 /// Size of a spec or catalog. The largest real ones are some tens of kilobytes.
@@ -47,5 +48,7 @@ pub const FILTER_VALUES: usize = 10_000;
 /// Length of one segment of the output path. What ext4, XFS, APFS and NTFS agree on.
 pub const PATH_SEGMENT_BYTES: usize = 255;
 
-/// How much of a value a message repeats.
-pub const SHOWN_CHARS: usize = 80;
+pub use crate::diagnostic::SHOWN_CHARS;
+
+/// Mistakes that are told of one file and its catalog; the rest are counted.
+pub const MISTAKES: usize = 100;

@@ -341,15 +341,16 @@ mod tests_of_templates {
         }
     }
 
+    const SIGNS: [&str; 26] = [
+        "{{", "}}", "{%", "%}", "{#", "#}", " name ", "vars", ".", "'", "|", "upper", "if ", "endif", "(", "[", "-",
+        "1", "~", "//", "ü", "not ", "in ", ":", "]", ")",
+    ];
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
-        fn no_template_panics(parts in proptest::collection::vec(prop_oneof![
-            Just("{{"), Just("}}"), Just("{%"), Just("%}"), Just("{#"), Just("#}"), Just(" name "), Just("vars"),
-            Just("."), Just("'"), Just("|"), Just("upper"), Just("if "), Just("endif"), Just("("), Just("["), Just("-"),
-            Just("1"), Just("~"), Just("//"), Just("ü"), Just("not "), Just("in "), Just(":"), Just("]"), Just(")"),
-        ], 0..30)) {
+        fn no_template_panics(parts in proptest::collection::vec(proptest::sample::select(SIGNS.to_vec()), 0..30)) {
             let _ = rendered(&parts.concat());
         }
     }

@@ -88,15 +88,3 @@ pub(crate) fn values(
     }
     values
 }
-
-/// Names given with `--var` that none of these declarations know, and the nearest that they do.
-///
-/// Several specs may run with one command line, so only the caller knows whether nobody wanted a name.
-pub fn undeclared<'g>(
-    given: &'g BTreeMap<String, String>,
-    declared: &[&BTreeMap<String, VarSpec>],
-) -> Vec<(&'g str, Option<String>)> {
-    let names = || declared.iter().flat_map(|vars| vars.keys()).map(String::as_str);
-    let unknown = given.keys().filter(|name| !names().any(|known| known == name.as_str()));
-    unknown.map(|name| (name.as_str(), nearest(name, names()).map(str::to_owned))).collect()
-}

@@ -5,6 +5,7 @@
 //! knows that every value it wanted is there.
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
+use crate::spec::limits;
 use crate::yaml::core_schema::{CoreValue, integer_value};
 use crate::yaml::node::{Entry, Kind, Node};
 
@@ -46,7 +47,9 @@ impl<'n> Fields<'n> {
                 entry.key.mistake(format!("`{key}` is not implemented in this version")).help("remove it")
             } else {
                 let mistake = entry.key.mistake(format!("unknown key `{}`{inside}", shown(key)));
-                mistake.help(match nearest(key, keys.known.iter().copied()) {
+                // Comparing with every known key is worth it only for mistakes that will be shown.
+                let is_shown = errors.len() < limits::MISTAKES;
+                mistake.help(match nearest(key, keys.known.iter().copied().filter(|_| is_shown)) {
                     Some(known) => {
                         misspelt.push(known);
                         format!("did you mean `{known}`?")

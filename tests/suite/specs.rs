@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kt_export::diagnostic::{SourceText, render_text};
 use kt_export::job::Job;
 use kt_export::resolve::{Environment, check_file, resolve};
-use kt_export::{catalog, spec, yaml};
+use kt_export::{catalog, manifest, spec, yaml};
 use proptest::prelude::*;
 
 fn root() -> PathBuf {
@@ -50,7 +50,7 @@ fn every_valid_file_is_accepted() {
         let errors = check_file(&file, &environment());
         assert!(errors.is_empty(), "{}", render_text(&errors, false));
         let text = std::fs::read_to_string(root().join(&file)).expect("readable");
-        assert!(text.starts_with("# yaml-language-server: $schema=../../../schemas/"), "{}", file.display());
+        assert!(text.starts_with("# yaml-language-server: $schema=../../../schema/"), "{}", file.display());
     }
 }
 
@@ -89,6 +89,30 @@ fn every_message_about_a_file_has_a_place() {
 fn five_mistakes_are_told_at_once() {
     let errors = check_file(Path::new("tests/specs/invalid/five-mistakes.yaml"), &environment());
     assert_eq!(errors.len(), 5, "{}", render_text(&errors, false));
+}
+
+#[test]
+fn a_file_of_nothing_but_mistakes_is_told_in_part() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("spec.yaml");
+    for text in ["a: b\n".repeat(30_000), (0..40_000).map(|n| format!("fromat{n}: x\n")).collect()] {
+        std::fs::write(&path, format!("type: events\n{text}")).expect("writable");
+        let errors = check_file(&path, &environment());
+        assert_eq!(errors.len(), 101);
+        assert!(errors[100].message.ends_with(" more mistakes are not shown"), "{}", errors[100].message);
+    }
+}
+
+#[test]
+fn what_only_the_catalog_could_tell_is_told_together_with_the_rest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join(".git")).expect("a folder");
+    let path = folder.path().join("spec.yaml");
+    std::fs::write(&path, "version: 1\nfromat: csv\ntype: events\n").expect("writable");
+    let messages: Vec<String> = check_file(&path, &environment()).into_iter().map(|e| e.message).collect();
+    let expected =
+        ["missing key `name`", "missing key `window`", "unknown key `fromat`", "the type `events` has no source"];
+    assert_eq!(messages, expected);
 }
 
 #[test]
@@ -245,11 +269,12 @@ fn the_json_schemas_have_the_keys_of_the_decoder() {
 #[test]
 fn the_shipped_json_schemas_are_current() {
     let overwrite = std::env::var_os("SNAPSHOTS").is_some_and(|value| value == "overwrite");
-    for (name, schema) in [("spec.json", spec::json_schema()), ("catalog.json", catalog::json_schema())] {
-        let path = root().join("schemas").join(name);
+    let schemas =
+        [("spec", spec::json_schema()), ("catalog", catalog::json_schema()), ("manifest", manifest::json_schema())];
+    for (name, schema) in schemas {
+        let path = root().join("schema").join(format!("{name}.schema.json"));
         let text = format!("{}\n", serde_json::to_string_pretty(&schema).expect("serialises"));
         if overwrite {
-            std::fs::create_dir_all(root().join("schemas")).expect("a folder");
             std::fs::write(&path, &text).expect("writable");
         }
         assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{name}; SNAPSHOTS=overwrite renews it");

@@ -6,7 +6,7 @@
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Location, Span as SqlSpan};
 
-use super::syntax;
+use super::parse::syntax;
 use crate::diagnostic::{Diagnostic, Located, Span};
 
 /// The text and where it starts in its file.

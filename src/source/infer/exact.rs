@@ -80,12 +80,12 @@ mod tests {
 
     #[test]
     fn numbers_that_binary64_gives_back_are_exact() {
-        for text in
-            ["0.1", "1.0", "-0.0", "-0", "1e5", "1E+5", "0.000", "123456789.123456", "1e-7", "9007199254740993e3"]
-        {
-            assert_eq!(is_exact(text), text != "9007199254740993e3", "{text}");
+        for text in ["0.1", "1.0", "-0.0", "-0", "1e5", "1E+5", "0.000", "123456789.123456", "1e-7"] {
+            assert!(is_exact(text), "{text}");
         }
-        for text in ["0.1234567890123456789", "1e999", "1e-400", "123456789012345678.5", "1e99999999999"] {
+        for text in
+            ["0.1234567890123456789", "1e999", "1e-400", "9007199254740993.0", "123456789012345678.5", "1e99999999999"]
+        {
             assert!(!is_exact(text), "{text}");
         }
         assert!(is_exact("0.1000000000000000000000000"));
@@ -108,7 +108,8 @@ mod tests {
         #[test]
         fn every_binary64_is_exact_in_its_own_text(value in any::<f64>().prop_filter("finite", |v| v.is_finite())) {
             prop_assert!(is_exact(zmij::Buffer::new().format_finite(value)));
-            prop_assert!(is_exact(&format!("{value:e}")));
+            let scientific = format!("{value:e}");
+            prop_assert!(is_exact(&scientific));
         }
 
         #[test]

@@ -75,3 +75,6 @@ impl TableEvidence {
         finish::finish(self.root, declared, drift)
     }
 }
+
+#[cfg(test)]
+mod tests;

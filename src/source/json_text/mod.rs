@@ -7,6 +7,7 @@
 mod build;
 mod observe;
 mod scan;
+mod text;
 
 pub(super) use build::{append_row, is_json_text};
 pub(super) use observe::{RowTime, observe_row};

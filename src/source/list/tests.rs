@@ -1,0 +1,218 @@
+//! Folders made for each case.
+
+use super::*;
+use crate::diagnostic::Located;
+use crate::job::PartitionBy;
+use std::fs;
+
+fn source(uri: &str) -> Source {
+    Source {
+        uri: Located::default_value(uri.to_owned()),
+        format: None,
+        hive_partitioning: None,
+        path_time: None,
+        records: None,
+    }
+}
+
+fn folder(files: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("temp dir");
+    for name in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("parent")).expect("folders");
+        fs::write(path, name).expect("file");
+    }
+    folder
+}
+
+fn listed(folder: &tempfile::TempDir, below: &str) -> Result<Listing, ListError> {
+    list(&source(folder.path().join(below).to_str().expect("utf-8")))
+}
+
+fn names(listing: Result<Listing, ListError>) -> Vec<String> {
+    listing.expect("listed").files.into_iter().map(|f| f.name).collect()
+}
+
+fn message(listing: Result<Listing, ListError>) -> String {
+    listing.expect_err("refused").to_string()
+}
+
+#[test]
+fn a_folder_is_read_recursively_in_order_of_bytes() {
+    let f = folder(&["b.csv", "a/z.ndjson.gz", "a-1.JSON", "B.pq", "é.csv", "a/b/c.jsonl.zst", "d.feather"]);
+    assert_eq!(
+        names(listed(&f, "")),
+        ["B.pq", "a-1.JSON", "a/b/c.jsonl.zst", "a/z.ndjson.gz", "b.csv", "d.feather", "é.csv"]
+    );
+    let files = listed(&f, "").expect("listed").files;
+    assert_eq!(
+        files.iter().map(|f| (f.format, f.codec)).collect::<Vec<_>>(),
+        [
+            (SourceFormat::Parquet, Codec::Plain),
+            (SourceFormat::Json, Codec::Plain),
+            (SourceFormat::Ndjson, Codec::Zstd),
+            (SourceFormat::Ndjson, Codec::Gzip),
+            (SourceFormat::Csv, Codec::Plain),
+            (SourceFormat::Arrow, Codec::Plain),
+            (SourceFormat::Csv, Codec::Plain)
+        ]
+    );
+}
+
+#[test]
+fn markers_and_hidden_files_are_no_data_but_hive_folders_are() {
+    let f = folder(&["_SUCCESS", ".a.csv", "_delta_log/0.json", ".git/x.csv", "_day=1/a.csv", "a.csv"]);
+    assert_eq!(names(listed(&f, "")), ["_day=1/a.csv", "a.csv"]);
+    assert_eq!(listed(&f, "").expect("listed").skipped, []);
+}
+
+#[test]
+fn unknown_extensions_are_skipped_and_told_unless_a_format_is_declared() {
+    let f = folder(&["a.csv", "README.md", "b.dat", "c.zip"]);
+    let listing = listed(&f, "").expect("listed");
+    let skipped: Vec<_> = listing.skipped.iter().map(|s| (s.name.as_str(), s.bytes)).collect();
+    assert_eq!(skipped, [("README.md", 9), ("b.dat", 5), ("c.zip", 5)]);
+
+    let f = folder(&["a.csv", "b.dat", "c.dat.gz"]);
+    let mut declared = source(f.path().to_str().expect("utf-8"));
+    declared.format = Some(SourceFormat::Ndjson);
+    let files = list(&declared).expect("listed").files;
+    assert!(files.iter().all(|f| f.format == SourceFormat::Ndjson));
+    assert_eq!(files[2].codec, Codec::Gzip);
+}
+
+#[test]
+fn compressions_that_hide_data_are_refused() {
+    let f = folder(&["a.parquet.gz"]);
+    assert!(message(listed(&f, "")).contains("Parquet inside another compression"));
+    let f = folder(&["a.arrow.zst"]);
+    assert!(message(listed(&f, "a.arrow.zst")).contains("Arrow inside another compression"));
+    let f = folder(&["a.csv", "b.csv.bz2"]);
+    assert!(message(listed(&f, "")).contains("compressed with .bz2"));
+}
+
+#[test]
+fn one_file_is_a_source_and_its_format_must_be_known() {
+    let f = folder(&["x/a.csv", "x/a.txt"]);
+    assert_eq!(names(listed(&f, "x/a.csv")), ["a.csv"]);
+    assert!(message(listed(&f, "x/a.txt")).contains("set `source.format`"));
+}
+
+#[test]
+fn globs_match_below_their_fixed_folder() {
+    let f = folder(&["d/r=eu/a.csv", "d/r=us/a.csv", "d/r=us/x/b.csv", "d/c.csv", "d/_x.csv", "d/n.txt"]);
+    assert_eq!(names(listed(&f, "d/*.csv")), ["c.csv"]);
+    assert_eq!(names(listed(&f, "d/*/*.csv")), ["r=eu/a.csv", "r=us/a.csv"]);
+    assert_eq!(names(listed(&f, "d/**/*.csv")), ["c.csv", "r=eu/a.csv", "r=us/a.csv", "r=us/x/b.csv"]);
+    assert_eq!(names(listed(&f, "d/r={eu,us}/?.csv")), ["r=eu/a.csv", "r=us/a.csv"]);
+    assert_eq!(names(listed(&f, "d/_*.csv")), ["_x.csv"]);
+    let files = listed(&f, "d/**/*.csv").expect("listed").files;
+    assert_eq!(files[1].hive, [("r".to_owned(), "eu".to_owned())]);
+}
+
+#[test]
+fn a_path_that_exists_is_not_taken_for_a_glob() {
+    let f = folder(&["a[1].csv", "a1.csv"]);
+    assert_eq!(names(listed(&f, "a[1].csv")), ["a[1].csv"]);
+}
+
+#[test]
+fn nothing_found_says_what_was_looked_for() {
+    let f = folder(&["x/n.txt", "y/a.csv"]);
+    let text = message(listed(&f, "x"));
+    assert!(
+        text.contains("source matches no file") && text.contains(".parquet") && text.contains("skipped 1"),
+        "{text}"
+    );
+    assert!(message(listed(&f, "nowhere")).contains("no such file or folder"));
+    assert!(message(listed(&f, "nowhere/*.csv")).contains("source matches no file"));
+    assert!(message(listed(&f, "*")).contains("end it with /**"));
+    assert!(message(listed(&f, "[")).contains("is not a glob"));
+    assert!(message(list(&source("s3://lake/events/"))).contains("not on this machine"));
+}
+
+#[test]
+fn path_time_leaves_out_what_lies_outside_the_window() {
+    let f = folder(&["2026-02-28.csv", "2026-03-01.csv", "2026-03-02.csv"]);
+    let at = |text: &str| text.parse::<Timestamp>().expect("timestamp");
+    let pattern = |p: &str| PathTime { pattern: Located::default_value(p.to_owned()), covers: PartitionBy::Day };
+    let within = |p: &str| {
+        let (start, end) = (at("2026-03-01T00:00:00Z"), at("2026-03-02T00:00:00Z"));
+        listed(&f, "").expect("listed").within(&pattern(p), &TimeZone::UTC, start, end)
+    };
+    let listing = within("%Y-%m-%d.csv").expect("matched");
+    assert_eq!(listing.files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["2026-03-01.csv"]);
+    assert_eq!(listing.skipped.len(), 2);
+    assert!(listing.skipped[0].reason.contains("2026-02-28T00:00:00Z to 2026-03-01T00:00:00Z"));
+    assert!(message(within("%Y%m%d.csv")).contains("2026-02-28.csv does not end in the time"));
+}
+
+#[test]
+fn a_change_after_listing_is_seen() {
+    let f = folder(&["a.csv"]);
+    let file = listed(&f, "").expect("listed").files.remove(0);
+    assert_eq!(check_unchanged(&file), Ok(()));
+    let touched = SourceFile { modified: Timestamp::UNIX_EPOCH, ..file.clone() };
+    assert_eq!(check_unchanged(&touched).map_err(|e| e.code), Err(ErrorCode::SourceChanged));
+    fs::write(&file.path, "longer than before").expect("written");
+    assert_eq!(check_unchanged(&file).map_err(|e| e.code), Err(ErrorCode::SourceChanged));
+    fs::remove_file(&file.path).expect("removed");
+    assert_eq!(check_unchanged(&file).map_err(|e| e.code), Err(ErrorCode::SourceUnreadable));
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_to_files_and_folders_are_followed() {
+        let real = folder(&["x/a.csv", "b.csv"]);
+        let f = folder(&["c.csv"]);
+        symlink(real.path().join("b.csv"), f.path().join("b.csv")).expect("link");
+        symlink(real.path().join("x"), f.path().join("x")).expect("link");
+        assert_eq!(names(listed(&f, "")), ["b.csv", "c.csv", "x/a.csv"]);
+        assert_eq!(names(listed(&f, "*/*.csv")), ["x/a.csv"]);
+    }
+
+    #[test]
+    fn a_loop_of_links_is_an_error() {
+        let f = folder(&["x/a.csv"]);
+        symlink(f.path(), f.path().join("x/up")).expect("link");
+        assert!(message(listed(&f, "")).contains("which contains it"));
+    }
+
+    #[test]
+    fn a_dangling_link_is_an_error() {
+        let f = folder(&["a.csv"]);
+        symlink(f.path().join("gone.csv"), f.path().join("b.csv")).expect("link");
+        assert!(message(listed(&f, "")).contains("b.csv"));
+    }
+
+    #[test]
+    fn one_file_under_two_names_is_an_error() {
+        let f = folder(&["a.csv", "x/c.csv"]);
+        symlink(f.path().join("a.csv"), f.path().join("latest.csv")).expect("link");
+        assert!(message(listed(&f, "")).contains("exported twice"));
+        let f = folder(&["x/c.csv"]);
+        symlink(f.path().join("x"), f.path().join("y")).expect("link");
+        assert!(message(listed(&f, "")).contains("exported twice"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_an_error() {
+        let f = folder(&["a.csv"]);
+        fs::write(f.path().join(OsStr::from_bytes(b"b\xff.csv")), "").expect("file");
+        assert!(message(listed(&f, "")).contains("b\u{fffd}.csv is not UTF-8"));
+    }
+
+    #[test]
+    fn a_socket_is_not_read() {
+        let f = folder(&["a.csv"]);
+        let _socket = std::os::unix::net::UnixListener::bind(f.path().join("b.csv")).expect("socket");
+        assert_eq!(names(listed(&f, "")), ["a.csv"]);
+        assert_eq!(listed(&f, "").expect("listed").skipped[0].reason, "not a regular file");
+        assert!(message(listed(&f, "b.csv")).contains("not a regular file"));
+    }
+}
