@@ -29,7 +29,7 @@ pub use filter::{FilterSpec, OPERATORS};
 pub use format::{CSV_KEYS, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
 pub use output::{OutputSpec, OutputUri, PartitionSpec};
 pub use source::{SourceSpec, TYPE_ENTRY_KEYS, TimeSpec, TypeEntry};
-pub use vars::{VarSpec, undeclared};
+pub use vars::VarSpec;
 pub use window::{WindowForm, WindowSpec};
 
 pub(crate) use format::{check_together, name_of as decode_format_name};

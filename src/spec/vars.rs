@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use crate::diagnostic::{Diagnostic, Located, nearest, shown};
+use crate::diagnostic::{Diagnostic, Located, shown};
 use crate::yaml::decode::{Fields, Keys, any_text, mapping, text};
 use crate::yaml::{CoreValue, Node};
 
