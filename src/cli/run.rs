@@ -158,9 +158,9 @@ fn one(
             let exit = outcome.exit();
             let text = summary(&outcome);
             if exit == Exit::Complete {
-                talk.say(&text)
+                talk.say(&text);
             } else {
-                talk.complain(&text)
+                talk.complain(&text);
             }
             let manifest = &outcome.manifest;
             let report = SpecReport {

@@ -79,8 +79,8 @@ pub(super) fn parse_week(text: &Located<String>) -> Result<Date, Diagnostic> {
             .help("write it as an ISO 8601 week, YYYY-Wnn, such as 2026-W10")
     })?;
     let monday = i8::try_from(week).ok().and_then(|week| ISOWeekDate::new(year, week, Weekday::Monday).ok());
-    monday.map(|monday| monday.date()).ok_or_else(|| {
-        let weeks = ISOWeekDate::new(year, 1, Weekday::Monday).map_or(52, |first| first.weeks_in_year());
+    monday.map(ISOWeekDate::date).ok_or_else(|| {
+        let weeks = ISOWeekDate::new(year, 1, Weekday::Monday).map_or(52, ISOWeekDate::weeks_in_year);
         Diagnostic::at(text.span.as_ref(), format!("`{}` is not a week: {year:04} has W01 to W{weeks}", text.value))
     })
 }

@@ -185,7 +185,7 @@ pub(super) fn is_null(inputs: &mut Inputs, operand: &Operand) -> Node {
         Operand::Values(values) if values.is_empty() => Node::Constant(Some(true)),
         Operand::Values(values) => Node::IsNull(values.input(inputs)),
         Operand::Literal(literal) => Node::Constant(Some(*literal == Literal::Null)),
-        Operand::Condition(node) => node.clone().is_unknown(),
+        Operand::Condition(node) => node.clone().unknown(),
     }
 }
 

@@ -191,7 +191,7 @@ impl Node {
     }
 
     /// IS TRUE.
-    pub(super) fn is_true(self) -> Self {
+    pub(super) fn holds(self) -> Self {
         match self {
             Self::Constant(value) => Self::Constant(Some(value == Some(true))),
             node => Self::IsTrue(Box::new(node)),
@@ -199,7 +199,7 @@ impl Node {
     }
 
     /// IS NULL.
-    pub(super) fn is_unknown(self) -> Self {
+    pub(super) fn unknown(self) -> Self {
         match self {
             Self::Constant(value) => Self::Constant(Some(value.is_none())),
             node => Self::Unknown(Box::new(node)),

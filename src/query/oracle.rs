@@ -117,11 +117,14 @@ impl Query {
 }
 
 fn and(values: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    values.fold(Some(true), |a, b| match (a, b) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    })
+    let values: Vec<_> = values.collect();
+    if values.contains(&Some(false)) {
+        Some(false)
+    } else if values.contains(&None) {
+        None
+    } else {
+        Some(true)
+    }
 }
 
 fn or(values: impl Iterator<Item = Option<bool>>) -> Option<bool> {

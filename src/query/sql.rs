@@ -117,10 +117,10 @@ impl Translator<'_> {
             Expr::BinaryOp { left, op, right } => self.binary(expr, left, op, right, below),
             Expr::IsNull(inner) => Some(Operand::Condition(self.is_null(inner, below)?)),
             Expr::IsNotNull(inner) => Some(Operand::Condition(self.is_null(inner, below)?.not())),
-            Expr::IsTrue(inner) => Some(Operand::Condition(self.condition(inner, below)?.is_true())),
-            Expr::IsNotTrue(inner) => Some(Operand::Condition(self.condition(inner, below)?.is_true().not())),
-            Expr::IsFalse(inner) => Some(Operand::Condition(self.condition(inner, below)?.not().is_true())),
-            Expr::IsNotFalse(inner) => Some(Operand::Condition(self.condition(inner, below)?.not().is_true().not())),
+            Expr::IsTrue(inner) => Some(Operand::Condition(self.condition(inner, below)?.holds())),
+            Expr::IsNotTrue(inner) => Some(Operand::Condition(self.condition(inner, below)?.holds().not())),
+            Expr::IsFalse(inner) => Some(Operand::Condition(self.condition(inner, below)?.not().holds())),
+            Expr::IsNotFalse(inner) => Some(Operand::Condition(self.condition(inner, below)?.not().holds().not())),
             Expr::InList { expr: tested, list, negated } => {
                 let node = self.in_list(expr, tested, list, below)?;
                 Some(Operand::Condition(negate(node, *negated)))

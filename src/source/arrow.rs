@@ -41,6 +41,9 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Rows that a record batch may claim. Columns of nulls take no bytes, so a broken length could claim any number.
 const MAX_BATCH_ROWS: usize = i32::MAX as usize;
 
+/// Bytes that one compressed buffer may claim to inflate to. Offsets of plain text columns end at as many.
+const MAX_INFLATED_BYTES: i64 = i32::MAX as i64;
+
 /// What one pass over a file tells.
 #[derive(Debug, Clone)]
 pub struct ArrowFacts {
@@ -301,9 +304,7 @@ impl Messages {
         match head.header_type() {
             MessageHeader::RecordBatch => {
                 let batch = head.header_as_record_batch().ok_or("a record batch is broken")?;
-                if batch.compression().is_some() {
-                    return Err("its buffers are compressed, which is not read; write it again without compression, or as Parquet".to_owned());
-                }
+                check_inflated(&message.body, batch)?;
                 if usize::try_from(batch.length()).ok().is_none_or(|rows| rows > MAX_BATCH_ROWS) {
                     return Err(format!("a record batch claims {} rows", batch.length()));
                 }
@@ -314,8 +315,8 @@ impl Messages {
             }
             MessageHeader::DictionaryBatch => {
                 let batch = head.header_as_dictionary_batch().ok_or("a dictionary is broken")?;
-                if batch.data().is_some_and(|data| data.compression().is_some()) {
-                    return Err("its buffers are compressed, which is not read; write it again without compression, or as Parquet".to_owned());
+                if let Some(data) = batch.data() {
+                    check_inflated(&message.body, data)?;
                 }
                 reader::read_dictionary(&message.body, batch, &self.schema, &mut self.dictionaries, &version)
                     .map_err(text)?;
@@ -324,6 +325,20 @@ impl Messages {
             other => Err(format!("a {other:?} message stands among the record batches")),
         }
     }
+}
+
+/// A compressed buffer begins with its length when inflated, which is allocated before anything is inflated: what a
+/// broken file claims there must not exhaust the machine.
+fn check_inflated(body: &[u8], batch: arrow::ipc::RecordBatch<'_>) -> Result<(), String> {
+    let (Some(_), Some(buffers)) = (batch.compression(), batch.buffers()) else { return Ok(()) };
+    for buffer in buffers {
+        let Ok(start) = usize::try_from(buffer.offset()) else { continue };
+        let length = body.get(start..).and_then(|b| b.first_chunk()).map_or(0, |b| i64::from_le_bytes(*b));
+        if length > MAX_INFLATED_BYTES {
+            return Err(format!("a compressed buffer claims {length} bytes, more than {MAX_INFLATED_BYTES}"));
+        }
+    }
+    Ok(())
 }
 
 /// What one message was.

@@ -154,7 +154,7 @@ impl Column {
                 column.null();
             }
             s.valid.append_null();
-        }, Self::List(l) => l.end(false))
+        }, Self::List(l) => l.end(false));
     }
 
     /// Completes what broke off, so that it is one length again.

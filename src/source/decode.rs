@@ -37,7 +37,7 @@ impl Read for Counted {
 
 enum Stream {
     Plain(Counted),
-    Gzip(flate2::bufread::MultiGzDecoder<BufReader<Counted>>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<Counted>>>),
     Zstd(zstd::stream::read::Decoder<'static, BufReader<Counted>>),
 }
 
@@ -60,9 +60,10 @@ impl Decoder {
         let counted = Counted { file: File::open(&file.path).map_err(fail)?, bytes: 0 };
         let stream = match file.codec {
             Codec::Plain => Stream::Plain(counted),
-            Codec::Gzip => {
-                Stream::Gzip(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(INPUT_BYTES, counted)))
-            }
+            Codec::Gzip => Stream::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(
+                INPUT_BYTES,
+                counted,
+            )))),
             Codec::Zstd => {
                 let input = BufReader::with_capacity(INPUT_BYTES, counted);
                 Stream::Zstd(zstd::stream::read::Decoder::with_buffer(input).map_err(fail)?)

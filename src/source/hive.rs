@@ -202,6 +202,7 @@ mod tests {
     use super::*;
     use crate::job::{OnBad, SourceFormat};
     use crate::source::Codec;
+    use crate::source::Positions;
     use arrow::array::{AsArray, Int32Array};
     use arrow::datatypes::Int32Type;
 

@@ -59,7 +59,7 @@ pub fn instants(column: &ArrayRef, parser: &TimeParser, unit: TimeUnit) -> Resul
                 TimeUnit::Microsecond => column.as_primitive::<TimestampMicrosecondType>().values(),
                 TimeUnit::Nanosecond => column.as_primitive::<TimestampNanosecondType>().values(),
             };
-            let is_utc = zone.is_some() || parser.timezone.to_fixed_offset().is_ok_and(|offset| offset.is_zero());
+            let is_utc = zone.is_some() || parser.timezone.to_fixed_offset().is_ok_and(jiff::tz::Offset::is_zero);
             Ok(if is_utc {
                 Instants {
                     values: typed(column, rescale(values, ticks_per_second(*from), to)),

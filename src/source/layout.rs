@@ -23,7 +23,7 @@ pub(super) fn planned_field(field: &Field) -> Field {
 
 /// A file's schema with text as views, all else as it is: what the Parquet reader is asked for.
 pub(super) fn view_schema(schema: &Schema) -> Schema {
-    let fields: Vec<_> = schema.fields().iter().map(|f| view_field(f)).collect();
+    let fields: Vec<_> = schema.fields().iter().map(view_field).collect();
     Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 

@@ -199,7 +199,7 @@ fn strftime(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Loc
         errors.push(mistake.help("write a strftime pattern such as `%Y-%m-%d`"));
         return None;
     }
-    let some_time = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
+    let some_time = jiff::Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
     if let Err(error) = jiff::fmt::strtime::format(&pattern.value, &some_time) {
         errors.push(
             pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(error.to_string()),

@@ -80,8 +80,10 @@ pub const WINDOW_KEYS: Keys = Keys {
     later: &[],
 };
 
+type MakeForm = fn(Located<String>) -> WindowForm;
+
 /// Forms with one key, and what it looks like.
-const SINGLE_FORMS: [(&str, fn(Located<String>) -> WindowForm); 7] = [
+const SINGLE_FORMS: [(&str, MakeForm); 7] = [
     ("month", WindowForm::Month),
     ("quarter", WindowForm::Quarter),
     ("year", WindowForm::Year),

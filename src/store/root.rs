@@ -23,15 +23,15 @@ pub(super) fn make_root(root: &Path) -> Result<(), StoreError> {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(StoreError::io("look at", folder, error)),
         }
-        if let Ok(link) = fs::symlink_metadata(folder) {
-            if link.is_symlink() {
-                return Err(StoreError::WrongKind {
-                    path: folder.to_owned(),
-                    found: "a symbolic link to nothing",
-                    needed: "a folder",
-                    way_out: "make the folder that it leads to or remove it",
-                });
-            }
+        if let Ok(link) = fs::symlink_metadata(folder)
+            && link.is_symlink()
+        {
+            return Err(StoreError::WrongKind {
+                path: folder.to_owned(),
+                found: "a symbolic link to nothing",
+                needed: "a folder",
+                way_out: "make the folder that it leads to or remove it",
+            });
         }
         match fs::create_dir(folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {

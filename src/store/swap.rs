@@ -70,10 +70,11 @@ impl Folder {
                 None => Err(StoreError::Repeated { name: name.to_owned() }),
             };
         }
-        if let Some(kept) = keep_as {
-            if self.create_bytes(kept, &old)? == Created::Exists && self.read(kept)?.as_ref() != Some(&old) {
-                return Err(StoreError::AlreadyExists { name: kept.to_owned() });
-            }
+        if let Some(kept) = keep_as
+            && self.create_bytes(kept, &old)? == Created::Exists
+            && self.read(kept)?.as_ref() != Some(&old)
+        {
+            return Err(StoreError::AlreadyExists { name: kept.to_owned() });
         }
         let decided = self.create_bytes(&successor(name, expected), bytes)?;
         self.settle(name)?;

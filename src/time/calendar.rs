@@ -173,13 +173,13 @@ impl Calendar {
 
     /// Seconds since the zone's clock struck the full hour, were its offset always what it is at `at`, and `at` in
     /// whole seconds, rounded down.
-    fn into_hour(&self, at: Timestamp) -> (i64, i64) {
+    fn second_of_hour(&self, at: Timestamp) -> (i64, i64) {
         let second = at.as_second() - i64::from(at.subsec_nanosecond() < 0);
         (second, (second + i64::from(self.timezone.to_offset(at).seconds())).rem_euclid(3600))
     }
 
     fn hour_start(&self, at: Timestamp) -> Option<Timestamp> {
-        let (second, into_hour) = self.into_hour(at);
+        let (second, into_hour) = self.second_of_hour(at);
         let struck = Timestamp::from_second(second - into_hour).ok()?;
         let jump = self
             .timezone
@@ -192,7 +192,7 @@ impl Calendar {
     }
 
     fn hour_end(&self, at: Timestamp) -> Option<Timestamp> {
-        let (second, into_hour) = self.into_hour(at);
+        let (second, into_hour) = self.second_of_hour(at);
         let strikes = Timestamp::from_second(second - into_hour + 3600).ok()?;
         let jump = self
             .timezone

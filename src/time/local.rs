@@ -58,7 +58,9 @@ impl<'z> LocalClock<'z> {
         let (second, ambiguous) = resolve(self.zone, local_second)?;
         if !ambiguous {
             let at = Timestamp::from_second(second).ok()?;
-            let change_before = self.zone.preceding(at).next().map(|t| t.timestamp().as_second());
+            // Both searches are strict, and a change at this very second is one before it.
+            let next = Timestamp::from_second(second.saturating_add(1)).ok()?;
+            let change_before = self.zone.preceding(next).next().map(|t| t.timestamp().as_second());
             let change_after = self.zone.following(at).next().map(|t| t.timestamp().as_second());
             let from = change_before.map_or(i64::MIN, |s| s.saturating_add(UNSETTLED_SECONDS));
             let to = change_after.map_or(i64::MAX, |s| s.saturating_sub(UNSETTLED_SECONDS));
@@ -92,6 +94,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_reading_at_the_very_change_does_not_settle_the_season_before() {
+        let zone = database().get("Europe/Berlin").unwrap();
+        let mut clock = LocalClock::new(&zone);
+        let three = Timestamp::from_second(1_774_753_200).unwrap().as_second(); // 2026-03-29T03:00:00, read as a clock
+        for reading in [three, three - 3_600, three - 86_400, three - 90 * 86_400] {
+            assert_eq!(clock.instant(reading), resolve(&zone, reading), "{reading}");
+        }
+        assert!(clock.instant(three - 3_600).unwrap().1, "02:00 never was");
     }
 
     proptest! {

@@ -34,7 +34,7 @@ fn job_id(manifest: &Manifest, report: &mut VerifyReport) {
             }
         }
         Err(error) => {
-            report.leave_out(Check::Manifest, format!("the job id: `spec.resolved` has no canonical form: {error}"))
+            report.leave_out(Check::Manifest, format!("the job id: `spec.resolved` has no canonical form: {error}"));
         }
     }
 }

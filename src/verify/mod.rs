@@ -97,7 +97,7 @@ fn look_around(folder: &Folder, report: &mut VerifyReport) {
         match name.as_str() {
             MANIFEST | SHA256SUMS | SIGNATURE | "data" | "rejects" => {}
             "report.html" => {
-                report.leave_out(Check::Unlisted, "report.html is made from the manifest and has no digest")
+                report.leave_out(Check::Unlisted, "report.html is made from the manifest and has no digest");
             }
             "_state" => report.leave_out(Check::Unlisted, "_state/ serves resuming and is not evidence"),
             other => report.leave_out(Check::Unlisted, format!("`{other}` is not part of a package and has no digest")),

@@ -81,12 +81,12 @@ impl Package {
 
     fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.root.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
     }
 
     fn read(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.root.join(name)).unwrap()
+        fs::read(self.root.join(name)).unwrap()
     }
 
     fn verify(&self) -> VerifyReport {
@@ -196,10 +196,10 @@ fn a_damaged_manifest_with_fitting_sums_never_panics() {
 fn a_missing_swapped_or_added_file_is_named() {
     let (first, second) = ("data/2026-03-01/part-0000.csv.zst", "data/2026-03-02/part-0000.csv.zst");
     let package = Package::new();
-    std::fs::remove_file(package.root.join(second)).unwrap();
+    fs::remove_file(package.root.join(second)).unwrap();
     package.write("data/2026-03-01/part-0001.csv.zst", b"");
     package.write("rejects/x", b"");
-    std::fs::create_dir(package.root.join("data/2026-03-03")).unwrap();
+    fs::create_dir(package.root.join("data/2026-03-03")).unwrap();
     let findings = package.findings();
     assert_found(&findings, Check::Files, "data/2026-03-02/part-0000.csv.zst: is not there");
     assert_found(&findings, Check::Unlisted, "data/2026-03-01/part-0001.csv.zst: is not in the manifest");
@@ -222,7 +222,7 @@ fn links_are_found_and_not_followed() {
     let first = "data/2026-03-01/part-0000.csv.zst";
     let package = Package::new();
     let elsewhere = package.root.parent().unwrap().join("elsewhere");
-    std::fs::rename(package.root.join(first), &elsewhere).unwrap();
+    fs::rename(package.root.join(first), &elsewhere).unwrap();
     symlink(&elsewhere, package.root.join(first)).unwrap();
     symlink(&package.root, package.root.join("data/loop")).unwrap();
     let findings = package.findings();
@@ -231,7 +231,7 @@ fn links_are_found_and_not_followed() {
 
     let package = Package::new();
     let elsewhere = package.root.parent().unwrap().join("elsewhere");
-    std::fs::rename(package.root.join("data"), &elsewhere).unwrap();
+    fs::rename(package.root.join("data"), &elsewhere).unwrap();
     symlink(&elsewhere, package.root.join("data")).unwrap();
     assert_found(&package.findings(), Check::Files, "is a symbolic link, but a folder is needed");
 
@@ -251,7 +251,7 @@ fn what_is_no_package_is_a_finding() {
         assert!(!report.intact);
         assert_eq!(report.findings[0].check, Check::Manifest);
     }
-    std::fs::write(folder.path().join("file"), "").unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
     assert!(verify(&folder.path().join("file"), &options).to_string().contains("is a file, but a folder is needed"));
 }
 
@@ -279,13 +279,14 @@ fn sums_that_are_missing_or_say_more_or_less_are_found() {
         assert_found(&findings, Check::Sums, words);
         assert_eq!(findings.len(), 1, "{findings:#?}");
     }
-    std::fs::remove_file(package.root.join(SHA256SUMS)).unwrap();
+    fs::remove_file(package.root.join(SHA256SUMS)).unwrap();
     assert_found(&package.findings(), Check::Sums, "SHA256SUMS: is not there");
 }
 
 #[test]
 fn a_manifest_that_contradicts_itself_is_found() {
-    let cases: Vec<(Check, &str, Box<dyn FnOnce(&mut Manifest)>)> = vec![
+    type Edit = Box<dyn FnOnce(&mut Manifest)>;
+    let cases: Vec<(Check, &str, Edit)> = vec![
         (Check::Manifest, "`id` is", Box::new(|m| m.spec.resolved["name"] = json!("other"))),
         (Check::Manifest, "not a name inside a package", Box::new(|m| m.files[0].path = "data/../../x".into())),
         (Check::Manifest, "is not below data/", Box::new(|m| m.files[0].path = "_state/plan.json".into())),
@@ -332,7 +333,7 @@ fn a_manifest_that_contradicts_itself_is_found() {
 fn a_partial_package_with_rejects_and_a_failed_partition_is_intact() {
     let mut package = Package::new();
     let failed = package.manifest.files[1].path.clone();
-    std::fs::remove_dir_all(package.root.join("data/2026-03-02")).unwrap();
+    fs::remove_dir_all(package.root.join("data/2026-03-02")).unwrap();
     let file = &mut package.manifest.files[1];
     *file = crate::manifest::FileEntry {
         status: FileStatus::Failed,

@@ -132,7 +132,7 @@ fn large_files_and_files_that_are_not_text_are_refused() {
     std::fs::write(&binary, b"name: x\nb: \xff\n").expect("writable");
     let errors = check_file(&binary, &environment());
     assert_eq!(errors[0].message, "the file is not UTF-8 text");
-    assert_eq!(errors[0].span.as_ref().map(|s| s.line_column()), Some((2, 4)));
+    assert_eq!(errors[0].span.as_ref().map(kt_export::diagnostic::Span::line_column), Some((2, 4)));
 }
 
 #[test]

@@ -151,7 +151,7 @@ pub(super) fn column(data_type: &DataType, rows: usize, random: &mut Random, ran
         DataType::Int8 => primitive::<Int8Type>(rows, random, |r| r.integer() as i8),
         DataType::Int16 => primitive::<Int16Type>(rows, random, |r| r.integer() as i16),
         DataType::Int32 => primitive::<Int32Type>(rows, random, |r| r.integer() as i32),
-        DataType::Int64 => primitive::<Int64Type>(rows, random, |r| r.integer()),
+        DataType::Int64 => primitive::<Int64Type>(rows, random, Random::integer),
         DataType::UInt8 => primitive::<UInt8Type>(rows, random, |r| r.integer() as u8),
         DataType::UInt16 => primitive::<UInt16Type>(rows, random, |r| r.integer() as u16),
         DataType::UInt32 => primitive::<UInt32Type>(rows, random, |r| r.integer() as u32),

@@ -183,7 +183,7 @@ impl<'a> Column<'a> {
     }
 
     fn dictionary(field: &Field, key: &DataType, array: &'a dyn Array) -> Option<Self> {
-        fn parts<'a, K: ArrowDictionaryKeyType>(array: &'a dyn Array) -> Option<(&'a [K::Native], &'a dyn Array)> {
+        fn parts<K: ArrowDictionaryKeyType>(array: &dyn Array) -> Option<(&[K::Native], &dyn Array)> {
             let dictionary = array.as_dictionary_opt::<K>()?;
             Some((dictionary.keys().values(), dictionary.values()))
         }

@@ -104,7 +104,7 @@ pub(super) fn join(a: &DataType, b: &DataType) -> Option<DataType> {
     let (precision, scale) = (u8::try_from((whole + scale).max(1)).ok()?, i8::try_from(scale).ok()?);
     match precision {
         ..=38 => Some(T::Decimal128(precision, scale)),
-        ..=76 => Some(T::Decimal256(precision, scale)),
+        39..=76 => Some(T::Decimal256(precision, scale)),
         _ => None,
     }
 }
@@ -137,7 +137,7 @@ fn join_integer_float((signed, bits): (bool, u8), significand: u8) -> Option<Dat
     let needed = bits - u8::from(signed);
     match significand.max(needed) {
         ..=24 => Some(DataType::Float32),
-        ..=53 => Some(DataType::Float64),
+        25..=53 => Some(DataType::Float64),
         _ => None,
     }
 }
