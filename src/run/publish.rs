@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::failure::Failure;
 use super::package::Package;
+use super::record::{PartitionRecord, TaskRecord, load, partition_record, task_key, task_record};
 use super::{RunError, RunOutcome};
 use crate::error::ErrorCode;
 use crate::job::Job;
@@ -26,7 +27,7 @@ pub fn publish(job: &Job, package: &Package, manifest: Manifest, run: RunRecord)
     {
         return keep(job, package, previous, &manifest);
     }
-    clean(&package.folder, &manifest)?;
+    clean(package, &manifest)?;
     write(job, package, manifest, run)
 }
 
@@ -42,7 +43,7 @@ fn keep(job: &Job, package: &Package, previous: &Manifest, new: &Manifest) -> Re
             ),
         }));
     }
-    clean(&package.folder, previous)?;
+    clean(package, previous)?;
     complete_derived(&package.folder, previous)?;
     Ok(RunOutcome { manifest: previous.clone(), package: job.output.clone(), unchanged: true })
 }
@@ -62,18 +63,39 @@ fn tells_the_same(previous: &Manifest, new: &Manifest) -> bool {
     timeless(previous) == timeless(new)
 }
 
-/// Removes what is below `data/` and `rejects/` and not in the manifest: dead runs' files.
-fn clean(folder: &Folder, manifest: &Manifest) -> Result<(), StoreError> {
+/// Removes what is below `data/` and `rejects/` and not in the manifest: dead runs' files. What a record names stays:
+/// another run has just committed it, and may have written a manifest that names it.
+fn clean(package: &Package, manifest: &Manifest) -> Result<(), RunError> {
+    let folder = &package.folder;
     let listed: BTreeSet<&str> = manifest.digests().map(|(name, _)| name).collect();
-    for prefix in ["data/", "rejects/"] {
-        for there in folder.list(prefix)? {
-            if !listed.contains(there.name.as_str()) {
-                tracing::info!("removing {}, which no run committed", there.name);
-                folder.remove(&there.name)?;
-            }
-        }
+    let mut unlisted = folder.list("data/")?;
+    unlisted.extend(folder.list("rejects/")?);
+    unlisted.retain(|there| !listed.contains(there.name.as_str()));
+    if unlisted.is_empty() {
+        return Ok(());
+    }
+    let recorded = recorded(package)?;
+    for there in unlisted.iter().filter(|there| !recorded.contains(&there.name)) {
+        tracing::info!("removing {}, which no run committed", there.name);
+        folder.remove(&there.name)?;
     }
     Ok(())
+}
+
+/// Files that records of the plan's partitions and tasks name.
+fn recorded(package: &Package) -> Result<BTreeSet<String>, RunError> {
+    let Package { folder, pinned, .. } = package;
+    let mut names = BTreeSet::new();
+    for partition in &pinned.plan.partitions {
+        let record: Option<PartitionRecord> = load(folder, &partition_record(&partition.label))?;
+        names.extend(record.into_iter().flat_map(|r| r.files).map(|f| f.path));
+    }
+    for task in &pinned.plan.tasks {
+        let key = task_key(task, &pinned.files, &pinned.plan.partitions);
+        let record: Option<TaskRecord> = load(folder, &task_record(&key))?;
+        names.extend(record.and_then(|r| r.rejects).map(|r| r.path));
+    }
+    Ok(names)
 }
 
 /// Compare-and-swap: of several runs that end at once one writes the manifest, and a complete one stays.
