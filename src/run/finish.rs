@@ -1,11 +1,14 @@
 //! The end of a run: rows are balanced, leftovers removed, the manifest written, and then what derives from it.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::package::{Package, without_shard};
 use super::prepare::Prepared;
+use super::record::{PartitionRecord, TaskRecord, load, partition_record, task_key, task_record};
 use super::shard::Layout;
 use super::task::Failure;
 use super::tasks::Tally;
@@ -102,7 +105,7 @@ pub fn finish(
     {
         return keep(job, package, previous, &manifest);
     }
-    clean(&package.folder, &manifest)?;
+    clean(package, &manifest)?;
     write(job, package, manifest, run)
 }
 
@@ -118,7 +121,7 @@ fn keep(job: &Job, package: &Package, previous: &Manifest, new: &Manifest) -> Re
             ),
         }));
     }
-    clean(&package.folder, previous)?;
+    clean(package, previous)?;
     complete_derived(&package.folder, previous)?;
     Ok(RunOutcome { manifest: previous.clone(), package: job.output.clone(), unchanged: true })
 }
@@ -242,18 +245,39 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
     SourceRecord { uri: job.source.uri.value.clone(), files: read.chain(skipped).collect() }
 }
 
-/// Removes what is below `data/` and `rejects/` and not in the manifest: dead runs' files.
-fn clean(folder: &Folder, manifest: &Manifest) -> Result<(), StoreError> {
-    let listed: std::collections::BTreeSet<&str> = manifest.digests().map(|(name, _)| name).collect();
-    for prefix in ["data/", "rejects/"] {
-        for there in folder.list(prefix)? {
-            if !listed.contains(there.name.as_str()) {
-                tracing::info!("removing {}, which no run committed", there.name);
-                folder.remove(&there.name)?;
-            }
-        }
+/// Removes what is below `data/` and `rejects/` and not in the manifest: dead runs' files. What a record names stays:
+/// another run has just committed it, and may have written a manifest that names it.
+fn clean(package: &Package, manifest: &Manifest) -> Result<(), RunError> {
+    let folder = &package.folder;
+    let listed: BTreeSet<&str> = manifest.digests().map(|(name, _)| name).collect();
+    let mut unlisted = folder.list("data/")?;
+    unlisted.extend(folder.list("rejects/")?);
+    unlisted.retain(|there| !listed.contains(there.name.as_str()));
+    if unlisted.is_empty() {
+        return Ok(());
+    }
+    let recorded = recorded(package)?;
+    for there in unlisted.iter().filter(|there| !recorded.contains(&there.name)) {
+        tracing::info!("removing {}, which no run committed", there.name);
+        folder.remove(&there.name)?;
     }
     Ok(())
+}
+
+/// Files that records of the plan's partitions and tasks name.
+fn recorded(package: &Package) -> Result<BTreeSet<String>, RunError> {
+    let Package { folder, pinned, .. } = package;
+    let mut names = BTreeSet::new();
+    for partition in &pinned.plan.partitions {
+        let record: Option<PartitionRecord> = load(folder, &partition_record(&partition.label))?;
+        names.extend(record.into_iter().flat_map(|r| r.files).map(|f| f.path));
+    }
+    for task in &pinned.plan.tasks {
+        let key = task_key(task, &pinned.files, &pinned.plan.partitions);
+        let record: Option<TaskRecord> = load(folder, &task_record(&key))?;
+        names.extend(record.and_then(|r| r.rejects).map(|r| r.path));
+    }
+    Ok(names)
 }
 
 /// Compare-and-swap: of several runs that end at once one writes the manifest, and a complete one stays.
