@@ -192,8 +192,23 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
     if let Found::Complete(manifest) = found {
         return Ok(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true });
     }
+    match fill(job, options, &found, started_at) {
+        // Another run may have finished the job meanwhile, and swept away what this one had begun. Under repair the
+        // manifest was there before, and says nothing.
+        Err(error @ RunError::Failed(_)) if !options.repair => match package::look(job, options) {
+            Ok(Found::Complete(manifest)) => {
+                Ok(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true })
+            }
+            _ => Err(error),
+        },
+        ended => ended,
+    }
+}
+
+/// Goes from what was found to a manifest.
+fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -> Result<RunOutcome, RunError> {
     // All that can be wrong with the spec is told before the output folder is touched.
-    let (mut pinned, mut prepared) = match &found {
+    let (mut pinned, mut prepared) = match found {
         Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         _ => plan_job(job, options, started_at)?,
     };
@@ -201,7 +216,7 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
     if let Found::Replaceable = found {
         package::clear(&folder)?;
     }
-    let mut package = Package::pin(folder, &found, &pinned, options)?;
+    let mut package = Package::pin(folder, found, &pinned, options)?;
     if package.pinned != pinned {
         // Another run was first: its plan counts.
         pinned = package.pinned.clone();

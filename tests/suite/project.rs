@@ -9,7 +9,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value};
 
 /// Every run counts relative windows from here.
@@ -315,4 +318,41 @@ pub fn cell(row: &Row, column: &str) -> String {
 /// One column of rows.
 pub fn column(rows: &[Row], name: &str) -> Vec<String> {
     rows.iter().map(|row| cell(row, name)).collect()
+}
+
+/// Rows of `days` consecutive days from 2026-03-01 on, `per_day` of each, as NDJSON: name of the file and text.
+pub fn daily_files(days: u32, per_day: u32) -> Vec<(String, String)> {
+    let row = |day: u32, i: u32| {
+        let (h, m, s) = (i * 86_399 / per_day / 3600, i * 86_399 / per_day / 60 % 60, i * 86_399 / per_day % 60);
+        format!(
+            "{{\"event_id\":\"e{day}-{i}\",\"occurred_at\":\"2026-03-{day:02}T{h:02}:{m:02}:{s:02}Z\",\
+             \"status\":\"{}\",\"n\":{},\"note\":\"row {i} of day {day}\"}}\n",
+            ["allowed", "blocked", "escalated"][(i % 3) as usize],
+            u64::from(i) * 7919 % 1009,
+        )
+    };
+    (1..=days).map(|d| (format!("data/2026-03-{d:02}.ndjson"), (0..per_day).map(|i| row(d, i)).collect())).collect()
+}
+
+/// The rows of an NDJSON text as one Parquet file with small row groups.
+pub fn parquet_of(ndjson: &str) -> Vec<u8> {
+    let text = |name| Field::new(name, DataType::Utf8, true);
+    let time = Field::new("occurred_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
+    let n = Field::new("n", DataType::Int64, true);
+    let schema = Arc::new(Schema::new(vec![text("event_id"), time, text("status"), n, text("note")]));
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(500)).build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, schema.clone(), Some(properties)).expect("a writer");
+    for batch in arrow::json::ReaderBuilder::new(schema).build(ndjson.as_bytes()).expect("a reader") {
+        writer.write(&batch.expect("rows")).expect("memory");
+    }
+    writer.close().expect("memory");
+    bytes
+}
+
+/// Compresses.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).expect("memory");
+    encoder.finish().expect("memory")
 }

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::project::{Outcome, Project, Row, cell, column};
+use crate::project::{Outcome, Project, Row, cell, column, gzip};
 
 const MARCH: &str = "window: {date_from: 2026-03-01, date_to: 2026-03-03}";
 
@@ -82,12 +82,6 @@ fn csv_text(rows: &[Value]) -> Vec<u8> {
         writer.write_record(names.iter().map(|n| cell(row.as_object().expect("a row"), n))).expect("a record");
     }
     writer.into_inner().expect("bytes")
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut encoder, bytes).expect("memory");
-    encoder.finish().expect("memory")
 }
 
 /// The rows in every format that is read.
