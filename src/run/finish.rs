@@ -1,23 +1,23 @@
-//! The end of a run: rows are balanced, leftovers removed, the manifest written, and then what derives from it.
+//! The end of a run: its rows are balanced and told in a manifest.
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
+use super::failure::Failure;
 use super::package::{Package, without_shard};
 use super::prepare::Prepared;
+use super::publish;
 use super::shard::Layout;
-use super::task::Failure;
 use super::tasks::Tally;
 use super::{RunError, RunOptions, RunOutcome};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
 use crate::manifest::{
-    self, Accounting, Column, FileEntry, FileStatus, JobStatus, MANIFEST, MANIFEST_VERSION, Manifest, RejectsEntry,
-    RunRecord, SHA256SUMS, SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
+    self, Accounting, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, RejectsEntry, RunRecord,
+    SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
+use crate::plan::Read;
 use crate::source::is_json;
-use crate::store::{Folder, StoreError, Swap};
 
 /// Balances, cleans up and writes the manifest.
 ///
@@ -62,7 +62,7 @@ pub fn finish(
         columns: prepared.output_schema.fields().iter().map(|f| column(f)).collect(),
         spec: SpecRecord {
             path: options.spec_path.clone(),
-            sha256: hex(job.spec_source.text.as_bytes()),
+            sha256: publish::hex(job.spec_source.text.as_bytes()),
             git_commit: options.git_commit.clone(),
             resolved: job.canonical.clone(),
         },
@@ -97,45 +97,7 @@ pub fn finish(
             JobStatus::Cancelled => manifest::RunOutcome::Cancelled,
         },
     };
-    if let Some(previous) = &package.previous
-        && (previous.status == JobStatus::Complete || tells_the_same(previous, &manifest))
-    {
-        return keep(job, package, previous, &manifest);
-    }
-    clean(&package.folder, &manifest)?;
-    write(job, package, manifest, run)
-}
-
-/// What an earlier run wrote stands: a repaired package, or a job of which nothing could be made better.
-fn keep(job: &Job, package: &Package, previous: &Manifest, new: &Manifest) -> Result<RunOutcome, RunError> {
-    let digests = |m: &Manifest| m.digests().map(|(n, d)| (n.to_owned(), d.to_owned())).collect::<Vec<_>>();
-    let differing: Vec<_> = digests(previous).into_iter().filter(|d| !digests(new).contains(d)).collect();
-    if let Some((path, _)) = differing.first() {
-        return Err(RunError::Failed(Failure {
-            code: ErrorCode::PackageDamaged,
-            message: format!(
-                "{path} was exported again and is not what the manifest says: the source has changed since the package was complete"
-            ),
-        }));
-    }
-    clean(&package.folder, previous)?;
-    complete_derived(&package.folder, previous)?;
-    Ok(RunOutcome { manifest: previous.clone(), package: job.output.clone(), unchanged: true })
-}
-
-/// Whether two manifests differ only in when they were made and how often it was tried.
-fn tells_the_same(previous: &Manifest, new: &Manifest) -> bool {
-    let timeless = |m: &Manifest| {
-        let mut m = m.clone();
-        let epoch = Timestamp::UNIX_EPOCH;
-        (m.created_at, m.started_at, m.finalized_at, m.expires_at) = (epoch, epoch, epoch, None);
-        m.runs.clear();
-        for file in &mut m.files {
-            (file.attempts, file.started_at, file.finalized_at) = (0, None, None);
-        }
-        m
-    };
-    timeless(previous) == timeless(new)
+    publish::publish(job, package, manifest, run)
 }
 
 /// One entry a shard, or why there is none.
@@ -185,7 +147,12 @@ fn accounting(
     let outside = package.pinned.outside_rows;
     let mut sum = Accounting { source_rows: outside, outside_window: outside, ..Accounting::default() };
     let (mut elsewhere, mut visiting) = (0, 0);
-    for counts in tally.records.values().map(|r| &r.counts) {
+    for (index, task) in package.pinned.plan.tasks.iter().enumerate() {
+        let Some(counts) = tally.records.get(&index).map(|r| &r.counts) else {
+            // Not read to its end: its rows are those that were found when the source was inspected.
+            sum.source_rows += task.reads.iter().filter(|r| r.owner).map(|r| planned_rows(package, *r)).sum::<u64>();
+            continue;
+        };
         sum.source_rows += counts.source_rows;
         sum.outside_window += counts.outside_window;
         sum.null_time += counts.null_time;
@@ -209,6 +176,12 @@ fn accounting(
         }));
     }
     Ok(sum)
+}
+
+/// Rows of a unit as it was planned.
+fn planned_rows(package: &Package, read: Read) -> u64 {
+    let file = package.pinned.plan.files.get(read.file as usize);
+    file.and_then(|f| f.units.get(read.unit as usize)).map_or(0, |unit| unit.rows)
 }
 
 fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
@@ -239,75 +212,11 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
         skipped: Some(file.reason.clone()),
         error: None,
     });
-    SourceRecord { uri: job.source.uri.value.clone(), files: read.chain(skipped).collect() }
-}
-
-/// Removes what is below `data/` and `rejects/` and not in the manifest: dead runs' files.
-fn clean(folder: &Folder, manifest: &Manifest) -> Result<(), StoreError> {
-    let listed: std::collections::BTreeSet<&str> = manifest.digests().map(|(name, _)| name).collect();
-    for prefix in ["data/", "rejects/"] {
-        for there in folder.list(prefix)? {
-            if !listed.contains(there.name.as_str()) {
-                tracing::info!("removing {}, which no run committed", there.name);
-                folder.remove(&there.name)?;
-            }
-        }
+    SourceRecord {
+        uri: job.source.uri.value.clone(),
+        files: read.chain(skipped).collect(),
+        drift: pinned.plan.drift.clone(),
     }
-    Ok(())
-}
-
-/// Compare-and-swap: of several runs that end at once one writes the manifest, and a complete one stays.
-fn write(job: &Job, package: &Package, mut manifest: Manifest, run: RunRecord) -> Result<RunOutcome, RunError> {
-    let folder = &package.folder;
-    let mut previous = package.previous.clone();
-    loop {
-        manifest.runs = previous.iter().flat_map(|m| m.runs.clone()).chain([run.clone()]).collect();
-        let bytes = manifest.to_json_bytes();
-        let expected = previous.as_ref().map(|m| hex(&m.to_json_bytes()));
-        let kept = expected.as_deref().map(|digest| format!("_state/manifests/{}.json", &digest[..16]));
-        if folder.replace_bytes_if(MANIFEST, expected.as_deref(), &bytes, kept.as_deref())? == Swap::Replaced {
-            complete_derived(folder, &manifest)?;
-            if manifest.status == JobStatus::Complete {
-                folder.remove_drafts()?;
-            }
-            return Ok(RunOutcome { manifest, package: job.output.clone(), unchanged: false });
-        }
-        folder.settle(MANIFEST)?;
-        let theirs = folder.read(MANIFEST)?.and_then(|bytes| Manifest::from_json(&bytes).ok());
-        match theirs {
-            Some(theirs) if theirs.id == manifest.id && is_as_good(&theirs, &manifest) => {
-                complete_derived(folder, &theirs)?;
-                return Ok(RunOutcome { manifest: theirs, package: job.output.clone(), unchanged: true });
-            }
-            Some(theirs) if theirs.id == manifest.id => previous = Some(theirs),
-            _ => {
-                let message = format!("{MANIFEST} was replaced by something else while this run ended");
-                return Err(RunError::Failed(Failure { code: ErrorCode::PackageOccupied, message }));
-            }
-        }
-    }
-}
-
-fn is_as_good(theirs: &Manifest, ours: &Manifest) -> bool {
-    let usable = |m: &Manifest| m.files.iter().filter(|f| f.status.has_file()).count();
-    theirs.status == JobStatus::Complete || usable(theirs) >= usable(ours)
-}
-
-/// Writes what derives from the manifest, where it is not there yet.
-///
-/// # Errors
-/// The store's.
-pub fn complete_derived(folder: &Folder, manifest: &Manifest) -> Result<(), StoreError> {
-    let Some(bytes) = folder.read(MANIFEST)? else { return Ok(()) };
-    let sums = manifest.sha256sums(&hex(&bytes));
-    if folder.read(SHA256SUMS)?.as_deref() != Some(sums.as_bytes()) {
-        folder.replace_bytes(SHA256SUMS, sums.as_bytes())?;
-    }
-    Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// A column in the words of a catalog's `schema`, as far as those go.

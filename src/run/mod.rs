@@ -5,10 +5,13 @@
 //! record, every record is there before the manifest, and the manifest before what derives from it.
 
 mod commit;
+mod failure;
 mod finish;
+mod lane;
 mod package;
 mod prepare;
 pub mod progress;
+mod publish;
 mod record;
 mod rejects;
 mod route;
@@ -17,6 +20,7 @@ pub mod stop;
 mod survey;
 mod task;
 mod tasks;
+mod unplaced;
 mod workers;
 
 use std::path::PathBuf;
@@ -24,9 +28,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
 pub use self::survey::{Survey, SurveyError, survey};
-pub use self::task::{Failure, chain};
 
 use self::package::{Found, Package};
 use self::progress::Progress;
@@ -140,6 +144,7 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Spec(_) => Exit::Usage,
+            Self::Failed(Failure { code: ErrorCode::Internal | ErrorCode::RowsNotConserved, .. }) => Exit::Internal,
             Self::Survey(SurveyError::List(_) | SurveyError::Schema(_) | SurveyError::Hive(_)) => Exit::Usage,
             Self::Survey(_) | Self::Occupied { .. } | Self::Damaged { .. } | Self::Failed(_) => Exit::Failed,
             Self::NotSettled { .. } => Exit::TryLater,
@@ -187,8 +192,23 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
     if let Found::Complete(manifest) = found {
         return Ok(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true });
     }
+    match fill(job, options, &found, started_at) {
+        // Another run may have finished the job meanwhile, and swept away what this one had begun. Under repair the
+        // manifest was there before, and says nothing.
+        Err(error @ RunError::Failed(_)) if !options.repair => match package::look(job, options) {
+            Ok(Found::Complete(manifest)) => {
+                Ok(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true })
+            }
+            _ => Err(error),
+        },
+        ended => ended,
+    }
+}
+
+/// Goes from what was found to a manifest.
+fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -> Result<RunOutcome, RunError> {
     // All that can be wrong with the spec is told before the output folder is touched.
-    let (mut pinned, mut prepared) = match &found {
+    let (mut pinned, mut prepared) = match found {
         Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         _ => plan_job(job, options, started_at)?,
     };
@@ -196,7 +216,7 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
     if let Found::Replaceable = found {
         package::clear(&folder)?;
     }
-    let mut package = Package::pin(folder, &found, &pinned, options)?;
+    let mut package = Package::pin(folder, found, &pinned, options)?;
     if package.pinned != pinned {
         // Another run was first: its plan counts.
         pinned = package.pinned.clone();

@@ -5,13 +5,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::commit::{self, Commit, commit};
+use super::failure::{Failure, chain};
 use super::package::Package;
 use super::prepare::Prepared;
 use super::progress::Progress;
-use super::record::{Pinned, STATE_VERSION, TaskRecord, bytes, load, task_key, task_record};
+use super::record::{
+    PartitionRecord, Pinned, STATE_VERSION, TaskRecord, bytes, load, partition_record, task_key, task_record,
+};
 use super::shard::Layout;
 use super::stop::Stop;
-use super::task::{self, Failure, TaskContext, TaskEnd, TaskOutcome, Unplaced, chain};
+use super::task::{self, TaskContext, TaskEnd, TaskOutcome};
+use super::unplaced::Unplaced;
 use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
@@ -109,7 +113,31 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         )
         .map_err(|e| Failure { code: ErrorCode::Internal, message: chain(&e) })?;
     }
-    Ok(shared.tally.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let Shared { package, tally, .. } = shared;
+    let package = package.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    adopt(job, package, &todo, &mut tally)?;
+    Ok(tally)
+}
+
+/// What this run could not do, another one may have done meanwhile; then its records count.
+fn adopt(job: &Job, package: &mut Package, todo: &[Todo<'_>], tally: &mut Tally) -> Result<(), RunError> {
+    for index in tally.failures.keys().copied().collect::<Vec<_>>() {
+        let name = partition_record(&package.pinned.plan.partitions[index as usize].label);
+        let record: Option<PartitionRecord> = load(&package.folder, &name)?;
+        let inputs = &package.pinned.inputs[index as usize];
+        if let Some(record) = record.filter(|r| r.job == job.id && r.inputs == *inputs) {
+            package.committed.insert(index, record);
+            tally.failures.remove(&index);
+        }
+    }
+    for todo in todo.iter().filter(|todo| !tally.records.contains_key(&todo.index)).collect::<Vec<_>>() {
+        let record: Option<TaskRecord> = load(&package.folder, &task_record(&todo.key))?;
+        if let Some(record) = record.filter(|r| r.job == job.id && has_rejects(&package.folder, r)) {
+            tally.records.insert(todo.index, record);
+        }
+    }
+    Ok(())
 }
 
 /// Encoded bytes that a task reads.
@@ -134,7 +162,6 @@ impl Shared<'_> {
                 self.fail(todo.task, &failure);
             }
         }
-        Progress::add(&self.options.progress.read_bytes, todo.bytes);
     }
 
     fn commit(&self, context: &TaskContext<'_>, todo: &Todo<'_>, outcome: TaskOutcome) {

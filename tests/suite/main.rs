@@ -2,5 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod determinism;
+mod project;
+mod resume;
+mod run;
 mod samples;
 mod specs;

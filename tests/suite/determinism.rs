@@ -1,0 +1,90 @@
+//! The same source gives the same bytes: for any number of threads, anywhere, by any number of processes at once.
+
+use std::process::Stdio;
+
+use crate::project::{NOW, Project, daily_files, parquet_of};
+
+const SPEC: &str = "type: events\nsource: {uri: data/}\nwindow: {date_from: 2026-03-01, date_to: 2026-03-06}\n\
+    partition: {max_rows: 700}\nfilters: {n: {gte: 100}}";
+
+/// Daily files and one that holds rows of all days.
+fn project(format: &str) -> Project {
+    let project = Project::with_spec(&format!("{SPEC}\nformat: {format}"));
+    let mut all = String::new();
+    for (name, text) in daily_files(6, 1000) {
+        all.push_str(&text);
+        project.write(&name.replace(".ndjson", ".parquet"), parquet_of(&text));
+    }
+    project.write("data/all.parquet", parquet_of(&all));
+    project
+}
+
+#[test]
+fn shards_are_the_same_bytes_for_any_number_of_threads_in_any_folder() {
+    for format in ["csv", "ndjson", "json", "parquet"] {
+        let project = project(format);
+        project.run(&["--threads", "1", "--output", "one"]).exits(0);
+        let expected = project.package_in("one/package").shards();
+        assert!(expected.len() >= 12, "{format}: {:?}", expected.keys());
+        for threads in ["2", "8"] {
+            project.run(&["--threads", threads, "--output", threads]).exits(0);
+            let package = project.package_in(&format!("{threads}/package"));
+            package.balances();
+            assert!(package.shards() == expected, "{format} with {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn rows_are_the_same_whatever_was_rejected_between_them_in_what_order() {
+    let spec = format!("{SPEC}\non_bad_rows: reject\norder: time");
+    let project = Project::with_spec(&spec);
+    for (name, text) in daily_files(6, 400) {
+        project.write(&name, text.replacen("\n", "\nnot a row\n", 3));
+    }
+    let mut trees = Vec::new();
+    for threads in ["1", "8"] {
+        project.run(&["--threads", threads, "--output", threads]).exits(3);
+        let package = project.package_in(&format!("{threads}/package"));
+        package.balances();
+        let rejects: Vec<_> = package
+            .snapshot()
+            .into_iter()
+            .filter(|(n, _)| n.starts_with("rejects/"))
+            .map(|(n, (b, _))| (n, b))
+            .collect();
+        assert!(!rejects.is_empty());
+        trees.push((package.shards(), rejects));
+    }
+    assert!(trees[0] == trees[1]);
+}
+
+#[test]
+fn any_number_of_processes_may_run_one_job_at_once() {
+    let project = project("ndjson");
+    project.run(&["--output", "alone"]).exits(0);
+    let expected = project.package_in("alone/package").shards();
+    for round in 0..3 {
+        let output = format!("together-{round}");
+        let args = ["run", "spec.yaml", "--now", NOW, "--progress", "never", "--threads", "2", "--output", &output];
+        let start = || {
+            let mut command = project.command(&args);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts")
+        };
+        let children: Vec<_> = (0..5).map(|_| start()).collect();
+        for child in children {
+            let ended = child.wait_with_output().expect("ends");
+            assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+        }
+        let package = project.package_in(&format!("{output}/package"));
+        package.balances();
+        assert!(package.shards() == expected);
+        assert_eq!(package.manifest()["status"], "complete");
+        let manifests = package.snapshot().into_keys().filter(|n| n.contains("manifest")).collect::<Vec<_>>();
+        assert_eq!(manifests, ["manifest.json"], "a complete manifest is written once");
+        project.call(&["verify", "--rows", &format!("{output}/package")]).exits(0);
+        let before = package.snapshot();
+        project.run(&["--output", &output]).exits(0);
+        assert!(package.snapshot() == before);
+    }
+}
