@@ -4,11 +4,9 @@
 
 use std::collections::HashSet;
 
-use data_encoding::BASE32_NOPAD;
-use sha2::{Digest, Sha256};
-
 use super::{Check, VerifyReport};
 use crate::manifest::{FileEntry, FileStatus, JobStatus, MANIFEST, Manifest, Totals};
+use crate::resolve;
 use crate::store::check_name;
 
 pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
@@ -24,18 +22,10 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
 }
 
 fn job_id(manifest: &Manifest, report: &mut VerifyReport) {
-    match serde_json_canonicalizer::to_vec(&manifest.spec.resolved) {
-        Ok(canonical) => {
-            let digest = BASE32_NOPAD.encode(&Sha256::digest(canonical)).to_ascii_lowercase();
-            let id: String = "job_".chars().chain(digest.chars().take(26)).collect();
-            if id != manifest.id {
-                let message = format!("`id` is {}, but the job in `spec.resolved` has the id {id}", manifest.id);
-                report.find(Check::Manifest, Some(MANIFEST), message);
-            }
-        }
-        Err(error) => {
-            report.leave_out(Check::Manifest, format!("the job id: `spec.resolved` has no canonical form: {error}"));
-        }
+    let id = resolve::job_id(&manifest.spec.resolved);
+    if id != manifest.id {
+        let message = format!("`id` is {}, but the job in `spec.resolved` has the id {id}", manifest.id);
+        report.find(Check::Manifest, Some(MANIFEST), message);
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::manifest::{ExportFormat, Manifest};
 
+use crate::seal::{compression_of, unseal};
 /// The largest record that is read back. Real cells of 100 MB exist.
 const MAX_RECORD_BYTES: usize = 1 << 30;
 
@@ -75,12 +76,8 @@ pub(super) fn count(path: &Path, contents: Contents, manifest: &Manifest) -> Res
 
 /// The bytes of a file without their compression, which its name tells.
 fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    let file = File::open(path)?;
-    Ok(match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(BufReader::new(file)))),
-        Some("zst") => Box::new(BufReader::new(zstd::stream::read::Decoder::new(file)?)),
-        _ => Box::new(BufReader::new(file)),
-    })
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(Box::new(BufReader::new(unseal(File::open(path)?, compression_of(&name))?)))
 }
 
 /// How CSV shards were written, as far as it matters for counting.
