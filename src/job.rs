@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::{Located, SourceText};
 use crate::time::TimeFormat;
 
-pub use csv_format::{CsvFormat, DialectFault};
+pub use csv_format::{CsvFormat, DialectFault, is_formula};
 
 /// One spec with its window resolved.
 #[derive(Debug, Clone)]

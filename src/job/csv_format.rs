@@ -24,6 +24,12 @@ impl Default for CsvFormat {
     }
 }
 
+/// Whether a spreadsheet would take text for a formula (OWASP, CSV Injection): what [`CsvFormat::escape_formulas`] is
+/// about.
+pub fn is_formula(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))
+}
+
 /// A CSV dialect whose files could not be read back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("csv option `{option}` cannot be `{value}`: {why}; {help}")]

@@ -14,9 +14,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use crate::job::is_formula;
 use crate::manifest::{ExportFormat, Manifest};
-
 use crate::seal::{compression_of, unseal};
+
 /// The largest record that is read back. Real cells of 100 MB exist.
 const MAX_RECORD_BYTES: usize = 1 << 30;
 
@@ -84,6 +85,7 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 struct Dialect {
     delimiter: u8,
     header: bool,
+    escape_formulas: bool,
 }
 
 impl Dialect {
@@ -94,6 +96,7 @@ impl Dialect {
         Self {
             delimiter: option("delimiter").and_then(Value::as_str).and_then(|text| text.bytes().next()).unwrap_or(b','),
             header: option("header").and_then(Value::as_bool).unwrap_or(true),
+            escape_formulas: option("escape_formulas").and_then(Value::as_bool).unwrap_or(false),
         }
     }
 }
@@ -132,7 +135,7 @@ fn csv(mut input: Box<dyn BufRead>, dialect: &Dialect, columns: &[&str]) -> Resu
         match result {
             ReadRecordResult::Record => {
                 if records == 0 && dialect.header {
-                    check_header(&header, &header_ends, columns)?;
+                    check_header(&header, &header_ends, columns, dialect.escape_formulas)?;
                 } else if fields != columns.len() {
                     let row = records + u64::from(!dialect.header);
                     return Err(RowsError::Row { row, why: format!("has {fields} fields, not {}", columns.len()) });
@@ -151,10 +154,15 @@ fn csv(mut input: Box<dyn BufRead>, dialect: &Dialect, columns: &[&str]) -> Resu
     Ok(records - u64::from(dialect.header))
 }
 
-fn check_header(text: &[u8], ends: &[usize], columns: &[&str]) -> Result<(), RowsError> {
+fn check_header(text: &[u8], ends: &[usize], columns: &[&str], escape_formulas: bool) -> Result<(), RowsError> {
     let starts = [0].into_iter().chain(ends.iter().copied());
     let names = starts.zip(ends).map(|(start, end)| text.get(start..*end).unwrap_or_default());
-    if names.eq(columns.iter().map(|name| name.as_bytes())) {
+    let is_column = |(found, column): (&[u8], &&str)| {
+        let column = column.as_bytes();
+        let prefix: &[u8] = if escape_formulas && is_formula(column) { b"'" } else { b"" };
+        found.strip_prefix(prefix) == Some(column)
+    };
+    if ends.len() == columns.len() && names.zip(columns).all(is_column) {
         Ok(())
     } else {
         Err(RowsError::File("its header is not the columns that the manifest lists".to_owned()))

@@ -4,10 +4,7 @@
 //! look like a null. Nothing else is quoted: spaces are data (RFC 4180, section 2.4).
 
 use super::escape::{equal_bytes, find};
-use crate::job::CsvFormat;
-
-/// What starts a formula in a spreadsheet (OWASP, CSV Injection).
-const FORMULA_STARTS: &[u8] = b"=+-@\t\r";
+use crate::job::{CsvFormat, is_formula};
 
 /// Signs that may stand in numbers, times, durations and hex: delimiters among them make those cells quotable too.
 fn stands_in_bare_cells(delimiter: u8) -> bool {
@@ -52,7 +49,7 @@ impl Dialect {
     /// Appends text as a cell.
     #[inline]
     pub(in crate::encode) fn cell(&self, text: &[u8], out: &mut Vec<u8>) {
-        let formula = self.escape_formulas && text.first().is_some_and(|first| FORMULA_STARTS.contains(first));
+        let formula = self.escape_formulas && is_formula(text);
         let prefix: &[u8] = if formula { b"'" } else { b"" };
         if text.is_empty() || self.needs_quotes(text) || self.null_text.strip_prefix(prefix) == Some(text) {
             quoted(prefix, text, out);

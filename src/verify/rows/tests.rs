@@ -78,6 +78,22 @@ fn csv_dialects_come_from_the_spec() {
 }
 
 #[test]
+fn a_column_named_like_a_formula_is_found_as_the_spec_has_it_written() {
+    let count = |escape_formulas: bool, bytes: &[u8]| {
+        let mut manifest = manifest(json!({"format": {"csv": {"escape_formulas": escape_formulas}}}));
+        manifest.columns[1].name = "=text".into();
+        count_bytes("x", Contents::Csv, bytes, &manifest).map_err(|e| e.to_string())
+    };
+    assert_eq!(count(true, b"id,'=text\n1,2\n"), Ok(1));
+    assert_eq!(count(false, b"id,=text\n1,2\n"), Ok(1));
+    for (escape_formulas, bytes) in
+        [(true, "id,=text\n"), (false, "id,'=text\n"), (true, "'id,'=text\n"), (true, "id\n")]
+    {
+        assert!(count(escape_formulas, bytes.as_bytes()).unwrap_err().contains("header"), "{bytes}");
+    }
+}
+
+#[test]
 fn a_shard_without_columns_has_no_header_and_no_bytes() {
     let mut without_columns = manifest(json!({}));
     without_columns.columns.clear();
