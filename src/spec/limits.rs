@@ -45,7 +45,7 @@ pub const REGEX_BYTES: usize = 1 << 20;
 /// Values of one `in` or `not_in` list.
 pub const FILTER_VALUES: usize = 10_000;
 
-/// Length of one segment of the output path. What ext4, XFS, APFS and NTFS agree on.
+/// Length of one segment of the output path, and so of a spec's name. What ext4, XFS, APFS and NTFS agree on.
 pub const PATH_SEGMENT_BYTES: usize = 255;
 
 pub use crate::diagnostic::SHOWN_CHARS;

@@ -45,7 +45,7 @@ pub struct Spec {
     #[schemars(with = "schema::VersionOne")]
     pub version: u64,
     /// Name of the export: lower-case letters, digits and `-`.
-    #[schemars(regex(pattern = "^[a-z0-9][a-z0-9-]*$"))]
+    #[schemars(regex(pattern = "^[a-z0-9][a-z0-9-]*$"), length(max = 255))]
     pub name: Located<String>,
     /// For people; not part of the job's identity.
     pub description: Option<Located<String>>,
@@ -192,6 +192,12 @@ fn name(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located
     if !is_name {
         let mistake = found.mistake(format!("`name` cannot be `{}`", shown(&found.value)));
         errors.push(mistake.help("use lower-case letters, digits and `-`, and start with a letter or digit"));
+        return None;
+    }
+    // By default the package's folder has this name.
+    if found.value.len() > limits::PATH_SEGMENT_BYTES {
+        let message = format!("`name` has {} characters, more than {}", found.value.len(), limits::PATH_SEGMENT_BYTES);
+        errors.push(found.mistake(message).help("shorten it; `description` has room for more"));
         return None;
     }
     Some(found)
