@@ -1,7 +1,7 @@
 //! Places in the text of a `where` as places in the file that it stands in.
 //!
-//! A plain or quoted YAML scalar on one line stands in the file as it is, so a mistake can be shown at its word. A
-//! folded or escaped one does not: then the whole scalar is shown, and a syntax error says its line and column.
+//! A YAML scalar stands in the file as it is but for white space (indentation, folded lines), so a mistake can be shown
+//! at its word. One with escapes does not: then the whole scalar is shown, and a syntax error says its line and column.
 
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Location, Span as SqlSpan};
@@ -13,19 +13,21 @@ use crate::diagnostic::{Diagnostic, Located, Span};
 pub(super) struct Place<'a> {
     text: &'a str,
     scalar: Option<&'a Span>,
-    /// Byte of the file where the text stands literally.
-    start: Option<usize>,
+    /// The byte of the file for each byte of the text.
+    bytes: Option<Vec<usize>>,
 }
 
 impl<'a> Place<'a> {
     /// Looks for the text in the scalar.
     pub(super) fn new(text: &'a Located<String>) -> Self {
         let scalar = text.span.as_ref();
-        let start = scalar.and_then(|span| {
+        let bytes = scalar.and_then(|span| {
             let written = span.source.text.get(span.start..span.end)?;
-            Some(span.start + written.find(text.value.as_str())?)
+            let mut bytes = align(&text.value, written)?;
+            bytes.iter_mut().for_each(|byte| *byte += span.start);
+            Some(bytes)
         });
-        Self { text: &text.value, scalar, start }
+        Self { text: &text.value, scalar, bytes }
     }
 
     /// A mistake of the whole.
@@ -71,10 +73,12 @@ impl<'a> Place<'a> {
     }
 
     fn narrow(&self, start: Location, end: Location) -> Option<Span> {
-        let base = self.start?;
+        let bytes = self.bytes.as_ref()?;
         let (from, to) = (self.offset(start)?, self.offset(end).unwrap_or(self.text.len()));
         let source = self.scalar?.source.clone();
-        (from < to).then(|| Span { source, start: base + from, end: base + to })
+        // The part ends after its last byte, not where the next line starts.
+        let (first, last) = (*bytes.get(from)?, *bytes.get(to.checked_sub(1)?)?);
+        (from < to).then(|| Span { source, start: first, end: last + 1 })
     }
 
     /// Byte of a 1-based line and character column.
@@ -89,4 +93,38 @@ impl<'a> Place<'a> {
         let bytes = rest.char_indices().map(|(i, _)| i).chain([rest.len()]).nth(column)?;
         Some(start + bytes)
     }
+}
+
+/// The byte of `written`, a YAML scalar, for each byte of the text that it means. `None` where more than white space
+/// differs.
+fn align(text: &str, written: &str) -> Option<Vec<usize>> {
+    if let Some(start) = written.find(text) {
+        return Some((start..start + text.len()).collect());
+    }
+    let blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    // `|` or `>` and what belongs to it is a line of its own.
+    let mut at = match written.as_bytes().first()? {
+        b'|' | b'>' => written.find('\n')?,
+        b'"' | b'\'' => 1,
+        _ => 0,
+    };
+    let is_blank = |at: usize| written.as_bytes().get(at).copied().is_some_and(blank);
+    let after_blanks = |at: usize| (at..).find(|at| !is_blank(*at)).unwrap_or(at);
+    at = after_blanks(at);
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut in_blanks = None;
+    for byte in text.bytes() {
+        if blank(byte) {
+            // Blanks in a row are one stretch of the file, however many it has.
+            let start = *in_blanks.get_or_insert(at);
+            bytes.push(start);
+            at = after_blanks(start);
+        } else {
+            in_blanks = None;
+            (written.as_bytes().get(at) == Some(&byte)).then_some(())?;
+            bytes.push(at);
+            at += 1;
+        }
+    }
+    Some(bytes)
 }

@@ -297,12 +297,35 @@ fn all_mistakes_are_told_at_once() {
     );
 }
 
+/// The texts shown for the mistakes of the spec's `where`, read from YAML.
+fn shown_in(spec: &str) -> Vec<String> {
+    let source = Arc::new(SourceText { path: "spec.yaml".into(), text: spec.into() });
+    let root = crate::yaml::parse(&source).unwrap();
+    let node = &root.entry("where").unwrap().value;
+    let located = crate::yaml::decode::text(node, "where", &mut Vec::new()).unwrap();
+    let found = Predicate::compile(&[], Some(&located), &schema()).unwrap_err();
+    found.iter().map(|d| d.span.as_ref().map(|s| s.source.text[s.start..s.end].to_owned()).unwrap()).collect()
+}
+
 #[test]
-fn a_folded_text_is_shown_as_a_whole_and_the_message_says_the_line() {
-    let text = "where: |\n  status = 'a'\n  AND latncy_ms = = 1\n";
+fn a_mistake_in_a_text_of_many_lines_is_shown_at_its_word() {
+    for style in ["|", ">", "|-", ">+ # why", "|2"] {
+        let spec =
+            format!("where: {style}\n  status  = 'a  b'\n  AND latncy_ms = 1\n  AND größe = 'x'\n\norder: time\n");
+        assert_eq!(shown_in(&spec), ["latncy_ms", "größe = 'x'"], "{spec}");
+    }
+    assert_eq!(shown_in("where: status = 'a'\n   AND latncy_ms = 1\norder: time\n"), ["latncy_ms"]);
+    assert_eq!(shown_in("where: \"status = 'a'\n   AND latncy_ms = 1\"\n"), ["latncy_ms"]);
+    assert_eq!(shown_in("where: |\n  status = 'a'\n  AND latency_ms = = 1\n"), ["="]);
+    assert_eq!(shown_in("where: |\n  status = 'a' AND\n  latency_ms\n  = 'x'\n"), ["latency_ms\n  = 'x'"]);
+}
+
+#[test]
+fn a_text_with_escapes_is_shown_as_a_whole_and_the_message_says_the_line() {
+    let text = "where: \"status = 'a'\\nAND latncy_ms = = 1\"\n";
     let source = Arc::new(SourceText { path: "spec.yaml".into(), text: text.into() });
-    let span = Some(Span { source, start: 7, end: text.len() });
-    let located = Located { value: "status = 'a'\nAND latncy_ms = = 1\n".to_owned(), span: span.clone() };
+    let span = Some(Span { source, start: 7, end: text.len() - 1 });
+    let located = Located { value: "status = 'a'\nAND latncy_ms = = 1".to_owned(), span: span.clone() };
     let found = Predicate::compile(&[], Some(&located), &schema()).unwrap_err();
     assert_eq!(found[0].span, span);
     assert!(found[0].message.ends_with("at line 2, column 17 of the condition"), "{}", found[0].message);
