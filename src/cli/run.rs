@@ -231,15 +231,26 @@ fn summary(outcome: &RunOutcome) -> String {
         lines.push(format!("           and {missing} in partitions that failed"));
     }
     let unwell: Vec<_> = m.files.iter().filter(|f| f.status != FileStatus::Complete).collect();
-    for file in unwell.iter().take(NAMED_SHARDS) {
-        let why = match (file.error_code, &file.error) {
+    // One bad row may be the end of every partition: that is told once.
+    let mut told = 0;
+    for alike in unwell
+        .chunk_by(|a, b| (a.status, a.error_code, &a.error) == (b.status, b.error_code, &b.error))
+        .take(NAMED_SHARDS)
+    {
+        let ([first, ..], Some(last)) = (alike, alike.last()) else { continue };
+        told += alike.len();
+        let why = match (first.error_code, &first.error) {
             (Some(code), Some(error)) => format!(": {code}: {error}"),
             _ => String::new(),
         };
-        lines.push(format!("  {:<8} {}{}", file.status, file.partition.label, printable(&why)));
+        let labels = match alike.len() {
+            1 => first.partition.label.clone(),
+            n => format!("{} to {} ({n} shards)", first.partition.label, last.partition.label),
+        };
+        lines.push(format!("  {:<8} {labels}{}", first.status, printable(&why)));
     }
-    if unwell.len() > NAMED_SHARDS {
-        lines.push(format!("           and {} more, see the manifest", unwell.len() - NAMED_SHARDS));
+    if unwell.len() > told {
+        lines.push(format!("           and {} more, see the manifest", unwell.len() - told));
     }
     lines.push(format!("  package  {}", package.display()));
     lines.join("\n")

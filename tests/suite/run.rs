@@ -787,3 +787,23 @@ fn what_programs_read_goes_to_stdout_and_what_people_read_to_stderr() {
     let quiet = project.run(&["-q"]).exits(0);
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
 }
+
+#[test]
+fn a_time_column_that_is_text_in_one_file_and_a_number_in_another_is_one_time_column() {
+    let rest = "type: events\nsource: {uri: data/}\ntime: {column: occurred_at, format: epoch_s}\nformat: ndjson\n\
+        columns: [occurred_at, event_id]";
+    let project = Project::with_spec(&format!("{rest}\n{MARCH}"));
+    project.write("data/a.ndjson", "{\"event_id\": \"a\", \"occurred_at\": 1772366400}\n");
+    project.write("data/b.ndjson", "{\"event_id\": \"b\", \"occurred_at\": \"1772452800\"}\n");
+    project.write("data/c.ndjson", "{\"event_id\": \"c\", \"occurred_at\": true, \"x\": 1}\n");
+    let outcome = project.run(&[]).exits(4);
+    assert!(outcome.stderr.contains("c.ndjson:1: `true` is not a time"), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("`true` is not a time").count(), 1, "told once: {}", outcome.stderr);
+
+    let project = Project::with_spec(&format!("{rest}\n{MARCH}\non_bad_rows: reject"));
+    project.write("data/a.ndjson", "{\"event_id\": \"a\", \"occurred_at\": 1772366400}\n");
+    project.write("data/b.ndjson", "{\"event_id\": \"b\", \"occurred_at\": \"1772452800\"}\n");
+    let package = project.complete();
+    assert_eq!(package.text("2026-03-01"), "{\"occurred_at\":1772366400,\"event_id\":\"a\"}\n");
+    assert_eq!(package.text("2026-03-02"), "{\"occurred_at\":\"1772452800\",\"event_id\":\"b\"}\n");
+}
