@@ -263,6 +263,8 @@ impl JsonSchema for FilterSpec {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -272,6 +274,21 @@ mod tests {
         }
         for text in ["0.12345678901234567890", "9007199254740993.0", "1e999", "1e99999999999999999999"] {
             assert!(exact_double(text).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_loses_a_digit_in_silence(
+            text in "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,25})?([eE][-+]?[0-9]{1,3})?|-?[0-9]{15,21}",
+        ) {
+            let source = std::sync::Arc::new(crate::diagnostic::SourceText { path: "spec.yaml".into(), text: text.clone() });
+            let mut errors = Vec::new();
+            match scalar(&crate::yaml::parse(&source).unwrap(), "n", &mut errors) {
+                Some(Scalar::Number(number)) => prop_assert_eq!(significant(&number.to_string()), significant(&text)),
+                Some(Scalar::Text(kept)) => prop_assert_eq!(kept, text),
+                other => prop_assert!(other.is_none() && errors.len() == 1, "{:?}", other),
+            }
         }
     }
 }
