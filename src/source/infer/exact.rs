@@ -107,9 +107,14 @@ mod tests {
     proptest! {
         #[test]
         fn every_binary64_is_exact_in_its_own_text(value in any::<f64>().prop_filter("finite", |v| v.is_finite())) {
-            prop_assert!(is_exact(zmij::Buffer::new().format_finite(value)));
+            let mut buffer = zmij::Buffer::new();
+            let own = buffer.format_finite(value);
+            prop_assert!(is_exact(own));
+            // Of two shortest texts that are equally near, `std` may choose the other one.
             let scientific = format!("{value:e}");
-            prop_assert!(is_exact(&scientific));
+            let is_own = Decimal::of(&scientific) == Decimal::of(own);
+            prop_assert_eq!(is_exact(&scientific), is_own);
+            prop_assert!(is_own || own.len() >= 17);
         }
 
         #[test]
