@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::{Buffer, MutableBuffer};
-use arrow::datatypes::{Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
 use arrow::ipc::{Block, MessageHeader, convert, reader, root_as_footer, root_as_message};
 use arrow::record_batch::RecordBatch;
 use jiff::{Timestamp, ToSpan};
@@ -70,7 +70,7 @@ pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Res
             Ok(Some(batch)) => match (batch.columns().first(), schema.field_with_name(time_column)) {
                 (Some(column), Ok(field)) => {
                     let column = guarded(|| adapt(column, false, field)).map_err(|m| mismatch(file, m))?;
-                    times.add(&column, parser);
+                    times.add(field, &column, parser);
                 }
                 _ => times.add_without_time(batch.num_rows()),
             },
@@ -102,9 +102,9 @@ impl Times {
         self.unplaced_rows += rows as u64;
     }
 
-    fn add(&mut self, column: &ArrayRef, parser: &TimeParser) {
+    fn add(&mut self, field: &Field, column: &ArrayRef, parser: &TimeParser) {
         // A column that cannot be a time is told once, with its place in the catalog, when the plan is checked.
-        let Ok(found) = instants(column, parser, TimeUnit::Microsecond) else {
+        let Ok(found) = instants(field, column, parser, TimeUnit::Microsecond) else {
             self.unknown = true;
             return self.add_without_time(column.len());
         };
