@@ -206,13 +206,14 @@ fn summary(outcome: &RunOutcome) -> String {
     let RunOutcome { manifest: m, package, unchanged } = outcome;
     let shards = m.files.iter().filter(|f| f.status.has_file()).count();
     let mut lines = vec![format!(
-        "{} {} {}{}: {} rows in {} shards, {}",
+        "{} {} {}{}: {} rows in {} shard{}, {}",
         m.name,
         m.window_label,
         m.status,
         if *unchanged { " already" } else { "" },
         HumanCount(m.total_rows),
         HumanCount(shards as u64),
+        if shards == 1 { "" } else { "s" },
         HumanBytes(m.total_bytes),
     )];
     let a = &m.accounting;

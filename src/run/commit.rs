@@ -4,30 +4,14 @@
 //! there without a record was left by a run that died in between, or is just being committed by another one, whose
 //! bytes are the same; only bytes that differ are replaced.
 
-use super::record::{PartitionRecord, StateError, bytes, file_sha256, load, partition_record};
+use super::failure::{Failure, chain};
+use super::record::{PartitionRecord, bytes, file_sha256, load, partition_record};
 use super::rejects::RejectsPart;
 use super::shard::Part;
-use super::task::{Failure, chain};
 use crate::error::ErrorCode;
 use crate::manifest::{FileEntry, FileStatus, ManifestPartition, RejectsEntry};
 use crate::plan::Partition;
 use crate::store::{Created, Draft, Folder, Publish, StoreError};
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self { code: error.code(), message: chain(&error) }
-    }
-}
-
-impl From<StateError> for Failure {
-    fn from(error: StateError) -> Self {
-        let code = match &error {
-            StateError::Store(e) => e.code(),
-            StateError::Unreadable { .. } => ErrorCode::PackageDamaged,
-        };
-        Self { code, message: chain(&error) }
-    }
-}
 
 /// What a commit record says besides its parts.
 pub struct Commit<'a> {

@@ -5,10 +5,13 @@
 //! record, every record is there before the manifest, and the manifest before what derives from it.
 
 mod commit;
+mod failure;
 mod finish;
+mod lane;
 mod package;
 mod prepare;
 pub mod progress;
+mod publish;
 mod record;
 mod rejects;
 mod route;
@@ -17,6 +20,7 @@ pub mod stop;
 mod survey;
 mod task;
 mod tasks;
+mod unplaced;
 mod workers;
 
 use std::path::PathBuf;
@@ -24,9 +28,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
 pub use self::survey::{Survey, SurveyError, survey};
-pub use self::task::{Failure, chain};
 
 use self::package::{Found, Package};
 use self::progress::Progress;
@@ -140,6 +144,7 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Spec(_) => Exit::Usage,
+            Self::Failed(Failure { code: ErrorCode::Internal | ErrorCode::RowsNotConserved, .. }) => Exit::Internal,
             Self::Survey(SurveyError::List(_) | SurveyError::Schema(_) | SurveyError::Hive(_)) => Exit::Usage,
             Self::Survey(_) | Self::Occupied { .. } | Self::Damaged { .. } | Self::Failed(_) => Exit::Failed,
             Self::NotSettled { .. } => Exit::TryLater,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::commit::manifest_partition;
+use super::failure::Failure;
 use super::record::{PLAN, PartitionRecord, Pinned, StateError, bytes, load, partition_record};
-use super::task::Failure;
 use super::{RunError, RunOptions, Survey};
 use crate::error::ErrorCode;
 use crate::job::Job;
@@ -49,7 +49,7 @@ pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
         (Some(manifest), pinned) if manifest.status == JobStatus::Complete => {
             let damage = damage(&folder, &manifest)?;
             if damage.is_empty() {
-                super::finish::complete_derived(&folder, &manifest)?;
+                super::publish::complete_derived(&folder, &manifest)?;
                 return Ok(Found::Complete(Box::new(manifest)));
             }
             match pinned {

@@ -12,7 +12,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::task::{Failure, TaskCounts, Unplaced};
+use super::failure::Failure;
+use super::task::TaskCounts;
+use super::unplaced::Unplaced;
 use crate::manifest::FileEntry;
 use crate::plan::{Partition, Plan, Task};
 use crate::source::list::SkippedFile;

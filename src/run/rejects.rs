@@ -8,7 +8,7 @@ use std::io::Write;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::task::{Failure, chain};
+use super::failure::{Failure, chain};
 use crate::job::Compression;
 use crate::seal::{Sealed, Sealer};
 use crate::store::{Draft, Folder, error_code};

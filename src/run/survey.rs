@@ -102,12 +102,26 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
     let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();
     let mut schema = evidence.finish(&declared, job.on_schema_drift).map_err(SurveyError::Schema)?;
     let hive = hive::columns(&files, job.source.hive_partitioning, &schema.arrow)?;
-    let hive_keys = hive.iter().map(|f| f.name().clone()).collect();
+    let hive_keys: Vec<String> = hive.iter().map(|f| f.name().clone()).collect();
     schema.arrow = Arc::new(Schema::new(
         schema.arrow.fields().iter().cloned().chain(hive.into_iter().map(Arc::new)).collect::<Fields>(),
     ));
+    if hive_keys.contains(&job.time.column.value) {
+        for (file, facts) in files.iter().zip(&mut facts) {
+            time_of_folder(file, facts, &job.time.column.value, &times);
+        }
+    }
     let coverage = coverage(job, &files, &facts);
     Ok(Survey { files, facts, coverage, skipped, schema, hive_keys })
+}
+
+/// Where the time is a folder's name, every row of the file has it, whatever was found inside the file.
+fn time_of_folder(file: &SourceFile, facts: &mut FileFacts, column: &str, times: &TimeParser) {
+    let at = hive::value(file, column).and_then(|text| times.text(text).ok()).map(|instant| instant.at);
+    for unit in &mut facts.units {
+        unit.times = at.map_or(TimeRange::Empty, |at| TimeRange::Within { min: at, max: at });
+        unit.unplaced_rows = if at.is_some() { 0 } else { unit.rows };
+    }
 }
 
 /// The dotted path of the array in JSON documents.

@@ -4,22 +4,25 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::Int64Array;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::failure::{Failure, chain};
+use super::lane::{Lane, project};
 use super::progress::Progress;
 use super::rejects::{RejectLine, RejectsPart, RejectsWriter};
 use super::route::{Routed, Router, apply};
-use super::shard::{Layout, Part, PartitionWriter};
+use super::shard::{Layout, Part};
 use super::stop::Stop;
+use super::unplaced::Unplaced;
 use crate::encode;
 use crate::error::ErrorCode;
-use crate::job::{Compression, Format, Job, OnBad, Order};
+use crate::job::{Compression, Format, Job, OnBad};
 use crate::plan::{Plan, Read, Task};
-use crate::query::{self, Predicate};
+use crate::query::Predicate;
 use crate::source::instants::{Instants, instants};
 use crate::source::{self, Batch, ReadRequest, SourceFile};
 use crate::store::Folder;
@@ -53,15 +56,6 @@ pub struct TaskContext<'a> {
     pub progress: &'a Progress,
 }
 
-/// Why partitions are not complete.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// For programs.
-    pub code: ErrorCode,
-    /// For people: what, where, and the way out.
-    pub message: String,
-}
-
 /// Rows that a task accounts for. Of units that it does not own, only the rows of its own partitions count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskCounts {
@@ -93,31 +87,6 @@ pub struct PartitionOutcome {
     pub left_out: Option<Failure>,
 }
 
-/// Rows of one unit that could not be read or placed, and the partitions that they may belong to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unplaced {
-    /// Indexes in the plan.
-    pub partitions: Range<u32>,
-    /// Whether the spec allows to leave them out: those partitions are partial then, else they fail.
-    pub allowed: bool,
-    /// How many.
-    pub rows: u64,
-    /// What is wrong with the first.
-    pub failure: Failure,
-}
-
-impl Unplaced {
-    /// What to say of a partition.
-    pub fn of(&self, partition: u32) -> Option<Failure> {
-        let Failure { code, message } = &self.failure;
-        let message = match self.rows {
-            1 => message.clone(),
-            n => format!("{message}, and {} more", n - 1),
-        };
-        self.partitions.contains(&partition).then_some(Failure { code: *code, message })
-    }
-}
-
 /// What became of a task.
 pub struct TaskOutcome {
     /// Of the partitions that were to be written.
@@ -139,17 +108,6 @@ pub enum TaskEnd {
     Failed(Failure),
 }
 
-/// One partition of a running task.
-struct Lane {
-    partition: u32,
-    filtered_out: u64,
-    rows: u64,
-    /// `None`: committed by an earlier run, only counted.
-    writer: Option<Result<PartitionWriter, Failure>>,
-    /// For `order: time`: rows kept until all are there.
-    held: Vec<(RecordBatch, Int64Array)>,
-}
-
 /// Runs a task. Partitions for which `is_done` says true are counted, not written.
 ///
 /// # Errors
@@ -160,20 +118,7 @@ pub fn run(
     key: &str,
     is_done: impl Fn(u32) -> bool,
 ) -> Result<TaskOutcome, TaskEnd> {
-    let lanes = task
-        .partitions
-        .clone()
-        .map(|p| Lane {
-            partition: p,
-            filtered_out: 0,
-            rows: 0,
-            writer: (!is_done(p)).then(|| {
-                let label = ctx.plan.partitions[p as usize].label.clone();
-                Ok(PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label))
-            }),
-            held: Vec::new(),
-        })
-        .collect();
+    let lanes = task.partitions.clone().map(|p| Lane::new(ctx, p, !is_done(p))).collect();
     let mut running = Running {
         ctx,
         router: Router::new(&ctx.plan.partitions, task.partitions.clone(), ctx.layout.unit),
@@ -287,8 +232,16 @@ impl Running<'_> {
             apply(&selection, &mut self.routed);
         }
         self.write(&batch.rows, &values);
-        Progress::add(&self.ctx.progress.read_rows, batch.rows.num_rows() as u64);
+        self.tell(origin, batch.rows.num_rows() as u64);
         Ok(())
+    }
+
+    /// Bytes are told in proportion to rows: what a reader has fetched ahead says little.
+    fn tell(&self, origin: Origin<'_>, rows: u64) {
+        let unit = &self.ctx.plan.files[origin.index as usize].units[origin.unit as usize];
+        let bytes = u128::from(unit.bytes) * u128::from(rows) / u128::from(unit.rows.max(1));
+        Progress::add(&self.ctx.progress.read_bytes, u64::try_from(bytes).unwrap_or(u64::MAX));
+        Progress::add(&self.ctx.progress.read_rows, rows);
     }
 
     /// Rows whose time is null, or not a time.
@@ -342,8 +295,8 @@ impl Running<'_> {
         }
         let concerned = self.ctx.plan.concerned(origin.index, origin.unit);
         if !allowed {
-            for lane in self.lanes.iter_mut().filter(|l| concerned.contains(&l.partition) && l.writer.is_some()) {
-                lane.writer = Some(Err(failure.clone()));
+            for lane in self.lanes.iter_mut().filter(|l| concerned.contains(&l.partition)) {
+                lane.fail(&failure);
             }
         }
         self.unplaced.insert(key, Unplaced { partitions: concerned, allowed, rows: 1, failure });
@@ -351,25 +304,17 @@ impl Running<'_> {
     }
 
     fn write(&mut self, rows: &RecordBatch, instants: &Int64Array) {
-        let mut projected = None;
-        for (i, lane) in self.lanes.iter_mut().enumerate() {
-            let own = &self.routed.rows[i];
-            lane.filtered_out += self.routed.filtered[i];
+        let mut shard_rows = None;
+        for ((lane, own), filtered) in self.lanes.iter_mut().zip(&self.routed.rows).zip(&self.routed.filtered) {
+            lane.filtered_out += filtered;
             lane.rows += own.len() as u64;
-            if own.is_empty() || !matches!(lane.writer, Some(Ok(_))) {
+            if own.is_empty() || !lane.is_open() {
                 continue;
             }
             Progress::add(&self.ctx.progress.written_rows, own.len() as u64);
-            if self.ctx.job.order == Order::Time {
-                match take(rows, instants, own) {
-                    Ok(held) => lane.held.push(held),
-                    Err(e) => lane.writer = Some(Err(internal(&e))),
-                }
-                continue;
-            }
             let shard_rows =
-                projected.get_or_insert_with(|| project(rows, &self.ctx.projection, &self.ctx.layout.schema));
-            append(lane, shard_rows, own, instants);
+                shard_rows.get_or_insert_with(|| project(rows, &self.ctx.projection, &self.ctx.layout.schema));
+            lane.take(self.ctx, rows, shard_rows, own, instants);
         }
     }
 
@@ -387,89 +332,15 @@ impl Running<'_> {
         let rejects = self.rejects.finish().map_err(TaskEnd::Failed)?;
         let unplaced: Vec<Unplaced> = self.unplaced.into_values().collect();
         let mut partitions = Vec::new();
-        for mut lane in self.lanes {
-            let Some(writer) = lane.writer.take() else { continue };
-            let about =
-                |allowed| unplaced.iter().filter(move |u| u.allowed == allowed).find_map(|u| u.of(lane.partition));
-            let parts = match about(false) {
-                Some(failure) => Err(failure),
-                None => writer.and_then(|writer| finish_lane(self.ctx, writer, &lane.held, lane.rows)),
-            };
-            let left_out = about(true);
-            partitions.push(PartitionOutcome {
-                partition: lane.partition,
-                filtered_out: lane.filtered_out,
-                parts,
-                left_out,
-            });
+        for lane in self.lanes {
+            let (partition, filtered_out) = (lane.partition, lane.filtered_out);
+            let about = |allowed| unplaced.iter().filter(move |u| u.allowed == allowed).find_map(|u| u.of(partition));
+            let Some(parts) = lane.finish(self.ctx) else { continue };
+            let parts = about(false).map_or(parts, Err);
+            partitions.push(PartitionOutcome { partition, filtered_out, parts, left_out: about(true) });
         }
         Ok(TaskOutcome { partitions, counts: self.counts, unplaced, rejects })
     }
-}
-
-/// Appends to a lane; a failure ends this lane alone.
-fn append(lane: &mut Lane, rows: &Result<RecordBatch, Failure>, own: &[u32], instants: &Int64Array) {
-    let Some(Ok(writer)) = &mut lane.writer else { return };
-    let result = match rows {
-        Ok(rows) => writer.append(rows, own, instants).map_err(|e| Failure { code: e.code(), message: chain(&e) }),
-        Err(failure) => Err(failure.clone()),
-    };
-    if let Err(failure) = result {
-        lane.writer = Some(Err(failure));
-    }
-}
-
-/// Writes what was held for sorting, ends the last part and compares the rows in the shards with the rows routed.
-fn finish_lane(
-    ctx: &TaskContext<'_>,
-    mut writer: PartitionWriter,
-    held: &[(RecordBatch, Int64Array)],
-    routed_rows: u64,
-) -> Result<Vec<Part>, Failure> {
-    let shard = |e: super::shard::ShardError| Failure { code: e.code(), message: chain(&e) };
-    if !held.is_empty() {
-        let (rows, times) = concat(ctx, held).map_err(|e| internal(&e))?;
-        let order = query::sort_permutation(
-            &rows,
-            &ctx.job.time.column.value,
-            &times,
-            ctx.job.id_column.as_ref().map(|c| c.value.as_str()),
-        )
-        .map_err(|e| Failure { code: ErrorCode::QueryFailed, message: chain(&e) })?;
-        let rows = project(&rows, &ctx.projection, &ctx.layout.schema)?;
-        writer.append(&rows, order.values(), &times).map_err(shard)?;
-    }
-    let parts = writer.finish().map_err(shard)?;
-    let written: u64 = parts.iter().map(|p| p.rows).sum();
-    if written != routed_rows {
-        return Err(Failure {
-            code: ErrorCode::RowsNotConserved,
-            message: format!("{routed_rows} rows belong to this partition and {written} were written; this is a bug"),
-        });
-    }
-    Ok(parts)
-}
-
-type Held = (RecordBatch, Int64Array);
-
-fn take(rows: &RecordBatch, instants: &Int64Array, own: &[u32]) -> Result<Held, arrow::error::ArrowError> {
-    let indices = arrow::array::UInt32Array::from(own.to_vec());
-    let rows = arrow::compute::take_record_batch(rows, &indices)?;
-    let instants = own.iter().map(|row| instants.value(*row as usize)).collect::<Vec<_>>().into();
-    Ok((rows, instants))
-}
-
-fn concat(ctx: &TaskContext<'_>, held: &[Held]) -> Result<Held, arrow::error::ArrowError> {
-    let rows = arrow::compute::concat_batches(&ctx.read_schema, held.iter().map(|(rows, _)| rows))?;
-    let instants = held.iter().flat_map(|(_, t)| t.values().iter().copied()).collect::<Vec<_>>().into();
-    Ok((rows, instants))
-}
-
-/// The columns of the shards, in their order and under their names.
-fn project(rows: &RecordBatch, projection: &[usize], schema: &SchemaRef) -> Result<RecordBatch, Failure> {
-    let columns: Vec<ArrayRef> = projection.iter().map(|i| rows.column(*i).clone()).collect();
-    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(|e| internal(&e))
 }
 
 /// A row for people; `None` where a type has no JSON form.
@@ -481,19 +352,4 @@ fn row_as_json(rows: &RecordBatch, row: u32) -> Option<Box<RawValue>> {
 
 fn failed(code: ErrorCode, message: String) -> TaskEnd {
     TaskEnd::Failed(Failure { code, message })
-}
-
-fn internal(error: &dyn std::error::Error) -> Failure {
-    Failure { code: ErrorCode::Internal, message: chain(error) }
-}
-
-/// An error and its causes, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

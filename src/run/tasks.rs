@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::commit::{self, Commit, commit};
+use super::failure::{Failure, chain};
 use super::package::Package;
 use super::prepare::Prepared;
 use super::progress::Progress;
@@ -13,7 +14,8 @@ use super::record::{
 };
 use super::shard::Layout;
 use super::stop::Stop;
-use super::task::{self, Failure, TaskContext, TaskEnd, TaskOutcome, Unplaced, chain};
+use super::task::{self, TaskContext, TaskEnd, TaskOutcome};
+use super::unplaced::Unplaced;
 use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
@@ -160,7 +162,6 @@ impl Shared<'_> {
                 self.fail(todo.task, &failure);
             }
         }
-        Progress::add(&self.options.progress.read_bytes, todo.bytes);
     }
 
     fn commit(&self, context: &TaskContext<'_>, todo: &Todo<'_>, outcome: TaskOutcome) {

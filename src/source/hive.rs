@@ -111,6 +111,12 @@ pub fn columns(files: &[SourceFile], setting: Option<bool>, file_columns: &Schem
     Ok(keys.into_iter().map(|key| Field::new(key, DataType::Utf8View, true)).collect())
 }
 
+/// What a file's folders say of one key; `None` is null.
+pub fn value<'f>(file: &'f SourceFile, key: &str) -> Option<&'f str> {
+    let found = file.hive.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+    found.filter(|v| *v != NULL_PARTITION)
+}
+
 /// Reads one file with `keys` among the columns of the request: `inner` reads the others.
 ///
 /// # Errors
@@ -128,8 +134,7 @@ pub fn open(
     let mut of_file = Vec::new();
     for field in request.schema.fields() {
         if is_key(field) {
-            let value = request.file.hive.iter().find(|(k, _)| k == field.name()).map(|(_, v)| v.as_str());
-            let array = constant(value.filter(|v| *v != NULL_PARTITION), field).map_err(|message| SourceError {
+            let array = constant(value(&request.file, field.name()), field).map_err(|message| SourceError {
                 name: request.file.name.clone(),
                 position: None,
                 code: ErrorCode::SchemaMismatch,
