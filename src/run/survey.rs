@@ -12,9 +12,10 @@ use super::stop::Stop;
 use super::workers;
 use crate::error::ErrorCode;
 use crate::job::Job;
-use crate::source::infer::TableEvidence;
-use crate::source::list::{self, Listing, SkippedFile};
-use crate::source::{self, FileFacts, Inspection, SourceError, SourceFile, SourceSchema, TimeRange, hive};
+use crate::source::files::hive;
+use crate::source::files::list::{self, Listing, SkippedFile};
+use crate::source::rows::infer::TableEvidence;
+use crate::source::{self, FileFacts, Inspection, SourceError, SourceFile, SourceSchema, TimeRange};
 use crate::time::TimeParser;
 
 /// What is known of the source.

@@ -187,7 +187,7 @@ impl Running<'_> {
             let owner = reads.iter().any(|r| r.unit == batch.unit && r.owner);
             self.batch(Origin { index, file, unit: batch.unit, owner }, &batch)?;
         }
-        source::list::check_unchanged(file).map_err(broken)
+        source::files::list::check_unchanged(file).map_err(broken)
     }
 
     fn batch(&mut self, origin: Origin<'_>, batch: &Batch) -> Result<(), TaskEnd> {

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_input;
 mod determinism;
+mod drift;
 mod project;
 mod resume;
 mod run;
 mod samples;
 mod specs;
+mod verify;

@@ -7,16 +7,16 @@ use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use jiff::Timestamp;
 
-use super::column::StructColumn;
-use super::decode::unreadable;
-use super::infer::{InspectRequest, Node, RowFacts, TableEvidence};
-use super::json_text::{self, Fault, RowTime};
-use super::tally::Tally;
-use super::{
-    BATCH_ROWS, Batch, BatchReader, MAX_REJECT_BYTES, Positions, ReadRequest, Reject, SourceError, SourceFile,
-};
 use crate::error::ErrorCode;
 use crate::job::OnBad;
+use crate::source::rows::column::StructColumn;
+use crate::source::rows::decode::unreadable;
+use crate::source::rows::infer::{InspectRequest, Node, RowFacts, TableEvidence};
+use crate::source::rows::json_text::{self, Fault, RowTime};
+use crate::source::rows::tally::Tally;
+use crate::source::{
+    BATCH_ROWS, Batch, BatchReader, MAX_REJECT_BYTES, Positions, ReadRequest, Reject, SourceError, SourceFile,
+};
 
 /// Source bytes after which a batch is given even if it has few rows, so that long rows do not add up to more memory
 /// than a batch may take.

@@ -5,7 +5,7 @@
 //! (the empty string), nor refuses text behind a closing quote.
 
 use crate::source::SourceError;
-use crate::source::decode::{Buffer, unreadable};
+use crate::source::rows::decode::{Buffer, unreadable};
 
 /// What separates cells.
 const DELIMITER: u8 = b',';

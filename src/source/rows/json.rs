@@ -5,15 +5,15 @@
 //! and what stands between them is checked on the way. Unlike a bad line of NDJSON, text that is not JSON ends the
 //! reading: nobody knows where the next element starts.
 
-use super::decode::{Buffer, unreadable};
-use super::infer::{InspectRequest, RowFacts};
-use super::json_text::{self, Fault};
-use super::rows::{self, JsonRows, RawRow, RowCutter};
-use super::{BatchReader, ReadRequest, SourceError, SourceFile};
+use crate::source::rows::decode::{Buffer, unreadable};
+use crate::source::rows::infer::{InspectRequest, RowFacts};
+use crate::source::rows::json_text::{self, Fault};
+use crate::source::rows::reader::{self, JsonRows, RawRow, RowCutter};
+use crate::source::{BatchReader, ReadRequest, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
 pub fn inspect(file: &SourceFile, request: &InspectRequest) -> RowFacts {
-    rows::inspect(file, request, || Documents::open(file, request.records))
+    reader::inspect(file, request, || Documents::open(file, request.records))
 }
 
 /// Opens a file for reading. Positions are numbers of elements, counted from 1 through the whole file.
@@ -191,7 +191,7 @@ impl Documents {
     fn checked_value(&mut self) -> Result<String, SourceError> {
         let len = self.value_len()?;
         let bytes = self.buffer.data().get(..len).unwrap_or_default();
-        let checked = rows::utf8(bytes).and_then(|text| json_text::check(text).map(|()| text.to_owned()));
+        let checked = reader::utf8(bytes).and_then(|text| json_text::check(text).map(|()| text.to_owned()));
         match checked {
             Ok(text) => {
                 self.consume(len);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::scan::{Fault, Scanner, Value, duplicate_key};
-use crate::source::infer::Node;
+use crate::source::rows::infer::Node;
 
 /// What stands in a row's time column.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
-use super::list::check_unchanged;
 use crate::error::ErrorCode;
+use crate::source::files::list::check_unchanged;
 use crate::source::{SourceError, SourceFile};
 
 thread_local! {

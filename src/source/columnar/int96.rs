@@ -13,7 +13,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Type;
 
-use super::foreign::guarded;
+use crate::source::columnar::foreign::guarded;
 
 /// Nanoseconds in a second.
 const SECOND: i64 = 1_000_000_000;

@@ -15,11 +15,11 @@ use std::sync::Arc;
 pub(super) use evidence::Node;
 pub use typed::typed;
 
-use super::{FileFacts, SourceSchema};
 use crate::job::{DeclaredType, SchemaDrift};
+use crate::source::{FileFacts, SourceSchema};
 use crate::time::TimeParser;
 
-/// Marks a field that is declared as JSON, beside [`super::json_field`]: there, a JSON string that holds an object or
+/// Marks a field that is declared as JSON, beside [`crate::source::json_field`]: there, a JSON string that holds an object or
 /// array stands for it. Where the text is JSON because kinds of values differ, strings stay strings.
 pub const UNWRAP_JSON: &str = "kt-export:unwrap-json";
 

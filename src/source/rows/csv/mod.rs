@@ -14,13 +14,13 @@ use std::collections::HashSet;
 
 use tokenise::{Cell, Record, Tokeniser, cell_text};
 
-use super::column::StructColumn;
-use super::decode::{Buffer, unreadable};
-use super::infer::{InspectRequest, Node, RowFacts, TableEvidence};
-use super::json_text::Fault;
-use super::rows::{self, BatchBuilder, MAX_COLUMNS, RawRow};
-use super::tally::Tally;
-use super::{Batch, BatchReader, ReadRequest, SourceError, SourceFile};
+use crate::source::rows::column::StructColumn;
+use crate::source::rows::decode::{Buffer, unreadable};
+use crate::source::rows::infer::{InspectRequest, Node, RowFacts, TableEvidence};
+use crate::source::rows::json_text::Fault;
+use crate::source::rows::reader::{self, BatchBuilder, MAX_COLUMNS, RawRow};
+use crate::source::rows::tally::Tally;
+use crate::source::{Batch, BatchReader, ReadRequest, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
 pub fn inspect(file: &SourceFile, request: &InspectRequest) -> RowFacts {
@@ -72,7 +72,7 @@ fn read_header(record: &Record<'_>) -> Result<Vec<String>, String> {
     if record.cells.len() > MAX_COLUMNS {
         return Err(format!("the header has more than {MAX_COLUMNS} columns"));
     }
-    let text = rows::utf8(record.bytes).map_err(|fault| format!("the header cannot be read: {fault}"))?;
+    let text = reader::utf8(record.bytes).map_err(|fault| format!("the header cannot be read: {fault}"))?;
     let mut scratch = String::new();
     let names: Vec<String> = record.cells.iter().map(|c| cell_text(text, c, &mut scratch).to_owned()).collect();
     let mut known = HashSet::new();
@@ -96,7 +96,7 @@ fn row_text<'a>(record: &Record<'a>, columns: usize) -> Result<&'a str, Fault> {
     if found != columns {
         return Err(Fault::Content(format!("expected {columns} cells, as in the header, found {found}")));
     }
-    rows::utf8(record.bytes)
+    reader::utf8(record.bytes)
 }
 
 /// Whether a cell is null.

@@ -21,12 +21,12 @@ use parquet::arrow::arrow_reader::{
 use parquet::basic::{ConvertedType, LogicalType, Repetition};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
-use super::adapt::{adapt_batch, duplicate_column};
-use super::foreign::{guarded, mismatch, unreadable};
-use super::instants::typed_range;
-use super::int96::Int96Witness;
-use super::layout::{planned_schema, view_schema};
-use super::list::check_unchanged;
+use crate::source::columnar::adapt::{adapt_batch, duplicate_column};
+use crate::source::columnar::foreign::{guarded, mismatch, unreadable};
+use crate::source::columnar::int96::Int96Witness;
+use crate::source::columnar::layout::{planned_schema, view_schema};
+use crate::source::files::list::check_unchanged;
+use crate::source::instants::typed_range;
 use crate::source::{
     BATCH_ROWS, Batch, BatchReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
     json_field,

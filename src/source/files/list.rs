@@ -18,7 +18,7 @@ use crate::error::ErrorCode;
 use crate::job::{PathTime, Source, SourceFormat};
 use crate::source::{Codec, SourceError, SourceFile};
 
-pub use super::path_time::{named_days, path_coverage};
+pub use crate::source::files::path_time::{named_days, path_coverage};
 
 /// Extensions and what they mean, in the words of messages.
 const KNOWN_EXTENSIONS: &str =
@@ -417,7 +417,7 @@ fn source_file(base: &Path, path: &Path, format: SourceFormat, codec: Codec) -> 
     let io = |source| ListError::Io { path: show(path), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
     let name = relative_name(base, path)?;
-    let hive = super::hive::keys_of(&name);
+    let hive = crate::source::files::hive::keys_of(&name);
     let modified = modified(&metadata).map_err(io)?;
     Ok(SourceFile { path: path.to_owned(), name, bytes: metadata.len(), modified, format, codec, hive })
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::ErrorCode;
 use crate::job::{DeclaredType, OnBad, SchemaDrift, SourceFormat};
-use crate::source::decode::tests::{Fixture, fixture, gzip};
+use crate::source::rows::decode::tests::{Fixture, fixture, gzip};
 use crate::source::{Codec, TimeRange};
 use crate::time::{TimeFormat, TimeParser};
 

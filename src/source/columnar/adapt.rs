@@ -15,8 +15,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use serde::de::IgnoredAny;
 
-use super::infer::UNWRAP_JSON;
 use crate::source::is_json;
+use crate::source::rows::infer::UNWRAP_JSON;
 
 /// Fails instead of putting null where a value does not fit.
 const STRICT: CastOptions<'static> =

@@ -15,8 +15,9 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
-use super::infer::UNWRAP_JSON;
-use super::{is_json, scalar};
+use crate::source::is_json;
+use crate::source::rows::infer::UNWRAP_JSON;
+use crate::source::rows::scalar;
 
 /// A struct column under construction.
 pub(super) struct StructColumn {
@@ -198,7 +199,7 @@ impl Column {
                 true
             }
             Self::Json { builder, .. } => {
-                let valid = super::json_text::is_json_text(text);
+                let valid = crate::source::rows::json_text::is_json_text(text);
                 if valid {
                     builder.append_value(text);
                 }

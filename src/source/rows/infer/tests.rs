@@ -5,8 +5,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::job::SourceFormat;
-use crate::source::decode::tests::fixture;
-use crate::source::{Codec, csv, is_json, json_field, ndjson};
+use crate::source::rows::decode::tests::fixture;
+use crate::source::rows::{csv, ndjson};
+use crate::source::{Codec, is_json, json_field};
 use crate::time::TimeFormat;
 
 fn evidence(name: &str, format: SourceFormat, text: &str) -> TableEvidence {

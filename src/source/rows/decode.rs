@@ -7,8 +7,8 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
-use super::{Codec, SourceError, SourceFile};
 use crate::error::ErrorCode;
+use crate::source::{Codec, SourceError, SourceFile};
 
 /// The longest row (line, record, array element) that is read. A longer one is most likely not a row at all but
 /// a quote that is never closed or a file of another format, and must not take the machine's memory.

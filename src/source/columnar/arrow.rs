@@ -16,11 +16,11 @@ use arrow::ipc::{Block, MessageHeader, convert, reader, root_as_footer, root_as_
 use arrow::record_batch::RecordBatch;
 use jiff::{Timestamp, ToSpan};
 
-use super::adapt::{adapt, adapt_batch, duplicate_column};
-use super::foreign::{guarded, mismatch, unreadable};
-use super::instants::instants;
-use super::layout::planned_schema;
-use super::list::check_unchanged;
+use crate::source::columnar::adapt::{adapt, adapt_batch, duplicate_column};
+use crate::source::columnar::foreign::{guarded, mismatch, unreadable};
+use crate::source::columnar::layout::planned_schema;
+use crate::source::files::list::check_unchanged;
+use crate::source::instants::instants;
 use crate::source::{
     BATCH_ROWS, Batch, BatchReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
 };

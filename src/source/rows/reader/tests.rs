@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::job::{DeclaredType, SchemaDrift, SourceFormat};
-use crate::source::decode::tests::{Fixture, fixture};
-use crate::source::{Codec, TimeRange, is_json, json, ndjson};
+use crate::source::rows::decode::tests::{Fixture, fixture};
+use crate::source::rows::{json, ndjson};
+use crate::source::{Codec, TimeRange, is_json};
 use crate::time::{TimeFormat, TimeParser};
 
 fn lines(bytes: &[u8]) -> Fixture {

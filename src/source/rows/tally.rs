@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{FileFacts, SourceError, SourceFile, TimeRange, UnitFacts};
+use crate::source::{FileFacts, SourceError, SourceFile, TimeRange, UnitFacts};
 
 /// Rows and times of one file.
 #[derive(Debug, Clone, Default)]

@@ -3,15 +3,15 @@
 //! Lines end with LF or CRLF; the last may end with the file, because an object says itself where it ends. A byte
 //! order mark is skipped, and so are blank lines. A line that cannot be read does not hide the next one.
 
-use super::decode::Buffer;
-use super::infer::{InspectRequest, RowFacts};
-use super::json_text::Fault;
-use super::rows::{self, JsonRows, RawRow, RowCutter};
-use super::{BatchReader, ReadRequest, SourceError, SourceFile};
+use crate::source::rows::decode::Buffer;
+use crate::source::rows::infer::{InspectRequest, RowFacts};
+use crate::source::rows::json_text::Fault;
+use crate::source::rows::reader::{self, JsonRows, RawRow, RowCutter};
+use crate::source::{BatchReader, ReadRequest, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
 pub fn inspect(file: &SourceFile, request: &InspectRequest) -> RowFacts {
-    rows::inspect(file, request, || Lines::open(file))
+    reader::inspect(file, request, || Lines::open(file))
 }
 
 /// Opens a file for reading.

@@ -23,12 +23,12 @@ const MAX_SAFE_INTEGER: u64 = 1 << 53;
 
 /// Kinds of values, as bits.
 pub(super) mod kind {
-    pub(in crate::source::infer) const BOOL: u8 = 1;
-    pub(in crate::source::infer) const INTEGER: u8 = 2;
-    pub(in crate::source::infer) const FRACTION: u8 = 4;
-    pub(in crate::source::infer) const TEXT: u8 = 8;
-    pub(in crate::source::infer) const OBJECT: u8 = 16;
-    pub(in crate::source::infer) const LIST: u8 = 32;
+    pub(in crate::source::rows::infer) const BOOL: u8 = 1;
+    pub(in crate::source::rows::infer) const INTEGER: u8 = 2;
+    pub(in crate::source::rows::infer) const FRACTION: u8 = 4;
+    pub(in crate::source::rows::infer) const TEXT: u8 = 8;
+    pub(in crate::source::rows::infer) const OBJECT: u8 = 16;
+    pub(in crate::source::rows::infer) const LIST: u8 = 32;
 }
 
 /// What was seen of one place.

@@ -11,8 +11,8 @@ use arrow::array::{ArrayRef, StringViewArray, StringViewBuilder, new_null_array}
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::adapt::adapt;
 use crate::error::ErrorCode;
+use crate::source::columnar::adapt::adapt;
 use crate::source::{BATCH_ROWS, Batch, BatchReader, ReadRequest, SourceError, SourceFile};
 
 /// What Hive writes for a null.

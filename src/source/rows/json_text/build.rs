@@ -2,7 +2,7 @@
 
 use super::observe::not_an_object;
 use super::scan::{Fault, Scanner, Value, duplicate_key};
-use crate::source::column::{Column, StructColumn};
+use crate::source::rows::column::{Column, StructColumn};
 
 /// Appends one row, which must be an object, to the columns that are asked for. Its other keys are checked and left out.
 ///

@@ -1,0 +1,197 @@
+//! A folder whose files disagree about everything is exported without losing a key or a digit.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use crate::project::{Project, Row, cell};
+
+const FILES: u32 = 300;
+const ROWS_PER_FILE: u32 = 5;
+
+/// A row in the state that the schema had when its file was written.
+fn row(file: u32, i: u32) -> Map<String, Value> {
+    let n = file * ROWS_PER_FILE + i;
+    let mut row = json!({
+        "event_id": format!("e{n:05}"),
+        "occurred_at": format!("2026-03-{:02}T{:02}:{:02}:00Z", 1 + file % 28, i, file % 60),
+        "count": n,
+        "actor": {"id": n},
+    });
+    let map = row.as_object_mut().expect("an object");
+    let mut put = |key: &str, value: Value| map.insert(key.to_owned(), value);
+    // Keys that come late, and one that only one row of all has.
+    if file >= 120 {
+        put("team", json!(["red", "blue"][(n % 2) as usize]));
+    }
+    if (file, i) == (299, 4) {
+        put("last_key", json!("here"));
+    }
+    // A number becomes text.
+    put("code", if file < 150 { json!(n) } else { json!(format!("C-{n}")) });
+    // A scalar becomes an object, then a list.
+    put(
+        "policy",
+        match file % 3 {
+            0 => json!("default"),
+            1 => json!({"name": "strict", "level": n}),
+            _ => json!(["a", n, null]),
+        },
+    );
+    // Nested keys come and go, and change their types.
+    let mut nested = Map::new();
+    nested.insert(format!("k{}", file % 7), json!({"x": n}));
+    nested.insert("mode".to_owned(), if file % 2 == 0 { json!(1) } else { json!("auto") });
+    put("meta", if n % 11 == 0 { Value::Null } else { Value::Object(nested) });
+    // Integers beyond what binary64 holds, and beyond 64 bits.
+    put("big", json!(9_007_199_254_740_993_u64 + u64::from(n)));
+    put("wide", if n % 100 == 7 { json!(u64::MAX) } else { json!(-i64::from(n)) });
+    // Integers become fractions.
+    put("cost", if file < 200 { json!(n) } else { json!(f64::from(n) + 0.25) });
+    // Always null, sometimes null, sometimes missing.
+    put("nothing", Value::Null);
+    if n % 4 != 0 {
+        put("maybe", if n % 4 == 1 { Value::Null } else { json!(n % 4 == 2) });
+    }
+    row.as_object().expect("an object").clone()
+}
+
+fn source() -> Vec<Map<String, Value>> {
+    (0..FILES).flat_map(|file| (0..ROWS_PER_FILE).map(move |i| row(file, i))).collect()
+}
+
+fn project(format: &str) -> Project {
+    let project = Project::with_spec(&format!(
+        "type: events\nsource: {{uri: data/}}\nwindow: {{month: 2026-03}}\npartition: {{by: none}}\nformat: {format}"
+    ));
+    for file in 0..FILES {
+        let text: String = (0..ROWS_PER_FILE).map(|i| format!("{}\n", Value::Object(row(file, i)))).collect();
+        project.write(&format!("data/{file:03}.ndjson"), text);
+    }
+    project
+}
+
+/// Every key of the source, at the top.
+fn keys(rows: &[Map<String, Value>]) -> BTreeSet<String> {
+    rows.iter().flat_map(|row| row.keys().cloned()).collect()
+}
+
+/// A value without the nulls that stand for missing keys.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), without_nulls(v))).collect()
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Where a column became text, the source's value is the text or its JSON.
+fn same(source: &Value, exported: &Value) -> bool {
+    let (source, exported) = (without_nulls(source), without_nulls(exported));
+    source == exported
+        || match &exported {
+            Value::String(text) => serde_json::from_str::<Value>(text).is_ok_and(|v| without_nulls(&v) == source),
+            // An integer in a column of fractions, as 7.0.
+            Value::Number(n) => source.is_number() && n.as_f64() == source.as_f64() && !source.is_u64_beyond_binary64(),
+            _ => false,
+        }
+}
+
+trait Beyond {
+    fn is_u64_beyond_binary64(&self) -> bool;
+}
+
+impl Beyond for Value {
+    fn is_u64_beyond_binary64(&self) -> bool {
+        self.as_u64().is_some_and(|n| n > 1 << 53)
+    }
+}
+
+fn by_id(rows: Vec<Row>) -> std::collections::BTreeMap<String, Row> {
+    rows.into_iter().map(|row| (cell(&row, "event_id"), row)).collect()
+}
+
+#[test]
+fn no_key_and_no_value_of_a_drifting_source_is_lost_in_json() {
+    let source = source();
+    for format in ["ndjson", "json"] {
+        let package = project(format).complete();
+        let exported = by_id(package.rows());
+        assert_eq!(exported.len(), source.len());
+        let all_keys = keys(&source);
+        for row in &source {
+            let out = &exported[row["event_id"].as_str().unwrap()];
+            assert_eq!(out.keys().cloned().collect::<BTreeSet<_>>(), all_keys, "every row has every key");
+            for key in &all_keys {
+                let value = row.get(key).unwrap_or(&Value::Null);
+                assert!(same(value, &out[key]), "{format} {key}: {value} became {}", out[key]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_drifting_source_has_all_its_rows_and_columns_in_csv_and_parquet() {
+    let source = source();
+    let all_keys = keys(&source);
+    for format in ["csv", "parquet"] {
+        let package = project(format).complete();
+        let columns: BTreeSet<String> = package.manifest()["columns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["name"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(columns, all_keys, "{format}");
+        let exported = by_id(package.rows());
+        assert_eq!(exported.len(), source.len());
+        for row in &source {
+            let out = &exported[row["event_id"].as_str().unwrap()];
+            assert_eq!(out.keys().cloned().collect::<BTreeSet<_>>(), all_keys);
+            // In a column of numbers and text the cell is JSON, so that 1 and "1" stay two things.
+            for key in ["big", "wide", "code", "count"] {
+                assert_eq!(cell(out, key), row[key].to_string(), "{format} {key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_manifest_records_what_the_columns_became() {
+    let manifest = project("ndjson").complete().manifest();
+    let kind = |name: &str| {
+        let columns = manifest["columns"].as_array().unwrap();
+        columns.iter().find(|c| c["name"] == name).map(|c| c["type"].as_str().unwrap().to_owned()).unwrap()
+    };
+    assert_eq!(kind("count"), "int64");
+    assert_eq!(kind("big"), "int64");
+    assert_eq!(kind("code"), "json", "numbers and text, as they stood");
+    assert_eq!(kind("policy"), "json");
+    assert_eq!(kind("last_key"), "text");
+    assert_eq!(kind("maybe"), "bool");
+}
+
+#[test]
+fn drift_is_refused_where_the_spec_says_so() {
+    let project = project("ndjson");
+    let spec = std::fs::read_to_string(project.path("spec.yaml")).unwrap();
+    project.write("spec.yaml", format!("{spec}on_schema_drift: fail\n"));
+    project.run(&[]).exits(2).says(&["on_schema_drift"]);
+    assert!(!project.path("package").exists());
+}
+
+#[test]
+fn csv_files_with_other_columns_in_another_order_are_joined_by_name() {
+    let project = Project::with_spec(
+        "type: events\nsource: {uri: data/}\nwindow: {month: 2026-03}\npartition: {by: none}\nformat: ndjson",
+    );
+    project.write("data/a.csv", "event_id,occurred_at,x\na,2026-03-01T00:00:00Z,1\n");
+    project.write("data/b.csv", "x,y,event_id,occurred_at\ntwo,2,b,2026-03-01T00:00:00Z\n");
+    project.write("data/c.csv", "event_id,occurred_at\n");
+    let rows = project.complete().rows();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((cell(&rows[0], "x"), cell(&rows[0], "y")), ("1".to_owned(), String::new()));
+    assert_eq!((cell(&rows[1], "x"), cell(&rows[1], "y")), ("two".to_owned(), "2".to_owned()));
+}

@@ -1,0 +1,179 @@
+//! `verify`: nothing can change in a package without being told, by name.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::project::{Package, Project, daily_files, files_below, outcome};
+
+fn package(format: &str) -> (Project, Package) {
+    let project = Project::with_spec(&format!(
+        "type: events\nsource: {{uri: data/}}\nwindow: {{date_from: 2026-03-01, date_to: 2026-03-03}}\nformat: {format}"
+    ));
+    for (name, text) in daily_files(3, 20) {
+        project.write(&name, text);
+    }
+    let package = project.complete();
+    (project, package)
+}
+
+fn shard(package: &Package, label: &str) -> String {
+    package.file(label)["path"].as_str().unwrap().to_owned()
+}
+
+/// Asserts that verifying fails and names the file, for people and for programs, and changes nothing.
+#[track_caller]
+fn is_told(project: &Project, package: &Package, name: &str) {
+    let before = package.snapshot();
+    let report = project.call(&["verify", "package", "--json"]).exits(5).says(&["NOT INTACT", name]).json();
+    assert_eq!(report["verified"], false);
+    let findings = report["packages"][0]["findings"].as_array().unwrap().clone();
+    assert!(findings.iter().any(|f| f["path"] == name), "{name}: {findings:?}");
+    assert!(package.snapshot() == before);
+}
+
+#[test]
+fn a_flipped_byte_anywhere_in_a_shard_is_found() {
+    for format in ["csv", "parquet"] {
+        let (project, package) = package(format);
+        for label in ["2026-03-01", "2026-03-02", "2026-03-03"] {
+            let name = shard(&package, label);
+            let path = package.root.join(&name);
+            let whole = std::fs::read(&path).unwrap();
+            for at in [0, whole.len() / 2, whole.len() - 1] {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1;
+                std::fs::write(&path, flipped).unwrap();
+                is_told(&project, &package, &name);
+            }
+            std::fs::write(&path, &whole).unwrap();
+        }
+        project.call(&["verify", "package"]).exits(0);
+    }
+}
+
+#[test]
+fn a_flipped_byte_anywhere_in_the_manifest_or_the_sums_is_found() {
+    let (project, package) = package("csv");
+    for name in ["manifest.json", "SHA256SUMS"] {
+        let path = package.root.join(name);
+        let whole = std::fs::read(&path).unwrap();
+        for part in 0..24 {
+            let mut flipped = whole.clone();
+            flipped[part * (whole.len() - 1) / 23] ^= 1;
+            std::fs::write(&path, flipped).unwrap();
+            let outcome = project.call(&["verify", "package"]).exits(5);
+            assert!(outcome.stderr.contains(name), "{}", outcome.stderr);
+        }
+        std::fs::write(&path, &whole).unwrap();
+    }
+    project.call(&["verify", "package"]).exits(0);
+}
+
+#[test]
+fn a_manifest_that_is_edited_consistently_is_found_by_its_digest() {
+    let (project, package) = package("csv");
+    let path = package.root.join("manifest.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"name\": \"test\"", "\"name\": \"best\"")).unwrap();
+    is_told(&project, &package, "manifest.json");
+}
+
+#[test]
+fn deleted_added_cut_and_swapped_files_are_found() {
+    let (project, package) = package("csv");
+    let (first, second) = (shard(&package, "2026-03-01"), shard(&package, "2026-03-02"));
+    let (one, two) = (package.root.join(&first), package.root.join(&second));
+    let (bytes_one, bytes_two) = (std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
+
+    std::fs::remove_file(&one).unwrap();
+    is_told(&project, &package, &first);
+    std::fs::write(&one, &bytes_one[..bytes_one.len() - 1]).unwrap();
+    is_told(&project, &package, &first);
+    std::fs::write(&one, &bytes_two).unwrap();
+    std::fs::write(&two, &bytes_one).unwrap();
+    is_told(&project, &package, &first);
+    is_told(&project, &package, &second);
+    std::fs::write(&one, &bytes_one).unwrap();
+    std::fs::write(&two, &bytes_two).unwrap();
+
+    for added in ["data/2026-03-01/part-0001.csv.zst", "data/extra", "rejects/extra.ndjson"] {
+        project.write(&format!("package/{added}"), "x");
+        is_told(&project, &package, added);
+        std::fs::remove_file(package.root.join(added)).unwrap();
+    }
+    for name in ["manifest.json", "SHA256SUMS"] {
+        let bytes = std::fs::read(package.root.join(name)).unwrap();
+        std::fs::remove_file(package.root.join(name)).unwrap();
+        is_told(&project, &package, name);
+        std::fs::write(package.root.join(name), bytes).unwrap();
+    }
+    let _ = std::fs::remove_dir(package.root.join("rejects"));
+    project.call(&["verify", "--rows", "package"]).exits(0);
+}
+
+#[test]
+fn one_bad_package_of_many_decides_and_is_named() {
+    let (project, _package) = package("csv");
+    project.run(&["--output", "other"]).exits(0);
+    let bad = project.package_in("other/package");
+    std::fs::remove_file(bad.root.join("SHA256SUMS")).unwrap();
+    let report = project.call(&["verify", "package", "other/package", "nowhere", "--json"]).exits(5).json();
+    let intact: Vec<Value> = report["packages"].as_array().unwrap().iter().map(|p| p["intact"].clone()).collect();
+    assert_eq!(intact, [json!(true), json!(false), json!(false)]);
+}
+
+#[test]
+fn verify_says_what_it_did_not_check() {
+    let (project, _package) = package("csv");
+    project.call(&["verify", "package"]).exits(0).says(&["intact", "not checked", "--rows", "signature"]);
+}
+
+#[test]
+fn a_verification_survives_any_bytes_for_a_manifest() {
+    let (project, package) = package("csv");
+    let path = package.root.join("manifest.json");
+    let whole = std::fs::read(&path).unwrap();
+    for bytes in [&b""[..], b"{}", b"[]", b"\xff\xfe", b"{\"manifest_version\": 2}", &whole[..whole.len() / 2]] {
+        std::fs::write(&path, bytes).unwrap();
+        is_told(&project, &package, "manifest.json");
+    }
+}
+
+fn sha256sum(package: &Path) -> Option<crate::project::Outcome> {
+    let there = Command::new("sha256sum").arg("--version").output().is_ok_and(|o| o.status.success());
+    there.then(|| outcome(Command::new("sha256sum").args(["--strict", "-c", "SHA256SUMS"]).current_dir(package)))
+}
+
+#[test]
+fn the_sums_are_checked_by_coreutils() {
+    let (_project, package) = package("ndjson");
+    let Some(checked) = sha256sum(&package.root) else { return };
+    let checked = checked.exits(0);
+    for name in files_below(&package.root).keys().filter(|n| !n.starts_with("_state/") && *n != "SHA256SUMS") {
+        assert!(checked.stdout.contains(&format!("{name}: OK")), "{name} is not listed");
+    }
+    let name = shard(&package, "2026-03-02");
+    let mut bytes = std::fs::read(package.root.join(&name)).unwrap();
+    bytes[5] ^= 0x20;
+    std::fs::write(package.root.join(&name), bytes).unwrap();
+    let checked = sha256sum(&package.root).unwrap().exits(1);
+    assert!(checked.stdout.contains(&format!("{name}: FAILED")));
+}
+
+#[test]
+fn rejects_are_part_of_the_evidence() {
+    let project =
+        Project::with_spec("type: events\nsource: {uri: x.ndjson}\nwindow: {date: 2026-03-01}\non_bad_rows: reject");
+    project.write("x.ndjson", format!("{}nonsense\n", daily_files(1, 5)[0].1));
+    project.run(&[]).exits(3);
+    let package = project.package();
+    project.call(&["verify", "--rows", "package"]).exits(0);
+    if let Some(checked) = sha256sum(&package.root) {
+        assert!(checked.exits(0).stdout.contains("rejects/"));
+    }
+    let name = package.manifest()["rejects"][0]["path"].as_str().unwrap().to_owned();
+    std::fs::write(package.root.join(&name), "nothing\n").unwrap();
+    is_told(&project, &package, &name);
+}
