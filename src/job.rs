@@ -3,6 +3,8 @@
 //! Nothing is left to default here. Values that a later phase can still find wrong (a column that the
 //! source does not have) keep their place in the spec, so that the message can show it.
 
+mod csv_format;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Located, SourceText};
 use crate::time::TimeFormat;
+
+pub use csv_format::{CsvFormat, DialectFault};
 
 /// One spec with its window resolved.
 #[derive(Debug, Clone)]
@@ -413,27 +417,6 @@ impl Format {
             Self::Json => "json",
             Self::Parquet => "parquet",
         }
-    }
-}
-
-/// Dialect of CSV shards.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CsvFormat {
-    /// One ASCII byte; default `,`.
-    pub delimiter: u8,
-    /// Start each file with a UTF-8 byte order mark.
-    pub bom: bool,
-    /// Prefix cells that a spreadsheet would take for a formula with `'`.
-    pub escape_formulas: bool,
-    /// Write a header line.
-    pub header: bool,
-    /// What a null looks like.
-    pub null_text: String,
-}
-
-impl Default for CsvFormat {
-    fn default() -> Self {
-        Self { delimiter: b',', bom: false, escape_formulas: false, header: true, null_text: String::new() }
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check packages: sizes, digests, row conservation, files that should not be there.
     Verify(VerifyArgs),
+    /// Run a recorded job against its source again and compare every shard.
+    Reproduce(ReproduceArgs),
     /// Explain an error code: its cause, what to do, whether to retry.
     Explain(ExplainArgs),
     /// Print the JSON Schema of specs, catalogs or manifests.
@@ -205,6 +207,25 @@ pub struct VerifyArgs {
     /// Read every row back and count.
     #[arg(long)]
     pub rows: bool,
+}
+
+/// `reproduce`.
+#[derive(Debug, Args)]
+pub struct ReproduceArgs {
+    /// The package's folder.
+    pub package: PathBuf,
+    /// The spec, if it is not where the manifest says.
+    #[arg(long, value_name = "SPEC")]
+    pub spec: Option<PathBuf>,
+    /// Where the rows are exported to for the comparison; default: the system's temporary folder.
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub given: SpecArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub resources: ResourceArgs,
 }
 
 /// `explain`.

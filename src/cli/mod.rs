@@ -9,6 +9,7 @@ mod explain;
 mod init;
 mod plan;
 mod progress;
+mod reproduce;
 mod run;
 mod schema;
 mod signals;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::plan(args, &talk),
         Command::Run(args) => run::run(args, &talk),
         Command::Verify(args) => verify::verify(args, &talk),
+        Command::Reproduce(args) => reproduce::reproduce(args, &talk),
         Command::Explain(args) => explain::explain(args, &talk),
         Command::Schema(args) => schema::schema(args, &talk),
         Command::Completions(args) => completions::completions(args),

@@ -2,7 +2,7 @@
 //!
 //! RFC 4180 ends lines with CRLF; `\n` is what common tools write and all tools read, and it is smaller. Cells are
 //! quoted only where they must be ([`cell`](super::text::cell)). A null is `null_text`, by default nothing, and the
-//! empty string is `""`, so the two differ for readers that look. In a shard of one column an empty line would stand
+//! empty string is `""`, as are empty bytes, so the two differ for readers that look. In a shard of one column an empty line would stand
 //! for the null, and most readers skip empty lines; a lost row is worse than a null that looks like an empty string,
 //! so there a null is `""` too, unless `null_text` says otherwise.
 
@@ -30,7 +30,7 @@ pub(super) struct CsvEncoder<W> {
 impl<W: Write> CsvEncoder<W> {
     /// Writes byte order mark and header, as the dialect has them.
     pub(super) fn new(format: &CsvFormat, schema: SchemaRef, out: W) -> Result<Self, EncodeError> {
-        check_dialect(format)?;
+        format.check()?;
         supported(&schema, "csv")?;
         let dialect = Dialect::new(format, schema.fields().len() == 1);
         let mut block = Block::new(out);
@@ -76,23 +76,4 @@ impl<W: Write + Send> ShardEncoder<W> for CsvEncoder<W> {
     fn finish(self: Box<Self>) -> Result<W, EncodeError> {
         Ok(self.block.finish()?)
     }
-}
-
-/// Refuses dialects in which cells, lines or nulls could not be told apart.
-fn check_dialect(format: &CsvFormat) -> Result<(), EncodeError> {
-    if !format.delimiter.is_ascii() || matches!(format.delimiter, b'"' | b'\n' | b'\r' | 0) {
-        return Err(EncodeError::Dialect {
-            option: "delimiter",
-            value: format!("`{}`", format.delimiter.escape_ascii()),
-            why: "cells could not be told apart; use one ASCII character other than quotes, line ends and NUL",
-        });
-    }
-    if format.null_text.bytes().any(|b| b == format.delimiter || matches!(b, b'"' | b'\n' | b'\r')) {
-        return Err(EncodeError::Dialect {
-            option: "null_text",
-            value: format!("`{}`", format.null_text.escape_debug()),
-            why: "a null is told from text by standing without quotes; leave out delimiters, quotes and line ends",
-        });
-    }
-    Ok(())
 }

@@ -21,7 +21,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
-use crate::job::{Compression, Format};
+use crate::job::{Compression, DialectFault, Format};
 
 pub use self::parquet::ROW_GROUP_ROWS;
 
@@ -79,15 +79,8 @@ pub enum EncodeError {
         choices: &'static str,
     },
     /// A CSV dialect whose files could not be read back; found when the encoder is made.
-    #[error("csv option `{option}` cannot be {value}: {why}")]
-    Dialect {
-        /// The key in the spec.
-        option: &'static str,
-        /// The value, quoted for people.
-        value: String,
-        /// What would go wrong and the way out.
-        why: &'static str,
-    },
+    #[error(transparent)]
+    Dialect(#[from] DialectFault),
 }
 
 impl From<ParquetError> for EncodeError {

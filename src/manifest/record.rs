@@ -101,6 +101,9 @@ pub struct SourceRecord {
     pub uri: String,
     /// Its files, in the order that their rows have.
     pub files: Vec<SourceFileRecord>,
+    /// Where files or rows disagreed about the schema, and how it was settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<String>,
 }
 
 /// One file of the source, with its identity when the job was planned.

@@ -59,7 +59,7 @@ pub(crate) fn manifest() -> Manifest {
             git_commit: None,
             resolved: json!({"format": "csv"}),
         },
-        source: SourceRecord { uri: "data/".into(), files: Vec::new() },
+        source: SourceRecord { uri: "data/".into(), files: Vec::new(), drift: Vec::new() },
         accounting: Accounting::default(),
         files: vec![
             entry("data/2026-03-01/part-0000.csv.zst", "2026-03-01", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),

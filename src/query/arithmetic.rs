@@ -157,7 +157,7 @@ fn exact(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 
 fn literal(number: &Number, float: bool) -> Result<ArrayRef, ArrowError> {
     if float {
-        let value = number.to_f64().ok_or_else(|| overflow(&number.text))?;
+        let value = number.to_float(false).ok_or_else(|| overflow(&number.text))?;
         return Ok(std::sync::Arc::new(Float64Array::from(vec![value])));
     }
     let (mantissa, scale) = number.to_decimal().ok_or_else(|| overflow(&number.text))?;

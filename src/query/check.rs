@@ -65,7 +65,7 @@ impl Values {
     /// As an operand of arithmetic, if it is a number.
     pub(super) fn number(&self) -> Option<Arithmetic> {
         let float = match self.kind {
-            Kind::Float => true,
+            Kind::Float { .. } => true,
             Kind::Exact { .. } => false,
             _ => return None,
         };
@@ -272,7 +272,7 @@ fn place(values: &Values, literal: &Literal) -> Result<Placed, Mismatch> {
     };
     match (values.kind, literal) {
         (Kind::Exact { scale, .. }, Literal::Number(number)) => Ok(scaled(number.at_scale(scale))),
-        (Kind::Float, Literal::Number(number)) => match number.to_f64() {
+        (Kind::Float { single }, Literal::Number(number)) => match number.to_float(single) {
             Some(value) => Ok(Placed::Value(Value::Float(value))),
             None => Err(Mismatch {
                 message: format!("{} is beyond the range of {}, which is float64", number.text, values.label),
@@ -303,10 +303,12 @@ fn compare_values(inputs: &mut Inputs, op: Op, left: &Values, right: &Values) ->
         (Kind::Opaque, _) => return Err(left.mismatch(format_args!("{}", right.label))),
         (_, Kind::Opaque) => return Err(right.mismatch(format_args!("{}", left.label))),
         (a, b) if a == b => (a.storage(), b.storage()),
-        (Kind::Float | Kind::Exact { .. }, Kind::Float | Kind::Exact { .. }) => match (left.kind, right.kind) {
-            (Kind::Exact { scale: a, .. }, Kind::Exact { scale: b, .. }) => wide(a, b),
-            _ => (Storage::Float, Storage::Float),
-        },
+        (Kind::Float { .. } | Kind::Exact { .. }, Kind::Float { .. } | Kind::Exact { .. }) => {
+            match (left.kind, right.kind) {
+                (Kind::Exact { scale: a, .. }, Kind::Exact { scale: b, .. }) => wide(a, b),
+                _ => (Storage::Float, Storage::Float),
+            }
+        }
         (Kind::Instant { unit: a, zoned: x }, Kind::Instant { unit: b, zoned: y }) if x == y => {
             wide(digits(a), digits(b))
         }

@@ -61,7 +61,10 @@ pub(super) enum Kind {
         storage: Storage,
     },
     /// Binary floats.
-    Float,
+    Float {
+        /// Whether binary32 holds and shows every value, as it does of halves.
+        single: bool,
+    },
     /// UTF-8.
     Text,
     /// Instants or clock times in multiples of `unit` nanoseconds.
@@ -101,7 +104,8 @@ impl Kind {
             DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
                 Self::Exact { scale: i32::from(*scale), storage: Storage::Wide { power: 0 } }
             }
-            DataType::Float16 | DataType::Float32 | DataType::Float64 => Self::Float,
+            DataType::Float16 | DataType::Float32 => Self::Float { single: true },
+            DataType::Float64 => Self::Float { single: false },
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
             DataType::Timestamp(unit, zone) => Self::Instant { unit: nanoseconds(*unit), zoned: zone.is_some() },
             DataType::Date32 | DataType::Date64 => Self::Date,
@@ -118,7 +122,7 @@ impl Kind {
         match self {
             Self::Bool => Storage::Bool,
             Self::Exact { storage, .. } | Self::Time { storage, .. } => storage,
-            Self::Float => Storage::Float,
+            Self::Float { .. } => Storage::Float,
             Self::Text => Storage::Text,
             Self::Instant { .. } => Storage::Int64,
             Self::Date => Storage::Int32,
@@ -139,7 +143,7 @@ impl Kind {
     pub(super) fn expects(self) -> &'static str {
         match self {
             Self::Bool => "compare it with true or false, without quotes",
-            Self::Exact { .. } | Self::Float => "compare it with a number, without quotes",
+            Self::Exact { .. } | Self::Float { .. } => "compare it with a number, without quotes",
             Self::Text => "compare it with text: put the value in quotes",
             Self::Instant { zoned: true, .. } => "compare it with a time in quotes, such as '2026-03-01T00:00:00Z'",
             Self::Instant { zoned: false, .. } => {

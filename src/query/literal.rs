@@ -172,13 +172,16 @@ impl Number {
         }
     }
 
-    /// The nearest binary64, if it is finite.
-    pub(super) fn to_f64(&self) -> Option<f64> {
+    /// The nearest binary64, or binary32 where one is near, if it is finite.
+    pub(super) fn to_float(&self, single: bool) -> Option<f64> {
         if self.digits.is_empty() {
             return Some(0.0);
         }
         let sign = if self.negative { "-" } else { "" };
-        format!("{sign}{}e{}", self.digits, self.exponent).parse::<f64>().ok().filter(|v| v.is_finite())
+        let text = format!("{sign}{}e{}", self.digits, self.exponent);
+        // By way of binary64 it would be rounded twice.
+        let nearest = text.parse::<f32>().ok().filter(|v| single && v.is_finite()).map(f64::from);
+        nearest.or_else(|| text.parse::<f64>().ok().filter(|v| v.is_finite()))
     }
 
     /// Exact order.

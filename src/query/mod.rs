@@ -10,8 +10,10 @@
 //!   selected only where the whole is true. So `ne` and `not_in` do not select nulls; only `is_null` does.
 //! - **Numbers** are compared exactly: a literal keeps all its digits and need not fit the column (`> 1.5` of whole
 //!   numbers is `>= 2`, `= 1.5` is never true, `< 1e30` holds of every value). Columns of integers and decimals are
-//!   compared exactly with each other. Where one side is a float, both are taken in binary64; a `float32` column keeps
-//!   its values, so `= 0.1` of it is never true.
+//!   compared exactly with each other. Where one side is a float, both are taken in binary64.
+//! - **`float32`.** A literal compared with such a column (or a `float16` one, which shards show as `float32`) is first
+//!   rounded to binary32, as DuckDB does: `= 0.1` selects the rows that a shard shows as `0.1`. What binary32 cannot
+//!   reach stays as it is, and against other columns and in arithmetic the value counts, not the text.
 //! - **NaN** equals itself and is greater than every other number, as in PostgreSQL and DuckDB (not as in IEEE 754);
 //!   `-0.0` equals `0.0`.
 //! - **Text** is compared by its bytes, with case. A text column holds text, also where it looks like a time or

@@ -396,7 +396,7 @@ fn scalar(literal: &(String, Cell)) -> Option<Scalar> {
         Bool(value) => Scalar::Bool(*value),
         // serde_json holds a fraction as binary64, in which this one is another number.
         Exact(..) if literal.0 == "9007199254740992.5" => return None,
-        Exact(..) => Scalar::Number(literal.0.parse().ok()?),
+        Exact(..) | Float(_) => Scalar::Number(literal.0.parse().ok()?),
         _ => Scalar::Text(literal.0.strip_prefix('\'')?.strip_suffix('\'')?.to_owned()),
     })
 }

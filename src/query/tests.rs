@@ -98,6 +98,42 @@ fn mistakes_in_filters_are_all_told_at_key_or_condition() {
     );
 }
 
+#[test]
+fn a_number_means_the_float32_that_a_package_shows_as_that_number() {
+    use arrow::array::{Float16Array, Float32Array};
+    let shown = ["0.1", "0.3", "16777216.0", "-0.1"];
+    let singles = Float32Array::from_iter_values(shown.map(|text| text.parse::<f32>().unwrap()));
+    let halves = arrow::compute::cast(&singles, &DataType::Float16).unwrap();
+    let doubles = arrow::compute::cast(&singles, &DataType::Float64).unwrap();
+    let batch = RecordBatch::try_from_iter([("f32", Arc::new(singles) as ArrayRef), ("f16", halves), ("f64", doubles)])
+        .unwrap();
+    let selected = |filters: &[Filter], sql: Option<&str>| -> Vec<&str> {
+        let sql = sql.map(|sql| Located::default_value(sql.to_owned()));
+        let predicate = Predicate::compile(filters, sql.as_ref(), &batch.schema()).unwrap().unwrap();
+        let mask = predicate.evaluate(&batch).unwrap();
+        shown.iter().zip(mask.values()).filter_map(|(text, holds)| holds.then_some(*text)).collect()
+    };
+    let float = |text: &str| Scalar::Number(text.parse().unwrap());
+    let by = |condition| selected(&[filter("f32", condition)], None);
+    for text in shown {
+        assert_eq!(by(Condition::Eq(float(text))), [text]);
+        assert_eq!(selected(&[], Some(&format!("f32 = {text}"))), [text]);
+    }
+    assert_eq!(by(Condition::In(vec![float("0.1"), float("0.3")])), ["0.1", "0.3"]);
+    assert_eq!(by(Condition::NotIn(vec![float("0.1"), float("0.3")])), ["16777216.0", "-0.1"]);
+    assert_eq!(by(Condition::Between(float("0.1"), float("0.3"))), ["0.1", "0.3"]);
+    assert_eq!(by(Condition::Gt(float("0.1"))), ["0.3", "16777216.0"]);
+    assert_eq!(by(Condition::Lte(float("0.1"))), ["0.1", "-0.1"]);
+    assert_eq!(by(Condition::Lt(float("1e39"))), shown, "beyond float32 is greater than all of it");
+    assert_eq!(by(Condition::Eq(float("1e39"))), [""; 0]);
+    // A half is shown as the single that it is.
+    let half = Float16Array::from(batch.column(1).to_data()).value(0).to_f32();
+    assert_eq!(selected(&[], Some(&format!("f16 = {half}"))), ["0.1"]);
+    // A float64 is not rounded, and columns keep their values.
+    assert_eq!(selected(&[], Some("f64 = 0.1")), [""; 0]);
+    assert_eq!(selected(&[], Some("f64 = f32")), shown);
+}
+
 fn rows(count: i64) -> RecordBatch {
     let status: StringViewArray =
         (0..count).map(|i| (i % 7 != 0).then(|| format!("status number {}", i % 5))).collect();

@@ -16,6 +16,7 @@ use crate::manifest::{
     self, Accounting, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, RejectsEntry, RunRecord,
     SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
+use crate::plan::Read;
 use crate::source::is_json;
 
 /// Balances, cleans up and writes the manifest.
@@ -146,7 +147,12 @@ fn accounting(
     let outside = package.pinned.outside_rows;
     let mut sum = Accounting { source_rows: outside, outside_window: outside, ..Accounting::default() };
     let (mut elsewhere, mut visiting) = (0, 0);
-    for counts in tally.records.values().map(|r| &r.counts) {
+    for (index, task) in package.pinned.plan.tasks.iter().enumerate() {
+        let Some(counts) = tally.records.get(&index).map(|r| &r.counts) else {
+            // Not read to its end: its rows are those that were found when the source was inspected.
+            sum.source_rows += task.reads.iter().filter(|r| r.owner).map(|r| planned_rows(package, *r)).sum::<u64>();
+            continue;
+        };
         sum.source_rows += counts.source_rows;
         sum.outside_window += counts.outside_window;
         sum.null_time += counts.null_time;
@@ -170,6 +176,12 @@ fn accounting(
         }));
     }
     Ok(sum)
+}
+
+/// Rows of a unit as it was planned.
+fn planned_rows(package: &Package, read: Read) -> u64 {
+    let file = package.pinned.plan.files.get(read.file as usize);
+    file.and_then(|f| f.units.get(read.unit as usize)).map_or(0, |unit| unit.rows)
 }
 
 fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
@@ -200,7 +212,11 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
         skipped: Some(file.reason.clone()),
         error: None,
     });
-    SourceRecord { uri: job.source.uri.value.clone(), files: read.chain(skipped).collect() }
+    SourceRecord {
+        uri: job.source.uri.value.clone(),
+        files: read.chain(skipped).collect(),
+        drift: pinned.plan.drift.clone(),
+    }
 }
 
 /// A column in the words of a catalog's `schema`, as far as those go.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::commit::manifest_partition;
 use super::failure::Failure;
-use super::record::{PLAN, PartitionRecord, Pinned, StateError, bytes, load, partition_record};
+use super::record::{PLAN, PartitionRecord, Pinned, StateError, bytes, file_sha256, load, partition_record};
 use super::{RunError, RunOptions, Survey};
 use crate::error::ErrorCode;
 use crate::job::Job;
@@ -47,7 +47,7 @@ pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
     }
     match (manifest, pinned) {
         (Some(manifest), pinned) if manifest.status == JobStatus::Complete => {
-            let damage = damage(&folder, &manifest)?;
+            let damage = damage(&folder, &manifest, options.repair)?;
             if damage.is_empty() {
                 super::publish::complete_derived(&folder, &manifest)?;
                 folder.remove_drafts()?;
@@ -108,19 +108,30 @@ fn occupied_by_files(job: &Job) -> RunError {
     }
 }
 
-/// Listed shards that are missing or have another size.
-fn damage(folder: &Folder, manifest: &Manifest) -> Result<Vec<String>, RunError> {
-    let shards = manifest.files.iter().filter(|f| f.status.has_file()).map(|f| (&f.path, f.bytes));
-    let rejects = manifest.rejects.iter().map(|r| (&r.path, r.bytes));
+/// Listed files that are missing or have another size; with `digests`, also those that have other bytes.
+fn damage(folder: &Folder, manifest: &Manifest, digests: bool) -> Result<Vec<String>, RunError> {
+    let shards = manifest.files.iter().filter(|f| f.status.has_file());
+    let shards = shards.map(|f| (f.path.as_str(), f.bytes, f.sha256.as_deref()));
+    let rejects = manifest.rejects.iter().map(|r| (r.path.as_str(), r.bytes, Some(r.sha256.as_str())));
     let mut damage = Vec::new();
-    for (path, bytes) in shards.chain(rejects) {
-        match folder.size(path)? {
-            Some(size) if size == bytes => {}
-            Some(size) => damage.push(format!("{path} has {size} bytes instead of {bytes}")),
-            None => damage.push(format!("{path} is missing")),
-        }
+    for (path, bytes, sha256) in shards.chain(rejects) {
+        damage.extend(damage_of(folder, path, bytes, sha256.filter(|_| digests))?);
     }
     Ok(damage)
+}
+
+/// What is wrong with one committed file. Its bytes are only read where a digest is given.
+fn damage_of(folder: &Folder, path: &str, bytes: u64, sha256: Option<&str>) -> Result<Option<String>, RunError> {
+    Ok(match folder.size(path)? {
+        None => Some(format!("{path} is missing")),
+        Some(size) if size != bytes => Some(format!("{path} has {size} bytes instead of {bytes}")),
+        Some(_) => match sha256 {
+            Some(sha256) if file_sha256(&folder.root().join(path)).ok().as_deref() != Some(sha256) => {
+                Some(format!("{path} has other bytes than were exported"))
+            }
+            _ => None,
+        },
+    })
 }
 
 /// Removes another job's package, the records last, so that a crash in between leaves something that is recognised.
@@ -237,18 +248,11 @@ fn committed(
         if !same {
             return Err(changed(&partition.label).into());
         }
-        let broken = record
-            .files
-            .iter()
-            .map(|f| Ok((f, folder.size(&f.path)?)))
-            .collect::<Result<Vec<_>, crate::store::StoreError>>()?
-            .into_iter()
-            .filter(|(f, size)| *size != Some(f.bytes))
-            .map(|(f, size)| match size {
-                Some(size) => format!("{} has {size} bytes instead of {}", f.path, f.bytes),
-                None => format!("{} is missing", f.path),
-            })
-            .collect::<Vec<_>>();
+        let mut broken = Vec::new();
+        for file in &record.files {
+            let sha256 = file.sha256.as_deref().filter(|_| options.repair);
+            broken.extend(damage_of(folder, &file.path, file.bytes, sha256)?);
+        }
         if broken.is_empty() {
             committed.insert(index, record);
         } else if options.repair {

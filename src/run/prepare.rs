@@ -44,7 +44,7 @@ pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> 
         return Ok(Prepared { predicate: None, read_schema: none, projection: Vec::new(), output_schema, unit, times });
     }
     if let Some(field) = find(source, &job.time.column, "time column", &mut mistakes)
-        && let Err(why) = instants(&new_empty_array(field.data_type()), &times, unit)
+        && let Err(why) = instants(field, &new_empty_array(field.data_type()), &times, unit)
     {
         mistakes.push(
             Diagnostic::at(job.time.column.span.as_ref(), format!("column `{}` is no time: {why}", field.name()))

@@ -17,7 +17,7 @@ use super::task::TaskCounts;
 use super::unplaced::Unplaced;
 use crate::manifest::FileEntry;
 use crate::plan::{Partition, Plan, Task};
-use crate::source::list::SkippedFile;
+use crate::source::files::list::SkippedFile;
 use crate::source::{FileFacts, SourceFile, TimeRange};
 use crate::store::{Folder, StoreError};
 

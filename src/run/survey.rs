@@ -12,9 +12,10 @@ use super::stop::Stop;
 use super::workers;
 use crate::error::ErrorCode;
 use crate::job::Job;
-use crate::source::infer::TableEvidence;
-use crate::source::list::{self, Listing, SkippedFile};
-use crate::source::{self, FileFacts, Inspection, SourceError, SourceFile, SourceSchema, TimeRange, hive};
+use crate::source::files::hive;
+use crate::source::files::list::{self, Listing, SkippedFile};
+use crate::source::rows::infer::TableEvidence;
+use crate::source::{self, FileFacts, Inspection, SourceError, SourceFile, SourceSchema, TimeRange};
 use crate::time::TimeParser;
 
 /// What is known of the source.
@@ -110,6 +111,13 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
         for (file, facts) in files.iter().zip(&mut facts) {
             time_of_folder(file, facts, &job.time.column.value, &times);
         }
+    }
+    if hive_keys.is_empty() && job.source.hive_partitioning.is_none() && files.iter().any(|f| !f.hive.is_empty()) {
+        schema.drift.push(
+            "folders named key=value are no columns, because not every file has the same keys or a file has a column of \
+             that name; set `hive_partitioning` to say what is meant"
+                .to_owned(),
+        );
     }
     let coverage = coverage(job, &files, &facts);
     Ok(Survey { files, facts, coverage, skipped, schema, hive_keys })

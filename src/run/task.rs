@@ -187,7 +187,7 @@ impl Running<'_> {
             let owner = reads.iter().any(|r| r.unit == batch.unit && r.owner);
             self.batch(Origin { index, file, unit: batch.unit, owner }, &batch)?;
         }
-        source::list::check_unchanged(file).map_err(broken)
+        source::files::list::check_unchanged(file).map_err(broken)
     }
 
     fn batch(&mut self, origin: Origin<'_>, batch: &Batch) -> Result<(), TaskEnd> {
@@ -209,11 +209,12 @@ impl Running<'_> {
             self.counts.rejected += rejected;
             self.counts.source_rows += rejected + batch.rows.num_rows() as u64;
         }
-        let Some(times) = batch.rows.column_by_name(&job.time.column.value) else {
+        let Some((i, field)) = batch.rows.schema_ref().column_with_name(&job.time.column.value) else {
             return Err(failed(ErrorCode::Internal, format!("{}: the time column was not read", file.name)));
         };
-        let Instants { values, ambiguous, bad } = instants(times, &self.ctx.times, self.ctx.layout.unit)
-            .map_err(|why| failed(ErrorCode::SchemaMismatch, format!("{}: {why}", file.name)))?;
+        let Instants { values, ambiguous, bad } =
+            instants(field, batch.rows.column(i), &self.ctx.times, self.ctx.layout.unit)
+                .map_err(|why| failed(ErrorCode::SchemaMismatch, format!("{}: {why}", file.name)))?;
         self.router.place(&values, &mut self.routed);
         if owner {
             self.counts.ambiguous_time += ambiguous;

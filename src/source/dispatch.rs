@@ -1,7 +1,10 @@
 //! One door to the readers: which one a file needs is decided here and nowhere else.
 
-use super::infer::{self, InspectRequest, TableEvidence};
-use super::{BatchReader, FileFacts, ReadRequest, SourceError, SourceFile, arrow, csv, hive, json, ndjson, parquet};
+use super::columnar::{arrow, parquet};
+use super::files::hive;
+use super::rows::infer::{self, InspectRequest, TableEvidence};
+use super::rows::{csv, json, ndjson};
+use super::{BatchReader, FileFacts, ReadRequest, SourceError, SourceFile};
 use crate::job::SourceFormat;
 use crate::time::TimeParser;
 

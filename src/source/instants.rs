@@ -4,17 +4,20 @@
 //! routing, because window and partition bounds are whole microseconds. What lies beyond the `i64` saturates,
 //! which is exact as well, because no bound does.
 
+use std::borrow::Cow;
+
 use arrow::array::{
     Array, ArrayAccessor, ArrayRef, ArrowPrimitiveType, AsArray, BooleanBufferBuilder, Int64Array, PrimitiveArray,
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    DataType, Date32Type, Date64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    DataType, Date32Type, Date64Type, Field, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use jiff::{SignedDuration, Timestamp};
 
+use crate::source::is_json;
 use crate::time::local::LocalClock;
 use crate::time::parse::{INTEGER_NEEDS_FORMAT, RawInstant};
 use crate::time::{BadTime, TimeFormat, TimeParser};
@@ -43,13 +46,15 @@ pub fn bound(at: Timestamp, unit: TimeUnit) -> i64 {
     ticks(second, nanosecond, ticks_per_second(unit))
 }
 
-/// Converts a time column.
+/// Converts a time column. Where its field is marked as text that holds JSON, which is what text and integers in one
+/// column become, the time is the JSON string's content, or the number's text.
 ///
 /// # Errors
 /// What is wrong and the way out, where the column's type cannot be a time in the declared format. Single values
 /// that are wrong go to [`Instants::bad`].
-pub fn instants(column: &ArrayRef, parser: &TimeParser, unit: TimeUnit) -> Result<Instants, String> {
+pub fn instants(field: &Field, column: &ArrayRef, parser: &TimeParser, unit: TimeUnit) -> Result<Instants, String> {
     let to = ticks_per_second(unit);
+    let json = is_json(field);
     match column.data_type() {
         DataType::Null => Ok(Instants { values: Int64Array::new_null(column.len()), ambiguous: 0, bad: Vec::new() }),
         DataType::Timestamp(from, zone) => {
@@ -77,9 +82,9 @@ pub fn instants(column: &ArrayRef, parser: &TimeParser, unit: TimeUnit) -> Resul
         DataType::Date64 => {
             Ok(readings(column, column.as_primitive::<Date64Type>().values().iter().copied(), 1_000, parser, to))
         }
-        DataType::Utf8 => Ok(texts(column.as_string::<i32>(), parser, to)),
-        DataType::LargeUtf8 => Ok(texts(column.as_string::<i64>(), parser, to)),
-        DataType::Utf8View => Ok(texts(column.as_string_view(), parser, to)),
+        DataType::Utf8 => Ok(texts(column.as_string::<i32>(), json, parser, to)),
+        DataType::LargeUtf8 => Ok(texts(column.as_string::<i64>(), json, parser, to)),
+        DataType::Utf8View => Ok(texts(column.as_string_view(), json, parser, to)),
         data_type if data_type.is_integer() && parser.format == TimeFormat::Auto => {
             Err(format!("the time column holds {data_type} values: {INTEGER_NEEDS_FORMAT}"))
         }
@@ -95,7 +100,7 @@ pub fn instants(column: &ArrayRef, parser: &TimeParser, unit: TimeUnit) -> Resul
             let dictionary = column.as_any_dictionary();
             let plain =
                 arrow::compute::take(dictionary.values(), dictionary.keys(), None).map_err(|e| e.to_string())?;
-            instants(&plain, parser, unit)
+            instants(field, &plain, parser, unit)
         }
         other => Err(format!(
             "the time column holds {other} values; a time is a timestamp, a date, an integer or text, and \
@@ -291,18 +296,35 @@ impl Collector {
     }
 }
 
-fn texts<'a>(column: impl ArrayAccessor<Item = &'a str>, parser: &TimeParser, to: i64) -> Instants {
-    let nulls = column.nulls();
+fn texts<'a>(column: impl ArrayAccessor<Item = &'a str>, json: bool, parser: &TimeParser, to: i64) -> Instants {
+    let mut nulls = column.nulls();
+    let without_json_nulls;
+    if json {
+        let valid = |row: usize| column.is_valid(row) && column.value(row).trim_ascii() != "null";
+        without_json_nulls = (0..column.len()).map(valid).collect::<NullBuffer>();
+        nulls = Some(&without_json_nulls);
+    }
     let mut clock = parser.clock();
     let mut out = Collector::new(column.len(), to);
     for row in 0..column.len() {
         if nulls.is_some_and(|nulls| nulls.is_null(row)) {
             out.values.push(0);
-        } else {
-            out.push(row, parser.raw_text(column.value(row), |second| clock.instant(second)));
+            continue;
         }
+        let value = if json { content(column.value(row)) } else { Cow::Borrowed(column.value(row)) };
+        out.push(row, parser.raw_text(&value, |second| clock.instant(second)));
     }
     out.finish(nulls)
+}
+
+/// The content of a JSON string; any other text as it is, without the blanks around it.
+fn content(json: &str) -> Cow<'_, str> {
+    let json = json.trim_ascii();
+    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(plain) if !plain.contains(['"', '\\']) => Cow::Borrowed(plain),
+        Some(_) => serde_json::from_str(json).map_or(Cow::Borrowed(json), Cow::Owned),
+        None => Cow::Borrowed(json),
+    }
 }
 
 fn integers<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>, parser: &TimeParser, to: i64) -> Instants
@@ -337,9 +359,13 @@ mod tests {
         TimeParser { format, timezone: zone::find(name).unwrap() }
     }
 
+    fn field(column: &ArrayRef) -> Field {
+        Field::new("t", column.data_type().clone(), true)
+    }
+
     fn ns(array: impl Array + 'static, parser: &TimeParser) -> Instants {
         let column: ArrayRef = Arc::new(array);
-        instants(&column, parser, TimeUnit::Nanosecond).unwrap()
+        instants(&field(&column), &column, parser, TimeUnit::Nanosecond).unwrap()
     }
 
     fn shown(instants: &Instants) -> Vec<Option<String>> {
@@ -361,12 +387,51 @@ mod tests {
             Arc::new(StringViewArray::from(rows.clone())),
             Arc::new(dictionary),
         ] {
-            let got = instants(&array, &parser, TimeUnit::Nanosecond).unwrap();
+            let got = instants(&field(&array), &array, &parser, TimeUnit::Nanosecond).unwrap();
             let want = [Some("2026-03-01T12:00:00.5Z"), None, None, Some("2026-10-25T00:30:00Z")];
             assert_eq!(shown(&got), want.map(|t| t.map(str::to_owned)));
             assert_eq!(got.ambiguous, 1);
             assert_eq!(got.bad.iter().map(|(row, bad)| (*row, bad.value.as_str())).collect::<Vec<_>>(), [(2, "never")]);
         }
+    }
+
+    #[test]
+    fn text_that_holds_json_gives_the_times_inside() {
+        let field = crate::source::json_field(Field::new("t", DataType::Utf8View, true));
+        let rows = vec![
+            Some(r#""2026-03-01T12:00:00Z""#),
+            Some(r#""2026-03-01T12:00:00\u005a""#),
+            Some(r#" "2026-03-01T12:00:00Z" "#),
+            None,
+            Some("null"),
+            Some("2026-03-01T12:00:00Z"),
+            Some(r#""2026-03-01T12:00:00Z"#),
+            Some(r#"["2026-03-01T12:00:00Z"]"#),
+            Some("1772366400"),
+        ];
+        let noon = || Some("2026-03-01T12:00:00Z".to_owned());
+        for array in [
+            Arc::new(StringArray::from(rows.clone())) as ArrayRef,
+            Arc::new(LargeStringArray::from(rows.clone())),
+            Arc::new(StringViewArray::from(rows.clone())),
+        ] {
+            let field = field.clone().with_data_type(array.data_type().clone());
+            let got = instants(&field, &array, &parser(TimeFormat::Auto, "UTC"), TimeUnit::Nanosecond).unwrap();
+            assert_eq!(shown(&got), [noon(), noon(), noon(), None, None, noon(), None, None, None]);
+            assert_eq!(got.bad.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [6, 7, 8]);
+        }
+        let rows = vec![Some("1772366400"), Some(r#""1772366400""#), Some("1772366400.0"), Some("true")];
+        let array: ArrayRef = Arc::new(StringViewArray::from(rows));
+        let got = instants(&field, &array, &parser(TimeFormat::EpochS, "UTC"), TimeUnit::Nanosecond).unwrap();
+        assert_eq!(shown(&got), [noon(), noon(), None, None]);
+        let array: ArrayRef = Arc::new(StringViewArray::from(vec!["20260301", r#""20260301""#]));
+        let days = parser(TimeFormat::Pattern("%Y%m%d".to_owned()), "UTC");
+        let got = instants(&field, &array, &days, TimeUnit::Nanosecond).unwrap();
+        assert!(got.bad.is_empty(), "{:?}", got.bad);
+        // What is not marked is what it is.
+        let plain = Field::new("t", DataType::Utf8View, true);
+        let array: ArrayRef = Arc::new(StringViewArray::from(vec![r#""2026-03-01T12:00:00Z""#]));
+        assert_eq!(instants(&plain, &array, &days, TimeUnit::Nanosecond).unwrap().bad.len(), 1);
     }
 
     #[test]
@@ -404,27 +469,37 @@ mod tests {
     fn microseconds_are_rounded_down_on_both_sides_of_1970() {
         let utc = parser(TimeFormat::Auto, "UTC");
         let column: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_999, -1]).with_timezone("UTC"));
-        assert_eq!(instants(&column, &utc, TimeUnit::Microsecond).unwrap().values.values().to_vec(), [1, -1]);
+        assert_eq!(
+            instants(&field(&column), &column, &utc, TimeUnit::Microsecond).unwrap().values.values().to_vec(),
+            [1, -1]
+        );
         let column: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_999, -1]));
-        assert_eq!(instants(&column, &utc, TimeUnit::Microsecond).unwrap().values.values().to_vec(), [1, -1]);
+        assert_eq!(
+            instants(&field(&column), &column, &utc, TimeUnit::Microsecond).unwrap().values.values().to_vec(),
+            [1, -1]
+        );
         let column: ArrayRef = Arc::new(StringArray::from(vec!["1969-12-31T23:59:59.999999999Z"]));
-        assert_eq!(instants(&column, &utc, TimeUnit::Microsecond).unwrap().values.values().to_vec(), [-1]);
+        assert_eq!(
+            instants(&field(&column), &column, &utc, TimeUnit::Microsecond).unwrap().values.values().to_vec(),
+            [-1]
+        );
         assert_eq!(bound("1969-12-31T23:59:59.999999Z".parse().unwrap(), TimeUnit::Microsecond), -1);
     }
 
     #[test]
     fn integers_need_a_unit_and_are_checked() {
         let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-        let error = instants(&column, &parser(TimeFormat::Auto, "UTC"), TimeUnit::Nanosecond).unwrap_err();
+        let error =
+            instants(&field(&column), &column, &parser(TimeFormat::Auto, "UTC"), TimeUnit::Nanosecond).unwrap_err();
         assert!(error.contains("epoch_ms"), "{error}");
         let ms = parser(TimeFormat::EpochMs, "UTC");
         let got = ns(UInt64Array::from(vec![Some(1_772_366_400_000), None, Some(u64::MAX), Some(1 << 62)]), &ms);
         assert_eq!(shown(&got), [Some("2026-03-01T12:00:00Z".to_owned()), None, None, None]);
         assert_eq!(got.bad.iter().map(|b| b.0).collect::<Vec<_>>(), [2, 3]);
         let column: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
-        assert!(instants(&column, &ms, TimeUnit::Nanosecond).unwrap_err().contains("Float64"));
+        assert!(instants(&field(&column), &column, &ms, TimeUnit::Nanosecond).unwrap_err().contains("Float64"));
         let column: ArrayRef = Arc::new(NullArray::new(2));
-        assert_eq!(instants(&column, &ms, TimeUnit::Nanosecond).unwrap().values.null_count(), 2);
+        assert_eq!(instants(&field(&column), &column, &ms, TimeUnit::Nanosecond).unwrap().values.null_count(), 2);
     }
 
     #[test]

@@ -4,28 +4,12 @@
 //! give [`Batch`]es in the planned schema, with every row's place, in bounded memory, and never a row less than
 //! the file holds without an error.
 
-pub mod adapt;
-pub mod arrow;
-pub mod csv;
-pub mod decode;
-pub mod hive;
-pub mod infer;
+pub mod columnar;
+pub mod files;
 pub mod instants;
-pub mod json;
-pub mod list;
-pub mod ndjson;
-pub mod parquet;
+pub mod rows;
 
-mod column;
 mod dispatch;
-mod foreign;
-mod int96;
-mod json_text;
-mod layout;
-mod path_time;
-mod rows;
-mod scalar;
-mod tally;
 
 pub use dispatch::{Inspection, inspect, open};
 

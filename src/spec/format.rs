@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::diagnostic::{Diagnostic, Located, shown};
-use crate::job::{Compression, CsvFormat, Format};
+use crate::job::{Compression, CsvFormat, DialectFault, Format};
 use crate::yaml::decode::{Fields, Keys, any_text, boolean, integer, mapping, not_one_of, text};
 use crate::yaml::{Entry, Kind, Node};
 
@@ -71,27 +71,44 @@ fn without_options(options: Option<&Entry>, format: Format, errors: &mut Vec<Dia
 fn csv(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<CsvFormat> {
     let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "csv", CSV_KEYS, errors)?;
     let default = CsvFormat::default();
+    let before = errors.len();
+    let delimiter = fields.optional("delimiter", errors, delimiter);
+    let is_delimiter_sound = errors.len() == before;
+    let null_text = fields.optional("null_text", errors, any_text);
     let format = CsvFormat {
-        delimiter: fields.optional("delimiter", errors, delimiter).unwrap_or(default.delimiter),
+        delimiter: delimiter.unwrap_or(default.delimiter),
         bom: fields.optional("bom", errors, boolean).unwrap_or(default.bom),
         escape_formulas: fields.optional("escape_formulas", errors, boolean).unwrap_or(default.escape_formulas),
         header: fields.optional("header", errors, boolean).unwrap_or(default.header),
-        null_text: fields.optional("null_text", errors, any_text).map_or(default.null_text, |t| t.value),
+        null_text: null_text.as_ref().map_or(default.null_text, |t| t.value.clone()),
     };
+    if is_delimiter_sound && let (Some(null_text), Err(fault)) = (&null_text, format.check()) {
+        errors.push(dialect_mistake(null_text, &fault));
+        return None;
+    }
     Some(format)
 }
 
-/// One ASCII byte that cannot be taken for a quote, a line break or part of a number.
+/// One ASCII byte that a dialect can have.
 fn delimiter(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<u8> {
     let found = any_text(node, what, errors)?;
-    match found.value.as_bytes() {
-        [byte @ (b'\t' | b' ' | b'!'..=b'~')] if *byte != b'"' && !byte.is_ascii_alphanumeric() => Some(*byte),
-        _ => {
-            let mistake = found.mistake(format!("`delimiter` cannot be `{}`", shown(&found.value)));
-            errors.push(mistake.help("write one ASCII sign such as \",\", \";\", \"|\" or \"\\t\""));
+    // What is no single byte is no delimiter either; no dialect has NUL.
+    let delimiter = match found.value.as_bytes() {
+        [byte] => *byte,
+        _ => 0,
+    };
+    match (CsvFormat { delimiter, ..CsvFormat::default() }).check() {
+        Ok(()) => Some(delimiter),
+        Err(fault) => {
+            errors.push(dialect_mistake(&found, &fault));
             None
         }
     }
+}
+
+fn dialect_mistake(found: &Located<String>, fault: &DialectFault) -> Diagnostic {
+    let message = format!("`{}` cannot be `{}`: {}", fault.option, shown(&found.value), fault.why);
+    found.mistake(message).help(fault.help)
 }
 
 /// Reads `compression`: a word, or a mapping of one word to a level.

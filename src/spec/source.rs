@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
 use crate::job::{DeclaredType, PartitionBy, PathTime, SchemaDrift, SourceFormat};
 use crate::time::TimeFormat;
+use crate::time::parse::{check_instant_pattern, check_pattern};
 use crate::yaml::decode::{Fields, Keys, any_text, boolean, mapping, text, word};
 use crate::yaml::{Entry, Node};
 
@@ -179,7 +180,9 @@ fn hive_partitioning(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> O
 
 fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {
     let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "path_time", PATH_TIME_KEYS, errors)?;
-    let pattern = fields.required("pattern", "\"%Y-%m-%d.ndjson\"", errors, strftime);
+    let pattern = fields.required("pattern", "\"%Y-%m-%d.ndjson\"", errors, |node, what, errors| {
+        strftime(node, what, errors, check_pattern)
+    });
     let covers = fields.required("covers", "day", errors, word);
     if covers == Some(PartitionBy::None)
         && let Some(entry) = fields.get("covers")
@@ -191,19 +194,21 @@ fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {
     Some(PathTime { pattern: pattern?, covers: covers? })
 }
 
-/// A strftime pattern, tried on some time to see that every directive exists.
-fn strftime(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<String>> {
+/// A strftime pattern that `check` takes.
+fn strftime(
+    node: &Node,
+    what: &str,
+    errors: &mut Vec<Diagnostic>,
+    check: fn(&str) -> Result<(), String>,
+) -> Option<Located<String>> {
     let pattern = text(node, what, errors)?;
     if !pattern.value.contains('%') {
         let mistake = pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value)));
         errors.push(mistake.help("write a strftime pattern such as `%Y-%m-%d`"));
         return None;
     }
-    let some_time = jiff::Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
-    if let Err(error) = jiff::fmt::strtime::format(&pattern.value, &some_time) {
-        errors.push(
-            pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(error.to_string()),
-        );
+    if let Err(why) = check(&pattern.value) {
+        errors.push(pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(why));
         return None;
     }
     Some(pattern)
@@ -259,7 +264,7 @@ fn time_format(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<
         return Some(format.clone());
     }
     if found.value.contains('%') {
-        return strftime(node, what, errors).map(|pattern| TimeFormat::Pattern(pattern.value));
+        return strftime(node, what, errors, check_instant_pattern).map(|pattern| TimeFormat::Pattern(pattern.value));
     }
     let mistake = found.mistake(format!("`{}` is not a time format", shown(&found.value)));
     errors.push(mistake.help(match nearest(&found.value, TIME_FORMATS.iter().map(|(word, _)| *word)) {

@@ -8,8 +8,8 @@
 //! the row is outside every window, as it should be.
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::fmt::strtime::BrokenDownTime;
+use jiff::civil::{DateTime, date};
+use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,37 @@ impl TimeFormat {
             Self::EpochNs => Some((1_000_000_000, "nanoseconds")),
         }
     }
+}
+
+/// Whether what a strftime pattern writes can be read back with it: strftime writes more than strptime reads.
+///
+/// # Errors
+/// Why not.
+pub fn check_pattern(pattern: &str) -> Result<(), String> {
+    let text = sample(pattern)?;
+    BrokenDownTime::parse(pattern, &text).map(drop).map_err(|why| unreadable(&text, &why.to_string()))
+}
+
+/// Whether what a strftime pattern writes can be read back as an instant, or as a day or a date and time, which a zone
+/// makes one. The only proof is to do it, with the parser that rows meet.
+///
+/// # Errors
+/// Why not.
+pub fn check_instant_pattern(pattern: &str) -> Result<(), String> {
+    let text = sample(pattern)?;
+    parse_pattern(pattern, &text, |second| Some((second, false))).map(drop).map_err(|why| unreadable(&text, &why))
+}
+
+/// Some time in a pattern: one whose day, month and hour cannot be taken for each other.
+fn sample(pattern: &str) -> Result<String, String> {
+    let zone = zone::find("Europe/Berlin").map_err(|e| e.to_string())?;
+    let local = date(2026, 11, 23).at(14, 35, 46, 123_456_789);
+    let sample = zone.to_ambiguous_zoned(local).compatible().map_err(|e| e.to_string())?;
+    strtime::format(pattern, &sample).map_err(|e| e.to_string())
+}
+
+fn unreadable(text: &str, why: &str) -> String {
+    format!("it writes `{text}`, which cannot be read back: {why}")
 }
 
 /// An instant, and whether its zone had to be guessed at a fold or gap.
@@ -357,6 +388,44 @@ mod tests {
         assert!(pattern("UTC", "%F", "x").unwrap_err().contains("%F"));
         let parser = parser(TimeFormat::Pattern("%Y%m%d".to_owned()), "UTC");
         assert_eq!(parser.integer(20260301).unwrap().at.to_string(), "2026-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_pattern_must_tell_a_day_or_an_instant() {
+        for pattern in [
+            "%F %T",
+            "%F %T%.f",
+            "%Y%m%d",
+            "%d.%m.%Y %H:%M",
+            "%d/%b/%Y:%H:%M:%S %z",
+            "%F %T %Q",
+            "%F %T %:Q",
+            "%s",
+            "%s%.f",
+            "%s.%f",
+            "%Y-%j",
+            "%G-W%V-%u",
+            "%y%m%d",
+            "%A, %d %B %Y",
+            "%m/%d/%Y %I:%M:%S %p",
+            "%FT%T%.6fZ",
+            "%F%%%H",
+            "%e %b %Y",
+            "%-d.%-m.%Y",
+            "%F %H",
+            "%Y-%m-%dT%H:%M:%S%.3f%:z",
+        ] {
+            assert_eq!(check_instant_pattern(pattern), Ok(()), "{pattern}");
+        }
+        for pattern in ["%", "%!", "%Y-%q", "%Y-%m", "%H:%M", "%Y", "%d", "%Y-W%V", "%%", "%F %T %Z", "%c", "%m-%d %T"]
+        {
+            assert!(check_instant_pattern(pattern).is_err(), "{pattern}");
+        }
+        for (pattern, is_readable) in
+            [("%Y-%m", true), ("%Y-W%V", true), ("%H.csv", true), ("%Y-%q", false), ("%", false)]
+        {
+            assert_eq!(check_pattern(pattern).is_ok(), is_readable, "{pattern}");
+        }
     }
 
     #[test]

@@ -109,6 +109,12 @@ fn csv(mut input: Box<dyn BufRead>, dialect: &Dialect, columns: &[&str]) -> Resu
         start.clear();
     }
     let mut input = Cursor::new(start).chain(input);
+    if columns.is_empty() {
+        // A source without any column gives shards that have not even a header.
+        let is_empty = input.fill_buf()?.is_empty();
+        let text = || RowsError::File("has text, but the manifest lists no columns".to_owned());
+        return is_empty.then_some(0).ok_or_else(text);
+    }
     let mut reader = csv_core::ReaderBuilder::new().delimiter(dialect.delimiter).build();
     let mut text = vec![0; 64 * 1024];
     let mut ends = vec![0; 1024];

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, DictionaryArray, FixedSizeBinaryArray, Float64Array,
+    Int8Array, Int64Array, LargeBinaryArray, StringArray,
+};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -167,6 +170,25 @@ fn header_rows_nulls_and_empty_strings() {
 }
 
 #[test]
+fn empty_bytes_are_told_from_null_as_empty_text_is() {
+    let values: Vec<Option<&[u8]>> = vec![Some(b""), None, Some(b"\x00\xff")];
+    let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some([]), None, Some([])].into_iter(), 0);
+    let keys = Int8Array::from(vec![Some(0), None, Some(1)]);
+    let dictionary = DictionaryArray::new(keys, Arc::new(BinaryArray::from(vec![b"".as_slice(), b"\x00\xff"])));
+    let batch = batch(vec![
+        ("a", Arc::new(BinaryArray::from(values.clone())) as ArrayRef),
+        ("b", Arc::new(LargeBinaryArray::from(values.clone()))),
+        ("c", Arc::new(BinaryViewArray::from(values))),
+        ("d", Arc::new(fixed.unwrap())),
+        ("e", Arc::new(dictionary)),
+    ]);
+    let expected = "a,b,c,d,e\n\"\",\"\",\"\",\"\",\"\"\n,,,,\n00ff,00ff,00ff,\"\",00ff\n";
+    assert_eq!(text(whole(&default(), &batch)), expected);
+    let expected = "a,b,c,d,e\n\"\",\"\",\"\",\"\",\"\"\n-,-,-,-,-\n00ff,00ff,00ff,\"\",00ff\n";
+    assert_eq!(text(whole(&with(|f| f.null_text = "-".into()), &batch)), expected);
+}
+
+#[test]
 fn infinities_have_a_text() {
     let batch = batch(vec![
         ("x", Arc::new(Float64Array::from(vec![f64::INFINITY, f64::NEG_INFINITY])) as ArrayRef),
@@ -203,7 +225,7 @@ fn a_delimiter_that_stands_in_numbers_is_quoted_there() {
         ("i", Arc::new(Int64Array::from(vec![10, -1])) as ArrayRef),
         ("x", Arc::new(Float64Array::from(vec![1.5, 2.0]))),
     ]);
-    for delimiter in [b'.', b'-', b'0'] {
+    for delimiter in [b'.', b'-', b'+'] {
         let bytes = whole(&with(|f| f.delimiter = delimiter), &batch);
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(bytes.as_slice());
         let rows: Vec<Vec<String>> = reader.records().map(|r| r.unwrap().iter().map(str::to_owned).collect()).collect();

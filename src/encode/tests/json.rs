@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, MapArray, StringArray, StructArray};
+use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, ListArray, MapArray, StringArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use arrow::record_batch::RecordBatch;
@@ -16,6 +16,17 @@ use crate::source::{is_json, json_field};
 
 fn lines(bytes: Vec<u8>) -> Vec<Value> {
     text(bytes).split_terminator('\n').map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The names of the JSON mapping of Protocol Buffers.
+fn protobufs_name(value: f64) -> &'static str {
+    if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
 }
 
 proptest! {
@@ -66,7 +77,7 @@ proptest! {
                 let value = object.get(field.name()).unwrap();
                 if column.is_null(row) {
                     prop_assert!(value.is_null());
-                } else if !column.data_type().is_floating() && !is_json(field) && column.logical_null_count() == 0 {
+                } else if !is_json(field) && column.logical_null_count() == 0 {
                     prop_assert!(!value.is_null());
                 }
             }
@@ -94,12 +105,12 @@ proptest! {
         if double.is_finite() {
             prop_assert_eq!(row.d.get().parse::<f64>().unwrap().to_bits(), bits);
         } else {
-            prop_assert_eq!(row.d.get(), "null");
+            prop_assert_eq!(row.d.get(), format!("\"{}\"", protobufs_name(double)));
         }
         if single.is_finite() {
             prop_assert_eq!(row.s.get().parse::<f32>().unwrap().to_bits(), small);
         } else {
-            prop_assert_eq!(row.s.get(), "null");
+            prop_assert_eq!(row.s.get(), format!("\"{}\"", protobufs_name(single.into())));
         }
     }
 }
@@ -147,6 +158,39 @@ fn keys_of_maps_become_strings() {
     let map = MapArray::new(field, OffsetBuffer::from_lengths([2, 0]), entries, None, false);
     let batch = RecordBatch::try_from_iter([("m", Arc::new(map) as ArrayRef)]).unwrap();
     assert_eq!(text(whole(&Format::Ndjson, &batch)), "{\"m\":{\"1\":\"a\",\"-2\":null}}\n{\"m\":{}}\n");
+}
+
+#[test]
+fn floats_that_are_no_numbers_keep_their_names_in_every_width_and_place() {
+    let values = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.5];
+    let doubles: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+    let cast = |to| arrow::compute::cast(&doubles, &to).unwrap();
+    let list = |array: &ArrayRef| {
+        let field = Arc::new(Field::new_list_field(array.data_type().clone(), true));
+        Arc::new(ListArray::new(field, OffsetBuffer::from_lengths([1; 4]), array.clone(), None)) as ArrayRef
+    };
+    let entries = StructArray::from(vec![
+        (Arc::new(Field::new("key", DataType::Float64, false)), doubles.clone()),
+        (Arc::new(Field::new("value", DataType::Float32, true)), cast(DataType::Float32)),
+    ]);
+    let field = Arc::new(Field::new("entries", entries.data_type().clone(), false));
+    let map = MapArray::new(field, OffsetBuffer::from_lengths([1; 4]), entries, None, false);
+    let batch = RecordBatch::try_from_iter([
+        ("d", doubles.clone()),
+        ("s", cast(DataType::Float32)),
+        ("h", cast(DataType::Float16)),
+        ("l", list(&cast(DataType::Float16))),
+        ("m", Arc::new(map) as ArrayRef),
+    ])
+    .unwrap();
+    let line = |name: &str| {
+        format!(
+            "{{\"d\":\"{name}\",\"s\":\"{name}\",\"h\":\"{name}\",\"l\":[\"{name}\"],\"m\":{{\"{name}\":\"{name}\"}}}}\n"
+        )
+    };
+    let numbers = "{\"d\":0.5,\"s\":0.5,\"h\":0.5,\"l\":[0.5],\"m\":{\"0.5\":0.5}}\n";
+    let lines = [line("NaN"), line("Infinity"), line("-Infinity"), numbers.to_owned()].concat();
+    assert_eq!(text(whole(&Format::Ndjson, &batch)), lines);
 }
 
 #[test]

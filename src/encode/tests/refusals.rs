@@ -83,17 +83,17 @@ fn dialects_that_could_not_be_read_back_are_refused() {
     };
     assert_eq!(
         refused(|f| f.delimiter = b'\n'),
-        "csv option `delimiter` cannot be `\\n`: cells could not be told apart; use one ASCII character other than \
-         quotes, line ends and NUL"
+        "csv option `delimiter` cannot be `\\n`: cells could not be told apart; write one ASCII sign such as \",\", \
+         \";\", \"|\" or \"\\t\""
     );
-    for delimiter in [b'"', b'\r', 0, 0xe9] {
+    for delimiter in [b'"', b'\r', 0, b'0', 0xe9] {
         let format = Format::Csv(CsvFormat { delimiter, ..CsvFormat::default() });
         assert!(refusal(&format, Compression::None, DataType::Int64).is_some());
     }
     assert_eq!(
         refused(|f| f.null_text = "a,b".to_owned()),
         "csv option `null_text` cannot be `a,b`: a null is told from text by standing without quotes; leave out \
-         delimiters, quotes and line ends"
+         the delimiter, quotes and line ends"
     );
 }
 

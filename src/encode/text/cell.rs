@@ -9,9 +9,9 @@ use crate::job::CsvFormat;
 /// What starts a formula in a spreadsheet (OWASP, CSV Injection).
 const FORMULA_STARTS: &[u8] = b"=+-@\t\r";
 
-/// Bytes that may stand in numbers, times, durations and hex: delimiters among them make those cells quotable too.
+/// Signs that may stand in numbers, times, durations and hex: delimiters among them make those cells quotable too.
 fn stands_in_bare_cells(delimiter: u8) -> bool {
-    delimiter.is_ascii_alphanumeric() || matches!(delimiter, b'-' | b'+' | b'.' | b':')
+    matches!(delimiter, b'-' | b'+' | b'.' | b':')
 }
 
 /// How cells are written.
@@ -60,6 +60,12 @@ impl Dialect {
             out.extend_from_slice(prefix);
             out.extend_from_slice(text);
         }
+    }
+
+    /// Appends a value that is there and has no text, so that it is no null.
+    #[inline]
+    pub(super) fn empty(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\"\"");
     }
 
     /// Quotes the number or time that was appended at `start`, where it must be. Such text never holds quotes.

@@ -28,7 +28,7 @@ enum Cells<'a> {
     Null,
     /// Bare in JSON.
     Bare(Bare<'a>),
-    /// Bare in JSON where finite.
+    /// Bare in JSON where finite, else a string.
     Float(Float<'a>),
     /// A string in JSON that never needs escapes.
     Stamp(Stamp<'a>),
@@ -220,11 +220,7 @@ impl<'a> Column<'a> {
         match &mut self.cells {
             Cells::Null => out.extend_from_slice(b"null"),
             Cells::Bare(bare) => bare.write(row, out),
-            Cells::Float(float) => {
-                if !float.write_finite(row, out) {
-                    out.extend_from_slice(b"null");
-                }
-            }
+            Cells::Float(float) => float.write_json(row, out),
             Cells::Stamp(stamp) => {
                 out.push(b'"');
                 stamp.write(row, out);
@@ -297,7 +293,11 @@ impl<'a> Column<'a> {
             Cells::Stamp(stamp) => {
                 let start = out.len();
                 stamp.write(row, out);
-                dialect.bare_written(start, out);
+                if out.len() == start {
+                    dialect.empty(out);
+                } else {
+                    dialect.bare_written(start, out);
+                }
             }
             Cells::Text(text) | Cells::Embedded(text) => dialect.cell(text.get(row).as_bytes(), out),
             Cells::Dictionary(keys, values) => values.csv(keys.get(row), dialect, scratch, out),
@@ -323,18 +323,24 @@ impl Float<'_> {
         out.extend_from_slice(text.as_bytes());
     }
 
-    /// Writes nothing and says so where the value is not a number in JSON.
+    /// JSON has no number for what is not finite (RFC 8259, section 6); its name as a string loses nothing, and is what
+    /// the JSON mapping of Protocol Buffers writes.
     #[inline]
-    fn write_finite(&self, row: usize, out: &mut Vec<u8>) -> bool {
-        let finite = match self {
-            Self::Half(values) => values[row].is_finite(),
-            Self::Single(values) => values[row].is_finite(),
-            Self::Double(values) => values[row].is_finite(),
+    fn write_json(&self, row: usize, out: &mut Vec<u8>) {
+        let value = match self {
+            Self::Half(values) => values[row].to_f64(),
+            Self::Single(values) => values[row].into(),
+            Self::Double(values) => values[row],
         };
-        if finite {
+        if value.is_finite() {
             self.write(row, out);
+        } else if value.is_nan() {
+            out.extend_from_slice(b"\"NaN\"");
+        } else if value > 0.0 {
+            out.extend_from_slice(b"\"Infinity\"");
+        } else {
+            out.extend_from_slice(b"\"-Infinity\"");
         }
-        finite
     }
 }
 

@@ -8,7 +8,7 @@
 //! | null | see [`csv`](super::csv) | `null` |
 //! | boolean | `true`, `false` | as is |
 //! | integer, decimal | exact digits, a decimal with all digits of its scale | number |
-//! | float | the shortest text that reads back as the same value; `NaN`, `inf`, `-inf` | number; `null` for those three |
+//! | float | the shortest text that reads back as the same value; `NaN`, `inf`, `-inf` | number; for those three `"NaN"`, `"Infinity"`, `"-Infinity"` |
 //! | text | itself | string |
 //! | text holding JSON | itself | the value, if it is one; else string |
 //! | binary | lower-case hex | string |
@@ -17,6 +17,9 @@
 //! | duration, interval | ISO 8601 | string |
 //! | list, struct, map | JSON text | array, object, object |
 //! | dictionary | its value | its value |
+//!
+//! JSON has no number for NaN and the infinities; their names are those of the JSON mapping of Protocol Buffers
+//! (ProtoJSON), so that no value becomes a null.
 
 mod bare;
 pub(super) mod cell;

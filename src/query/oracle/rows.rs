@@ -102,7 +102,16 @@ pub(super) fn literals(column: &str) -> Vec<(String, Cell)> {
         "time" => vec![quoted("12:00:00", Nanos(43_200 * SECOND)), quoted("00:00:00.0000005", Nanos(500))],
         "list" => vec![],
         "nothing" => vec![number("1", 1, 0), quoted("x", text("x"))],
-        "f32" | "f64" => vec![
+        // The numbers that are nearest in binary32, written as such.
+        "f32" => vec![
+            ("0".into(), Float(0.0)),
+            ("-1.5".into(), Float(-1.5)),
+            ("0.1".into(), Float(0.1f32.into())),
+            ("2".into(), Float(2.0)),
+            ("9007199254740993".into(), Float(9007199254740992.0)),
+            ("1e39".into(), Float(1e39)),
+        ],
+        "f64" => vec![
             number("0", 0, 0),
             number("-1.5", -15, 1),
             number("0.1", 1, 1),

@@ -78,6 +78,18 @@ fn csv_dialects_come_from_the_spec() {
 }
 
 #[test]
+fn a_shard_without_columns_has_no_header_and_no_bytes() {
+    let mut without_columns = manifest(json!({}));
+    without_columns.columns.clear();
+    let count = |bytes: &[u8]| count_bytes("x", Contents::Csv, bytes, &without_columns);
+    assert_eq!(count(b"").unwrap(), 0);
+    assert_eq!(count(b"\xef\xbb\xbf").unwrap(), 0);
+    for bytes in [b"\n".as_slice(), b"\xef\xbb\xbf\n", b"\"\"\n", b"a\n"] {
+        assert_eq!(count(bytes).unwrap_err().to_string(), "has text, but the manifest lists no columns");
+    }
+}
+
+#[test]
 fn ndjson_rows_are_lines_that_are_objects() {
     assert_eq!(rows_of(Contents::Ndjson, b"{}\n{\"a\": [1, {\"b\": null}]}\n").unwrap(), 2);
     assert_eq!(rows_of(Contents::Ndjson, b"").unwrap(), 0);

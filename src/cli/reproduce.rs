@@ -1,0 +1,161 @@
+//! `reproduce`: runs a recorded job against the source again and compares every shard's digest.
+//!
+//! Export is deterministic, so a shard that differs means that the source, or the program's version, is not what it was.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::args::ReproduceArgs;
+use super::environment::{environment_or_complain, run_id, threads};
+use super::progress::{Drawing, Style};
+use super::{Talk, signals};
+use crate::diagnostic::{render_text, shown};
+use crate::error::Exit;
+use crate::manifest::{MANIFEST, Manifest};
+use crate::resolve::resolve;
+use crate::run::progress::Progress;
+use crate::run::stop::Stop;
+use crate::run::{self, RunError, RunOptions};
+
+/// What became of one file of the package.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+struct Difference {
+    path: String,
+    recorded_sha256: Option<String>,
+    reproduced_sha256: Option<String>,
+}
+
+/// Reproduces one package.
+pub fn reproduce(args: &ReproduceArgs, talk: &Talk) -> Exit {
+    match try_reproduce(args, talk) {
+        Ok(exit) => exit,
+        Err((exit, why)) => {
+            talk.complain(why.trim_end());
+            if talk.json {
+                talk.print_json(&serde_json::json!({"version": 1, "reproduced": false, "error": why}));
+            }
+            exit
+        }
+    }
+}
+
+fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, String)> {
+    let stop = Stop::default();
+    signals::listen(stop.clone()).map_err(|e| (Exit::Failed, format!("error: cannot listen for signals: {e}")))?;
+    let manifest = read_manifest(&args.package)?;
+    let Some(mut environment) = environment_or_complain(&args.given, talk) else {
+        return Err((Exit::Usage, String::new()));
+    };
+    environment.now = args.given.now.unwrap_or(manifest.created_at);
+    let spec = args.spec.clone().unwrap_or_else(|| PathBuf::from(&manifest.spec.path));
+    if !spec.exists() {
+        let why = format!("error: the package's spec {} is not here; name it with `--spec`", spec.display());
+        return Err((Exit::Usage, why));
+    }
+    let mut job = resolve(&spec, &environment).map_err(|d| (Exit::Usage, render_text(&d, talk.color)))?;
+    if job.id != manifest.id {
+        let why = format!(
+            "error: {} is now {}, and the package is {}: the spec, its catalog, its variables or its window have changed; \
+             check out the commit of the package{}, or give the same `--now` and `--var`",
+            spec.display(),
+            job.id,
+            shown(&manifest.id),
+            manifest.spec.git_commit.as_ref().map_or(String::new(), |c| format!(" ({})", shown(c))),
+        );
+        return Err((Exit::Usage, why));
+    }
+    let id = run_id();
+    let folder = args.scratch.clone().unwrap_or_else(std::env::temp_dir).join(format!("kt-export-reproduce-{id}"));
+    job.output.clone_from(&folder);
+    job.allow_open = true;
+    let progress = Arc::new(Progress::default());
+    let options = RunOptions {
+        run_id: id,
+        threads: threads(&args.resources),
+        repair: false,
+        replace: None,
+        now: environment.now,
+        clock: Arc::new(Timestamp::now),
+        stop,
+        progress: progress.clone(),
+        spec_path: spec.display().to_string(),
+        git_commit: None,
+    };
+    let style = if talk.quiet || !talk.terminal { Style::Hidden } else { Style::Bar };
+    let drawing = Drawing::start(style, &job.name, progress);
+    let result = run::run(&job, &options);
+    drop(drawing);
+    let removed = std::fs::remove_dir_all(&folder);
+    let outcome = result.map_err(|error| match &error {
+        RunError::Spec(diagnostics) => (Exit::Usage, render_text(diagnostics, talk.color)),
+        _ => (error.exit(), format!("error: {}", run::chain(&error))),
+    })?;
+    if let Err(error) = removed {
+        talk.complain(&format!("warning: cannot remove {}: {error}", folder.display()));
+    }
+    let differences = differences(&manifest, &outcome.manifest);
+    tell(args, &manifest, &differences, talk);
+    Ok(if differences.is_empty() { Exit::Complete } else { Exit::VerifyFailed })
+}
+
+fn read_manifest(package: &Path) -> Result<Manifest, (Exit, String)> {
+    let path = package.join(MANIFEST);
+    let bytes = std::fs::read(&path)
+        .map_err(|e| (Exit::Usage, format!("error: cannot read {}: {e}; name a package's folder", path.display())))?;
+    Manifest::from_json(&bytes)
+        .map_err(|e| (Exit::VerifyFailed, format!("error: {}: {}", path.display(), run::chain(&e))))
+}
+
+/// Files whose bytes are not the same, by name.
+fn differences(recorded: &Manifest, reproduced: &Manifest) -> Vec<Difference> {
+    let digests = |m: &Manifest| -> BTreeMap<String, String> {
+        m.digests().map(|(name, sha256)| (name.to_owned(), sha256.to_owned())).collect()
+    };
+    let (recorded, reproduced) = (digests(recorded), digests(reproduced));
+    let mut names: Vec<_> = recorded.keys().chain(reproduced.keys()).cloned().collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|path| Difference {
+            recorded_sha256: recorded.get(&path).cloned(),
+            reproduced_sha256: reproduced.get(&path).cloned(),
+            path,
+        })
+        .filter(|d| d.recorded_sha256 != d.reproduced_sha256)
+        .collect()
+}
+
+fn tell(args: &ReproduceArgs, manifest: &Manifest, differences: &[Difference], talk: &Talk) {
+    let files = manifest.digests().count();
+    if talk.json {
+        talk.print_json(&serde_json::json!({
+            "version": 1, "reproduced": differences.is_empty(), "package": args.package.display().to_string(),
+            "job_id": manifest.id, "files": files, "differences": differences,
+        }));
+    }
+    let package = args.package.display();
+    if differences.is_empty() {
+        talk.say(&format!("{package}: reproduced, {files} files with the same bytes"));
+        return;
+    }
+    let mut lines = vec![format!("{package}: NOT reproduced, {} of {files} files differ", differences.len())];
+    for difference in differences {
+        let what = match (&difference.recorded_sha256, &difference.reproduced_sha256) {
+            (Some(_), None) => "is not exported any more",
+            (None, Some(_)) => "was not exported then",
+            _ => "has other bytes now",
+        };
+        lines.push(format!("  {} {what}", shown(&difference.path)));
+    }
+    lines.push(format!(
+        "  the package was written by {} {}",
+        shown(&manifest.tool.name),
+        shown(&manifest.tool.version)
+    ));
+    talk.complain(&lines.join("\n"));
+}

@@ -1,0 +1,401 @@
+//! Apache Parquet, read by the `parquet` crate.
+//!
+//! A unit is a row group. The footer is parsed once a file and may be shared by readers, because for many row groups
+//! it is the larger part of the work. Invariant: a row group gives exactly the rows that the footer promises, or an error.
+//!
+//! Pages without a checksum hold no proof of their bytes: a flipped bit inside a value reads as another value, in this
+//! reader as in every other. Where page checksums are present, they are checked.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, Schema};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::{ConvertedType, LogicalType, Repetition};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+
+use crate::source::columnar::adapt::{adapt_batch, duplicate_column};
+use crate::source::columnar::foreign::{guarded, mismatch, unreadable};
+use crate::source::columnar::int96::Int96Witness;
+use crate::source::columnar::layout::{planned_schema, view_schema};
+use crate::source::files::list::check_unchanged;
+use crate::source::instants::typed_range;
+use crate::source::{
+    BATCH_ROWS, Batch, BatchReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
+    json_field,
+};
+use crate::time::TimeParser;
+
+/// First and last bytes of a file.
+const MAGIC: [u8; 4] = *b"PAR1";
+
+/// First and last bytes of a file whose footer is encrypted.
+const MAGIC_ENCRYPTED: [u8; 4] = *b"PARE";
+
+/// Two magics and the footer's length.
+const SMALLEST_FILE: u64 = 12;
+
+/// What a file's footer tells.
+#[derive(Debug, Clone)]
+pub struct ParquetFacts {
+    /// The columns in the plan's layout: text is `Utf8View`, columns of Parquet's JSON type are marked as JSON.
+    pub schema: Schema,
+    /// Rows, bytes and times of each row group.
+    pub facts: FileFacts,
+    /// The parsed footer, for [`open_with`].
+    pub metadata: ArrowReaderMetadata,
+}
+
+/// Reads a file's footer.
+///
+/// Statistics are believed where they are bounds of integers (timestamps, dates, epochs): such bounds are never cut
+/// short, so that every time lies within them whether or not the writer says that they are exact. Text and
+/// INT96 have no usable bounds.
+///
+/// # Errors
+/// [`crate::error::ErrorCode::SourceUnreadable`] where there is no whole footer, `SourceChanged` where the file is not the one listed.
+pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Result<ParquetFacts, SourceError> {
+    check_unchanged(file)?;
+    let handle = open_file(file)?;
+    let metadata = load(file, &handle)?;
+    let units = guarded(|| unit_facts(&metadata, time_column, parser)).map_err(|m| unreadable(file, m))?;
+    let schema = file_schema(&metadata);
+    check_unchanged(file)?;
+    Ok(ParquetFacts { schema, facts: FileFacts { units, problem: None }, metadata })
+}
+
+/// Reads row groups of a file.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn open(request: ReadRequest) -> Result<Box<dyn BatchReader>, SourceError> {
+    open_with(request, None)
+}
+
+/// Reads row groups of a file whose footer may be known from [`inspect`].
+///
+/// # Errors
+/// As [`inspect`].
+pub fn open_with(
+    request: ReadRequest,
+    metadata: Option<ArrowReaderMetadata>,
+) -> Result<Box<dyn BatchReader>, SourceError> {
+    check_unchanged(&request.file)?;
+    // Each reader opens the file itself: handles made by `try_clone` share their position, and readers on several threads would move it under each other.
+    let handle = open_file(&request.file)?;
+    let metadata = match metadata {
+        Some(metadata) => metadata,
+        None => load(&request.file, &handle)?,
+    };
+    let wanted = |name: &str| request.schema.column_with_name(name).is_some();
+    let roots: Vec<usize> =
+        metadata.schema().fields().iter().enumerate().filter(|(_, f)| wanted(f.name())).map(|(i, _)| i).collect();
+    let projection = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied());
+    let witness = Int96Witness::new(&metadata, &roots).map_err(|m| unreadable(&request.file, m))?;
+    let units = request.units.clone().into_iter();
+    let file_schema = file_schema(&metadata);
+    Ok(Box::new(ParquetReader {
+        request,
+        handle,
+        file_schema,
+        metadata,
+        projection,
+        witness,
+        units,
+        current: None,
+        spent: false,
+    }))
+}
+
+fn open_file(file: &SourceFile) -> Result<File, SourceError> {
+    File::open(&file.path).map_err(|error| unreadable(file, format!("cannot be opened: {error}")))
+}
+
+/// Parses the footer and asks for text as views.
+fn load(file: &SourceFile, handle: &File) -> Result<ArrowReaderMetadata, SourceError> {
+    check_magic(file, handle)?;
+    let metadata = guarded(|| ArrowReaderMetadata::load(handle, ArrowReaderOptions::new()))
+        .map_err(|m| unreadable(file, format!("its footer is not readable as Parquet: {m}")))?;
+    guarded(|| check_footer(metadata.metadata(), file.bytes)).map_err(|m| unreadable(file, m))?;
+    if let Some(name) = duplicate_column(metadata.schema()) {
+        return Err(mismatch(file, format!("has two columns named {name}; rename one of them")));
+    }
+    let views = Arc::new(view_schema(metadata.schema()));
+    let with_views = guarded(|| {
+        let options = ArrowReaderOptions::new().with_schema(views);
+        ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
+    });
+    // Views are only faster: where a column has no such reading, the conversion of each batch makes them.
+    Ok(with_views.unwrap_or(metadata))
+}
+
+/// Tells apart what the crate's message would not: another format, an encrypted file, one cut short.
+fn check_magic(file: &SourceFile, mut handle: &File) -> Result<(), SourceError> {
+    let io = |error: std::io::Error| unreadable(file, format!("cannot be read: {error}"));
+    if file.bytes < SMALLEST_FILE {
+        return Err(unreadable(file, format!("is no Parquet file: {} bytes are too few", file.bytes)));
+    }
+    let (mut head, mut tail) = ([0; 4], [0; 4]);
+    handle.seek(SeekFrom::Start(0)).map_err(io)?;
+    handle.read_exact(&mut head).map_err(io)?;
+    handle.seek(SeekFrom::Start(file.bytes - 4)).map_err(io)?;
+    handle.read_exact(&mut tail).map_err(io)?;
+    match (head, tail) {
+        (MAGIC_ENCRYPTED, _) | (_, MAGIC_ENCRYPTED) => {
+            Err(unreadable(file, "is an encrypted Parquet file; decrypt it first, keys for sources are not supported"))
+        }
+        (MAGIC, MAGIC) => Ok(()),
+        (MAGIC, _) => {
+            Err(unreadable(file, "is cut short: it begins as a Parquet file and does not end as one; copy it again"))
+        }
+        _ => Err(unreadable(file, "is no Parquet file: it does not begin with PAR1; check `source.format`")),
+    }
+}
+
+/// Whether the footer agrees with itself and with the file's size.
+fn check_footer(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), String> {
+    let mut rows = 0i64;
+    for (index, group) in metadata.row_groups().iter().enumerate() {
+        let promised = group.num_rows();
+        rows = rows
+            .checked_add(promised)
+            .filter(|_| promised >= 0)
+            .ok_or_else(|| format!("row group {index} has {promised} rows"))?;
+        for column in group.columns() {
+            let (start, length) = column.byte_range();
+            if start.checked_add(length).is_none_or(|end| end > file_bytes) {
+                let path = column.column_path().string();
+                return Err(format!(
+                    "row group {index}: column {path} lies beyond the end of the file; copy the file again"
+                ));
+            }
+        }
+    }
+    if rows != metadata.file_metadata().num_rows() {
+        return Err(format!(
+            "its row groups have {rows} rows and its footer says {}",
+            metadata.file_metadata().num_rows()
+        ));
+    }
+    Ok(())
+}
+
+/// The columns in the plan's layout, those that the file declares as JSON marked so.
+fn file_schema(metadata: &ArrowReaderMetadata) -> Schema {
+    let schema = planned_schema(metadata.schema());
+    let roots = metadata.parquet_schema().root_schema().get_fields();
+    let fields = schema.fields().iter().zip(roots).map(|(field, root)| {
+        let info = root.get_basic_info();
+        let json = root.is_primitive()
+            && (info.logical_type_ref() == Some(&LogicalType::Json) || info.converted_type() == ConvertedType::JSON);
+        let field = field.as_ref().clone();
+        if json && field.data_type() == &DataType::Utf8View { json_field(field) } else { field }
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+fn unit_facts(
+    metadata: &ArrowReaderMetadata,
+    time_column: &str,
+    parser: &TimeParser,
+) -> Result<Vec<UnitFacts>, String> {
+    let groups = metadata.metadata().row_groups();
+    let times = TimeStatistics::new(metadata, time_column);
+    let units = groups.iter().enumerate().map(|(index, group)| {
+        let rows = u64::try_from(group.num_rows()).map_err(|error| error.to_string())?;
+        let bytes = u64::try_from(group.compressed_size()).map_err(|error| error.to_string())?;
+        let (times, unplaced_rows) = match &times {
+            // Every value of a column that the file does not have is null.
+            TimeStatistics::NoColumn => (TimeRange::Empty, rows),
+            TimeStatistics::Unusable => (TimeRange::Unknown, rows),
+            TimeStatistics::Bounds(bounds) => bounds.of(index, group, parser).unwrap_or((TimeRange::Unknown, rows)),
+        };
+        Ok(UnitFacts { rows, bytes, times: if rows == 0 { TimeRange::Empty } else { times }, unplaced_rows })
+    });
+    units.collect()
+}
+
+/// The statistics of the time column in all row groups.
+enum TimeStatistics {
+    NoColumn,
+    Unusable,
+    Bounds(TimeBounds),
+}
+
+/// Bounds as integers in the unit of the column's type.
+struct TimeBounds {
+    data_type: DataType,
+    leaf: usize,
+    required: bool,
+    unsigned: bool,
+    mins: arrow::array::ArrayRef,
+    maxes: arrow::array::ArrayRef,
+}
+
+impl TimeStatistics {
+    fn new(metadata: &ArrowReaderMetadata, time_column: &str) -> Self {
+        let Some((_, field)) = metadata.schema().column_with_name(time_column) else { return Self::NoColumn };
+        let data_type = field.data_type().clone();
+        let integers = data_type.is_integer()
+            || matches!(data_type, DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64);
+        if !integers {
+            return Self::Unusable;
+        }
+        let bounds = || -> Result<TimeBounds, parquet::errors::ParquetError> {
+            let groups = metadata.metadata().row_groups();
+            let converter = StatisticsConverter::try_new(time_column, metadata.schema(), metadata.parquet_schema())?;
+            let leaf = converter.parquet_column_index().ok_or(parquet::errors::ParquetError::EOF(String::new()))?;
+            let repetition = metadata.parquet_schema().column(leaf).self_type().get_basic_info().repetition();
+            Ok(TimeBounds {
+                leaf,
+                required: repetition == Repetition::REQUIRED,
+                unsigned: data_type.is_unsigned_integer(),
+                mins: cast(&converter.row_group_mins(groups)?, &DataType::Int64)?,
+                maxes: cast(&converter.row_group_maxes(groups)?, &DataType::Int64)?,
+                data_type,
+            })
+        };
+        // Statistics only save work; without them the row group is read.
+        bounds().map_or(Self::Unusable, Self::Bounds)
+    }
+}
+
+impl TimeBounds {
+    /// Times and number of nulls of a row group; `None` where nothing is proven.
+    fn of(&self, index: usize, group: &RowGroupMetaData, parser: &TimeParser) -> Option<(TimeRange, u64)> {
+        let rows = u64::try_from(group.num_rows()).ok()?;
+        let statistics = group.columns().get(self.leaf)?.statistics();
+        let nulls = if self.required { 0 } else { statistics?.null_count_opt().filter(|nulls| *nulls <= rows)? };
+        let value = |array: &arrow::array::ArrayRef| {
+            let array = array.as_primitive_opt::<Int64Type>()?;
+            (index < array.len() && !arrow::array::Array::is_null(array, index)).then(|| array.value(index))
+        };
+        let (min, max) = match (value(&self.mins), value(&self.maxes)) {
+            (None, None) if nulls == rows => return Some((TimeRange::Empty, rows)),
+            (Some(min), Some(max)) if min <= max && nulls < rows => (min, max),
+            _ => return None,
+        };
+        // The old fields were compared as signed whatever the type.
+        if self.unsigned && statistics?.is_min_max_deprecated() {
+            return None;
+        }
+        let (min, max) = typed_range(&self.data_type, min, max, parser)?;
+        Some((TimeRange::Within { min, max }, nulls))
+    }
+}
+
+/// A row group that is being read.
+struct Current {
+    reader: ParquetRecordBatchReader,
+    witness: Option<ParquetRecordBatchReader>,
+    unit: u32,
+    promised_rows: u64,
+    given_rows: u64,
+}
+
+struct ParquetReader {
+    request: ReadRequest,
+    handle: File,
+    file_schema: Schema,
+    metadata: ArrowReaderMetadata,
+    projection: ProjectionMask,
+    witness: Option<Int96Witness>,
+    units: std::vec::IntoIter<u32>,
+    current: Option<Current>,
+    spent: bool,
+}
+
+impl BatchReader for ParquetReader {
+    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
+        if self.spent {
+            return Ok(None);
+        }
+        // Set aside until the call has succeeded, because after an error nothing more may come.
+        self.spent = true;
+        let batch = self.advance()?;
+        self.spent = batch.is_none();
+        Ok(batch)
+    }
+}
+
+impl ParquetReader {
+    fn advance(&mut self) -> Result<Option<Batch>, SourceError> {
+        loop {
+            if self.current.is_none() {
+                let Some(unit) = self.units.next() else {
+                    check_unchanged(&self.request.file)?;
+                    return Ok(None);
+                };
+                self.current = Some(self.start(unit)?);
+            }
+            let Some(current) = &mut self.current else { continue };
+            let file = &self.request.file;
+            let fail = |unit: u32, message: String| unreadable(file, format!("row group {unit}: {message}"));
+            let unit = current.unit;
+            let rows = guarded(|| current.reader.next().transpose()).map_err(|m| fail(unit, m))?;
+            let Some(rows) = rows else {
+                if current.given_rows != current.promised_rows {
+                    let message = format!(
+                        "holds {} of the {} rows that the footer promises",
+                        current.given_rows, current.promised_rows
+                    );
+                    return Err(fail(unit, message));
+                }
+                self.current = None;
+                continue;
+            };
+            if let (Some(witness), Some(seconds)) = (&self.witness, &mut current.witness) {
+                let seconds = guarded(|| seconds.next().transpose()).map_err(|m| fail(unit, m))?;
+                witness.check(&rows, seconds.as_ref()).map_err(|m| mismatch(file, format!("row group {unit}: {m}")))?;
+            }
+            let first = current.given_rows + 1;
+            current.given_rows += rows.num_rows() as u64;
+            if current.given_rows > current.promised_rows {
+                return Err(fail(
+                    unit,
+                    format!("holds more than the {} rows that the footer promises", current.promised_rows),
+                ));
+            }
+            let rows = guarded(|| adapt_batch(&rows, &self.file_schema, &self.request.schema))
+                .map_err(|m| mismatch(file, format!("{m}; name the type that all files can have in `schema`")))?;
+            return Ok(Some(Batch { rows, unit, positions: Positions::From(first), rejected: Vec::new() }));
+        }
+    }
+
+    fn start(&self, unit: u32) -> Result<Current, SourceError> {
+        let file = &self.request.file;
+        let groups = self.metadata.metadata().row_groups();
+        let Some(group) = groups.get(unit as usize) else {
+            let message = format!("has {} row groups and the plan reads row group {unit}", groups.len());
+            return Err(unreadable(file, message));
+        };
+        let promised_rows = u64::try_from(group.num_rows()).map_err(|error| unreadable(file, error.to_string()))?;
+        let build = |metadata: ArrowReaderMetadata, projection: ProjectionMask| {
+            guarded(|| {
+                let handle = self.handle.try_clone()?;
+                ParquetRecordBatchReaderBuilder::new_with_metadata(handle, metadata)
+                    .with_row_groups(vec![unit as usize])
+                    .with_projection(projection)
+                    .with_batch_size(BATCH_ROWS)
+                    .build()
+            })
+            .map_err(|m| unreadable(file, format!("row group {unit}: {m}")))
+        };
+        let reader = build(self.metadata.clone(), self.projection.clone())?;
+        let witness = match &self.witness {
+            Some(witness) => Some(build(witness.metadata.clone(), witness.projection.clone())?),
+            None => None,
+        };
+        Ok(Current { reader, witness, unit, promised_rows, given_rows: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,472 @@
+//! Which files a source URI names.
+//!
+//! The list is the ground of every later proof of completeness, so nothing is left out in silence: what looks like data
+//! and is not read stands in [`Listing::skipped`] with the reason, and what cannot be told apart (a loop of links, one
+//! file under two names, a name that is not text) is an error. The order is that of the names' bytes, on every machine.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+
+use globset::GlobBuilder;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
+
+use crate::error::ErrorCode;
+use crate::job::{PathTime, Source, SourceFormat};
+use crate::source::{Codec, SourceError, SourceFile};
+
+pub use crate::source::files::path_time::{named_days, path_coverage};
+
+/// Extensions and what they mean, in the words of messages.
+const KNOWN_EXTENSIONS: &str =
+    ".parquet .pq .ndjson .jsonl .json .csv .arrow .ipc .feather, row formats also with .gz or .zst";
+
+/// Compressions that are recognised in order to be refused: their bytes must not be taken for rows.
+const FOREIGN_COMPRESSIONS: [&str; 9] = ["bz2", "xz", "lz4", "br", "zip", "7z", "snappy", "lzo", "z"];
+
+/// The files of a source, in order of name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// What is read.
+    pub files: Vec<SourceFile>,
+    /// What is not, and why.
+    pub skipped: Vec<SkippedFile>,
+}
+
+/// A file that the URI names and that is not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedFile {
+    /// Relative to the folder of the source URI.
+    pub name: String,
+    /// Size when listed.
+    pub bytes: u64,
+    /// For people and the manifest.
+    pub reason: String,
+}
+
+/// A source that cannot be listed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListError {
+    /// Nothing to read.
+    #[error(
+        "source matches no file: {uri} ({looked_for}); check the path, or set `source.format` for other extensions"
+    )]
+    NoFile {
+        /// As resolved.
+        uri: String,
+        /// What would have matched.
+        looked_for: String,
+    },
+    /// A URI scheme of a store.
+    #[error("source {uri} is not on this machine's file system; only paths, folders and globs can be read")]
+    NotLocal {
+        /// As resolved.
+        uri: String,
+    },
+    /// Not a glob.
+    #[error("source {uri} is not a glob: {message}")]
+    Glob {
+        /// As resolved.
+        uri: String,
+        /// What the glob parser says.
+        message: String,
+    },
+    /// The operating system refuses.
+    #[error("cannot list {path}; check that it exists and that its permissions let this user read it")]
+    Io {
+        /// Which file or folder.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder that contains itself.
+    #[error("{path} is a link to {ancestor}, which contains it; remove the link or name the files with a glob")]
+    LinkLoop {
+        /// The link.
+        path: String,
+        /// Where it leads.
+        ancestor: String,
+    },
+    /// One file under two names.
+    #[error(
+        "{first} and {second} are links to the same file, whose rows would be exported twice; name one of them with a glob"
+    )]
+    SameFile {
+        /// One name.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A name that no manifest can hold.
+    #[error("the name of {path} is not UTF-8; rename it")]
+    NotUtf8 {
+        /// With replacement characters.
+        path: String,
+    },
+    /// A device, pipe or socket.
+    #[error("{path} is not a regular file; sources are read more than once, so copy it to a file first")]
+    NotAFile {
+        /// Which.
+        path: String,
+    },
+    /// Parquet or Arrow inside gzip or zstd.
+    #[error("{path} is {format} inside another compression; decompress it, {format} compresses its own pages")]
+    DoublyCompressed {
+        /// Which.
+        path: String,
+        /// Its format.
+        format: &'static str,
+    },
+    /// A compression that is not read.
+    #[error("{path} is compressed with .{extension}, which is not read; use .gz or .zst")]
+    Compression {
+        /// Which.
+        path: String,
+        /// Its last extension.
+        extension: String,
+    },
+    /// One file whose format nobody told.
+    #[error("the format of {path} is not known from its extension ({KNOWN_EXTENSIONS}); set `source.format`")]
+    UnknownFormat {
+        /// Which.
+        path: String,
+    },
+    /// A file that `path_time` does not describe.
+    #[error(
+        "{name} does not end in the time that `path_time` promises ({pattern}); correct the pattern or keep other files out with a glob"
+    )]
+    PathTime {
+        /// Which.
+        name: String,
+        /// The pattern.
+        pattern: String,
+    },
+}
+
+/// Lists a source: a file, a folder (recursive) or a glob.
+///
+/// A path that exists is taken as it is, even if it holds the characters of a glob. `*` and `?` do not cross folders,
+/// `**` does. Hidden names and names that begin with `_` (`_SUCCESS`, `_delta_log`) are no data, save hive folders
+/// (`_day=1`) and what a glob names so itself. Links are followed.
+///
+/// # Errors
+/// [`ListError`], and no list, where the files cannot all be told.
+pub fn list(source: &Source) -> Result<Listing, ListError> {
+    let uri = source.uri.value.as_str();
+    let path = local_path(uri)?;
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => {
+            let walk = Walk { base: path, glob: None, max_depth: usize::MAX, dots: false, underscores: false };
+            collect(source, walk)
+        }
+        Ok(metadata) if metadata.is_file() => single(source, &path),
+        Ok(_) => Err(ListError::NotAFile { path: show(&path) }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && has_wildcard(uri) => {
+            collect(source, Walk::of_glob(&path, uri)?)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(ListError::NoFile { uri: uri.to_owned(), looked_for: "no such file or folder".to_owned() })
+        }
+        Err(source) => Err(ListError::Io { path: show(&path), source }),
+    }
+}
+
+impl Listing {
+    /// Drops the files whose name says that they lie wholly outside `[start, end)`; they are listed, unread.
+    ///
+    /// # Errors
+    /// [`ListError::PathTime`] for the first file whose name the pattern does not describe.
+    pub fn within(
+        mut self,
+        path_time: &PathTime,
+        timezone: &TimeZone,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Result<Self, ListError> {
+        let mut kept = Vec::with_capacity(self.files.len());
+        for file in self.files {
+            let Some((first, after)) = path_coverage(&file.name, path_time, timezone) else {
+                let pattern = path_time.pattern.value.clone();
+                return Err(ListError::PathTime { name: file.name, pattern });
+            };
+            if first < end && after > start {
+                kept.push(file);
+            } else {
+                let reason = format!("outside the window by `path_time`: covers {first} to {after}");
+                self.skipped.push(SkippedFile { name: file.name, bytes: file.bytes, reason });
+            }
+        }
+        self.files = kept;
+        self.skipped.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(self)
+    }
+}
+
+/// Compares a file with what was listed: the same size and modification time.
+///
+/// # Errors
+/// [`ErrorCode::SourceChanged`] where they differ, [`ErrorCode::SourceUnreadable`] where the file is gone or may not be read.
+pub fn check_unchanged(file: &SourceFile) -> Result<(), SourceError> {
+    let fail = |code, message| Err(SourceError { name: file.name.clone(), position: None, code, message });
+    let metadata = match std::fs::metadata(&file.path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return fail(
+                ErrorCode::SourceUnreadable,
+                "vanished after it was listed; restore it and run again".to_owned(),
+            );
+        }
+        Err(error) => return fail(ErrorCode::SourceUnreadable, format!("cannot be looked at: {error}")),
+    };
+    let again = "restore it, or start a new job over the source as it is now";
+    if metadata.len() != file.bytes {
+        let message = format!("changed after it was listed, from {} to {} bytes; {again}", file.bytes, metadata.len());
+        return fail(ErrorCode::SourceChanged, message);
+    }
+    match modified(&metadata) {
+        Ok(now) if now == file.modified => Ok(()),
+        Ok(now) => {
+            let message = format!("changed after it was listed, modified {now} and not {}; {again}", file.modified);
+            fail(ErrorCode::SourceChanged, message)
+        }
+        Err(error) => fail(ErrorCode::SourceUnreadable, format!("its modification time cannot be read: {error}")),
+    }
+}
+
+/// A path of this machine; `file://` is one.
+fn local_path(uri: &str) -> Result<PathBuf, ListError> {
+    if let Some(path) = uri.strip_prefix("file://") {
+        return Ok(PathBuf::from(path));
+    }
+    let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
+    match scheme {
+        Some(s) if !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')) => {
+            Err(ListError::NotLocal { uri: uri.to_owned() })
+        }
+        _ => Ok(PathBuf::from(uri)),
+    }
+}
+
+fn has_wildcard(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{'])
+}
+
+/// A path in a message.
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// What is looked at below a folder.
+struct Walk {
+    base: PathBuf,
+    glob: Option<globset::GlobMatcher>,
+    max_depth: usize,
+    /// Whether the glob itself names something hidden.
+    dots: bool,
+    /// Whether the glob itself names something with `_`.
+    underscores: bool,
+}
+
+impl Walk {
+    /// Starts at the folder before the first segment with a wildcard, and looks no deeper than the glob does.
+    fn of_glob(path: &Path, uri: &str) -> Result<Self, ListError> {
+        let pattern = path.to_string_lossy();
+        let bad = |error: globset::Error| ListError::Glob { uri: uri.to_owned(), message: error.kind().to_string() };
+        let glob = GlobBuilder::new(&pattern).literal_separator(true).build().map_err(bad)?.compile_matcher();
+        let mut base = PathBuf::new();
+        let mut below = Vec::new();
+        for component in path.components() {
+            let text = component.as_os_str().to_string_lossy();
+            if below.is_empty() && !has_wildcard(&text) {
+                base.push(component);
+            } else {
+                below.push(text);
+            }
+        }
+        // Alternatives may hold separators (`{a,b/c}`), so their depth cannot be counted.
+        let unbounded = below.iter().any(|s| s.contains("**") || s.contains(['{', '}']));
+        Ok(Self {
+            base,
+            max_depth: if unbounded { usize::MAX } else { below.len() },
+            dots: below.iter().any(|s| s.starts_with('.')),
+            underscores: below.iter().any(|s| s.starts_with('_')),
+            glob: Some(glob),
+        })
+    }
+
+    /// Whether a name below the base may be data.
+    fn visible(&self, name: &OsStr) -> bool {
+        match name.as_encoded_bytes() {
+            [b'.', ..] => self.dots,
+            [b'_', rest @ ..] => self.underscores || rest.contains(&b'='),
+            _ => true,
+        }
+    }
+}
+
+fn single(source: &Source, path: &Path) -> Result<Listing, ListError> {
+    let base = path.parent().unwrap_or(Path::new(""));
+    let file = match classify(source.format, path)? {
+        Some((format, codec)) => source_file(base, path, format, codec)?,
+        None => return Err(ListError::UnknownFormat { path: show(path) }),
+    };
+    Ok(Listing { files: vec![file], skipped: Vec::new() })
+}
+
+fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
+    let mut files = Vec::new();
+    let mut skipped = Vec::new();
+    let mut folders_matched = false;
+    let entries = WalkDir::new(&walk.base).follow_links(true).min_depth(1).max_depth(walk.max_depth);
+    for entry in entries.into_iter().filter_entry(|e| e.depth() == 0 || walk.visible(e.file_name())) {
+        let entry = match entry {
+            Ok(entry) => entry,
+            // A glob below a folder that does not exist matches nothing.
+            Err(error) if error.depth() == 0 && is_not_found(&error) => break,
+            Err(error) => return Err(walk_error(error)),
+        };
+        let path = entry.path();
+        if walk.glob.as_ref().is_some_and(|glob| !glob.is_match(path)) {
+            continue;
+        }
+        if entry.file_type().is_dir() {
+            folders_matched = true;
+            continue;
+        }
+        let name = relative_name(&walk.base, path)?;
+        if !entry.file_type().is_file() {
+            skipped.push(SkippedFile { name, bytes: 0, reason: "not a regular file".to_owned() });
+            continue;
+        }
+        match classify(source.format, path)? {
+            Some((format, codec)) => files.push(source_file(&walk.base, path, format, codec)?),
+            None => {
+                let bytes = entry.metadata().map_err(walk_error)?.len();
+                skipped.push(SkippedFile {
+                    name,
+                    bytes,
+                    reason: "unknown extension and no `source.format`".to_owned(),
+                });
+            }
+        }
+    }
+    refuse_same_file(&files)?;
+    if files.is_empty() {
+        return Err(no_file(source, &walk, &skipped, folders_matched));
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    skipped.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Listing { files, skipped })
+}
+
+fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedFile], folders_matched: bool) -> ListError {
+    let looked_for = match (source.format, skipped.len()) {
+        _ if walk.glob.is_some() && folders_matched => "it matches folders only; end it with /**".to_owned(),
+        (Some(_), _) => "looked for any file that is not hidden".to_owned(),
+        (None, 0) => format!("looked for {KNOWN_EXTENSIONS}"),
+        (None, n) => format!("looked for {KNOWN_EXTENSIONS}; skipped {n} with other extensions"),
+    };
+    ListError::NoFile { uri: source.uri.value.clone(), looked_for }
+}
+
+fn is_not_found(error: &walkdir::Error) -> bool {
+    error.io_error().is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+}
+
+fn walk_error(error: walkdir::Error) -> ListError {
+    let path = error.path().map_or_else(|| "the source".to_owned(), show);
+    match error.loop_ancestor() {
+        Some(ancestor) => ListError::LinkLoop { path, ancestor: show(ancestor) },
+        None => ListError::Io { path, source: error.into() },
+    }
+}
+
+/// Two names of one file, by links to it or to its folder, would export its rows twice.
+fn refuse_same_file(files: &[SourceFile]) -> Result<(), ListError> {
+    let mut seen: HashMap<PathBuf, &str> = HashMap::with_capacity(files.len());
+    for file in files {
+        let real = file.path.canonicalize().map_err(|source| ListError::Io { path: show(&file.path), source })?;
+        if let Some(first) = seen.insert(real, &file.name) {
+            return Err(ListError::SameFile { first: first.to_owned(), second: file.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The name below the base with `/` on every system.
+fn relative_name(base: &Path, path: &Path) -> Result<String, ListError> {
+    let below = path.strip_prefix(base).unwrap_or(path);
+    let mut name = String::new();
+    for component in below.components() {
+        let Component::Normal(part) = component else { continue };
+        let Some(part) = part.to_str() else { return Err(ListError::NotUtf8 { path: show(path) }) };
+        if !name.is_empty() {
+            name.push('/');
+        }
+        name.push_str(part);
+    }
+    Ok(name)
+}
+
+fn source_file(base: &Path, path: &Path, format: SourceFormat, codec: Codec) -> Result<SourceFile, ListError> {
+    let io = |source| ListError::Io { path: show(path), source };
+    let metadata = std::fs::metadata(path).map_err(io)?;
+    let name = relative_name(base, path)?;
+    let hive = crate::source::files::hive::keys_of(&name);
+    let modified = modified(&metadata).map_err(io)?;
+    Ok(SourceFile { path: path.to_owned(), name, bytes: metadata.len(), modified, format, codec, hive })
+}
+
+/// Modification time to the nanosecond.
+fn modified(metadata: &std::fs::Metadata) -> std::io::Result<Timestamp> {
+    Timestamp::try_from(metadata.modified()?).map_err(std::io::Error::other)
+}
+
+/// Format and compression of a file; `None` where nothing tells the format.
+fn classify(declared: Option<SourceFormat>, path: &Path) -> Result<Option<(SourceFormat, Codec)>, ListError> {
+    let extension = |p: &Path| p.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let outer = extension(path);
+    let (codec, inner) = match outer.as_str() {
+        "gz" => (Codec::Gzip, extension(Path::new(path.file_stem().unwrap_or_default()))),
+        "zst" => (Codec::Zstd, extension(Path::new(path.file_stem().unwrap_or_default()))),
+        other if FOREIGN_COMPRESSIONS.contains(&other) => {
+            // Without a declared format, `x.csv.bz2` is surely data and `x.zip` is not known to be.
+            let inner = extension(Path::new(path.file_stem().unwrap_or_default()));
+            if declared.is_some() || format_of(&inner).is_some() {
+                return Err(ListError::Compression { path: show(path), extension: outer });
+            }
+            return Ok(None);
+        }
+        _ => (Codec::Plain, outer),
+    };
+    let Some(format) = declared.or_else(|| format_of(&inner)) else { return Ok(None) };
+    let columnar = match format {
+        SourceFormat::Parquet => Some("Parquet"),
+        SourceFormat::Arrow => Some("Arrow"),
+        _ => None,
+    };
+    match columnar {
+        Some(format) if codec != Codec::Plain => Err(ListError::DoublyCompressed { path: show(path), format }),
+        _ => Ok(Some((format, codec))),
+    }
+}
+
+/// The format that a lower-case extension names.
+fn format_of(extension: &str) -> Option<SourceFormat> {
+    Some(match extension {
+        "parquet" | "pq" => SourceFormat::Parquet,
+        "ndjson" | "jsonl" => SourceFormat::Ndjson,
+        "json" => SourceFormat::Json,
+        "csv" => SourceFormat::Csv,
+        "arrow" | "ipc" | "feather" => SourceFormat::Arrow,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

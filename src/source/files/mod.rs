@@ -1,0 +1,6 @@
+//! Which files a source names, and what their names and folders say of their rows.
+
+pub mod hive;
+pub mod list;
+
+mod path_time;

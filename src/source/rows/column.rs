@@ -1,0 +1,361 @@
+//! Builds the columns of a batch, value by value, in the planned types.
+//!
+//! Every builder can be settled after a row that broke off in the middle of it: what is half there is completed
+//! with nulls, and the row is filtered out when the batch is finished. So a bad row costs nothing until there is one.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, ListArray, NullArray, NullBufferBuilder, PrimitiveBuilder, StringViewBuilder, StructArray,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, Fields, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::error::ArrowError;
+
+use crate::source::is_json;
+use crate::source::rows::infer::UNWRAP_JSON;
+use crate::source::rows::scalar;
+
+/// A struct column under construction.
+pub(super) struct StructColumn {
+    fields: Fields,
+    pub(super) columns: Vec<Column>,
+    valid: NullBufferBuilder,
+    /// Structs begun so far, and per field the one that gave it last: tells a key that stands twice in one object.
+    pub(super) begun: u64,
+    pub(super) given: Vec<u64>,
+}
+
+/// A list column under construction.
+pub(super) struct ListColumn {
+    item: Arc<Field>,
+    pub(super) items: Box<Column>,
+    ends: Vec<i32>,
+    valid: NullBufferBuilder,
+}
+
+/// A column under construction.
+pub(super) enum Column {
+    Null(usize),
+    Bool(BooleanBuilder),
+    Int8(PrimitiveBuilder<Int8Type>),
+    Int16(PrimitiveBuilder<Int16Type>),
+    Int32(PrimitiveBuilder<Int32Type>),
+    Int64(PrimitiveBuilder<Int64Type>),
+    UInt8(PrimitiveBuilder<UInt8Type>),
+    UInt16(PrimitiveBuilder<UInt16Type>),
+    UInt32(PrimitiveBuilder<UInt32Type>),
+    UInt64(PrimitiveBuilder<UInt64Type>),
+    Float32(PrimitiveBuilder<Float32Type>),
+    Float64(PrimitiveBuilder<Float64Type>),
+    Decimal {
+        builder: PrimitiveBuilder<Decimal128Type>,
+        precision: u8,
+        scale: i8,
+    },
+    Date(PrimitiveBuilder<Date32Type>),
+    Timestamp(PrimitiveBuilder<TimestampMicrosecondType>),
+    Text(StringViewBuilder),
+    /// Text holding JSON. `unwrap`: a string that holds an object or array stands for it.
+    Json {
+        builder: StringViewBuilder,
+        unwrap: bool,
+    },
+    Struct(StructColumn),
+    List(ListColumn),
+}
+
+/// One expression over whichever builder a flat column has.
+macro_rules! with_builder {
+    ($column:expr, $builder:ident => $flat:expr, $null:pat => $for_null:expr, $struct:pat => $for_struct:expr, $list:pat => $for_list:expr) => {
+        match $column {
+            Column::Bool($builder) => $flat,
+            Column::Int8($builder) => $flat,
+            Column::Int16($builder) => $flat,
+            Column::Int32($builder) => $flat,
+            Column::Int64($builder) => $flat,
+            Column::UInt8($builder) => $flat,
+            Column::UInt16($builder) => $flat,
+            Column::UInt32($builder) => $flat,
+            Column::UInt64($builder) => $flat,
+            Column::Float32($builder) => $flat,
+            Column::Float64($builder) => $flat,
+            Column::Decimal { builder: $builder, .. } => $flat,
+            Column::Date($builder) => $flat,
+            Column::Timestamp($builder) => $flat,
+            Column::Text($builder) | Column::Json { builder: $builder, .. } => $flat,
+            $null => $for_null,
+            $struct => $for_struct,
+            $list => $for_list,
+        }
+    };
+}
+
+impl Column {
+    /// A builder for a field; `Err` is the type that no row format gives.
+    pub(super) fn new(field: &Field) -> Result<Self, DataType> {
+        Ok(match field.data_type() {
+            DataType::Null => Self::Null(0),
+            DataType::Boolean => Self::Bool(BooleanBuilder::new()),
+            DataType::Int8 => Self::Int8(PrimitiveBuilder::new()),
+            DataType::Int16 => Self::Int16(PrimitiveBuilder::new()),
+            DataType::Int32 => Self::Int32(PrimitiveBuilder::new()),
+            DataType::Int64 => Self::Int64(PrimitiveBuilder::new()),
+            DataType::UInt8 => Self::UInt8(PrimitiveBuilder::new()),
+            DataType::UInt16 => Self::UInt16(PrimitiveBuilder::new()),
+            DataType::UInt32 => Self::UInt32(PrimitiveBuilder::new()),
+            DataType::UInt64 => Self::UInt64(PrimitiveBuilder::new()),
+            DataType::Float32 => Self::Float32(PrimitiveBuilder::new()),
+            DataType::Float64 => Self::Float64(PrimitiveBuilder::new()),
+            t @ DataType::Decimal128(precision, scale) => Self::Decimal {
+                builder: PrimitiveBuilder::new().with_data_type(t.clone()),
+                precision: *precision,
+                scale: *scale,
+            },
+            DataType::Date32 => Self::Date(PrimitiveBuilder::new()),
+            t @ DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
+                Self::Timestamp(PrimitiveBuilder::new().with_data_type(t.clone()))
+            }
+            DataType::Utf8View if is_json(field) => {
+                Self::Json { builder: StringViewBuilder::new(), unwrap: field.metadata().contains_key(UNWRAP_JSON) }
+            }
+            DataType::Utf8View => Self::Text(StringViewBuilder::new()),
+            DataType::Struct(fields) if !fields.is_empty() => Self::Struct(StructColumn {
+                fields: fields.clone(),
+                columns: fields.iter().map(|f| Self::new(f)).collect::<Result<_, _>>()?,
+                valid: NullBufferBuilder::new(0),
+                begun: 0,
+                given: vec![0; fields.len()],
+            }),
+            DataType::List(item) => Self::List(ListColumn {
+                item: item.clone(),
+                items: Box::new(Self::new(item)?),
+                ends: Vec::new(),
+                valid: NullBufferBuilder::new(0),
+            }),
+            other => return Err(other.clone()),
+        })
+    }
+
+    /// Values so far.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        use arrow::array::ArrayBuilder;
+        with_builder!(self, b => b.len(), Self::Null(n) => *n, Self::Struct(s) => s.valid.len(), Self::List(l) => l.ends.len())
+    }
+
+    /// A null.
+    #[inline]
+    pub(super) fn null(&mut self) {
+        with_builder!(self, b => b.append_null(), Self::Null(n) => *n += 1, Self::Struct(s) => {
+            for column in &mut s.columns {
+                column.null();
+            }
+            s.valid.append_null();
+        }, Self::List(l) => l.end(false));
+    }
+
+    /// Completes what broke off, so that it is one length again.
+    pub(super) fn settle(&mut self) {
+        match self {
+            Self::Struct(s) => {
+                for column in &mut s.columns {
+                    column.settle();
+                }
+                let longest = s.columns.iter().map(Self::len).max().unwrap_or(0).max(s.valid.len());
+                for column in &mut s.columns {
+                    column.pad(longest);
+                }
+                s.valid.append_n_nulls(longest - s.valid.len());
+            }
+            Self::List(l) => {
+                l.items.settle();
+                if l.items.len() > l.last_end() {
+                    l.end(true);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Nulls up to a length.
+    #[inline]
+    pub(super) fn pad(&mut self, len: usize) {
+        while self.len() < len {
+            self.null();
+        }
+    }
+
+    /// A value from text that is not null: a CSV cell, or a JSON string where a number or time is declared. `false`
+    /// where the text is none of the type's values.
+    #[inline]
+    pub(super) fn text(&mut self, text: &str) -> bool {
+        match self {
+            Self::Text(b) => {
+                b.append_value(text);
+                true
+            }
+            Self::Json { builder, .. } => {
+                let valid = crate::source::rows::json_text::is_json_text(text);
+                if valid {
+                    builder.append_value(text);
+                }
+                valid
+            }
+            Self::Bool(b) => match text {
+                "true" => {
+                    b.append_value(true);
+                    true
+                }
+                "false" => {
+                    b.append_value(false);
+                    true
+                }
+                _ => false,
+            },
+            Self::Date(b) => put(b, scalar::date(text)),
+            Self::Timestamp(b) => put(b, scalar::timestamp_us(text)),
+            _ => self.number(text),
+        }
+    }
+
+    /// A value from the digits of a number.
+    #[inline]
+    pub(super) fn number(&mut self, digits: &str) -> bool {
+        match self {
+            Self::Int8(b) => put(b, scalar::integer(digits)),
+            Self::Int16(b) => put(b, scalar::integer(digits)),
+            Self::Int32(b) => put(b, scalar::integer(digits)),
+            Self::Int64(b) => put(b, scalar::integer(digits)),
+            Self::UInt8(b) => put(b, scalar::integer(digits)),
+            Self::UInt16(b) => put(b, scalar::integer(digits)),
+            Self::UInt32(b) => put(b, scalar::integer(digits)),
+            Self::UInt64(b) => put(b, scalar::integer(digits)),
+            Self::Float32(b) => put(b, scalar::float32(digits)),
+            Self::Float64(b) => put(b, scalar::float64(digits)),
+            Self::Decimal { builder, precision, scale } => put(builder, scalar::decimal(digits, *precision, *scale)),
+            _ => false,
+        }
+    }
+
+    /// The column's name of its type, for messages.
+    pub(super) fn type_name(&self) -> String {
+        match self {
+            Self::Null(_) => "null".to_owned(),
+            Self::Bool(_) => "bool".to_owned(),
+            Self::Int8(_) => "int8".to_owned(),
+            Self::Int16(_) => "int16".to_owned(),
+            Self::Int32(_) => "int32".to_owned(),
+            Self::Int64(_) => "int64".to_owned(),
+            Self::UInt8(_) => "uint8".to_owned(),
+            Self::UInt16(_) => "uint16".to_owned(),
+            Self::UInt32(_) => "uint32".to_owned(),
+            Self::UInt64(_) => "uint64".to_owned(),
+            Self::Float32(_) => "float32".to_owned(),
+            Self::Float64(_) => "float64".to_owned(),
+            Self::Decimal { precision, scale, .. } => format!("decimal({precision},{scale})"),
+            Self::Date(_) => "date".to_owned(),
+            Self::Timestamp(_) => "timestamp".to_owned(),
+            Self::Text(_) => "text".to_owned(),
+            Self::Json { .. } => "json".to_owned(),
+            Self::Struct(_) => "struct".to_owned(),
+            Self::List(_) => "list".to_owned(),
+        }
+    }
+
+    /// The column; the builder is empty again.
+    pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        Ok(with_builder!(self, b => Arc::new(b.finish()), Self::Null(n) => Arc::new(NullArray::new(std::mem::take(n))),
+        Self::Struct(s) => {
+            let len = s.valid.len();
+            let columns = s.columns.iter_mut().map(Self::finish).collect::<Result<_, _>>()?;
+            Arc::new(StructArray::try_new_with_length(s.fields.clone(), columns, s.valid.finish(), len)?)
+        }, Self::List(l) => {
+            let ends = std::mem::take(&mut l.ends);
+            let offsets: Vec<i32> = std::iter::once(0).chain(ends).collect();
+            let items = l.items.finish()?;
+            Arc::new(ListArray::try_new(l.item.clone(), OffsetBuffer::new(offsets.into()), items, l.valid.finish())?)
+        }))
+    }
+}
+
+#[inline]
+fn put<T: arrow::datatypes::ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T>, value: Option<T::Native>) -> bool {
+    if let Some(v) = value {
+        builder.append_value(v);
+    }
+    value.is_some()
+}
+
+impl StructColumn {
+    /// The place of a field, looked for first where it stood in the object before.
+    #[inline]
+    pub(super) fn place(&self, name: &str, hint: usize) -> Option<usize> {
+        if self.fields.get(hint).is_some_and(|f| f.name() == name) {
+            return Some(hint);
+        }
+        // Objects that lack fields still have the others in order, mostly.
+        let after = self.fields.iter().skip(hint).position(|f| f.name() == name).map(|i| hint + i);
+        after.or_else(|| self.fields.iter().take(hint).position(|f| f.name() == name))
+    }
+
+    /// The columns of a batch as the fields of a struct.
+    pub(super) fn of_table(fields: &Fields) -> Result<Self, (String, DataType)> {
+        let columns: Result<_, _> = fields.iter().map(|f| Column::new(f).map_err(|t| (f.name().clone(), t))).collect();
+        Ok(Self {
+            fields: fields.clone(),
+            columns: columns?,
+            valid: NullBufferBuilder::new(0),
+            begun: 0,
+            given: vec![0; fields.len()],
+        })
+    }
+
+    /// The name of a field.
+    pub(super) fn name(&self, place: usize) -> &str {
+        self.fields.get(place).map_or("", |f| f.name())
+    }
+
+    /// Structs so far.
+    pub(super) fn len(&self) -> usize {
+        self.valid.len()
+    }
+
+    /// Ends a struct that broke off: whatever is half there is completed.
+    pub(super) fn give_up(&mut self) {
+        for column in &mut self.columns {
+            column.settle();
+        }
+        self.end();
+    }
+
+    /// The columns; the builders are empty again.
+    pub(super) fn finish_columns(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.valid.finish();
+        self.columns.iter_mut().map(Column::finish).collect()
+    }
+
+    /// Ends a struct that is not null: fields that it lacks are null.
+    pub(super) fn end(&mut self) {
+        self.valid.append_non_null();
+        let len = self.valid.len();
+        for column in &mut self.columns {
+            column.pad(len);
+        }
+    }
+}
+
+impl ListColumn {
+    fn last_end(&self) -> usize {
+        self.ends.last().and_then(|e| usize::try_from(*e).ok()).unwrap_or(0)
+    }
+
+    /// Ends a list. A batch ends long before the items are more than the offsets count.
+    pub(super) fn end(&mut self, valid: bool) {
+        self.ends.push(i32::try_from(self.items.len()).unwrap_or(i32::MAX));
+        self.valid.append(valid);
+    }
+}

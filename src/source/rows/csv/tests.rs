@@ -1,0 +1,211 @@
+//! CSV as the `csv` crate reads it, and what it does not tell.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::ErrorCode;
+use crate::job::{DeclaredType, OnBad, SchemaDrift, SourceFormat};
+use crate::source::rows::decode::tests::{Fixture, fixture, gzip};
+use crate::source::{Codec, TimeRange};
+use crate::time::{TimeFormat, TimeParser};
+
+fn file(bytes: &[u8]) -> Fixture {
+    fixture("a.csv", SourceFormat::Csv, Codec::Plain, bytes)
+}
+
+fn facts(fixture: &Fixture) -> RowFacts {
+    let times = TimeParser { format: TimeFormat::Auto, timezone: jiff::tz::TimeZone::UTC };
+    inspect(&fixture.file, &InspectRequest { time_column: "t", times: &times, records: None })
+}
+
+fn text_schema(names: &[&str]) -> Arc<Schema> {
+    Arc::new(Schema::new(names.iter().map(|n| Field::new(*n, DataType::Utf8View, true)).collect::<Vec<_>>()))
+}
+
+fn request(fixture: &Fixture, schema: Arc<Schema>, on_bad_rows: OnBad) -> ReadRequest {
+    ReadRequest { file: fixture.file.clone(), schema, units: vec![0], on_bad_rows, records: None }
+}
+
+type Rows = Vec<Vec<Option<String>>>;
+
+fn read(fixture: &Fixture, schema: Arc<Schema>, on_bad_rows: OnBad) -> Result<(Rows, Vec<(u64, String)>), SourceError> {
+    let mut reader = open(request(fixture, schema, on_bad_rows))?;
+    let (mut rows, mut rejects) = (Vec::new(), Vec::new());
+    while let Some(batch) = reader.next_batch()? {
+        for row in 0..batch.rows.num_rows() {
+            let cell = |c: &Arc<dyn Array>| {
+                let text = arrow::compute::cast(c, &DataType::Utf8View).unwrap();
+                let text = text.as_string_view();
+                text.is_valid(row).then(|| text.value(row).to_owned())
+            };
+            rows.push(batch.rows.columns().iter().map(cell).collect());
+        }
+        rejects.extend(batch.rejected.into_iter().map(|r| (r.position, r.error)));
+    }
+    assert!(reader.next_batch()?.is_none());
+    Ok((rows, rejects))
+}
+
+fn some(cells: &[&str]) -> Vec<Option<String>> {
+    cells.iter().map(|c| Some((*c).to_owned())).collect()
+}
+
+#[test]
+fn an_empty_cell_is_null_and_quotes_around_nothing_are_the_empty_string() {
+    let fixture = file(b"\xef\xbb\xbf\"a\",b,c\r\n,\"\",\"x\"\"y\"\r\n\"two\r\nlines\",\xc3\xa9,\0\r\n");
+    let (rows, _) = read(&fixture, text_schema(&["c", "a", "b"]), OnBad::Fail).unwrap();
+    assert_eq!(rows, [vec![Some("x\"y".to_owned()), None, Some(String::new())], some(&["\0", "two\r\nlines", "é"]),]);
+}
+
+#[test]
+fn rows_that_cannot_be_read_are_set_aside_with_their_lines() {
+    let fixture = file(b"a,b\n1,\"x\ny\"\n\n1\n2,3,4\n\xff,1\n\"a\"b,1\n5,6\n");
+    let error = read(&fixture, text_schema(&["a", "b"]), OnBad::Fail).unwrap_err();
+    assert_eq!((error.code, error.position), (ErrorCode::BadRows, Some(5)));
+    assert!(error.message.contains("expected 2 cells, as in the header, found 1"), "{error}");
+    let (rows, rejects) = read(&fixture, text_schema(&["a", "b"]), OnBad::Reject).unwrap();
+    assert_eq!(rows, [some(&["1", "x\ny"]), some(&["5", "6"])]);
+    assert_eq!(rejects.iter().map(|r| r.0).collect::<Vec<_>>(), [5, 6, 7, 8]);
+    let unit = facts(&fixture).facts.units[0].clone();
+    assert_eq!((unit.rows, unit.unplaced_rows), (6, 6));
+}
+
+#[test]
+fn types_are_inferred_only_where_the_text_comes_back_as_it_was() {
+    let fixture = file(
+        b"t,zip,n,f,mixed,flag,big,huge,exp,empty\n\
+          2026-01-02,007,1,1.5,1,true,18446744073709551615,99999999999999999999,1e5,\n\
+          2026-01-01,123,-9223372036854775808,0.1,1.5,false,1,1,2.0,\n,1,,,,,,,,\nno,1,,,,,,,,\n",
+    );
+    let found = facts(&fixture);
+    let unit = &found.facts.units[0];
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    let times = TimeRange::Within { min: at("2026-01-01T00:00:00Z"), max: at("2026-01-02T00:00:00Z") };
+    assert_eq!((unit.rows, unit.unplaced_rows, unit.times), (4, 2, times));
+    let schema = found.evidence.finish(&[], SchemaDrift::Fail).unwrap().arrow;
+    let types: Vec<DataType> = schema.fields().iter().map(|f| f.data_type().clone()).collect();
+    use DataType::*;
+    let expected = [Utf8View, Utf8View, Int64, Float64, Utf8View, Boolean, UInt64, Utf8View, Utf8View, Utf8View];
+    assert_eq!(types, expected);
+}
+
+#[test]
+fn declared_types_hold_their_values_exactly_or_the_row_is_bad() {
+    let fixture = file(b"a,d,j,t\n1,1.25,\"{\"\"a\"\": 1}\",2026-01-01T00:00:00.5Z\n300,1,2,2026-01-01T00:00:00Z\n1,0.001,1,\n1,,no,\n");
+    let declared = [
+        ("a".to_owned(), DeclaredType::Int8),
+        ("d".to_owned(), DeclaredType::Decimal { precision: 6, scale: 2 }),
+        ("j".to_owned(), DeclaredType::Json),
+        ("t".to_owned(), DeclaredType::Timestamp),
+    ];
+    let schema = facts(&fixture).evidence.finish(&declared, SchemaDrift::Widen).unwrap().arrow;
+    let (rows, rejects) = read(&fixture, schema, OnBad::Reject).unwrap();
+    assert_eq!(rows, [some(&["1", "1.25", "{\"a\": 1}", "2026-01-01T00:00:00.500Z"])]);
+    let errors: Vec<&str> = rejects.iter().map(|r| r.1.as_str()).collect();
+    assert_eq!(
+        errors,
+        ["`a`: the value is not int8", "`d`: the value is not decimal(6,2)", "`j`: the value is not json"]
+    );
+}
+
+#[test]
+fn a_header_that_is_none_is_an_error() {
+    for header in ["", "\n\n", "a,a\n", "a,,b\n", "\"a\n", "\"a\"b\n", "a,b"] {
+        let fixture = file(header.as_bytes());
+        let error = facts(&fixture).facts.problem.expect(header);
+        assert_eq!(error.code, ErrorCode::SourceUnreadable, "{header}");
+        assert_eq!(open(request(&fixture, text_schema(&["a"]), OnBad::Reject)).err(), Some(error));
+    }
+}
+
+#[test]
+fn a_blank_line_is_a_null_where_nothing_else_can_be() {
+    let (rows, _) = read(&file(b"a\n1\n\n2\n"), text_schema(&["a"]), OnBad::Fail).unwrap();
+    assert_eq!(rows, [vec![Some("1".to_owned())], vec![None], vec![Some("2".to_owned())]]);
+}
+
+#[test]
+fn a_cut_at_any_byte_is_an_error_unless_it_is_at_the_end_of_a_line() {
+    let whole = b"a,b\r\n1,\"x\r\n\"\"y\"\r\n,22\n333,\"\"\n";
+    let ends = [4, 5, 16, 17, 21];
+    for cut in 0..whole.len() {
+        let read = read(&file(&whole[..cut]), text_schema(&["a", "b"]), OnBad::Fail);
+        assert_eq!(read.is_ok(), ends.contains(&cut), "{cut}: {read:?}");
+    }
+    let packed = fixture("a.csv.gz", SourceFormat::Csv, Codec::Gzip, &gzip(b"a,b\n1,2"));
+    assert_eq!(read(&packed, text_schema(&["a", "b"]), OnBad::Fail).unwrap().0, [some(&["1", "2"])]);
+}
+
+#[test]
+fn long_rows_cross_blocks_and_batches() {
+    let cell = "x\"\"\n,".repeat(9000);
+    let text = format!("a,b\n{}", (0..40).map(|i| format!("{i},\"{cell}\"\r\n")).collect::<String>());
+    let (rows, _) = read(&file(text.as_bytes()), text_schema(&["a", "b"]), OnBad::Fail).unwrap();
+    assert_eq!(rows.len(), 40);
+    assert!(rows.iter().all(|r| r[1].as_deref() == Some(&*cell.replace("\"\"", "\""))));
+    let many = format!("a\n{}", "1\n".repeat(20_001));
+    assert_eq!(read(&file(many.as_bytes()), text_schema(&["a"]), OnBad::Fail).unwrap().0.len(), 20_001);
+}
+
+/// Text with all that matters to CSV.
+fn csv_text() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec!["a", "é", ",", ",", "\n", "\r\n", "\r", "\"", "\"\"", "\"a,b\"", " ", "1"]);
+    prop::collection::vec(piece, 0..30).prop_map(|p| p.concat())
+}
+
+proptest! {
+    #[test]
+    fn records_are_those_of_the_csv_crate(body in csv_text()) {
+        let text = format!("a,b\n{body}\n");
+        let fixture = file(text.as_bytes());
+        let Ok((rows, rejects)) = read(&fixture, text_schema(&["a", "b"]), OnBad::Reject) else {
+            // A quote that is never closed, which the csv crate takes as closed.
+            return Ok(());
+        };
+        // Text behind a closing quote is refused here and kept there.
+        prop_assume!(!rejects.iter().any(|r| r.1.contains("closing quote")));
+        let mut oracle = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+        let (mut expected, mut ragged) = (Vec::new(), 0);
+        for record in oracle.records() {
+            let record = record.unwrap();
+            if record.len() == 2 {
+                expected.push(record.iter().map(str::to_owned).collect::<Vec<_>>());
+            } else {
+                ragged += 1;
+            }
+        }
+        let ours: Vec<Vec<String>> =
+            rows.into_iter().map(|r| r.into_iter().map(Option::unwrap_or_default).collect()).collect();
+        prop_assert_eq!(ours, expected);
+        prop_assert_eq!(rejects.len(), ragged);
+    }
+
+    #[test]
+    fn tables_written_by_the_csv_crate_come_back(table in prop::collection::vec(any::<[String; 3]>(), 0..20)) {
+        let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(Vec::new());
+        writer.write_record(["a", "b", "c"]).unwrap();
+        for row in &table {
+            writer.write_record(row).unwrap();
+        }
+        let fixture = file(&writer.into_inner().unwrap());
+        let (rows, _) = read(&fixture, text_schema(&["a", "b", "c"]), OnBad::Fail).unwrap();
+        let expected: Vec<_> = table.iter().map(|r| some(&[&r[0], &r[1], &r[2]])).collect();
+        prop_assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let fixture = file(&[b"a,b\n".as_slice(), &bytes].concat());
+        let unit = facts(&fixture).facts;
+        if let Ok((rows, rejects)) = read(&fixture, text_schema(&["a", "b"]), OnBad::Reject) {
+            prop_assert!(unit.problem.is_none());
+            prop_assert_eq!(unit.units[0].rows, (rows.len() + rejects.len()) as u64);
+        } else {
+            prop_assert!(unit.problem.is_some());
+        }
+    }
+}

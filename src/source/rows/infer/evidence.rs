@@ -1,0 +1,285 @@
+//! What was seen of one place in the data: a column, a field of a nested object, the items of a list.
+//!
+//! Evidence only grows, and growing it in any grouping gives the same: so files are looked at concurrently and
+//! their evidence is merged in the order of their names. It is bounded: an object used as a map (ids as keys) is
+//! given up as [`MAX_FIELDS`] is passed and becomes JSON text, which loses nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+
+use super::exact;
+
+/// Fields of one nested object beyond which it is kept as JSON text. An object with more is a map, and a column a
+/// key would help nobody.
+pub(super) const MAX_FIELDS: usize = 1024;
+
+/// Levels of nesting beyond which values are kept as JSON text.
+const MAX_LEVELS: usize = 32;
+
+/// Integers up to here pass through a binary64 unharmed.
+const MAX_SAFE_INTEGER: u64 = 1 << 53;
+
+/// Kinds of values, as bits.
+pub(super) mod kind {
+    pub(in crate::source::rows::infer) const BOOL: u8 = 1;
+    pub(in crate::source::rows::infer) const INTEGER: u8 = 2;
+    pub(in crate::source::rows::infer) const FRACTION: u8 = 4;
+    pub(in crate::source::rows::infer) const TEXT: u8 = 8;
+    pub(in crate::source::rows::infer) const OBJECT: u8 = 16;
+    pub(in crate::source::rows::infer) const LIST: u8 = 32;
+}
+
+/// What was seen of one place.
+#[derive(Debug, Clone, Default)]
+pub(in crate::source) struct Node {
+    /// Kinds of the values that are not null.
+    pub(super) kinds: u8,
+    /// An integer below zero.
+    pub(super) negative: bool,
+    /// An integer above `i64::MAX`, still a u64.
+    pub(super) above_i64: bool,
+    /// An integer that is neither i64 nor u64.
+    pub(super) beyond: bool,
+    /// An integer that a binary64 may not hold.
+    pub(super) unsafe_integer: bool,
+    /// A number whose decimal value no binary64 gives back.
+    pub(super) inexact: bool,
+    /// Some values are cells of a CSV file, where `1` is text as well as a number.
+    pub(super) cells: bool,
+    /// Too wide or deep to be columns.
+    pub(super) collapsed: bool,
+    /// Some objects or lists are typed columns of a columnar file, which cannot become JSON text.
+    pub(super) columnar: bool,
+    /// Types of columnar files, and whether the text is marked as JSON; in order of appearance.
+    pub(super) typed: Vec<(DataType, bool)>,
+    /// Fields of the objects.
+    pub(super) fields: Fields,
+    /// Items of the lists.
+    pub(super) items: Option<Box<Node>>,
+    /// In which files.
+    pub(super) files: Places,
+    /// Objects walked so far, and the number of the one in which this field was met last: tells a key that stands
+    /// twice in one object.
+    walked: u64,
+    met: u64,
+}
+
+/// In which files a place was found, and what it was there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places {
+    /// Files that have it.
+    pub(super) count: u64,
+    /// The first of them.
+    pub(super) first: Option<Arc<str>>,
+    /// The first file that has the object around it, and not it.
+    pub(super) missing_from: Option<Arc<str>>,
+    /// Files in which it is an object, and the first of them.
+    pub(super) objects: u64,
+    pub(super) first_object: Option<Arc<str>>,
+    /// Its type by each file's own evidence, nulls left out, with the first file of each and how many.
+    pub(super) types: Vec<(String, Arc<str>, u64)>,
+}
+
+impl Places {
+    fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.first = self.first.take().or(other.first);
+        self.missing_from = self.missing_from.take().or(other.missing_from);
+        self.objects += other.objects;
+        self.first_object = self.first_object.take().or(other.first_object);
+        for (name, file, count) in other.types {
+            match self.types.iter_mut().find(|t| t.0 == name) {
+                Some(known) => known.2 += count,
+                None => self.types.push((name, file, count)),
+            }
+        }
+    }
+}
+
+/// Fields by name, in order of first appearance.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fields {
+    pub(super) list: Vec<(Arc<str>, Node)>,
+    index: HashMap<Arc<str>, usize>,
+}
+
+impl Fields {
+    /// The place of a field, which is made if it is new. `hint` is where it stood in the object before.
+    #[inline]
+    pub(super) fn place(&mut self, name: &str, hint: usize) -> usize {
+        if self.list.get(hint).is_some_and(|(n, _)| **n == *name) {
+            return hint;
+        }
+        if let Some(i) = self.index.get(name) {
+            return *i;
+        }
+        let name: Arc<str> = name.into();
+        self.index.insert(name.clone(), self.list.len());
+        self.list.push((name, Node::default()));
+        self.list.len() - 1
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Node {
+    /// A boolean was met.
+    pub(in crate::source) fn boolean(&mut self) {
+        self.kinds |= kind::BOOL;
+    }
+
+    /// A string was met.
+    pub(in crate::source) fn text(&mut self) {
+        self.kinds |= kind::TEXT;
+    }
+
+    /// A number of JSON was met; `integer` as the scanner says it.
+    #[inline]
+    pub(in crate::source) fn number(&mut self, text: &str, integer: bool) {
+        if integer {
+            self.integer(text);
+        } else {
+            self.kinds |= kind::FRACTION;
+            self.inexact = self.inexact || !exact::is_exact(text);
+        }
+    }
+
+    /// An integer in canonical notation.
+    fn integer(&mut self, text: &str) {
+        self.kinds |= kind::INTEGER;
+        if let Ok(v) = text.parse::<i64>() {
+            self.negative |= v < 0;
+            self.unsafe_integer |= v.unsigned_abs() > MAX_SAFE_INTEGER;
+        } else {
+            self.unsafe_integer = true;
+            if text.parse::<u64>().is_ok() { self.above_i64 = true } else { self.beyond = true }
+        }
+    }
+
+    /// A cell of a CSV file that is not null was met. It is a number only if the number is written as the cell is.
+    #[inline]
+    pub(in crate::source) fn cell(&mut self, text: &str) {
+        self.cells = true;
+        // What is text already cannot become anything else.
+        if self.kinds & kind::TEXT != 0 {
+            return;
+        }
+        match text {
+            "true" | "false" => self.kinds |= kind::BOOL,
+            _ if exact::is_canonical_integer(text) => self.integer(text),
+            _ if exact::is_canonical_float(text) => self.kinds |= kind::FRACTION,
+            _ => self.kinds |= kind::TEXT,
+        }
+    }
+
+    /// An object was met at a nesting level; `false` where its fields are not wanted and it is to be skipped.
+    #[inline]
+    pub(in crate::source) fn object(&mut self, level: usize) -> bool {
+        self.kinds |= kind::OBJECT;
+        self.walked += 1;
+        self.keeps_inner(level)
+    }
+
+    /// A list was met; where its items go, `None` where it is to be skipped.
+    pub(in crate::source) fn list(&mut self, level: usize) -> Option<&mut Node> {
+        self.kinds |= kind::LIST;
+        self.keeps_inner(level).then(|| &mut **self.items.get_or_insert_default())
+    }
+
+    /// What will be JSON text anyway need not be looked into.
+    fn keeps_inner(&mut self, level: usize) -> bool {
+        if level > 0 && (level >= MAX_LEVELS || self.fields.list.len() > MAX_FIELDS || self.is_mixed()) {
+            self.collapse();
+        }
+        !self.collapsed
+    }
+
+    fn collapse(&mut self) {
+        self.collapsed = true;
+        self.fields.clear();
+        self.items = None;
+    }
+
+    /// Nested values beside others: no Arrow type holds both.
+    fn is_mixed(&self) -> bool {
+        let nested = self.kinds & (kind::OBJECT | kind::LIST);
+        nested != 0 && self.kinds.count_ones() > 1
+    }
+
+    /// The field of the object being walked; `None` where the object has it already.
+    #[inline]
+    pub(in crate::source) fn field(&mut self, name: &str, hint: usize) -> Option<(usize, &mut Node)> {
+        let walked = self.walked;
+        let place = self.fields.place(name, hint);
+        let (_, node) = self.fields.list.get_mut(place)?;
+        if node.met == walked {
+            return None;
+        }
+        node.met = walked;
+        Some((place, node))
+    }
+
+    /// The fields in their order.
+    pub(in crate::source) fn columns(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.fields.list.iter_mut().map(|(_, node)| node)
+    }
+
+    /// How many fields are known.
+    pub(in crate::source) fn width(&self) -> usize {
+        self.fields.list.len()
+    }
+
+    /// Adds what was seen elsewhere.
+    pub(super) fn merge(&mut self, mut other: Self, level: usize) {
+        self.kinds |= other.kinds;
+        self.negative |= other.negative;
+        self.above_i64 |= other.above_i64;
+        self.beyond |= other.beyond;
+        self.unsafe_integer |= other.unsafe_integer;
+        self.inexact |= other.inexact;
+        self.cells |= other.cells;
+        self.columnar |= other.columnar;
+        for typed in other.typed {
+            if !self.typed.contains(&typed) {
+                self.typed.push(typed);
+            }
+        }
+        for (_, node) in &mut self.fields.list {
+            node.met = 0;
+        }
+        for (name, mut node) in std::mem::take(&mut other.fields.list) {
+            let known = self.fields.list.len();
+            let place = self.fields.place(&name, known);
+            let Some((_, own)) = self.fields.list.get_mut(place) else { continue };
+            node.met = 1;
+            if place == known {
+                let missing = self.files.first_object.clone();
+                node.files.missing_from = missing.or(node.files.missing_from);
+                *own = node;
+            } else {
+                own.merge(node, level + 1);
+                own.met = 1;
+            }
+        }
+        for (_, node) in &mut self.fields.list {
+            if node.met == 0 && node.files.missing_from.is_none() {
+                node.files.missing_from = other.files.first_object.clone();
+            }
+            node.met = 0;
+        }
+        self.walked = 0;
+        match (&mut self.items, other.items) {
+            (Some(own), Some(items)) => own.merge(*items, level + 1),
+            (own @ None, items) => *own = items,
+            (Some(_), None) => {}
+        }
+        self.files.merge(other.files);
+        if self.collapsed || other.collapsed || (level > 0 && (self.width() > MAX_FIELDS || self.is_mixed())) {
+            self.collapse();
+        }
+    }
+}

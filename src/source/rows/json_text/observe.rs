@@ -1,0 +1,95 @@
+//! A row of JSON to evidence.
+
+use std::borrow::Cow;
+
+use super::scan::{Fault, Scanner, Value, duplicate_key};
+use crate::source::rows::infer::Node;
+
+/// What stands in a row's time column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::source) enum RowTime<'a> {
+    /// Nothing, or nothing that can be a time.
+    None,
+    /// A string.
+    Text(Cow<'a, str>),
+    /// A number without a fraction.
+    Integer(i64),
+}
+
+/// Adds one row, which must be an object, to the evidence of its table, and gives what stands in its time column.
+///
+/// After an error the evidence may hold a part of the row.
+pub(in crate::source) fn observe_row<'a>(
+    root: &mut Node,
+    text: &'a str,
+    time_column: &str,
+) -> Result<RowTime<'a>, Fault> {
+    let mut scanner = Scanner::new(text);
+    let value = scanner.value()?;
+    if value != Value::Object {
+        scanner.skip_rest(value)?;
+        scanner.end()?;
+        return Err(not_an_object());
+    }
+    root.object(0);
+    let mut time = RowTime::None;
+    let mut first = true;
+    let mut hint = 0;
+    while let Some(key) = scanner.next_key(&mut first)? {
+        let name = key.decode();
+        let (place, field) = root.field(&name, hint).ok_or_else(|| duplicate_key(&name))?;
+        hint = place + 1;
+        if name == time_column {
+            let start = scanner.offset();
+            observe(field, &mut scanner, 1)?;
+            time = row_time(scanner.since(start))?;
+        } else {
+            observe(field, &mut scanner, 1)?;
+        }
+    }
+    scanner.end()?;
+    Ok(time)
+}
+
+pub(super) fn not_an_object() -> Fault {
+    Fault::Content("a row must be a JSON object".to_owned())
+}
+
+fn row_time(raw: &str) -> Result<RowTime<'_>, Fault> {
+    Ok(match Scanner::new(raw).value()? {
+        Value::String(text) => RowTime::Text(text.decode()),
+        Value::Number(n) if n.integer => n.text.parse().map_or(RowTime::None, RowTime::Integer),
+        _ => RowTime::None,
+    })
+}
+
+fn observe(node: &mut Node, scanner: &mut Scanner<'_>, level: usize) -> Result<(), Fault> {
+    let value = scanner.value()?;
+    match value {
+        Value::Null => {}
+        Value::Bool(_) => node.boolean(),
+        Value::Number(n) => node.number(n.text, n.integer),
+        Value::String(_) => node.text(),
+        Value::Object => {
+            if !node.object(level) {
+                return scanner.skip_rest(value);
+            }
+            let mut first = true;
+            let mut hint = 0;
+            while let Some(key) = scanner.next_key(&mut first)? {
+                let name = key.decode();
+                let (place, field) = node.field(&name, hint).ok_or_else(|| duplicate_key(&name))?;
+                hint = place + 1;
+                observe(field, scanner, level + 1)?;
+            }
+        }
+        Value::Array => {
+            let Some(items) = node.list(level) else { return scanner.skip_rest(value) };
+            let mut first = true;
+            while scanner.next_item(&mut first)? {
+                observe(items, scanner, level + 1)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! Counts the rows of a file and the span of their times while it is inspected.
+
+use jiff::Timestamp;
+
+use crate::source::{FileFacts, SourceError, SourceFile, TimeRange, UnitFacts};
+
+/// Rows and times of one file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    rows: u64,
+    unplaced: u64,
+    times: Option<(Timestamp, Timestamp)>,
+}
+
+impl Tally {
+    /// A row that can be read, with its time if it has one.
+    pub(super) fn row(&mut self, time: Option<Timestamp>) {
+        self.rows += 1;
+        match time {
+            None => self.unplaced += 1,
+            Some(at) => {
+                let (min, max) = self.times.unwrap_or((at, at));
+                self.times = Some((min.min(at), max.max(at)));
+            }
+        }
+    }
+
+    /// A row that cannot be read.
+    pub(super) fn unreadable(&mut self) {
+        self.row(None);
+    }
+
+    /// What the file's one unit holds.
+    pub(super) fn facts(self, file: &SourceFile, problem: Option<SourceError>) -> FileFacts {
+        let times = self.times.map_or(TimeRange::Empty, |(min, max)| TimeRange::Within { min, max });
+        let unit = UnitFacts { rows: self.rows, bytes: file.bytes, times, unplaced_rows: self.unplaced };
+        FileFacts { units: vec![unit], problem }
+    }
+}
