@@ -50,6 +50,7 @@ pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
             let damage = damage(&folder, &manifest, options.repair)?;
             if damage.is_empty() {
                 super::publish::complete_derived(&folder, &manifest)?;
+                folder.remove_drafts()?;
                 return Ok(Found::Complete(Box::new(manifest)));
             }
             match pinned {

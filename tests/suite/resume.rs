@@ -64,7 +64,9 @@ fn a_crash_after_the_manifest_is_completed_by_the_next_run() {
     let package = project.complete();
     let sums = std::fs::read(package.root.join("SHA256SUMS")).unwrap();
     std::fs::remove_file(package.root.join("SHA256SUMS")).unwrap();
+    project.write("package/_state/tmp/1-dead-1", "a file that never got its name");
     project.run(&[]).exits(0);
+    assert!(!package.root.join("_state/tmp").exists());
     assert_eq!(std::fs::read(package.root.join("SHA256SUMS")).unwrap(), sums);
 }
 
