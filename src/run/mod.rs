@@ -214,7 +214,11 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
     };
     let folder = Folder::open(job.output.clone())?;
     if let Found::Replaceable = found {
-        package::clear(&folder)?;
+        // Planning took its time: somebody else may have replaced the other job meanwhile.
+        match package::look(job, options)? {
+            Found::Replaceable => package::clear(&folder)?,
+            _ => return run(job, options),
+        }
     }
     let mut package = Package::pin(folder, found, &pinned, options)?;
     if package.pinned != pinned {

@@ -33,9 +33,8 @@ pub fn publish(job: &Job, package: &Package, manifest: Manifest, run: RunRecord)
 
 /// What an earlier run wrote stands: a repaired package, or a job of which nothing could be made better.
 fn keep(job: &Job, package: &Package, previous: &Manifest, new: &Manifest) -> Result<RunOutcome, RunError> {
-    let digests = |m: &Manifest| m.digests().map(|(n, d)| (n.to_owned(), d.to_owned())).collect::<Vec<_>>();
-    let differing: Vec<_> = digests(previous).into_iter().filter(|d| !digests(new).contains(d)).collect();
-    if let Some((path, _)) = differing.first() {
+    let exported: BTreeSet<_> = new.digests().collect();
+    if let Some((path, _)) = previous.digests().find(|file| !exported.contains(file)) {
         return Err(RunError::Failed(Failure {
             code: ErrorCode::PackageDamaged,
             message: format!(
@@ -45,6 +44,7 @@ fn keep(job: &Job, package: &Package, previous: &Manifest, new: &Manifest) -> Re
     }
     clean(package, previous)?;
     complete_derived(&package.folder, previous)?;
+    package.folder.remove_drafts()?;
     Ok(RunOutcome { manifest: previous.clone(), package: job.output.clone(), unchanged: true })
 }
 
@@ -109,9 +109,7 @@ fn write(job: &Job, package: &Package, mut manifest: Manifest, run: RunRecord) -
         let kept = expected.as_deref().map(|digest| format!("_state/manifests/{}.json", &digest[..16]));
         if folder.replace_bytes_if(MANIFEST, expected.as_deref(), &bytes, kept.as_deref())? == Swap::Replaced {
             complete_derived(folder, &manifest)?;
-            if manifest.status == JobStatus::Complete {
-                folder.remove_drafts()?;
-            }
+            folder.remove_drafts()?;
             return Ok(RunOutcome { manifest, package: job.output.clone(), unchanged: false });
         }
         folder.settle(MANIFEST)?;

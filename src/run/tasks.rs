@@ -166,6 +166,20 @@ impl Shared<'_> {
 
     fn commit(&self, context: &TaskContext<'_>, todo: &Todo<'_>, outcome: TaskOutcome) {
         let TaskOutcome { partitions, counts, unplaced, rejects } = outcome;
+        // Before its partitions: once they are committed, nothing can be wrong with them any more.
+        let record = rejects.map(|part| commit::rejects(context.folder, part)).transpose().and_then(|rejects| {
+            let (job, unplaced) = (self.job.id.clone(), unplaced.clone());
+            let record = TaskRecord { state_version: STATE_VERSION, job, counts, unplaced, rejects };
+            let name = task_record(&todo.key);
+            context.folder.replace_bytes(&name, &bytes(&name, &record)?)?;
+            Ok(record)
+        });
+        match record {
+            Ok(record) => {
+                lock(&self.tally).records.insert(todo.index, record);
+            }
+            Err(failure) => return self.fail(todo.task, &failure),
+        }
         for outcome in partitions {
             let partition = &context.plan.partitions[outcome.partition as usize];
             let (attempts, inputs) = {
@@ -197,19 +211,6 @@ impl Shared<'_> {
         }
         if todo.task.partitions.is_empty() {
             self.fail_concerned(&unplaced);
-        }
-        let record = rejects.map(|part| commit::rejects(context.folder, part)).transpose().and_then(|rejects| {
-            let job = self.job.id.clone();
-            let record = TaskRecord { state_version: STATE_VERSION, job, counts, unplaced, rejects };
-            let name = task_record(&todo.key);
-            context.folder.replace_bytes(&name, &bytes(&name, &record)?)?;
-            Ok(record)
-        });
-        match record {
-            Ok(record) => {
-                lock(&self.tally).records.insert(todo.index, record);
-            }
-            Err(failure) => self.fail(todo.task, &failure),
         }
     }
 

@@ -46,6 +46,16 @@ impl Draft {
     /// [`StoreError::AlreadyExists`] where another one was first (`Create` only); [`StoreError::DraftGone`] where
     /// another run cleaned up; else the system's error.
     pub fn publish(self, mode: Publish) -> Result<(), StoreError> {
+        let published = self.name_it(mode);
+        if published.is_err()
+            && let Ok(target) = self.folder.resolve(&self.name)
+        {
+            self.folder.remove_emptied(&target);
+        }
+        published
+    }
+
+    fn name_it(&self, mode: Publish) -> Result<(), StoreError> {
         self.file.sync_all().map_err(|e| StoreError::io("make durable", &self.temporary, e))?;
         for _ in 0..ATTEMPTS {
             let target = self.folder.resolve(&self.name)?;

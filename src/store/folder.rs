@@ -109,6 +109,9 @@ impl Folder {
         // A wrong name is found before the work, not after it.
         self.resolve(name)?;
         let (temporary, file) = self.temporary(|path| OpenOptions::new().write(true).create_new(true).open(path))?;
+        // Tells `remove_drafts` that its writer lives; the system lets go of it when the writer dies. Nothing else
+        // depends on it, so a file system without locks only keeps what dead runs left.
+        let _ = file.try_lock();
         Ok(Draft { folder: self.clone(), name: name.to_owned(), temporary, file })
     }
 
@@ -237,23 +240,27 @@ impl Folder {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             removed => removed.map_err(|e| StoreError::io("remove", &path, e))?,
         }
-        // An object store has no empty folders, and an auditor would wonder about one.
-        let mut emptied = path.as_path();
-        while let Some(folder) = emptied.parent().filter(|f| *f != self.root() && f.starts_with(self.root())) {
-            if fs::remove_dir(folder).is_err() {
-                break;
-            }
-            emptied = folder;
-        }
-        match sync_parent(emptied) {
+        match sync_parent(&self.remove_emptied(&path)) {
             // The folder itself was removed by another run.
             Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
             synced => synced,
         }
     }
 
-    /// Removes the drafts that other runs left behind. A run that is still alive loses its drafts too and gets
-    /// [`StoreError::DraftGone`]: call it only when there is nothing left to do for any run.
+    /// Removes the folders above a path that are empty, and gives the last one removed: an object store has no empty
+    /// folders, and an auditor would wonder about one.
+    pub(super) fn remove_emptied(&self, path: &Path) -> PathBuf {
+        let mut emptied = path;
+        while let Some(folder) = emptied.parent().filter(|f| *f != self.root() && f.starts_with(self.root())) {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+            emptied = folder;
+        }
+        emptied.to_owned()
+    }
+
+    /// Removes the drafts that dead runs left behind: those that nobody holds a lock on.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -269,8 +276,9 @@ impl Folder {
             if entry.file_name().to_string_lossy().starts_with(&ours) {
                 continue;
             }
-            match fs::remove_file(entry.path()) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
+            let is_abandoned = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+            match is_abandoned.then(|| fs::remove_file(entry.path())) {
+                Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
                     return Err(StoreError::io("remove", &entry.path(), error));
                 }
                 _ => {}

@@ -168,19 +168,30 @@ fn names_and_folders_that_come_and_go_do_not_disturb_a_publication() {
 }
 
 #[test]
-fn drafts_of_a_dead_run_are_removed_and_our_own_are_not() {
+fn drafts_of_a_dead_run_are_removed_and_those_of_the_living_are_not() {
     let (_root, folder) = folder();
-    let dead = Folder::at(folder.root().to_owned());
-    let theirs = dead.begin("data/x").unwrap();
+    let other = Folder::at(folder.root().to_owned());
+    let theirs = other.begin("data/x").unwrap();
     let mut ours = folder.begin("data/y").unwrap();
     ours.write_all(b"y").unwrap();
+    let dead = folder.root().join("_state/tmp/dead-0");
+    fs::write(&dead, b"half").unwrap();
     folder.remove_drafts().unwrap();
-    // It is not dead after all, and learns what happened.
-    assert!(matches!(theirs.publish(Publish::Create), Err(StoreError::DraftGone { name }) if name == "data/x"));
+    assert!(!dead.exists());
+    theirs.publish(Publish::Create).unwrap();
     ours.publish(Publish::Create).unwrap();
     folder.remove_drafts().unwrap();
-    assert_eq!(folder.list("").unwrap().len(), 1);
+    assert_eq!(folder.list("").unwrap().len(), 2);
     assert!(!folder.root().join("_state").exists());
+}
+
+#[test]
+fn a_publication_that_fails_leaves_no_empty_folder() {
+    let (_root, folder) = folder();
+    let draft = folder.begin("data/2026-03-05/part-0000.csv").unwrap();
+    fs::remove_dir_all(folder.root().join("_state/tmp")).unwrap();
+    assert!(matches!(draft.publish(Publish::Create), Err(StoreError::DraftGone { .. })));
+    assert!(!folder.root().join("data").exists());
 }
 
 #[test]
