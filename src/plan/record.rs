@@ -28,7 +28,7 @@ pub struct PlannedWindow {
 /// A source file as it was when the job was planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedFile {
-    /// [`SourceFile::name`].
+    /// [`SourceFile::name`](crate::source::SourceFile::name).
     pub name: String,
     /// Size.
     pub bytes: u64,

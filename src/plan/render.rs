@@ -1,6 +1,6 @@
 //! The plan for people: as text for a terminal, as Markdown for a pull request.
 //!
-//! Both show the same tables, cut to [`SHOWN_ROWS`]; JSON has everything. Names come from the file system, so
+//! Both show the same tables, cut to a length for people; JSON has everything. Names come from the file system, so
 //! nothing of them may act on a terminal or in a page: control and direction characters are shown as escapes.
 
 use std::fmt::Write;

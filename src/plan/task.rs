@@ -1,7 +1,7 @@
 //! What is read together.
 //!
 //! A unit is read by every task that has a partition its rows may belong to, and by no other; partitions that share
-//! a unit share a task where that is possible, so that the unit is read once. [`super::cut`] decides where tasks
+//! a unit share a task where that is possible, so that the unit is read once. `cut` decides where tasks
 //! end, [`super::concern`] whom rows without a place concern.
 //!
 //! Units of a broken file are not read: what is known of them ends where the file broke, and the partitions that

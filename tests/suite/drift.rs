@@ -41,8 +41,8 @@ fn row(file: u32, i: u32) -> Map<String, Value> {
     // Nested keys come and go, and change their types.
     let mut nested = Map::new();
     nested.insert(format!("k{}", file % 7), json!({"x": n}));
-    nested.insert("mode".to_owned(), if file % 2 == 0 { json!(1) } else { json!("auto") });
-    put("meta", if n % 11 == 0 { Value::Null } else { Value::Object(nested) });
+    nested.insert("mode".to_owned(), if file.is_multiple_of(2) { json!(1) } else { json!("auto") });
+    put("meta", if n.is_multiple_of(11) { Value::Null } else { Value::Object(nested) });
     // Integers beyond what binary64 holds, and beyond 64 bits.
     put("big", json!(9_007_199_254_740_993_u64 + u64::from(n)));
     put("wide", if n % 100 == 7 { json!(u64::MAX) } else { json!(-i64::from(n)) });
@@ -50,7 +50,7 @@ fn row(file: u32, i: u32) -> Map<String, Value> {
     put("cost", if file < 200 { json!(n) } else { json!(f64::from(n) + 0.25) });
     // Always null, sometimes null, sometimes missing.
     put("nothing", Value::Null);
-    if n % 4 != 0 {
+    if !n.is_multiple_of(4) {
         put("maybe", if n % 4 == 1 { Value::Null } else { json!(n % 4 == 2) });
     }
     row.as_object().expect("an object").clone()

@@ -17,7 +17,7 @@ fn project_of(days: u32, per_day: u32) -> Project {
     project
 }
 
-fn labels_with<'a>(package: &Package, status: &'a str) -> Vec<String> {
+fn labels_with(package: &Package, status: &str) -> Vec<String> {
     package.statuses().into_iter().filter(|(_, s, _)| s == status).map(|(label, ..)| label).collect()
 }
 
@@ -361,7 +361,7 @@ fn a_source_that_changes_after_the_plan_fails_its_partitions() {
     let stamp = std::fs::metadata(project.path(&name)).unwrap().modified().unwrap();
     project.write(&name, format!("{whole}{}", whole.lines().next().unwrap()));
     project.run(&[]).exits(3).says(&["source_changed"]);
-    assert_eq!(labels_with(&package, "failed"), [day.clone()]);
+    assert_eq!(labels_with(&package, "failed"), std::slice::from_ref(&day));
     let failed = package.file(&day);
     assert_eq!(failed["error_code"], "source_changed");
     assert!(failed["error"].as_str().unwrap().contains(&format!("{day}.ndjson")), "{failed}");
