@@ -18,6 +18,7 @@ mod validate;
 mod verify;
 
 use std::io::{IsTerminal, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -38,18 +39,23 @@ pub fn main() -> ExitCode {
     };
     let talk = Talk::new(&cli.output);
     talk.start_log();
-    let exit = match &cli.command {
-        Command::Init(args) => init::init(args, &talk),
-        Command::Validate(args) => validate::validate(args, &talk),
-        Command::Plan(args) => plan::plan(args, &talk),
-        Command::Run(args) => run::run(args, &talk),
-        Command::Verify(args) => verify::verify(args, &talk),
-        Command::Reproduce(args) => reproduce::reproduce(args, &talk),
-        Command::Explain(args) => explain::explain(args, &talk),
-        Command::Schema(args) => schema::schema(args, &talk),
-        Command::Completions(args) => completions::completions(args),
-    };
+    // A panic is a bug; its message is on stderr by now, and the scheduler is told in its own way.
+    let exit = catch_unwind(AssertUnwindSafe(|| run(&cli.command, &talk))).unwrap_or(Exit::Internal);
     ExitCode::from(exit.code())
+}
+
+fn run(command: &Command, talk: &Talk) -> Exit {
+    match command {
+        Command::Init(args) => init::init(args, talk),
+        Command::Validate(args) => validate::validate(args, talk),
+        Command::Plan(args) => plan::plan(args, talk),
+        Command::Run(args) => run::run(args, talk),
+        Command::Verify(args) => verify::verify(args, talk),
+        Command::Reproduce(args) => reproduce::reproduce(args, talk),
+        Command::Explain(args) => explain::explain(args, talk),
+        Command::Schema(args) => schema::schema(args, talk),
+        Command::Completions(args) => completions::completions(args),
+    }
 }
 
 /// How this process talks.

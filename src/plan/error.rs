@@ -1,6 +1,5 @@
 //! What keeps a job from being planned, or a plan from being read back.
 
-use super::PLAN_VERSION;
 use super::partition::MAX_PARTITIONS;
 
 /// A job that cannot be planned, or a plan that cannot be read back.
@@ -28,14 +27,6 @@ pub enum PlanError {
     /// The window reaches beyond the calendar.
     #[error("the window reaches beyond the years -9999 to 9999; choose one inside")]
     OutOfRange,
-    /// A plan of another version of this program.
-    #[error(
-        "the plan has version {found}, and this program reads version {PLAN_VERSION}; continue with the program that began"
-    )]
-    Version {
-        /// Its version.
-        found: u32,
-    },
     /// The source's schema cannot be written down.
     #[error("the schema of the source cannot be recorded: {reason}; declare other types in `schema`")]
     Schema {
@@ -48,10 +39,4 @@ pub enum PlanError {
         /// What is wrong.
         reason: String,
     },
-}
-
-impl PlanError {
-    pub(super) fn unreadable(error: serde_json::Error) -> Self {
-        Self::Unreadable { reason: error.to_string() }
-    }
 }

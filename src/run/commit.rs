@@ -39,6 +39,10 @@ pub struct Commit<'a> {
 /// The store's; nothing is committed then.
 pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<PartitionRecord, Failure> {
     let name = partition_record(&commit.partition.label);
+    // A run that slept while others went on must not touch what they committed.
+    if let Some(record) = load(folder, &name)? {
+        return ours(commit, record);
+    }
     let mut files = Vec::with_capacity(parts.len());
     for part in parts {
         files.push(entry(commit, &part));
@@ -46,7 +50,7 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
         // Another run that finished the job has cleaned up: its record says all.
         if let (Err(error), Some(record)) = (&published, load(folder, &name)?) {
             tracing::debug!("{}: {}, committed by another run", part.name, chain(error));
-            return Ok(record);
+            return ours(commit, record);
         }
         published?;
     }
@@ -59,7 +63,7 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
         files,
     };
     if folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Exists {
-        return Ok(load(folder, &name)?.unwrap_or(record));
+        return ours(commit, load(folder, &name)?.unwrap_or(record));
     }
     // A run that gave this partition up may have cleaned away the parts before the record was there.
     for file in &record.files {
@@ -70,6 +74,22 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
         }
     }
     Ok(record)
+}
+
+/// Another run's record counts if it is about the same rows.
+fn ours(commit: &Commit<'_>, record: PartitionRecord) -> Result<PartitionRecord, Failure> {
+    if record.job == commit.job && record.inputs == commit.inputs {
+        return Ok(record);
+    }
+    let label = &commit.partition.label;
+    Err(if record.job == commit.job {
+        let message =
+            format!("another run has exported partition {label} from other source files meanwhile; run again");
+        Failure { code: ErrorCode::SourceChanged, message }
+    } else {
+        let message = format!("another job, {}, has exported partition {label} here meanwhile", record.job);
+        Failure { code: ErrorCode::PackageOccupied, message }
+    })
 }
 
 /// Publishes a task's rejects.

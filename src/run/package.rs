@@ -33,7 +33,7 @@ pub enum Found {
 pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
     let Some(folder) = Folder::existing(job.output.clone())? else { return Ok(Found::Nothing) };
     folder.settle(MANIFEST)?;
-    let pinned: Option<Pinned> = match load(&folder, PLAN) {
+    let pinned = match Pinned::load(&folder) {
         Ok(pinned) => pinned,
         Err(StateError::Unreadable { .. }) if options.replace.is_some() => None,
         Err(error) => return Err(error.into()),
@@ -155,6 +155,8 @@ pub fn clear(folder: &Folder) -> Result<(), RunError> {
 pub struct Package {
     /// Where.
     pub folder: Folder,
+    /// The pinned plan's text.
+    plan_text: Vec<u8>,
     /// The plan that counts.
     pub pinned: Pinned,
     /// The manifest that this run's may take the place of.
@@ -177,7 +179,7 @@ impl Package {
             }
             _ => match folder.create_bytes(PLAN, &text)? {
                 Created::Created => planned.clone(),
-                Created::Exists => load(&folder, PLAN)?.unwrap_or_else(|| planned.clone()),
+                Created::Exists => Pinned::load(&folder)?.unwrap_or_else(|| planned.clone()),
             },
         };
         let previous = match found {
@@ -185,8 +187,63 @@ impl Package {
             // A package under repair keeps its manifest, byte for byte.
             _ => read_manifest(&folder)?,
         };
-        let committed = committed(&folder, &pinned, options)?;
-        Ok(Self { folder, pinned, previous, committed })
+        let plan_text = folder.read(PLAN)?.unwrap_or_default();
+        let mut package = Self { folder, plan_text, pinned, previous, committed: BTreeMap::new() };
+        package.committed = package.find_committed(options)?;
+        Ok(package)
+    }
+
+    /// Refuses to go on where the job was planned anew, or replaced by another one, while this run slept.
+    ///
+    /// # Errors
+    /// [`RunError::Failed`]; nothing was changed.
+    pub fn check_plan(&self) -> Result<(), RunError> {
+        if self.folder.read(PLAN)?.as_deref() == Some(self.plan_text.as_slice()) {
+            return Ok(());
+        }
+        Err(RunError::Failed(Failure {
+            code: ErrorCode::PackageOccupied,
+            message: format!("{PLAN} was replaced by another run meanwhile; nothing was changed, run again"),
+        }))
+    }
+
+    /// Reads the records of all partitions and keeps those that stand.
+    fn find_committed(&self, options: &RunOptions) -> Result<BTreeMap<u32, PartitionRecord>, RunError> {
+        let Self { folder, pinned, .. } = self;
+        let mut committed = BTreeMap::new();
+        let mut damage = Vec::new();
+        for (index, partition) in (0u32..).zip(&pinned.plan.partitions) {
+            let name = partition_record(&partition.label);
+            let Some(record) = load::<PartitionRecord>(folder, &name)? else { continue };
+            let partial = record.files.iter().any(|f| f.status != FileStatus::Complete);
+            let same = record.job == pinned.job && record.inputs == pinned.inputs[index as usize];
+            if !same && partial {
+                // What was left out may be there now.
+                self.check_plan()?;
+                folder.remove(&name)?;
+                continue;
+            }
+            if !same {
+                return Err(changed(&partition.label).into());
+            }
+            let mut broken = Vec::new();
+            for file in &record.files {
+                let sha256 = file.sha256.as_deref().filter(|_| options.repair);
+                broken.extend(damage_of(folder, &file.path, file.bytes, sha256)?);
+            }
+            if broken.is_empty() {
+                committed.insert(index, record);
+            } else if options.repair {
+                folder.remove(&name)?;
+            } else {
+                damage.extend(broken);
+            }
+        }
+        if damage.is_empty() {
+            Ok(committed)
+        } else {
+            Err(RunError::Damaged { folder: folder.root().to_owned(), damage })
+        }
     }
 
     /// Runs that tried a partition before this one.
@@ -225,43 +282,6 @@ fn same_plan(old: &[u8], new: &[u8]) -> bool {
         (Some(old), Some(new)) => Pinned { created_at: new.created_at, ..old } == new,
         _ => false,
     }
-}
-
-/// Reads the records of all partitions and keeps those that stand.
-fn committed(
-    folder: &Folder,
-    pinned: &Pinned,
-    options: &RunOptions,
-) -> Result<BTreeMap<u32, PartitionRecord>, RunError> {
-    let mut committed = BTreeMap::new();
-    let mut damage = Vec::new();
-    for (index, partition) in (0u32..).zip(&pinned.plan.partitions) {
-        let name = partition_record(&partition.label);
-        let Some(record) = load::<PartitionRecord>(folder, &name)? else { continue };
-        let partial = record.files.iter().any(|f| f.status != FileStatus::Complete);
-        let same = record.job == pinned.job && record.inputs == pinned.inputs[index as usize];
-        if !same && partial {
-            // What was left out may be there now.
-            folder.remove(&name)?;
-            continue;
-        }
-        if !same {
-            return Err(changed(&partition.label).into());
-        }
-        let mut broken = Vec::new();
-        for file in &record.files {
-            let sha256 = file.sha256.as_deref().filter(|_| options.repair);
-            broken.extend(damage_of(folder, &file.path, file.bytes, sha256)?);
-        }
-        if broken.is_empty() {
-            committed.insert(index, record);
-        } else if options.repair {
-            folder.remove(&name)?;
-        } else {
-            damage.extend(broken);
-        }
-    }
-    if damage.is_empty() { Ok(committed) } else { Err(RunError::Damaged { folder: folder.root().to_owned(), damage }) }
 }
 
 fn changed(label: &str) -> Failure {

@@ -22,6 +22,7 @@ use crate::store::{Folder, StoreError, Swap};
 /// # Errors
 /// [`RunError::Failed`].
 pub fn publish(job: &Job, package: &Package, manifest: Manifest, run: RunRecord) -> Result<RunOutcome, RunError> {
+    package.check_plan()?;
     if let Some(previous) = &package.previous
         && (previous.status == JobStatus::Complete || tells_the_same(previous, &manifest))
     {

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use arrow::datatypes::Schema;
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::failure::Failure;
@@ -31,6 +31,7 @@ pub const STATE_VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Pinned {
     /// [`STATE_VERSION`].
+    #[serde(deserialize_with = "known_version")]
     pub state_version: u32,
     /// The job.
     pub job: String,
@@ -61,6 +62,7 @@ pub struct Pinned {
 #[serde(deny_unknown_fields)]
 pub struct PartitionRecord {
     /// [`STATE_VERSION`].
+    #[serde(deserialize_with = "known_version")]
     pub state_version: u32,
     /// The job.
     pub job: String,
@@ -79,6 +81,7 @@ pub struct PartitionRecord {
 #[serde(deny_unknown_fields)]
 pub struct TaskRecord {
     /// [`STATE_VERSION`].
+    #[serde(deserialize_with = "known_version")]
     pub state_version: u32,
     /// The job.
     pub job: String,
@@ -88,6 +91,41 @@ pub struct TaskRecord {
     pub unplaced: Vec<Unplaced>,
     /// The rows left out.
     pub rejects: Option<crate::manifest::RejectsEntry>,
+}
+
+/// Another version's records are refused, not guessed at.
+fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let version = u32::deserialize(deserializer)?;
+    if version == STATE_VERSION {
+        return Ok(version);
+    }
+    Err(D::Error::custom(format!("state version {version}, and this release reads {STATE_VERSION}")))
+}
+
+impl Pinned {
+    /// Reads the pinned plan; `None` where there is none. What others index by it is checked here, because anybody can
+    /// edit a file.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn load(folder: &Folder) -> Result<Option<Self>, StateError> {
+        let Some(pinned) = load::<Self>(folder, PLAN)? else { return Ok(None) };
+        let (files, partitions) = (pinned.files.len(), pinned.plan.partitions.len());
+        let units = |file: u32| pinned.plan.files.get(file as usize).map_or(0, |f| f.units.len());
+        let whole = [pinned.plan.files.len(), pinned.file_rows.len()].iter().all(|n| *n == files)
+            && [pinned.inputs.len(), pinned.failures.len()].iter().all(|n| *n == partitions)
+            && pinned.plan.tasks.iter().all(|task| {
+                task.partitions.start <= task.partitions.end
+                    && task.partitions.end as usize <= partitions
+                    && task.reads.iter().all(|read| (read.unit as usize) < units(read.file))
+            })
+            && pinned.plan.concerns.iter().all(|c| c.partitions.end as usize <= partitions);
+        if whole {
+            return Ok(Some(pinned));
+        }
+        let source = serde_json::Error::custom("its parts do not fit each other");
+        Err(StateError::Unreadable { name: PLAN.to_owned(), source })
+    }
 }
 
 /// Name of a partition's record.
@@ -107,7 +145,7 @@ pub enum StateError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Not what this version writes.
-    #[error("`{name}` is not a record that this version can read; `--replace` with the job's id starts over")]
+    #[error("{name} cannot be read; bring it back as it was, or remove the output folder to start over")]
     Unreadable {
         /// Which.
         name: String,
