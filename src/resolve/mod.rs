@@ -18,6 +18,7 @@ use jiff::tz::TimeZone;
 use crate::catalog::{self, BUILT_IN_TYPES, Catalog};
 use crate::diagnostic::{Diagnostic, Located, SourceText, nearest, shown};
 use crate::job::{Compression, CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
+use crate::plan::partition::partitions;
 use crate::spec::{
     self, DEFAULT_ZSTD_LEVEL, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place,
 };
@@ -141,7 +142,12 @@ fn build(
     let window = window?;
     let output_text = output_text?;
     let path = files::beside(&from.uri, environment, errors)?;
+    let key = if spec.partition.is_some() { "partition" } else { "window" };
     let partition = spec.partition.unwrap_or_default();
+    if let Err(error) = partitions(&window, partition.by.unwrap_or_default()) {
+        let place = root.entry(key).and_then(|e| e.key.span.as_ref());
+        errors.push(Diagnostic::at(place, error.to_string()));
+    }
     let filters: Vec<Filter> = spec.filters.iter().flat_map(|filter| on_columns(filter, &fields)).collect();
     let mut job = Job {
         id: String::new(),

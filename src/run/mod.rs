@@ -145,7 +145,6 @@ impl RunError {
         match self {
             Self::Spec(_) => Exit::Usage,
             Self::Failed(Failure { code: ErrorCode::Internal | ErrorCode::RowsNotConserved, .. }) => Exit::Internal,
-            Self::Survey(SurveyError::List(_) | SurveyError::Schema(_) | SurveyError::Hive(_)) => Exit::Usage,
             Self::Survey(_) | Self::Occupied { .. } | Self::Damaged { .. } | Self::Failed(_) => Exit::Failed,
             Self::NotSettled { .. } => Exit::TryLater,
             Self::Stopped(exit) => *exit,
@@ -253,7 +252,8 @@ pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
 fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(Pinned, Prepared), RunError> {
     let surveyed = survey(job, options.threads, &options.stop, &options.progress).map_err(|e| match e {
         SurveyError::Stopped => RunError::Stopped(options.stop.exit().unwrap_or(Exit::Interrupted)),
-        e => RunError::Survey(e),
+        e @ SurveyError::Threads(_) => RunError::Survey(e),
+        e => RunError::Spec(vec![Diagnostic::at(job.source.uri.span.as_ref(), chain(&e))]),
     })?;
     let prepared = prepare(job, &surveyed.schema.arrow).map_err(RunError::Spec)?;
     let plan = make_plan(job, &surveyed).map_err(|e| RunError::Spec(vec![Diagnostic::at(None, e.to_string())]))?;

@@ -15,7 +15,7 @@ use crate::job::Job;
 use crate::source::files::hive;
 use crate::source::files::list::{self, Listing, SkippedFile};
 use crate::source::rows::infer::TableEvidence;
-use crate::source::{self, FileFacts, Inspection, SourceError, SourceFile, SourceSchema, TimeRange};
+use crate::source::{self, FileFacts, Inspection, SourceError, SourceFile, SourceSchema, TimeRange, UnitFacts};
 use crate::time::TimeParser;
 
 /// What is known of the source.
@@ -141,21 +141,24 @@ fn unreadable(file: &SourceFile, message: String) -> SourceError {
     SourceError { name: file.name.clone(), position: None, code: ErrorCode::SourceUnreadable, message }
 }
 
-/// What names say: `path_time` where it is given. Else, for files that could not be inspected, the dates in names,
-/// but only if every readable file whose name carries a date holds rows of that date alone. So one broken daily file
+/// What names say: `path_time` where it is given. Else, for files that do not tell their times, the dates in names, but
+/// only if every readable file whose name carries a date holds rows of that date alone. So one broken daily file
 /// fails its day and not the whole window.
 fn coverage(job: &Job, files: &[SourceFile], facts: &[FileFacts]) -> Vec<Option<(Timestamp, Timestamp)>> {
     if let Some(path_time) = &job.source.path_time {
         return files.iter().map(|f| list::path_coverage(&f.name, path_time, &job.time.timezone)).collect();
     }
-    if facts.iter().all(|f| f.problem.is_none()) {
+    if facts.iter().all(tells_its_times) {
         return vec![None; files.len()];
     }
     let by_zone = |zone: &TimeZone| -> Option<Vec<Option<(Timestamp, Timestamp)>>> {
         let named: Vec<_> = files.iter().map(|f| named_interval(&f.name, zone)).collect();
         let mut witnesses = 0;
         for (named, facts) in named.iter().zip(facts) {
-            let (Some((start, end)), None) = (named, &facts.problem) else { continue };
+            let Some((start, end)) = named else { continue };
+            if !tells_its_times(facts) {
+                continue;
+            }
             for unit in &facts.units {
                 match unit.times {
                     TimeRange::Within { min, max } if *start <= min && max < *end => witnesses += 1,
@@ -170,6 +173,12 @@ fn coverage(job: &Job, files: &[SourceFile], facts: &[FileFacts]) -> Vec<Option<
         .iter()
         .find_map(by_zone)
         .unwrap_or_else(|| vec![None; files.len()])
+}
+
+/// Whether a file was read to its end and at least one of its rows, if there are any, has a time.
+fn tells_its_times(facts: &FileFacts) -> bool {
+    let is_mute = |unit: &UnitFacts| unit.times == TimeRange::Empty && unit.rows > 0;
+    facts.problem.is_none() && !facts.units.iter().any(is_mute)
 }
 
 fn named_interval(name: &str, zone: &TimeZone) -> Option<(Timestamp, Timestamp)> {

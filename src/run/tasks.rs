@@ -1,6 +1,6 @@
 //! The plan's tasks on the workers: what is committed is skipped, what fails fails alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -233,10 +233,14 @@ impl Shared<'_> {
         strays.flat_map(|(_, record)| &record.unplaced).filter(|u| u.allowed).find_map(|u| u.of(partition))
     }
 
-    /// A task fails: all partitions that it was to write, or, if it has none of its own, all that are not done.
+    /// A task fails: all partitions that it was to write, or, if it has none of its own, all that its rows concern.
     fn fail(&self, task: &Task, failure: &Failure) {
-        let all = || 0..lock(&self.package).pinned.plan.partitions.len() as u32;
-        let concerned = if task.partitions.is_empty() { all() } else { task.partitions.clone() };
+        let concerned: BTreeSet<u32> = if task.partitions.is_empty() {
+            let package = lock(&self.package);
+            task.reads.iter().flat_map(|read| package.pinned.plan.concerned(read.file, read.unit)).collect()
+        } else {
+            task.partitions.clone().collect()
+        };
         for partition in concerned {
             self.fail_one(partition, failure);
         }
