@@ -131,6 +131,7 @@ fn a_source_that_matches_no_file_is_refused() {
         let project = project(&spec("").replace("data/}", &format!("{uri}}}")));
         let outcome = project.run(&["--output", "out"]).exits(2);
         assert!(outcome.stderr.contains(uri.trim_end_matches('/')), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("spec.yaml:4:"), "{}", outcome.stderr);
         assert!(!project.path("out").exists());
     }
     is_refused(&spec("").replace("data/", "s3://lake/events/"), &["spec.yaml:4:"]);

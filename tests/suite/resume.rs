@@ -154,6 +154,29 @@ fn a_broken_line_of_ndjson_fails_its_day() {
 }
 
 #[test]
+fn a_file_of_nothing_but_garbage_fails_the_day_of_its_name() {
+    let whole = third_day();
+    a_broken_file_fails_its_day(("data/2026-03-03.ndjson", b"broken\n".to_vec()), whole.as_bytes(), "bad_rows");
+}
+
+#[test]
+fn a_pinned_plan_that_was_edited_is_refused_and_nothing_is_changed() {
+    let project = project_of(5, 20);
+    project.write("data/2026-03-03.ndjson", "broken\n");
+    project.run(&[]).exits(3);
+    let package = project.package();
+    let before = package.snapshot();
+    for (from, to) in [("\"state_version\": 1", "\"state_version\": 2"), ("\"inputs\": [", "\"inputs\": [\"x\", ")] {
+        let plan = std::fs::read_to_string(package.root.join("_state/plan.json")).unwrap();
+        std::fs::write(package.root.join("_state/plan.json"), plan.replace(from, to)).unwrap();
+        let stderr = project.run(&[]).exits(4).stderr;
+        assert!(stderr.contains("_state/plan.json cannot be read"), "{stderr}");
+        std::fs::write(package.root.join("_state/plan.json"), plan).unwrap();
+    }
+    assert_eq!(package.snapshot().keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+}
+
+#[test]
 fn a_job_without_any_usable_partition_fails_and_resumes() {
     let project = Project::with_spec(SPEC);
     project.write("data/x.parquet", "PAR1 and nothing else");
