@@ -3,12 +3,15 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::Talk;
 use super::args::{ResourceArgs, SpecArgs};
 use crate::resolve::Environment;
+use crate::run::RunOptions;
+use crate::run::stop::Stop;
 
 /// The environment of this process and command line.
 ///
@@ -38,12 +41,28 @@ pub fn environment_or_complain(args: &SpecArgs, talk: &Talk) -> Option<Environme
 }
 
 /// Worker threads.
-pub fn threads(args: &ResourceArgs) -> usize {
+fn threads(args: &ResourceArgs) -> usize {
     args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get), usize::from)
 }
 
+/// How to run a spec: nothing repaired, nothing replaced, all told to nobody.
+pub fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environment, stop: Stop) -> RunOptions {
+    RunOptions {
+        run_id: run_id(),
+        threads: threads(resources),
+        repair: false,
+        replace: None,
+        now: environment.now,
+        clock: Arc::new(Timestamp::now),
+        stop,
+        progress: Arc::default(),
+        spec_path: spec.display().to_string(),
+        git_commit: None,
+    }
+}
+
 /// Names a run: when it started and which process it was, so that two runs never share a name.
-pub fn run_id() -> String {
+fn run_id() -> String {
     format!("{}-{:x}", Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ"), std::process::id())
 }
 

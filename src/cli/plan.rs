@@ -1,19 +1,14 @@
 //! `plan`: what a run would do. Writes nothing.
 
-use std::sync::Arc;
-
-use jiff::Timestamp;
-
 use super::args::{PlanArgs, PlanFormat};
-use super::environment::{environment_or_complain, run_id, threads};
+use super::environment::{environment_or_complain, run_options};
 use super::{Talk, print, signals};
 use crate::diagnostic::{records, render_text};
 use crate::error::Exit;
 use crate::plan::render;
 use crate::resolve::resolve;
-use crate::run::progress::Progress;
 use crate::run::stop::Stop;
-use crate::run::{self, RunError, RunOptions};
+use crate::run::{self, RunError};
 
 /// Plans one spec and prints the plan.
 pub fn plan(args: &PlanArgs, talk: &Talk) -> Exit {
@@ -22,7 +17,7 @@ pub fn plan(args: &PlanArgs, talk: &Talk) -> Exit {
         talk.complain(&format!("error: cannot listen for signals: {error}"));
         return Exit::Failed;
     }
-    let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Failed };
+    let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Usage };
     let format = if talk.json { PlanFormat::Json } else { args.format };
     let mistakes = |diagnostics: &[_]| {
         talk.complain(&render_text(diagnostics, talk.color));
@@ -35,18 +30,7 @@ pub fn plan(args: &PlanArgs, talk: &Talk) -> Exit {
         Ok(job) => job,
         Err(diagnostics) => return mistakes(&diagnostics),
     };
-    let options = RunOptions {
-        run_id: run_id(),
-        threads: threads(&args.resources),
-        repair: false,
-        replace: None,
-        now: environment.now,
-        clock: Arc::new(Timestamp::now),
-        stop,
-        progress: Arc::new(Progress::default()),
-        spec_path: args.spec.display().to_string(),
-        git_commit: None,
-    };
+    let options = run_options(&args.spec, &args.resources, &environment, stop);
     match run::plan(&job, &options) {
         Ok(plan) => match format {
             PlanFormat::Text => print(&render::text(&plan)),

@@ -4,22 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::args::ReproduceArgs;
-use super::environment::{environment_or_complain, run_id, threads};
+use super::environment::{environment_or_complain, run_options};
 use super::progress::{Drawing, Style};
 use super::{Talk, signals};
 use crate::diagnostic::{render_text, shown};
 use crate::error::Exit;
 use crate::manifest::{MANIFEST, Manifest};
 use crate::resolve::resolve;
-use crate::run::progress::Progress;
 use crate::run::stop::Stop;
-use crate::run::{self, RunError, RunOptions};
+use crate::run::{self, RunError};
 
 /// What became of one file of the package.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -68,25 +65,13 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
         );
         return Err((Exit::Usage, why));
     }
-    let id = run_id();
-    let folder = args.scratch.clone().unwrap_or_else(std::env::temp_dir).join(format!("kt-export-reproduce-{id}"));
+    let options = run_options(&spec, &args.resources, &environment, stop);
+    let scratch = args.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    let folder = scratch.join(format!("kt-export-reproduce-{}", options.run_id));
     job.output.clone_from(&folder);
     job.allow_open = true;
-    let progress = Arc::new(Progress::default());
-    let options = RunOptions {
-        run_id: id,
-        threads: threads(&args.resources),
-        repair: false,
-        replace: None,
-        now: environment.now,
-        clock: Arc::new(Timestamp::now),
-        stop,
-        progress: progress.clone(),
-        spec_path: spec.display().to_string(),
-        git_commit: None,
-    };
     let style = if talk.quiet || !talk.terminal { Style::Hidden } else { Style::Bar };
-    let drawing = Drawing::start(style, &job.name, progress);
+    let drawing = Drawing::start(style, &job.name, options.progress.clone());
     let result = run::run(&job, &options);
     drop(drawing);
     let removed = std::fs::remove_dir_all(&folder);

@@ -1,14 +1,12 @@
 //! `run`: specs to packages, one after the other, all threads on each.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use indicatif::{HumanBytes, HumanCount};
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::args::{RunArgs, When};
-use super::environment::{environment_or_complain, git_commit, run_id, threads};
+use super::environment::{environment_or_complain, git_commit, run_options};
 use super::progress::{Drawing, Style};
 use super::{Talk, signals, specs};
 use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_text, shown};
@@ -16,7 +14,6 @@ use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::manifest::{Accounting, FileStatus, JobStatus};
 use crate::resolve::{Environment, resolve};
-use crate::run::progress::Progress;
 use crate::run::stop::Stop;
 use crate::run::{self, RunError, RunOptions, RunOutcome};
 use crate::spec::FileKind;
@@ -80,7 +77,7 @@ pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
         talk.complain(&format!("error: cannot listen for signals: {error}"));
         return Exit::Failed;
     }
-    let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Failed };
+    let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Usage };
     let found = match specs::expand(&args.specs) {
         // A catalog in a folder of specs is what the specs refer to, not something to run.
         Ok(found) => found.into_iter().filter(|f| f.kind != Some(FileKind::Catalog) || args.specs.contains(&f.path)),
@@ -132,25 +129,18 @@ fn one(
     stop: &Stop,
     talk: &Talk,
 ) -> (Exit, SpecReport) {
-    let progress = Arc::new(Progress::default());
     let options = RunOptions {
-        run_id: run_id(),
-        threads: threads(&args.resources),
         repair: args.repair,
         replace: args.replace.clone(),
-        now: environment.now,
-        clock: Arc::new(Timestamp::now),
-        stop: stop.clone(),
-        progress: progress.clone(),
-        spec_path: spec.display().to_string(),
         git_commit: git_commit(spec),
+        ..run_options(spec, &args.resources, environment, stop.clone())
     };
     let style = match (args.progress, talk.quiet) {
         (When::Never, _) | (When::Auto, true) => Style::Hidden,
         (When::Auto, false) if !talk.terminal => Style::Lines,
         (When::Auto, false) | (When::Always, _) => Style::Bar,
     };
-    let drawing = Drawing::start(style, &job.name, progress);
+    let drawing = Drawing::start(style, &job.name, options.progress.clone());
     let result = run::run(job, &options);
     drop(drawing);
     match result {
@@ -206,12 +196,13 @@ fn summary(outcome: &RunOutcome) -> String {
     let RunOutcome { manifest: m, package, unchanged } = outcome;
     let shards = m.files.iter().filter(|f| f.status.has_file()).count();
     let mut lines = vec![format!(
-        "{} {} {}{}: {} rows in {} shard{}, {}",
+        "{} {} {}{}: {} row{} in {} shard{}, {}",
         m.name,
         m.window_label,
         m.status,
         if *unchanged { " already" } else { "" },
         HumanCount(m.total_rows),
+        if m.total_rows == 1 { "" } else { "s" },
         HumanCount(shards as u64),
         if shards == 1 { "" } else { "s" },
         HumanBytes(m.total_bytes),

@@ -9,7 +9,7 @@ use crate::resolve::check_file;
 
 /// Validates every file and tells all mistakes of all files.
 pub fn validate(args: &ValidateArgs, talk: &Talk) -> Exit {
-    let Some(environment) = environment_or_complain(&args.spec, talk) else { return Exit::Failed };
+    let Some(environment) = environment_or_complain(&args.spec, talk) else { return Exit::Usage };
     let found = match specs::expand(&args.specs) {
         Ok(found) => found,
         Err(why) => {
