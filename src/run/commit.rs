@@ -48,7 +48,9 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
         files.push(entry(commit, &part));
         let published = publish(folder, &part.name, part.draft, part.bytes, &part.sha256);
         // Another run that finished the job has cleaned up: its record says all.
-        if let (Err(error), Some(record)) = (&published, load(folder, &name)?) {
+        if let Err(error) = &published
+            && let Some(record) = load(folder, &name)?
+        {
             tracing::debug!("{}: {}, committed by another run", part.name, chain(error));
             return ours(commit, record);
         }

@@ -17,6 +17,7 @@ use crate::manifest::{
     SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
 use crate::plan::Read;
+use crate::seal::sha256;
 use crate::source::is_json;
 
 /// Balances, cleans up and writes the manifest.
@@ -62,7 +63,7 @@ pub fn finish(
         columns: prepared.output_schema.fields().iter().map(|f| column(f)).collect(),
         spec: SpecRecord {
             path: options.spec_path.clone(),
-            sha256: publish::hex(job.spec_source.text.as_bytes()),
+            sha256: sha256(job.spec_source.text.as_bytes()),
             git_commit: options.git_commit.clone(),
             resolved: job.canonical.clone(),
         },

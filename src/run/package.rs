@@ -10,6 +10,7 @@ use crate::error::ErrorCode;
 use crate::job::Job;
 use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS};
 use crate::plan::Plan;
+use crate::seal::sha256;
 use crate::store::{Created, Folder, Swap};
 
 /// What the output folder holds before the run.
@@ -163,6 +164,8 @@ pub struct Package {
     pub previous: Option<Manifest>,
     /// Records of partitions that are done, by index.
     pub committed: BTreeMap<u32, PartitionRecord>,
+    /// By label, the runs that tried a partition, as `previous` tells.
+    attempts: BTreeMap<String, u32>,
 }
 
 impl Package {
@@ -188,7 +191,12 @@ impl Package {
             _ => read_manifest(&folder)?,
         };
         let plan_text = folder.read(PLAN)?.unwrap_or_default();
-        let mut package = Self { folder, plan_text, pinned, previous, committed: BTreeMap::new() };
+        let mut attempts = BTreeMap::new();
+        for file in previous.iter().flat_map(|m| &m.files) {
+            let most: &mut u32 = attempts.entry(file.partition.label.clone()).or_default();
+            *most = file.attempts.max(*most);
+        }
+        let mut package = Self { folder, plan_text, pinned, previous, committed: BTreeMap::new(), attempts };
         package.committed = package.find_committed(options)?;
         Ok(package)
     }
@@ -248,14 +256,12 @@ impl Package {
 
     /// Runs that tried a partition before this one.
     pub fn earlier_attempts(&self, label: &str) -> u32 {
-        let entries = self.previous.iter().flat_map(|m| &m.files);
-        entries.filter(|f| f.partition.label == label).map(|f| f.attempts).max().unwrap_or(0)
+        self.attempts.get(label).copied().unwrap_or(0)
     }
 }
 
 /// A job that ended is planned anew; its earlier plan is kept beside.
 fn repin(folder: &Folder, text: &[u8]) -> Result<(), RunError> {
-    use sha2::{Digest, Sha256};
     loop {
         folder.settle(PLAN)?;
         let Some(old) = folder.read(PLAN)? else {
@@ -267,7 +273,7 @@ fn repin(folder: &Folder, text: &[u8]) -> Result<(), RunError> {
         if same_plan(&old, text) {
             return Ok(());
         }
-        let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(&old));
+        let digest = sha256(&old);
         let kept = format!("_state/plans/{}.json", &digest[..16]);
         if folder.replace_bytes_if(PLAN, Some(&digest), text, Some(&kept))? == Swap::Replaced {
             return Ok(());

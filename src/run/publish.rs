@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::failure::Failure;
 use super::package::Package;
@@ -15,6 +14,7 @@ use super::{RunError, RunOutcome};
 use crate::error::ErrorCode;
 use crate::job::Job;
 use crate::manifest::{JobStatus, MANIFEST, Manifest, RunRecord, SHA256SUMS};
+use crate::seal::sha256;
 use crate::store::{Folder, StoreError, Swap};
 
 /// Publishes the manifest of a run, unless what an earlier run published stands.
@@ -106,7 +106,7 @@ fn write(job: &Job, package: &Package, mut manifest: Manifest, run: RunRecord) -
     loop {
         manifest.runs = previous.iter().flat_map(|m| m.runs.clone()).chain([run.clone()]).collect();
         let bytes = manifest.to_json_bytes();
-        let expected = previous.as_ref().map(|m| hex(&m.to_json_bytes()));
+        let expected = previous.as_ref().map(|m| sha256(&m.to_json_bytes()));
         let kept = expected.as_deref().map(|digest| format!("_state/manifests/{}.json", &digest[..16]));
         if folder.replace_bytes_if(MANIFEST, expected.as_deref(), &bytes, kept.as_deref())? == Swap::Replaced {
             complete_derived(folder, &manifest)?;
@@ -140,14 +140,9 @@ fn is_as_good(theirs: &Manifest, ours: &Manifest) -> bool {
 /// The store's.
 pub fn complete_derived(folder: &Folder, manifest: &Manifest) -> Result<(), StoreError> {
     let Some(bytes) = folder.read(MANIFEST)? else { return Ok(()) };
-    let sums = manifest.sha256sums(&hex(&bytes));
+    let sums = manifest.sha256sums(&sha256(&bytes));
     if folder.read(SHA256SUMS)?.as_deref() != Some(sums.as_bytes()) {
         folder.replace_bytes(SHA256SUMS, sums.as_bytes())?;
     }
     Ok(())
-}
-
-/// SHA-256, lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }

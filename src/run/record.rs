@@ -17,6 +17,7 @@ use super::task::TaskCounts;
 use super::unplaced::Unplaced;
 use crate::manifest::FileEntry;
 use crate::plan::{Partition, Plan, Task};
+use crate::seal::sha256_of;
 use crate::source::files::list::SkippedFile;
 use crate::source::{FileFacts, SourceFile, TimeRange};
 use crate::store::{Folder, StoreError};
@@ -235,13 +236,5 @@ fn short_digest(bytes: &[u8]) -> [u8; 16] {
 /// # Errors
 /// The operating system's.
 pub fn file_sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let mut digest = Sha256::new();
-    let mut block = vec![0; 1 << 20];
-    loop {
-        match std::io::Read::read(&mut file, &mut block)? {
-            0 => return Ok(data_encoding::HEXLOWER.encode(&digest.finalize())),
-            n => digest.update(&block[..n]),
-        }
-    }
+    sha256_of(std::fs::File::open(path)?)
 }

@@ -1,8 +1,11 @@
 //! Hashes and counts what passes.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use sha2::{Digest, Sha256};
+
+/// Bytes that are hashed at once: large enough for the disk, small enough for the cache.
+const BLOCK_BYTES: usize = 256 * 1024;
 
 /// Passes bytes on to `W` and keeps the digest and the count of those that `W` took.
 pub(super) struct DigestWriter<W> {
@@ -34,6 +37,28 @@ impl<W: Write> Write for DigestWriter<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+/// SHA-256 in lower-case hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+/// SHA-256, in lower-case hex, of all that a reader gives.
+///
+/// # Errors
+/// The reader's.
+pub fn sha256_of(mut reader: impl Read) -> io::Result<String> {
+    let mut writer = DigestWriter::new(io::sink());
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        match reader.read(&mut block) {
+            Ok(0) => return Ok(writer.into_parts().2),
+            Ok(n) => writer.write_all(block.get(..n).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::job::Compression;
 use digest::DigestWriter;
 use pieces::PieceWriter;
 
+pub use digest::{sha256, sha256_of};
 pub use unseal::{compression_of, unseal};
 
 /// The gzip header's operating system byte for "unknown" (RFC 1952, 2.3.1), so that a shard does not tell where it

@@ -16,11 +16,9 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
-
 use super::draft::sync_parent;
 use super::{Created, Folder, StoreError};
+use crate::seal::sha256 as digest;
 
 /// Where the decisions are.
 const SUCCESSORS: &str = "_state/successors";
@@ -133,10 +131,6 @@ impl Folder {
 
 fn successor(name: &str, sha256: &str) -> String {
     format!("{SUCCESSORS}/{name}/{sha256}")
-}
-
-fn digest(bytes: &[u8]) -> String {
-    HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -2,20 +2,15 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
-use data_encoding::HEXLOWER;
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::rows::{self, Contents};
 use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line};
 use crate::manifest::Manifest;
+use crate::seal::sha256_of;
 use crate::store::{StoreError, resolve};
-
-/// Bytes that are hashed at once: large enough for the disk, small enough for the cache.
-const BLOCK_BYTES: usize = 256 * 1024;
 
 /// A file that the manifest vouches for.
 struct Listed<'a> {
@@ -112,17 +107,7 @@ fn check_file(root: &Path, manifest: &Manifest, file: &Listed, options: &VerifyO
 }
 
 fn digest(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut block = vec![0; BLOCK_BYTES];
-    loop {
-        match file.read(&mut block) {
-            Ok(0) => return Ok(HEXLOWER.encode(&hasher.finalize())),
-            Ok(length) => hasher.update(block.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    sha256_of(File::open(path)?)
 }
 
 /// Finds what is below `data/` and `rejects/` and nobody vouches for.

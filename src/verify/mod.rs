@@ -16,10 +16,8 @@ mod sums;
 use std::fs;
 use std::path::Path;
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
-
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS};
+use crate::seal::sha256;
 use crate::store::Folder;
 
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
@@ -66,7 +64,7 @@ pub fn verify(root: &Path, options: &VerifyOptions) -> VerifyReport {
         report.job = Some(VerifiedJob::of(manifest));
         consistency::check(manifest, &mut report);
     }
-    let sha256 = bytes.as_deref().map(|bytes| HEXLOWER.encode(&Sha256::digest(bytes)));
+    let sha256 = bytes.as_deref().map(sha256);
     sums::check(&folder, manifest.as_ref(), sha256.as_deref(), &mut report);
     match &manifest {
         Some(manifest) => files::check(folder.root(), manifest, options, &mut report),

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
 use super::*;
 use crate::error::{ErrorCode, Exit};
 use crate::manifest::tests::{entry, manifest as template};
