@@ -180,12 +180,14 @@ impl Running<'_> {
             records: ctx.job.source.records.as_ref().map(|r| r.value.clone()),
         };
         let mut reader = source::open(request, ctx.hive_keys).map_err(broken)?;
-        while let Some(batch) = reader.next_batch().map_err(broken)? {
-            if self.ctx.stop.is_set() {
-                return Err(TaskEnd::Stopped);
+        while let Some(mut chunk) = reader.next_chunk().map_err(broken)? {
+            let owner = reads.iter().any(|r| r.unit == chunk.unit && r.owner);
+            while let Some(batch) = chunk.batches.next_batch().map_err(broken)? {
+                if self.ctx.stop.is_set() {
+                    return Err(TaskEnd::Stopped);
+                }
+                self.batch(Origin { index, file, unit: chunk.unit, owner }, &batch)?;
             }
-            let owner = reads.iter().any(|r| r.unit == batch.unit && r.owner);
-            self.batch(Origin { index, file, unit: batch.unit, owner }, &batch)?;
         }
         source::files::list::check_unchanged(file).map_err(broken)
     }

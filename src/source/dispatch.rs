@@ -4,7 +4,7 @@ use super::columnar::{arrow, parquet};
 use super::files::hive;
 use super::rows::infer::{self, InspectRequest, TableEvidence};
 use super::rows::{csv, json, ndjson};
-use super::{BatchReader, FileFacts, ReadRequest, SourceError, SourceFile};
+use super::{ChunkReader, FileFacts, ReadRequest, SourceError, SourceFile, WholeFile};
 use crate::job::SourceFormat;
 use crate::time::TimeParser;
 
@@ -48,12 +48,12 @@ pub fn inspect(
 ///
 /// # Errors
 /// [`SourceError`].
-pub fn open(request: ReadRequest, hive_keys: &[String]) -> Result<Box<dyn BatchReader>, SourceError> {
+pub fn open(request: ReadRequest, hive_keys: &[String]) -> Result<Box<dyn ChunkReader>, SourceError> {
     hive::open(request, hive_keys, |request| match request.file.format {
         SourceFormat::Parquet => parquet::open(request),
-        SourceFormat::Arrow => arrow::open(request),
-        SourceFormat::Csv => csv::open(request),
-        SourceFormat::Ndjson => ndjson::open(request),
-        SourceFormat::Json => json::open(request),
+        SourceFormat::Arrow => arrow::open(request).map(WholeFile::new),
+        SourceFormat::Csv => csv::open(request).map(WholeFile::new),
+        SourceFormat::Ndjson => ndjson::open(request).map(WholeFile::new),
+        SourceFormat::Json => json::open(request).map(WholeFile::new),
     })
 }

@@ -158,13 +158,46 @@ pub struct ReadRequest {
     pub records: Option<String>,
 }
 
-/// Gives the batches of one file.
+/// Cuts a file into chunks, in file order. Only the cutting is serial: a chunk is decoded on the thread that takes it.
+pub trait ChunkReader: Send {
+    /// The next chunk; `None` at the proven end of the file.
+    ///
+    /// # Errors
+    /// [`SourceError`] where no more chunks can be found. After an error the reader is spent.
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError>;
+}
+
+/// A part of one unit of a file, decoded without regard to the chunks around it.
+pub struct Chunk {
+    /// Index of the unit in its file.
+    pub unit: u32,
+    /// Its rows.
+    pub batches: Box<dyn BatchReader>,
+}
+
+/// Gives the batches of one chunk.
 pub trait BatchReader: Send {
-    /// The next rows; `None` at the proven end of the file.
+    /// The next rows; `None` at the proven end of the chunk.
     ///
     /// # Errors
     /// [`SourceError`] where the bytes are not what the format says or the operating system fails. After an error the reader is spent.
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError>;
+}
+
+/// A file that is one chunk.
+pub(crate) struct WholeFile(Option<Box<dyn BatchReader>>);
+
+impl WholeFile {
+    /// Of what reads all of it.
+    pub(crate) fn new(batches: Box<dyn BatchReader>) -> Box<dyn ChunkReader> {
+        Box::new(Self(Some(batches)))
+    }
+}
+
+impl ChunkReader for WholeFile {
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        Ok(self.0.take().map(|batches| Chunk { unit: 0, batches }))
+    }
 }
 
 /// A source file that does not give its rows.

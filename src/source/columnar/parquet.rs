@@ -28,8 +28,8 @@ use crate::source::columnar::layout::{planned_schema, view_schema};
 use crate::source::files::list::check_unchanged;
 use crate::source::instants::typed_range;
 use crate::source::{
-    BATCH_ROWS, Batch, BatchReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
-    json_field,
+    BATCH_ROWS, Batch, BatchReader, Chunk, ChunkReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile,
+    TimeRange, UnitFacts, json_field,
 };
 use crate::time::TimeParser;
 
@@ -75,7 +75,7 @@ pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Res
 ///
 /// # Errors
 /// As [`inspect`].
-pub fn open(request: ReadRequest) -> Result<Box<dyn BatchReader>, SourceError> {
+pub fn open(request: ReadRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
     open_with(request, None)
 }
 
@@ -86,13 +86,11 @@ pub fn open(request: ReadRequest) -> Result<Box<dyn BatchReader>, SourceError> {
 pub fn open_with(
     request: ReadRequest,
     metadata: Option<ArrowReaderMetadata>,
-) -> Result<Box<dyn BatchReader>, SourceError> {
+) -> Result<Box<dyn ChunkReader>, SourceError> {
     check_unchanged(&request.file)?;
-    // Each reader opens the file itself: handles made by `try_clone` share their position, and readers on several threads would move it under each other.
-    let handle = open_file(&request.file)?;
     let metadata = match metadata {
         Some(metadata) => metadata,
-        None => load(&request.file, &handle)?,
+        None => load(&request.file, &open_file(&request.file)?)?,
     };
     let wanted = |name: &str| request.schema.column_with_name(name).is_some();
     let roots: Vec<usize> =
@@ -101,17 +99,8 @@ pub fn open_with(
     let witness = Int96Witness::new(&metadata, &roots).map_err(|m| unreadable(&request.file, m))?;
     let units = request.units.clone().into_iter();
     let file_schema = file_schema(&metadata);
-    Ok(Box::new(ParquetReader {
-        request,
-        handle,
-        file_schema,
-        metadata,
-        projection,
-        witness,
-        units,
-        current: None,
-        spent: false,
-    }))
+    let opened = Arc::new(Opened { request, file_schema, metadata, projection, witness });
+    Ok(Box::new(RowGroups { opened, units }))
 }
 
 fn open_file(file: &SourceFile) -> Result<File, SourceError> {
@@ -291,109 +280,126 @@ impl TimeBounds {
     }
 }
 
-/// A row group that is being read.
-struct Current {
-    reader: ParquetRecordBatchReader,
-    witness: Option<ParquetRecordBatchReader>,
-    unit: u32,
-    promised_rows: u64,
-    given_rows: u64,
-}
-
-struct ParquetReader {
+/// What the row groups of one file have in common.
+struct Opened {
     request: ReadRequest,
-    handle: File,
     file_schema: Schema,
     metadata: ArrowReaderMetadata,
     projection: ProjectionMask,
     witness: Option<Int96Witness>,
-    units: std::vec::IntoIter<u32>,
-    current: Option<Current>,
-    spent: bool,
 }
 
-impl BatchReader for ParquetReader {
+/// Gives the row groups of a file, each a chunk.
+struct RowGroups {
+    opened: Arc<Opened>,
+    units: std::vec::IntoIter<u32>,
+}
+
+impl ChunkReader for RowGroups {
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        let Some(unit) = self.units.next() else { return Ok(None) };
+        let batches = Box::new(RowGroup { opened: Arc::clone(&self.opened), unit, state: State::Unread });
+        Ok(Some(Chunk { unit, batches }))
+    }
+}
+
+/// A row group that is being read.
+struct RowGroup {
+    opened: Arc<Opened>,
+    unit: u32,
+    state: State,
+}
+
+enum State {
+    Unread,
+    Reading(Reading),
+    /// At its end, or after an error.
+    Spent,
+}
+
+struct Reading {
+    reader: ParquetRecordBatchReader,
+    witness: Option<ParquetRecordBatchReader>,
+    promised_rows: u64,
+    given_rows: u64,
+}
+
+impl BatchReader for RowGroup {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        if self.spent {
-            return Ok(None);
+        // Taken out, so that an error leaves the reader spent.
+        let mut reading = match std::mem::replace(&mut self.state, State::Spent) {
+            State::Unread => self.start()?,
+            State::Reading(reading) => reading,
+            State::Spent => return Ok(None),
+        };
+        let batch = self.advance(&mut reading)?;
+        if batch.is_some() {
+            self.state = State::Reading(reading);
         }
-        // Set aside until the call has succeeded, because after an error nothing more may come.
-        self.spent = true;
-        let batch = self.advance()?;
-        self.spent = batch.is_none();
         Ok(batch)
     }
 }
 
-impl ParquetReader {
-    fn advance(&mut self) -> Result<Option<Batch>, SourceError> {
-        loop {
-            if self.current.is_none() {
-                let Some(unit) = self.units.next() else {
-                    check_unchanged(&self.request.file)?;
-                    return Ok(None);
-                };
-                self.current = Some(self.start(unit)?);
-            }
-            let Some(current) = &mut self.current else { continue };
-            let file = &self.request.file;
-            let fail = |unit: u32, message: String| unreadable(file, format!("row group {unit}: {message}"));
-            let unit = current.unit;
-            let rows = guarded(|| current.reader.next().transpose()).map_err(|m| fail(unit, m))?;
-            let Some(rows) = rows else {
-                if current.given_rows != current.promised_rows {
-                    let message = format!(
-                        "holds {} of the {} rows that the footer promises",
-                        current.given_rows, current.promised_rows
-                    );
-                    return Err(fail(unit, message));
-                }
-                self.current = None;
-                continue;
-            };
-            if let (Some(witness), Some(seconds)) = (&self.witness, &mut current.witness) {
-                let seconds = guarded(|| seconds.next().transpose()).map_err(|m| fail(unit, m))?;
-                witness.check(&rows, seconds.as_ref()).map_err(|m| mismatch(file, format!("row group {unit}: {m}")))?;
-            }
-            let first = current.given_rows + 1;
-            current.given_rows += rows.num_rows() as u64;
-            if current.given_rows > current.promised_rows {
-                return Err(fail(
-                    unit,
-                    format!("holds more than the {} rows that the footer promises", current.promised_rows),
-                ));
-            }
-            let rows = guarded(|| adapt_batch(&rows, &self.file_schema, &self.request.schema))
-                .map_err(|m| mismatch(file, format!("{m}; name the type that all files can have in `schema`")))?;
-            return Ok(Some(Batch { rows, unit, positions: Positions::From(first), rejected: Vec::new() }));
-        }
+impl RowGroup {
+    fn fail(&self, message: impl std::fmt::Display) -> SourceError {
+        unreadable(&self.opened.request.file, format!("row group {}: {message}", self.unit))
     }
 
-    fn start(&self, unit: u32) -> Result<Current, SourceError> {
-        let file = &self.request.file;
-        let groups = self.metadata.metadata().row_groups();
-        let Some(group) = groups.get(unit as usize) else {
-            let message = format!("has {} row groups and the plan reads row group {unit}", groups.len());
-            return Err(unreadable(file, message));
+    fn advance(&self, reading: &mut Reading) -> Result<Option<Batch>, SourceError> {
+        let Opened { request, file_schema, witness, .. } = &*self.opened;
+        let unit = self.unit;
+        let rows = guarded(|| reading.reader.next().transpose()).map_err(|m| self.fail(m))?;
+        let promised = reading.promised_rows;
+        let Some(rows) = rows else {
+            if reading.given_rows != promised {
+                let given = reading.given_rows;
+                return Err(self.fail(format!("holds {given} of the {promised} rows that the footer promises")));
+            }
+            check_unchanged(&request.file)?;
+            return Ok(None);
         };
-        let promised_rows = u64::try_from(group.num_rows()).map_err(|error| unreadable(file, error.to_string()))?;
+        if let (Some(witness), Some(seconds)) = (witness, &mut reading.witness) {
+            let seconds = guarded(|| seconds.next().transpose()).map_err(|m| self.fail(m))?;
+            let checked = witness.check(&rows, seconds.as_ref());
+            checked.map_err(|m| mismatch(&request.file, format!("row group {unit}: {m}")))?;
+        }
+        let first = reading.given_rows + 1;
+        reading.given_rows += rows.num_rows() as u64;
+        if reading.given_rows > promised {
+            return Err(self.fail(format!("holds more than the {promised} rows that the footer promises")));
+        }
+        let rows = guarded(|| adapt_batch(&rows, file_schema, &request.schema))
+            .map_err(|m| mismatch(&request.file, format!("{m}; name the type that all files can have in `schema`")))?;
+        Ok(Some(Batch { rows, unit, positions: Positions::From(first), rejected: Vec::new() }))
+    }
+
+    fn start(&self) -> Result<Reading, SourceError> {
+        let Opened { request, metadata, projection, witness, .. } = &*self.opened;
+        let groups = metadata.metadata().row_groups();
+        let Some(group) = groups.get(self.unit as usize) else {
+            let message = format!("has {} row groups and the plan reads row group {}", groups.len(), self.unit);
+            return Err(unreadable(&request.file, message));
+        };
+        let promised_rows = u64::try_from(group.num_rows()).map_err(|error| self.fail(error))?;
         let build = |metadata: ArrowReaderMetadata, projection: ProjectionMask| {
+            // Each opens the file itself: handles made by `try_clone` share their position, and readers on several
+            // threads would move it under each other.
+            let handle = open_file(&request.file)?;
             guarded(|| {
-                let handle = self.handle.try_clone()?;
                 ParquetRecordBatchReaderBuilder::new_with_metadata(handle, metadata)
-                    .with_row_groups(vec![unit as usize])
+                    .with_row_groups(vec![self.unit as usize])
                     .with_projection(projection)
                     .with_batch_size(BATCH_ROWS)
                     .build()
             })
-            .map_err(|m| unreadable(file, format!("row group {unit}: {m}")))
+            .map_err(|m| self.fail(m))
         };
-        let reader = build(self.metadata.clone(), self.projection.clone())?;
-        let witness = match &self.witness {
+        let reader = build(metadata.clone(), projection.clone())?;
+        let witness = match witness {
             Some(witness) => Some(build(witness.metadata.clone(), witness.projection.clone())?),
             None => None,
         };
-        Ok(Current { reader, witness, unit, promised_rows, given_rows: 0 })
+        Ok(Reading { reader, witness, promised_rows, given_rows: 0 })
     }
 }
 

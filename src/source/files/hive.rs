@@ -13,7 +13,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use crate::error::ErrorCode;
 use crate::source::columnar::adapt::adapt;
-use crate::source::{BATCH_ROWS, Batch, BatchReader, ReadRequest, SourceError, SourceFile};
+use crate::source::{BATCH_ROWS, Batch, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError, SourceFile};
 
 /// What Hive writes for a null.
 const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -124,8 +124,8 @@ pub fn value<'f>(file: &'f SourceFile, key: &str) -> Option<&'f str> {
 pub fn open(
     request: ReadRequest,
     keys: &[String],
-    inner: impl FnOnce(ReadRequest) -> Result<Box<dyn BatchReader>, SourceError>,
-) -> Result<Box<dyn BatchReader>, SourceError> {
+    inner: impl FnOnce(ReadRequest) -> Result<Box<dyn ChunkReader>, SourceError>,
+) -> Result<Box<dyn ChunkReader>, SourceError> {
     let is_key = |field: &Field| keys.contains(field.name());
     if !request.schema.fields().iter().any(|f| is_key(f)) {
         return inner(request);
@@ -150,7 +150,7 @@ pub fn open(
     let name = request.file.name.clone();
     let inner_schema = Arc::new(Schema::new_with_metadata(of_file, schema.metadata().clone()));
     let inner = inner(ReadRequest { schema: inner_schema, ..request })?;
-    Ok(Box::new(HiveReader { inner, schema, columns, name }))
+    Ok(Box::new(HiveChunks { inner, folders: Arc::new(Folders { schema, columns, name }) }))
 }
 
 /// One value, [`BATCH_ROWS`] times, as the field's type.
@@ -170,17 +170,41 @@ enum Column {
     OfFile(usize),
 }
 
-/// Adds the constants to another reader's batches.
-struct HiveReader {
-    inner: Box<dyn BatchReader>,
+/// What the folders of one file add to its rows.
+struct Folders {
     schema: SchemaRef,
     columns: Vec<Column>,
     name: String,
 }
 
-impl BatchReader for HiveReader {
+/// Adds the constants to another reader's chunks.
+struct HiveChunks {
+    inner: Box<dyn ChunkReader>,
+    folders: Arc<Folders>,
+}
+
+impl ChunkReader for HiveChunks {
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        let Some(Chunk { unit, batches: inner }) = self.inner.next_chunk()? else { return Ok(None) };
+        let batches = Box::new(HiveBatches { inner, folders: Arc::clone(&self.folders) });
+        Ok(Some(Chunk { unit, batches }))
+    }
+}
+
+/// Adds the constants to the batches of a chunk.
+struct HiveBatches {
+    inner: Box<dyn BatchReader>,
+    folders: Arc<Folders>,
+}
+
+impl BatchReader for HiveBatches {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        let Some(batch) = self.inner.next_batch()? else { return Ok(None) };
+        self.inner.next_batch()?.map(|batch| self.folders.complete(batch)).transpose()
+    }
+}
+
+impl Folders {
+    fn complete(&self, batch: Batch) -> Result<Batch, SourceError> {
         let rows = batch.rows.num_rows();
         let fail = |code, message: String| SourceError { name: self.name.clone(), position: None, code, message };
         let columns = self.columns.iter().map(|column| match column {
@@ -198,7 +222,7 @@ impl BatchReader for HiveReader {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
             .map_err(|error| fail(ErrorCode::SchemaMismatch, error.to_string()))?;
-        Ok(Some(Batch { rows, ..batch }))
+        Ok(Batch { rows, ..batch })
     }
 }
 
@@ -207,7 +231,7 @@ mod tests {
     use super::*;
     use crate::job::{OnBad, SourceFormat};
     use crate::source::Codec;
-    use crate::source::Positions;
+    use crate::source::{Positions, WholeFile};
     use arrow::array::{AsArray, Int32Array};
     use arrow::datatypes::Int32Type;
 
@@ -251,9 +275,10 @@ mod tests {
                 inner.schema.fields().iter().map(|_| Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef).collect();
             let options = RecordBatchOptions::new().with_row_count(Some(2));
             let rows = RecordBatch::try_new_with_options(inner.schema, columns, &options).expect("batch");
-            Ok(Box::new(OneBatch(Some(rows))))
+            Ok(WholeFile::new(Box::new(OneBatch(Some(rows)))))
         })?;
-        reader.next_batch().map(|b| b.expect("one batch"))
+        let mut chunk = reader.next_chunk()?.expect("one chunk");
+        chunk.batches.next_batch().map(|b| b.expect("one batch"))
     }
 
     #[test]

@@ -53,10 +53,12 @@ impl Sample {
         };
         let mut reader = open(request)?;
         let mut batches = Vec::new();
-        while let Some(batch) = reader.next_batch()? {
-            batches.push(batch);
+        while let Some(mut chunk) = reader.next_chunk()? {
+            while let Some(batch) = chunk.batches.next_batch()? {
+                batches.push(batch);
+            }
+            assert!(chunk.batches.next_batch().expect("spent").is_none());
         }
-        assert!(reader.next_batch().expect("spent").is_none());
         Ok(batches)
     }
 }
@@ -258,7 +260,8 @@ fn a_parsed_footer_serves_many_readers() {
         open_with(request, Some(metadata.clone())).expect("opened")
     });
     let mut readers: Vec<_> = readers.collect();
-    let rows: Vec<_> = readers.iter_mut().map(|r| r.next_batch().expect("read").expect("batch").rows).collect();
+    let chunks = readers.iter_mut().map(|r| r.next_chunk().expect("read").expect("chunk"));
+    let rows: Vec<_> = chunks.map(|mut c| c.batches.next_batch().expect("read").expect("batch").rows).collect();
     assert_eq!(rows[1].column(0).as_primitive::<Int32Type>().values(), &[5, 6, 7, 8, 9]);
 }
 
@@ -356,10 +359,12 @@ fn a_file_that_changed_or_vanished_is_told_before_and_after_reading() {
         records: None,
     };
     let mut reader = open(request.clone()).expect("opened");
-    assert!(reader.next_batch().expect("first").is_some());
+    let mut first = reader.next_chunk().expect("read").expect("chunk").batches;
+    let mut second = reader.next_chunk().expect("read").expect("chunk").batches;
+    assert!(first.next_batch().expect("first").is_some());
     std::fs::write(&sample.file.path, &bytes[..bytes.len() / 2]).expect("shrunk");
     let error = loop {
-        match reader.next_batch() {
+        match second.next_batch() {
             Ok(Some(_)) => {}
             Ok(None) => panic!("the end was taken for whole"),
             Err(error) => break error,
