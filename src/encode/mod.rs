@@ -1,20 +1,19 @@
-//! Record batches to the bytes of a shard. One file a format, all of the same shape.
+//! Record batches to the bytes of a shard.
 //!
-//! An encoder appends the chosen rows of a batch; equal rows in equal order give equal bytes, however they are
-//! cut into batches. The text formats share how a value looks (`text`) and go through one block of bytes
-//! (`block`); Parquet is the `parquet` crate's, over rows gathered into slabs of one size.
+//! Equal rows in equal order give equal bytes, however they are cut into batches. The text formats share how a value
+//! looks (`text`) and differ in what stands around the rows (`text_shard`); Parquet is the `parquet` crate's, over rows
+//! gathered into slabs of one size.
 //!
 //! Run-end encoded columns and unions have no form in any format; so that this is known before the first row, an
 //! encoder refuses them when it is made.
 
-mod block;
-mod csv;
-mod json;
-mod ndjson;
 mod parquet;
 mod text;
+mod text_shard;
 
 use std::io::Write;
+use std::ops::Range;
+use std::sync::Arc;
 
 use ::parquet::errors::ParquetError;
 use arrow::datatypes::SchemaRef;
@@ -24,24 +23,137 @@ use arrow::record_batch::RecordBatch;
 use crate::job::{Compression, DialectFault, Format};
 
 pub use self::parquet::ROW_GROUP_ROWS;
+use self::parquet::{ParquetFormat, ParquetShard};
+use self::text_shard::{TextBlock, TextFormat, TextShard};
 
-/// Writes one shard.
-pub trait ShardEncoder<W: Write + Send>: Send {
-    /// Appends rows `rows` (ascending or not, in the given order) of `batch`, whose schema is the encoder's.
+/// How the rows of a job become bytes: one for all its shards, used by many threads at once.
+///
+/// Encoding is in two steps, so that the larger one needs no order: [`Encoder::encode`] turns rows into their bytes (for
+/// Parquet: into the arrays that are stored), [`Shard::append`] puts them behind the rows before.
+pub struct Encoder {
+    schema: SchemaRef,
+    kind: Kind,
+}
+
+enum Kind {
+    Text(TextFormat),
+    Parquet(ParquetFormat),
+}
+
+/// Rows on their way into a shard.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    rows: usize,
+    text: TextBlock,
+    columnar: Option<RecordBatch>,
+}
+
+impl Encoded {
+    /// How many.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Memory that they take.
+    pub fn memory(&self) -> usize {
+        let columnar = self.columnar.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+        self.text.bytes.capacity() + self.text.ends.capacity() * size_of::<usize>() + columnar
+    }
+}
+
+/// A shard being written.
+pub struct Shard<W: Write + Send> {
+    encoder: Arc<Encoder>,
+    kind: ShardKind<W>,
+}
+
+enum ShardKind<W: Write + Send> {
+    Text(TextShard<W>),
+    Parquet(Box<ParquetShard<W>>),
+}
+
+impl Encoder {
+    /// For shards of these columns.
+    ///
+    /// `compression` matters to Parquet only, which compresses its pages; the bytes of the text formats are compressed by
+    /// [`Sealer`](crate::seal::Sealer) on their way to the file, and here it is only checked.
     ///
     /// # Errors
-    /// [`EncodeError`] from the writer below, or where a value has no form in this format. After an error the encoder
-    /// is spent.
-    fn append(&mut self, batch: &RecordBatch, rows: &[u32]) -> Result<(), EncodeError>;
+    /// [`EncodeError::UnsupportedType`], [`EncodeError::UnsupportedCompression`] or [`EncodeError::Dialect`] for what
+    /// has no form in `format`.
+    pub fn new(format: &Format, compression: Compression, schema: SchemaRef) -> Result<Self, EncodeError> {
+        check_compression(format, compression)?;
+        let kind = match format {
+            Format::Csv(dialect) => Kind::Text(TextFormat::csv(dialect, schema.clone())?),
+            Format::Ndjson => Kind::Text(TextFormat::ndjson(schema.clone())?),
+            Format::Json => Kind::Text(TextFormat::json(schema.clone())?),
+            Format::Parquet => Kind::Parquet(ParquetFormat::new(compression, &schema)?),
+        };
+        Ok(Self { schema, kind })
+    }
+
+    /// Encodes rows `rows` (ascending or not, in the given order) of `batch`, whose schema is the encoder's, into `into`,
+    /// whose memory is used again.
+    ///
+    /// # Errors
+    /// [`EncodeError`] where a value has no form in this format.
+    pub fn encode(&self, batch: &RecordBatch, rows: &[u32], into: &mut Encoded) -> Result<(), EncodeError> {
+        check_rows(&self.schema, batch, rows)?;
+        into.rows = rows.len();
+        into.text.clear();
+        match &self.kind {
+            Kind::Text(format) => format.rows.append(batch, rows, &mut into.text.bytes, &mut into.text.ends),
+            Kind::Parquet(format) => {
+                into.columnar = Some(format.gather(batch, rows)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts a shard: writes what stands before the first row.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn start<W: Write + Send>(self: &Arc<Self>, out: W) -> Result<Shard<W>, EncodeError> {
+        let kind = match &self.kind {
+            Kind::Text(format) => ShardKind::Text(TextShard::new(format, out)),
+            Kind::Parquet(format) => ShardKind::Parquet(Box::new(ParquetShard::new(format, out)?)),
+        };
+        Ok(Shard { encoder: self.clone(), kind })
+    }
+}
+
+impl<W: Write + Send> Shard<W> {
+    /// Appends some of the rows that the shard's encoder has encoded.
+    ///
+    /// # Errors
+    /// [`EncodeError`], mostly from the writer below. After an error the shard is spent.
+    pub fn append(&mut self, encoded: &Encoded, rows: Range<usize>) -> Result<(), EncodeError> {
+        match (&mut self.kind, &self.encoder.kind, &encoded.columnar) {
+            (ShardKind::Text(shard), Kind::Text(format), _) => Ok(shard.append(format, &encoded.text, rows)?),
+            (ShardKind::Parquet(shard), _, Some(batch)) => shard.append(&batch.slice(rows.start, rows.len())),
+            _ => Err(ArrowError::InvalidArgumentError("rows of another format".to_owned()).into()),
+        }
+    }
 
     /// Bytes encoded so far, before compression of the file (Parquet: finished row groups, compressed pages).
-    fn encoded_bytes(&self) -> u64;
+    pub fn encoded_bytes(&self) -> u64 {
+        match &self.kind {
+            ShardKind::Text(shard) => shard.encoded_bytes(),
+            ShardKind::Parquet(shard) => shard.encoded_bytes(),
+        }
+    }
 
     /// Ends the shard (closing bracket, footer) and gives the writer back.
     ///
     /// # Errors
-    /// As [`ShardEncoder::append`].
-    fn finish(self: Box<Self>) -> Result<W, EncodeError>;
+    /// As [`Shard::append`].
+    pub fn finish(self) -> Result<W, EncodeError> {
+        match self.kind {
+            ShardKind::Text(shard) => Ok(shard.finish()?),
+            ShardKind::Parquet(shard) => shard.finish(),
+        }
+    }
 }
 
 /// A shard that could not be encoded.
@@ -96,30 +208,7 @@ impl From<ParquetError> for EncodeError {
     }
 }
 
-/// Starts a shard: writes what stands before the first row.
-///
-/// `compression` matters to Parquet only, which compresses its pages; the bytes of the text formats are compressed by
-/// [`Sealer`](crate::seal::Sealer) on their way to the file, and here it is only checked.
-///
-/// # Errors
-/// [`EncodeError::UnsupportedType`], [`EncodeError::UnsupportedCompression`] or [`EncodeError::Dialect`] for what has
-/// no form in `format`, or the writer's error.
-pub fn start<W: Write + Send + 'static>(
-    format: &Format,
-    compression: Compression,
-    schema: SchemaRef,
-    out: W,
-) -> Result<Box<dyn ShardEncoder<W>>, EncodeError> {
-    check_compression(format, compression)?;
-    Ok(match format {
-        Format::Csv(dialect) => Box::new(csv::CsvEncoder::new(dialect, schema, out)?),
-        Format::Ndjson => Box::new(ndjson::NdjsonEncoder::new(schema, out)?),
-        Format::Json => Box::new(json::JsonEncoder::new(schema, out)?),
-        Format::Parquet => Box::new(parquet::ParquetEncoder::new(compression, schema, out)?),
-    })
-}
-
-/// Rows after which it makes sense to look at [`ShardEncoder::encoded_bytes`] in order to start a new part.
+/// Rows after which it makes sense to look at [`Shard::encoded_bytes`] in order to start a new part.
 ///
 /// Whoever cuts a partition into parts by size must look after the same rows in every run, or the parts would depend
 /// on how the source was cut into batches: after each multiple of this number, counted from the part's first row.
@@ -152,7 +241,7 @@ fn check_compression(format: &Format, compression: Compression) -> Result<(), En
 /// Names are the encoder's; only number and types of columns must agree.
 fn check_rows(schema: &SchemaRef, batch: &RecordBatch, rows: &[u32]) -> Result<(), EncodeError> {
     let found = batch.schema_ref();
-    if !std::sync::Arc::ptr_eq(schema, found) {
+    if !Arc::ptr_eq(schema, found) {
         let same = schema.fields().len() == found.fields().len()
             && schema.fields().iter().zip(found.fields()).all(|(a, b)| a.data_type() == b.data_type());
         if !same {

@@ -27,8 +27,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as PageCompression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
+use super::EncodeError;
 use super::text::unsupported;
-use super::{EncodeError, ShardEncoder, check_rows};
 use crate::job::Compression;
 
 /// Rows of a row group; the last one of a shard may have fewer.
@@ -44,36 +44,26 @@ const SLAB_ROWS: usize = ROW_GROUP_ROWS / 30;
 const EXACT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
-/// Writes one Parquet shard.
-pub(super) struct ParquetEncoder<W: Write + Send> {
-    schema: SchemaRef,
+/// What the Parquet shards of a job have in common.
+pub(super) struct ParquetFormat {
+    stored: SchemaRef,
     /// Columns on their way into slabs: as stored, but for views.
     gathered: SchemaRef,
-    slabs: BatchCoalescer,
-    writer: ArrowWriter<W>,
+    properties: WriterProperties,
 }
 
-impl<W: Write + Send> ParquetEncoder<W> {
-    /// Writes the magic number.
-    pub(super) fn new(compression: Compression, schema: SchemaRef, out: W) -> Result<Self, EncodeError> {
-        let stored = Arc::new(stored_schema(&schema)?);
-        let gathered = Arc::new(gathered_schema(&schema, &stored));
-        let writer = ArrowWriter::try_new(out, stored, Some(properties(compression)?))?;
-        let slabs = BatchCoalescer::new(gathered.clone(), SLAB_ROWS);
-        Ok(Self { schema, gathered, slabs, writer })
+impl ParquetFormat {
+    pub(super) fn new(compression: Compression, schema: &SchemaRef) -> Result<Self, EncodeError> {
+        let stored = Arc::new(stored_schema(schema)?);
+        let gathered = Arc::new(gathered_schema(schema, &stored));
+        let format = Self { stored, gathered, properties: properties(compression)? };
+        // Types that only the writer refuses are refused here, before the first row.
+        ParquetShard::new(&format, std::io::sink())?;
+        Ok(format)
     }
 
-    fn write_full_slabs(&mut self) -> Result<(), EncodeError> {
-        while let Some(slab) = self.slabs.next_completed_batch() {
-            self.writer.write(&slab)?;
-        }
-        Ok(())
-    }
-}
-
-impl<W: Write + Send> ShardEncoder<W> for ParquetEncoder<W> {
-    fn append(&mut self, batch: &RecordBatch, rows: &[u32]) -> Result<(), EncodeError> {
-        check_rows(&self.schema, batch, rows)?;
+    /// The rows as they are stored.
+    pub(super) fn gather(&self, batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, EncodeError> {
         let taken = take_arrays(batch.columns(), &UInt32Array::from(rows.to_vec()), None)?;
         let columns: Vec<ArrayRef> = taken
             .into_iter()
@@ -87,15 +77,41 @@ impl<W: Write + Send> ShardEncoder<W> for ParquetEncoder<W> {
             })
             .collect::<Result<_, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        self.slabs.push_batch(RecordBatch::try_new_with_options(self.gathered.clone(), columns, &options)?)?;
+        Ok(RecordBatch::try_new_with_options(self.gathered.clone(), columns, &options)?)
+    }
+}
+
+/// A Parquet shard being written.
+pub(super) struct ParquetShard<W: Write + Send> {
+    slabs: BatchCoalescer,
+    writer: ArrowWriter<W>,
+}
+
+impl<W: Write + Send> ParquetShard<W> {
+    /// Writes the magic number.
+    pub(super) fn new(format: &ParquetFormat, out: W) -> Result<Self, EncodeError> {
+        let writer = ArrowWriter::try_new(out, format.stored.clone(), Some(format.properties.clone()))?;
+        let slabs = BatchCoalescer::new(format.gathered.clone(), SLAB_ROWS);
+        Ok(Self { slabs, writer })
+    }
+
+    pub(super) fn append(&mut self, gathered: &RecordBatch) -> Result<(), EncodeError> {
+        self.slabs.push_batch(gathered.clone())?;
         self.write_full_slabs()
     }
 
-    fn encoded_bytes(&self) -> u64 {
+    fn write_full_slabs(&mut self) -> Result<(), EncodeError> {
+        while let Some(slab) = self.slabs.next_completed_batch() {
+            self.writer.write(&slab)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn encoded_bytes(&self) -> u64 {
         self.writer.bytes_written() as u64
     }
 
-    fn finish(mut self: Box<Self>) -> Result<W, EncodeError> {
+    pub(super) fn finish(mut self) -> Result<W, EncodeError> {
         self.slabs.finish_buffered_batch()?;
         self.write_full_slabs()?;
         Ok(self.writer.into_inner()?)

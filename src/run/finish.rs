@@ -110,7 +110,7 @@ fn entries(
     tally: &Tally,
     at: Timestamp,
 ) -> Vec<FileEntry> {
-    let layout = Layout::new(job, prepared.output_schema.clone(), prepared.unit, options.clock.clone());
+    let layout = Layout::new(job, prepared.encoder.clone(), prepared.unit, options.clock.clone());
     let mut files = Vec::new();
     for (index, partition) in (0u32..).zip(&package.pinned.plan.partitions) {
         if let Some(record) = package.committed.get(&index) {

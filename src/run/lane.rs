@@ -9,6 +9,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use super::failure::{Failure, chain};
 use super::shard::{Part, PartitionWriter, ShardError};
 use super::task::TaskContext;
+use crate::encode::Encoded;
 use crate::error::ErrorCode;
 use crate::job::Order;
 use crate::query;
@@ -71,7 +72,7 @@ impl Lane {
                 }
                 Err(error) => Err(Failure::internal(&error)),
             },
-            (Order::Source, Ok(shard_rows)) => writer.append(shard_rows, own, instants).map_err(shard_failure),
+            (Order::Source, Ok(shard_rows)) => append(ctx, writer, shard_rows, own, instants),
             (Order::Source, Err(failure)) => Err(failure.clone()),
         };
         if let Err(failure) = taken {
@@ -97,8 +98,8 @@ fn finish(
         let id = ctx.job.id_column.as_ref().map(|c| c.value.as_str()).filter(|id| rows.column_by_name(id).is_some());
         let order = query::sort_permutation(&rows, &ctx.job.time.column.value, &times, id)
             .map_err(|e| Failure { code: ErrorCode::QueryFailed, message: chain(&e) })?;
-        let rows = project(&rows, &ctx.projection, &ctx.layout.schema)?;
-        writer.append(&rows, order.values(), &times).map_err(shard_failure)?;
+        let rows = project(&rows, &ctx.projection, &ctx.shard_schema)?;
+        append(ctx, &mut writer, &rows, order.values(), &times)?;
     }
     let parts = writer.finish().map_err(shard_failure)?;
     let written: u64 = parts.iter().map(|p| p.rows).sum();
@@ -109,6 +110,22 @@ fn finish(
         code: ErrorCode::RowsNotConserved,
         message: format!("{routed_rows} rows belong to this partition and {written} were written; this is a bug"),
     })
+}
+
+fn append(
+    ctx: &TaskContext<'_>,
+    writer: &mut PartitionWriter,
+    rows: &RecordBatch,
+    own: &[u32],
+    instants: &Int64Array,
+) -> Result<(), Failure> {
+    let mut encoded = Encoded::default();
+    let encoder = &ctx.layout.encoder;
+    encoder
+        .encode(rows, own, &mut encoded)
+        .map_err(|e| Failure { code: ErrorCode::WriteFailed, message: chain(&e) })?;
+    let times: Vec<i64> = own.iter().map(|row| instants.value(*row as usize)).collect();
+    writer.append(&encoded, &times).map_err(shard_failure)
 }
 
 fn shard_failure(error: ShardError) -> Failure {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use arrow::array::new_empty_array;
 use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
 
+use super::failure::chain;
 use crate::diagnostic::{Diagnostic, Located, nearest};
+use crate::encode::Encoder;
 use crate::job::{Job, Order};
 use crate::query::Predicate;
 use crate::source::instants::{instants, routing_unit};
@@ -23,6 +25,8 @@ pub struct Prepared {
     pub projection: Vec<usize>,
     /// Columns of the shards.
     pub output_schema: SchemaRef,
+    /// Turns their rows into bytes.
+    pub encoder: Arc<Encoder>,
     /// Unit of instants while routing.
     pub unit: TimeUnit,
     /// Parses the time column.
@@ -39,9 +43,11 @@ pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> 
     let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
     let unit = routing_unit(job.window.end, job.window.start);
     if source.fields().is_empty() {
-        let none = Arc::new(Schema::empty());
-        let output_schema = none.clone();
-        return Ok(Prepared { predicate: None, read_schema: none, projection: Vec::new(), output_schema, unit, times });
+        let read_schema = Arc::new(Schema::empty());
+        let output_schema = read_schema.clone();
+        let encoder = encoder(job, &output_schema)?;
+        let projection = Vec::new();
+        return Ok(Prepared { predicate: None, read_schema, projection, output_schema, encoder, unit, times });
     }
     if let Some(field) = find(source, &job.time.column, "time column", &mut mistakes)
         && let Err(why) = instants(field, &new_empty_array(field.data_type()), &times, unit)
@@ -79,14 +85,22 @@ pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> 
     let read_schema = Schema::new(read.iter().map(|i| source.field(*i).clone()).collect::<Vec<_>>());
     let projection = chosen.iter().filter_map(|(i, _)| read.binary_search(i).ok()).collect();
     let output = chosen.iter().map(|(i, name)| source.field(*i).clone().with_name(name)).collect::<Vec<Field>>();
+    let output_schema = Arc::new(Schema::new(output));
     Ok(Prepared {
         predicate,
         read_schema: Arc::new(read_schema),
         projection,
-        output_schema: Arc::new(Schema::new(output)),
+        encoder: encoder(job, &output_schema)?,
+        output_schema,
         unit,
         times,
     })
+}
+
+/// A column whose type the format does not have is told before there is any output.
+fn encoder(job: &Job, schema: &SchemaRef) -> Result<Arc<Encoder>, Vec<Diagnostic>> {
+    let encoder = Encoder::new(&job.format, job.compression, schema.clone());
+    encoder.map(Arc::new).map_err(|error| vec![Diagnostic::at(None, chain(&error))])
 }
 
 /// The columns of the shards: index in the source and name.

@@ -5,28 +5,25 @@
 
 use std::sync::Arc;
 
-use arrow::array::Int64Array;
-use arrow::datatypes::{SchemaRef, TimeUnit};
-use arrow::record_batch::RecordBatch;
+use arrow::datatypes::TimeUnit;
 use jiff::Timestamp;
 
 use super::Clock;
 use super::route::instant;
-use crate::encode::{self, EncodeError, ShardEncoder};
+use crate::encode::{self, EncodeError, Encoded, Encoder, Shard};
 use crate::error::ErrorCode;
 use crate::job::{Compression, Format, Job};
 use crate::seal::{Sealed, Sealer};
 use crate::store::{Draft, Folder, StoreError, error_code};
 
 /// What all shards of a job have in common.
-#[derive(Clone)]
 pub struct Layout {
+    /// Turns rows into bytes.
+    pub encoder: Arc<Encoder>,
     /// Format and dialect.
     pub format: Format,
     /// Of the file, or of Parquet's pages.
     pub compression: Compression,
-    /// Columns as they stand in the shards.
-    pub schema: SchemaRef,
     /// A new part after so many rows.
     pub max_rows: Option<u64>,
     /// A new part after so many encoded bytes.
@@ -38,12 +35,12 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// For a job whose shards have this schema.
-    pub fn new(job: &Job, schema: SchemaRef, unit: TimeUnit, clock: Clock) -> Self {
+    /// For a job whose shards have this encoder.
+    pub fn new(job: &Job, encoder: Arc<Encoder>, unit: TimeUnit, clock: Clock) -> Self {
         Self {
+            encoder,
             format: job.format.clone(),
             compression: job.compression,
-            schema,
             max_rows: job.partition.max_rows,
             max_bytes: job.partition.max_bytes,
             unit,
@@ -130,7 +127,7 @@ fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std:
 /// The part that is being written.
 struct OpenPart {
     name: String,
-    encoder: Box<dyn ShardEncoder<Sealer<Draft>>>,
+    shard: Shard<Sealer<Draft>>,
     rows: u64,
     times: Option<(i64, i64)>,
     started_at: Timestamp,
@@ -151,13 +148,13 @@ impl PartitionWriter {
         Self { layout, folder, label, open: None, parts: Vec::new() }
     }
 
-    /// Appends rows `rows` of `batch` in the given order; `instants` are those of the whole batch, none of these rows' null.
+    /// Appends rows; `times` are their instants, one each.
     ///
     /// # Errors
     /// [`ShardError`]; the writer is then spent, its drafts vanish with it.
-    pub fn append(&mut self, batch: &RecordBatch, rows: &[u32], instants: &Int64Array) -> Result<(), ShardError> {
-        let mut rest = rows;
-        while !rest.is_empty() {
+    pub fn append(&mut self, rows: &Encoded, times: &[i64]) -> Result<(), ShardError> {
+        let mut done = 0;
+        while done < rows.rows() {
             if self.open.as_ref().is_some_and(|part| self.is_full(part)) {
                 self.close()?;
             }
@@ -166,7 +163,7 @@ impl PartitionWriter {
                 None => self.start()?,
             };
             let part = self.open.insert(part);
-            let mut take = rest.len() as u64;
+            let mut take = (rows.rows() - done) as u64;
             if let Some(max) = self.layout.max_rows {
                 take = take.min(max - part.rows);
             }
@@ -174,15 +171,15 @@ impl PartitionWriter {
                 let step = encode::part_step_rows(&self.layout.format);
                 take = take.min(step - part.rows % step);
             }
-            let (now, later) = rest.split_at(usize::try_from(take).unwrap_or(usize::MAX).clamp(1, rest.len()));
-            part.encoder.append(batch, now).map_err(|source| ShardError::Encode { name: part.name.clone(), source })?;
+            let now = done..done + usize::try_from(take).unwrap_or(usize::MAX).clamp(1, rows.rows() - done);
+            done = now.end;
+            let appended = part.shard.append(rows, now.clone());
+            appended.map_err(|source| ShardError::Encode { name: part.name.clone(), source })?;
             part.rows += now.len() as u64;
-            for row in now {
-                let t = instants.value(*row as usize);
+            for &t in times.get(now).unwrap_or_default() {
                 let (min, max) = part.times.unwrap_or((t, t));
                 part.times = Some((min.min(t), max.max(t)));
             }
-            rest = later;
         }
         Ok(())
     }
@@ -204,7 +201,7 @@ impl PartitionWriter {
             || self.layout.max_bytes.is_some_and(|max| {
                 part.rows > 0
                     && part.rows.is_multiple_of(encode::part_step_rows(&self.layout.format))
-                    && part.encoder.encoded_bytes() >= max
+                    && part.shard.encoded_bytes() >= max
             })
     }
 
@@ -213,14 +210,13 @@ impl PartitionWriter {
         let encode_error = |source| ShardError::Encode { name: name.clone(), source };
         let draft = self.folder.begin(&name)?;
         let sealer = Sealer::new(draft, self.layout.file_compression()).map_err(|e| encode_error(e.into()))?;
-        let encoder = encode::start(&self.layout.format, self.layout.compression, self.layout.schema.clone(), sealer)
-            .map_err(encode_error)?;
-        Ok(OpenPart { name, encoder, rows: 0, times: None, started_at: (self.layout.clock)() })
+        let shard = self.layout.encoder.start(sealer).map_err(encode_error)?;
+        Ok(OpenPart { name, shard, rows: 0, times: None, started_at: (self.layout.clock)() })
     }
 
     fn close(&mut self) -> Result<(), ShardError> {
-        let Some(OpenPart { name, encoder, rows, times, started_at }) = self.open.take() else { return Ok(()) };
-        let sealed = encoder.finish().and_then(|sealer| Ok(sealer.finish()?));
+        let Some(OpenPart { name, shard, rows, times, started_at }) = self.open.take() else { return Ok(()) };
+        let sealed = shard.finish().and_then(|sealer| Ok(sealer.finish()?));
         let Sealed { inner, bytes, sha256 } =
             sealed.map_err(|source| ShardError::Encode { name: name.clone(), source })?;
         self.parts.push(Part {

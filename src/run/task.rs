@@ -18,7 +18,7 @@ use super::route::{Routed, Router, apply};
 use super::shard::{Layout, Part};
 use super::stop::Stop;
 use super::unplaced::Unplaced;
-use crate::encode;
+use crate::encode::{Encoded, Encoder};
 use crate::error::ErrorCode;
 use crate::job::{Compression, Format, Job, OnBad};
 use crate::plan::{Plan, Read, Task};
@@ -46,6 +46,8 @@ pub struct TaskContext<'a> {
     pub read_schema: SchemaRef,
     /// For each column of the shards, its index in `read_schema`.
     pub projection: Vec<usize>,
+    /// Columns of the shards.
+    pub shard_schema: SchemaRef,
     /// What shards look like.
     pub layout: Arc<Layout>,
     /// Parses the time column.
@@ -316,7 +318,7 @@ impl Running<'_> {
             }
             Progress::add(&self.ctx.progress.written_rows, own.len() as u64);
             let shard_rows =
-                shard_rows.get_or_insert_with(|| project(rows, &self.ctx.projection, &self.ctx.layout.schema));
+                shard_rows.get_or_insert_with(|| project(rows, &self.ctx.projection, &self.ctx.shard_schema));
             lane.take(self.ctx, rows, shard_rows, own, instants);
         }
     }
@@ -348,9 +350,12 @@ impl Running<'_> {
 
 /// A row for people; `None` where a type has no JSON form.
 fn row_as_json(rows: &RecordBatch, row: u32) -> Option<Box<RawValue>> {
-    let mut encoder = encode::start(&Format::Ndjson, Compression::None, rows.schema(), Vec::new()).ok()?;
-    encoder.append(rows, &[row]).ok()?;
-    RawValue::from_string(String::from_utf8(encoder.finish().ok()?).ok()?.trim_end().to_owned()).ok()
+    let encoder = Arc::new(Encoder::new(&Format::Ndjson, Compression::None, rows.schema()).ok()?);
+    let mut encoded = Encoded::default();
+    encoder.encode(rows, &[row], &mut encoded).ok()?;
+    let mut line = encoder.start(Vec::new()).ok()?;
+    line.append(&encoded, 0..1).ok()?;
+    RawValue::from_string(String::from_utf8(line.finish().ok()?).ok()?.trim_end().to_owned()).ok()
 }
 
 fn failed(code: ErrorCode, message: String) -> TaskEnd {

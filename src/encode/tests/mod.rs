@@ -7,10 +7,12 @@ mod json;
 mod parquet;
 mod refusals;
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
-use super::start;
+use super::{Encoded, Encoder};
 use crate::job::{Compression, CsvFormat, Format};
 
 /// All formats, CSV in its default dialect.
@@ -24,12 +26,28 @@ fn shard<'a>(
     schema: &SchemaRef,
     appends: impl IntoIterator<Item = (&'a RecordBatch, Vec<u32>)>,
 ) -> Vec<u8> {
-    let mut encoder = start(format, Compression::None, schema.clone(), Vec::new()).unwrap();
+    compressed(format, Compression::None, schema, appends)
+}
+
+/// The same, its pages compressed.
+fn compressed<'a>(
+    format: &Format,
+    compression: Compression,
+    schema: &SchemaRef,
+    appends: impl IntoIterator<Item = (&'a RecordBatch, Vec<u32>)>,
+) -> Vec<u8> {
+    let encoder = Arc::new(Encoder::new(format, compression, schema.clone()).unwrap());
+    let mut shard = encoder.start(Vec::new()).unwrap();
+    let mut encoded = Encoded::default();
     for (batch, rows) in appends {
-        encoder.append(batch, &rows).unwrap();
+        encoder.encode(batch, &rows, &mut encoded).unwrap();
+        // In two pieces, as where a part is full.
+        let middle = encoded.rows() / 3;
+        shard.append(&encoded, 0..middle).unwrap();
+        shard.append(&encoded, middle..encoded.rows()).unwrap();
     }
-    let counted = encoder.encoded_bytes();
-    let bytes = encoder.finish().unwrap();
+    let counted = shard.encoded_bytes();
+    let bytes = shard.finish().unwrap();
     assert!(counted <= bytes.len() as u64);
     bytes
 }

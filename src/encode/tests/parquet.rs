@@ -16,8 +16,8 @@ use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader}
 use proptest::prelude::*;
 
 use super::batches::{self, Random};
-use super::{shard, whole};
-use crate::encode::{EncodeError, ROW_GROUP_ROWS, start};
+use super::{compressed, shard, whole};
+use crate::encode::{EncodeError, Encoded, Encoder, ROW_GROUP_ROWS};
 use crate::job::{Compression, Format};
 
 /// All rows of a shard.
@@ -123,9 +123,8 @@ fn pages_are_compressed_as_asked_and_have_statistics_and_indexes() {
         (Compression::Lz4, PageCompression::LZ4_RAW),
         (Compression::Zstd(3), PageCompression::ZSTD(Default::default())),
     ] {
-        let mut encoder = start(&Format::Parquet, compression, batch.schema(), Vec::new()).unwrap();
-        encoder.append(&batch, &(0..50).collect::<Vec<u32>>()).unwrap();
-        let bytes = encoder.finish().unwrap();
+        let rows = (0..50).collect();
+        let bytes = compressed(&Format::Parquet, compression, &batch.schema(), [(&batch, rows)]);
         let metadata = metadata(bytes.clone());
         let id = metadata.row_group(0).columns().iter().position(|c| c.column_path().string() == "c5").unwrap();
         let chunk = metadata.row_group(0).column(id);
@@ -148,17 +147,21 @@ fn long_batch() -> RecordBatch {
 #[test]
 fn row_groups_end_after_a_fixed_number_of_rows_and_only_they_count_as_encoded() {
     let batch = long_batch();
-    let mut encoder = start(&Format::Parquet, Compression::None, batch.schema(), Vec::new()).unwrap();
+    let encoder = Arc::new(Encoder::new(&Format::Parquet, Compression::None, batch.schema()).unwrap());
+    let mut part = encoder.start(Vec::new()).unwrap();
+    let mut append = |rows: &[u32]| {
+        let mut encoded = Encoded::default();
+        encoder.encode(&batch, rows, &mut encoded).unwrap();
+        part.append(&encoded, 0..rows.len()).unwrap();
+        part.encoded_bytes()
+    };
     let rows: Vec<u32> = (0..batch.num_rows() as u32).collect();
     let (first, rest) = rows.split_at(ROW_GROUP_ROWS - 1);
-    encoder.append(&batch, first).unwrap();
-    assert!(encoder.encoded_bytes() <= 4);
-    encoder.append(&batch, &rest[..1]).unwrap();
-    let one_group = encoder.encoded_bytes();
+    assert!(append(first) <= 4);
+    let one_group = append(&rest[..1]);
     assert!(one_group > 500_000);
-    encoder.append(&batch, &rest[1..]).unwrap();
-    assert_eq!(encoder.encoded_bytes(), one_group);
-    let bytes = encoder.finish().unwrap();
+    assert_eq!(append(&rest[1..]), one_group);
+    let bytes = part.finish().unwrap();
     let metadata = metadata(bytes.clone());
     assert_eq!(metadata.num_row_groups(), 2);
     assert_eq!(metadata.row_group(0).num_rows(), ROW_GROUP_ROWS as i64);
@@ -178,6 +181,6 @@ fn row_groups_end_after_a_fixed_number_of_rows_and_only_they_count_as_encoded() 
 fn a_time_that_milliseconds_cannot_hold_is_an_error_and_not_another_time() {
     let array: ArrayRef = Arc::new(TimestampSecondArray::from(vec![i64::MAX]));
     let batch = RecordBatch::try_from_iter([("t", array)]).unwrap();
-    let mut encoder = start(&Format::Parquet, Compression::None, batch.schema(), Vec::new()).unwrap();
-    assert!(matches!(encoder.append(&batch, &[0]), Err(EncodeError::Arrow(_))));
+    let encoder = Encoder::new(&Format::Parquet, Compression::None, batch.schema()).unwrap();
+    assert!(matches!(encoder.encode(&batch, &[0], &mut Encoded::default()), Err(EncodeError::Arrow(_))));
 }

@@ -8,12 +8,12 @@ use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Schema, UnionField
 use arrow::record_batch::RecordBatch;
 
 use super::{batches, formats};
-use crate::encode::{EncodeError, part_step_rows, start};
+use crate::encode::{EncodeError, Encoded, Encoder, part_step_rows};
 use crate::job::{Compression, CsvFormat, Format};
 
 fn refusal(format: &Format, compression: Compression, data_type: DataType) -> Option<String> {
     let schema = Arc::new(Schema::new(vec![Field::new("c", data_type, true)]));
-    start(format, compression, schema, Vec::new()).err().map(|error| error.to_string())
+    Encoder::new(format, compression, schema).err().map(|error| error.to_string())
 }
 
 #[test]
@@ -101,15 +101,16 @@ fn dialects_that_could_not_be_read_back_are_refused() {
 fn other_schemas_and_rows_that_are_not_there_are_errors() {
     for format in formats() {
         let batch = RecordBatch::try_from_iter([("c", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
-        let mut encoder = start(&format, Compression::None, batch.schema(), Vec::new()).unwrap();
+        let encoder = Encoder::new(&format, Compression::None, batch.schema()).unwrap();
+        let mut into = Encoded::default();
         let text = |error: EncodeError| format!("{error}: {}", std::error::Error::source(&error).unwrap());
         assert_eq!(
-            text(encoder.append(&batch, &[0, 1]).unwrap_err()),
+            text(encoder.encode(&batch, &[0, 1], &mut into).unwrap_err()),
             "cannot select rows: Invalid argument error: row 1 was asked for of a batch of 1 rows"
         );
         let other = batches::flat(1, 1, batches::Range::Common);
         assert_eq!(
-            text(encoder.append(&other, &[0]).unwrap_err()),
+            text(encoder.encode(&other, &[0], &mut into).unwrap_err()),
             "cannot select rows: Schema error: the batch does not have the schema of the shard"
         );
     }
@@ -121,8 +122,9 @@ fn rows_without_columns_are_not_lost_in_silence() {
     let options = RecordBatchOptions::new().with_row_count(Some(2));
     let batch = RecordBatch::try_new_with_options(schema.clone(), vec![], &options).unwrap();
     for format in formats() {
-        let mut encoder = start(&format, Compression::None, schema.clone(), Vec::new()).unwrap();
-        let error = encoder.append(&batch, &[0, 1]).unwrap_err();
+        let encoder = Encoder::new(&format, Compression::None, schema.clone()).unwrap();
+        let mut into = Encoded::default();
+        let error = encoder.encode(&batch, &[0, 1], &mut into).unwrap_err();
         assert_eq!(
             std::error::Error::source(&error).unwrap().to_string(),
             "Invalid argument error: a shard without columns cannot hold rows; select at least one column"
@@ -144,8 +146,12 @@ fn a_full_disk_is_a_full_disk_in_every_format() {
     for format in formats() {
         let batch = batches::parquet_storable(50, 1);
         let rows: Vec<u32> = (0..50).collect();
-        let error = start(&format, Compression::None, batch.schema(), Full)
-            .and_then(|mut encoder| encoder.append(&batch, &rows).and_then(|()| encoder.finish()).map(drop))
+        let encoder = Arc::new(Encoder::new(&format, Compression::None, batch.schema()).unwrap());
+        let mut encoded = Encoded::default();
+        encoder.encode(&batch, &rows, &mut encoded).unwrap();
+        let error = encoder
+            .start(Full)
+            .and_then(|mut shard| shard.append(&encoded, 0..50).and_then(|()| shard.finish()).map(drop))
             .unwrap_err();
         assert_eq!(error.to_string(), "cannot write");
         match error {

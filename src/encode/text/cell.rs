@@ -12,7 +12,7 @@ fn stands_in_bare_cells(delimiter: u8) -> bool {
 }
 
 /// How cells are written.
-pub(in crate::encode) struct Dialect {
+pub(super) struct Dialect {
     delimiter: u8,
     escape_formulas: bool,
     null_text: Box<[u8]>,
@@ -23,8 +23,8 @@ pub(in crate::encode) struct Dialect {
 }
 
 impl Dialect {
-    /// `single_column`: an empty line must not stand for a row, see [`csv`](crate::encode::csv).
-    pub(in crate::encode) fn new(format: &CsvFormat, single_column: bool) -> Self {
+    /// `single_column`: an empty line must not stand for a row, see `text_shard`.
+    pub(super) fn new(format: &CsvFormat, single_column: bool) -> Self {
         let null_text = format.null_text.as_bytes();
         let null_cell: &[u8] = if single_column && null_text.is_empty() { b"\"\"" } else { null_text };
         Self {
@@ -36,7 +36,7 @@ impl Dialect {
         }
     }
 
-    pub(in crate::encode) fn delimiter(&self) -> u8 {
+    pub(super) fn delimiter(&self) -> u8 {
         self.delimiter
     }
 
@@ -48,7 +48,7 @@ impl Dialect {
 
     /// Appends text as a cell.
     #[inline]
-    pub(in crate::encode) fn cell(&self, text: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn cell(&self, text: &[u8], out: &mut Vec<u8>) {
         let formula = self.escape_formulas && is_formula(text);
         let prefix: &[u8] = if formula { b"'" } else { b"" };
         if text.is_empty() || self.needs_quotes(text) || self.null_text.strip_prefix(prefix) == Some(text) {

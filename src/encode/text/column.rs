@@ -18,7 +18,7 @@ use crate::encode::EncodeError;
 use crate::source::is_json;
 
 /// Cells of one column.
-pub(in crate::encode) struct Column<'a> {
+pub(super) struct Column<'a> {
     nulls: Option<&'a NullBuffer>,
     cells: Cells<'a>,
 }
@@ -212,7 +212,7 @@ impl<'a> Column<'a> {
     }
 
     /// Appends the cell as a JSON value on one line.
-    pub(in crate::encode) fn json(&mut self, row: usize, out: &mut Vec<u8>) {
+    pub(super) fn json(&mut self, row: usize, out: &mut Vec<u8>) {
         if self.is_null(row) {
             out.extend_from_slice(b"null");
             return;
@@ -273,7 +273,7 @@ impl<'a> Column<'a> {
     }
 
     /// Appends the cell as a CSV cell. `scratch` is for values that must be quoted as a whole.
-    pub(in crate::encode) fn csv(&mut self, row: usize, dialect: &Dialect, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    pub(super) fn csv(&mut self, row: usize, dialect: &Dialect, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         if self.is_null(row) {
             dialect.null(out);
             return;
@@ -345,7 +345,7 @@ impl Float<'_> {
 }
 
 /// The columns of a batch that [`check_rows`](crate::encode::check_rows) has let pass, with the fields of the encoder's schema.
-pub(in crate::encode) fn columns<'a>(
+pub(super) fn columns<'a>(
     schema: &SchemaRef,
     batch: &'a RecordBatch,
     format: &'static str,
@@ -359,7 +359,7 @@ pub(in crate::encode) fn columns<'a>(
 }
 
 /// Whether every column has a text.
-pub(in crate::encode) fn supported(schema: &SchemaRef, format: &'static str) -> Result<(), EncodeError> {
+pub(super) fn supported(schema: &SchemaRef, format: &'static str) -> Result<(), EncodeError> {
     columns(schema, &RecordBatch::new_empty(schema.clone()), format).map(drop)
 }
 

@@ -5,7 +5,7 @@
 //!
 //! | value | text | in JSON |
 //! |---|---|---|
-//! | null | see [`csv`](super::csv) | `null` |
+//! | null | see [`text_shard`](super::text_shard) | `null` |
 //! | boolean | `true`, `false` | as is |
 //! | integer, decimal | exact digits, a decimal with all digits of its scale | number |
 //! | float | the shortest text that reads back as the same value; `NaN`, `inf`, `-inf` | number; for those three `"NaN"`, `"Infinity"`, `"-Infinity"` |
@@ -22,16 +22,16 @@
 //! (ProtoJSON), so that no value becomes a null.
 
 mod bare;
-pub(super) mod cell;
+mod cell;
 mod civil;
 mod column;
 mod decimal;
 mod embed;
 mod escape;
 mod object;
+mod rows;
 mod span;
 mod stamp;
 
-pub(super) use cell::Dialect;
-pub(super) use column::{Column, columns, supported, unsupported};
-pub(super) use object::{Keys, write_object};
+pub(super) use column::unsupported;
+pub(super) use rows::TextRows;

@@ -6,10 +6,10 @@ use super::column::Column;
 use super::escape::json_string;
 
 /// The keys of an object with all that stands around them: `{"a":`, `,"b":` …
-pub(in crate::encode) struct Keys(Vec<Box<[u8]>>);
+pub(super) struct Keys(Vec<Box<[u8]>>);
 
 impl Keys {
-    pub(in crate::encode) fn new(fields: &Fields) -> Self {
+    pub(super) fn new(fields: &Fields) -> Self {
         let key = |(i, field): (usize, &arrow::datatypes::FieldRef)| {
             let mut key = vec![if i == 0 { b'{' } else { b',' }];
             json_string(field.name(), &mut key);
@@ -22,7 +22,7 @@ impl Keys {
 
 /// Appends one row as an object.
 #[inline]
-pub(in crate::encode) fn write_object(keys: &Keys, columns: &mut [Column<'_>], row: usize, out: &mut Vec<u8>) {
+pub(super) fn write_object(keys: &Keys, columns: &mut [Column<'_>], row: usize, out: &mut Vec<u8>) {
     if keys.0.is_empty() {
         out.push(b'{');
     }
