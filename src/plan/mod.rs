@@ -97,12 +97,14 @@ pub struct Task {
 }
 
 /// One unit of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {
     /// Index of the file in the plan.
     pub file: u32,
     /// Index of the unit in the file.
     pub unit: u32,
+    /// Partitions (indexes) that its rows with a time may lie in; empty where none may.
+    pub partitions: Range<u32>,
     /// Whether this task accounts for the unit's rows that are not its own (outside the window, without time,
     /// unreadable, of other tasks). Exactly one task owns each unit that is read.
     pub owner: bool,

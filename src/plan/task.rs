@@ -52,14 +52,14 @@ pub fn tasks(partitions: &[Partition], files: &[FileInput]) -> Tasks {
             continue;
         }
         for (unit, facts) in (0_u32..).zip(&input.units) {
-            let read = Read { file, unit, owner: true };
+            let read = |partitions| Read { file, unit, partitions, owner: true };
             match place(partitions, facts) {
                 Place::Partitions(range) => {
-                    loads.push(Load { partitions: range, bytes: facts.bytes });
-                    placed.push(read);
+                    loads.push(Load { partitions: range.clone(), bytes: facts.bytes });
+                    placed.push(read(range));
                 }
-                Place::Unplaced => unplaced.push((read, facts.bytes)),
-                Place::Outside => outside.push(read),
+                Place::Unplaced => unplaced.push((read(0..0), facts.bytes)),
+                Place::Outside => outside.push(read(0..0)),
             }
         }
     }
@@ -71,7 +71,7 @@ pub fn tasks(partitions: &[Partition], files: &[FileInput]) -> Tasks {
         let first = tasks.partition_point(|task| task.partitions.end <= load.partitions.start);
         let readers = tasks.iter_mut().skip(first).take_while(|task| task.partitions.start < load.partitions.end);
         for (nth, task) in readers.enumerate() {
-            task.reads.push(Read { owner: nth == 0, ..read });
+            task.reads.push(Read { owner: nth == 0, ..read.clone() });
         }
     }
     tasks.extend(unplaced_tasks(partitions.len() as u32, unplaced));

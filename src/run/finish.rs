@@ -151,7 +151,7 @@ fn accounting(
     for (index, task) in package.pinned.plan.tasks.iter().enumerate() {
         let Some(counts) = tally.records.get(&index).map(|r| &r.counts) else {
             // Not read to its end: its rows are those that were found when the source was inspected.
-            sum.source_rows += task.reads.iter().filter(|r| r.owner).map(|r| planned_rows(package, *r)).sum::<u64>();
+            sum.source_rows += task.reads.iter().filter(|r| r.owner).map(|r| planned_rows(package, r)).sum::<u64>();
             continue;
         };
         sum.source_rows += counts.source_rows;
@@ -180,7 +180,7 @@ fn accounting(
 }
 
 /// Rows of a unit as it was planned.
-fn planned_rows(package: &Package, read: Read) -> u64 {
+fn planned_rows(package: &Package, read: &Read) -> u64 {
     let file = package.pinned.plan.files.get(read.file as usize);
     file.and_then(|f| f.units.get(read.unit as usize)).map_or(0, |unit| unit.rows)
 }

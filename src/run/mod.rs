@@ -4,10 +4,12 @@
 //! stopped. The order is fixed: the plan is pinned before the first shard, a shard is whole before its partition's
 //! record, every record is there before the manifest, and the manifest before what derives from it.
 
+mod chunk;
 mod commit;
 mod failure;
 mod finish;
 mod lane;
+mod ledger;
 mod package;
 mod prepare;
 pub mod progress;
@@ -20,6 +22,7 @@ pub mod stop;
 mod survey;
 mod task;
 mod tasks;
+mod turns;
 mod unplaced;
 mod workers;
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::failure::Failure;
-use super::task::TaskCounts;
+use super::ledger::TaskCounts;
 use super::unplaced::Unplaced;
 use crate::manifest::FileEntry;
 use crate::plan::{Partition, Plan, Task};

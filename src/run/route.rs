@@ -4,6 +4,7 @@
 //! so flooring and saturating instants on the way in changes no comparison.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{BooleanArray, Int64Array};
 use arrow::datatypes::TimeUnit;
@@ -34,24 +35,23 @@ impl Routed {
     }
 }
 
+/// The bounds of partitions, which tile the window, in the unit that instants are routed by.
+pub fn bounds(partitions: &[Partition], unit: TimeUnit) -> Arc<[i64]> {
+    partitions.iter().map(|p| p.start).chain(partitions.last().map(|p| p.end)).map(|t| bound(t, unit)).collect()
+}
+
 /// Routes instants to the partitions of one task.
 #[derive(Debug)]
 pub struct Router {
     /// `bounds[i]..bounds[i + 1]` is partition `i` of the whole plan.
-    bounds: Vec<i64>,
+    bounds: Arc<[i64]>,
     /// The task's partitions.
     own: Range<usize>,
 }
 
 impl Router {
-    /// For the task that writes partitions `own` of `partitions`, which tile the window.
-    pub fn new(partitions: &[Partition], own: Range<u32>, unit: TimeUnit) -> Self {
-        let bounds = partitions
-            .iter()
-            .map(|p| p.start)
-            .chain(partitions.last().map(|p| p.end))
-            .map(|t| bound(t, unit))
-            .collect();
+    /// For the task that writes partitions `own` of those that `bounds` divides.
+    pub fn new(bounds: Arc<[i64]>, own: Range<u32>) -> Self {
         Self { bounds, own: own.start as usize..own.end as usize }
     }
 
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_start_of_a_partition_is_inside_and_its_end_is_not() {
-        let router = Router::new(&partitions(&[10, 20], 30), 0..2, TimeUnit::Second);
+        let router = Router::new(bounds(&partitions(&[10, 20], 30), TimeUnit::Second), 0..2);
         let mut routed = Routed::default();
         router.place(
             &Int64Array::from(vec![Some(9), Some(10), Some(19), Some(20), Some(29), Some(30), None]),
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn rows_the_predicate_drops_are_counted_in_their_partition() {
-        let router = Router::new(&partitions(&[0, 10], 20), 0..2, TimeUnit::Second);
+        let router = Router::new(bounds(&partitions(&[0, 10], 20), TimeUnit::Second), 0..2);
         let mut routed = Routed::default();
         router.place(&Int64Array::from(vec![1, 11, 12]), &mut routed);
         apply(&BooleanArray::from(vec![false, false, true]), &mut routed);
@@ -162,7 +162,7 @@ mod tests {
             let first = own.0.min(starts.len() as u32);
             let own = first..own.1.clamp(first, starts.len() as u32);
             let mut routed = Routed::default();
-            Router::new(&partitions(starts, end), own.clone(), TimeUnit::Second).place(&Int64Array::from(instants.clone()), &mut routed);
+            Router::new(bounds(&partitions(starts, end), TimeUnit::Second), own.clone()).place(&Int64Array::from(instants.clone()), &mut routed);
             let own_rows: usize = routed.rows.iter().map(Vec::len).sum();
             prop_assert_eq!(own_rows as u64 + routed.outside + routed.elsewhere + routed.without_time.len() as u64, instants.len() as u64);
             for (i, rows) in routed.rows.iter().enumerate() {

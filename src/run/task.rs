@@ -1,32 +1,37 @@
-//! One task: its units read once, in order, their rows routed to its partitions, every row accounted for.
+//! One task: its units read once, their rows routed to its partitions, every row accounted for.
+//!
+//! Chunks of the units are handed out in order and worked on by any number of threads ([`Stream`]); their rows reach each
+//! partition in order all the same ([`Turns`]), and what they met is entered in order ([`Ledger`]). A partition is
+//! finished as soon as every unit that may hold rows of it has been read, so that few are open at once where the source is
+//! sorted, and what is finished stays finished if the run is interrupted. A unit that cannot be read fails the
+//! partitions that may have rows in it, and no others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::Int64Array;
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::failure::{Failure, chain};
-use super::lane::{Lane, project};
+use super::chunk;
+use super::failure::Failure;
+use super::lane::{Finished, Lane};
+use super::ledger::{Findings, Ledger, Place, TaskCounts};
 use super::progress::Progress;
-use super::rejects::{RejectLine, RejectsPart, RejectsWriter};
-use super::route::{Routed, Router, apply};
-use super::shard::{Layout, Part};
+use super::rejects::{RejectsPart, RejectsWriter};
+use super::route::Router;
+use super::shard::Layout;
 use super::stop::Stop;
+use super::turns::Turns;
 use super::unplaced::Unplaced;
-use crate::encode::{Encoded, Encoder};
+use super::workers::{Next, Stream, caught};
 use crate::error::ErrorCode;
-use crate::job::{Compression, Format, Job, OnBad};
+use crate::job::Job;
 use crate::plan::{Plan, Read, Task};
 use crate::query::Predicate;
-use crate::source::instants::{Instants, instants};
-use crate::source::{self, Batch, ReadRequest, SourceFile};
+use crate::source::{self, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError, SourceFile};
 use crate::store::Folder;
-use crate::time::{BadTime, TimeParser};
+use crate::time::TimeParser;
 
 /// What every task of a run needs to know.
 pub struct TaskContext<'a> {
@@ -36,6 +41,8 @@ pub struct TaskContext<'a> {
     pub files: &'a [SourceFile],
     /// Columns that come from folder names.
     pub hive_keys: &'a [String],
+    /// Where partitions begin and end, for routing.
+    pub bounds: Arc<[i64]>,
     /// Knows whom rows concern that have no place.
     pub plan: &'a Plan,
     /// Where shards go.
@@ -56,308 +63,393 @@ pub struct TaskContext<'a> {
     pub stop: &'a Stop,
     /// Told between batches.
     pub progress: &'a Progress,
+    /// Bytes of rows that may wait for their turn, in each task.
+    pub waiting_bytes: usize,
 }
 
-/// Rows that a task accounts for. Of units that it does not own, only the rows of its own partitions count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskCounts {
-    /// Rows of the units it owns.
-    pub source_rows: u64,
-    /// Of those, in partitions of other tasks.
-    pub elsewhere: u64,
-    /// Rows of its partitions in units that other tasks own.
-    pub visiting: u64,
-    /// Owned rows that could not be read.
-    pub rejected: u64,
-    /// Owned rows without a time.
-    pub null_time: u64,
-    /// Owned rows outside the window.
-    pub outside_window: u64,
-    /// Owned rows whose local time their zone has twice or never.
-    pub ambiguous_time: u64,
+/// Who takes what a task has done.
+pub trait Receiver: Sync {
+    /// A partition is whole, or known to fail. `left_out`: rows that may belong to it were left out, as the spec allows.
+    fn partition(&self, task: usize, finished: Finished, left_out: Option<Failure>);
+
+    /// All rows of the task are accounted for.
+    fn task(&self, task: usize, outcome: TaskOutcome);
+
+    /// Something that is not the fault of a unit: all partitions of the task fail that are not done.
+    fn failed(&self, task: usize, failure: Failure);
 }
 
-/// What became of one partition.
-pub struct PartitionOutcome {
-    /// Its index in the plan.
-    pub partition: u32,
-    /// Rows that the predicate dropped.
-    pub filtered_out: u64,
-    /// Sealed parts, or why there are none.
-    pub parts: Result<Vec<Part>, Failure>,
-    /// Rows that may belong here were left out, as the spec allows.
-    pub left_out: Option<Failure>,
-}
-
-/// What became of a task.
+/// What became of a task's rows.
 pub struct TaskOutcome {
-    /// Of the partitions that were to be written.
-    pub partitions: Vec<PartitionOutcome>,
     /// Rows, all of them.
     pub counts: TaskCounts,
     /// Rows that could not be read or placed.
     pub unplaced: Vec<Unplaced>,
     /// Those of them that the spec allows to leave out.
     pub rejects: Option<RejectsPart>,
+    /// Units that could not be read; where there are any, the rows are not accounted for.
+    pub is_whole: bool,
 }
 
-/// How a task ends without an outcome.
-#[derive(Debug)]
-pub enum TaskEnd {
-    /// A signal.
-    Stopped,
-    /// All of its partitions fail for one reason.
-    Failed(Failure),
+/// A task while it runs.
+pub struct RunningTask<'a, R> {
+    pub(super) ctx: &'a TaskContext<'a>,
+    /// Its index in the plan.
+    index: usize,
+    task: &'a Task,
+    receiver: &'a R,
+    pub(super) router: Router,
+    cutter: Mutex<Cutter>,
+    pub(super) turns: Turns,
+    pub(super) lanes: Vec<Lane>,
+    desk: Mutex<Desk>,
+    /// Bytes of rows that wait for their turn.
+    waiting: AtomicIsize,
 }
 
-/// Runs a task. Partitions for which `is_done` says true are counted, not written.
-///
-/// # Errors
-/// [`TaskEnd`].
-pub fn run(
-    ctx: &TaskContext<'_>,
-    task: &Task,
-    key: &str,
-    is_done: impl Fn(u32) -> bool,
-) -> Result<TaskOutcome, TaskEnd> {
-    let lanes = task.partitions.clone().map(|p| Lane::new(ctx, p, !is_done(p))).collect();
-    let mut running = Running {
-        ctx,
-        router: Router::new(&ctx.plan.partitions, task.partitions.clone(), ctx.layout.unit),
-        routed: Routed::default(),
-        lanes,
-        counts: TaskCounts::default(),
-        rejects: RejectsWriter::new(ctx.folder.clone(), key),
-        unplaced: BTreeMap::new(),
-    };
-    for (file, reads) in by_file(&task.reads) {
-        running.read(file, &task.reads[reads])?;
-    }
-    running.finish()
+/// Cuts the task's units into chunks.
+struct Cutter {
+    /// Of one file.
+    reader: Option<Box<dyn ChunkReader>>,
+    /// The first read of a later file.
+    next_file: usize,
+    /// The first read of which more chunks may come.
+    current: usize,
+    /// Numbers chunks and what else must happen in their order.
+    sequence: u64,
+    at_end: bool,
 }
 
-/// Consecutive reads of one file.
-fn by_file(reads: &[Read]) -> Vec<(u32, Range<usize>)> {
-    let mut groups: Vec<(u32, Range<usize>)> = Vec::new();
-    for (i, read) in reads.iter().enumerate() {
-        match groups.last_mut() {
-            Some((file, range)) if *file == read.file => range.end = i + 1,
-            _ => groups.push((read.file, i..i + 1)),
+/// Where everything is put in order.
+struct Desk {
+    /// The first event that is not entered.
+    next: u64,
+    /// Events that came before their turn.
+    early: BTreeMap<u64, Event>,
+    ledger: Ledger,
+    rejects: RejectsWriter,
+    /// For each lane, the reads to come that may hold rows of it.
+    reads_to_come: Vec<u32>,
+    /// Lanes of which all rows are there.
+    ready: VecDeque<usize>,
+    is_whole: bool,
+    /// The cutter is at its end, at this event.
+    end: Option<u64>,
+}
+
+/// What has happened, in an order that is the source's.
+enum Event {
+    /// A chunk was worked on to its end.
+    Chunk(Findings),
+    /// A chunk, or the finding of one, failed: the partitions of a read fail.
+    Failed(usize, Failure),
+    /// No more chunks of a read come.
+    ReadEnds(usize),
+}
+
+/// A part of the work.
+pub enum Part {
+    /// Rows.
+    Chunk(ChunkOf),
+    /// A partition, by lane, of which all rows are there.
+    Lane(usize),
+}
+
+/// A chunk with what is known of it.
+pub struct ChunkOf {
+    number: u64,
+    read: usize,
+    batches: Box<dyn BatchReader>,
+}
+
+impl<'a, R: Receiver> RunningTask<'a, R> {
+    /// Partitions for which `is_done` says true are counted, not written.
+    pub fn new(
+        ctx: &'a TaskContext<'a>,
+        index: usize,
+        task: &'a Task,
+        key: &str,
+        receiver: &'a R,
+        is_done: impl Fn(u32) -> bool,
+    ) -> Self {
+        let lanes: Vec<Lane> = task.partitions.clone().map(|p| Lane::new(ctx, p, !is_done(p))).collect();
+        let mut reads_to_come = vec![0; lanes.len()];
+        for read in &task.reads {
+            for lane in lanes_of(task, read) {
+                reads_to_come[lane] += 1;
+            }
+        }
+        let ready = (0..lanes.len()).filter(|lane| reads_to_come[*lane] == 0).collect();
+        Self {
+            ctx,
+            index,
+            task,
+            receiver,
+            router: Router::new(ctx.bounds.clone(), task.partitions.clone()),
+            cutter: Mutex::new(Cutter { reader: None, next_file: 0, current: 0, sequence: 0, at_end: false }),
+            turns: Turns::default(),
+            lanes,
+            desk: Mutex::new(Desk {
+                next: 0,
+                early: BTreeMap::new(),
+                ledger: Ledger::default(),
+                rejects: RejectsWriter::new(ctx.folder.clone(), key),
+                reads_to_come,
+                ready,
+                is_whole: true,
+                end: None,
+            }),
+            waiting: AtomicIsize::new(0),
         }
     }
-    groups
-}
 
-struct Running<'a> {
-    ctx: &'a TaskContext<'a>,
-    router: Router,
-    routed: Routed,
-    lanes: Vec<Lane>,
-    counts: TaskCounts,
-    rejects: RejectsWriter,
-    /// By file, unit and whether the spec allows it. Reading goes on, so that every row is counted.
-    unplaced: BTreeMap<(u32, u32, bool), Unplaced>,
-}
+    /// The next chunk of the reader that is open, or of the next file's.
+    fn cut(&self, cutter: &mut Cutter) -> Option<ChunkOf> {
+        loop {
+            let Some(reader) = &mut cutter.reader else {
+                let first = self.task.reads.get(cutter.next_file)?;
+                match self.open(first, cutter) {
+                    Ok(reader) => cutter.reader = Some(reader),
+                    Err(e) => self.fail_file(cutter, e),
+                }
+                continue;
+            };
+            match reader.next_chunk() {
+                Ok(Some(Chunk { unit, batches })) => {
+                    let reads = &self.task.reads[cutter.current..cutter.next_file];
+                    let Some(skipped) = reads.iter().position(|r| r.unit == unit) else {
+                        let message = format!("the reader gave unit {unit}, which was not asked for; this is a bug");
+                        return self.give_up(cutter, message);
+                    };
+                    self.end_reads(cutter, cutter.current + skipped);
+                    let number = cutter.take_number();
+                    self.turns.begin(number, self.task.reads[cutter.current].partitions.clone());
+                    return Some(ChunkOf { number, read: cutter.current, batches });
+                }
+                Ok(None) => {
+                    let file = &self.ctx.files[self.task.reads[cutter.current].file as usize];
+                    match source::files::list::check_unchanged(file) {
+                        Ok(()) => {
+                            cutter.reader = None;
+                            self.end_reads(cutter, cutter.next_file);
+                        }
+                        Err(e) => self.fail_file(cutter, e),
+                    }
+                }
+                Err(e) => self.fail_file(cutter, e),
+            }
+        }
+    }
 
-/// Where a batch comes from.
-#[derive(Clone, Copy)]
-struct Origin<'a> {
-    index: u32,
-    file: &'a SourceFile,
-    unit: u32,
-    /// Whether this task accounts for the unit's rows that are not its own.
-    owner: bool,
-}
-
-impl Running<'_> {
-    fn read(&mut self, index: u32, reads: &[Read]) -> Result<(), TaskEnd> {
+    /// Opens the file of a read.
+    fn open(&self, first: &Read, cutter: &mut Cutter) -> Result<Box<dyn ChunkReader>, SourceError> {
+        let of_file: Vec<u32> =
+            self.task.reads[cutter.next_file..].iter().take_while(|r| r.file == first.file).map(|r| r.unit).collect();
+        cutter.next_file += of_file.len();
         let ctx = self.ctx;
-        let file = &ctx.files[index as usize];
-        let broken = |e: source::SourceError| failed(e.code, e.to_string());
         let request = ReadRequest {
-            file: file.clone(),
+            file: ctx.files[first.file as usize].clone(),
             schema: ctx.read_schema.clone(),
-            units: reads.iter().map(|r| r.unit).collect(),
+            units: of_file,
             on_bad_rows: ctx.job.on_bad_rows,
             records: ctx.job.source.records.as_ref().map(|r| r.value.clone()),
         };
-        let mut reader = source::open(request, ctx.hive_keys).map_err(broken)?;
-        while let Some(mut chunk) = reader.next_chunk().map_err(broken)? {
-            let owner = reads.iter().any(|r| r.unit == chunk.unit && r.owner);
-            while let Some(batch) = chunk.batches.next_batch().map_err(broken)? {
-                if self.ctx.stop.is_set() {
-                    return Err(TaskEnd::Stopped);
+        source::open(request, ctx.hive_keys)
+    }
+
+    /// No more chunks of the reads up to one come.
+    fn end_reads(&self, cutter: &mut Cutter, end: usize) {
+        while cutter.current < end {
+            let number = cutter.take_number();
+            self.enter(number, Event::ReadEnds(cutter.current));
+            cutter.current += 1;
+        }
+    }
+
+    /// The open file gives nothing more: those of its reads fail that have not ended.
+    fn fail_file(&self, cutter: &mut Cutter, error: SourceError) {
+        cutter.reader = None;
+        let failure = Failure { code: error.code, message: error.to_string() };
+        for read in cutter.current..cutter.next_file {
+            let number = cutter.take_number();
+            self.enter(number, Event::Failed(read, failure.clone()));
+        }
+        self.end_reads(cutter, cutter.next_file);
+    }
+
+    fn give_up(&self, cutter: &mut Cutter, message: String) -> Option<ChunkOf> {
+        self.receiver.failed(self.index, Failure { code: ErrorCode::Internal, message });
+        cutter.at_end = true;
+        None
+    }
+
+    /// Enters an event, and those that waited for it, in order.
+    fn enter(&self, number: u64, event: Event) {
+        let mut desk = self.desk();
+        desk.early.insert(number, event);
+        loop {
+            let next = desk.next;
+            let Some(event) = desk.early.remove(&next) else { break };
+            desk.next += 1;
+            match event {
+                Event::Chunk(findings) => self.enter_findings(&mut desk, findings),
+                Event::Failed(read, failure) => {
+                    desk.is_whole = false;
+                    for lane in lanes_of(self.task, &self.task.reads[read]) {
+                        self.lanes[lane].fail(&failure);
+                    }
+                    if self.task.partitions.is_empty() {
+                        self.receiver.failed(self.index, failure);
+                    }
                 }
-                self.batch(Origin { index, file, unit: chunk.unit, owner }, &batch)?;
+                Event::ReadEnds(read) => {
+                    for lane in lanes_of(self.task, &self.task.reads[read]) {
+                        desk.reads_to_come[lane] -= 1;
+                        if desk.reads_to_come[lane] == 0 {
+                            desk.ready.push_back(lane);
+                        }
+                    }
+                }
             }
         }
-        source::files::list::check_unchanged(file).map_err(broken)
     }
 
-    fn batch(&mut self, origin: Origin<'_>, batch: &Batch) -> Result<(), TaskEnd> {
-        let job = self.ctx.job;
-        let Origin { file, owner, .. } = origin;
-        for reject in &batch.rejected {
-            let raw = String::from_utf8_lossy(&reject.raw);
-            let line = RejectLine {
-                file: &file.name,
-                position: reject.position,
-                error: &reject.error,
-                raw: Some(&raw),
-                row: None,
-            };
-            self.leave_out(job.on_bad_rows, ErrorCode::BadRows, origin, &line)?;
+    fn enter_findings(&self, desk: &mut Desk, findings: Findings) {
+        let Findings { counts, reject_lines, rejects, unplaced } = findings;
+        for found in unplaced.values().filter(|u| !u.allowed) {
+            for lane in self.lanes.iter().filter(|lane| found.partitions.contains(&lane.partition)) {
+                lane.fail(&found.failure);
+            }
         }
-        if owner {
-            let rejected = batch.rejected.len() as u64;
-            self.counts.rejected += rejected;
-            self.counts.source_rows += rejected + batch.rows.num_rows() as u64;
+        desk.ledger.enter(counts, unplaced);
+        if let Err(failure) = desk.rejects.append(&reject_lines, rejects) {
+            desk.is_whole = false;
+            self.receiver.failed(self.index, failure);
         }
-        let Some((i, field)) = batch.rows.schema_ref().column_with_name(&job.time.column.value) else {
-            return Err(failed(ErrorCode::Internal, format!("{}: the time column was not read", file.name)));
+    }
+
+    fn work_on(&self, chunk: ChunkOf) {
+        let ChunkOf { number, read: read_index, mut batches } = chunk;
+        let read = &self.task.reads[read_index];
+        let place = Place { file: read.file, unit: read.unit, owner: read.owner };
+        let worked = caught(|| chunk::work(self, number, place, &read.partitions, batches.as_mut()));
+        let event = match worked {
+            Ok(Ok(findings)) => Event::Chunk(findings),
+            // Stopped: nothing that follows may count, so its event never comes.
+            Ok(Err(None)) => return self.turns.end(number),
+            Ok(Err(Some(failure))) => Event::Failed(read_index, failure),
+            Err(panic) => {
+                let message = format!("a worker panicked: {panic}; this is a bug");
+                Event::Failed(read_index, Failure { code: ErrorCode::Internal, message })
+            }
         };
-        let Instants { values, ambiguous, bad } =
-            instants(field, batch.rows.column(i), &self.ctx.times, self.ctx.layout.unit)
-                .map_err(|why| failed(ErrorCode::SchemaMismatch, format!("{}: {why}", file.name)))?;
-        self.router.place(&values, &mut self.routed);
-        if owner {
-            self.counts.ambiguous_time += ambiguous;
-            self.counts.outside_window += self.routed.outside;
-            self.counts.elsewhere += self.routed.elsewhere;
-            self.counts.rejected += bad.len() as u64;
-            self.counts.null_time += (self.routed.without_time.len() - bad.len()) as u64;
-        } else {
-            self.counts.visiting += self.routed.rows.iter().map(|r| r.len() as u64).sum::<u64>();
-        }
-        self.leave_out_unplaced(origin, batch, &bad)?;
-        if let (Some(predicate), false) = (self.ctx.predicate, self.routed.is_empty()) {
-            let selection = predicate
-                .evaluate(&batch.rows)
-                .map_err(|e| failed(ErrorCode::QueryFailed, format!("{}: {}", file.name, chain(&e))))?;
-            apply(&selection, &mut self.routed);
-        }
-        self.write(&batch.rows, &values);
-        self.tell(origin, batch.rows.num_rows() as u64);
-        Ok(())
+        self.turns.end(number);
+        let freed: isize = lanes_of(self.task, read).map(|lane| self.lanes[lane].advance(&self.turns)).sum();
+        self.waiting.fetch_sub(freed, Ordering::Relaxed);
+        self.enter(number, event);
     }
 
-    /// Bytes are told in proportion to rows: what a reader has fetched ahead says little.
-    fn tell(&self, origin: Origin<'_>, rows: u64) {
-        let unit = &self.ctx.plan.files[origin.index as usize].units[origin.unit as usize];
-        let bytes = u128::from(unit.bytes) * u128::from(rows) / u128::from(unit.rows.max(1));
-        Progress::add(&self.ctx.progress.read_bytes, u64::try_from(bytes).unwrap_or(u64::MAX));
-        Progress::add(&self.ctx.progress.read_rows, rows);
-    }
-
-    /// Rows whose time is null, or not a time.
-    fn leave_out_unplaced(&mut self, origin: Origin<'_>, batch: &Batch, bad: &[(u32, BadTime)]) -> Result<(), TaskEnd> {
-        let job = self.ctx.job;
-        let without_time = std::mem::take(&mut self.routed.without_time);
-        let no_time = format!("no time in `{}`", job.time.column.value);
-        for row in &without_time {
-            let bad_time = bad.iter().find(|(r, _)| r == row).map(|(_, e)| e.to_string());
-            let (policy, code) = match bad_time {
-                Some(_) => (job.on_bad_rows, ErrorCode::BadRows),
-                None => (job.on_null_time, ErrorCode::NullTime),
-            };
-            let as_read = (origin.owner && policy == OnBad::Reject).then(|| row_as_json(&batch.rows, *row)).flatten();
-            let line = RejectLine {
-                file: &origin.file.name,
-                position: batch.positions.of(*row),
-                error: bad_time.as_deref().unwrap_or(&no_time),
-                raw: None,
-                row: as_read.as_deref(),
-            };
-            self.leave_out(policy, code, origin, &line)?;
+    /// Counts memory of rows that wait, and waits itself where that is too much.
+    pub(super) fn hold(&self, chunk: u64, change: isize) {
+        if change != 0 {
+            self.waiting.fetch_add(change, Ordering::Relaxed);
         }
-        self.routed.without_time = without_time;
-        Ok(())
-    }
-
-    /// A row that goes nowhere: into `rejects/`, or the end of the partitions that it may belong to.
-    fn leave_out(
-        &mut self,
-        policy: OnBad,
-        code: ErrorCode,
-        origin: Origin<'_>,
-        line: &RejectLine<'_>,
-    ) -> Result<(), TaskEnd> {
-        let allowed = policy == OnBad::Reject;
-        if allowed && origin.owner {
-            self.rejects.push(line).map_err(TaskEnd::Failed)?;
-        }
-        let key = (origin.index, origin.unit, allowed);
-        if let Some(unplaced) = self.unplaced.get_mut(&key) {
-            unplaced.rows += 1;
-            return Ok(());
-        }
-        let mut failure = Failure { code, message: format!("{}:{}: {}", line.file, line.position, line.error) };
-        if allowed {
-            failure.code = ErrorCode::RowsRejected;
-        } else {
-            let setting = if code == ErrorCode::NullTime { "on_null_time" } else { "on_bad_rows" };
-            failure.message.push_str(&format!(" (`{setting}: reject` sets such rows aside)"));
-        }
-        let concerned = self.ctx.plan.concerned(origin.index, origin.unit);
-        if !allowed {
-            for lane in self.lanes.iter_mut().filter(|l| concerned.contains(&l.partition)) {
-                lane.fail(&failure);
-            }
-        }
-        self.unplaced.insert(key, Unplaced { partitions: concerned, allowed, rows: 1, failure });
-        Ok(())
-    }
-
-    fn write(&mut self, rows: &RecordBatch, instants: &Int64Array) {
-        let mut shard_rows = None;
-        for ((lane, own), filtered) in self.lanes.iter_mut().zip(&self.routed.rows).zip(&self.routed.filtered) {
-            lane.filtered_out += filtered;
-            lane.rows += own.len() as u64;
-            if own.is_empty() || !lane.is_open() {
-                continue;
-            }
-            Progress::add(&self.ctx.progress.written_rows, own.len() as u64);
-            let shard_rows =
-                shard_rows.get_or_insert_with(|| project(rows, &self.ctx.projection, &self.ctx.shard_schema));
-            lane.take(self.ctx, rows, shard_rows, own, instants);
+        let is_too_much =
+            || self.waiting.load(Ordering::Relaxed) > self.ctx.waiting_bytes as isize && !self.ctx.stop.is_set();
+        if is_too_much() {
+            self.turns.wait_while(chunk, is_too_much);
         }
     }
 
-    fn finish(self) -> Result<TaskOutcome, TaskEnd> {
-        let expected = self.counts.source_rows + self.counts.visiting;
-        let routed: u64 = self.lanes.iter().map(|l| l.rows + l.filtered_out).sum();
-        let accounted =
-            self.counts.rejected + self.counts.null_time + self.counts.outside_window + self.counts.elsewhere + routed;
-        if expected != accounted {
-            return Err(failed(
-                ErrorCode::RowsNotConserved,
-                format!("{expected} rows were read and {accounted} are accounted for; this is a bug"),
-            ));
+    fn finish_lane(&self, lane: usize) {
+        let lane = &self.lanes[lane];
+        let (refused, left_out) = {
+            let desk = self.desk();
+            (desk.ledger.about(lane.partition, false), desk.ledger.about(lane.partition, true))
+        };
+        let Some(mut finished) = lane.finish(self.ctx) else { return };
+        if let Some(failure) = refused {
+            finished.parts = Err(failure);
         }
-        let rejects = self.rejects.finish().map_err(TaskEnd::Failed)?;
-        let unplaced: Vec<Unplaced> = self.unplaced.into_values().collect();
-        let mut partitions = Vec::new();
-        for lane in self.lanes {
-            let (partition, filtered_out) = (lane.partition, lane.filtered_out);
-            let about = |allowed| unplaced.iter().filter(move |u| u.allowed == allowed).find_map(|u| u.of(partition));
-            let Some(parts) = lane.finish(self.ctx) else { continue };
-            let parts = about(false).map_or(parts, Err);
-            partitions.push(PartitionOutcome { partition, filtered_out, parts, left_out: about(true) });
-        }
-        Ok(TaskOutcome { partitions, counts: self.counts, unplaced, rejects })
+        self.receiver.partition(self.index, finished, left_out);
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A row for people; `None` where a type has no JSON form.
-fn row_as_json(rows: &RecordBatch, row: u32) -> Option<Box<RawValue>> {
-    let encoder = Arc::new(Encoder::new(&Format::Ndjson, Compression::None, rows.schema()).ok()?);
-    let mut encoded = Encoded::default();
-    encoder.encode(rows, &[row], &mut encoded).ok()?;
-    let mut line = encoder.start(Vec::new()).ok()?;
-    line.append(&encoded, 0..1).ok()?;
-    RawValue::from_string(String::from_utf8(line.finish().ok()?).ok()?.trim_end().to_owned()).ok()
+impl Cutter {
+    fn take_number(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence - 1
+    }
 }
 
-fn failed(code: ErrorCode, message: String) -> TaskEnd {
-    TaskEnd::Failed(Failure { code, message })
+/// The lanes that may get rows of a read.
+fn lanes_of(task: &Task, read: &Read) -> Range<usize> {
+    let own = &task.partitions;
+    let start = read.partitions.start.clamp(own.start, own.end);
+    let end = read.partitions.end.clamp(start, own.end.max(start));
+    (start - own.start) as usize..(end - own.start) as usize
+}
+
+impl<R: Receiver> Stream for RunningTask<'_, R> {
+    type Part = Part;
+
+    fn next(&self) -> Next<Part> {
+        if let Some(lane) = self.desk().ready.pop_front() {
+            return Next::Part(Part::Lane(lane));
+        }
+        let Ok(mut cutter) = self.cutter.try_lock() else { return Next::Busy };
+        if !cutter.at_end {
+            if let Some(chunk) = self.cut(&mut cutter) {
+                return Next::Part(Part::Chunk(chunk));
+            }
+            cutter.at_end = true;
+            self.desk().end = Some(cutter.sequence);
+        }
+        let mut desk = self.desk();
+        match desk.ready.pop_front() {
+            Some(lane) => Next::Part(Part::Lane(lane)),
+            None if desk.end.is_some_and(|end| desk.next < end) => Next::Busy,
+            None => Next::End,
+        }
+    }
+
+    fn work(&self, part: Part) {
+        match part {
+            Part::Chunk(chunk) => self.work_on(chunk),
+            Part::Lane(lane) => self.finish_lane(lane),
+        }
+    }
+
+    fn end(&self) {
+        let (ledger, rejects, is_whole) = {
+            let mut desk = self.desk();
+            let nothing = RejectsWriter::new(self.ctx.folder.clone(), "");
+            let rejects = std::mem::replace(&mut desk.rejects, nothing);
+            (std::mem::take(&mut desk.ledger), rejects, desk.is_whole)
+        };
+        let Ledger { counts, unplaced } = ledger;
+        let routed: u64 = self.lanes.iter().map(Lane::routed).sum();
+        let expected = counts.source_rows + counts.visiting;
+        let accounted = counts.rejected + counts.null_time + counts.outside_window + counts.elsewhere + routed;
+        if is_whole && expected != accounted {
+            let message = format!("{expected} rows were read and {accounted} are accounted for; this is a bug");
+            return self.receiver.failed(self.index, Failure { code: ErrorCode::RowsNotConserved, message });
+        }
+        match rejects.finish() {
+            Ok(rejects) => {
+                let unplaced = unplaced.into_values().collect();
+                self.receiver.task(self.index, TaskOutcome { counts, unplaced, rejects, is_whole });
+            }
+            Err(failure) => self.receiver.failed(self.index, failure),
+        }
+    }
+
+    fn panicked(&self, text: String) {
+        let message = format!("a worker panicked: {text}; this is a bug");
+        self.receiver.failed(self.index, Failure { code: ErrorCode::Internal, message });
+    }
 }

@@ -2,24 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::commit::{self, Commit, commit};
-use super::failure::{Failure, chain};
+use super::failure::Failure;
+use super::lane::Finished;
 use super::package::Package;
 use super::prepare::Prepared;
 use super::progress::Progress;
 use super::record::{
     PartitionRecord, Pinned, STATE_VERSION, TaskRecord, bytes, load, partition_record, task_key, task_record,
 };
+use super::route::bounds;
 use super::shard::Layout;
 use super::stop::Stop;
-use super::task::{self, TaskContext, TaskEnd, TaskOutcome};
+use super::task::{Receiver, RunningTask, TaskContext, TaskOutcome};
 use super::unplaced::Unplaced;
 use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
-use crate::plan::Task;
+use crate::plan::{Plan, Task};
+use crate::store::Folder;
+
+/// Threads that commit partitions: they wait for disks, not for processors, and disks do several things at once.
+const COMMITTERS: usize = 4;
 
 /// What became of the tasks.
 #[derive(Debug, Default)]
@@ -41,6 +48,10 @@ struct Todo<'a> {
 struct Shared<'a> {
     job: &'a Job,
     options: &'a RunOptions,
+    plan: &'a Plan,
+    folder: &'a Folder,
+    /// Those that are run, by index in the plan.
+    todo: BTreeMap<usize, &'a Todo<'a>>,
     /// Stops taking tasks: a signal, or the first failure under `on_partition_error: stop`.
     stop: Stop,
     package: Mutex<&'a mut Package>,
@@ -94,26 +105,39 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         projection: prepared.projection.clone(),
         layout: Arc::new(Layout::new(job, prepared.encoder.clone(), prepared.unit, options.clock.clone())),
         shard_schema: prepared.output_schema.clone(),
+        bounds: bounds(&plan.partitions, prepared.unit),
         times: prepared.times.clone(),
+        waiting_bytes: 64 << 20,
         stop: &stop,
         progress,
     };
-    let shared = Shared { job, options, stop: stop.clone(), package: Mutex::new(package), tally: Mutex::new(tally) };
+    let shared = Shared {
+        job,
+        options,
+        plan,
+        folder: &folder,
+        todo: todo.iter().map(|t| (t.index, t)).collect(),
+        stop: stop.clone(),
+        package: Mutex::new(package),
+        tally: Mutex::new(tally),
+    };
     let found_earlier: Vec<Unplaced> = lock(&shared.tally).records.values().flat_map(|r| r.unplaced.clone()).collect();
     shared.fail_concerned(&found_earlier);
-    for phase in [&todo[..strays], &todo[strays..]] {
-        workers::for_each(
-            options.threads,
-            phase,
-            &shared.stop,
-            |todo| shared.work(&context, todo),
-            |todo, panic| {
-                let message = format!("a worker panicked: {panic}; this is a bug");
-                shared.fail(todo.task, &Failure { code: ErrorCode::Internal, message });
-            },
-        )
-        .map_err(|e| Failure { code: ErrorCode::Internal, message: chain(&e) })?;
-    }
+    let (commits, queue) = sync_channel(COMMITTERS);
+    let queue = Mutex::new(queue);
+    std::thread::scope(|scope| {
+        for i in 0..COMMITTERS {
+            let committer = std::thread::Builder::new().name(format!("commit-{i}"));
+            committer.spawn_scoped(scope, || shared.commit_all(&queue)).map_err(|e| Failure::internal(&e))?;
+        }
+        // Dropped at the end of the scope, which ends the queue.
+        let receiver = ToCommitters { shared: &shared, commits };
+        for phase in [&todo[..strays], &todo[strays..]] {
+            let tasks: Vec<_> = phase.iter().map(|todo| receiver.start(&context, todo)).collect();
+            workers::for_each_part(options.threads, &tasks, &shared.stop).map_err(|e| Failure::internal(&e))?;
+        }
+        Ok::<(), Failure>(())
+    })?;
     let Shared { package, tally, .. } = shared;
     let package = package.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -147,71 +171,122 @@ fn task_bytes(pinned: &Pinned, task: &Task) -> u64 {
 }
 
 /// A record whose rejects file is gone does not stand.
-fn has_rejects(folder: &crate::store::Folder, record: &TaskRecord) -> bool {
+fn has_rejects(folder: &Folder, record: &TaskRecord) -> bool {
     record.rejects.as_ref().is_none_or(|r| folder.size(&r.path).is_ok_and(|size| size == Some(r.bytes)))
 }
 
+/// Hands finished partitions to the threads that make them durable, so that no worker waits for a disk.
+struct ToCommitters<'s, 'a> {
+    shared: &'s Shared<'a>,
+    commits: SyncSender<Commission>,
+}
+
+/// A partition to be committed.
+struct Commission {
+    task: usize,
+    finished: Finished,
+    /// Why the partition is partial, if it is.
+    left_out: Option<Failure>,
+}
+
+impl ToCommitters<'_, '_> {
+    fn start<'t>(&'t self, context: &'t TaskContext<'t>, todo: &'t Todo<'t>) -> RunningTask<'t, Self> {
+        RunningTask::new(context, todo.index, todo.task, &todo.key, self, |p| self.shared.is_done(p))
+    }
+}
+
+impl Receiver for ToCommitters<'_, '_> {
+    fn partition(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
+        // The queue ends after the workers.
+        let _ = self.commits.send(Commission { task, finished, left_out });
+    }
+
+    fn task(&self, task: usize, outcome: TaskOutcome) {
+        self.shared.record(task, outcome);
+    }
+
+    fn failed(&self, task: usize, failure: Failure) {
+        tracing::warn!("{}: {}", failure.code, failure.message);
+        self.shared.fail(self.shared.todo[&task].task, &failure);
+    }
+}
+
 impl Shared<'_> {
-    fn work(&self, context: &TaskContext<'_>, todo: &Todo<'_>) {
-        let is_done =
-            |p: u32| lock(&self.package).committed.contains_key(&p) || lock(&self.tally).failures.contains_key(&p);
-        match task::run(context, todo.task, &todo.key, is_done) {
-            Ok(outcome) => self.commit(context, todo, outcome),
-            Err(TaskEnd::Stopped) => {}
-            Err(TaskEnd::Failed(failure)) => {
-                tracing::warn!("{}: {}", failure.code, failure.message);
-                self.fail(todo.task, &failure);
+    fn is_done(&self, partition: u32) -> bool {
+        lock(&self.package).committed.contains_key(&partition) || lock(&self.tally).failures.contains_key(&partition)
+    }
+
+    /// Works off the queue until it ends.
+    fn commit_all(&self, queue: &Mutex<std::sync::mpsc::Receiver<Commission>>) {
+        loop {
+            let next = lock(queue).recv();
+            let Ok(Commission { task, finished, left_out }) = next else { break };
+            let partition = finished.partition;
+            if let Err(panic) = workers::caught(|| self.commit(task, finished, left_out)) {
+                let message = format!("a committing thread panicked: {panic}; this is a bug");
+                self.fail_one(partition, &Failure { code: ErrorCode::Internal, message });
             }
         }
     }
 
-    fn commit(&self, context: &TaskContext<'_>, todo: &Todo<'_>, outcome: TaskOutcome) {
-        let TaskOutcome { partitions, counts, unplaced, rejects } = outcome;
-        // Before its partitions: once they are committed, nothing can be wrong with them any more.
-        let record = rejects.map(|part| commit::rejects(context.folder, part)).transpose().and_then(|rejects| {
-            let (job, unplaced) = (self.job.id.clone(), unplaced.clone());
-            let record = TaskRecord { state_version: STATE_VERSION, job, counts, unplaced, rejects };
-            let name = task_record(&todo.key);
-            context.folder.replace_bytes(&name, &bytes(&name, &record)?)?;
-            Ok(record)
-        });
-        match record {
-            Ok(record) => {
-                lock(&self.tally).records.insert(todo.index, record);
-            }
-            Err(failure) => return self.fail(todo.task, &failure),
-        }
-        for outcome in partitions {
-            let partition = &context.plan.partitions[outcome.partition as usize];
-            let (attempts, inputs) = {
-                let package = lock(&self.package);
-                let inputs = package.pinned.inputs[outcome.partition as usize].clone();
-                (package.earlier_attempts(&partition.label) + 1, inputs)
-            };
-            let left_out = outcome.left_out.or_else(|| self.left_out_elsewhere(outcome.partition));
-            let committed = outcome.parts.and_then(|parts| {
-                let record = Commit {
-                    job: &self.job.id,
-                    run: &self.options.run_id,
-                    partition,
-                    inputs: &inputs,
-                    filtered_out: outcome.filtered_out,
-                    attempts,
-                    left_out: left_out.as_ref(),
-                    at: (self.options.clock)(),
-                };
-                commit(context.folder, &record, parts)
+    /// All rows of a task are accounted for.
+    fn record(&self, task: usize, outcome: TaskOutcome) {
+        let TaskOutcome { counts, unplaced, rejects, is_whole } = outcome;
+        let Todo { key, task: planned, .. } = self.todo[&task];
+        if is_whole {
+            let record = rejects.map(|part| commit::rejects(self.folder, part)).transpose().and_then(|rejects| {
+                let (job, unplaced) = (self.job.id.clone(), unplaced.clone());
+                let record = TaskRecord { state_version: STATE_VERSION, job, counts, unplaced, rejects };
+                let name = task_record(key);
+                self.folder.replace_bytes(&name, &bytes(&name, &record)?)?;
+                Ok(record)
             });
-            match committed {
+            match record {
                 Ok(record) => {
-                    lock(&self.package).committed.insert(outcome.partition, record);
-                    Progress::add(&self.options.progress.committed_partitions, 1);
+                    lock(&self.tally).records.insert(task, record);
                 }
-                Err(failure) => self.fail_one(outcome.partition, &failure),
+                Err(failure) => self.fail(planned, &failure),
             }
         }
-        if todo.task.partitions.is_empty() {
+        if planned.partitions.is_empty() {
             self.fail_concerned(&unplaced);
+        }
+    }
+
+    fn commit(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
+        let Finished { partition: index, filtered_out, parts } = finished;
+        // Its task may have failed meanwhile for a reason that concerns all of it.
+        if self.is_done(index) {
+            return;
+        }
+        let partition = &self.plan.partitions[index as usize];
+        let (attempts, inputs) = {
+            let package = lock(&self.package);
+            (package.earlier_attempts(&partition.label) + 1, package.pinned.inputs[index as usize].clone())
+        };
+        let left_out = left_out.or_else(|| self.left_out_elsewhere(index));
+        let committed = parts.and_then(|parts| {
+            let record = Commit {
+                job: &self.job.id,
+                run: &self.options.run_id,
+                partition,
+                inputs: &inputs,
+                filtered_out,
+                attempts,
+                left_out: left_out.as_ref(),
+                at: (self.options.clock)(),
+            };
+            commit(self.folder, &record, parts)
+        });
+        match committed {
+            Ok(record) => {
+                lock(&self.package).committed.insert(index, record);
+                Progress::add(&self.options.progress.committed_partitions, 1);
+            }
+            Err(failure) => {
+                tracing::warn!(task, "{}: {}", failure.code, failure.message);
+                self.fail_one(index, &failure);
+            }
         }
     }
 

@@ -244,6 +244,14 @@ fn guarded<S: Stream, T>(stream: &S, run: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
+/// What `work` gives, or what its panic said.
+///
+/// # Errors
+/// The panic's text.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_text(panic.as_ref()))
+}
+
 /// What a panic said.
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     panic
