@@ -2,22 +2,15 @@
 //!
 //! A unit that lies across a cut is read on both sides of it, so every cut has a price: the bytes of the units
 //! across it. Cuts that are free are always made. Others are made only where a task would hold more open partitions
-//! than [`MAX_OPEN_PARTITIONS`], and then where it is cheapest (exactly: by dynamic programming), or to give
-//! more workers something to do, and then within [`REREAD_SHARE`] of the bytes.
+//! than [`MAX_OPEN_PARTITIONS`], and then where it is cheapest (exactly: by dynamic programming). Workers need no
+//! cuts: they share a task's chunks.
 //!
 //! Everything is decided from ranges and bytes, with ties broken by position: the same facts give the same tasks.
 
-use std::collections::BinaryHeap;
 use std::ops::Range;
 
 /// Partitions that one task writes at most: each keeps an encoder and a file open.
 pub const MAX_OPEN_PARTITIONS: usize = 256;
-
-/// Smaller tasks gain no more parallelism than their start costs.
-pub const MIN_TASK_BYTES: u64 = 32 << 20;
-
-/// Of connected bytes, at most one in so many is read again for the sake of parallelism.
-const REREAD_SHARE: u128 = 10;
 
 /// Some bytes that are needed for a contiguous range of partitions.
 #[derive(Debug, Clone)]
@@ -94,50 +87,11 @@ pub(super) fn cut(count: usize, loads: &[Load]) -> Vec<Range<usize>> {
         if empty {
             tasks.push(start..end);
         } else {
-            cut_connected(&weights, start..end, &mut tasks);
+            tasks.extend(passes(&weights, start..end));
         }
         start = end;
     }
     tasks
-}
-
-/// Cuts partitions that units connect.
-fn cut_connected(weights: &Weights, connected: Range<usize>, tasks: &mut Vec<Range<usize>>) {
-    let first_task = tasks.len();
-    let mut budget = weights.needed(connected.start, connected.end) / REREAD_SHARE;
-    let mut heap = BinaryHeap::new();
-    for pass in passes(weights, connected.clone()) {
-        if pass.start > connected.start {
-            budget = budget.saturating_sub(weights.across(pass.start));
-        }
-        heap.push((weights.needed(pass.start, pass.end), std::cmp::Reverse(pass.start), pass.end));
-    }
-    // The largest task is halved first, until what is left of the budget buys no more.
-    while let Some((bytes, std::cmp::Reverse(start), end)) = heap.pop() {
-        match halve(weights, start..end, bytes).filter(|&at| weights.across(at) <= budget) {
-            Some(at) => {
-                budget -= weights.across(at);
-                heap.push((weights.needed(start, at), std::cmp::Reverse(start), at));
-                heap.push((weights.needed(at, end), std::cmp::Reverse(at), end));
-            }
-            None => tasks.push(start..end),
-        }
-    }
-    if let Some(added) = tasks.get_mut(first_task..) {
-        added.sort_unstable_by_key(|task| task.start);
-    }
-}
-
-/// The cheapest cut that leaves each side a quarter of the bytes and enough for a task; of equals the most even.
-fn halve(weights: &Weights, task: Range<usize>, bytes: u128) -> Option<usize> {
-    let least = (bytes / 4).max(u128::from(MIN_TASK_BYTES));
-    let cuts = task.start + 1..task.end;
-    cuts.filter_map(|at| {
-        let (left, right) = (weights.needed(task.start, at), weights.needed(at, task.end));
-        (left >= least && right >= least).then(|| (weights.across(at), left.abs_diff(right), at))
-    })
-    .min()
-    .map(|(_, _, at)| at)
 }
 
 /// Cuts into pieces of at most [`MAX_OPEN_PARTITIONS`] so that the fewest bytes are read again.

@@ -10,7 +10,7 @@
 use jiff::Timestamp;
 
 use super::concern::{Concern, Place, concerns, place};
-use super::cut::{Load, MIN_TASK_BYTES, cut};
+use super::cut::{Load, cut};
 use super::{Partition, Read, Task};
 use crate::source::UnitFacts;
 
@@ -58,7 +58,7 @@ pub fn tasks(partitions: &[Partition], files: &[FileInput]) -> Tasks {
                     loads.push(Load { partitions: range.clone(), bytes: facts.bytes });
                     placed.push(read(range));
                 }
-                Place::Unplaced => unplaced.push((read(0..0), facts.bytes)),
+                Place::Unplaced => unplaced.push(read(0..0)),
                 Place::Outside => outside.push(read(0..0)),
             }
         }
@@ -74,25 +74,12 @@ pub fn tasks(partitions: &[Partition], files: &[FileInput]) -> Tasks {
             task.reads.push(Read { owner: nth == 0, ..read.clone() });
         }
     }
-    tasks.extend(unplaced_tasks(partitions.len() as u32, unplaced));
-    Tasks { tasks, outside, concerns: all_concerns }
-}
-
-/// Rows that belong nowhere are read by tasks of their own, which write no partition.
-fn unplaced_tasks(end: u32, units: Vec<(Read, u64)>) -> Vec<Task> {
-    let mut tasks: Vec<Task> = Vec::new();
-    let mut filled = u64::MAX;
-    for (read, bytes) in units {
-        if filled >= MIN_TASK_BYTES {
-            tasks.push(Task { partitions: end..end, reads: Vec::new() });
-            filled = 0;
-        }
-        filled = filled.saturating_add(bytes);
-        if let Some(task) = tasks.last_mut() {
-            task.reads.push(read);
-        }
+    if !unplaced.is_empty() {
+        // Rows that belong nowhere are read by a task of their own, which writes no partition.
+        let end = partitions.len() as u32;
+        tasks.push(Task { partitions: end..end, reads: unplaced });
     }
-    tasks
+    Tasks { tasks, outside, concerns: all_concerns }
 }
 
 #[cfg(test)]
@@ -171,15 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn a_large_chain_is_cut_where_little_is_read_twice() {
-        // Units of 16 MiB, every tenth of which reaches a little into the next partition of ten units.
+    fn a_chain_is_read_once() {
+        // Units of 16 MiB, each of which reaches a little into the next partition.
         let units: Vec<_> = (0..100).map(|i| unit(within(i * 10, i * 10 + 10), 16 * MIB, 0)).collect();
         let got = tasks(&tens(101), &[file(units)]);
-        let cuts = got.tasks.len() - 1;
-        assert_eq!(cuts, 10, "a tenth of 100 units may be read twice");
-        let reads: usize = got.tasks.iter().map(|t| t.reads.len()).sum();
-        assert_eq!(reads, 110);
-        assert!(got.tasks.iter().all(|t| t.reads.len() <= 32), "{:?}", shown(&got.tasks));
+        assert_eq!(got.tasks.len(), 1);
+        assert!(got.tasks[0].reads.iter().all(|r| r.owner && r.partitions == (r.unit..r.unit + 2)));
     }
 
     #[test]
@@ -352,19 +336,6 @@ mod tests {
             }
             prop_assert!(owners.is_empty());
             prop_assert!(got.concerns.iter().all(|c| !c.partitions.is_empty() && i64::from(c.partitions.end) <= count));
-        }
-
-        #[test]
-        fn parallelism_costs_at_most_a_tenth(files in prop::collection::vec(any_file(), 1..60)) {
-            // So few partitions that no cut is forced.
-            let partitions = tens(200);
-            let got = tasks(&partitions, &files);
-            let bytes = |r: &Read| u128::from(files[r.file as usize].units[r.unit as usize].bytes.max(1));
-            let (mut owned, mut again) = (0, 0);
-            for read in got.tasks.iter().flat_map(|t| &t.reads) {
-                if read.owner { owned += bytes(read) } else { again += bytes(read) }
-            }
-            prop_assert!(again * 10 <= owned, "{} of {}", again, owned);
         }
     }
 }

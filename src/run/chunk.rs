@@ -169,15 +169,14 @@ impl<R: Receiver> Worker<'_, '_, R> {
             if own.is_empty() && *filtered == 0 {
                 continue;
             }
-            lane.count(own.len() as u64, *filtered);
-            if own.is_empty() || !lane.is_open() {
+            let is_wanted = lane.count(own.len() as u64, *filtered);
+            if own.is_empty() || !is_wanted {
                 continue;
             }
             Progress::add(&ctx.progress.written_rows, own.len() as u64);
             if ctx.job.order == Order::Time {
                 let mut piece = Piece::unsorted(rows, instants, own)?;
-                let change = lane.put(self.number, &mut piece, &self.task.turns);
-                self.task.hold(self.number, change);
+                self.task.put(lane, self.number, &mut piece);
                 continue;
             }
             let shard_rows = match &shard_rows {
@@ -191,8 +190,7 @@ impl<R: Receiver> Worker<'_, '_, R> {
                     times.clear();
                     times.extend(own.iter().map(|row| instants.value(*row as usize)));
                 }
-                let change = lane.put(self.number, &mut self.piece, &self.task.turns);
-                self.task.hold(self.number, change);
+                self.task.put(lane, self.number, &mut self.piece);
             }
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! One partition while its task runs: rows arrive from many threads and go to its shards in the order of their chunks,
 //! or, where they are to be sorted, are held until all are there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{ArrayRef, Int64Array, UInt32Array};
@@ -29,12 +30,20 @@ struct State {
     /// Rows that the predicate dropped, and that it kept.
     filtered_out: u64,
     rows: u64,
-    /// `None`: committed by an earlier run, only counted.
-    writer: Option<Result<PartitionWriter, Failure>>,
+    /// Committed by an earlier run, only counted.
+    is_done: bool,
+    failure: Option<Failure>,
+    /// Absent while a thread appends to it.
+    sink: Option<Sink>,
+    /// By chunk, rows whose turn has not come, or that came while another thread appended.
+    waiting: BTreeMap<u64, VecDeque<Piece>>,
+}
+
+/// Where rows go in order.
+struct Sink {
+    writer: PartitionWriter,
     /// For `order: time`.
     held: Vec<Held>,
-    /// By chunk, rows whose turn has not come.
-    waiting: BTreeMap<u64, Vec<Piece>>,
 }
 
 /// Some rows of one chunk.
@@ -50,6 +59,14 @@ pub enum Piece {
 type Held = (RecordBatch, Int64Array);
 
 impl Piece {
+    /// All of it; an empty piece is left.
+    fn take(&mut self) -> Self {
+        match self {
+            Self::Encoded(rows, times) => Self::Encoded(take(rows), take(times)),
+            Self::Unsorted(held) => Self::Unsorted(held.clone()),
+        }
+    }
+
     /// Memory that it takes.
     fn memory(&self) -> usize {
         match self {
@@ -82,23 +99,17 @@ pub struct Finished {
 impl Lane {
     /// A partition that is written, or only counted.
     pub fn new(ctx: &TaskContext<'_>, partition: u32, is_written: bool) -> Self {
-        let writer = || {
-            let label = ctx.plan.partitions[partition as usize].label.clone();
-            Ok(PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label))
-        };
+        let label = ctx.plan.partitions[partition as usize].label.clone();
+        let writer = PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label);
         let state = State {
             filtered_out: 0,
             rows: 0,
-            writer: is_written.then(writer),
-            held: Vec::new(),
+            is_done: !is_written,
+            failure: None,
+            sink: Some(Sink { writer, held: Vec::new() }),
             waiting: BTreeMap::new(),
         };
         Self { partition, state: Mutex::new(state) }
-    }
-
-    /// Whether rows are still wanted.
-    pub fn is_open(&self) -> bool {
-        matches!(self.lock().writer, Some(Ok(_)))
     }
 
     /// This partition fails and the others go on.
@@ -106,11 +117,12 @@ impl Lane {
         self.lock().fail(failure);
     }
 
-    /// Counts rows that were routed here.
-    pub fn count(&self, rows: u64, filtered_out: u64) {
+    /// Counts rows that were routed here. Gives whether they are to be written.
+    pub fn count(&self, rows: u64, filtered_out: u64) -> bool {
         let mut state = self.lock();
         state.rows += rows;
         state.filtered_out += filtered_out;
+        state.is_wanted()
     }
 
     /// Rows that were routed here, kept or dropped.
@@ -119,79 +131,156 @@ impl Lane {
         state.rows + state.filtered_out
     }
 
-    /// Takes rows of a chunk: appends them if it is their turn, else keeps them and leaves `piece` empty. Gives the memory
-    /// that now waits, more or less than before.
-    pub fn put(&self, chunk: u64, piece: &mut Piece, turns: &Turns) -> isize {
+    /// Takes rows of a chunk. They are appended at once if it is their turn, unless another thread is appending: then that
+    /// thread appends them too, and this one goes on; where they must wait, `piece` is left empty.
+    pub fn put(&self, chunk: u64, piece: &mut Piece, turns: &Turns, waiting: &Waiting) {
         let mut state = self.lock();
-        let freed = state.append_waiting(self.partition, turns);
-        if turns.is_next(chunk, self.partition) {
-            state.append(piece);
-            return -freed;
+        if !state.is_wanted() {
+            return;
         }
-        if !matches!(state.writer, Some(Ok(_))) {
-            return -freed;
+        let is_next = turns.is_next(chunk, self.partition) && !state.waiting.contains_key(&chunk);
+        match state.sink.take_if(|_| is_next) {
+            Some(mut sink) => {
+                drop(state);
+                let appended = sink.append(piece);
+                self.append_waiting(sink, appended, turns, waiting);
+            }
+            None => {
+                let piece = piece.take();
+                waiting.add(&piece);
+                state.waiting.entry(chunk).or_default().push_back(piece);
+                // The turn may have come since it was looked at.
+                drop(state);
+                self.advance(turns, waiting);
+            }
         }
-        let kept = match piece {
-            Piece::Encoded(rows, times) => Piece::Encoded(take(rows), take(times)),
-            Piece::Unsorted((rows, times)) => Piece::Unsorted((rows.clone(), times.clone())),
-        };
-        let memory = kept.memory() as isize;
-        state.waiting.entry(chunk).or_default().push(kept);
-        memory - freed
     }
 
-    /// Appends what waited for a chunk that has ended. Gives the memory that no longer waits.
-    pub fn advance(&self, turns: &Turns) -> isize {
-        self.lock().append_waiting(self.partition, turns)
+    /// Appends what has waited and may be appended now, unless another thread does.
+    pub fn advance(&self, turns: &Turns, waiting: &Waiting) {
+        let sink = self.lock().sink.take();
+        if let Some(sink) = sink {
+            self.append_waiting(sink, Ok(()), turns, waiting);
+        }
+    }
+
+    /// Appends what may be appended until nothing is left, then gives the sink back.
+    fn append_waiting(&self, mut sink: Sink, mut last: Result<(), Failure>, turns: &Turns, waiting: &Waiting) {
+        let mut shrinking = None;
+        loop {
+            let mut state = self.lock();
+            if let Err(failure) = &last {
+                state.fail(failure);
+            }
+            let piece = match state.waiting.first_entry() {
+                Some(mut first) if turns.is_next(*first.key(), self.partition) => {
+                    let piece = first.get_mut().pop_front();
+                    if first.get().is_empty() {
+                        first.remove();
+                    }
+                    piece
+                }
+                _ => None,
+            };
+            let Some(mut piece) = piece else {
+                state.sink = Some(sink);
+                return;
+            };
+            let is_wanted = state.is_wanted();
+            drop(state);
+            shrinking.get_or_insert_with(|| waiting.shrink());
+            waiting.remove(&piece);
+            last = if is_wanted { sink.append(&mut piece) } else { Ok(()) };
+        }
     }
 
     /// Ends the last part and compares the rows in the shards with the rows routed. `None`: only counted.
     pub fn finish(&self, ctx: &TaskContext<'_>) -> Option<Finished> {
-        let (writer, held, rows, filtered_out) = {
+        let (sink, failure, rows, filtered_out) = {
             let mut state = self.lock();
-            (state.writer.take()?, take(&mut state.held), state.rows, state.filtered_out)
+            if state.is_done {
+                return None;
+            }
+            (state.sink.take(), state.failure.take(), state.rows, state.filtered_out)
         };
-        let parts = writer.and_then(|writer| finish(ctx, writer, &held, rows));
+        let parts = match (failure, sink) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(Sink { writer, held })) => finish(ctx, writer, &held, rows),
+            (None, None) => {
+                let message = "a thread that appended rows did not come back; this is a bug".to_owned();
+                Err(Failure { code: ErrorCode::Internal, message })
+            }
+        };
         Some(Finished { partition: self.partition, filtered_out, parts })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while rows were appended leaves a shard that is short of rows, which `finish` finds.
+        // Nothing that can panic runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    fn is_wanted(&self) -> bool {
+        !self.is_done && self.failure.is_none()
+    }
+
     fn fail(&mut self, failure: &Failure) {
-        if self.writer.is_some() {
-            self.writer = Some(Err(failure.clone()));
-            self.held.clear();
-        }
+        self.failure.get_or_insert_with(|| failure.clone());
     }
+}
 
-    fn append(&mut self, piece: &mut Piece) {
-        let Some(Ok(writer)) = &mut self.writer else { return };
+impl Sink {
+    fn append(&mut self, piece: &mut Piece) -> Result<(), Failure> {
         match piece {
-            Piece::Encoded(rows, times) => {
-                if let Err(error) = writer.append(rows, times) {
-                    self.fail(&shard_failure(error));
-                }
+            Piece::Encoded(rows, times) => self.writer.append(rows, times).map_err(shard_failure),
+            Piece::Unsorted(held) => {
+                self.held.push(held.clone());
+                Ok(())
             }
-            Piece::Unsorted((rows, times)) => self.held.push((rows.clone(), times.clone())),
         }
     }
+}
 
-    fn append_waiting(&mut self, partition: u32, turns: &Turns) -> isize {
-        let mut freed = 0;
-        while let Some(entry) = self.waiting.first_entry()
-            && turns.is_next(*entry.key(), partition)
-        {
-            for mut piece in entry.remove() {
-                freed += piece.memory() as isize;
-                self.append(&mut piece);
-            }
-        }
-        freed
+/// The rows of a task that wait for their turn.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    bytes: AtomicUsize,
+    /// Threads that append what has waited.
+    appending: AtomicUsize,
+}
+
+impl Waiting {
+    /// Memory that they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether they are becoming fewer.
+    pub fn shrinks(&self) -> bool {
+        self.appending.load(Ordering::Relaxed) > 0
+    }
+
+    /// Until the guard is dropped, somebody makes them fewer.
+    fn shrink(&self) -> Shrinking<'_> {
+        self.appending.fetch_add(1, Ordering::Relaxed);
+        Shrinking(self)
+    }
+
+    fn add(&self, piece: &Piece) {
+        self.bytes.fetch_add(piece.memory(), Ordering::Relaxed);
+    }
+
+    fn remove(&self, piece: &Piece) {
+        self.bytes.fetch_sub(piece.memory(), Ordering::Relaxed);
+    }
+}
+
+struct Shrinking<'a>(&'a Waiting);
+
+impl Drop for Shrinking<'_> {
+    fn drop(&mut self) {
+        self.0.appending.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

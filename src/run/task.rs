@@ -8,14 +8,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 
 use super::chunk;
 use super::failure::Failure;
-use super::lane::{Finished, Lane};
+use super::lane::{Finished, Lane, Piece, Waiting};
 use super::ledger::{Findings, Ledger, Place, TaskCounts};
 use super::progress::Progress;
 use super::rejects::{RejectsPart, RejectsWriter};
@@ -75,6 +74,9 @@ pub trait Receiver: Sync {
     /// All rows of the task are accounted for.
     fn task(&self, task: usize, outcome: TaskOutcome);
 
+    /// A unit could not be read that has rows without a known place only.
+    fn read_failed(&self, read: &Read, failure: Failure);
+
     /// Something that is not the fault of a unit: all partitions of the task fail that are not done.
     fn failed(&self, task: usize, failure: Failure);
 }
@@ -103,8 +105,7 @@ pub struct RunningTask<'a, R> {
     pub(super) turns: Turns,
     pub(super) lanes: Vec<Lane>,
     desk: Mutex<Desk>,
-    /// Bytes of rows that wait for their turn.
-    waiting: AtomicIsize,
+    waiting: Waiting,
 }
 
 /// Cuts the task's units into chunks.
@@ -199,7 +200,7 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
                 is_whole: true,
                 end: None,
             }),
-            waiting: AtomicIsize::new(0),
+            waiting: Waiting::default(),
         }
     }
 
@@ -299,7 +300,7 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
                         self.lanes[lane].fail(&failure);
                     }
                     if self.task.partitions.is_empty() {
-                        self.receiver.failed(self.index, failure);
+                        self.receiver.read_failed(&self.task.reads[read], failure);
                     }
                 }
                 Event::ReadEnds(read) => {
@@ -344,20 +345,18 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
             }
         };
         self.turns.end(number);
-        let freed: isize = lanes_of(self.task, read).map(|lane| self.lanes[lane].advance(&self.turns)).sum();
-        self.waiting.fetch_sub(freed, Ordering::Relaxed);
+        for lane in lanes_of(self.task, read) {
+            self.lanes[lane].advance(&self.turns, &self.waiting);
+        }
         self.enter(number, event);
     }
 
-    /// Counts memory of rows that wait, and waits itself where that is too much.
-    pub(super) fn hold(&self, chunk: u64, change: isize) {
-        if change != 0 {
-            self.waiting.fetch_add(change, Ordering::Relaxed);
-        }
-        let is_too_much =
-            || self.waiting.load(Ordering::Relaxed) > self.ctx.waiting_bytes as isize && !self.ctx.stop.is_set();
+    /// Hands rows to a lane, and waits where too many wait already.
+    pub(super) fn put(&self, lane: &Lane, chunk: u64, piece: &mut Piece) {
+        lane.put(chunk, piece, &self.turns, &self.waiting);
+        let is_too_much = || self.waiting.bytes() > self.ctx.waiting_bytes && !self.ctx.stop.is_set();
         if is_too_much() {
-            self.turns.wait_while(chunk, is_too_much);
+            self.turns.wait_while(chunk, is_too_much, || self.waiting.shrinks());
         }
     }
 

@@ -22,7 +22,7 @@ use super::unplaced::Unplaced;
 use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
-use crate::plan::{Plan, Task};
+use crate::plan::{Plan, Read, Task};
 use crate::store::Folder;
 
 /// Threads that commit partitions: they wait for disks, not for processors, and disks do several things at once.
@@ -203,6 +203,13 @@ impl Receiver for ToCommitters<'_, '_> {
 
     fn task(&self, task: usize, outcome: TaskOutcome) {
         self.shared.record(task, outcome);
+    }
+
+    fn read_failed(&self, read: &Read, failure: Failure) {
+        tracing::warn!("{}: {}", failure.code, failure.message);
+        for partition in self.shared.plan.concerned(read.file, read.unit) {
+            self.shared.fail_one(partition, &failure);
+        }
     }
 
     fn failed(&self, task: usize, failure: Failure) {

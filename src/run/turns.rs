@@ -6,6 +6,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a thread sleeps that nobody wakes.
+const NAP: Duration = Duration::from_millis(1);
 
 /// The chunks that are being worked on, each with the partitions that it may bring rows for.
 #[derive(Debug, Default)]
@@ -31,12 +35,12 @@ impl Turns {
         !self.lock().range(..chunk).any(|(_, partitions)| partitions.contains(&partition))
     }
 
-    /// Sleeps while `wait` says so and the chunk is not the oldest. The oldest never waits, so there is always one that
-    /// goes on.
-    pub fn wait_while(&self, chunk: u64, wait: impl Fn() -> bool) {
+    /// Sleeps while there is too much of something that others make less: the threads of older chunks, and whoever
+    /// `shrinks` it. The oldest chunk waits for nobody else, so there is always one that goes on.
+    pub fn wait_while(&self, chunk: u64, is_too_much: impl Fn() -> bool, shrinks: impl Fn() -> bool) {
         let mut open = self.lock();
-        while wait() && open.range(..chunk).next().is_some() {
-            open = self.closed.wait(open).unwrap_or_else(PoisonError::into_inner);
+        while is_too_much() && (shrinks() || open.range(..chunk).next().is_some()) {
+            open = self.closed.wait_timeout(open, NAP).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -70,8 +74,8 @@ mod tests {
         turns.begin(0, 0..1);
         turns.begin(1, 0..1);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| turns.wait_while(1, || true));
-            turns.wait_while(0, || true);
+            let waiting = scope.spawn(|| turns.wait_while(1, || true, || false));
+            turns.wait_while(0, || true, || false);
             turns.end(0);
             waiting.join().unwrap();
         });
