@@ -110,16 +110,13 @@ impl Encoder {
         }
     }
 
-    /// Starts a shard: writes what stands before the first row.
-    ///
-    /// # Errors
-    /// The writer's.
-    pub fn start<W: Write + Send>(self: &Arc<Self>, out: W) -> Result<Shard<W>, EncodeError> {
+    /// Starts a shard. Nothing is written before the first rows.
+    pub fn start<W: Write + Send>(self: &Arc<Self>, out: W) -> Shard<W> {
         let kind = match &self.kind {
             Kind::Text(format) => ShardKind::Text(TextShard::new(format, out)),
-            Kind::Parquet(format) => ShardKind::Parquet(Box::new(ParquetShard::new(format, out)?)),
+            Kind::Parquet(format) => ShardKind::Parquet(Box::new(ParquetShard::new(format, out))),
         };
-        Ok(Shard { encoder: self.clone(), kind })
+        Shard { encoder: self.clone(), kind }
     }
 }
 
@@ -131,8 +128,10 @@ impl<W: Write + Send> Shard<W> {
     pub fn append(&mut self, encoded: &Encoded, rows: Range<usize>) -> Result<(), EncodeError> {
         match (&mut self.kind, &self.encoder.kind, &encoded.columnar) {
             (ShardKind::Text(shard), Kind::Text(format), _) => Ok(shard.append(format, &encoded.text, rows)?),
-            (ShardKind::Parquet(shard), _, Some(batch)) => shard.append(&batch.slice(rows.start, rows.len())),
-            _ => Err(ArrowError::InvalidArgumentError("rows of another format".to_owned()).into()),
+            (ShardKind::Parquet(shard), Kind::Parquet(format), Some(batch)) => {
+                shard.append(format, &batch.slice(rows.start, rows.len()))
+            }
+            _ => Err(other_format()),
         }
     }
 
@@ -149,9 +148,10 @@ impl<W: Write + Send> Shard<W> {
     /// # Errors
     /// As [`Shard::append`].
     pub fn finish(self) -> Result<W, EncodeError> {
-        match self.kind {
-            ShardKind::Text(shard) => Ok(shard.finish()?),
-            ShardKind::Parquet(shard) => shard.finish(),
+        match (self.kind, &self.encoder.kind) {
+            (ShardKind::Text(shard), _) => Ok(shard.finish()?),
+            (ShardKind::Parquet(shard), Kind::Parquet(format)) => shard.finish(format),
+            (ShardKind::Parquet(_), Kind::Text(_)) => Err(other_format()),
         }
     }
 }
@@ -206,6 +206,11 @@ impl From<ParquetError> for EncodeError {
             other => Self::Parquet(other),
         }
     }
+}
+
+/// Only a bug can cause it.
+fn other_format() -> EncodeError {
+    ArrowError::InvalidArgumentError("rows or a shard of another format".to_owned()).into()
 }
 
 /// Rows after which it makes sense to look at [`Shard::encoded_bytes`] in order to start a new part.

@@ -16,6 +16,8 @@
 //!
 //! Durations are 64-bit integers of their unit for readers that do not know the Arrow schema.
 
+mod layout;
+
 use std::io::Write;
 use std::sync::Arc;
 
@@ -25,7 +27,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRe
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as PageCompression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 
 use super::EncodeError;
 use super::text::unsupported;
@@ -49,7 +52,7 @@ pub(super) struct ParquetFormat {
     stored: SchemaRef,
     /// Columns on their way into slabs: as stored, but for views.
     gathered: SchemaRef,
-    properties: WriterProperties,
+    properties: WriterPropertiesBuilder,
 }
 
 impl ParquetFormat {
@@ -58,7 +61,7 @@ impl ParquetFormat {
         let gathered = Arc::new(gathered_schema(schema, &stored));
         let format = Self { stored, gathered, properties: properties(compression)? };
         // Types that only the writer refuses are refused here, before the first row.
-        ParquetShard::new(&format, std::io::sink())?;
+        ParquetShard::new(&format, std::io::sink()).finish(&format)?;
         Ok(format)
     }
 
@@ -84,42 +87,76 @@ impl ParquetFormat {
 /// A Parquet shard being written.
 pub(super) struct ParquetShard<W: Write + Send> {
     slabs: BatchCoalescer,
-    writer: ArrowWriter<W>,
+    stage: Stage<W>,
+}
+
+enum Stage<W: Write + Send> {
+    /// Until the first slab is there, which decides how columns are encoded.
+    Begun(W),
+    Writing(Box<ArrowWriter<W>>),
+    /// After an error.
+    Spent,
 }
 
 impl<W: Write + Send> ParquetShard<W> {
-    /// Writes the magic number.
-    pub(super) fn new(format: &ParquetFormat, out: W) -> Result<Self, EncodeError> {
-        let writer = ArrowWriter::try_new(out, format.stored.clone(), Some(format.properties.clone()))?;
-        let slabs = BatchCoalescer::new(format.gathered.clone(), SLAB_ROWS);
-        Ok(Self { slabs, writer })
+    pub(super) fn new(format: &ParquetFormat, out: W) -> Self {
+        Self { slabs: BatchCoalescer::new(format.gathered.clone(), SLAB_ROWS), stage: Stage::Begun(out) }
     }
 
-    pub(super) fn append(&mut self, gathered: &RecordBatch) -> Result<(), EncodeError> {
+    pub(super) fn append(&mut self, format: &ParquetFormat, gathered: &RecordBatch) -> Result<(), EncodeError> {
         self.slabs.push_batch(gathered.clone())?;
-        self.write_full_slabs()
+        self.write_full_slabs(format)
     }
 
-    fn write_full_slabs(&mut self) -> Result<(), EncodeError> {
+    fn write_full_slabs(&mut self, format: &ParquetFormat) -> Result<(), EncodeError> {
         while let Some(slab) = self.slabs.next_completed_batch() {
-            self.writer.write(&slab)?;
+            self.writer(format, Some(&slab))?.write(&slab)?;
         }
         Ok(())
     }
 
-    pub(super) fn encoded_bytes(&self) -> u64 {
-        self.writer.bytes_written() as u64
+    /// The writer, which is made by what the first slab looks like. Making it writes the magic number.
+    fn writer(
+        &mut self,
+        format: &ParquetFormat,
+        first: Option<&RecordBatch>,
+    ) -> Result<&mut ArrowWriter<W>, EncodeError> {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Spent) {
+            Stage::Begun(out) => {
+                let properties = layout::choose(format.properties.clone(), first);
+                Stage::Writing(Box::new(ArrowWriter::try_new(out, format.stored.clone(), Some(properties))?))
+            }
+            stage => stage,
+        };
+        match &mut self.stage {
+            Stage::Writing(writer) => Ok(writer),
+            Stage::Begun(_) | Stage::Spent => {
+                Err(ParquetError::General("the shard has failed before".to_owned()).into())
+            }
+        }
     }
 
-    pub(super) fn finish(mut self) -> Result<W, EncodeError> {
+    pub(super) fn encoded_bytes(&self) -> u64 {
+        match &self.stage {
+            Stage::Writing(writer) => writer.bytes_written() as u64,
+            Stage::Begun(_) | Stage::Spent => 0,
+        }
+    }
+
+    pub(super) fn finish(mut self, format: &ParquetFormat) -> Result<W, EncodeError> {
         self.slabs.finish_buffered_batch()?;
-        self.write_full_slabs()?;
-        Ok(self.writer.into_inner()?)
+        self.write_full_slabs(format)?;
+        self.writer(format, None)?;
+        match self.stage {
+            Stage::Writing(writer) => Ok(writer.into_inner()?),
+            Stage::Begun(out) => Ok(out),
+            Stage::Spent => Err(ParquetError::General("the shard has failed before".to_owned()).into()),
+        }
     }
 }
 
 /// Statistics for every page, so that readers can skip; no text that changes from run to run.
-fn properties(compression: Compression) -> Result<WriterProperties, EncodeError> {
+fn properties(compression: Compression) -> Result<WriterPropertiesBuilder, EncodeError> {
     let compression = match compression {
         Compression::Zstd(level) => PageCompression::ZSTD(ZstdLevel::try_new(level)?),
         Compression::Snappy => PageCompression::SNAPPY,
@@ -132,8 +169,7 @@ fn properties(compression: Compression) -> Result<WriterProperties, EncodeError>
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Page)
         // Names inside lists and maps as the Parquet specification has them.
-        .set_coerce_types(true)
-        .build())
+        .set_coerce_types(true))
 }
 
 /// The schema in the file. Metadata of sources (field ids, pandas' notes) is about other files and is left out. So are

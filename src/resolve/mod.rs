@@ -17,11 +17,9 @@ use jiff::tz::TimeZone;
 
 use crate::catalog::{self, BUILT_IN_TYPES, Catalog};
 use crate::diagnostic::{Diagnostic, Located, SourceText, nearest, shown};
-use crate::job::{Compression, CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
+use crate::job::{CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
 use crate::plan::partition::partitions;
-use crate::spec::{
-    self, DEFAULT_ZSTD_LEVEL, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place,
-};
+use crate::spec::{self, CompressionSpec, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place};
 use crate::yaml;
 
 pub use canonical::job_id;
@@ -149,6 +147,7 @@ fn build(
         errors.push(Diagnostic::at(place, error.to_string()));
     }
     let filters: Vec<Filter> = spec.filters.iter().flat_map(|filter| on_columns(filter, &fields)).collect();
+    let format = spec.format.map_or(Format::Csv(CsvFormat::default()), |f| f.value);
     let mut job = Job {
         id: String::new(),
         name: spec.name.value,
@@ -180,8 +179,8 @@ fn build(
         where_sql: spec.where_sql,
         columns: spec.columns,
         order: spec.order.unwrap_or_default(),
-        format: spec.format.map_or(Format::Csv(CsvFormat::default()), |f| f.value),
-        compression: spec.compression.map_or(Compression::Zstd(DEFAULT_ZSTD_LEVEL), |c| c.value),
+        compression: spec.compression.map_or(CompressionSpec::Zstd, |c| c.value).of(&format),
+        format,
         settle: spec.window.settle.value,
         allow_open: spec.window.allow_open,
         output: environment.current_dir.join(&environment.output_base).join(&output_text),

@@ -202,7 +202,7 @@ fn row_as_json(rows: &RecordBatch, row: u32) -> Option<Box<RawValue>> {
     let encoder = Arc::new(Encoder::new(&Format::Ndjson, Compression::None, rows.schema()).ok()?);
     let mut encoded = Encoded::default();
     encoder.encode(rows, &[row], &mut encoded).ok()?;
-    let mut line = encoder.start(Vec::new()).ok()?;
+    let mut line = encoder.start(Vec::new());
     line.append(&encoded, 0..1).ok()?;
     RawValue::from_string(String::from_utf8(line.finish().ok()?).ok()?.trim_end().to_owned()).ok()
 }

@@ -210,7 +210,7 @@ impl PartitionWriter {
         let encode_error = |source| ShardError::Encode { name: name.clone(), source };
         let draft = self.folder.begin(&name)?;
         let sealer = Sealer::new(draft, self.layout.file_compression()).map_err(|e| encode_error(e.into()))?;
-        let shard = self.layout.encoder.start(sealer).map_err(encode_error)?;
+        let shard = self.layout.encoder.start(sealer);
         Ok(OpenPart { name, shard, rows: 0, times: None, started_at: (self.layout.clock)() })
     }
 

@@ -9,9 +9,6 @@ use crate::job::{Compression, CsvFormat, DialectFault, Format};
 use crate::yaml::decode::{Fields, Keys, any_text, boolean, integer, mapping, not_one_of, text};
 use crate::yaml::{Entry, Kind, Node};
 
-/// Level when none is written: that of the `zstd` command.
-pub const DEFAULT_ZSTD_LEVEL: i32 = 3;
-
 /// Level when none is written: that of the `gzip` command.
 pub const DEFAULT_GZIP_LEVEL: u32 = 6;
 
@@ -111,12 +108,31 @@ fn dialect_mistake(found: &Located<String>, fault: &DialectFault) -> Diagnostic 
     found.mistake(message).help(fault.help)
 }
 
+/// `compression` as it is written: zstd without a level has the one of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompressionSpec {
+    /// `zstd`.
+    Zstd,
+    /// Anything else.
+    Exactly(Compression),
+}
+
+impl CompressionSpec {
+    /// For shards of a format.
+    pub fn of(self, format: &Format) -> Compression {
+        match self {
+            Self::Zstd => Compression::zstd(format),
+            Self::Exactly(compression) => compression,
+        }
+    }
+}
+
 /// Reads `compression`: a word, or a mapping of one word to a level.
 pub(crate) fn decode_compression(
     node: &Node,
     what: &str,
     errors: &mut Vec<Diagnostic>,
-) -> Option<Located<Compression>> {
+) -> Option<Located<CompressionSpec>> {
     let (name, level) = match &node.kind {
         Kind::Mapping(_) => {
             let entry = only_entry(node, what, "{zstd: 9}", errors)?;
@@ -125,7 +141,7 @@ pub(crate) fn decode_compression(
         _ => (text(node, what, errors)?, None),
     };
     let value = match (name.value.as_str(), level) {
-        ("zstd", None) => Compression::Zstd(DEFAULT_ZSTD_LEVEL),
+        ("zstd", None) => return Some(Located { value: CompressionSpec::Zstd, span: name.span }),
         ("zstd", Some(level)) => Compression::Zstd(checked_level(&level, "zstd", 22, errors)?),
         ("gzip", None) => Compression::Gzip(DEFAULT_GZIP_LEVEL),
         ("gzip", Some(level)) => Compression::Gzip(checked_level(&level, "gzip", 9, errors)?.unsigned_abs()),
@@ -141,7 +157,7 @@ pub(crate) fn decode_compression(
             return None;
         }
     };
-    Some(Located { value, span: name.span })
+    Some(Located { value: CompressionSpec::Exactly(value), span: name.span })
 }
 
 fn checked_level(level: &Located<i128>, name: &str, highest: i32, errors: &mut Vec<Diagnostic>) -> Option<i32> {
@@ -155,8 +171,8 @@ fn checked_level(level: &Located<i128>, name: &str, highest: i32, errors: &mut V
 }
 
 /// Says so where a format cannot have a compression.
-pub(crate) fn check_together(format: &Format, compression: &Located<Compression>, errors: &mut Vec<Diagnostic>) {
-    let (mistake, allowed) = match (format, compression.value) {
+pub(crate) fn check_together(format: &Format, compression: &Located<CompressionSpec>, errors: &mut Vec<Diagnostic>) {
+    let (mistake, allowed) = match (format, compression.value.of(format)) {
         (Format::Parquet, Compression::Gzip(_)) => ("gzip", "zstd, snappy, lz4, none"),
         (Format::Csv(_) | Format::Ndjson | Format::Json, Compression::Snappy) => ("snappy", "zstd, gzip, none"),
         (Format::Csv(_) | Format::Ndjson | Format::Json, Compression::Lz4) => ("lz4", "zstd, gzip, none"),
@@ -217,7 +233,7 @@ impl JsonSchema for CompressionSchema {
                 {
                     "type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
                     "properties": {
-                        "zstd": {"description": "Level of zstd.", "type": "integer", "minimum": 1, "maximum": 22, "default": DEFAULT_ZSTD_LEVEL},
+                        "zstd": {"description": "Level of zstd; without one 1 for Parquet and 3 for other formats.", "type": "integer", "minimum": 1, "maximum": 22},
                         "gzip": {"description": "Level of gzip.", "type": "integer", "minimum": 1, "maximum": 9, "default": DEFAULT_GZIP_LEVEL},
                     },
                 },

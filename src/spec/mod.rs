@@ -21,12 +21,12 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, SourceText, shown};
-use crate::job::{ColumnChoice, Compression, Format, OnBad, OnPartitionError, Order};
+use crate::job::{ColumnChoice, Format, OnBad, OnPartitionError, Order};
 use crate::yaml::decode::{Fields, Keys, integer, text, word};
 use crate::yaml::{self, Kind as NodeKind, Node};
 
 pub use filter::{FilterSpec, OPERATORS};
-pub use format::{CSV_KEYS, DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL};
+pub use format::{CSV_KEYS, CompressionSpec, DEFAULT_GZIP_LEVEL};
 pub use output::{OutputSpec, OutputUri, PartitionSpec};
 pub use source::{SourceSpec, TYPE_ENTRY_KEYS, TimeSpec, TypeEntry};
 pub use vars::VarSpec;
@@ -81,9 +81,9 @@ pub struct Spec {
     /// Format of the shards; default csv.
     #[schemars(with = "Option<format::FormatSchema>")]
     pub format: Option<Located<Format>>,
-    /// Compression of the shards; default zstd. Parquet: zstd, snappy, lz4, none. Others: zstd, gzip, none.
+    /// Compression of the shards; default zstd (level 3, Parquet 1). Parquet: zstd, snappy, lz4, none. Others: zstd, gzip, none.
     #[schemars(with = "Option<format::CompressionSchema>")]
-    pub compression: Option<Located<Compression>>,
+    pub compression: Option<Located<CompressionSpec>>,
     /// Where the package goes and how long it is kept.
     pub output: Option<OutputSpec>,
     /// When a partition fails: `continue` (default), or `stop`: the rest stay pending.
@@ -167,7 +167,7 @@ impl Spec {
         };
         check_together(
             spec.format.as_ref().map_or(&Format::Csv(Default::default()), |f| &f.value),
-            spec.compression.as_ref().unwrap_or(&Located::default_value(Compression::Zstd(DEFAULT_ZSTD_LEVEL))),
+            spec.compression.as_ref().unwrap_or(&Located::default_value(CompressionSpec::Zstd)),
             errors,
         );
         Some(spec)

@@ -37,7 +37,7 @@ fn compressed<'a>(
     appends: impl IntoIterator<Item = (&'a RecordBatch, Vec<u32>)>,
 ) -> Vec<u8> {
     let encoder = Arc::new(Encoder::new(format, compression, schema.clone()).unwrap());
-    let mut shard = encoder.start(Vec::new()).unwrap();
+    let mut shard = encoder.start(Vec::new());
     let mut encoded = Encoded::default();
     for (batch, rows) in appends {
         encoder.encode(batch, &rows, &mut encoded).unwrap();

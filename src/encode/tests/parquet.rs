@@ -148,7 +148,7 @@ fn long_batch() -> RecordBatch {
 fn row_groups_end_after_a_fixed_number_of_rows_and_only_they_count_as_encoded() {
     let batch = long_batch();
     let encoder = Arc::new(Encoder::new(&Format::Parquet, Compression::None, batch.schema()).unwrap());
-    let mut part = encoder.start(Vec::new()).unwrap();
+    let mut part = encoder.start(Vec::new());
     let mut append = |rows: &[u32]| {
         let mut encoded = Encoded::default();
         encoder.encode(&batch, rows, &mut encoded).unwrap();

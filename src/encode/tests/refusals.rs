@@ -149,10 +149,8 @@ fn a_full_disk_is_a_full_disk_in_every_format() {
         let encoder = Arc::new(Encoder::new(&format, Compression::None, batch.schema()).unwrap());
         let mut encoded = Encoded::default();
         encoder.encode(&batch, &rows, &mut encoded).unwrap();
-        let error = encoder
-            .start(Full)
-            .and_then(|mut shard| shard.append(&encoded, 0..50).and_then(|()| shard.finish()).map(drop))
-            .unwrap_err();
+        let mut shard = encoder.start(Full);
+        let error = shard.append(&encoded, 0..50).and_then(|()| shard.finish()).map(drop).unwrap_err();
         assert_eq!(error.to_string(), "cannot write");
         match error {
             EncodeError::Write(io) => assert_eq!(io.kind(), io::ErrorKind::StorageFull, "{}", format.name()),

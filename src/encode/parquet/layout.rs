@@ -1,0 +1,152 @@
+//! How the columns of a Parquet shard are encoded, decided by its first rows.
+//!
+//! | column | encoding |
+//! |---|---|
+//! | whose values mostly repeat | dictionary |
+//! | other integers, times, decimals of up to 18 digits | `DELTA_BINARY_PACKED` |
+//! | other text and binary | `DELTA_LENGTH_BYTE_ARRAY`: lengths apart from the bytes, which compress better so |
+//! | others | plain |
+//!
+//! A dictionary of values that hardly repeat is the most expensive way to write them: all of them are hashed, and then
+//! stored beside their indexes. Encodings: <https://parquet.apache.org/docs/file-format/data-pages/encodings/>.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type};
+use arrow::record_batch::RecordBatch;
+use parquet::basic::Encoding;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+
+/// Of a hundred values of the sample so many must have been there before, if a dictionary is to pay: where a tenth of the
+/// first 4,096 is repetition, there are some 20,000 different values, each of them six times in a row group.
+const REPEATED: usize = 10;
+
+/// The same for integers, which packed deltas hold nearly as small: a dictionary must be small to be smaller.
+const REPEATED_INTEGERS: usize = 80;
+
+/// Decimals of so many digits are integers in Parquet.
+const MAX_INTEGER_DIGITS: u8 = 18;
+
+/// Largest dictionary of a column chunk in bytes; what comes after is encoded as without one. Small enough for the cache.
+const DICTIONARY_BYTES: usize = 512 * 1024;
+
+/// Decides by the first rows of a shard.
+pub(super) fn choose(mut properties: WriterPropertiesBuilder, first: Option<&RecordBatch>) -> WriterProperties {
+    properties = properties.set_dictionary_page_size_limit(DICTIONARY_BYTES);
+    for (field, column) in first.iter().flat_map(|rows| rows.schema_ref().fields().iter().zip(rows.columns())) {
+        let path = ColumnPath::new(vec![field.name().clone()]);
+        let choice = choice(column);
+        if let Some(encoding) = choice.encoding {
+            properties = properties.set_column_encoding(path.clone(), encoding);
+        }
+        properties = properties.set_column_dictionary_enabled(path, choice.dictionary);
+    }
+    properties.build()
+}
+
+struct Choice {
+    dictionary: bool,
+    /// Where there is no dictionary, or it is full.
+    encoding: Option<Encoding>,
+}
+
+fn choice(column: &ArrayRef) -> Choice {
+    match column.data_type() {
+        DataType::Utf8View => text(column.as_string_view().iter().flatten()),
+        DataType::Utf8 => text(column.as_string::<i32>().iter().flatten()),
+        DataType::LargeUtf8 => text(column.as_string::<i64>().iter().flatten()),
+        DataType::BinaryView => text(column.as_binary_view().iter().flatten()),
+        DataType::Binary => text(column.as_binary::<i32>().iter().flatten()),
+        DataType::LargeBinary => text(column.as_binary::<i64>().iter().flatten()),
+        DataType::Float32 => floats(column.as_primitive::<Float32Type>().iter().flatten().map(f32::to_bits)),
+        DataType::Float64 => floats(column.as_primitive::<Float64Type>().iter().flatten().map(f64::to_bits)),
+        DataType::Boolean => Choice { dictionary: false, encoding: None },
+        _ => match integers(column) {
+            Some(choice) => choice,
+            None => Choice { dictionary: true, encoding: None },
+        },
+    }
+}
+
+fn text<T: Eq + Hash>(values: impl Iterator<Item = T>) -> Choice {
+    let encoding = Some(Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    Choice { dictionary: repeated_percent(values) >= REPEATED, encoding }
+}
+
+fn floats<T: Eq + Hash>(values: impl Iterator<Item = T>) -> Choice {
+    Choice { dictionary: repeated_percent(values) >= REPEATED, encoding: None }
+}
+
+/// What Parquet stores as 32-bit or 64-bit integers; `None` for other types.
+fn integers(column: &ArrayRef) -> Option<Choice> {
+    let data_type = column.data_type();
+    let repeated = match data_type {
+        DataType::Decimal128(precision, _) if *precision <= MAX_INTEGER_DIGITS => {
+            repeated_percent(column.as_primitive::<Decimal128Type>().iter().flatten())
+        }
+        DataType::Interval(_) => return None,
+        _ if data_type.is_integer() || data_type.is_temporal() => {
+            let width = data_type.primitive_width()?;
+            let data = column.to_data();
+            let bytes = data.buffers().first()?.as_slice().get(data.offset() * width..)?;
+            // Values below nulls count too, which changes nothing that matters.
+            repeated_percent(bytes.chunks_exact(width).take(column.len()))
+        }
+        _ => return None,
+    };
+    Some(Choice { dictionary: repeated >= REPEATED_INTEGERS, encoding: Some(Encoding::DELTA_BINARY_PACKED) })
+}
+
+/// How many of a hundred values have been there before.
+fn repeated_percent<T: Eq + Hash>(values: impl Iterator<Item = T>) -> usize {
+    let mut known = HashSet::new();
+    let (mut count, mut repeated) = (0, 0);
+    for value in values {
+        count += 1;
+        repeated += usize::from(!known.insert(value));
+    }
+    100 * repeated / count.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Decimal128Array, Int64Array, StringViewArray, TimestampMicrosecondArray};
+
+    use super::*;
+
+    fn shown(column: impl Array + 'static) -> (bool, Option<Encoding>) {
+        let Choice { dictionary, encoding } = choice(&(Arc::new(column) as ArrayRef));
+        (dictionary, encoding)
+    }
+
+    #[test]
+    fn what_repeats_gets_a_dictionary_and_what_does_not_is_packed() {
+        let text = |different: u64| {
+            shown(StringViewArray::from_iter_values(
+                (0..4096u64).map(|i| format!("value {}", i.wrapping_mul(2_654_435_761) % different)),
+            ))
+        };
+        let bytes = Some(Encoding::DELTA_LENGTH_BYTE_ARRAY);
+        assert_eq!(text(5_000_000_000), (false, bytes));
+        assert_eq!(text(3_000), (true, bytes));
+        let packed = Some(Encoding::DELTA_BINARY_PACKED);
+        assert_eq!(shown(Int64Array::from_iter((0..4096).map(|i| (i % 7 > 0).then_some(i)))), (false, packed));
+        assert_eq!(shown(Int64Array::from_iter_values((0..4096).map(|i| i % 500))), (true, packed));
+        assert_eq!(shown(TimestampMicrosecondArray::from_iter_values(0..4096)), (false, packed));
+        let decimals =
+            |precision| Decimal128Array::from_iter_values(0..4096).with_precision_and_scale(precision, 2).unwrap();
+        assert_eq!(shown(decimals(18)), (false, packed));
+        assert_eq!(shown(decimals(19)), (true, None));
+    }
+
+    #[test]
+    fn a_sample_without_values_gets_a_dictionary_only_where_it_is_cheap() {
+        assert_eq!(shown(StringViewArray::new_null(10)).0, false);
+        assert_eq!(shown(StringViewArray::from_iter_values(["", "", ""])).0, true);
+    }
+}
