@@ -6,6 +6,7 @@ pub mod adapt;
 pub mod arrow;
 pub mod parquet;
 
+mod blocks;
 mod foreign;
 mod int96;
 mod layout;

@@ -22,6 +22,7 @@ use parquet::basic::{ConvertedType, LogicalType, Repetition};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use crate::source::columnar::adapt::{adapt_batch, duplicate_column};
+use crate::source::columnar::blocks::Blocks;
 use crate::source::columnar::foreign::{guarded, mismatch, unreadable};
 use crate::source::columnar::int96::Int96Witness;
 use crate::source::columnar::layout::{planned_schema, view_schema};
@@ -385,8 +386,10 @@ impl RowGroup {
             // Each opens the file itself: handles made by `try_clone` share their position, and readers on several
             // threads would move it under each other.
             let handle = open_file(&request.file)?;
+            let chunks = group.columns().iter().map(|c| c.byte_range()).map(|(start, length)| (start, start + length));
+            let blocks = Blocks::new(handle, request.file.bytes, chunks);
             guarded(|| {
-                ParquetRecordBatchReaderBuilder::new_with_metadata(handle, metadata)
+                ParquetRecordBatchReaderBuilder::new_with_metadata(blocks, metadata)
                     .with_row_groups(vec![self.unit as usize])
                     .with_projection(projection)
                     .with_batch_size(BATCH_ROWS)

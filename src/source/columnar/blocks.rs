@@ -1,0 +1,120 @@
+//! Reads a Parquet file in large blocks.
+//!
+//! The `parquet` crate asks for page headers and pages one by one; from a plain file that is several small reads a page, and
+//! bytes behind each header are read twice. Here a whole column chunk, or a large part of it, is read at once and pages
+//! are slices of it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::{Buf, Bytes, buf::Reader};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::reader::{ChunkReader, Length};
+
+/// Read at once at most. Column chunks are mostly smaller; of larger ones this much is kept in memory.
+const BLOCK_BYTES: u64 = 4 << 20;
+
+/// A Parquet file of which some column chunks are read.
+pub(super) struct Blocks {
+    file: Mutex<File>,
+    bytes: u64,
+    /// Where the column chunks begin and end, by their ends.
+    chunks: BTreeMap<u64, u64>,
+    /// By the end of its column chunk, the block read last and where it begins.
+    blocks: Mutex<BTreeMap<u64, (u64, Bytes)>>,
+}
+
+impl Blocks {
+    /// `chunks` are the starts and ends of column chunks.
+    pub(super) fn new(file: File, bytes: u64, chunks: impl Iterator<Item = (u64, u64)>) -> Self {
+        let chunks = chunks.map(|(start, end)| (end, start)).collect();
+        Self { file: Mutex::new(file), bytes, chunks, blocks: Mutex::default() }
+    }
+
+    fn read(&self, start: u64, length: u64) -> io::Result<Bytes> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(start))?;
+        let mut block = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        file.read_exact(&mut block)?;
+        Ok(block.into())
+    }
+
+    /// Bytes from a place on, `wanted` of them or more, up to the end of a column chunk at most.
+    fn block(&self, start: u64, wanted: u64) -> Result<Bytes> {
+        let found = self.chunks.range(start + 1..).next().filter(|(_, first)| **first <= start);
+        let Some((&end, _)) = found else {
+            // Indexes, which stand elsewhere.
+            let end = self.bytes.min(start.saturating_add(wanted));
+            return Ok(self.read(start, end.saturating_sub(start))?);
+        };
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((first, block)) = blocks.get(&end)
+            && let Some(at) = start.checked_sub(*first)
+            && at.saturating_add(wanted) <= block.len() as u64
+        {
+            return Ok(block.slice(at as usize..));
+        }
+        // The one before is let go of first.
+        blocks.remove(&end);
+        let block = self.read(start, (end - start).min(BLOCK_BYTES.max(wanted)))?;
+        blocks.insert(end, (start, block.clone()));
+        Ok(block)
+    }
+}
+
+impl Length for Blocks {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// A page header is rarely larger.
+const HEADER_BYTES: u64 = 64 << 10;
+
+impl ChunkReader for Blocks {
+    type T = Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        let end = self.chunks.range(start + 1..).next().map_or(self.bytes, |(end, _)| *end);
+        Ok(self.block(start, end.saturating_sub(start).min(HEADER_BYTES))?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        let block = self.block(start, length as u64)?;
+        if block.len() < length {
+            return Err(ParquetError::EOF(format!("{length} bytes from {start} on are not there")));
+        }
+        Ok(block.slice(..length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn every_range_is_what_stands_in_the_file() {
+        let content: Vec<u8> = (0..200_000u32).map(|i| (i * 7 % 251) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        let chunks = [(4, 1_000), (1_000, 150_000), (150_010, 199_000)];
+        let blocks = Blocks::new(file, content.len() as u64, chunks.into_iter());
+        for start in (0..199_999u64).step_by(997) {
+            for length in [0usize, 1, 500, 40_000] {
+                let end = (start as usize + length).min(content.len());
+                let inside = chunks.iter().all(|(a, b)| start < *a || start >= *b || end as u64 <= *b);
+                if inside && start as usize + length <= content.len() {
+                    assert_eq!(blocks.get_bytes(start, length).unwrap(), content[start as usize..end]);
+                }
+            }
+            let mut some = [0; 1];
+            blocks.get_read(start).unwrap().read_exact(&mut some).unwrap();
+            assert_eq!(some[0], content[start as usize]);
+        }
+        assert!(blocks.get_bytes(199_999, 2).is_err());
+    }
+}
