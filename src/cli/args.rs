@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::run::memory::{LEAST, Memory};
+use crate::units::parse_bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Declarative batch exporter for compliance evidence.
@@ -113,6 +115,9 @@ pub struct ResourceArgs {
     /// Worker threads; default: all processors.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Memory to stay within, such as 512MiB; default: a quarter of the machine's, or of the container's limit.
+    #[arg(long, value_name = "SIZE", env = "KT_EXPORT_MEMORY", value_parser = memory)]
+    pub memory: Option<Memory>,
 }
 
 /// `init`.
@@ -260,6 +265,11 @@ pub struct CompletionsArgs {
     /// For which shell.
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+fn memory(text: &str) -> Result<Memory, String> {
+    let bytes = parse_bytes(text).map_err(|e| e.to_string())?;
+    if bytes < LEAST { Err(format!("the least is {}MiB", LEAST >> 20)) } else { Ok(Memory::new(bytes)) }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -11,6 +11,7 @@ use super::Talk;
 use super::args::{ResourceArgs, SpecArgs};
 use crate::resolve::Environment;
 use crate::run::RunOptions;
+use crate::run::memory::Memory;
 use crate::run::stop::Stop;
 
 /// The environment of this process and command line.
@@ -50,6 +51,7 @@ pub fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environm
     RunOptions {
         run_id: run_id(),
         threads: threads(resources),
+        memory: resources.memory.unwrap_or_else(Memory::of_machine),
         repair: false,
         replace: None,
         now: environment.now,

@@ -1,16 +1,18 @@
 //! Where a row of partitions is cut into tasks.
 //!
 //! A unit that lies across a cut is read on both sides of it, so every cut has a price: the bytes of the units
-//! across it. Cuts that are free are always made. Others are made only where a task would hold more open partitions
-//! than [`MAX_OPEN_PARTITIONS`], and then where it is cheapest (exactly: by dynamic programming). Workers need no
-//! cuts: they share a task's chunks.
+//! across it. Cuts that are free are always made. Others are made only where more partitions than memory allows would be
+//! open at once, and then where it is cheapest (exactly: by dynamic programming). A partition is open from the first
+//! unit that may hold rows of it to the last, so of a sorted source only a few are. Workers need no cuts: they share a
+//! task's chunks.
 //!
 //! Everything is decided from ranges and bytes, with ties broken by position: the same facts give the same tasks.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Partitions that one task writes at most: each keeps an encoder and a file open.
-pub const MAX_OPEN_PARTITIONS: usize = 256;
+/// Partitions without units that share a task.
+const EMPTY_PARTITIONS: usize = 256;
 
 /// Some bytes that are needed for a contiguous range of partitions.
 #[derive(Debug, Clone)]
@@ -67,9 +69,10 @@ impl Weights {
     }
 }
 
-/// Cuts partitions `0..count` into consecutive tasks.
-pub(super) fn cut(count: usize, loads: &[Load]) -> Vec<Range<usize>> {
+/// Cuts partitions `0..count` into consecutive tasks, in each of which at most `max_open` are open at once.
+pub(super) fn cut(count: usize, loads: &[Load], max_open: usize) -> Vec<Range<usize>> {
     let weights = Weights::new(count, loads);
+    let spans = Spans::new(count, loads);
     let mut tasks = Vec::new();
     let mut start = 0;
     while start < count {
@@ -77,7 +80,7 @@ pub(super) fn cut(count: usize, loads: &[Load]) -> Vec<Range<usize>> {
         let mut end = start + 1;
         while end < count
             && if empty {
-                weights.needed(end, end + 1) == 0 && end - start < MAX_OPEN_PARTITIONS
+                weights.needed(end, end + 1) == 0 && end - start < EMPTY_PARTITIONS
             } else {
                 weights.across(end) > 0
             }
@@ -87,30 +90,42 @@ pub(super) fn cut(count: usize, loads: &[Load]) -> Vec<Range<usize>> {
         if empty {
             tasks.push(start..end);
         } else {
-            tasks.extend(passes(&weights, start..end));
+            tasks.extend(passes(&weights, &spans, start..end, max_open));
         }
         start = end;
     }
     tasks
 }
 
-/// Cuts into pieces of at most [`MAX_OPEN_PARTITIONS`] so that the fewest bytes are read again.
-fn passes(weights: &Weights, connected: Range<usize>) -> Vec<Range<usize>> {
+/// Cuts into pieces of which at most `max_open` partitions are open at once, so that the fewest bytes are read again.
+fn passes(weights: &Weights, spans: &Spans, connected: Range<usize>, max_open: usize) -> Vec<Range<usize>> {
     let count = connected.len();
-    if count <= MAX_OPEN_PARTITIONS {
+    if count <= max_open {
         return vec![connected];
     }
     // best[n]: price, pieces and last cut of the first n partitions.
     let mut best = vec![(0_u128, 0_u32, 0_usize)];
+    let mut open = Open::new(spans.loads);
+    let mut least_start = 0;
+    // Cuts that the end can follow, cheapest first: each is later and dearer than the one before.
+    let mut candidates: VecDeque<(u128, u32, usize)> = VecDeque::new();
     for end in 1..=count {
-        let cheapest = (end.saturating_sub(MAX_OPEN_PARTITIONS)..end)
-            .filter_map(|cut| {
-                let &(price, pieces, _) = best.get(cut)?;
-                let cut_price = if cut == 0 { 0 } else { weights.across(connected.start + cut) };
-                Some((price + cut_price, pieces + 1, cut))
-            })
-            .min();
-        best.push(cheapest.unwrap_or((0, 0, 0)));
+        let cut = end - 1;
+        let (price, pieces, _) = best.last().copied().unwrap_or_default();
+        let price = price + if cut == 0 { 0 } else { weights.across(connected.start + cut) };
+        while candidates.back().is_some_and(|last| (last.0, last.1) >= (price, pieces + 1)) {
+            candidates.pop_back();
+        }
+        candidates.push_back((price, pieces + 1, cut));
+        open.add(spans.of(connected.start + cut), 1);
+        while open.most() > max_open && least_start < cut {
+            open.add(spans.of(connected.start + least_start), -1);
+            least_start += 1;
+        }
+        while candidates.front().is_some_and(|first| first.2 < least_start) {
+            candidates.pop_front();
+        }
+        best.push(candidates.front().copied().unwrap_or((price, pieces + 1, cut)));
     }
     let mut pieces = Vec::new();
     let mut end = count;
@@ -121,4 +136,68 @@ fn passes(weights: &Weights, connected: Range<usize>) -> Vec<Range<usize>> {
     }
     pieces.reverse();
     pieces
+}
+
+/// While loads are read in order, from which one to which one each partition is open.
+struct Spans {
+    spans: Vec<Option<(usize, usize)>>,
+    /// How many loads there are.
+    loads: usize,
+}
+
+impl Spans {
+    fn new(count: usize, loads: &[Load]) -> Self {
+        let mut spans: Vec<Option<(usize, usize)>> = vec![None; count];
+        for (nth, load) in loads.iter().enumerate() {
+            for span in spans.iter_mut().take(load.partitions.end as usize).skip(load.partitions.start as usize) {
+                *span = Some((span.map_or(nth, |(first, _)| first), nth));
+            }
+        }
+        Self { spans, loads: loads.len() }
+    }
+
+    fn of(&self, partition: usize) -> Option<(usize, usize)> {
+        self.spans.get(partition).copied().flatten()
+    }
+}
+
+/// How many partitions are open at each load: a segment tree with additions to ranges.
+struct Open {
+    leaves: usize,
+    /// Per node the most below it, its own additions included.
+    most: Vec<i64>,
+    added: Vec<i64>,
+}
+
+impl Open {
+    fn new(loads: usize) -> Self {
+        let leaves = loads.next_power_of_two();
+        Self { leaves, most: vec![0; 2 * leaves], added: vec![0; 2 * leaves] }
+    }
+
+    fn add(&mut self, span: Option<(usize, usize)>, change: i64) {
+        if let Some((first, last)) = span {
+            self.add_below(1, 0..self.leaves, &(first..last + 1), change);
+        }
+    }
+
+    fn add_below(&mut self, node: usize, covered: Range<usize>, wanted: &Range<usize>, change: i64) {
+        if wanted.end <= covered.start || covered.end <= wanted.start {
+            return;
+        }
+        if wanted.start <= covered.start && covered.end <= wanted.end {
+            self.most[node] += change;
+            self.added[node] += change;
+            return;
+        }
+        let middle = covered.start + covered.len() / 2;
+        self.add_below(2 * node, covered.start..middle, wanted, change);
+        self.add_below(2 * node + 1, middle..covered.end, wanted, change);
+        self.most[node] = self.added[node] + self.most[2 * node].max(self.most[2 * node + 1]);
+    }
+
+    /// At the load where most are open.
+    fn most(&self) -> usize {
+        usize::try_from(self.most[1]).unwrap_or(0)
+    }
 }

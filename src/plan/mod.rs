@@ -125,7 +125,8 @@ pub struct FileEntry<'a> {
 
 /// Plans a job.
 ///
-/// `files` are in order of their rows; their indexes are the plan's.
+/// `files` are in order of their rows; their indexes are the plan's. At most `max_open` partitions are open at once; where
+/// there are more, the source is read in several passes.
 ///
 /// # Errors
 /// [`PlanError`] where the window has too many partitions or none that can be named.
@@ -135,10 +136,11 @@ pub fn plan(
     by: PartitionBy,
     schema: &SourceSchema,
     files: &[FileEntry<'_>],
+    max_open: usize,
 ) -> Result<Plan, PlanError> {
     let partitions = partition::partitions(window, by)?;
     let inputs: Vec<FileInput> = files.iter().map(file_input).collect();
-    let Tasks { tasks, outside, concerns } = task::tasks(&partitions, &inputs);
+    let Tasks { tasks, outside, concerns } = task::tasks(&partitions, &inputs, max_open);
     let files: Vec<PlannedFile> = files.iter().zip(&inputs).map(planned_file).collect();
     Ok(Plan {
         version: PLAN_VERSION,
@@ -176,7 +178,11 @@ fn planned_file((entry, input): (&FileEntry<'_>, &FileInput)) -> PlannedFile {
         name: entry.file.name.clone(),
         bytes: entry.file.bytes,
         modified: entry.file.modified,
-        units: input.units.iter().map(|unit| PlannedUnit { rows: unit.rows, bytes: unit.bytes }).collect(),
+        units: input
+            .units
+            .iter()
+            .map(|unit| PlannedUnit { rows: unit.rows, bytes: unit.bytes, decoded_bytes: unit.decoded_bytes })
+            .collect(),
         skipped: entry.skipped.map(str::to_owned),
         problem: entry.facts.and_then(|f| f.problem.as_ref()).filter(|_| input.broken).map(ToString::to_string),
     }
@@ -233,7 +239,10 @@ pub(crate) mod tests {
 
     fn facts(min: &str, max: &str, unplaced_rows: u64) -> FileFacts {
         let times = TimeRange::Within { min: at(min), max: at(max) };
-        FileFacts { units: vec![UnitFacts { rows: 10, bytes: 1_000, times, unplaced_rows }], problem: None }
+        FileFacts {
+            units: vec![UnitFacts { rows: 10, bytes: 1_000, times, unplaced_rows, decoded_bytes: 0 }],
+            problem: None,
+        }
     }
 
     fn schema() -> SchemaRef {
@@ -282,7 +291,7 @@ pub(crate) mod tests {
             entry(3, None, None, Some("its name says 2025-01-01")),
             entry(4, Some(&e), day, None),
         ];
-        plan("job_example", &window, PartitionBy::Day, &schema, &entries).unwrap()
+        plan("job_example", &window, PartitionBy::Day, &schema, &entries, 256).unwrap()
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct PlannedUnit {
     pub rows: u64,
     /// Encoded bytes.
     pub bytes: u64,
+    /// Bytes that may be in memory at once while it is read.
+    pub decoded_bytes: u64,
 }
 
 /// A column of the source.

@@ -39,8 +39,9 @@ pub struct Tasks {
 /// Groups partitions into tasks and gives every unit to the tasks that need it.
 ///
 /// `partitions` are consecutive. Every partition is in exactly one task; every unit of a file that is not broken is
-/// either outside or owned by exactly one task: the first that reads it.
-pub fn tasks(partitions: &[Partition], files: &[FileInput]) -> Tasks {
+/// either outside or owned by exactly one task: the first that reads it. At most `max_open` partitions of a task are open
+/// at once while its units are read in order.
+pub fn tasks(partitions: &[Partition], files: &[FileInput], max_open: usize) -> Tasks {
     let mut loads = Vec::new();
     let mut placed = Vec::new();
     let mut unplaced = Vec::new();
@@ -64,7 +65,7 @@ pub fn tasks(partitions: &[Partition], files: &[FileInput]) -> Tasks {
         }
     }
 
-    let cuts = cut(partitions.len(), &loads);
+    let cuts = cut(partitions.len(), &loads, max_open.max(1));
     let mut tasks: Vec<Task> =
         cuts.iter().map(|c| Task { partitions: c.start as u32..c.end as u32, reads: Vec::new() }).collect();
     for (load, read) in loads.iter().zip(placed) {
@@ -88,11 +89,11 @@ mod tests {
     use std::ops::Range;
 
     use super::*;
-    use crate::plan::cut::MAX_OPEN_PARTITIONS;
     use crate::source::TimeRange;
     use proptest::prelude::*;
 
     const MIB: u64 = 1 << 20;
+    const MAX_OPEN: usize = 256;
 
     fn second(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -106,7 +107,7 @@ mod tests {
     }
 
     fn unit(times: TimeRange, bytes: u64, unplaced_rows: u64) -> UnitFacts {
-        UnitFacts { rows: 100, bytes, times, unplaced_rows }
+        UnitFacts { rows: 100, bytes, times, unplaced_rows, decoded_bytes: 0 }
     }
 
     fn within(min: i64, max: i64) -> TimeRange {
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn files_of_one_partition_each_make_a_task_of_that_partition() {
         let files: Vec<_> = (0..3).map(|i| file(vec![unit(within(i * 10, i * 10 + 9), MIB, 0)])).collect();
-        let got = tasks(&tens(3), &files);
+        let got = tasks(&tens(3), &files, MAX_OPEN);
         assert_eq!(
             shown(&got.tasks),
             [(0..1, "0.0!".to_owned()), (1..2, "1.0!".to_owned()), (2..3, "2.0!".to_owned())]
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_file_of_many_partitions_is_read_once() {
-        let got = tasks(&tens(30), &[file(vec![unit(TimeRange::Unknown, 1000 * MIB, 0)])]);
+        let got = tasks(&tens(30), &[file(vec![unit(TimeRange::Unknown, 1000 * MIB, 0)])], MAX_OPEN);
         assert_eq!(shown(&got.tasks), [(0..30, "0.0!".to_owned())]);
     }
 
@@ -152,7 +153,7 @@ mod tests {
     fn the_last_instant_of_a_unit_decides_to_the_second_of_the_boundary() {
         let files =
             [file(vec![unit(within(0, 10), MIB, 0), unit(within(30, 30), MIB, 0), unit(within(-5, -1), MIB, 0)])];
-        let got = tasks(&tens(3), &files);
+        let got = tasks(&tens(3), &files, MAX_OPEN);
         assert_eq!(shown(&got.tasks), [(0..2, "0.0!".to_owned()), (2..3, String::new())]);
         assert_eq!(got.outside.iter().map(|r| r.unit).collect::<Vec<_>>(), [1, 2]);
     }
@@ -161,16 +162,16 @@ mod tests {
     fn a_chain_is_read_once() {
         // Units of 16 MiB, each of which reaches a little into the next partition.
         let units: Vec<_> = (0..100).map(|i| unit(within(i * 10, i * 10 + 10), 16 * MIB, 0)).collect();
-        let got = tasks(&tens(101), &[file(units)]);
+        let got = tasks(&tens(101), &[file(units)], MAX_OPEN);
         assert_eq!(got.tasks.len(), 1);
         assert!(got.tasks[0].reads.iter().all(|r| r.owner && r.partitions == (r.unit..r.unit + 2)));
     }
 
     #[test]
     fn more_partitions_than_may_be_open_take_several_passes() {
-        let got = tasks(&tens(8_760), &[file(vec![unit(TimeRange::Unknown, MIB, 0)])]);
+        let got = tasks(&tens(8_760), &[file(vec![unit(TimeRange::Unknown, MIB, 0)])], MAX_OPEN);
         assert_eq!(got.tasks.len(), 35);
-        assert!(got.tasks.iter().all(|t| t.partitions.len() <= MAX_OPEN_PARTITIONS && t.reads.len() == 1));
+        assert!(got.tasks.iter().all(|t| t.partitions.len() <= MAX_OPEN && t.reads.len() == 1));
         assert_eq!(got.tasks.iter().filter(|t| t.reads[0].owner).count(), 1);
     }
 
@@ -178,13 +179,21 @@ mod tests {
     fn forced_cuts_are_made_where_they_are_cheapest() {
         let mut units: Vec<_> = (0..300).map(|i| unit(within(i * 10, i * 10 + 10), 1000, 0)).collect();
         units[200].bytes = 10;
-        let got = tasks(&tens(301), &[file(units)]);
+        let got = tasks(&tens(301), &[file(units)], MAX_OPEN);
+        // A sorted chain is never cut: only two or three partitions are open at once.
+        assert_eq!(got.tasks.len(), 1);
+        // Where a file holds rows of all, it is cut where it is cheapest.
+        let mut with_all = vec![file(vec![unit(within(0, 3_009), 10, 0)])];
+        with_all.push(file(
+            (0..300).map(|i| unit(within(i * 10, i * 10 + 10), if i == 200 { 10 } else { 1000 }, 0)).collect(),
+        ));
+        let got = tasks(&tens(301), &with_all, MAX_OPEN);
         assert_eq!(got.tasks.iter().map(|t| t.partitions.clone()).collect::<Vec<_>>(), [0..201, 201..301]);
     }
 
     #[test]
     fn partitions_without_units_are_grouped() {
-        let got = tasks(&tens(600), &[file(vec![unit(within(3_000, 3_009), MIB, 0)])]);
+        let got = tasks(&tens(600), &[file(vec![unit(within(3_000, 3_009), MIB, 0)])], MAX_OPEN);
         let ranges: Vec<_> = got.tasks.iter().map(|t| t.partitions.clone()).collect();
         assert_eq!(ranges, [0..256, 256..300, 300..301, 301..557, 557..600]);
     }
@@ -192,7 +201,7 @@ mod tests {
     #[test]
     fn sizes_that_a_file_invents_overflow_nothing() {
         let units = (0..50).map(|i| unit(within(i * 10, i * 10 + 25), u64::MAX, u64::MAX)).collect();
-        let got = tasks(&tens(60), &[file(units)]);
+        let got = tasks(&tens(60), &[file(units)], MAX_OPEN);
         assert_eq!(got.tasks.iter().map(|t| t.partitions.len()).sum::<usize>(), 60);
     }
 
@@ -206,7 +215,7 @@ mod tests {
             broken(vec![unit(TimeRange::Unknown, MIB, 0)], Some((second(20), second(21)))),
             broken(vec![], Some((second(9_000), second(9_010)))),
         ];
-        let got = tasks(&tens(10), &files);
+        let got = tasks(&tens(10), &files, MAX_OPEN);
         let concern = |file, partitions| Concern { file, unit: None, partitions };
         assert_eq!(got.concerns, [concern(0, 0..10), concern(1, 2..6), concern(2, 2..3), concern(3, 0..10)]);
         assert!(got.tasks.iter().all(|t| t.reads.is_empty()));
@@ -223,7 +232,7 @@ mod tests {
             file(vec![unit(within(500, 600), MIB, 1)]),
             file(vec![unit(TimeRange::Unknown, MIB, 1)]),
         ];
-        let got = tasks(&tens(10), &files);
+        let got = tasks(&tens(10), &files, MAX_OPEN);
         let concern = |file, partitions| Concern { file, unit: Some(0), partitions };
         assert_eq!(
             got.concerns,
@@ -235,8 +244,8 @@ mod tests {
 
     #[test]
     fn a_unit_without_rows_is_not_read() {
-        let empty = UnitFacts { rows: 0, bytes: 10, times: TimeRange::Unknown, unplaced_rows: 0 };
-        let got = tasks(&tens(2), &[file(vec![empty])]);
+        let empty = UnitFacts { rows: 0, bytes: 10, times: TimeRange::Unknown, unplaced_rows: 0, decoded_bytes: 0 };
+        let got = tasks(&tens(2), &[file(vec![empty])], MAX_OPEN);
         assert_eq!((got.outside.len(), got.tasks.len()), (1, 1));
     }
 
@@ -249,10 +258,22 @@ mod tests {
                 file(vec![unit(within(start, start + 35), 40 * MIB, u64::from(i % 7 == 0)); 3])
             })
             .collect();
-        let got = tasks(&hours, &files);
+        let got = tasks(&hours, &files, MAX_OPEN);
         assert_eq!(got.tasks.iter().flat_map(|t| &t.reads).filter(|r| r.owner).count() + got.outside.len(), 30_000);
         let reads: usize = got.tasks.iter().map(|t| t.reads.len()).sum();
         assert!(reads <= 33_000, "{reads}");
+    }
+
+    /// Partitions that are open at once at most, counted one read after the other.
+    fn most_open(task: &Task) -> usize {
+        let touches = |read: &Read, p: u32| read.partitions.contains(&p);
+        let open_at = |nth: usize| {
+            let is_open = |p: &u32| {
+                task.reads[..=nth].iter().any(|r| touches(r, *p)) && task.reads[nth..].iter().any(|r| touches(r, *p))
+            };
+            task.partitions.clone().filter(is_open).count()
+        };
+        (0..task.reads.len()).map(open_at).max().unwrap_or(0)
     }
 
     fn times() -> impl Strategy<Value = TimeRange> {
@@ -265,8 +286,9 @@ mod tests {
     }
 
     fn any_file() -> impl Strategy<Value = FileInput> {
-        let any_unit = (times(), prop_oneof![Just(0), 0..200 * MIB], 0_u64..2, 0_u64..5)
-            .prop_map(|(times, bytes, unplaced_rows, rows)| UnitFacts { rows, bytes, times, unplaced_rows });
+        let any_unit = (times(), prop_oneof![Just(0), 0..200 * MIB], 0_u64..2, 0_u64..5).prop_map(
+            |(times, bytes, unplaced_rows, rows)| UnitFacts { rows, bytes, times, unplaced_rows, decoded_bytes: 0 },
+        );
         (prop::collection::vec(any_unit, 0..6), prop::option::of((0_i64..3_000, 1_i64..500)), prop::bool::weighted(0.1))
             .prop_map(|(units, coverage, broken)| FileInput {
                 units,
@@ -279,11 +301,12 @@ mod tests {
         #[test]
         fn every_partition_has_one_task_and_every_unit_one_owner(
             count in 1_i64..400,
+            max_open in 1_usize..300,
             files in prop::collection::vec(any_file(), 0..40),
         ) {
             let partitions = tens(count);
-            let got = tasks(&partitions, &files);
-            prop_assert_eq!(&got, &tasks(&partitions, &files));
+            let got = tasks(&partitions, &files, max_open);
+            prop_assert_eq!(&got, &tasks(&partitions, &files, max_open));
 
             let mut next = 0;
             for task in &got.tasks {
@@ -292,7 +315,7 @@ mod tests {
                     continue;
                 }
                 prop_assert_eq!(task.partitions.start, next);
-                prop_assert!(task.partitions.len() <= MAX_OPEN_PARTITIONS);
+                prop_assert!(most_open(task) <= max_open, "{} of {max_open}", most_open(task));
                 next = task.partitions.end;
                 prop_assert!(task.reads.windows(2).all(|r| (r[0].file, r[0].unit) < (r[1].file, r[1].unit)));
             }

@@ -25,6 +25,9 @@ use crate::time::BadTime;
 /// Parquet gathers arrays instead, for which a whole batch is better.
 const ENCODE_ROWS: usize = 512;
 
+/// The same in bytes of arrays, for long rows.
+const ENCODE_BYTES: usize = 2 << 20;
+
 /// Works on a chunk to its end. `Err(None)`: stopped.
 ///
 /// # Errors
@@ -183,7 +186,7 @@ impl<R: Receiver> Worker<'_, '_, R> {
                 Some(rows) => rows,
                 None => shard_rows.insert(project(rows, &ctx.projection, &ctx.shard_schema)?),
             };
-            let step = if ctx.job.format == Format::Parquet { own.len() } else { ENCODE_ROWS };
+            let step = if ctx.job.format == Format::Parquet { own.len() } else { encode_rows(rows) };
             for own in own.chunks(step) {
                 if let Piece::Encoded(encoded, times) = &mut self.piece {
                     ctx.layout.encoder.encode(shard_rows, own, encoded).map_err(|e| write_failed(&e))?;
@@ -195,6 +198,12 @@ impl<R: Receiver> Worker<'_, '_, R> {
         }
         Ok(())
     }
+}
+
+/// Fewer rows at once where they are long.
+fn encode_rows(rows: &RecordBatch) -> usize {
+    let row_bytes = rows.get_array_memory_size() / rows.num_rows().max(1);
+    (ENCODE_BYTES / row_bytes.max(1)).clamp(1, ENCODE_ROWS)
 }
 
 /// A row for people; `None` where a type has no JSON form.

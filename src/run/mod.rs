@@ -10,6 +10,7 @@ mod failure;
 mod finish;
 mod lane;
 mod ledger;
+pub mod memory;
 mod package;
 mod prepare;
 pub mod progress;
@@ -35,6 +36,7 @@ pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
 pub use self::survey::{Survey, SurveyError, survey};
 
+use self::memory::Memory;
 use self::package::{Found, Package};
 use self::progress::Progress;
 use self::record::{Pinned, STATE_VERSION};
@@ -57,6 +59,8 @@ pub struct RunOptions {
     pub run_id: String,
     /// Worker threads.
     pub threads: usize,
+    /// What they may take together.
+    pub memory: Memory,
     /// Export damaged shards again.
     pub repair: bool,
     /// Another job that may be removed from the output folder.
@@ -259,11 +263,13 @@ fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(P
         e => RunError::Spec(vec![Diagnostic::at(job.source.uri.span.as_ref(), chain(&e))]),
     })?;
     let prepared = prepare(job, &surveyed.schema.arrow).map_err(RunError::Spec)?;
-    let plan = make_plan(job, &surveyed).map_err(|e| RunError::Spec(vec![Diagnostic::at(None, e.to_string())]))?;
+    let plan = make_plan(job, options.memory, &surveyed)
+        .map_err(|e| RunError::Spec(vec![Diagnostic::at(None, e.to_string())]))?;
+    check_units(job, options.memory, &plan).map_err(|mistake| RunError::Spec(vec![mistake]))?;
     Ok((pin(job, surveyed, plan, created_at), prepared))
 }
 
-fn make_plan(job: &Job, surveyed: &Survey) -> Result<Plan, PlanError> {
+fn make_plan(job: &Job, memory: Memory, surveyed: &Survey) -> Result<Plan, PlanError> {
     let files: Vec<FileEntry<'_>> = surveyed
         .files
         .iter()
@@ -271,7 +277,28 @@ fn make_plan(job: &Job, surveyed: &Survey) -> Result<Plan, PlanError> {
         .zip(&surveyed.coverage)
         .map(|((file, facts), coverage)| FileEntry { file, facts: Some(facts), coverage: *coverage, skipped: None })
         .collect();
-    plan::plan(&job.id, &job.window, job.partition.by, &surveyed.schema, &files)
+    let units = || surveyed.facts.iter().flat_map(|f| &f.units);
+    let (rows, bytes) = (units().map(|u| u.rows).sum::<u64>(), units().map(|u| u.bytes).sum::<u64>());
+    let columns = surveyed.schema.arrow.fields().len();
+    let max_open = memory.open_partitions(job, columns, bytes / rows.max(1));
+    plan::plan(&job.id, &job.window, job.partition.by, &surveyed.schema, &files, max_open)
+}
+
+/// A unit that cannot fit is refused before there is any output.
+fn check_units(job: &Job, memory: Memory, plan: &Plan) -> Result<(), Diagnostic> {
+    for read in plan.tasks.iter().flat_map(|task| &task.reads) {
+        let file = &plan.files[read.file as usize];
+        let bytes = file.units[read.unit as usize].decoded_bytes;
+        if bytes > memory.largest_unit() {
+            let size = |bytes: u64| bytesize::ByteSize(bytes).display().iec().to_string();
+            let (has, given) = (size(bytes), size(memory.bytes()));
+            let message = format!("{}: row group {} holds {has}, too much for {given} of memory", file.name, read.unit);
+            let needed = size(memory.needed_for(bytes));
+            let help = format!("give `--memory {needed}` or more, or write the file again with smaller row groups");
+            return Err(Diagnostic::at(job.source.uri.span.as_ref(), message).help(help));
+        }
+    }
+    Ok(())
 }
 
 fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {

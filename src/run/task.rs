@@ -16,6 +16,7 @@ use super::chunk;
 use super::failure::Failure;
 use super::lane::{Finished, Lane, Piece, Waiting};
 use super::ledger::{Findings, Ledger, Place, TaskCounts};
+use super::memory::Quota;
 use super::progress::Progress;
 use super::rejects::{RejectsPart, RejectsWriter};
 use super::route::Router;
@@ -31,6 +32,9 @@ use crate::query::Predicate;
 use crate::source::{self, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError, SourceFile};
 use crate::store::Folder;
 use crate::time::TimeParser;
+
+/// What a block of rows takes at least, with the arrays that are made of it.
+const BLOCK_BYTES: u64 = 4 << 20;
 
 /// What every task of a run needs to know.
 pub struct TaskContext<'a> {
@@ -62,6 +66,8 @@ pub struct TaskContext<'a> {
     pub stop: &'a Stop,
     /// Told between batches.
     pub progress: &'a Progress,
+    /// Bytes of units that may be decoded at once.
+    pub reading: &'a Quota,
     /// Bytes of rows that may wait for their turn, in each task.
     pub waiting_bytes: usize,
 }
@@ -118,6 +124,8 @@ struct Cutter {
     current: usize,
     /// Numbers chunks and what else must happen in their order.
     sequence: u64,
+    /// A chunk that must wait until others are read, for memory.
+    held: Option<ChunkOf>,
     at_end: bool,
 }
 
@@ -161,6 +169,8 @@ pub struct ChunkOf {
     number: u64,
     read: usize,
     batches: Box<dyn BatchReader>,
+    /// Bytes that it takes while it is read.
+    bytes: u64,
 }
 
 impl<'a, R: Receiver> RunningTask<'a, R> {
@@ -187,7 +197,14 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
             task,
             receiver,
             router: Router::new(ctx.bounds.clone(), task.partitions.clone()),
-            cutter: Mutex::new(Cutter { reader: None, next_file: 0, current: 0, sequence: 0, at_end: false }),
+            cutter: Mutex::new(Cutter {
+                reader: None,
+                next_file: 0,
+                current: 0,
+                sequence: 0,
+                held: None,
+                at_end: false,
+            }),
             turns: Turns::default(),
             lanes,
             desk: Mutex::new(Desk {
@@ -225,7 +242,10 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
                     self.end_reads(cutter, cutter.current + skipped);
                     let number = cutter.take_number();
                     self.turns.begin(number, self.task.reads[cutter.current].partitions.clone());
-                    return Some(ChunkOf { number, read: cutter.current, batches });
+                    let read = &self.task.reads[cutter.current];
+                    let unit = &self.ctx.plan.files[read.file as usize].units[read.unit as usize];
+                    let bytes = unit.decoded_bytes.max(BLOCK_BYTES);
+                    return Some(ChunkOf { number, read: cutter.current, batches, bytes });
                 }
                 Ok(None) => {
                     let file = &self.ctx.files[self.task.reads[cutter.current].file as usize];
@@ -330,10 +350,12 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
     }
 
     fn work_on(&self, chunk: ChunkOf) {
-        let ChunkOf { number, read: read_index, mut batches } = chunk;
+        let ChunkOf { number, read: read_index, mut batches, bytes } = chunk;
         let read = &self.task.reads[read_index];
         let place = Place { file: read.file, unit: read.unit, owner: read.owner };
         let worked = caught(|| chunk::work(self, number, place, &read.partitions, batches.as_mut()));
+        drop(batches);
+        self.ctx.reading.give(bytes);
         let event = match worked {
             Ok(Ok(findings)) => Event::Chunk(findings),
             // Stopped: nothing that follows may count, so its event never comes.
@@ -402,11 +424,17 @@ impl<R: Receiver> Stream for RunningTask<'_, R> {
         }
         let Ok(mut cutter) = self.cutter.try_lock() else { return Next::Busy };
         if !cutter.at_end {
-            if let Some(chunk) = self.cut(&mut cutter) {
-                return Next::Part(Part::Chunk(chunk));
+            match cutter.held.take().or_else(|| self.cut(&mut cutter)) {
+                Some(chunk) if self.ctx.reading.take(chunk.bytes) => return Next::Part(Part::Chunk(chunk)),
+                Some(chunk) => {
+                    cutter.held = Some(chunk);
+                    return Next::Busy;
+                }
+                None => {
+                    cutter.at_end = true;
+                    self.desk().end = Some(cutter.sequence);
+                }
             }
-            cutter.at_end = true;
-            self.desk().end = Some(cutter.sequence);
         }
         let mut desk = self.desk();
         match desk.ready.pop_front() {

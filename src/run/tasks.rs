@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::commit::{self, Commit, commit};
 use super::failure::Failure;
 use super::lane::Finished;
+use super::memory::Quota;
 use super::package::Package;
 use super::prepare::Prepared;
 use super::progress::Progress;
@@ -94,6 +95,7 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
     todo.sort_by_key(|t| (!t.task.partitions.is_empty(), std::cmp::Reverse(t.bytes), t.index));
     let strays = todo.partition_point(|t| t.task.partitions.is_empty());
     let stop = options.stop.part();
+    let reading = Quota::new(options.memory.for_reading());
     let context = TaskContext {
         job,
         plan,
@@ -107,7 +109,8 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         shard_schema: prepared.output_schema.clone(),
         bounds: bounds(&plan.partitions, prepared.unit),
         times: prepared.times.clone(),
-        waiting_bytes: 64 << 20,
+        reading: &reading,
+        waiting_bytes: usize::try_from(options.memory.for_waiting()).unwrap_or(usize::MAX),
         stop: &stop,
         progress,
     };

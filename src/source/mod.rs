@@ -75,6 +75,8 @@ pub struct UnitFacts {
     pub times: TimeRange,
     /// Rows that may be without a time or unreadable; 0 only where that is proven.
     pub unplaced_rows: u64,
+    /// Bytes that may be in memory at once while it is read, where that is more than a block of it.
+    pub decoded_bytes: u64,
 }
 
 /// What is known of the times of some rows.

@@ -1,5 +1,7 @@
 //! Whatever a user or a file gets wrong is told with its place and the way out, before anything is written.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::project::{Package, Project, column, daily_files};
@@ -404,4 +406,33 @@ fn a_text_source_cut_anywhere_is_never_exported_short_in_silence() {
             assert!(outcome.stderr.contains(name), "{}", outcome.stderr);
         }
     }
+}
+
+#[test]
+fn memory_that_is_too_little_is_told_with_what_would_do() {
+    let project = project(&spec(""));
+    project.call(&["run", "spec.yaml", "--memory", "1MB"]).exits(2).says(&["--memory", "1MB", "the least is 96MiB"]);
+    project.call(&["run", "spec.yaml", "--memory", "much"]).exits(2).says(&["write a size such as `512MiB`"]);
+
+    // One row group of some 60 MB.
+    let texts: Vec<String> = (0..6_000).map(|i| format!("{i:010000}")).collect();
+    let times = arrow::array::TimestampSecondArray::from(vec![1_772_323_200; 6_000]).with_timezone("UTC");
+    let rows = arrow::record_batch::RecordBatch::try_from_iter([
+        ("occurred_at", Arc::new(times) as arrow::array::ArrayRef),
+        ("text", Arc::new(arrow::array::StringArray::from(texts))),
+    ])
+    .unwrap();
+    let properties = parquet::file::properties::WriterProperties::builder().set_dictionary_enabled(false).build();
+    let mut bytes = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties)).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let large = Project::with_spec(&format!("type: events\nsource: {{uri: x.parquet}}\n{WINDOW}\nformat: csv"));
+    large.write("x.parquet", bytes);
+    large.run(&["--memory", "128MiB", "--output", "out"]).exits(2).says(&[
+        "x.parquet: row group 0 holds 57.3 MiB, too much for 128.0 MiB of memory",
+        "give `--memory 163.0 MiB` or more, or write the file again with smaller row groups",
+    ]);
+    assert!(!large.path("out").exists());
+    large.run(&["--memory", "163MiB", "--output", "out"]).exits(0);
 }

@@ -88,3 +88,35 @@ fn any_number_of_processes_may_run_one_job_at_once() {
         assert!(package.snapshot() == before);
     }
 }
+
+#[test]
+fn shards_are_the_same_bytes_in_any_memory_also_where_it_takes_several_passes() {
+    let mut text = String::new();
+    for (_, day) in daily_files(6, 400) {
+        text.push_str(&day);
+    }
+    for (format, memory) in
+        [("csv", "96MiB"), ("{csv: {delimiter: ';'}}\ncompression: {zstd: 19}", "200MiB"), ("parquet", "96MiB")]
+    {
+        let spec = format!(
+            "type: events\nsource: {{uri: data/}}\nwindow: {{date_from: 2026-03-01, date_to: 2026-03-06}}\n\
+            partition: {{by: hour}}\nformat: {format}"
+        );
+        let project = Project::with_spec(&spec);
+        project.write("data/all.ndjson", &text);
+        let plan = |memory: &str| {
+            let plan = project.call(&["plan", "spec.yaml", "--json", "--memory", memory]).exits(0);
+            plan.json()["totals"]["passes"].as_f64().unwrap()
+        };
+        assert_eq!(plan("8GiB"), 1.0, "{format}");
+        if format != "csv" {
+            assert!(plan(memory) > 1.0, "{format}: {}", plan(memory));
+        }
+        project.run(&["--output", "all"]).exits(0);
+        let expected = project.package_in("all/package").shards();
+        project.run(&["--memory", memory, "--threads", "3", "--output", "some"]).exits(0);
+        let package = project.package_in("some/package");
+        package.balances();
+        assert!(package.shards() == expected, "{format}");
+    }
+}

@@ -82,8 +82,13 @@ pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Res
         }
     }
     let problem = problem.or_else(|| check_unchanged(file).err());
-    let unit =
-        UnitFacts { rows: times.rows, bytes: file.bytes, times: times.range(), unplaced_rows: times.unplaced_rows };
+    let unit = UnitFacts {
+        rows: times.rows,
+        bytes: file.bytes,
+        times: times.range(),
+        unplaced_rows: times.unplaced_rows,
+        decoded_bytes: 0,
+    };
     Ok(ArrowFacts { schema, facts: FileFacts { units: vec![unit], problem } })
 }
 

@@ -40,6 +40,9 @@ const MAGIC: [u8; 4] = *b"PAR1";
 /// First and last bytes of a file whose footer is encrypted.
 const MAGIC_ENCRYPTED: [u8; 4] = *b"PARE";
 
+/// Decoded bytes of a batch, about: long rows make batches of fewer rows.
+const BATCH_BYTES: i64 = 8 << 20;
+
 /// Two magics and the footer's length.
 const SMALLEST_FILE: u64 = 12;
 
@@ -207,7 +210,10 @@ fn unit_facts(
             TimeStatistics::Unusable => (TimeRange::Unknown, rows),
             TimeStatistics::Bounds(bounds) => bounds.of(index, group, parser).unwrap_or((TimeRange::Unknown, rows)),
         };
-        Ok(UnitFacts { rows, bytes, times: if rows == 0 { TimeRange::Empty } else { times }, unplaced_rows })
+        // Only a row group of one page a column takes as much.
+        let decoded_bytes = u64::try_from(group.total_byte_size()).unwrap_or(0);
+        let times = if rows == 0 { TimeRange::Empty } else { times };
+        Ok(UnitFacts { rows, bytes, times, unplaced_rows, decoded_bytes })
     });
     units.collect()
 }
@@ -382,6 +388,8 @@ impl RowGroup {
             return Err(unreadable(&request.file, message));
         };
         let promised_rows = u64::try_from(group.num_rows()).map_err(|error| self.fail(error))?;
+        let row_bytes = group.total_byte_size() / group.num_rows().max(1);
+        let batch_rows = usize::try_from(BATCH_BYTES / row_bytes.max(1)).unwrap_or(1).clamp(1, BATCH_ROWS);
         let build = |metadata: ArrowReaderMetadata, projection: ProjectionMask| {
             // Each opens the file itself: handles made by `try_clone` share their position, and readers on several
             // threads would move it under each other.
@@ -392,7 +400,7 @@ impl RowGroup {
                 ParquetRecordBatchReaderBuilder::new_with_metadata(blocks, metadata)
                     .with_row_groups(vec![self.unit as usize])
                     .with_projection(projection)
-                    .with_batch_size(BATCH_ROWS)
+                    .with_batch_size(batch_rows)
                     .build()
             })
             .map_err(|m| self.fail(m))

@@ -33,7 +33,8 @@ impl Tally {
     /// What the file's one unit holds.
     pub(super) fn facts(self, file: &SourceFile, problem: Option<SourceError>) -> FileFacts {
         let times = self.times.map_or(TimeRange::Empty, |(min, max)| TimeRange::Within { min, max });
-        let unit = UnitFacts { rows: self.rows, bytes: file.bytes, times, unplaced_rows: self.unplaced };
+        let unit =
+            UnitFacts { rows: self.rows, bytes: file.bytes, times, unplaced_rows: self.unplaced, decoded_bytes: 0 };
         FileFacts { units: vec![unit], problem }
     }
 }

@@ -1,0 +1,191 @@
+//! The memory budget of a run and what it is spent on.
+//!
+//! | share | for | how it is kept |
+//! |---|---|---|
+//! | [`BASE`] | the program, the plan, one small block here and there | |
+//! | a half of the rest | partitions that are open at once: encoder, compressor, block, rows to be sorted | the plan cuts the source into several passes where they are more; rows to be sorted go to the disk where they are more |
+//! | a quarter | units being decoded | a chunk is taken when its unit fits beside the others |
+//! | a quarter | rows that wait for the chunks before theirs | the thread that is ahead waits |
+//!
+//! The sizes are estimates from above, from footers and from what the compressors are known to take.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::encode::ROW_GROUP_ROWS;
+use crate::job::{Compression, Format, Job};
+
+/// What a run takes before it reads a row.
+const BASE: u64 = 48 << 20;
+
+/// The smallest budget: less would hold nothing but the program.
+pub const LEAST: u64 = 96 << 20;
+
+/// Of the machine's memory, or of the container's where that is less, a run takes this part unless told otherwise: a
+/// quarter, so that it is a good neighbour on a laptop.
+const DEFAULT_SHARE: u64 = 4;
+
+/// A budget in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory(u64);
+
+impl Memory {
+    /// Of so many bytes, but at least [`LEAST`].
+    pub fn new(bytes: u64) -> Self {
+        Self(bytes.max(LEAST))
+    }
+
+    /// A quarter of what the machine or the container has.
+    pub fn of_machine() -> Self {
+        use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+        let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        let system = System::new_with_specifics(memory);
+        let container = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+        Self::new(system.total_memory().min(container).max(1) / DEFAULT_SHARE)
+    }
+
+    /// All of it.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+
+    fn rest(self) -> u64 {
+        self.0 - BASE
+    }
+
+    /// For partitions that are open at once.
+    pub fn for_partitions(self) -> u64 {
+        self.rest() / 2
+    }
+
+    /// For units being decoded.
+    pub fn for_reading(self) -> u64 {
+        self.rest() / 4
+    }
+
+    /// For rows that wait.
+    pub fn for_waiting(self) -> u64 {
+        self.rest() / 4
+    }
+
+    /// The largest unit that can be read at all, if nothing else is.
+    pub fn largest_unit(self) -> u64 {
+        self.rest() / 2
+    }
+
+    /// The budget that a unit of so many bytes needs.
+    pub fn needed_for(self, unit: u64) -> u64 {
+        BASE.saturating_add(unit.saturating_mul(2)).next_multiple_of(1 << 20)
+    }
+
+    /// How many partitions may be open at once; at least one.
+    pub fn open_partitions(self, job: &Job, columns: usize, row_bytes: u64) -> usize {
+        let each = open_partition(&job.format, job.compression, columns, row_bytes);
+        usize::try_from(self.for_partitions() / each.max(1)).unwrap_or(usize::MAX).clamp(1, MAX_OPEN_FILES)
+    }
+}
+
+/// Each open partition is an open file, and systems allow 1,024 by default.
+const MAX_OPEN_FILES: usize = 512;
+
+/// Bytes that an open partition takes.
+fn open_partition(format: &Format, compression: Compression, columns: usize, row_bytes: u64) -> u64 {
+    const BLOCK: u64 = 512 << 10;
+    match (format, compression) {
+        (Format::Parquet, _) => {
+            // Finished pages of the row group, and per column a dictionary and an unfinished page.
+            let row_group = row_bytes * ROW_GROUP_ROWS as u64;
+            row_group + columns as u64 * (BLOCK + (256 << 10))
+        }
+        (_, Compression::Zstd(level)) => BLOCK + zstd(level),
+        (_, Compression::Gzip(_)) => BLOCK + (512 << 10),
+        (_, Compression::None | Compression::Snappy | Compression::Lz4) => BLOCK,
+    }
+}
+
+/// What `ZSTD_estimateCStreamSize` of zstd 1.5 says, and a little more.
+fn zstd(level: i32) -> u64 {
+    let mebibytes = match level {
+        ..=2 => 2,
+        3 => 4,
+        4..=6 => 8,
+        7..=8 => 12,
+        9 => 20,
+        10..=11 => 32,
+        12..=14 => 60,
+        15..=18 => 80,
+        19 => 100,
+        20 => 210,
+        21 => 420,
+        _ => 850,
+    };
+    mebibytes << 20
+}
+
+/// Bytes that are in use, of so many that may be.
+#[derive(Debug)]
+pub struct Quota {
+    bytes: u64,
+    used: AtomicU64,
+}
+
+impl Quota {
+    /// Nothing is used yet.
+    pub fn new(bytes: u64) -> Self {
+        Self { bytes, used: AtomicU64::new(0) }
+    }
+
+    /// Takes so many bytes, if there are as many, or if nothing else is taken.
+    pub fn take(&self, bytes: u64) -> bool {
+        let fits = |used: u64| (used == 0 || used.saturating_add(bytes) <= self.bytes).then(|| used + bytes);
+        self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    /// Gives back what was taken.
+    pub fn give(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_never_smaller_than_the_program() {
+        assert_eq!(Memory::new(1).bytes(), LEAST);
+        let memory = Memory::new(1 << 30);
+        assert_eq!(memory.for_partitions() + memory.for_reading() + memory.for_waiting(), (1 << 30) - BASE);
+        assert!(Memory::of_machine().bytes() >= LEAST);
+    }
+
+    #[test]
+    fn one_unit_is_always_let_in_and_others_only_beside_it() {
+        let quota = Quota::new(100);
+        assert!(quota.take(1_000));
+        assert!(!quota.take(1));
+        quota.give(1_000);
+        assert!(quota.take(60) && !quota.take(60) && quota.take(40));
+    }
+
+    #[test]
+    fn compressors_that_take_more_leave_room_for_fewer_partitions() {
+        let each = |compression| open_partition(&Format::Ndjson, compression, 10, 100);
+        assert!(each(Compression::None) < each(Compression::Gzip(6)));
+        assert!(each(Compression::Zstd(3)) < each(Compression::Zstd(19)));
+        assert!(open_partition(&Format::Parquet, Compression::Zstd(1), 10, 100) > each(Compression::None));
+    }
+
+    /// The compressor's own word, so that a new version cannot make the table a lie.
+    #[test]
+    fn no_compressor_takes_more_than_the_table_says() {
+        use ::zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
+        for level in 1..=19 {
+            let mut context = CCtx::create();
+            context.set_parameter(CParameter::CompressionLevel(level)).unwrap();
+            let mut out = [0; 64];
+            context.compress_stream(&mut OutBuffer::around(&mut out), &mut InBuffer::around(b"a")).unwrap();
+            let takes = context.sizeof() as u64;
+            assert!((1 << 20..=zstd(level)).contains(&takes), "level {level} takes {takes}");
+        }
+    }
+}
