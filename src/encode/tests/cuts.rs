@@ -14,7 +14,7 @@ fn cut(batch: &RecordBatch, random: &mut Random) -> Vec<RecordBatch> {
     let mut pieces = Vec::new();
     let mut at = 0;
     while at < batch.num_rows() {
-        let length = (random.below(1 + batch.num_rows() as u64 / 2) as usize).min(batch.num_rows() - at);
+        let length = (random.below(2 + batch.num_rows() as u64 / 2) as usize).min(batch.num_rows() - at);
         pieces.push(batch.slice(at, length));
         at += length;
     }

@@ -1,6 +1,7 @@
 //! What all formats promise, checked with readers that are not ours.
 
 mod batches;
+mod blocks;
 mod csv;
 mod cuts;
 mod json;

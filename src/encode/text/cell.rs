@@ -11,6 +11,13 @@ fn stands_in_bare_cells(delimiter: u8) -> bool {
     matches!(delimiter, b'-' | b'+' | b'.' | b':')
 }
 
+/// Whether a number, a time or binary can look like this text. Those start with a digit or a sign, are hex or words that
+/// are known, or durations.
+fn looks_bare(text: &[u8]) -> bool {
+    matches!(text, [b'0'..=b'9' | b'-' | b'+' | b'P', ..] | b"true" | b"false" | b"NaN" | b"inf")
+        || (!text.is_empty() && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+}
+
 /// How cells are written.
 pub(super) struct Dialect {
     delimiter: u8,
@@ -32,12 +39,33 @@ impl Dialect {
             escape_formulas: format.escape_formulas,
             null_text: null_text.into(),
             null_cell: null_cell.into(),
-            check_bare: !null_text.is_empty() || stands_in_bare_cells(format.delimiter),
+            check_bare: looks_bare(null_text) || stands_in_bare_cells(format.delimiter),
         }
     }
 
     pub(super) fn delimiter(&self) -> u8 {
         self.delimiter
+    }
+
+    /// Whether text may need more than quotes.
+    pub(super) fn escapes_formulas(&self) -> bool {
+        self.escape_formulas
+    }
+
+    /// Whether numbers and times may need quotes.
+    pub(super) fn checks_numbers(&self) -> bool {
+        self.check_bare
+    }
+
+    /// Whether text would look like a null.
+    #[inline(always)]
+    pub(super) fn is_null_text(&self, text: &[u8]) -> bool {
+        *text == *self.null_text
+    }
+
+    /// Whether text that is no formula is quoted.
+    pub(super) fn is_quoted(&self, text: &[u8]) -> bool {
+        text.is_empty() || self.needs_quotes(text) || self.is_null_text(text)
     }
 
     /// Appends a null.

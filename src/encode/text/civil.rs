@@ -3,6 +3,8 @@
 //! Years before 0 or after 9999, which RFC 3339 does not have, are written with a sign, as ISO 8601's expanded form
 //! has it: `-0001-01-01`, `+10000-01-01`. No value of any column panics or wraps.
 
+use super::slab::put;
+
 /// `HH` for 0–99 and so on.
 #[inline]
 pub(super) fn digit_pair(n: u8) -> [u8; 2] {
@@ -42,6 +44,16 @@ impl Day {
             self.render(days);
         }
         out.extend_from_slice(&self.text[..=self.date]);
+    }
+
+    /// Writes `YYYY-MM-DDT` at `at` and says where it ends.
+    #[inline(always)]
+    pub(super) fn put_with_t(&mut self, days: i64, slab: &mut [u8], at: usize) -> usize {
+        if days != self.days {
+            self.render(days);
+        }
+        put(slab, at, &self.text);
+        at + self.date + 1
     }
 
     #[cold]

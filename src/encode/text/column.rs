@@ -12,6 +12,7 @@ use super::bare::Bare;
 use super::cell::Dialect;
 use super::embed::json_value;
 use super::escape::json_string;
+use super::memo::Memo;
 use super::object::{Keys, write_object};
 use super::stamp::Stamp;
 use crate::encode::EncodeError;
@@ -19,12 +20,14 @@ use crate::source::is_json;
 
 /// Cells of one column.
 pub(super) struct Column<'a> {
-    nulls: Option<&'a NullBuffer>,
-    cells: Cells<'a>,
+    pub(super) nulls: Option<&'a NullBuffer>,
+    pub(super) cells: Cells<'a>,
+    /// Of text that is filled into blocks.
+    pub(super) memo: Memo,
 }
 
 /// The kinds that look different in JSON or CSV.
-enum Cells<'a> {
+pub(super) enum Cells<'a> {
     Null,
     /// Bare in JSON.
     Bare(Bare<'a>),
@@ -43,13 +46,13 @@ enum Cells<'a> {
 }
 
 /// Binary floating point. A half is written by way of a single, which holds it exactly.
-enum Float<'a> {
+pub(super) enum Float<'a> {
     Half(&'a [<Float16Type as arrow::datatypes::ArrowPrimitiveType>::Native]),
     Single(&'a [f32]),
     Double(&'a [f64]),
 }
 
-enum Text<'a> {
+pub(super) enum Text<'a> {
     Small(&'a StringArray),
     Large(&'a LargeStringArray),
     View(&'a StringViewArray),
@@ -66,7 +69,7 @@ impl<'a> Text<'a> {
     }
 
     #[inline]
-    fn get(&self, row: usize) -> &'a str {
+    pub(super) fn get(&self, row: usize) -> &'a str {
         match self {
             Self::Small(array) => array.value(row),
             Self::Large(array) => array.value(row),
@@ -76,7 +79,7 @@ impl<'a> Text<'a> {
 }
 
 /// Keys into the values of a dictionary.
-enum DictionaryKeys<'a> {
+pub(super) enum DictionaryKeys<'a> {
     I8(&'a [i8]),
     I16(&'a [i16]),
     I32(&'a [i32]),
@@ -105,7 +108,7 @@ impl DictionaryKeys<'_> {
 }
 
 /// Where the elements of a list are among the elements of all lists.
-enum Ranges<'a> {
+pub(super) enum Ranges<'a> {
     Offsets(&'a [i32]),
     LargeOffsets(&'a [i64]),
     Fixed(usize),
@@ -175,7 +178,7 @@ impl<'a> Column<'a> {
                 None => Cells::Stamp(Stamp::new(array)?),
             },
         };
-        Some(Self { nulls: array.nulls(), cells })
+        Some(Self { nulls: array.nulls(), cells, memo: Memo::default() })
     }
 
     fn child(field: &Field, array: &'a dyn Array) -> Option<Box<Self>> {
@@ -203,7 +206,8 @@ impl<'a> Column<'a> {
             UInt8 UInt8Type U8, UInt16 UInt16Type U16, UInt32 UInt32Type U32, UInt64 UInt64Type U64
         );
         // Nulls are in the keys here; the values have their own.
-        Some(Self { nulls: array.nulls(), cells: Cells::Dictionary(keys, Self::child(field, values)?) })
+        let cells = Cells::Dictionary(keys, Self::child(field, values)?);
+        Some(Self { nulls: array.nulls(), cells, memo: Memo::default() })
     }
 
     #[inline]
@@ -326,7 +330,7 @@ impl Float<'_> {
     /// JSON has no number for what is not finite (RFC 8259, section 6); its name as a string loses nothing, and is what
     /// the JSON mapping of Protocol Buffers writes.
     #[inline]
-    fn write_json(&self, row: usize, out: &mut Vec<u8>) {
+    pub(super) fn write_json(&self, row: usize, out: &mut Vec<u8>) {
         let value = match self {
             Self::Half(values) => values[row].to_f64(),
             Self::Single(values) => values[row].into(),

@@ -1,7 +1,9 @@
 //! How a value looks as text, for CSV and the JSON formats alike.
 //!
-//! Per batch, each column is downcast once into a [`Column`]; a row is then one `match` a cell over slices, into one
-//! `Vec<u8>`. No cell allocates and no formatter trait is in the way.
+//! Per batch, each column is downcast once into a [`Column`](column::Column). Its cells are then written for a few rows
+//! at a time, a [`Block`](block::Block), by a loop that knows the type: text, numbers and timestamps by
+//! [`fill`], which writes into memory that is there already; all else is rendered cell by cell first, by one `match` a
+//! cell. Both give the same bytes, and the tests hold the one against the other.
 //!
 //! | value | text | in JSON |
 //! |---|---|---|
@@ -22,16 +24,23 @@
 //! (ProtoJSON), so that no value becomes a null.
 
 mod bare;
+mod block;
 mod cell;
 mod civil;
 mod column;
 mod decimal;
+mod digits;
 mod embed;
 mod escape;
+mod fill;
+mod memo;
 mod object;
+mod plain;
 mod rows;
+mod slab;
 mod span;
 mod stamp;
+mod style;
 
 pub(super) use column::unsupported;
 pub(super) use rows::TextRows;

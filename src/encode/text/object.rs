@@ -20,6 +20,13 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// Each key with all that stands before its value.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+}
+
 /// Appends one row as an object.
 #[inline]
 pub(super) fn write_object(keys: &Keys, columns: &mut [Column<'_>], row: usize, out: &mut Vec<u8>) {

@@ -3,27 +3,26 @@
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
+use super::block::{Block, Frame, Leads};
 use super::cell::Dialect;
-use super::column::{columns, supported};
-use super::object::{Keys, write_object};
+use super::column::{Column, columns, supported};
+use super::object::Keys;
+use super::slab::Lead;
+use super::style::{Json, Style};
 use crate::encode::EncodeError;
 use crate::job::CsvFormat;
 
 /// Turns rows into text. Holds nothing of any row, so that many threads can use it at once.
 pub(in crate::encode) struct TextRows {
     schema: SchemaRef,
+    frame: Frame,
     layout: Layout,
 }
 
 enum Layout {
     Csv(Dialect),
-    /// An object a row, between these bytes.
-    Objects {
-        keys: Keys,
-        before: &'static [u8],
-        after: &'static [u8],
-        format: &'static str,
-    },
+    /// An object a row.
+    Objects(&'static str),
 }
 
 impl TextRows {
@@ -32,7 +31,15 @@ impl TextRows {
         format.check()?;
         supported(&schema, "csv")?;
         let dialect = Dialect::new(format, schema.fields().len() == 1);
-        Ok(Self { schema, layout: Layout::Csv(dialect) })
+        let leads = |i: usize| {
+            let delimiter = if i == 0 { vec![] } else { vec![dialect.delimiter()] };
+            let mut null = delimiter.clone();
+            dialect.null(&mut null);
+            Leads { bare: Lead::new(&delimiter), text: Lead::new(&delimiter), null: Lead::new(&null) }
+        };
+        let columns = (0..schema.fields().len()).map(leads).collect();
+        let frame = Frame { start: Lead::new(b""), columns, end: Lead::new(b"\n") };
+        Ok(Self { schema, frame, layout: Layout::Csv(dialect) })
     }
 
     /// Objects on one line each, between `before` and `after`.
@@ -43,8 +50,18 @@ impl TextRows {
         format: &'static str,
     ) -> Result<Self, EncodeError> {
         supported(&schema, format)?;
+        let leads = |key: &[u8]| Leads {
+            bare: Lead::new(key),
+            text: Lead::new(&[key, b"\""].concat()),
+            null: Lead::new(&[key, b"null"].concat()),
+        };
         let keys = Keys::new(schema.fields());
-        Ok(Self { schema, layout: Layout::Objects { keys, before, after, format } })
+        let columns: Vec<Leads> = keys.iter().map(leads).collect();
+        // The first key brings the bracket.
+        let bracket: &[u8] = if columns.is_empty() { b"{" } else { b"" };
+        let start = Lead::new(&[before, bracket].concat());
+        let frame = Frame { start, columns, end: Lead::new(&[b"}", after].concat()) };
+        Ok(Self { schema, frame, layout: Layout::Objects(format) })
     }
 
     /// The names of the columns as a record; `None` for a format without a header.
@@ -72,31 +89,50 @@ impl TextRows {
     ) -> Result<(), EncodeError> {
         ends.reserve(rows.len());
         match &self.layout {
-            Layout::Csv(dialect) => {
-                let mut columns = columns(&self.schema, batch, "csv")?;
-                let mut scratch = Vec::new();
-                let delimiter = dialect.delimiter();
-                for &row in rows {
-                    for (i, column) in columns.iter_mut().enumerate() {
+            Layout::Csv(dialect) => self.blocks(dialect, &mut columns(&self.schema, batch, "csv")?, rows, out, ends),
+            Layout::Objects(format) => self.blocks(&Json, &mut columns(&self.schema, batch, format)?, rows, out, ends),
+        }
+        Ok(())
+    }
+
+    /// As [`TextRows::append`], cell after cell: slow and plain, to compare with.
+    #[cfg(test)]
+    pub(in crate::encode) fn append_plainly(&self, batch: &RecordBatch, rows: &[u32], out: &mut Vec<u8>) {
+        let mut columns = columns(&self.schema, batch, "text").unwrap();
+        let mut scratch = Vec::new();
+        for &row in rows {
+            self.frame.start.append(out);
+            for (i, (column, leads)) in columns.iter_mut().zip(&self.frame.columns).enumerate() {
+                match &self.layout {
+                    Layout::Csv(dialect) => {
                         if i > 0 {
-                            out.push(delimiter);
+                            out.push(dialect.delimiter());
                         }
                         column.csv(row as usize, dialect, &mut scratch, out);
                     }
-                    out.push(b'\n');
-                    ends.push(out.len());
+                    Layout::Objects(_) => {
+                        leads.bare.append(out);
+                        column.json(row as usize, out);
+                    }
                 }
             }
-            Layout::Objects { keys, before, after, format } => {
-                let mut columns = columns(&self.schema, batch, format)?;
-                for &row in rows {
-                    out.extend_from_slice(before);
-                    write_object(keys, &mut columns, row as usize, out);
-                    out.extend_from_slice(after);
-                    ends.push(out.len());
-                }
-            }
+            self.frame.end.append(out);
         }
-        Ok(())
+    }
+
+    fn blocks<S: Style>(
+        &self,
+        style: &S,
+        columns: &mut [Column<'_>],
+        rows: &[u32],
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) {
+        let mut block = Block::new(style, columns);
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let done = block.append(style, &self.frame, columns, rest, out, ends);
+            rest = &rest[done..];
+        }
     }
 }

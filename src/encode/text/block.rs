@@ -1,0 +1,148 @@
+//! Some rows on their way to text, written column by column.
+//!
+//! A column knows once for all its cells what a row would ask for each: the type, whether there are nulls, where the
+//! values are. So a few rows at a time are written column after column, each row in a place of its own in a slab, and
+//! what the rows have become is then put together. The slab is small enough to stay in the nearest cache.
+
+use super::column::Column;
+use super::fill::Slots;
+use super::slab::{Lead, SLACK};
+use super::style::Style;
+
+/// Rows of a block at most. Some 400 bytes each: half of a first-level cache.
+pub(super) const BLOCK_ROWS: usize = 32;
+
+/// Room of a block at most, where more than one row is in it. Most of it is promised and not used.
+const BLOCK_ROOM: usize = 256 * 1024;
+
+/// What stands around the cells.
+pub(super) struct Frame {
+    /// Before the first cell of a row.
+    pub(super) start: Lead,
+    /// Around the cells of each column.
+    pub(super) columns: Vec<Leads>,
+    /// After the last cell of a row.
+    pub(super) end: Lead,
+}
+
+/// What stands before the cells of a column.
+pub(super) struct Leads {
+    /// Before numbers, and before what was rendered by itself.
+    pub(super) bare: Lead,
+    /// Before text and times, the opening quote of JSON included.
+    pub(super) text: Lead,
+    /// Before nulls, them included.
+    pub(super) null: Lead,
+}
+
+impl Frame {
+    /// Room that a row takes at most without its cells.
+    fn room(&self) -> usize {
+        self.start.room() + self.columns.iter().map(Leads::room).sum::<usize>() + self.end.room() + SLACK
+    }
+}
+
+impl Leads {
+    fn room(&self) -> usize {
+        self.bare.room().max(self.text.room()).max(self.null.room())
+    }
+}
+
+/// Cells of a column that has no faster way, rendered one by one.
+#[derive(Default)]
+pub(super) struct Rendered {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Rendered {
+    #[inline]
+    pub(super) fn get(&self, i: usize) -> &[u8] {
+        let start = i.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.ends.get(i).and_then(|&end| self.bytes.get(start..end)).unwrap_or_default()
+    }
+}
+
+/// Memory for one block after the other.
+pub(super) struct Block {
+    slab: Vec<u8>,
+    /// Where each row starts in the slab.
+    starts: Vec<usize>,
+    /// Where each row ends so far.
+    ends: Vec<usize>,
+    /// Of the columns that have no faster way.
+    rendered: Vec<Option<Rendered>>,
+    scratch: Vec<u8>,
+}
+
+impl Block {
+    /// For these columns.
+    pub(super) fn new<S: Style>(style: &S, columns: &[Column<'_>]) -> Self {
+        let rendered = columns.iter().map(|column| (!column.is_filled(style)).then(Rendered::default)).collect();
+        Self { slab: Vec::new(), starts: Vec::new(), ends: Vec::new(), rendered, scratch: Vec::new() }
+    }
+
+    /// Appends the first of `rows`, as many as a block takes, to `out`, and where each ends to `ends`; says how many.
+    pub(super) fn append<S: Style>(
+        &mut self,
+        style: &S,
+        frame: &Frame,
+        columns: &mut [Column<'_>],
+        rows: &[u32],
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> usize {
+        let rows = rows.get(..BLOCK_ROWS).unwrap_or(rows);
+        self.render(style, columns, rows);
+        let rows = self.arrange::<S>(frame, columns, rows);
+        for end in &mut self.ends {
+            *end = frame.start.put(&mut self.slab, *end);
+        }
+        for ((column, leads), rendered) in columns.iter_mut().zip(&frame.columns).zip(&self.rendered) {
+            let slots = Slots { rows, leads, slab: &mut self.slab, ends: &mut self.ends };
+            column.fill(style, rendered.as_ref(), slots);
+        }
+        for (&start, &end) in self.starts.iter().zip(&self.ends) {
+            let end = frame.end.put(&mut self.slab, end);
+            out.extend_from_slice(&self.slab[start..end]);
+            ends.push(out.len());
+        }
+        rows.len()
+    }
+
+    fn render<S: Style>(&mut self, style: &S, columns: &mut [Column<'_>], rows: &[u32]) {
+        for (column, rendered) in columns.iter_mut().zip(&mut self.rendered) {
+            let Some(rendered) = rendered else { continue };
+            rendered.bytes.clear();
+            rendered.ends.clear();
+            for &row in rows {
+                style.render(column, row as usize, &mut self.scratch, &mut rendered.bytes);
+                rendered.ends.push(rendered.bytes.len());
+            }
+        }
+    }
+
+    /// Gives rows their places in the slab: as many of `rows` as there is room for, which it returns.
+    fn arrange<'r, S: Style>(&mut self, frame: &Frame, columns: &[Column<'_>], rows: &'r [u32]) -> &'r [u32] {
+        let mut room = [0; BLOCK_ROWS];
+        let mut every = frame.room();
+        for (column, rendered) in columns.iter().zip(&self.rendered) {
+            every += column.add_room::<S>(rows, rendered.as_ref(), &mut room);
+        }
+        self.starts.clear();
+        let mut end = 0;
+        for (room, _) in room.iter().zip(rows) {
+            let next = end + every + room;
+            if next > BLOCK_ROOM && end > 0 {
+                break;
+            }
+            self.starts.push(end);
+            end = next;
+        }
+        self.ends.clone_from(&self.starts);
+        if self.slab.len() < end {
+            self.slab.resize(end, 0);
+        }
+        &rows[..self.starts.len()]
+    }
+}
