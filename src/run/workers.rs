@@ -1,4 +1,4 @@
-//! A fixed number of threads that take tasks from one queue.
+//! A fixed number of threads that take tasks from one queue, or parts from several streams.
 //!
 //! The pool runs one long closure on each thread (`broadcast`) and never a second one. A worker that waits
 //! inside polars' own pool therefore finds nothing of ours to steal while it waits, so tasks cannot nest:
@@ -7,6 +7,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::stop::Stop;
 
@@ -41,6 +43,205 @@ where
         }
     });
     Ok(())
+}
+
+/// How long a thread that found every stream busy sleeps when nothing wakes it: streams may be busy for reasons of
+/// their own, and a signal wakes nobody.
+const NAP: Duration = Duration::from_millis(5);
+
+/// What a stream gives when asked.
+pub enum Next<P> {
+    /// Work.
+    Part(P),
+    /// Nothing now: another thread is cutting, or the stream wants parts worked on first.
+    Busy,
+    /// Nothing any more.
+    End,
+}
+
+/// Parts that are cut one after the other and worked on by any thread.
+pub trait Stream: Sync {
+    /// A part.
+    type Part: Send;
+
+    /// The next part. Must not wait for another thread that cuts: a thread that hears [`Next::Busy`] is of use elsewhere.
+    fn next(&self) -> Next<Self::Part>;
+
+    /// Works on a part.
+    fn work(&self, part: Self::Part);
+
+    /// Called once, when [`Next::End`] was given (or `next` panicked) and every part was worked on.
+    fn end(&self);
+
+    /// A panic in `next`, after which no more parts are asked for, in `work`, after which they are, or in `end`.
+    fn panicked(&self, text: String);
+}
+
+/// Works on the parts of all streams, those of the first streams first, on `threads` threads. While one thread cuts a
+/// part of a stream the others take from the next ones, so that streams that are slow to cut are cut side by side; at
+/// most `threads` of them are open at once. Takes no parts after `stop` is set; streams are then left where they stand,
+/// without an `end`.
+///
+/// # Errors
+/// The pool's, where the operating system gives no threads.
+pub fn for_each_part<S: Stream>(threads: usize, streams: &[S], stop: &Stop) -> Result<(), rayon::ThreadPoolBuildError> {
+    if streams.is_empty() {
+        return Ok(());
+    }
+    let threads = threads.max(1);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("worker-{i}")).build()?;
+    let board = Board { state: Mutex::new(BoardState::default()), changed: Condvar::new(), threads, streams };
+    pool.broadcast(|_| board.work_off(stop));
+    Ok(())
+}
+
+/// Which streams are open, as all threads see it.
+struct Board<'a, S> {
+    state: Mutex<BoardState>,
+    changed: Condvar,
+    threads: usize,
+    streams: &'a [S],
+}
+
+#[derive(Default)]
+struct BoardState {
+    /// Streams begun and not yet ended, ascending.
+    open: Vec<Open>,
+    /// The first stream that is not begun.
+    unopened: usize,
+    /// Counts what may give a waiting thread work.
+    changes: u64,
+}
+
+struct Open {
+    index: usize,
+    /// Threads that are in one of its functions.
+    users: usize,
+    /// No more parts come.
+    drained: bool,
+}
+
+/// What a thread leaves a stream after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    Part,
+    Busy,
+    End,
+}
+
+/// What a thread finds to do.
+enum Found {
+    Stream(usize),
+    /// All that might have parts are busy.
+    Wait,
+    Done,
+}
+
+impl BoardState {
+    /// The first stream that may have parts, from an index on; the thread is counted as its user.
+    fn find(&mut self, from: usize, threads: usize, streams: usize) -> Found {
+        if let Some(open) = self.open.iter_mut().find(|o| o.index >= from && !o.drained) {
+            open.users += 1;
+            return Found::Stream(open.index);
+        }
+        if self.unopened < streams {
+            if self.open.len() >= threads {
+                return Found::Wait;
+            }
+            let index = self.unopened;
+            self.unopened += 1;
+            self.open.push(Open { index, users: 1, drained: false });
+            return Found::Stream(index);
+        }
+        if self.open.iter().all(|o| o.drained) { Found::Done } else { Found::Wait }
+    }
+}
+
+impl<S: Stream> Board<'_, S> {
+    fn lock(&self) -> MutexGuard<'_, BoardState> {
+        // Streams' own code never runs under the lock, so a poisoned one is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work_off(&self, stop: &Stop) {
+        let (mut from, mut seen) = (0, 0);
+        while !stop.is_set() {
+            let mut state = self.lock();
+            if from == 0 {
+                seen = state.changes;
+            }
+            match state.find(from, self.threads, self.streams.len()) {
+                Found::Stream(index) => {
+                    drop(state);
+                    from = if self.take(index) { 0 } else { index + 1 };
+                }
+                Found::Wait => {
+                    // The result says only whether the time is over; either way all streams are asked again.
+                    let _ = self.changed.wait_timeout_while(state, NAP, |s| s.changes == seen);
+                    from = 0;
+                }
+                Found::Done => break,
+            }
+        }
+    }
+
+    /// Takes a part of a stream and works on it. `false`: the stream is busy.
+    fn take(&self, index: usize) -> bool {
+        let Some(stream) = self.streams.get(index) else { return false };
+        let next = guarded(stream, || stream.next()).unwrap_or(Next::End);
+        match next {
+            Next::Part(part) => {
+                self.tell();
+                guarded(stream, || stream.work(part));
+                self.leave(index, After::Part);
+                true
+            }
+            Next::Busy => {
+                self.leave(index, After::Busy);
+                false
+            }
+            Next::End => {
+                self.leave(index, After::End);
+                true
+            }
+        }
+    }
+
+    /// Wakes threads that wait: one more stream can be asked.
+    fn tell(&self) {
+        self.lock().changes += 1;
+        self.changed.notify_all();
+    }
+
+    /// The thread is done with a stream for now; the last one to leave a drained stream ends it.
+    fn leave(&self, index: usize, after: After) {
+        let mut state = self.lock();
+        let Some(open) = state.open.iter_mut().find(|o| o.index == index) else { return };
+        open.users -= 1;
+        open.drained |= after == After::End;
+        let ends = open.drained && open.users == 0;
+        drop(state);
+        if let (true, Some(stream)) = (ends, self.streams.get(index)) {
+            guarded(stream, || stream.end());
+            self.lock().open.retain(|o| o.index != index);
+        }
+        // That a stream was busy is no news, and would keep threads that wait awake.
+        if ends || after != After::Busy {
+            self.tell();
+        }
+    }
+}
+
+/// Runs a stream's code; a panic is told to the stream.
+fn guarded<S: Stream, T>(stream: &S, run: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(value) => Some(value),
+        Err(panic) => {
+            // Nothing is left to tell a panic in `panicked` to.
+            let _ = catch_unwind(AssertUnwindSafe(|| stream.panicked(panic_text(panic.as_ref()))));
+            None
+        }
+    }
 }
 
 /// What a panic said.
@@ -131,5 +332,183 @@ mod tests {
         )
         .unwrap();
         assert_eq!(done.into_inner(), 0);
+    }
+
+    /// Gives the numbers below `parts`, and panics where told.
+    #[derive(Default)]
+    struct Numbers {
+        parts: usize,
+        cut: Mutex<usize>,
+        slow_cut: bool,
+        panic_at: Option<usize>,
+        panic_cutting_at: Option<usize>,
+        worked: Mutex<Vec<usize>>,
+        running: AtomicUsize,
+        ends: AtomicUsize,
+        panics: Mutex<Vec<String>>,
+    }
+
+    impl Numbers {
+        fn of(parts: usize) -> Self {
+            Self { parts, ..Self::default() }
+        }
+
+        fn worked(&self) -> Vec<usize> {
+            let mut worked = self.worked.lock().unwrap().clone();
+            worked.sort_unstable();
+            worked
+        }
+    }
+
+    impl Stream for Numbers {
+        type Part = usize;
+
+        fn next(&self) -> Next<usize> {
+            let Ok(mut cut) = self.cut.try_lock() else { return Next::Busy };
+            if self.slow_cut {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if *cut == self.parts {
+                return Next::End;
+            }
+            let part = *cut;
+            *cut += 1;
+            drop(cut);
+            assert!(self.panic_cutting_at != Some(part), "cutting {part}");
+            Next::Part(part)
+        }
+
+        fn work(&self, part: usize) {
+            assert_eq!(self.ends.load(Ordering::SeqCst), 0, "worked on after the end");
+            self.running.fetch_add(1, Ordering::SeqCst);
+            if part.is_multiple_of(7) {
+                std::thread::yield_now();
+            }
+            let bad = self.panic_at == Some(part);
+            if !bad {
+                self.worked.lock().unwrap().push(part);
+            }
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            assert!(!bad, "working on {part}");
+        }
+
+        fn end(&self) {
+            assert_eq!(self.running.load(Ordering::SeqCst), 0);
+            self.ends.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn panicked(&self, text: String) {
+            self.panics.lock().unwrap().push(text);
+        }
+    }
+
+    #[test]
+    fn every_part_is_worked_on_once_and_every_stream_ends_once_and_last() {
+        for threads in [1, 2, 8] {
+            for slow_cut in [false, true] {
+                let streams: Vec<Numbers> =
+                    [0, 1, 30, 0, 3, 100, 2].map(|parts| Numbers { slow_cut, ..Numbers::of(parts) }).into();
+                for_each_part(threads, &streams, &Stop::default()).unwrap();
+                for stream in &streams {
+                    assert_eq!(stream.worked(), (0..stream.parts).collect::<Vec<_>>());
+                    assert_eq!(stream.ends.load(Ordering::SeqCst), 1);
+                    assert_eq!(*stream.panics.lock().unwrap(), Vec::<String>::new());
+                }
+            }
+        }
+        for_each_part::<Numbers>(2, &[], &Stop::default()).unwrap();
+    }
+
+    #[test]
+    fn a_panic_in_a_part_is_told_and_the_stream_goes_on_to_its_end() {
+        let streams = [Numbers { panic_at: Some(3), ..Numbers::of(9) }, Numbers::of(4)];
+        for_each_part(3, &streams, &Stop::default()).unwrap();
+        assert_eq!(*streams[0].panics.lock().unwrap(), ["working on 3"]);
+        assert_eq!(streams[0].worked(), [0, 1, 2, 4, 5, 6, 7, 8]);
+        assert_eq!(streams[1].worked(), [0, 1, 2, 3]);
+        assert!(streams.iter().all(|s| s.ends.load(Ordering::SeqCst) == 1));
+    }
+
+    #[test]
+    fn a_panic_while_cutting_ends_the_stream() {
+        let streams = [Numbers { panic_cutting_at: Some(3), ..Numbers::of(9) }, Numbers::of(4)];
+        for_each_part(1, &streams, &Stop::default()).unwrap();
+        assert_eq!(*streams[0].panics.lock().unwrap(), ["cutting 3"]);
+        assert_eq!(streams[0].worked(), [0, 1, 2]);
+        assert_eq!(streams[1].worked(), [0, 1, 2, 3]);
+        assert!(streams.iter().all(|s| s.ends.load(Ordering::SeqCst) == 1));
+    }
+
+    /// Counts the streams that were asked and have not ended.
+    struct Counted<'a> {
+        numbers: Numbers,
+        begun: AtomicUsize,
+        open: &'a AtomicUsize,
+        most: &'a AtomicUsize,
+    }
+
+    impl Stream for Counted<'_> {
+        type Part = usize;
+
+        fn next(&self) -> Next<usize> {
+            if self.begun.fetch_add(1, Ordering::SeqCst) == 0 {
+                let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+                self.most.fetch_max(open, Ordering::SeqCst);
+            }
+            self.numbers.next()
+        }
+
+        fn work(&self, part: usize) {
+            self.numbers.work(part);
+        }
+
+        fn end(&self) {
+            self.open.fetch_sub(1, Ordering::SeqCst);
+            self.numbers.end();
+        }
+
+        fn panicked(&self, text: String) {
+            self.numbers.panicked(text);
+        }
+    }
+
+    #[test]
+    fn as_many_streams_are_open_as_there_are_threads_at_most() {
+        let (open, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let counted = |_| Counted {
+            numbers: Numbers { slow_cut: true, ..Numbers::of(3) },
+            begun: AtomicUsize::new(0),
+            open: &open,
+            most: &most,
+        };
+        let streams: Vec<Counted<'_>> = (0..20).map(counted).collect();
+        for_each_part(3, &streams, &Stop::default()).unwrap();
+        assert!(streams.iter().all(|s| s.numbers.worked() == [0, 1, 2]));
+        assert!((2..=3).contains(&most.load(Ordering::SeqCst)), "{most:?}");
+    }
+
+    #[test]
+    fn a_stop_within_a_stream_takes_no_more_parts_and_ends_nothing() {
+        struct Endless<'a>(&'a Stop, AtomicUsize);
+        impl Stream for Endless<'_> {
+            type Part = ();
+            fn next(&self) -> Next<()> {
+                Next::Part(())
+            }
+            fn work(&self, _part: ()) {
+                self.1.fetch_add(1, Ordering::SeqCst);
+                self.0.set(super::super::stop::Signal::Terminate);
+            }
+            fn end(&self) {
+                unreachable!();
+            }
+            fn panicked(&self, text: String) {
+                unreachable!("{text}");
+            }
+        }
+        let stop = Stop::default();
+        let streams = [Endless(&stop, AtomicUsize::new(0))];
+        for_each_part(2, &streams, &stop).unwrap();
+        assert!((1..=2).contains(&streams[0].1.load(Ordering::SeqCst)));
     }
 }
