@@ -24,7 +24,7 @@ use crate::job::{Compression, Format, Job, OnBad};
 use crate::plan::{Plan, Read, Task};
 use crate::query::Predicate;
 use crate::source::instants::{Instants, instants};
-use crate::source::{self, Batch, ReadRequest, SourceFile};
+use crate::source::{self, Batch, ReadRequest, SourceFile, Within};
 use crate::store::Folder;
 use crate::time::{BadTime, TimeParser};
 
@@ -178,6 +178,7 @@ impl Running<'_> {
             units: reads.iter().map(|r| r.unit).collect(),
             on_bad_rows: ctx.job.on_bad_rows,
             records: ctx.job.source.records.as_ref().map(|r| r.value.clone()),
+            within: Some(self.within(index, reads)),
         };
         let mut reader = source::open(request, ctx.hive_keys).map_err(broken)?;
         while let Some(mut chunk) = reader.next_chunk().map_err(broken)? {
@@ -190,6 +191,20 @@ impl Running<'_> {
             }
         }
         source::files::list::check_unchanged(file).map_err(broken)
+    }
+
+    /// The window, so that rows outside are counted and not built.
+    fn within(&self, index: u32, reads: &[Read]) -> Within {
+        let TaskContext { job, plan, times, .. } = self.ctx;
+        let is_concern = |unit| plan.concerns.binary_search_by_key(&(index, Some(unit)), |c| (c.file, c.unit)).is_ok();
+        Within {
+            column: job.time.column.value.clone(),
+            times: times.clone(),
+            start: job.window.start,
+            end: job.window.end,
+            declared: job.schema.iter().map(|(name, _)| name.value.clone()).collect(),
+            proven: !reads.iter().any(|read| is_concern(read.unit)),
+        }
     }
 
     fn batch(&mut self, origin: Origin<'_>, batch: &Batch) -> Result<(), TaskEnd> {
@@ -209,7 +224,7 @@ impl Running<'_> {
         if owner {
             let rejected = batch.rejected.len() as u64;
             self.counts.rejected += rejected;
-            self.counts.source_rows += rejected + batch.rows.num_rows() as u64;
+            self.counts.source_rows += rejected + batch.outside + batch.rows.num_rows() as u64;
         }
         let Some((i, field)) = batch.rows.schema_ref().column_with_name(&job.time.column.value) else {
             return Err(failed(ErrorCode::Internal, format!("{}: the time column was not read", file.name)));
@@ -220,7 +235,7 @@ impl Running<'_> {
         self.router.place(&values, &mut self.routed);
         if owner {
             self.counts.ambiguous_time += ambiguous;
-            self.counts.outside_window += self.routed.outside;
+            self.counts.outside_window += batch.outside + self.routed.outside;
             self.counts.elsewhere += self.routed.elsewhere;
             self.counts.rejected += bad.len() as u64;
             self.counts.null_time += (self.routed.without_time.len() - bad.len()) as u64;
@@ -235,7 +250,7 @@ impl Running<'_> {
             apply(&selection, &mut self.routed);
         }
         self.write(&batch.rows, &values);
-        self.tell(origin, batch.rows.num_rows() as u64);
+        self.tell(origin, batch.outside + batch.rows.num_rows() as u64);
         Ok(())
     }
 

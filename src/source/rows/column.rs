@@ -222,6 +222,29 @@ impl Column {
         }
     }
 
+    /// Whether [`Column::text`] would take a text, without taking it.
+    pub(super) fn fits(&self, text: &str) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::Json { .. } => crate::source::rows::json_text::is_json_text(text),
+            Self::Bool(_) => matches!(text, "true" | "false"),
+            Self::Date(_) => scalar::date(text).is_some(),
+            Self::Timestamp(_) => scalar::timestamp_us(text).is_some(),
+            Self::Int8(_) => scalar::integer::<i8>(text).is_some(),
+            Self::Int16(_) => scalar::integer::<i16>(text).is_some(),
+            Self::Int32(_) => scalar::integer::<i32>(text).is_some(),
+            Self::Int64(_) => scalar::integer::<i64>(text).is_some(),
+            Self::UInt8(_) => scalar::integer::<u8>(text).is_some(),
+            Self::UInt16(_) => scalar::integer::<u16>(text).is_some(),
+            Self::UInt32(_) => scalar::integer::<u32>(text).is_some(),
+            Self::UInt64(_) => scalar::integer::<u64>(text).is_some(),
+            Self::Float32(_) => scalar::float32(text).is_some(),
+            Self::Float64(_) => scalar::float64(text).is_some(),
+            Self::Decimal { precision, scale, .. } => scalar::decimal(text, *precision, *scale).is_some(),
+            Self::Null(_) | Self::Struct(_) | Self::List(_) => false,
+        }
+    }
+
     /// A value from the digits of a number.
     #[inline]
     pub(super) fn number(&mut self, digits: &str) -> bool {

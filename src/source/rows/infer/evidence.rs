@@ -64,6 +64,8 @@ pub(in crate::source) struct Node {
     /// twice in one object.
     walked: u64,
     met: u64,
+    /// Fields known before the last object.
+    width_before: usize,
 }
 
 /// In which files a place was found, and what it was there.
@@ -160,14 +162,19 @@ impl Node {
         }
     }
 
+    /// Whether a cell could still change anything: what is text already cannot become anything else.
+    #[inline]
+    pub(in crate::source) fn wants_cells(&self) -> bool {
+        !self.cells || self.kinds & kind::TEXT == 0
+    }
+
     /// A cell of a CSV file that is not null was met. It is a number only if the number is written as the cell is.
     #[inline]
     pub(in crate::source) fn cell(&mut self, text: &str) {
-        self.cells = true;
-        // What is text already cannot become anything else.
-        if self.kinds & kind::TEXT != 0 {
+        if !self.wants_cells() {
             return;
         }
+        self.cells = true;
         match text {
             "true" | "false" => self.kinds |= kind::BOOL,
             _ if exact::is_canonical_integer(text) => self.integer(text),
@@ -181,6 +188,7 @@ impl Node {
     pub(in crate::source) fn object(&mut self, level: usize) -> bool {
         self.kinds |= kind::OBJECT;
         self.walked += 1;
+        self.width_before = self.width();
         self.keeps_inner(level)
     }
 
@@ -233,8 +241,8 @@ impl Node {
         self.fields.list.len()
     }
 
-    /// Adds what was seen elsewhere.
-    pub(super) fn merge(&mut self, mut other: Self, level: usize) {
+    /// Adds what was seen of single values.
+    fn add_values(&mut self, other: &Self) {
         self.kinds |= other.kinds;
         self.negative |= other.negative;
         self.above_i64 |= other.above_i64;
@@ -243,6 +251,44 @@ impl Node {
         self.inexact |= other.inexact;
         self.cells |= other.cells;
         self.columnar |= other.columnar;
+    }
+
+    /// Adds what was seen in the rows of the same file that come next, as if this had seen them: also of what is given up
+    /// on the way, which depends on what was known when an object was met.
+    pub(in crate::source) fn append(&mut self, mut other: Self, level: usize) {
+        if !self.wants_cells() {
+            return;
+        }
+        let met_objects = other.kinds & kind::OBJECT != 0;
+        self.add_values(&other);
+        self.collapsed |= other.collapsed || (level > 0 && self.is_mixed());
+        if met_objects {
+            self.width_before = self.width();
+        }
+        for (i, (name, node)) in std::mem::take(&mut other.fields.list).into_iter().enumerate() {
+            let place = self.fields.place(&name, i);
+            if let Some((_, own)) = self.fields.list.get_mut(place) {
+                own.append(node, level + 1);
+                // Only within one look does the number of an object mean anything.
+                own.met = 0;
+            }
+            if i < other.width_before {
+                self.width_before = self.width();
+            }
+        }
+        self.walked = 0;
+        self.collapsed |= level > 0 && met_objects && self.width_before > MAX_FIELDS;
+        if let Some(items) = other.items {
+            self.items.get_or_insert_default().append(*items, level + 1);
+        }
+        if self.collapsed {
+            self.collapse();
+        }
+    }
+
+    /// Adds what was seen in other files.
+    pub(super) fn merge(&mut self, mut other: Self, level: usize) {
+        self.add_values(&other);
         for typed in other.typed {
             if !self.typed.contains(&typed) {
                 self.typed.push(typed);

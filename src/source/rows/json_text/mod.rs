@@ -10,7 +10,7 @@ mod scan;
 mod text;
 
 pub(super) use build::{append_row, is_json_text};
-pub(super) use observe::{RowTime, observe_row};
+pub(super) use observe::{RowTime, observe_row, time_of};
 pub(super) use scan::Fault;
 
 /// Checks that a text is one JSON value that can be kept.

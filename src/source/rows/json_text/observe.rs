@@ -51,6 +51,25 @@ pub(in crate::source) fn observe_row<'a>(
     Ok(time)
 }
 
+/// What stands in a row's time column, without a look at what comes behind it.
+///
+/// # Errors
+/// [`Fault`] where the row cannot be read up to there.
+pub(in crate::source) fn time_of<'a>(text: &'a str, time_column: &str) -> Result<RowTime<'a>, Fault> {
+    let mut scanner = Scanner::new(text);
+    if scanner.value()? != Value::Object {
+        return Err(not_an_object());
+    }
+    let mut first = true;
+    while let Some(key) = scanner.next_key(&mut first)? {
+        let value = scanner.skip()?;
+        if key.decode() == time_column {
+            return row_time(value);
+        }
+    }
+    Ok(RowTime::None)
+}
+
 pub(super) fn not_an_object() -> Fault {
     Fault::Content("a row must be a JSON object".to_owned())
 }
