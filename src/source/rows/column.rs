@@ -17,11 +17,14 @@ use arrow::error::ArrowError;
 
 use crate::source::is_json;
 use crate::source::rows::infer::UNWRAP_JSON;
+use crate::source::rows::json_text::is_plain;
 use crate::source::rows::scalar;
 
 /// A struct column under construction.
 pub(super) struct StructColumn {
     fields: Fields,
+    /// Of each field, whether its name is written in JSON as it is.
+    plain: Vec<bool>,
     pub(super) columns: Vec<Column>,
     valid: NullBufferBuilder,
     /// Structs begun so far, and per field the one that gave it last: tells a key that stands twice in one object.
@@ -125,6 +128,7 @@ impl Column {
             DataType::Utf8View => Self::Text(StringViewBuilder::new()),
             DataType::Struct(fields) if !fields.is_empty() => Self::Struct(StructColumn {
                 fields: fields.clone(),
+                plain: fields.iter().map(|f| is_plain(f.name())).collect(),
                 columns: fields.iter().map(|f| Self::new(f)).collect::<Result<_, _>>()?,
                 valid: NullBufferBuilder::new(0),
                 begun: 0,
@@ -330,11 +334,18 @@ impl StructColumn {
         let columns: Result<_, _> = fields.iter().map(|f| Column::new(f).map_err(|t| (f.name().clone(), t))).collect();
         Ok(Self {
             fields: fields.clone(),
+            plain: fields.iter().map(|f| is_plain(f.name())).collect(),
             columns: columns?,
             valid: NullBufferBuilder::new(0),
             begun: 0,
             given: vec![0; fields.len()],
         })
+    }
+
+    /// The name of a field, if it is written in JSON as it is.
+    #[inline]
+    pub(super) fn plain_name(&self, place: usize) -> Option<&str> {
+        self.plain.get(place)?.then(|| self.name(place))
     }
 
     /// The name of a field.

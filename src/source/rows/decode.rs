@@ -241,7 +241,8 @@ impl Buffer {
         if self.at_end {
             return Ok(false);
         }
-        if self.bytes.len() - self.end < READ_BYTES / 4 {
+        let read_bytes = READ_BYTES.min(self.block_bytes).max(1);
+        if self.bytes.len() - self.end < read_bytes.div_ceil(4) {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
@@ -253,14 +254,14 @@ impl Buffer {
                     format!("a row is longer than {mib} MiB: perhaps a quote is never closed or the format is another"),
                 ));
             }
-            if self.bytes.len() - self.end < READ_BYTES {
+            if self.bytes.len() - self.end < read_bytes {
                 // Doubling keeps the copying linear in the length of a long row.
-                let size = (self.end * 2).max(self.block_bytes.min(MAX_ROW_BYTES) + 2 * READ_BYTES);
+                let size = (self.end * 2).max(self.block_bytes.min(MAX_ROW_BYTES) + 2 * read_bytes);
                 self.bytes.resize(size, 0);
             }
         }
         let free = self.bytes.get_mut(self.end..).unwrap_or_default();
-        let free_len = free.len().min(READ_BYTES).min(self.block_bytes.max(1));
+        let free_len = free.len().min(read_bytes);
         let n = self.decoder.read(free.get_mut(..free_len).unwrap_or_default())?;
         self.end += n;
         self.at_end = n == 0;
@@ -310,7 +311,7 @@ pub(super) mod tests {
 
     fn read_all(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
         let fixture = fixture("a", SourceFormat::Ndjson, codec, bytes);
-        let mut buffer = Buffer::open(&fixture.file, 1 << 20)?;
+        let mut buffer = Buffer::open(&fixture.file, 1 << 10)?;
         while buffer.fill()? {}
         Ok(buffer.data().to_vec())
     }

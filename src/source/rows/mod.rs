@@ -19,3 +19,4 @@ mod reader;
 mod scalar;
 mod tally;
 mod window;
+mod word;

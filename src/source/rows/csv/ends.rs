@@ -3,6 +3,7 @@
 //! The tokeniser's states, as far as they matter to line ends: within quotes a line end is text. A quote opens a cell
 //! only if a delimiter or a line end, or nothing, stands before it; any other is text.
 
+use super::find;
 use super::tokenise::DELIMITER;
 use crate::source::rows::blocks::RowEnds;
 
@@ -35,7 +36,9 @@ impl RowEnds for RecordEnds {
     fn whole_rows(&mut self, data: &[u8], is_all: bool) -> usize {
         loop {
             let rest = data.get(self.at..).unwrap_or_default();
-            let quote = memchr::memchr(b'"', rest).map(|i| self.at + i);
+            // Quotes stand close together within quotes, and far apart elsewhere.
+            let quote = if self.quoted { find::quote(rest) } else { memchr::memchr(b'"', rest) };
+            let quote = quote.map(|i| self.at + i);
             match (quote, self.quoted) {
                 (Some(i), true) => match data.get(i + 1) {
                     Some(b'"') => self.at = i + 2,

@@ -173,7 +173,7 @@ impl Look for CellsSeen<'_> {
         let mut root = Node::default();
         root.object(0);
         for (i, name) in self.header.iter().enumerate() {
-            root.field(name, i);
+            root.place(name, i);
         }
         root
     }

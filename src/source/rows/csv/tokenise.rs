@@ -100,7 +100,7 @@ impl Tokeniser {
             return Ok(None);
         }
         let mut fault = None;
-        let mut inner_lines = 0;
+        let mut quoted = false;
         let mut at = 0;
         let end = loop {
             let start = at;
@@ -113,7 +113,7 @@ impl Tokeniser {
                     let why = "a quote that is opened on this line is never closed; the file is cut or damaged";
                     return Err(unreadable(&self.layout.name, Some(line), why));
                 };
-                inner_lines += lines(data.get(cell.start..close).unwrap_or_default());
+                quoted = true;
                 cell.end = close;
                 at = close + 1;
                 if !matches!(data.get(at), None | Some(&(DELIMITER | b'\n' | b'\r'))) {
@@ -143,8 +143,9 @@ impl Tokeniser {
         let terminator = data.get(end).copied();
         self.at += end + usize::from(terminator.is_some());
         self.after_cr = terminator == Some(b'\r');
-        self.line += inner_lines + 1;
-        Ok(Some(Record { line, bytes: data.get(..end).unwrap_or_default(), cells: &self.cells, fault }))
+        let bytes = data.get(..end).unwrap_or_default();
+        self.line += 1 + if quoted { lines(bytes) } else { 0 };
+        Ok(Some(Record { line, bytes, cells: &self.cells, fault }))
     }
 }
 
@@ -173,11 +174,12 @@ pub(super) fn cell_text<'a>(record: &'a str, cell: &Cell, scratch: &'a mut Strin
         return raw;
     }
     scratch.clear();
-    let mut parts = raw.split("\"\"");
-    scratch.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        scratch.push('"');
-        scratch.push_str(part);
+    let mut rest = raw;
+    while let Some(i) = find::quote(rest.as_bytes()) {
+        // With the first quote of the two.
+        scratch.push_str(rest.get(..=i).unwrap_or_default());
+        rest = rest.get(i + 2..).unwrap_or_default();
     }
+    scratch.push_str(rest);
     scratch
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 
 use super::exact;
+use crate::source::rows::json_text::is_plain;
 
 /// Fields of one nested object beyond which it is kept as JSON text. An object with more is a map, and a column a
 /// key would help nobody.
@@ -105,6 +106,8 @@ impl Places {
 pub(super) struct Fields {
     pub(super) list: Vec<(Arc<str>, Node)>,
     index: HashMap<Arc<str>, usize>,
+    /// Of each, whether its name is written in JSON as it is.
+    plain: Vec<bool>,
 }
 
 impl Fields {
@@ -119,6 +122,7 @@ impl Fields {
         }
         let name: Arc<str> = name.into();
         self.index.insert(name.clone(), self.list.len());
+        self.plain.push(is_plain(&name));
         self.list.push((name, Node::default()));
         self.list.len() - 1
     }
@@ -175,10 +179,10 @@ impl Node {
             return;
         }
         self.cells = true;
-        match text {
-            "true" | "false" => self.kinds |= kind::BOOL,
-            _ if exact::is_canonical_integer(text) => self.integer(text),
-            _ if exact::is_canonical_float(text) => self.kinds |= kind::FRACTION,
+        match text.as_bytes().first() {
+            Some(b'-' | b'0'..=b'9') if exact::is_canonical_integer(text) => self.integer(text),
+            Some(b'-' | b'0'..=b'9') if exact::is_canonical_float(text) => self.kinds |= kind::FRACTION,
+            Some(b't' | b'f') if matches!(text, "true" | "false") => self.kinds |= kind::BOOL,
             _ => self.kinds |= kind::TEXT,
         }
     }
@@ -218,17 +222,29 @@ impl Node {
         nested != 0 && self.kinds.count_ones() > 1
     }
 
-    /// The field of the object being walked; `None` where the object has it already.
+    /// The name of a field, if it is written in JSON as it is.
     #[inline]
-    pub(in crate::source) fn field(&mut self, name: &str, hint: usize) -> Option<(usize, &mut Node)> {
+    pub(in crate::source) fn plain_name(&self, place: usize) -> Option<&str> {
+        let (name, _) = self.fields.list.get(place)?;
+        self.fields.plain.get(place)?.then_some(name)
+    }
+
+    /// The place of a field; see [`Fields::place`].
+    pub(in crate::source) fn place(&mut self, name: &str, hint: usize) -> usize {
+        self.fields.place(name, hint)
+    }
+
+    /// Notes a field of the object being walked; `false` where the object has it already.
+    #[inline]
+    pub(in crate::source) fn meet(&mut self, place: usize) -> bool {
         let walked = self.walked;
-        let place = self.fields.place(name, hint);
-        let (_, node) = self.fields.list.get_mut(place)?;
-        if node.met == walked {
-            return None;
-        }
-        node.met = walked;
-        Some((place, node))
+        self.fields.list.get_mut(place).is_some_and(|(_, node)| std::mem::replace(&mut node.met, walked) != walked)
+    }
+
+    /// A field and its name.
+    #[inline]
+    pub(in crate::source) fn named_field(&mut self, place: usize) -> Option<(&str, &mut Node)> {
+        self.fields.list.get_mut(place).map(|(name, node)| (&**name, node))
     }
 
     /// The fields in their order.
