@@ -84,15 +84,18 @@ impl<E: RowEnds> Cut for Blocks<E> {
         }
         // Taken out, so that an error leaves the reader spent.
         let Some(mut buffer) = self.buffer.take() else { return Ok(None) };
+        let mut enough = self.block_bytes;
         loop {
-            if buffer.data().len() >= self.block_bytes {
+            if buffer.data().len() >= enough {
                 let whole = self.ends.whole_rows(buffer.data(), false);
                 if let Some(block) = self.cut(&mut buffer, whole) {
                     self.buffer = Some(buffer);
                     return Ok(Some(block));
                 }
+                enough += self.block_bytes;
             }
-            match buffer.fill() {
+            // No more than enough, so that the bytes alone decide where blocks end, and not how they are read.
+            match buffer.fill(enough.saturating_sub(buffer.data().len())) {
                 Ok(true) => {}
                 Ok(false) => {
                     let rest = buffer.data().len();

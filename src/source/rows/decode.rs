@@ -188,7 +188,7 @@ impl Buffer {
         let decoder = Decoder::open(file)?;
         let mut buffer =
             Self { decoder, bytes: Vec::new(), start: 0, end: 0, at_end: false, block_bytes, spare: Arc::default() };
-        while buffer.data().len() < 3 && buffer.fill()? {}
+        while buffer.data().len() < 3 && buffer.fill(usize::MAX)? {}
         if buffer.data().starts_with(b"\xef\xbb\xbf") {
             buffer.consume(3);
         }
@@ -233,11 +233,11 @@ impl Buffer {
         &self.decoder.name
     }
 
-    /// Decodes at least one more byte behind [`Buffer::data`]; `false` at the proven end of the file.
+    /// Decodes at least one more byte, and up to `most`, behind [`Buffer::data`]; `false` at the proven end of the file.
     ///
     /// # Errors
     /// The file's own, and [`ErrorCode::SourceUnreadable`] where a row would exceed [`MAX_ROW_BYTES`].
-    pub(super) fn fill(&mut self) -> Result<bool, SourceError> {
+    pub(super) fn fill(&mut self, most: usize) -> Result<bool, SourceError> {
         if self.at_end {
             return Ok(false);
         }
@@ -261,7 +261,7 @@ impl Buffer {
             }
         }
         let free = self.bytes.get_mut(self.end..).unwrap_or_default();
-        let free_len = free.len().min(read_bytes);
+        let free_len = free.len().min(read_bytes).min(most.max(1));
         let n = self.decoder.read(free.get_mut(..free_len).unwrap_or_default())?;
         self.end += n;
         self.at_end = n == 0;
@@ -312,7 +312,7 @@ pub(super) mod tests {
     fn read_all(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
         let fixture = fixture("a", SourceFormat::Ndjson, codec, bytes);
         let mut buffer = Buffer::open(&fixture.file, 1 << 10)?;
-        while buffer.fill()? {}
+        while buffer.fill(usize::MAX)? {}
         Ok(buffer.data().to_vec())
     }
 
@@ -346,7 +346,7 @@ pub(super) mod tests {
         fixture.file.bytes = 6;
         let mut buffer = Buffer::open(&fixture.file, 1 << 20);
         if let Ok(b) = &mut buffer {
-            assert_eq!(b.fill().unwrap_err().code, ErrorCode::SourceChanged);
+            assert_eq!(b.fill(usize::MAX).unwrap_err().code, ErrorCode::SourceChanged);
         }
     }
 

@@ -13,6 +13,7 @@ use crate::source::rows::infer::InspectRequest;
 use crate::source::rows::inspect::{self, Findings, Pieces};
 use crate::source::rows::json_text::{self, Fault};
 use crate::source::rows::reader::{self, RawRow, RowBlock, RowsSeen};
+use crate::source::rows::word::{find, marks};
 use crate::source::{ChunkReader, ReadRequest, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
@@ -55,6 +56,12 @@ enum Place {
     Array { level: Option<usize>, first: bool },
 }
 
+/// Marks quotes and brackets of both kinds, which one bit tells apart.
+fn brackets_and_quotes(word: u64) -> u64 {
+    let either = word | 0x2020_2020_2020_2020;
+    marks(word, b'"') | marks(either, b'{') | marks(either, b'}')
+}
+
 /// Cuts a file into elements.
 struct Documents {
     buffer: Buffer,
@@ -95,7 +102,7 @@ impl Documents {
 
     fn fill(&mut self) -> Result<bool, SourceError> {
         let line = self.line;
-        self.buffer.fill().map_err(|e| SourceError { position: Some(line), ..e })
+        self.buffer.fill(usize::MAX).map_err(|e| SourceError { position: Some(line), ..e })
     }
 
     fn consume(&mut self, n: usize) {
@@ -155,38 +162,31 @@ impl Documents {
             let data = self.buffer.data();
             while let Some(&byte) = data.get(at) {
                 if in_string {
-                    let rest = data.get(at..).unwrap_or_default();
-                    match memchr::memchr2(b'"', b'\\', rest) {
-                        Some(i) if rest.get(i) == Some(&b'\\') => {
-                            if at + i + 1 >= data.len() {
-                                // The escaped byte is not there yet; come back to the backslash.
-                                at += i;
-                                break;
-                            }
-                            at += i + 2;
-                            continue;
-                        }
-                        Some(i) => {
-                            at += i + 1;
+                    let marked = |w| marks(w, b'"') | marks(w, b'\\');
+                    at = find(data, at, marked, |b| matches!(b, b'"' | b'\\'));
+                    match data.get(at) {
+                        // Where the escaped byte is not there yet, the backslash is come back to.
+                        Some(b'\\') if at + 1 >= data.len() => break,
+                        Some(b'\\') => at += 2,
+                        Some(_) => {
+                            at += 1;
                             in_string = false;
                         }
-                        None => {
-                            at = data.len();
-                            continue;
-                        }
+                        None => {}
+                    }
+                    if in_string {
+                        continue;
                     }
                 } else {
                     match byte {
                         b'"' => in_string = true,
                         b'{' | b'[' => depth += 1,
                         b'}' | b']' if depth > 0 => depth -= 1,
-                        b'}' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => {
-                            if depth == 0 {
-                                return Ok(at.max(1));
-                            }
-                            at += 1;
+                        _ if depth > 0 => {
+                            at = find(data, at, brackets_and_quotes, |b| matches!(b, b'"' | b'{' | b'[' | b'}' | b']'));
                             continue;
                         }
+                        b'}' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => return Ok(at.max(1)),
                         // Words and numbers end where something else begins.
                         _ => {
                             at += 1;

@@ -28,6 +28,28 @@ pub(super) fn eight(text: &[u8], at: usize) -> Option<u64> {
     text.get(at..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))
 }
 
+/// The place, from one on, of the first byte that `is` says yes to, or the length of the text. `marked` marks such bytes
+/// of a word, and above the lowest of them perhaps others.
+#[inline]
+pub(super) fn find(text: &[u8], from: usize, marked: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> usize {
+    let mut at = from;
+    while let Some(word) = eight(text, at) {
+        let marked = marked(word);
+        if marked != 0 {
+            return at + lowest(marked);
+        }
+        at += 8;
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().position(|b| is(*b)).unwrap_or(rest.len())
+}
+
+/// The bits below the lowest marked byte.
+#[inline]
+pub(super) fn before_lowest(marked: u64) -> u64 {
+    (marked & marked.wrapping_neg()).wrapping_sub(1)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -45,6 +67,14 @@ mod tests {
                 prop_assert_eq!((marked != 0).then(|| lowest(marked)), first);
             }
             prop_assert_eq!(eight(&text, 1), None);
+        }
+
+        #[test]
+        fn the_first_byte_is_found_wherever_it_stands(text in prop::collection::vec(b'a'..b'e', 0..40), from in 0usize..10) {
+            let found = find(&text, from, |word| marks(word, b'd') | marks(word, b'c'), |b| b == b'c' || b == b'd');
+            let rest = text.get(from..).unwrap_or_default();
+            let expected = from + rest.iter().position(|b| *b > b'b').unwrap_or(rest.len());
+            prop_assert_eq!(found, expected);
         }
     }
 }

@@ -37,7 +37,7 @@ impl RowEnds for RecordEnds {
         loop {
             let rest = data.get(self.at..).unwrap_or_default();
             // Quotes stand close together within quotes, and far apart elsewhere.
-            let quote = if self.quoted { find::quote(rest) } else { memchr::memchr(b'"', rest) };
+            let quote = if self.quoted { find::quote(rest, &mut false) } else { memchr::memchr(b'"', rest) };
             let quote = quote.map(|i| self.at + i);
             match (quote, self.quoted) {
                 (Some(i), true) => match data.get(i + 1) {

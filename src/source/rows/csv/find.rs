@@ -4,7 +4,7 @@
 //! looked at eight at a time; `memchr` does the rest of long cells.
 
 use super::tokenise::DELIMITER;
-use crate::source::rows::word::{below, eight, lowest, marks};
+use crate::source::rows::word::{before_lowest, below, eight, lowest, marks};
 
 /// How many bytes are looked at before a cell counts as long.
 const SHORT: usize = 32;
@@ -30,18 +30,23 @@ pub(super) fn cell_end(text: &[u8]) -> usize {
     at + memchr::memchr3(DELIMITER, b'\n', b'\r', rest).unwrap_or(rest.len())
 }
 
-/// The place of the first quote.
+/// The place of the first quote. `lines` is set where a line end may stand before it.
 #[inline]
-pub(super) fn quote(text: &[u8]) -> Option<usize> {
+pub(super) fn quote(text: &[u8], lines: &mut bool) -> Option<usize> {
     let mut at = 0;
     while let (true, Some(word)) = (at < SHORT, eight(text, at)) {
-        let marked = marks(word, b'"');
-        if marked != 0 {
-            return Some(at + lowest(marked));
+        let (quotes, controls) = (marks(word, b'"'), below(word, b'\n' + 1));
+        if quotes != 0 {
+            *lines |= controls & before_lowest(quotes) != 0;
+            return Some(at + lowest(quotes));
         }
+        *lines |= controls != 0;
         at += 8;
     }
-    memchr::memchr(b'"', text.get(at..)?).map(|i| at + i)
+    let rest = text.get(at..)?;
+    let quote = memchr::memchr(b'"', rest)?;
+    *lines |= memchr::memchr(b'\n', rest.get(..quote)?).is_some();
+    Some(at + quote)
 }
 
 #[cfg(test)]
@@ -57,7 +62,9 @@ mod tests {
         ) {
             let end = text.iter().position(|b| b",\n\r".contains(b)).unwrap_or(text.len());
             prop_assert_eq!(cell_end(&text), end);
-            prop_assert_eq!(quote(&text), text.iter().position(|b| *b == b'"'));
+            let (at, mut lines) = (text.iter().position(|b| *b == b'"'), false);
+            prop_assert_eq!(quote(&text, &mut lines), at);
+            prop_assert!(lines || at.is_none_or(|at| !text[..at].contains(&b'\n')));
         }
     }
 }

@@ -100,7 +100,7 @@ impl Tokeniser {
             return Ok(None);
         }
         let mut fault = None;
-        let mut quoted = false;
+        let mut inner_lines = false;
         let mut at = 0;
         let end = loop {
             let start = at;
@@ -108,12 +108,11 @@ impl Tokeniser {
             if data.get(start) == Some(&b'"') {
                 cell.start += 1;
                 cell.quoted = true;
-                let Some(close) = closing_quote(data, cell.start, &mut cell.doubled) else {
+                let Some(close) = closing_quote(data, &mut cell, &mut inner_lines) else {
                     let line = self.line + lines(data.get(..start).unwrap_or_default());
                     let why = "a quote that is opened on this line is never closed; the file is cut or damaged";
                     return Err(unreadable(&self.layout.name, Some(line), why));
                 };
-                quoted = true;
                 cell.end = close;
                 at = close + 1;
                 if !matches!(data.get(at), None | Some(&(DELIMITER | b'\n' | b'\r'))) {
@@ -144,20 +143,22 @@ impl Tokeniser {
         self.at += end + usize::from(terminator.is_some());
         self.after_cr = terminator == Some(b'\r');
         let bytes = data.get(..end).unwrap_or_default();
-        self.line += 1 + if quoted { lines(bytes) } else { 0 };
+        self.line += 1 + if inner_lines { lines(bytes) } else { 0 };
         Ok(Some(Record { line, bytes, cells: &self.cells, fault }))
     }
 }
 
-/// The place of the quote that closes the cell whose text starts at `at`; two in a row are one of its text.
+/// The place of the quote that closes the cell; two in a row are one of its text. `lines` is set where a line end may
+/// stand in it.
 #[inline]
-fn closing_quote(data: &[u8], mut at: usize, doubled: &mut bool) -> Option<usize> {
+fn closing_quote(data: &[u8], cell: &mut Cell, lines: &mut bool) -> Option<usize> {
+    let mut at = cell.start;
     loop {
-        at += find::quote(data.get(at..)?)?;
+        at += find::quote(data.get(at..)?, lines)?;
         if data.get(at + 1) != Some(&b'"') {
             return Some(at);
         }
-        *doubled = true;
+        cell.doubled = true;
         at += 2;
     }
 }
@@ -175,7 +176,7 @@ pub(super) fn cell_text<'a>(record: &'a str, cell: &Cell, scratch: &'a mut Strin
     }
     scratch.clear();
     let mut rest = raw;
-    while let Some(i) = find::quote(rest.as_bytes()) {
+    while let Some(i) = find::quote(rest.as_bytes(), &mut false) {
         // With the first quote of the two.
         scratch.push_str(rest.get(..=i).unwrap_or_default());
         rest = rest.get(i + 2..).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::text::{Text, hex4};
-use crate::source::rows::word::{below, eight, lowest, marks};
+use crate::source::rows::word::{below, find, marks};
 
 /// How deep values may nest, as in `serde_json`; recursion below is bounded by it.
 const MAX_DEPTH: u32 = 128;
@@ -74,16 +74,8 @@ pub(in crate::source) fn is_plain(key: &str) -> bool {
 /// control character. The length of the text if there is none.
 #[inline]
 fn plain_len(text: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while let Some(word) = eight(text, at) {
-        let marked = marks(word, b'"') | marks(word, b'\\') | below(word, b' ');
-        if marked != 0 {
-            return at + lowest(marked);
-        }
-        at += 8;
-    }
-    let rest = text.get(at..).unwrap_or_default();
-    at + rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..b' ')).unwrap_or(rest.len())
+    let marked = |w| marks(w, b'"') | marks(w, b'\\') | below(w, b' ');
+    find(text, from, marked, |b| matches!(b, b'"' | b'\\' | 0..b' '))
 }
 
 /// A position in a JSON text.
