@@ -72,7 +72,7 @@ fn ours(bencher: Bencher<'_, '_>, format: &Format, texts: Texts) {
     let encoder = Arc::new(Encoder::new(format, Compression::None, batch.schema()).unwrap());
     let mut encoded = Encoded::default();
     encoder.encode(&batch, &rows, &mut encoded).unwrap();
-    let mut shard = encoder.start(Vec::new()).unwrap();
+    let mut shard = encoder.start(Vec::new());
     let head = shard.encoded_bytes();
     shard.append(&encoded, 0..ROWS).unwrap();
     let bytes = shard.encoded_bytes() - head;

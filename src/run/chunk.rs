@@ -91,10 +91,10 @@ impl<R: Receiver> Worker<'_, '_, R> {
         let counts = &mut self.findings.counts;
         if self.place.owner {
             let rejected = batch.rejected.len() as u64;
-            counts.source_rows += rejected + batch.rows.num_rows() as u64;
+            counts.source_rows += rejected + batch.outside + batch.rows.num_rows() as u64;
             counts.rejected += rejected + bad.len() as u64;
             counts.ambiguous_time += ambiguous;
-            counts.outside_window += self.routed.outside;
+            counts.outside_window += batch.outside + self.routed.outside;
             counts.elsewhere += self.routed.elsewhere;
             counts.null_time += (self.routed.without_time.len() - bad.len()) as u64;
         } else {
@@ -109,7 +109,7 @@ impl<R: Receiver> Worker<'_, '_, R> {
             apply(&selection, &mut self.routed);
         }
         self.write(&batch.rows, &values)?;
-        self.tell(batch.rows.num_rows() as u64);
+        self.tell(batch.outside + batch.rows.num_rows() as u64);
         Ok(())
     }
 

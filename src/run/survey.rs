@@ -1,7 +1,7 @@
 //! One look at every source file, concurrently: schema, times, rows. What the plan is made from.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use arrow::datatypes::{Fields, Schema};
 use jiff::Timestamp;
@@ -9,13 +9,16 @@ use jiff::tz::TimeZone;
 
 use super::progress::Progress;
 use super::stop::Stop;
-use super::workers;
+use super::workers::{self, Next, Stream};
 use crate::error::ErrorCode;
 use crate::job::Job;
 use crate::source::files::hive;
 use crate::source::files::list::{self, Listing, SkippedFile};
 use crate::source::rows::infer::TableEvidence;
-use crate::source::{self, FileFacts, Inspection, SourceError, SourceFile, SourceSchema, TimeRange, UnitFacts};
+use crate::source::{
+    self, FileFacts, Findings, InspectRequest, Inspection, Piece, Pieces, SourceError, SourceFile, SourceSchema,
+    TimeRange, UnitFacts,
+};
 use crate::time::TimeParser;
 
 /// What is known of the source.
@@ -69,25 +72,14 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
     let Listing { files, skipped } = listing;
     progress.listed_files.store(files.len() as u64, Ordering::Relaxed);
     let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
-    let results: Vec<Mutex<Option<Result<Inspection, SourceError>>>> = files.iter().map(|_| Mutex::new(None)).collect();
-    let indices: Vec<usize> = (0..files.len()).collect();
-    let put = |i: usize, result| {
-        if let Ok(mut slot) = results[i].lock() {
-            *slot = Some(result);
-        }
-        Progress::add(&progress.inspected_files, 1);
-    };
-    workers::for_each(
-        threads,
-        &indices,
-        stop,
-        |i| put(*i, source::inspect(&files[*i], &job.time.column.value, &times, records(job))),
-        |i, panic| put(*i, Err(unreadable(&files[*i], format!("the reader panicked: {panic}")))),
-    )?;
+    let request = InspectRequest { time_column: &job.time.column.value, times: &times, records: records(job) };
+    let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, progress)).collect();
+    workers::for_each_part(threads, &looks, stop)?;
+    let results: Vec<_> = looks.into_iter().map(Look::into_result).collect();
     let mut evidence = TableEvidence::default();
     let mut facts = Vec::with_capacity(files.len());
-    for (file, slot) in files.iter().zip(results) {
-        match slot.into_inner().ok().flatten() {
+    for (file, result) in files.iter().zip(results) {
+        match result {
             Some(Ok(inspection)) => {
                 evidence.merge(inspection.evidence);
                 facts.push(inspection.facts);
@@ -121,6 +113,69 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
     }
     let coverage = coverage(job, &files, &facts);
     Ok(Survey { files, facts, coverage, skipped, schema, hive_keys })
+}
+
+/// One file that is looked at.
+struct Look<'a> {
+    file: &'a SourceFile,
+    pieces: Mutex<Box<dyn Pieces<'a> + 'a>>,
+    findings: Mutex<Option<Findings<'a>>>,
+    result: Mutex<Option<Result<Inspection, SourceError>>>,
+    progress: &'a Progress,
+}
+
+impl<'a> Look<'a> {
+    fn new(file: &'a SourceFile, request: InspectRequest<'a>, progress: &'a Progress) -> Self {
+        let (pieces, findings) = source::inspector(file, request);
+        Self { file, pieces: pieces.into(), findings: Some(findings).into(), result: None.into(), progress }
+    }
+
+    /// `None` where it was not looked at to its end.
+    fn into_result(self) -> Option<Result<Inspection, SourceError>> {
+        self.result.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> Stream for Look<'a> {
+    type Part = Piece<'a>;
+
+    fn next(&self) -> Next<Piece<'a>> {
+        let mut pieces = match self.pieces.try_lock() {
+            Ok(pieces) => pieces,
+            Err(TryLockError::WouldBlock) => return Next::Busy,
+            Err(TryLockError::Poisoned(_)) => return Next::End,
+        };
+        if lock(&self.findings).as_ref().is_none_or(Findings::is_settled) {
+            return Next::End;
+        }
+        pieces.next_piece().map_or(Next::End, Next::Part)
+    }
+
+    fn work(&self, piece: Piece<'a>) {
+        let finding = piece();
+        if let Some(findings) = &mut *lock(&self.findings) {
+            findings.add(finding);
+        }
+    }
+
+    fn end(&self) {
+        // Gone where a part panicked.
+        if let Some(findings) = lock(&self.findings).take() {
+            let result = findings.finish();
+            *lock(&self.result) = Some(result);
+        }
+        Progress::add(&self.progress.inspected_files, 1);
+    }
+
+    fn panicked(&self, text: String) {
+        *lock(&self.findings) = None;
+        *lock(&self.result) = Some(Err(unreadable(self.file, format!("the reader panicked: {text}"))));
+    }
+}
+
+/// What is behind a lock is whole even after a panic: what it may have left half done is not used again.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where the time is a folder's name, every row of the file has it, whatever was found inside the file.

@@ -29,7 +29,7 @@ use crate::error::ErrorCode;
 use crate::job::Job;
 use crate::plan::{Plan, Read, Task};
 use crate::query::Predicate;
-use crate::source::{self, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError, SourceFile};
+use crate::source::{self, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError, SourceFile, Within};
 use crate::store::Folder;
 use crate::time::TimeParser;
 
@@ -268,14 +268,30 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
             self.task.reads[cutter.next_file..].iter().take_while(|r| r.file == first.file).map(|r| r.unit).collect();
         cutter.next_file += of_file.len();
         let ctx = self.ctx;
+        let within = self.within(first.file, &of_file);
         let request = ReadRequest {
             file: ctx.files[first.file as usize].clone(),
             schema: ctx.read_schema.clone(),
             units: of_file,
             on_bad_rows: ctx.job.on_bad_rows,
             records: ctx.job.source.records.as_ref().map(|r| r.value.clone()),
+            within: Some(within),
         };
         source::open(request, ctx.hive_keys)
+    }
+
+    /// The window, so that rows outside are counted and not built.
+    fn within(&self, file: u32, units: &[u32]) -> Within {
+        let TaskContext { job, plan, times, .. } = self.ctx;
+        let is_concern = |unit| plan.concerns.binary_search_by_key(&(file, Some(unit)), |c| (c.file, c.unit)).is_ok();
+        Within {
+            column: job.time.column.value.clone(),
+            times: times.clone(),
+            start: job.window.start,
+            end: job.window.end,
+            declared: job.schema.iter().map(|(name, _)| name.value.clone()).collect(),
+            proven: !units.iter().any(|unit| is_concern(*unit)),
+        }
     }
 
     /// No more chunks of the reads up to one come.

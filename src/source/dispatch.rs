@@ -3,10 +3,10 @@
 use super::columnar::{arrow, parquet};
 use super::files::hive;
 use super::rows::infer::{self, InspectRequest, TableEvidence};
+use super::rows::inspect::{Findings, Pieces, in_one_piece};
 use super::rows::{csv, json, ndjson};
 use super::{ChunkReader, FileFacts, ReadRequest, SourceError, SourceFile, WholeFile};
 use crate::job::SourceFormat;
-use crate::time::TimeParser;
 
 /// What one look at a file of any format tells.
 #[derive(Debug, Clone)]
@@ -17,31 +17,23 @@ pub struct Inspection {
     pub facts: FileFacts,
 }
 
-/// Looks at a file once: Parquet's footer, every row of the others.
-///
-/// # Errors
-/// [`SourceError`] where nothing at all can be told of the file; a file that breaks later tells so in [`FileFacts::problem`].
-pub fn inspect(
-    file: &SourceFile,
-    time_column: &str,
-    times: &TimeParser,
-    records: Option<&str>,
-) -> Result<Inspection, SourceError> {
-    let request = InspectRequest { time_column, times, records };
-    let rows = match file.format {
-        SourceFormat::Parquet => {
+/// Looks at a file once: Parquet's footer, every row of the others. Pieces are looked at on any thread, and each tells
+/// something to add to the findings. A file that breaks before its end tells so in [`FileFacts::problem`].
+pub fn inspector<'a>(file: &'a SourceFile, request: InspectRequest<'a>) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
+    let InspectRequest { time_column, times, .. } = request;
+    match file.format {
+        SourceFormat::Parquet => in_one_piece(file, move || {
             let found = parquet::inspect(file, time_column, times)?;
-            return Ok(Inspection { evidence: infer::typed(&found.schema, &file.name), facts: found.facts });
-        }
-        SourceFormat::Arrow => {
+            Ok(Inspection { evidence: infer::typed(&found.schema, &file.name), facts: found.facts })
+        }),
+        SourceFormat::Arrow => in_one_piece(file, move || {
             let found = arrow::inspect(file, time_column, times)?;
-            return Ok(Inspection { evidence: infer::typed(&found.schema, &file.name), facts: found.facts });
-        }
-        SourceFormat::Csv => csv::inspect(file, &request),
-        SourceFormat::Ndjson => ndjson::inspect(file, &request),
-        SourceFormat::Json => json::inspect(file, &request),
-    };
-    Ok(Inspection { evidence: rows.evidence, facts: rows.facts })
+            Ok(Inspection { evidence: infer::typed(&found.schema, &file.name), facts: found.facts })
+        }),
+        SourceFormat::Csv => csv::inspector(file, request),
+        SourceFormat::Ndjson => ndjson::inspector(file, request),
+        SourceFormat::Json => json::inspector(file, request),
+    }
 }
 
 /// Opens a file of any format; columns named in `hive_keys` come from its folders.
@@ -51,9 +43,9 @@ pub fn inspect(
 pub fn open(request: ReadRequest, hive_keys: &[String]) -> Result<Box<dyn ChunkReader>, SourceError> {
     hive::open(request, hive_keys, |request| match request.file.format {
         SourceFormat::Parquet => parquet::open(request),
-        SourceFormat::Arrow => arrow::open(request).map(WholeFile::new),
-        SourceFormat::Csv => csv::open(request).map(WholeFile::new),
-        SourceFormat::Ndjson => ndjson::open(request).map(WholeFile::new),
-        SourceFormat::Json => json::open(request).map(WholeFile::new),
+        SourceFormat::Arrow => Ok(Box::new(WholeFile(Some(arrow::open(request)?)))),
+        SourceFormat::Csv => csv::open(request),
+        SourceFormat::Ndjson => ndjson::open(request),
+        SourceFormat::Json => json::open(request),
     })
 }

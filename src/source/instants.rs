@@ -175,7 +175,7 @@ fn is_change(zone: &jiff::tz::TimeZone, at: Timestamp) -> bool {
     at.checked_sub(SignedDuration::from_nanos(1)).is_ok_and(|before| zone.to_offset(before) != zone.to_offset(at))
 }
 
-fn ticks_per_second(unit: TimeUnit) -> i64 {
+pub(in crate::source) fn ticks_per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,
@@ -192,7 +192,7 @@ fn clamp(second: i64, nanosecond: u32) -> Timestamp {
 
 /// Seconds and nanoseconds in ticks, rounded down, saturating.
 #[inline]
-fn ticks(second: i64, nanosecond: u32, per_second: i64) -> i64 {
+pub(in crate::source) fn ticks(second: i64, nanosecond: u32, per_second: i64) -> i64 {
     let rest = i64::from(nanosecond) / (1_000_000_000 / per_second);
     match second.checked_mul(per_second).and_then(|whole| whole.checked_add(rest)) {
         Some(ticks) => ticks,

@@ -11,7 +11,9 @@ pub mod rows;
 
 mod dispatch;
 
-pub use dispatch::{Inspection, inspect, open};
+pub use dispatch::{Inspection, inspector, open};
+pub use rows::infer::InspectRequest;
+pub use rows::inspect::{Finding, Findings, Piece, Pieces};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
 use crate::job::{OnBad, SourceFormat};
+use crate::time::TimeParser;
 
 /// One source file as listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +59,7 @@ pub enum Codec {
 }
 
 /// What one look at a file tells.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileFacts {
     /// Parquet: one per row group. Other formats: one.
     pub units: Vec<UnitFacts>,
@@ -106,6 +109,8 @@ pub struct Batch {
     pub positions: Positions,
     /// Rows of the unit that could not be read, met since the batch before.
     pub rejected: Vec<Reject>,
+    /// Rows of the unit that are not in `rows` because they lie outside the window asked for, met since the batch before.
+    pub outside: u64,
 }
 
 /// Where the rows of a batch stand: 1-based lines (CSV, NDJSON), elements (JSON) or rows of the unit (Parquet, Arrow).
@@ -158,6 +163,26 @@ pub struct ReadRequest {
     pub on_bad_rows: OnBad,
     /// JSON: dotted path of the array.
     pub records: Option<String>,
+    /// Which rows are wanted; `None` is all.
+    pub within: Option<Within>,
+}
+
+/// The window that rows are read for. A reader may leave out rows outside and count them ([`Batch::outside`]); whether it
+/// does is its own matter, so rows outside may still come.
+#[derive(Debug, Clone)]
+pub struct Within {
+    /// The time column.
+    pub column: String,
+    /// How it is written.
+    pub times: TimeParser,
+    /// First instant of the window.
+    pub start: Timestamp,
+    /// First instant after it.
+    pub end: Timestamp,
+    /// Columns whose types are not from the rows, so that a row may turn out to be bad by a value that does not fit.
+    pub declared: Vec<String>,
+    /// It is proven that every row of the units can be read and has a time.
+    pub proven: bool,
 }
 
 /// Cuts a file into chunks, in file order. Only the cutting is serial: a chunk is decoded on the thread that takes it.
@@ -186,15 +211,8 @@ pub trait BatchReader: Send {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError>;
 }
 
-/// A file that is one chunk.
-pub(crate) struct WholeFile(Option<Box<dyn BatchReader>>);
-
-impl WholeFile {
-    /// Of what reads all of it.
-    pub(crate) fn new(batches: Box<dyn BatchReader>) -> Box<dyn ChunkReader> {
-        Box::new(Self(Some(batches)))
-    }
-}
+/// A file that is one chunk, until it is given.
+pub(crate) struct WholeFile(pub(crate) Option<Box<dyn BatchReader>>);
 
 impl ChunkReader for WholeFile {
     fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {

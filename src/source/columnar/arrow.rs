@@ -174,7 +174,7 @@ impl BatchReader for ArrowReader {
         Ok(rows.map(|rows| {
             let first = self.given_rows + 1;
             self.given_rows += rows.num_rows() as u64;
-            Batch { rows, unit: 0, positions: Positions::From(first), rejected: Vec::new() }
+            Batch { rows, unit: 0, positions: Positions::From(first), rejected: Vec::new(), outside: 0 }
         }))
     }
 }

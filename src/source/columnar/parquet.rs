@@ -377,7 +377,7 @@ impl RowGroup {
         }
         let rows = guarded(|| adapt_batch(&rows, file_schema, &request.schema))
             .map_err(|m| mismatch(&request.file, format!("{m}; name the type that all files can have in `schema`")))?;
-        Ok(Some(Batch { rows, unit, positions: Positions::From(first), rejected: Vec::new() }))
+        Ok(Some(Batch { rows, unit, positions: Positions::From(first), rejected: Vec::new(), outside: 0 }))
     }
 
     fn start(&self) -> Result<Reading, SourceError> {

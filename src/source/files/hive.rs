@@ -257,7 +257,13 @@ mod tests {
 
     impl BatchReader for OneBatch {
         fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-            Ok(self.0.take().map(|rows| Batch { rows, unit: 3, positions: Positions::From(1), rejected: Vec::new() }))
+            Ok(self.0.take().map(|rows| Batch {
+                rows,
+                unit: 3,
+                positions: Positions::From(1),
+                rejected: Vec::new(),
+                outside: 0,
+            }))
         }
     }
 
@@ -268,6 +274,7 @@ mod tests {
             units: vec![0],
             on_bad_rows: OnBad::Fail,
             records: None,
+            within: None,
         };
         let keys: Vec<_> = keys.iter().map(|k| (*k).to_owned()).collect();
         let mut reader = open(request, &keys, |inner| {
@@ -275,7 +282,7 @@ mod tests {
                 inner.schema.fields().iter().map(|_| Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef).collect();
             let options = RecordBatchOptions::new().with_row_count(Some(2));
             let rows = RecordBatch::try_new_with_options(inner.schema, columns, &options).expect("batch");
-            Ok(WholeFile::new(Box::new(OneBatch(Some(rows)))))
+            Ok(Box::new(WholeFile(Some(Box::new(OneBatch(Some(rows)))))))
         })?;
         let mut chunk = reader.next_chunk()?.expect("one chunk");
         chunk.batches.next_batch().map(|b| b.expect("one batch"))

@@ -17,11 +17,14 @@ use arrow::error::ArrowError;
 
 use crate::source::is_json;
 use crate::source::rows::infer::UNWRAP_JSON;
+use crate::source::rows::json_text::is_plain;
 use crate::source::rows::scalar;
 
 /// A struct column under construction.
 pub(super) struct StructColumn {
     fields: Fields,
+    /// Of each field, whether its name is written in JSON as it is.
+    plain: Vec<bool>,
     pub(super) columns: Vec<Column>,
     valid: NullBufferBuilder,
     /// Structs begun so far, and per field the one that gave it last: tells a key that stands twice in one object.
@@ -125,6 +128,7 @@ impl Column {
             DataType::Utf8View => Self::Text(StringViewBuilder::new()),
             DataType::Struct(fields) if !fields.is_empty() => Self::Struct(StructColumn {
                 fields: fields.clone(),
+                plain: fields.iter().map(|f| is_plain(f.name())).collect(),
                 columns: fields.iter().map(|f| Self::new(f)).collect::<Result<_, _>>()?,
                 valid: NullBufferBuilder::new(0),
                 begun: 0,
@@ -222,6 +226,29 @@ impl Column {
         }
     }
 
+    /// Whether [`Column::text`] would take a text, without taking it.
+    pub(super) fn fits(&self, text: &str) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::Json { .. } => crate::source::rows::json_text::is_json_text(text),
+            Self::Bool(_) => matches!(text, "true" | "false"),
+            Self::Date(_) => scalar::date(text).is_some(),
+            Self::Timestamp(_) => scalar::timestamp_us(text).is_some(),
+            Self::Int8(_) => scalar::integer::<i8>(text).is_some(),
+            Self::Int16(_) => scalar::integer::<i16>(text).is_some(),
+            Self::Int32(_) => scalar::integer::<i32>(text).is_some(),
+            Self::Int64(_) => scalar::integer::<i64>(text).is_some(),
+            Self::UInt8(_) => scalar::integer::<u8>(text).is_some(),
+            Self::UInt16(_) => scalar::integer::<u16>(text).is_some(),
+            Self::UInt32(_) => scalar::integer::<u32>(text).is_some(),
+            Self::UInt64(_) => scalar::integer::<u64>(text).is_some(),
+            Self::Float32(_) => scalar::float32(text).is_some(),
+            Self::Float64(_) => scalar::float64(text).is_some(),
+            Self::Decimal { precision, scale, .. } => scalar::decimal(text, *precision, *scale).is_some(),
+            Self::Null(_) | Self::Struct(_) | Self::List(_) => false,
+        }
+    }
+
     /// A value from the digits of a number.
     #[inline]
     pub(super) fn number(&mut self, digits: &str) -> bool {
@@ -307,11 +334,18 @@ impl StructColumn {
         let columns: Result<_, _> = fields.iter().map(|f| Column::new(f).map_err(|t| (f.name().clone(), t))).collect();
         Ok(Self {
             fields: fields.clone(),
+            plain: fields.iter().map(|f| is_plain(f.name())).collect(),
             columns: columns?,
             valid: NullBufferBuilder::new(0),
             begun: 0,
             given: vec![0; fields.len()],
         })
+    }
+
+    /// The name of a field, if it is written in JSON as it is.
+    #[inline]
+    pub(super) fn plain_name(&self, place: usize) -> Option<&str> {
+        self.plain.get(place)?.then(|| self.name(place))
     }
 
     /// The name of a field.

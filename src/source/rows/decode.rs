@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::ErrorCode;
 use crate::source::{Codec, SourceError, SourceFile};
@@ -16,7 +17,7 @@ pub const MAX_ROW_BYTES: usize = 256 << 20;
 
 /// How much is asked of the decoder at a time: large enough to make system calls rare, small enough for the
 /// processor's second-level cache.
-const BLOCK_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 256 << 10;
 
 /// Compressed bytes read ahead.
 const INPUT_BYTES: usize = 128 << 10;
@@ -128,6 +129,44 @@ impl Decoder {
     }
 }
 
+/// Memory of blocks that were worked off, for the next ones: fresh memory is paid for page by page.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn get(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn put(&self, bytes: Vec<u8>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+    }
+}
+
+/// Bytes taken out of a [`Buffer`].
+pub(super) struct Taken {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Where the memory goes back to; that of a long row is not kept.
+    spare: Option<Arc<Spare>>,
+}
+
+impl Taken {
+    #[inline]
+    pub(super) fn data(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(spare) = &self.spare {
+            spare.put(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
 /// A window over the decoded bytes that slides forward and grows for a long row.
 pub(super) struct Buffer {
     decoder: Decoder,
@@ -135,17 +174,21 @@ pub(super) struct Buffer {
     start: usize,
     end: usize,
     at_end: bool,
+    /// How much is meant to be in the buffer when a part of it is taken.
+    block_bytes: usize,
+    spare: Arc<Spare>,
 }
 
 impl Buffer {
-    /// Opens the file and skips a UTF-8 byte order mark.
+    /// Opens the file and skips a UTF-8 byte order mark. Up to some `block_bytes` will be taken out at a time.
     ///
     /// # Errors
     /// As [`Decoder::open`] and [`Buffer::fill`].
-    pub(super) fn open(file: &SourceFile) -> Result<Self, SourceError> {
+    pub(super) fn open(file: &SourceFile, block_bytes: usize) -> Result<Self, SourceError> {
         let decoder = Decoder::open(file)?;
-        let mut buffer = Self { decoder, bytes: Vec::new(), start: 0, end: 0, at_end: false };
-        while buffer.data().len() < 3 && buffer.fill()? {}
+        let mut buffer =
+            Self { decoder, bytes: Vec::new(), start: 0, end: 0, at_end: false, block_bytes, spare: Arc::default() };
+        while buffer.data().len() < 3 && buffer.fill(usize::MAX)? {}
         if buffer.data().starts_with(b"\xef\xbb\xbf") {
             buffer.consume(3);
         }
@@ -164,25 +207,42 @@ impl Buffer {
         self.start = (self.start + n).min(self.end);
     }
 
+    /// Hands out the first `n` bytes; only what follows them is copied.
+    pub(super) fn take(&mut self, n: usize) -> Taken {
+        let cut = (self.start + n).min(self.end);
+        let mut next = self.spare.get();
+        let rest = self.bytes.get(cut..self.end).unwrap_or_default();
+        next.resize(rest.len().max(next.len()), 0);
+        if let Some(front) = next.get_mut(..rest.len()) {
+            front.copy_from_slice(rest);
+        }
+        let rest = rest.len();
+        let keep = self.bytes.len() <= 2 * (self.block_bytes + 2 * READ_BYTES);
+        let taken = Taken {
+            bytes: std::mem::replace(&mut self.bytes, next),
+            start: self.start,
+            end: cut,
+            spare: keep.then(|| self.spare.clone()),
+        };
+        (self.start, self.end) = (0, rest);
+        taken
+    }
+
     /// The file's name in messages.
     pub(super) fn name(&self) -> &str {
         &self.decoder.name
     }
 
-    /// Whether the codec would have noticed a cut (see the CSV reader on a last line without an end).
-    pub(super) fn proves_end(&self) -> bool {
-        self.decoder.proves_end()
-    }
-
-    /// Decodes at least one more byte behind [`Buffer::data`]; `false` at the proven end of the file.
+    /// Decodes at least one more byte, and up to `most`, behind [`Buffer::data`]; `false` at the proven end of the file.
     ///
     /// # Errors
     /// The file's own, and [`ErrorCode::SourceUnreadable`] where a row would exceed [`MAX_ROW_BYTES`].
-    pub(super) fn fill(&mut self) -> Result<bool, SourceError> {
+    pub(super) fn fill(&mut self, most: usize) -> Result<bool, SourceError> {
         if self.at_end {
             return Ok(false);
         }
-        if self.bytes.len() - self.end < BLOCK_BYTES / 4 {
+        let read_bytes = READ_BYTES.min(self.block_bytes).max(1);
+        if self.bytes.len() - self.end < read_bytes.div_ceil(4) {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
@@ -194,14 +254,14 @@ impl Buffer {
                     format!("a row is longer than {mib} MiB: perhaps a quote is never closed or the format is another"),
                 ));
             }
-            if self.bytes.len() - self.end < BLOCK_BYTES {
+            if self.bytes.len() - self.end < read_bytes {
                 // Doubling keeps the copying linear in the length of a long row.
-                let size = (self.end * 2).max(2 * BLOCK_BYTES);
+                let size = (self.end * 2).max(self.block_bytes.min(MAX_ROW_BYTES) + 2 * read_bytes);
                 self.bytes.resize(size, 0);
             }
         }
         let free = self.bytes.get_mut(self.end..).unwrap_or_default();
-        let free_len = free.len().min(BLOCK_BYTES);
+        let free_len = free.len().min(read_bytes).min(most.max(1));
         let n = self.decoder.read(free.get_mut(..free_len).unwrap_or_default())?;
         self.end += n;
         self.at_end = n == 0;
@@ -251,8 +311,8 @@ pub(super) mod tests {
 
     fn read_all(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
         let fixture = fixture("a", SourceFormat::Ndjson, codec, bytes);
-        let mut buffer = Buffer::open(&fixture.file)?;
-        while buffer.fill()? {}
+        let mut buffer = Buffer::open(&fixture.file, 1 << 10)?;
+        while buffer.fill(usize::MAX)? {}
         Ok(buffer.data().to_vec())
     }
 
@@ -284,9 +344,9 @@ pub(super) mod tests {
     fn a_file_that_shrank_since_it_was_listed_is_an_error() {
         let mut fixture = fixture("a", SourceFormat::Ndjson, Codec::Plain, b"{}\n");
         fixture.file.bytes = 6;
-        let mut buffer = Buffer::open(&fixture.file);
+        let mut buffer = Buffer::open(&fixture.file, 1 << 20);
         if let Ok(b) = &mut buffer {
-            assert_eq!(b.fill().unwrap_err().code, ErrorCode::SourceChanged);
+            assert_eq!(b.fill(usize::MAX).unwrap_err().code, ErrorCode::SourceChanged);
         }
     }
 

@@ -5,24 +5,44 @@
 //! and what stands between them is checked on the way. Unlike a bad line of NDJSON, text that is not JSON ends the
 //! reading: nobody knows where the next element starts.
 
+use std::sync::Arc;
+
+use crate::source::rows::blocks::{BLOCK_BYTES, Cut};
 use crate::source::rows::decode::{Buffer, unreadable};
-use crate::source::rows::infer::{InspectRequest, RowFacts};
+use crate::source::rows::infer::InspectRequest;
+use crate::source::rows::inspect::{self, Findings, Pieces};
 use crate::source::rows::json_text::{self, Fault};
-use crate::source::rows::reader::{self, JsonRows, RawRow, RowCutter};
-use crate::source::{BatchReader, ReadRequest, SourceError, SourceFile};
+use crate::source::rows::reader::{self, RawRow, RowBlock, RowsSeen};
+use crate::source::rows::word::{find, marks};
+use crate::source::{ChunkReader, ReadRequest, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
-pub fn inspect(file: &SourceFile, request: &InspectRequest) -> RowFacts {
-    reader::inspect(file, request, || Documents::open(file, request.records))
+pub fn inspector<'a>(file: &'a SourceFile, request: InspectRequest<'a>) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
+    inspector_of(file, request, BLOCK_BYTES)
+}
+
+pub(super) fn inspector_of<'a>(
+    file: &'a SourceFile,
+    request: InspectRequest<'a>,
+    block_bytes: usize,
+) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
+    inspect::inspector(file, move || {
+        let documents = Documents::open(file, request.records, block_bytes)?;
+        Ok((documents, RowsSeen::new(file, request)))
+    })
 }
 
 /// Opens a file for reading. Positions are numbers of elements, counted from 1 through the whole file.
 ///
 /// # Errors
 /// [`SourceError`] where the file cannot be opened or the schema asks for a type that JSON does not give.
-pub fn open(request: ReadRequest) -> Result<Box<dyn BatchReader>, SourceError> {
-    let documents = Documents::open(&request.file, request.records.as_deref())?;
-    Ok(Box::new(JsonRows::new(documents, &request)?))
+pub fn open(request: ReadRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
+    open_of(request, BLOCK_BYTES)
+}
+
+pub(super) fn open_of(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
+    let documents = Documents::open(&request.file, request.records.as_deref(), block_bytes)?;
+    reader::json_chunks(documents, request)
 }
 
 /// Where in a document the reading is. `first`: nothing of this object or array was read yet.
@@ -34,6 +54,12 @@ enum Place {
     Object { level: usize, first: bool },
     /// In the array whose elements are the rows; `level` is that of the object around it.
     Array { level: Option<usize>, first: bool },
+}
+
+/// Marks quotes and brackets of both kinds, which one bit tells apart.
+fn brackets_and_quotes(word: u64) -> u64 {
+    let either = word | 0x2020_2020_2020_2020;
+    marks(word, b'"') | marks(either, b'{') | marks(either, b'}')
 }
 
 /// Cuts a file into elements.
@@ -49,21 +75,24 @@ struct Documents {
     element: u64,
     /// 1-based line of the first byte in the buffer.
     line: u64,
-    /// Length of the element given last.
-    given: usize,
+    /// How many bytes of elements make a block.
+    block_bytes: usize,
+    /// The file is read or has failed; the error is given after the block of the elements before it.
+    ended: Option<Result<(), SourceError>>,
 }
 
 impl Documents {
-    fn open(file: &SourceFile, records: Option<&str>) -> Result<Self, SourceError> {
+    fn open(file: &SourceFile, records: Option<&str>, block_bytes: usize) -> Result<Self, SourceError> {
         Ok(Self {
-            buffer: Buffer::open(file)?,
+            buffer: Buffer::open(file, block_bytes)?,
             path: records.map(|r| r.split('.').map(str::to_owned).collect()).unwrap_or_default(),
             place: Place::Top,
             found: false,
             documents: 0,
             element: 0,
             line: 1,
-            given: 0,
+            block_bytes,
+            ended: None,
         })
     }
 
@@ -73,7 +102,7 @@ impl Documents {
 
     fn fill(&mut self) -> Result<bool, SourceError> {
         let line = self.line;
-        self.buffer.fill().map_err(|e| SourceError { position: Some(line), ..e })
+        self.buffer.fill(usize::MAX).map_err(|e| SourceError { position: Some(line), ..e })
     }
 
     fn consume(&mut self, n: usize) {
@@ -133,38 +162,31 @@ impl Documents {
             let data = self.buffer.data();
             while let Some(&byte) = data.get(at) {
                 if in_string {
-                    let rest = data.get(at..).unwrap_or_default();
-                    match memchr::memchr2(b'"', b'\\', rest) {
-                        Some(i) if rest.get(i) == Some(&b'\\') => {
-                            if at + i + 1 >= data.len() {
-                                // The escaped byte is not there yet; come back to the backslash.
-                                at += i;
-                                break;
-                            }
-                            at += i + 2;
-                            continue;
-                        }
-                        Some(i) => {
-                            at += i + 1;
+                    let marked = |w| marks(w, b'"') | marks(w, b'\\');
+                    at = find(data, at, marked, |b| matches!(b, b'"' | b'\\'));
+                    match data.get(at) {
+                        // Where the escaped byte is not there yet, the backslash is come back to.
+                        Some(b'\\') if at + 1 >= data.len() => break,
+                        Some(b'\\') => at += 2,
+                        Some(_) => {
+                            at += 1;
                             in_string = false;
                         }
-                        None => {
-                            at = data.len();
-                            continue;
-                        }
+                        None => {}
+                    }
+                    if in_string {
+                        continue;
                     }
                 } else {
                     match byte {
                         b'"' => in_string = true,
                         b'{' | b'[' => depth += 1,
                         b'}' | b']' if depth > 0 => depth -= 1,
-                        b'}' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => {
-                            if depth == 0 {
-                                return Ok(at.max(1));
-                            }
-                            at += 1;
+                        _ if depth > 0 => {
+                            at = find(data, at, brackets_and_quotes, |b| matches!(b, b'"' | b'{' | b'[' | b'}' | b']'));
                             continue;
                         }
+                        b'}' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => return Ok(at.max(1)),
                         // Words and numbers end where something else begins.
                         _ => {
                             at += 1;
@@ -289,21 +311,71 @@ impl Documents {
     }
 }
 
-impl RowCutter for Documents {
-    fn next_row(&mut self) -> Result<Option<RawRow<'_>>, SourceError> {
-        let given = std::mem::take(&mut self.given);
-        self.consume(given);
-        let Some(len) = self.next_element()? else { return Ok(None) };
-        self.element += 1;
-        self.given = len;
-        Ok(Some(RawRow { position: self.element, bytes: self.buffer.data().get(..len).unwrap_or_default() }))
+impl Cut for Documents {
+    type Block = Elements;
+
+    fn next_block(&mut self) -> Result<Option<Elements>, SourceError> {
+        let name: Arc<str> = self.buffer.name().into();
+        let mut block = Elements { name, bytes: Vec::new(), ends: Vec::new(), first: self.element + 1, next: 0 };
+        while self.ended.is_none() && block.bytes.len() < self.block_bytes {
+            match self.next_element() {
+                Ok(Some(len)) => {
+                    self.element += 1;
+                    block.bytes.extend_from_slice(self.buffer.data().get(..len).unwrap_or_default());
+                    block.ends.push((block.bytes.len(), self.line));
+                    self.consume(len);
+                }
+                Ok(None) => self.ended = Some(Ok(())),
+                Err(error) => self.ended = Some(Err(error)),
+            }
+        }
+        if !block.ends.is_empty() {
+            return Ok(Some(block));
+        }
+        self.ended.replace(Ok(())).unwrap_or(Ok(())).map(|()| None)
+    }
+}
+
+/// Some elements, one after the other, without what stood between them.
+struct Elements {
+    /// The file's name.
+    name: Arc<str>,
+    bytes: Vec<u8>,
+    /// Of each element, where it ends and the line on which it stood.
+    ends: Vec<(usize, u64)>,
+    /// Number of the first element in the file.
+    first: u64,
+    /// Index of the element that comes.
+    next: usize,
+}
+
+impl Elements {
+    /// Bytes and line of an element.
+    fn element(&self, i: usize) -> Option<(&[u8], u64)> {
+        let (end, line) = *self.ends.get(i)?;
+        let start = i.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |before| before.0);
+        Some((self.bytes.get(start..end)?, line))
+    }
+}
+
+impl RowBlock for Elements {
+    fn next_row(&mut self) -> Option<RawRow<'_>> {
+        let i = self.next;
+        self.next += 1;
+        let (bytes, _) = self.element(i)?;
+        Some(RawRow { position: self.first + i as u64, bytes })
+    }
+
+    fn rewind(&mut self) {
+        self.next = 0;
     }
 
     fn broken(&self, fault: &Fault) -> Option<SourceError> {
         let Fault::Syntax { at, .. } = fault else { return None };
-        let before = self.buffer.data().get(..*at).unwrap_or_default();
-        let line = self.line + memchr::memchr_iter(b'\n', before).count() as u64;
-        let message = format!("element {}: {fault}; what follows cannot be read", self.element);
-        Some(unreadable(self.buffer.name(), Some(line), message))
+        let i = self.next.checked_sub(1)?;
+        let (bytes, line) = self.element(i)?;
+        let line = line + memchr::memchr_iter(b'\n', bytes.get(..*at).unwrap_or_default()).count() as u64;
+        let message = format!("element {}: {fault}; what follows cannot be read", self.first + i as u64);
+        Some(unreadable(&self.name, Some(line), message))
     }
 }

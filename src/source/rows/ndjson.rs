@@ -3,70 +3,80 @@
 //! Lines end with LF or CRLF; the last may end with the file, because an object says itself where it ends. A byte
 //! order mark is skipped, and so are blank lines. A line that cannot be read does not hide the next one.
 
-use crate::source::rows::decode::Buffer;
-use crate::source::rows::infer::{InspectRequest, RowFacts};
+use crate::source::rows::blocks::{BLOCK_BYTES, Block, Blocks, Cut, LineEnds};
+use crate::source::rows::infer::InspectRequest;
+use crate::source::rows::inspect::{self, Findings, Pieces};
 use crate::source::rows::json_text::Fault;
-use crate::source::rows::reader::{self, JsonRows, RawRow, RowCutter};
-use crate::source::{BatchReader, ReadRequest, SourceError, SourceFile};
+use crate::source::rows::reader::{self, RawRow, RowBlock, RowsSeen};
+use crate::source::{ChunkReader, ReadRequest, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
-pub fn inspect(file: &SourceFile, request: &InspectRequest) -> RowFacts {
-    reader::inspect(file, request, || Lines::open(file))
+pub fn inspector<'a>(file: &'a SourceFile, request: InspectRequest<'a>) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
+    inspector_of(file, request, BLOCK_BYTES)
+}
+
+pub(super) fn inspector_of<'a>(
+    file: &'a SourceFile,
+    request: InspectRequest<'a>,
+    block_bytes: usize,
+) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
+    inspect::inspector(file, move || Ok((Lines::open(file, block_bytes)?, RowsSeen::new(file, request))))
 }
 
 /// Opens a file for reading.
 ///
 /// # Errors
 /// [`SourceError`] where the file cannot be opened or the schema asks for a type that JSON does not give.
-pub fn open(request: ReadRequest) -> Result<Box<dyn BatchReader>, SourceError> {
-    Ok(Box::new(JsonRows::new(Lines::open(&request.file)?, &request)?))
+pub fn open(request: ReadRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
+    open_of(request, BLOCK_BYTES)
 }
 
-/// Cuts a file into lines.
-struct Lines {
-    buffer: Buffer,
-    /// Lines cut so far.
-    line: u64,
-    /// Bytes of the line given last, its end included.
-    given: usize,
+pub(super) fn open_of(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
+    reader::json_chunks(Lines::open(&request.file, block_bytes)?, request)
 }
+
+/// A file as blocks of lines.
+struct Lines(Blocks<LineEnds>);
 
 impl Lines {
-    fn open(file: &SourceFile) -> Result<Self, SourceError> {
-        Ok(Self { buffer: Buffer::open(file)?, line: 0, given: 0 })
+    fn open(file: &SourceFile, block_bytes: usize) -> Result<Self, SourceError> {
+        Blocks::open(file, LineEnds::default(), block_bytes).map(Self)
     }
+}
 
-    /// Lengths of the next line without and with its end; `None` at the end of the file.
-    fn next_line(&mut self) -> Result<Option<(usize, usize)>, SourceError> {
-        let mut searched = 0;
+impl Cut for Lines {
+    type Block = LineBlock;
+
+    fn next_block(&mut self) -> Result<Option<LineBlock>, SourceError> {
+        Ok(self.0.next_block()?.map(|block| LineBlock { line: block.line, at: 0, block }))
+    }
+}
+
+/// Cuts a block into lines.
+struct LineBlock {
+    block: Block,
+    /// The line that comes, and where it starts.
+    line: u64,
+    at: usize,
+}
+
+impl RowBlock for LineBlock {
+    fn next_row(&mut self) -> Option<RawRow<'_>> {
         loop {
-            let data = self.buffer.data();
-            if let Some(i) = memchr::memchr(b'\n', data.get(searched..).unwrap_or_default()) {
-                return Ok(Some((searched + i, searched + i + 1)));
-            }
-            searched = data.len();
-            if !self.buffer.fill()? {
-                return Ok((searched > 0).then_some((searched, searched)));
+            let rest = self.block.data().get(self.at..).filter(|rest| !rest.is_empty())?;
+            let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let line = rest.get(..len).unwrap_or_default();
+            let position = self.line;
+            self.line += 1;
+            self.at += len + 1;
+            if !line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r')) {
+                return Some(RawRow { position, bytes: line.strip_suffix(b"\r").unwrap_or(line) });
             }
         }
     }
-}
 
-impl RowCutter for Lines {
-    fn next_row(&mut self) -> Result<Option<RawRow<'_>>, SourceError> {
-        let len = loop {
-            self.buffer.consume(std::mem::take(&mut self.given));
-            let next = self.next_line().map_err(|e| SourceError { position: Some(self.line + 1), ..e })?;
-            let Some((len, given)) = next else { return Ok(None) };
-            self.line += 1;
-            self.given = given;
-            let line = self.buffer.data().get(..len).unwrap_or_default();
-            if !line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r')) {
-                break len;
-            }
-        };
-        let line = self.buffer.data().get(..len).unwrap_or_default();
-        Ok(Some(RawRow { position: self.line, bytes: line.strip_suffix(b"\r").unwrap_or(line) }))
+    fn rewind(&mut self) {
+        (self.line, self.at) = (self.block.line, 0);
     }
 
     fn broken(&self, _: &Fault) -> Option<SourceError> {

@@ -1,4 +1,7 @@
-//! What the row formats share: rows cut from a file one by one, inspected or built into batches.
+//! What the row formats share: rows of a block, one by one, inspected or built into batches.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
@@ -9,13 +12,16 @@ use jiff::Timestamp;
 
 use crate::error::ErrorCode;
 use crate::job::OnBad;
-use crate::source::rows::column::StructColumn;
+use crate::source::rows::blocks::Cut;
+use crate::source::rows::column::{Column, StructColumn};
 use crate::source::rows::decode::unreadable;
-use crate::source::rows::infer::{InspectRequest, Node, RowFacts, TableEvidence};
+use crate::source::rows::infer::InspectRequest;
+use crate::source::rows::inspect::{Look, Pass};
 use crate::source::rows::json_text::{self, Fault, RowTime};
-use crate::source::rows::tally::Tally;
+use crate::source::rows::window::OutsideTest;
 use crate::source::{
-    BATCH_ROWS, Batch, BatchReader, MAX_REJECT_BYTES, Positions, ReadRequest, Reject, SourceError, SourceFile,
+    BATCH_ROWS, Batch, BatchReader, Chunk, ChunkReader, MAX_REJECT_BYTES, Positions, ReadRequest, Reject, SourceError,
+    SourceFile,
 };
 
 /// Source bytes after which a batch is given even if it has few rows, so that long rows do not add up to more memory
@@ -33,10 +39,13 @@ pub(super) struct RawRow<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-/// Cuts a file into rows of JSON.
-pub(super) trait RowCutter: Send {
-    /// The next row; `None` at the proven end of the file.
-    fn next_row(&mut self) -> Result<Option<RawRow<'_>>, SourceError>;
+/// A block of rows of JSON.
+pub(super) trait RowBlock: Send + 'static {
+    /// The next row; `None` at the end of the block.
+    fn next_row(&mut self) -> Option<RawRow<'_>>;
+
+    /// Goes back to the first row.
+    fn rewind(&mut self);
 
     /// The error that ends the reading, where a row that is not JSON leaves it unknown where the next one starts.
     fn broken(&self, fault: &Fault) -> Option<SourceError>;
@@ -60,6 +69,8 @@ pub(super) struct BatchBuilder {
     /// Rows of the batch that are bad and stand in it as placeholders.
     bad: Vec<usize>,
     rejected: Vec<Reject>,
+    /// Rows that were not built.
+    outside: u64,
 }
 
 impl BatchBuilder {
@@ -85,6 +96,7 @@ impl BatchBuilder {
             bytes: 0,
             bad: Vec::new(),
             rejected: Vec::new(),
+            outside: 0,
         })
     }
 
@@ -92,6 +104,11 @@ impl BatchBuilder {
     pub(super) fn good(&mut self, position: u64, bytes: usize) {
         self.positions.push(position);
         self.bytes += bytes;
+    }
+
+    /// Notes a row that is not built, because it lies outside the window.
+    pub(super) fn outside(&mut self) {
+        self.outside += 1;
     }
 
     /// Notes a row that cannot be read, whether or not a part of it was appended.
@@ -122,7 +139,7 @@ impl BatchBuilder {
 
     /// The batch; `None` if nothing was met.
     pub(super) fn finish(&mut self) -> Result<Option<Batch>, SourceError> {
-        if self.table.len() == 0 {
+        if self.table.len() == 0 && self.outside == 0 {
             return Ok(None);
         }
         let rows = self.columns().map_err(|e| SourceError {
@@ -137,6 +154,7 @@ impl BatchBuilder {
             unit: 0,
             positions: Positions::Each(std::mem::take(&mut self.positions)),
             rejected: std::mem::take(&mut self.rejected),
+            outside: std::mem::take(&mut self.outside),
         }))
     }
 
@@ -158,59 +176,134 @@ impl BatchBuilder {
     }
 }
 
-/// Reads rows of JSON as batches.
-pub(super) struct JsonRows<C> {
-    /// `None` once the file is read or has failed.
+/// Gives a file's blocks as chunks.
+pub(super) struct RowChunks<C, R> {
+    /// `None` where no rows are wanted.
     cutter: Option<C>,
-    batch: BatchBuilder,
+    read: R,
 }
 
-impl<C: RowCutter> JsonRows<C> {
-    pub(super) fn new(cutter: C, request: &ReadRequest) -> Result<Self, SourceError> {
-        let batch = BatchBuilder::new(request)?;
-        Ok(Self { cutter: request.units.contains(&0).then_some(cutter), batch })
+impl<C: Cut, R: Fn(C::Block) -> Result<Box<dyn BatchReader>, SourceError> + Send> RowChunks<C, R> {
+    /// `read` makes a reader of a block.
+    pub(super) fn new(cutter: Option<C>, read: R) -> Self {
+        Self { cutter, read }
     }
 }
 
-impl<C: RowCutter> BatchReader for JsonRows<C> {
+impl<C: Cut, R: Fn(C::Block) -> Result<Box<dyn BatchReader>, SourceError> + Send> ChunkReader for RowChunks<C, R> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        let Some(cutter) = &mut self.cutter else { return Ok(None) };
+        let Some(block) = cutter.next_block()? else { return Ok(None) };
+        Ok(Some(Chunk { unit: 0, batches: (self.read)(block)? }))
+    }
+}
+
+/// Reads a file of JSON rows, cut into blocks.
+pub(super) fn json_chunks<C>(cutter: C, request: ReadRequest) -> Result<Box<dyn ChunkReader>, SourceError>
+where
+    C: Cut<Block: RowBlock> + 'static,
+{
+    let columns = BatchBuilder::new(&request)?.table;
+    // What else a row holds is not looked at before it is built.
+    let may_refuse =
+        |i: usize| columns.columns.get(i).is_some_and(|c| !matches!(c, Column::Text(_) | Column::Json { .. }));
+    let is_declared = |name: &str| request.within.as_ref().is_some_and(|w| w.declared.iter().any(|d| d == name));
+    let all_fit = !(0..columns.columns.len()).any(|i| may_refuse(i) && is_declared(columns.name(i)));
+    let wanted = request.units.contains(&0).then_some(cutter);
+    let within = request.within.clone().filter(|_| all_fit);
+    let request = Arc::new(ReadRequest { within, ..request });
+    Ok(Box::new(RowChunks::new(wanted, move |block| {
+        Ok(Box::new(JsonRows { block: Some(block), batch: BatchBuilder::new(&request)?, request: request.clone() }))
+    })))
+}
+
+/// Reads a block of JSON rows as batches.
+struct JsonRows<B> {
+    /// `None` once the block is read or has failed.
+    block: Option<B>,
+    batch: BatchBuilder,
+    request: Arc<ReadRequest>,
+}
+
+impl<B: RowBlock> BatchReader for JsonRows<B> {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
         // Taken out, so that an error leaves the reader spent.
-        let Some(mut cutter) = self.cutter.take() else { return Ok(None) };
+        let Some(mut block) = self.block.take() else { return Ok(None) };
+        let mut outside = OutsideTest::of(&self.request);
         loop {
-            let Some(row) = cutter.next_row()? else { return self.batch.finish() };
-            let appended = utf8(row.bytes).and_then(|text| json_text::append_row(&mut self.batch.table, text));
-            match appended {
+            let Some(row) = block.next_row() else { return self.batch.finish() };
+            let text = utf8(row.bytes);
+            if let (Ok(text), Some(test)) = (&text, &mut outside)
+                && test.json_row(text)
+            {
+                self.batch.outside();
+                continue;
+            }
+            match text.and_then(|text| json_text::append_row(&mut self.batch.table, text)) {
                 Ok(()) => self.batch.good(row.position, row.bytes.len()),
                 Err(fault) => {
                     let noted = self.batch.bad(&row, fault.to_string());
-                    if let Some(error) = cutter.broken(&fault) {
+                    if let Some(error) = block.broken(&fault) {
                         return Err(error);
                     }
                     noted?;
                 }
             }
             if self.batch.is_full() {
-                self.cutter = Some(cutter);
+                self.block = Some(block);
                 return self.batch.finish();
             }
         }
     }
 }
 
-/// Inspects a file of JSON rows.
-///
-/// The evidence of a row that turns out to be bad in the middle must not count, and taking it back is not possible.
-/// So rows are first taken for good; if one is not, the file is inspected again, each row checked before it counts.
-pub(super) fn inspect<C: RowCutter>(
-    file: &SourceFile,
-    request: &InspectRequest<'_>,
-    open: impl Fn() -> Result<C, SourceError>,
-) -> RowFacts {
-    let mut pass = look(file, request, &open, false);
-    if pass.bad {
-        pass = look(file, request, &open, true);
+/// Evidence from rows of JSON.
+pub(super) struct RowsSeen<'a, B> {
+    name: &'a str,
+    request: InspectRequest<'a>,
+    block: PhantomData<fn(B)>,
+}
+
+impl<'a, B> RowsSeen<'a, B> {
+    /// Of one file.
+    pub(super) fn new(file: &'a SourceFile, request: InspectRequest<'a>) -> Self {
+        Self { name: &file.name, request, block: PhantomData }
     }
-    RowFacts { evidence: TableEvidence::of_file(pass.root, &file.name), facts: pass.tally.facts(file, pass.problem) }
+}
+
+impl<B: RowBlock> Look for RowsSeen<'_, B> {
+    type Block = B;
+
+    fn look(&self, block: &mut B, pass: &mut Pass, careful: bool) -> Result<(), SourceError> {
+        while let Some(row) = block.next_row() {
+            let position = row.position;
+            let time = utf8(row.bytes).and_then(|text| {
+                if careful {
+                    json_text::check(text)?;
+                }
+                let time = json_text::observe_row(&mut pass.root, text, self.request.time_column)?;
+                Ok(instant(&self.request, &time))
+            });
+            match time {
+                Ok(time) => pass.tally.row(time),
+                Err(fault) => {
+                    if let Some(error) = block.broken(&fault) {
+                        return Err(error);
+                    }
+                    pass.bad = true;
+                    pass.tally.unreadable();
+                }
+            }
+            if pass.root.width() > MAX_COLUMNS {
+                return Err(too_many_columns(self.name, position));
+            }
+        }
+        Ok(())
+    }
+
+    fn rewind(block: &mut B) {
+        block.rewind();
+    }
 }
 
 fn instant(request: &InspectRequest<'_>, time: &RowTime<'_>) -> Option<Timestamp> {
@@ -219,52 +312,6 @@ fn instant(request: &InspectRequest<'_>, time: &RowTime<'_>) -> Option<Timestamp
         RowTime::Text(text) => request.times.text(text).ok().map(|i| i.at),
         RowTime::Integer(i) => request.times.integer(*i).ok().map(|i| i.at),
     }
-}
-
-#[derive(Default)]
-struct Pass {
-    root: Node,
-    tally: Tally,
-    problem: Option<SourceError>,
-    bad: bool,
-}
-
-fn look<C: RowCutter>(
-    file: &SourceFile,
-    request: &InspectRequest<'_>,
-    open: &impl Fn() -> Result<C, SourceError>,
-    careful: bool,
-) -> Pass {
-    let mut pass = Pass::default();
-    let outcome = (|| {
-        let mut cutter = open()?;
-        while let Some(row) = cutter.next_row()? {
-            let position = row.position;
-            let time = utf8(row.bytes).and_then(|text| {
-                if careful {
-                    json_text::check(text)?;
-                }
-                let time = json_text::observe_row(&mut pass.root, text, request.time_column)?;
-                Ok(instant(request, &time))
-            });
-            match time {
-                Ok(time) => pass.tally.row(time),
-                Err(fault) => {
-                    if let Some(error) = cutter.broken(&fault) {
-                        return Err(error);
-                    }
-                    pass.bad = true;
-                    pass.tally.unreadable();
-                }
-            }
-            if pass.root.width() > MAX_COLUMNS {
-                return Err(too_many_columns(&file.name, position));
-            }
-        }
-        Ok(())
-    })();
-    pass.problem = outcome.err();
-    pass
 }
 
 /// A table that nobody could read.

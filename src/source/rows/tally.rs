@@ -30,6 +30,16 @@ impl Tally {
         self.row(None);
     }
 
+    /// Adds the rows of another part of the file.
+    pub(super) fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.unplaced += other.unplaced;
+        self.times = match (self.times, other.times) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (one, other) => one.or(other),
+        };
+    }
+
     /// What the file's one unit holds.
     pub(super) fn facts(self, file: &SourceFile, problem: Option<SourceError>) -> FileFacts {
         let times = self.times.map_or(TimeRange::Empty, |(min, max)| TimeRange::Within { min, max });

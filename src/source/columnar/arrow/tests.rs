@@ -47,6 +47,7 @@ fn read(file: &SourceFile, schema: Schema) -> Result<Vec<RecordBatch>, SourceErr
         units: vec![0],
         on_bad_rows: OnBad::Fail,
         records: None,
+        within: None,
     };
     let mut reader = open(request)?;
     let mut batches = Vec::new();

@@ -50,6 +50,7 @@ impl Sample {
             units,
             on_bad_rows: OnBad::Fail,
             records: None,
+            within: None,
         };
         let mut reader = open(request)?;
         let mut batches = Vec::new();
@@ -256,6 +257,7 @@ fn a_parsed_footer_serves_many_readers() {
             units: vec![unit],
             on_bad_rows: OnBad::Fail,
             records: None,
+            within: None,
         };
         open_with(request, Some(metadata.clone())).expect("opened")
     });
@@ -357,6 +359,7 @@ fn a_file_that_changed_or_vanished_is_told_before_and_after_reading() {
         units: vec![0, 1],
         on_bad_rows: OnBad::Fail,
         records: None,
+        within: None,
     };
     let mut reader = open(request.clone()).expect("opened");
     let mut first = reader.next_chunk().expect("read").expect("chunk").batches;

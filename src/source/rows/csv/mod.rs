@@ -8,26 +8,42 @@
 //! in the format would tell. Such a last line is a bad row. In gzip and zstd the codec proves the end, so there it is
 //! read.
 
+mod ends;
+mod find;
 mod tokenise;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use tokenise::{Cell, Record, Tokeniser, cell_text};
+use ends::RecordEnds;
+use tokenise::{Cell, Layout, Record, Tokeniser, cell_text};
 
+use crate::source::rows::blocks::{BLOCK_BYTES, Blocks, Cut};
 use crate::source::rows::column::StructColumn;
-use crate::source::rows::decode::{Buffer, unreadable};
-use crate::source::rows::infer::{InspectRequest, Node, RowFacts, TableEvidence};
+use crate::source::rows::decode::unreadable;
+use crate::source::rows::infer::{InspectRequest, Node};
+use crate::source::rows::inspect::{self, Findings, Look, Pass, Pieces};
 use crate::source::rows::json_text::Fault;
-use crate::source::rows::reader::{self, BatchBuilder, MAX_COLUMNS, RawRow};
-use crate::source::rows::tally::Tally;
-use crate::source::{Batch, BatchReader, ReadRequest, SourceError, SourceFile};
+use crate::source::rows::reader::{self, BatchBuilder, MAX_COLUMNS, RawRow, RowChunks};
+use crate::source::rows::window::OutsideTest;
+use crate::source::{Batch, BatchReader, ChunkReader, Codec, ReadRequest, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
-pub fn inspect(file: &SourceFile, request: &InspectRequest) -> RowFacts {
-    let mut root = Node::default();
-    let mut tally = Tally::default();
-    let problem = look(file, request, &mut root, &mut tally).err();
-    RowFacts { evidence: TableEvidence::of_file(root, &file.name), facts: tally.facts(file, problem) }
+pub fn inspector<'a>(file: &'a SourceFile, request: InspectRequest<'a>) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
+    inspector_of(file, request, BLOCK_BYTES)
+}
+
+fn inspector_of<'a>(
+    file: &'a SourceFile,
+    request: InspectRequest<'a>,
+    block_bytes: usize,
+) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
+    inspect::inspector(file, move || {
+        let table = Table::open(file, block_bytes)?;
+        let time_place = table.header.iter().position(|name| name == request.time_column);
+        let columns = CellsSeen { header: table.header.clone(), time_place, request };
+        Ok((table, columns))
+    })
 }
 
 /// Opens a file for reading.
@@ -35,32 +51,70 @@ pub fn inspect(file: &SourceFile, request: &InspectRequest) -> RowFacts {
 /// # Errors
 /// [`SourceError`] where the file cannot be opened, its header is not one, or the schema asks for a type that CSV
 /// does not give.
-pub fn open(request: ReadRequest) -> Result<Box<dyn BatchReader>, SourceError> {
-    let batch = BatchBuilder::new(&request)?;
-    let table = Table::open(&request.file)?;
-    let place = |field: &arrow::datatypes::FieldRef| table.header.iter().position(|name| name == field.name());
-    let places = request.schema.fields().iter().map(place).collect();
-    let table = request.units.contains(&0).then_some(table);
-    Ok(Box::new(CsvRows { table, places, batch, scratch: String::new() }))
+pub fn open(request: ReadRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
+    open_of(request, BLOCK_BYTES)
+}
+
+fn open_of(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
+    let columns = BatchBuilder::new(&request)?.table;
+    let table = Table::open(&request.file, block_bytes)?;
+    let place_of = |name: &str| table.header.iter().position(|known| known == name);
+    let fields = request.schema.fields();
+    let time_place = request.within.as_ref().and_then(|within| place_of(&within.column));
+    let declared = request.within.as_ref().map(|within| within.declared.as_slice()).unwrap_or_default();
+    let reading = Arc::new(Reading {
+        places: fields.iter().map(|field| place_of(field.name())).collect(),
+        columns: table.header.len(),
+        time_place,
+        checked: (0..fields.len()).filter(|i| declared.iter().any(|name| name == columns.name(*i))).collect(),
+        request,
+    });
+    let cutter = reading.request.units.contains(&0).then_some(table);
+    Ok(Box::new(RowChunks::new(cutter, move |tokens| {
+        let batch = BatchBuilder::new(&reading.request)?;
+        Ok(Box::new(CsvRows { tokens: Some(tokens), reading: reading.clone(), batch, scratch: String::new() }))
+    })))
 }
 
 /// The header of a file and what follows it.
 struct Table {
-    tokens: Tokeniser,
     header: Vec<String>,
+    layout: Layout,
+    /// The block that the header is in.
+    first: Option<Tokeniser>,
+    blocks: Blocks<RecordEnds>,
 }
 
 impl Table {
-    fn open(file: &SourceFile) -> Result<Self, SourceError> {
-        let mut tokens = Tokeniser::new(Buffer::open(file)?);
-        let Some(record) = tokens.next_record()? else {
-            let why = "the file is empty: a CSV file has a header with the names of its columns";
-            return Err(unreadable(&file.name, Some(1), why));
-        };
-        let header = read_header(&record).map_err(|why| unreadable(&file.name, Some(record.line), why))?;
-        // A null of a single column can only be a blank line.
-        tokens.skip_blank(header.len() > 1);
-        Ok(Self { tokens, header })
+    fn open(file: &SourceFile, block_bytes: usize) -> Result<Self, SourceError> {
+        let mut blocks = Blocks::open(file, RecordEnds::default(), block_bytes)?;
+        let proves_end = file.codec != Codec::Plain;
+        let mut layout = Layout { name: file.name.as_str().into(), proves_end, skip_blank: true };
+        loop {
+            let Some(block) = blocks.next_block()? else {
+                let why = "the file is empty: a CSV file has a header with the names of its columns";
+                return Err(unreadable(&file.name, Some(1), why));
+            };
+            let mut tokens = Tokeniser::new(block, layout.clone());
+            let Some(record) = tokens.next_record()? else { continue };
+            let header = read_header(&record).map_err(|why| unreadable(&file.name, Some(record.line), why))?;
+            // A null of a single column can only be a blank line.
+            layout.skip_blank = header.len() > 1;
+            tokens.skip_blank(layout.skip_blank);
+            return Ok(Self { header, layout, first: Some(tokens), blocks });
+        }
+    }
+}
+
+impl Cut for Table {
+    type Block = Tokeniser;
+
+    fn next_block(&mut self) -> Result<Option<Tokeniser>, SourceError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        let block = self.blocks.next_block()?;
+        Ok(block.map(|block| Tokeniser::new(block, self.layout.clone())))
     }
 }
 
@@ -104,48 +158,97 @@ fn is_null(cell: &Cell) -> bool {
     !cell.quoted && cell.start == cell.end
 }
 
-/// Inspects as far as the file can be read.
-fn look(
-    file: &SourceFile,
-    request: &InspectRequest<'_>,
-    root: &mut Node,
-    tally: &mut Tally,
-) -> Result<(), SourceError> {
-    let Table { mut tokens, header } = Table::open(file)?;
-    // The header alone says which columns there are.
-    root.object(0);
-    for (i, name) in header.iter().enumerate() {
-        root.field(name, i);
-    }
-    let time_place = header.iter().position(|name| name == request.time_column);
-    let mut scratch = String::new();
-    while let Some(record) = tokens.next_record()? {
-        let Ok(text) = row_text(&record, header.len()) else {
-            tally.unreadable();
-            continue;
-        };
-        let mut time = None;
-        for (i, (cell, node)) in record.cells.iter().zip(root.columns()).enumerate() {
-            if is_null(cell) {
-                continue;
-            }
-            let value = cell_text(text, cell, &mut scratch);
-            node.cell(value);
-            if time_place == Some(i) {
-                time = request.times.text(value).ok().map(|i| i.at);
-            }
-        }
-        tally.row(time);
-    }
-    Ok(())
+/// Evidence from cells.
+struct CellsSeen<'a> {
+    header: Vec<String>,
+    time_place: Option<usize>,
+    request: InspectRequest<'a>,
 }
 
-/// Reads a file as batches.
-struct CsvRows {
-    /// `None` once the file is read or has failed.
-    table: Option<Table>,
+impl Look for CellsSeen<'_> {
+    type Block = Tokeniser;
+
+    /// The header alone says which columns there are.
+    fn begin(&self) -> Node {
+        let mut root = Node::default();
+        root.object(0);
+        for (i, name) in self.header.iter().enumerate() {
+            root.place(name, i);
+        }
+        root
+    }
+
+    /// A record counts only when it is known to be a row, so there is nothing to be careful about.
+    fn look(&self, tokens: &mut Tokeniser, pass: &mut Pass, _careful: bool) -> Result<(), SourceError> {
+        let mut scratch = String::new();
+        while let Some(record) = tokens.next_record()? {
+            let Ok(text) = row_text(&record, self.header.len()) else {
+                pass.tally.unreadable();
+                continue;
+            };
+            let mut time = None;
+            for (i, (cell, node)) in record.cells.iter().zip(pass.root.columns()).enumerate() {
+                if is_null(cell) {
+                    continue;
+                }
+                if node.wants_cells() {
+                    node.cell(cell_text(text, cell, &mut scratch));
+                }
+                if self.time_place == Some(i) {
+                    time = self.request.times.text(cell_text(text, cell, &mut scratch)).ok().map(|i| i.at);
+                }
+            }
+            pass.tally.row(time);
+        }
+        Ok(())
+    }
+
+    fn rewind(_tokens: &mut Tokeniser) {}
+}
+
+/// What reading the blocks of one file takes.
+struct Reading {
+    request: ReadRequest,
+    /// Cells of a row.
+    columns: usize,
     /// Per column of the batch, the cell that it is read from.
     places: Vec<Option<usize>>,
+    /// The cell with the time, if rows are told by it.
+    time_place: Option<usize>,
+    /// Columns of the batch that a value may not fit.
+    checked: Vec<usize>,
+}
+
+impl Reading {
+    /// Whether a row lies outside the window, so that it need not be built. It must be one that could be.
+    fn is_outside(
+        &self,
+        test: &mut Option<OutsideTest<'_>>,
+        record: &Record<'_>,
+        text: &str,
+        columns: &StructColumn,
+        scratch: &mut String,
+    ) -> bool {
+        let (Some(test), Some(place)) = (test, self.time_place) else { return false };
+        let Some(time) = record.cells.get(place).filter(|cell| !is_null(cell)) else { return false };
+        if !test.text(cell_text(text, time, scratch)) {
+            return false;
+        }
+        self.checked.iter().all(|i| {
+            let cell = self.places.get(*i).and_then(|place| record.cells.get((*place)?));
+            match (cell.filter(|cell| !is_null(cell)), columns.columns.get(*i)) {
+                (Some(cell), Some(column)) => column.fits(cell_text(text, cell, scratch)),
+                _ => true,
+            }
+        })
+    }
+}
+
+/// Reads a block as batches.
+struct CsvRows {
+    /// `None` once the block is read or has failed.
+    tokens: Option<Tokeniser>,
+    reading: Arc<Reading>,
     batch: BatchBuilder,
     scratch: String,
 }
@@ -153,11 +256,20 @@ struct CsvRows {
 impl BatchReader for CsvRows {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
         // Taken out, so that an error leaves the reader spent.
-        let Some(mut table) = self.table.take() else { return Ok(None) };
+        let Some(mut tokens) = self.tokens.take() else { return Ok(None) };
+        let (reading, scratch) = (&*self.reading, &mut self.scratch);
+        let mut outside = OutsideTest::of(&reading.request);
         loop {
-            let Some(record) = table.tokens.next_record()? else { return self.batch.finish() };
-            let appended = row_text(&record, table.header.len())
-                .and_then(|text| append_row(&mut self.batch.table, &record, text, &self.places, &mut self.scratch));
+            let Some(record) = tokens.next_record()? else { return self.batch.finish() };
+            let text = row_text(&record, reading.columns);
+            if let Ok(text) = text
+                && reading.is_outside(&mut outside, &record, text, &self.batch.table, scratch)
+            {
+                self.batch.outside();
+                continue;
+            }
+            let appended =
+                text.and_then(|text| append_row(&mut self.batch.table, &record, text, &reading.places, scratch));
             match appended {
                 Ok(()) => self.batch.good(record.line, record.bytes.len()),
                 Err(fault) => {
@@ -166,7 +278,7 @@ impl BatchReader for CsvRows {
                 }
             }
             if self.batch.is_full() {
-                self.table = Some(table);
+                self.tokens = Some(tokens);
                 return self.batch.finish();
             }
         }

@@ -10,16 +10,22 @@ use super::*;
 use crate::error::ErrorCode;
 use crate::job::{DeclaredType, OnBad, SchemaDrift, SourceFormat};
 use crate::source::rows::decode::tests::{Fixture, fixture, gzip};
-use crate::source::{Codec, TimeRange};
+use crate::source::rows::inspect::tests::alone;
+use crate::source::{Inspection, TimeRange, Within};
 use crate::time::{TimeFormat, TimeParser};
 
 fn file(bytes: &[u8]) -> Fixture {
     fixture("a.csv", SourceFormat::Csv, Codec::Plain, bytes)
 }
 
-fn facts(fixture: &Fixture) -> RowFacts {
+fn facts(fixture: &Fixture) -> Inspection {
+    facts_of(fixture, BLOCK_BYTES)
+}
+
+fn facts_of(fixture: &Fixture, block_bytes: usize) -> Inspection {
     let times = TimeParser { format: TimeFormat::Auto, timezone: jiff::tz::TimeZone::UTC };
-    inspect(&fixture.file, &InspectRequest { time_column: "t", times: &times, records: None })
+    let request = InspectRequest { time_column: "t", times: &times, records: None };
+    alone(inspector_of(&fixture.file, request, block_bytes))
 }
 
 fn text_schema(names: &[&str]) -> Arc<Schema> {
@@ -27,27 +33,57 @@ fn text_schema(names: &[&str]) -> Arc<Schema> {
 }
 
 fn request(fixture: &Fixture, schema: Arc<Schema>, on_bad_rows: OnBad) -> ReadRequest {
-    ReadRequest { file: fixture.file.clone(), schema, units: vec![0], on_bad_rows, records: None }
+    ReadRequest { file: fixture.file.clone(), schema, units: vec![0], on_bad_rows, records: None, within: None }
 }
 
 type Rows = Vec<Vec<Option<String>>>;
 
 fn read(fixture: &Fixture, schema: Arc<Schema>, on_bad_rows: OnBad) -> Result<(Rows, Vec<(u64, String)>), SourceError> {
-    let mut reader = open(request(fixture, schema, on_bad_rows))?;
-    let (mut rows, mut rejects) = (Vec::new(), Vec::new());
-    while let Some(batch) = reader.next_batch()? {
+    let read = read_of(request(fixture, schema, on_bad_rows), BLOCK_BYTES);
+    read.error.map_or(Ok((read.rows, read.rejects)), Err)
+}
+
+/// All that a file gives.
+#[derive(Debug, Default, PartialEq)]
+struct Read {
+    rows: Rows,
+    positions: Vec<u64>,
+    rejects: Vec<(u64, String)>,
+    outside: u64,
+    error: Option<SourceError>,
+}
+
+fn read_of(request: ReadRequest, block_bytes: usize) -> Read {
+    let mut read = Read::default();
+    let all = || {
+        let mut chunks = open_of(request, block_bytes)?;
+        while let Some(mut chunk) = chunks.next_chunk()? {
+            while let Some(batch) = chunk.batches.next_batch()? {
+                read.add(batch);
+            }
+            assert!(chunk.batches.next_batch()?.is_none());
+        }
+        assert!(chunks.next_chunk()?.is_none());
+        Ok(())
+    };
+    read.error = all().err();
+    read
+}
+
+impl Read {
+    fn add(&mut self, batch: Batch) {
         for row in 0..batch.rows.num_rows() {
             let cell = |c: &Arc<dyn Array>| {
                 let text = arrow::compute::cast(c, &DataType::Utf8View).unwrap();
                 let text = text.as_string_view();
                 text.is_valid(row).then(|| text.value(row).to_owned())
             };
-            rows.push(batch.rows.columns().iter().map(cell).collect());
+            self.rows.push(batch.rows.columns().iter().map(cell).collect());
+            self.positions.push(batch.positions.of(row as u32));
         }
-        rejects.extend(batch.rejected.into_iter().map(|r| (r.position, r.error)));
+        self.rejects.extend(batch.rejected.into_iter().map(|r| (r.position, r.error)));
+        self.outside += batch.outside;
     }
-    assert!(reader.next_batch()?.is_none());
-    Ok((rows, rejects))
 }
 
 fn some(cells: &[&str]) -> Vec<Option<String>> {
@@ -157,7 +193,95 @@ fn csv_text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..30).prop_map(|p| p.concat())
 }
 
+/// Lines that are mostly rows of `t,a`, in and out of January 2026.
+fn timed_text() -> impl Strategy<Value = String> {
+    let time = prop::sample::select(vec![
+        "2026-01-05T00:00:00Z",
+        "\"2026-01-31T23:59:59.999999999Z\"",
+        "2026-02-01T00:00:00Z",
+        "2025-12-31",
+        "2026-01-01T00:30:00+01:00",
+        "9999-12-31T23:59:59Z",
+        "2025-10-26T02:30:00",
+        "soon",
+        "",
+    ]);
+    let cell =
+        prop::sample::select(vec!["1", "300", "", "x", "1.5", "\"two\nlines\"", "\"\"", "a\"b", "1,2", "\"a\"b", "é"]);
+    let end = prop::sample::select(vec!["\n", "\n", "\r\n", "\r", "\n\r\n"]);
+    let line = (time, cell, end).prop_map(|(time, cell, end)| format!("{time},{cell}{end}"));
+    prop::collection::vec(line, 0..12).prop_map(|lines| lines.concat())
+}
+
+fn january(declared: &[&str], proven: bool) -> Within {
+    Within {
+        column: "t".to_owned(),
+        times: TimeParser { format: TimeFormat::Auto, timezone: crate::time::zone::find("Europe/Berlin").unwrap() },
+        start: "2026-01-01T00:00:00Z".parse().unwrap(),
+        end: "2026-02-01T00:00:00Z".parse().unwrap(),
+        declared: declared.iter().map(|name| (*name).to_owned()).collect(),
+        proven,
+    }
+}
+
+/// What the routing would keep of some rows: lines of rows in the window, without a time, or with a guessed one.
+fn wanted(read: &Read, within: &Within) -> (Vec<u64>, Rows, u64) {
+    let mut outside = read.outside;
+    let (mut positions, mut rows) = (Vec::new(), Vec::new());
+    for (position, row) in read.positions.iter().zip(&read.rows) {
+        let instant = row[0].as_ref().and_then(|time| within.times.text(time).ok());
+        if instant.is_some_and(|i| !i.ambiguous && !(within.start..within.end).contains(&i.at)) {
+            outside += 1;
+        } else {
+            positions.push(*position);
+            rows.push(row.clone());
+        }
+    }
+    (positions, rows, outside)
+}
+
 proptest! {
+    #[test]
+    fn blocks_of_any_size_give_what_one_block_gives(
+        body in prop_oneof![csv_text(), timed_text()], header in prop::sample::select(vec!["a\n", "t,a\r\n", "\n\"t\",a\n", "t,a\r", ""]),
+        block_bytes in 1usize..40, fail in any::<bool>(), longer in any::<bool>(),
+    ) {
+        let mut fixture = file(format!("{header}{body}").as_bytes());
+        fixture.file.bytes += u64::from(longer);
+        let on_bad_rows = if fail { OnBad::Fail } else { OnBad::Reject };
+        let ask = || request(&fixture, text_schema(&["t", "a"]), on_bad_rows);
+        let (whole, blocks) = (read_of(ask(), BLOCK_BYTES), read_of(ask(), block_bytes));
+        if whole.error.is_some() {
+            // A batch that is not full when an error comes is lost, and blocks give theirs sooner.
+            prop_assert!(blocks.rows.starts_with(&whole.rows) && blocks.rejects.starts_with(&whole.rejects));
+            prop_assert_eq!(whole.error, blocks.error);
+        } else {
+            prop_assert_eq!(whole, blocks);
+        }
+        let (whole, blocks) = (facts_of(&fixture, BLOCK_BYTES), facts_of(&fixture, block_bytes));
+        prop_assert_eq!(&whole.facts, &blocks.facts);
+        let finish = |found: Inspection| found.evidence.finish(&[], SchemaDrift::Widen).unwrap();
+        prop_assert_eq!(finish(whole), finish(blocks));
+    }
+
+    #[test]
+    fn rows_left_out_are_those_that_lie_outside(
+        body in timed_text(), block_bytes in 1usize..200, declared in any::<bool>(), column in any::<bool>(),
+    ) {
+        let fixture = file(format!("t,a\n{body}\n").as_bytes());
+        let mut fields = vec![Field::new("t", DataType::Utf8View, true)];
+        if column {
+            fields.push(Field::new("a", if declared { DataType::Int8 } else { DataType::Utf8View }, true));
+        }
+        let ask = || request(&fixture, Arc::new(Schema::new(fields.clone())), OnBad::Reject);
+        let within = january(if declared { &["a"] } else { &[] }, false);
+        let all = read_of(ask(), block_bytes);
+        let some = read_of(ReadRequest { within: Some(within.clone()), ..ask() }, block_bytes);
+        prop_assert_eq!(wanted(&all, &within), wanted(&some, &within));
+        prop_assert_eq!(&wanted(&some, &within).0.len(), &some.rows.len());
+        prop_assert_eq!((all.rejects, all.error), (some.rejects, some.error));
+    }
+
     #[test]
     fn records_are_those_of_the_csv_crate(body in csv_text()) {
         let text = format!("a,b\n{body}\n");

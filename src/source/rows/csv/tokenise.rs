@@ -1,14 +1,18 @@
-//! Cuts a CSV file into records and cells.
+//! Cuts a block of CSV into records and cells.
 //!
 //! RFC 4180, and what the `csv` crate reads beyond it: LF, CRLF and bare CR end a record, a quote inside a cell that
 //! does not start with one is a quote. A tokeniser of our own, because no library tells an empty cell (null) from `""`
 //! (the empty string), nor refuses text behind a closing quote.
 
+use std::sync::Arc;
+
+use super::find;
 use crate::source::SourceError;
-use crate::source::rows::decode::{Buffer, unreadable};
+use crate::source::rows::blocks::Block;
+use crate::source::rows::decode::unreadable;
 
 /// What separates cells.
-const DELIMITER: u8 = b',';
+pub(super) const DELIMITER: u8 = b',';
 
 /// One cell of a record, as a range of the record's bytes without the quotes around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,176 +36,135 @@ pub(super) struct Record<'a> {
     pub(super) fault: Option<&'static str>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// At the first byte of a cell.
-    CellStart,
-    /// In a cell without quotes around it.
-    Plain,
-    /// Between quotes.
-    Quoted,
-    /// Behind a quote in a quoted cell: the closing one, or the first of two.
-    QuoteSeen,
+/// What the blocks of one file have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    /// The file's name in messages.
+    pub(super) name: Arc<str>,
+    /// Whether the codec would have noticed a cut.
+    pub(super) proves_end: bool,
+    /// Blank lines are no records.
+    pub(super) skip_blank: bool,
 }
 
-/// A position in a CSV file.
+/// A position in a block.
 pub(super) struct Tokeniser {
-    buffer: Buffer,
+    block: Block,
+    layout: Layout,
     cells: Vec<Cell>,
-    /// Line on which the next record starts.
+    /// Where the next record starts, and its line.
+    at: usize,
     line: u64,
-    /// Bytes and lines of the record given last.
-    given: usize,
-    given_lines: u64,
     /// The record given last ended with CR, so an LF that follows belongs to it.
     after_cr: bool,
-    /// Blank lines are no records.
-    skip_blank: bool,
 }
 
 impl Tokeniser {
-    pub(super) fn new(buffer: Buffer) -> Self {
-        Self { buffer, cells: Vec::new(), line: 1, given: 0, given_lines: 0, after_cr: false, skip_blank: true }
+    pub(super) fn new(block: Block, layout: Layout) -> Self {
+        let line = block.line;
+        Self { block, layout, cells: Vec::new(), at: 0, line, after_cr: false }
     }
 
-    /// Whether blank lines are passed over from here on, as they are from the start.
+    /// Whether blank lines are passed over from here on.
     pub(super) fn skip_blank(&mut self, skip: bool) {
-        self.skip_blank = skip;
+        self.layout.skip_blank = skip;
     }
 
     /// Steps to the first byte of the next record.
-    fn start_record(&mut self) -> Result<(), SourceError> {
-        self.buffer.consume(std::mem::take(&mut self.given));
-        self.line += std::mem::take(&mut self.given_lines);
-        self.cells.clear();
+    fn start_record(&mut self) {
         loop {
-            if self.buffer.data().is_empty() {
-                self.fill()?;
-            }
-            match self.buffer.data().first() {
+            match self.block.data().get(self.at) {
                 Some(b'\n') if self.after_cr => self.after_cr = false,
-                Some(b @ (b'\n' | b'\r')) if self.skip_blank => {
+                Some(b @ (b'\n' | b'\r')) if self.layout.skip_blank => {
                     self.after_cr = *b == b'\r';
                     self.line += 1;
                 }
                 _ => {
                     self.after_cr = false;
-                    return Ok(());
+                    return;
                 }
             }
-            self.buffer.consume(1);
+            self.at += 1;
         }
     }
 
-    /// The next record; `None` at the proven end of the file.
+    /// The next record; `None` at the end of the block.
     ///
     /// # Errors
-    /// The file's own, and a quote that is never closed.
+    /// A quote that is never closed.
     pub(super) fn next_record(&mut self) -> Result<Option<Record<'_>>, SourceError> {
-        self.start_record()?;
-        let mut state = State::CellStart;
-        let mut at = 0;
-        let mut cell = Cell { start: 0, end: 0, quoted: false, doubled: false };
+        self.start_record();
+        self.cells.clear();
+        let data = self.block.data().get(self.at..).unwrap_or_default();
+        if data.is_empty() {
+            return Ok(None);
+        }
         let mut fault = None;
-        let mut inner_lines = 0;
-        let end = 'record: loop {
-            let data = self.buffer.data();
-            while let Some(&byte) = data.get(at) {
-                match state {
-                    State::CellStart => {
-                        let quoted = byte == b'"';
-                        at += usize::from(quoted);
-                        cell = Cell { start: at, end: at, quoted, doubled: false };
-                        state = if quoted { State::Quoted } else { State::Plain };
-                    }
-                    State::Plain => {
-                        let rest = data.get(at..).unwrap_or_default();
-                        let Some(n) = rest.iter().position(|b| matches!(*b, DELIMITER | b'\n' | b'\r')) else {
-                            at = data.len();
-                            continue;
-                        };
-                        at += n;
-                        cell.end = at;
-                        self.cells.push(cell);
-                        if rest.get(n) != Some(&DELIMITER) {
-                            break 'record at;
-                        }
-                        at += 1;
-                        state = State::CellStart;
-                    }
-                    State::Quoted => {
-                        let rest = data.get(at..).unwrap_or_default();
-                        let quote = memchr::memchr(b'"', rest);
-                        let inner = rest.get(..quote.unwrap_or(rest.len())).unwrap_or_default();
-                        inner_lines += memchr::memchr_iter(b'\n', inner).count() as u64;
-                        at += inner.len();
-                        if quote.is_some() {
-                            cell.end = at;
-                            at += 1;
-                            state = State::QuoteSeen;
-                        }
-                    }
-                    State::QuoteSeen => match byte {
-                        b'"' => {
-                            cell.doubled = true;
-                            at += 1;
-                            state = State::Quoted;
-                        }
-                        DELIMITER => {
-                            self.cells.push(cell);
-                            at += 1;
-                            state = State::CellStart;
-                        }
-                        b'\n' | b'\r' => {
-                            self.cells.push(cell);
-                            break 'record at;
-                        }
-                        _ => {
-                            fault = Some("text stands behind a closing quote; a quote inside a quoted cell is doubled");
-                            state = State::Plain;
-                        }
-                    },
-                }
-            }
-            if self.fill()? {
-                continue;
-            }
-            match state {
-                State::CellStart if at == 0 => return Ok(None),
-                State::Quoted => {
+        let mut inner_lines = false;
+        let mut at = 0;
+        let end = loop {
+            let start = at;
+            let mut cell = Cell { start, end: start, quoted: false, doubled: false };
+            if data.get(start) == Some(&b'"') {
+                cell.start += 1;
+                cell.quoted = true;
+                let Some(close) = closing_quote(data, &mut cell, &mut inner_lines) else {
+                    let line = self.line + lines(data.get(..start).unwrap_or_default());
                     let why = "a quote that is opened on this line is never closed; the file is cut or damaged";
-                    let line = self.line + self.lines_before(cell.start);
-                    return Err(unreadable(self.buffer.name(), Some(line), why));
+                    return Err(unreadable(&self.layout.name, Some(line), why));
+                };
+                cell.end = close;
+                at = close + 1;
+                if !matches!(data.get(at), None | Some(&(DELIMITER | b'\n' | b'\r'))) {
+                    fault = Some("text stands behind a closing quote; a quote inside a quoted cell is doubled");
                 }
-                State::CellStart => cell = Cell { start: at, end: at, quoted: false, doubled: false },
-                State::Plain => cell.end = at,
-                State::QuoteSeen => {}
+            }
+            if !cell.quoted || fault.is_some() {
+                at += find::cell_end(data.get(at..).unwrap_or_default());
+                cell.end = at;
             }
             self.cells.push(cell);
-            if !self.buffer.proves_end() && fault.is_none() {
-                fault = Some(
-                    "the file ends without a line end, so its last cell may be cut; \
-                     if it is whole, append a line end",
-                );
+            match data.get(at) {
+                Some(&DELIMITER) => at += 1,
+                Some(_) => break at,
+                None => {
+                    if !self.layout.proves_end && fault.is_none() {
+                        fault = Some(
+                            "the file ends without a line end, so its last cell may be cut; \
+                             if it is whole, append a line end",
+                        );
+                    }
+                    break at;
+                }
             }
-            break at;
         };
-        let terminator = self.buffer.data().get(end).copied();
-        self.given = end + usize::from(terminator.is_some());
-        self.after_cr = terminator == Some(b'\r');
-        self.given_lines = inner_lines + 1;
-        let bytes = self.buffer.data().get(..end).unwrap_or_default();
-        Ok(Some(Record { line: self.line, bytes, cells: &self.cells, fault }))
-    }
-
-    fn lines_before(&self, at: usize) -> u64 {
-        memchr::memchr_iter(b'\n', self.buffer.data().get(..at).unwrap_or_default()).count() as u64
-    }
-
-    fn fill(&mut self) -> Result<bool, SourceError> {
         let line = self.line;
-        self.buffer.fill().map_err(|e| SourceError { position: Some(line), ..e })
+        let terminator = data.get(end).copied();
+        self.at += end + usize::from(terminator.is_some());
+        self.after_cr = terminator == Some(b'\r');
+        let bytes = data.get(..end).unwrap_or_default();
+        self.line += 1 + if inner_lines { lines(bytes) } else { 0 };
+        Ok(Some(Record { line, bytes, cells: &self.cells, fault }))
     }
+}
+
+/// The place of the quote that closes the cell; two in a row are one of its text. `lines` is set where a line end may
+/// stand in it.
+#[inline]
+fn closing_quote(data: &[u8], cell: &mut Cell, lines: &mut bool) -> Option<usize> {
+    let mut at = cell.start;
+    loop {
+        at += find::quote(data.get(at..)?, lines)?;
+        if data.get(at + 1) != Some(&b'"') {
+            return Some(at);
+        }
+        cell.doubled = true;
+        at += 2;
+    }
+}
+
+fn lines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
 /// The text of a cell: doubled quotes are halved into `scratch`.
@@ -212,11 +175,12 @@ pub(super) fn cell_text<'a>(record: &'a str, cell: &Cell, scratch: &'a mut Strin
         return raw;
     }
     scratch.clear();
-    let mut parts = raw.split("\"\"");
-    scratch.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        scratch.push('"');
-        scratch.push_str(part);
+    let mut rest = raw;
+    while let Some(i) = find::quote(rest.as_bytes(), &mut false) {
+        // With the first quote of the two.
+        scratch.push_str(rest.get(..=i).unwrap_or_default());
+        rest = rest.get(i + 2..).unwrap_or_default();
     }
+    scratch.push_str(rest);
     scratch
 }

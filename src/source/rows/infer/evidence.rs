@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 
 use super::exact;
+use crate::source::rows::json_text::is_plain;
 
 /// Fields of one nested object beyond which it is kept as JSON text. An object with more is a map, and a column a
 /// key would help nobody.
@@ -64,6 +65,8 @@ pub(in crate::source) struct Node {
     /// twice in one object.
     walked: u64,
     met: u64,
+    /// Fields known before the last object.
+    width_before: usize,
 }
 
 /// In which files a place was found, and what it was there.
@@ -103,6 +106,8 @@ impl Places {
 pub(super) struct Fields {
     pub(super) list: Vec<(Arc<str>, Node)>,
     index: HashMap<Arc<str>, usize>,
+    /// Of each, whether its name is written in JSON as it is.
+    plain: Vec<bool>,
 }
 
 impl Fields {
@@ -117,6 +122,7 @@ impl Fields {
         }
         let name: Arc<str> = name.into();
         self.index.insert(name.clone(), self.list.len());
+        self.plain.push(is_plain(&name));
         self.list.push((name, Node::default()));
         self.list.len() - 1
     }
@@ -160,18 +166,23 @@ impl Node {
         }
     }
 
+    /// Whether a cell could still change anything: what is text already cannot become anything else.
+    #[inline]
+    pub(in crate::source) fn wants_cells(&self) -> bool {
+        !self.cells || self.kinds & kind::TEXT == 0
+    }
+
     /// A cell of a CSV file that is not null was met. It is a number only if the number is written as the cell is.
     #[inline]
     pub(in crate::source) fn cell(&mut self, text: &str) {
-        self.cells = true;
-        // What is text already cannot become anything else.
-        if self.kinds & kind::TEXT != 0 {
+        if !self.wants_cells() {
             return;
         }
-        match text {
-            "true" | "false" => self.kinds |= kind::BOOL,
-            _ if exact::is_canonical_integer(text) => self.integer(text),
-            _ if exact::is_canonical_float(text) => self.kinds |= kind::FRACTION,
+        self.cells = true;
+        match text.as_bytes().first() {
+            Some(b'-' | b'0'..=b'9') if exact::is_canonical_integer(text) => self.integer(text),
+            Some(b'-' | b'0'..=b'9') if exact::is_canonical_float(text) => self.kinds |= kind::FRACTION,
+            Some(b't' | b'f') if matches!(text, "true" | "false") => self.kinds |= kind::BOOL,
             _ => self.kinds |= kind::TEXT,
         }
     }
@@ -181,6 +192,7 @@ impl Node {
     pub(in crate::source) fn object(&mut self, level: usize) -> bool {
         self.kinds |= kind::OBJECT;
         self.walked += 1;
+        self.width_before = self.width();
         self.keeps_inner(level)
     }
 
@@ -210,17 +222,29 @@ impl Node {
         nested != 0 && self.kinds.count_ones() > 1
     }
 
-    /// The field of the object being walked; `None` where the object has it already.
+    /// The name of a field, if it is written in JSON as it is.
     #[inline]
-    pub(in crate::source) fn field(&mut self, name: &str, hint: usize) -> Option<(usize, &mut Node)> {
+    pub(in crate::source) fn plain_name(&self, place: usize) -> Option<&str> {
+        let (name, _) = self.fields.list.get(place)?;
+        self.fields.plain.get(place)?.then_some(name)
+    }
+
+    /// The place of a field; see [`Fields::place`].
+    pub(in crate::source) fn place(&mut self, name: &str, hint: usize) -> usize {
+        self.fields.place(name, hint)
+    }
+
+    /// Notes a field of the object being walked; `false` where the object has it already.
+    #[inline]
+    pub(in crate::source) fn meet(&mut self, place: usize) -> bool {
         let walked = self.walked;
-        let place = self.fields.place(name, hint);
-        let (_, node) = self.fields.list.get_mut(place)?;
-        if node.met == walked {
-            return None;
-        }
-        node.met = walked;
-        Some((place, node))
+        self.fields.list.get_mut(place).is_some_and(|(_, node)| std::mem::replace(&mut node.met, walked) != walked)
+    }
+
+    /// A field and its name.
+    #[inline]
+    pub(in crate::source) fn named_field(&mut self, place: usize) -> Option<(&str, &mut Node)> {
+        self.fields.list.get_mut(place).map(|(name, node)| (&**name, node))
     }
 
     /// The fields in their order.
@@ -233,8 +257,8 @@ impl Node {
         self.fields.list.len()
     }
 
-    /// Adds what was seen elsewhere.
-    pub(super) fn merge(&mut self, mut other: Self, level: usize) {
+    /// Adds what was seen of single values.
+    fn add_values(&mut self, other: &Self) {
         self.kinds |= other.kinds;
         self.negative |= other.negative;
         self.above_i64 |= other.above_i64;
@@ -243,6 +267,44 @@ impl Node {
         self.inexact |= other.inexact;
         self.cells |= other.cells;
         self.columnar |= other.columnar;
+    }
+
+    /// Adds what was seen in the rows of the same file that come next, as if this had seen them: also of what is given up
+    /// on the way, which depends on what was known when an object was met.
+    pub(in crate::source) fn append(&mut self, mut other: Self, level: usize) {
+        if !self.wants_cells() {
+            return;
+        }
+        let met_objects = other.kinds & kind::OBJECT != 0;
+        self.add_values(&other);
+        self.collapsed |= other.collapsed || (level > 0 && self.is_mixed());
+        if met_objects {
+            self.width_before = self.width();
+        }
+        for (i, (name, node)) in std::mem::take(&mut other.fields.list).into_iter().enumerate() {
+            let place = self.fields.place(&name, i);
+            if let Some((_, own)) = self.fields.list.get_mut(place) {
+                own.append(node, level + 1);
+                // Only within one look does the number of an object mean anything.
+                own.met = 0;
+            }
+            if i < other.width_before {
+                self.width_before = self.width();
+            }
+        }
+        self.walked = 0;
+        self.collapsed |= level > 0 && met_objects && self.width_before > MAX_FIELDS;
+        if let Some(items) = other.items {
+            self.items.get_or_insert_default().append(*items, level + 1);
+        }
+        if self.collapsed {
+            self.collapse();
+        }
+    }
+
+    /// Adds what was seen in other files.
+    pub(super) fn merge(&mut self, mut other: Self, level: usize) {
+        self.add_values(&other);
         for typed in other.typed {
             if !self.typed.contains(&typed) {
                 self.typed.push(typed);

@@ -66,6 +66,31 @@ pub(super) fn is_canonical_integer(cell: &str) -> bool {
 
 /// Whether a cell is a binary64 as the encoders write it.
 pub(super) fn is_canonical_float(cell: &str) -> bool {
+    is_short_fraction(cell.as_bytes()).unwrap_or_else(|| is_written_float(cell))
+}
+
+/// Whether few digits around a point are a binary64 as the encoders write it: with no zero too many, for so many digits
+/// are always given back, and no exponent is written for numbers of this size. `None` for what is something else.
+fn is_short_fraction(cell: &[u8]) -> Option<bool> {
+    let digits = cell.strip_prefix(b"-").unwrap_or(cell);
+    let point = digits.iter().position(|b| !b.is_ascii_digit())?;
+    let (whole, fraction) = (digits.get(..point)?, digits.get(point + 1..)?);
+    let is_short = digits.get(point) == Some(&b'.')
+        && !whole.is_empty()
+        && !fraction.is_empty()
+        && whole.len() + fraction.len() <= SAFE_DIGITS
+        && fraction.iter().all(u8::is_ascii_digit);
+    // Small numbers are written with an exponent.
+    if !is_short || (whole == b"0" && fraction.starts_with(b"0000")) {
+        return None;
+    }
+    let zero_in_front = whole.len() > 1 && whole.starts_with(b"0");
+    let zero_behind = fraction.len() > 1 && fraction.ends_with(b"0");
+    Some(!zero_in_front && !zero_behind)
+}
+
+/// [`is_canonical_float`] by its definition.
+fn is_written_float(cell: &str) -> bool {
     if !cell.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
         return false;
     }
@@ -105,6 +130,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn short_fractions_are_told_as_by_the_definition(
+            cell in prop_oneof!["-?[0-9]{1,10}\\.[0-9]{1,12}", "-?0\\.0{0,12}[0-9]{0,6}", "-?[0-9]{0,16}\\.?[0-9.e-]{0,3}"]
+        ) {
+            prop_assert_eq!(is_canonical_float(&cell), is_written_float(&cell), "{}", cell);
+        }
+
         #[test]
         fn every_binary64_is_exact_in_its_own_text(value in any::<f64>().prop_filter("finite", |v| v.is_finite())) {
             let mut buffer = zmij::Buffer::new();

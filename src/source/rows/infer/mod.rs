@@ -16,7 +16,7 @@ pub(super) use evidence::Node;
 pub use typed::typed;
 
 use crate::job::{DeclaredType, SchemaDrift};
-use crate::source::{FileFacts, SourceSchema};
+use crate::source::SourceSchema;
 use crate::time::TimeParser;
 
 /// Marks a field that is declared as JSON, beside [`crate::source::json_field`]: there, a JSON string that holds an object or
@@ -32,16 +32,6 @@ pub struct InspectRequest<'a> {
     pub times: &'a TimeParser,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<&'a str>,
-}
-
-/// What one look at a file of rows tells.
-#[derive(Debug, Clone)]
-pub struct RowFacts {
-    /// The columns.
-    pub evidence: TableEvidence,
-    /// One unit. `problem` is set when the file breaks before its end; rows that alone cannot be read and times that
-    /// are none do not break it but count into `unplaced_rows`.
-    pub facts: FileFacts,
 }
 
 /// What was seen of the columns of some files.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::job::SourceFormat;
 use crate::source::rows::decode::tests::fixture;
+use crate::source::rows::inspect::tests::alone;
 use crate::source::rows::{csv, ndjson};
 use crate::source::{Codec, is_json, json_field};
 use crate::time::TimeFormat;
@@ -14,10 +15,10 @@ fn evidence(name: &str, format: SourceFormat, text: &str) -> TableEvidence {
     let times = TimeParser { format: TimeFormat::Auto, timezone: jiff::tz::TimeZone::UTC };
     let request = InspectRequest { time_column: "t", times: &times, records: None };
     let fixture = fixture(name, format, Codec::Plain, text.as_bytes());
-    let facts = match format {
-        SourceFormat::Csv => csv::inspect(&fixture.file, &request),
-        _ => ndjson::inspect(&fixture.file, &request),
-    };
+    let facts = alone(match format {
+        SourceFormat::Csv => csv::inspector(&fixture.file, request),
+        _ => ndjson::inspector(&fixture.file, request),
+    });
     assert_eq!(facts.facts.problem, None);
     facts.evidence
 }
@@ -230,9 +231,15 @@ proptest! {
                 units: vec![0],
                 on_bad_rows: crate::job::OnBad::Fail,
                 records: None,
+                within: None,
             })
             .unwrap();
-            let rows = reader.next_batch().unwrap().map_or(0, |b| b.rows.num_rows());
+            let mut rows = 0;
+            while let Some(mut chunk) = reader.next_chunk().unwrap() {
+                while let Some(batch) = chunk.batches.next_batch().unwrap() {
+                    rows += batch.rows.num_rows();
+                }
+            }
             prop_assert_eq!(rows, text.lines().count());
         }
     }

@@ -1,7 +1,7 @@
 //! A row of JSON to columns.
 
 use super::observe::not_an_object;
-use super::scan::{Fault, Scanner, Value, duplicate_key};
+use super::scan::{Fault, Key, Scanner, Value, duplicate_key};
 use crate::source::rows::column::{Column, StructColumn};
 
 /// Appends one row, which must be an object, to the columns that are asked for. Its other keys are checked and left out.
@@ -28,25 +28,33 @@ fn append_fields(into: &mut StructColumn, scanner: &mut Scanner<'_>, whole: bool
     let mut others = scanner.key_guard();
     let mut first = true;
     let mut hint = 0;
-    while let Some(key) = scanner.next_key(&mut first)? {
-        let name = key.decode();
-        let Some(place) = into.place(&name, hint) else {
-            if whole {
-                return Err(Fault::Content(format!(
-                    "the field `{name}` is not in the planned schema: the file changed since it was inspected"
-                )));
+    while let Some(key) = scanner.next_key_after(&mut first, into.plain_name(hint))? {
+        let place = match key {
+            Key::Expected => hint,
+            Key::Other(key) => {
+                let name = key.decode();
+                match into.place(&name, hint) {
+                    Some(place) => place,
+                    None if whole => {
+                        return Err(Fault::Content(format!(
+                            "the field `{name}` is not in the planned schema: the file changed since it was inspected"
+                        )));
+                    }
+                    None => {
+                        others.refuse_twice(scanner, name)?;
+                        scanner.skip()?;
+                        continue;
+                    }
+                }
             }
-            others.refuse_twice(scanner, name)?;
-            scanner.skip()?;
-            continue;
         };
         hint = place + 1;
         let (Some(given), Some(column)) = (into.given.get_mut(place), into.columns.get_mut(place)) else { continue };
         if std::mem::replace(given, begun) == begun {
-            return Err(duplicate_key(&name));
+            return Err(duplicate_key(into.name(place)));
         }
         append(column, scanner).map_err(|fault| match fault {
-            Fault::Content(why) => Fault::Content(format!("`{name}`: {why}")),
+            Fault::Content(why) => Fault::Content(format!("`{}`: {why}", into.name(place))),
             syntax => syntax,
         })?;
     }

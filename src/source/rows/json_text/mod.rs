@@ -10,8 +10,8 @@ mod scan;
 mod text;
 
 pub(super) use build::{append_row, is_json_text};
-pub(super) use observe::{RowTime, observe_row};
-pub(super) use scan::Fault;
+pub(super) use observe::{RowTime, observe_row, time_of};
+pub(super) use scan::{Fault, is_plain};
 
 /// Checks that a text is one JSON value that can be kept.
 pub(super) fn check(text: &str) -> Result<(), Fault> {

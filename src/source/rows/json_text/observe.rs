@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::scan::{Fault, Scanner, Value, duplicate_key};
+use super::scan::{Fault, Key, Scanner, Value, duplicate_key};
 use crate::source::rows::infer::Node;
 
 /// What stands in a row's time column.
@@ -35,9 +35,7 @@ pub(in crate::source) fn observe_row<'a>(
     let mut time = RowTime::None;
     let mut first = true;
     let mut hint = 0;
-    while let Some(key) = scanner.next_key(&mut first)? {
-        let name = key.decode();
-        let (place, field) = root.field(&name, hint).ok_or_else(|| duplicate_key(&name))?;
+    while let Some((place, name, field)) = next_field(root, &mut scanner, &mut first, hint)? {
         hint = place + 1;
         if name == time_column {
             let start = scanner.offset();
@@ -49,6 +47,44 @@ pub(in crate::source) fn observe_row<'a>(
     }
     scanner.end()?;
     Ok(time)
+}
+
+/// The next field of an object, with its place and name; `hint` is the place where it is likely.
+#[inline]
+fn next_field<'n>(
+    object: &'n mut Node,
+    scanner: &mut Scanner<'_>,
+    first: &mut bool,
+    hint: usize,
+) -> Result<Option<(usize, &'n str, &'n mut Node)>, Fault> {
+    let place = match scanner.next_key_after(first, object.plain_name(hint))? {
+        None => return Ok(None),
+        Some(Key::Expected) => hint,
+        Some(Key::Other(key)) => object.place(&key.decode(), hint),
+    };
+    if !object.meet(place) {
+        return Err(duplicate_key(object.named_field(place).map_or("", |(name, _)| name)));
+    }
+    Ok(object.named_field(place).map(|(name, field)| (place, name, field)))
+}
+
+/// What stands in a row's time column, without a look at what comes behind it.
+///
+/// # Errors
+/// [`Fault`] where the row cannot be read up to there.
+pub(in crate::source) fn time_of<'a>(text: &'a str, time_column: &str) -> Result<RowTime<'a>, Fault> {
+    let mut scanner = Scanner::new(text);
+    if scanner.value()? != Value::Object {
+        return Err(not_an_object());
+    }
+    let mut first = true;
+    while let Some(key) = scanner.next_key(&mut first)? {
+        let value = scanner.skip()?;
+        if key.decode() == time_column {
+            return row_time(value);
+        }
+    }
+    Ok(RowTime::None)
 }
 
 pub(super) fn not_an_object() -> Fault {
@@ -76,9 +112,7 @@ fn observe(node: &mut Node, scanner: &mut Scanner<'_>, level: usize) -> Result<(
             }
             let mut first = true;
             let mut hint = 0;
-            while let Some(key) = scanner.next_key(&mut first)? {
-                let name = key.decode();
-                let (place, field) = node.field(&name, hint).ok_or_else(|| duplicate_key(&name))?;
+            while let Some((place, _, field)) = next_field(node, scanner, &mut first, hint)? {
                 hint = place + 1;
                 observe(field, scanner, level + 1)?;
             }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::text::{Text, hex4};
+use crate::source::rows::word::{below, find, marks};
 
 /// How deep values may nest, as in `serde_json`; recursion below is bounded by it.
 const MAX_DEPTH: u32 = 128;
@@ -56,18 +57,26 @@ pub(in crate::source) struct Number<'a> {
     pub(in crate::source) integer: bool,
 }
 
-/// Bytes that end a run of plain characters within a string: quote, backslash, control characters.
-static STOPS_STRING: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut b = 0;
-    while b < 0x20 {
-        table[b] = true;
-        b += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table
-};
+/// A key of an object.
+pub(in crate::source) enum Key<'a> {
+    /// The one that was expected.
+    Expected,
+    /// Perhaps another.
+    Other(Text<'a>),
+}
+
+/// Whether a key is written in JSON as it is.
+pub(in crate::source) fn is_plain(key: &str) -> bool {
+    plain_len(key.as_bytes(), 0) == key.len()
+}
+
+/// The place, from one on, of the first byte that ends a run of plain characters within a string: quote, backslash,
+/// control character. The length of the text if there is none.
+#[inline]
+fn plain_len(text: &[u8], from: usize) -> usize {
+    let marked = |w| marks(w, b'"') | marks(w, b'\\') | below(w, b' ');
+    find(text, from, marked, |b| matches!(b, b'"' | b'\\' | 0..b' '))
+}
 
 /// A position in a JSON text.
 pub(in crate::source) struct Scanner<'a> {
@@ -151,6 +160,32 @@ impl<'a> Scanner<'a> {
         if !self.next_element(b'}', first)? {
             return Ok(None);
         }
+        self.key().map(Some)
+    }
+
+    /// As [`Scanner::next_key`], quicker where the next key is the one that is expected, which must be plain.
+    #[inline]
+    pub(in crate::source) fn next_key_after(
+        &mut self,
+        first: &mut bool,
+        expected: Option<&str>,
+    ) -> Result<Option<Key<'a>>, Fault> {
+        if !self.next_element(b'}', first)? {
+            return Ok(None);
+        }
+        self.space();
+        if let Some(expected) = expected {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let after = rest.strip_prefix(b"\"").and_then(|rest| rest.strip_prefix(expected.as_bytes()));
+            if after.is_some_and(|after| after.starts_with(b"\":")) {
+                self.at += expected.len() + 3;
+                return Ok(Some(Key::Expected));
+            }
+        }
+        self.key().map(|key| Some(Key::Other(key)))
+    }
+
+    fn key(&mut self) -> Result<Text<'a>, Fault> {
         self.space();
         if self.peek() != Some(b'"') {
             return self.fault("expected a key in quotes");
@@ -161,7 +196,7 @@ impl<'a> Scanner<'a> {
             return self.fault("expected `:` after a key");
         }
         self.at += 1;
-        Ok(Some(key))
+        Ok(key)
     }
 
     /// After [`Value::Array`]: whether another item comes.
@@ -195,9 +230,7 @@ impl<'a> Scanner<'a> {
         let mut at = start;
         let mut escaped = false;
         loop {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let plain = rest.iter().position(|b| STOPS_STRING[usize::from(*b)]);
-            at += plain.unwrap_or(rest.len());
+            at = plain_len(bytes, at);
             match bytes.get(at) {
                 Some(b'"') => break,
                 Some(b'\\') => {

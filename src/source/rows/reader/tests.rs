@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::job::{DeclaredType, SchemaDrift, SourceFormat};
+use crate::source::rows::blocks::BLOCK_BYTES;
 use crate::source::rows::decode::tests::{Fixture, fixture};
+use crate::source::rows::inspect::tests::alone;
 use crate::source::rows::{json, ndjson};
-use crate::source::{Codec, TimeRange, is_json};
+use crate::source::{Codec, Inspection, TimeRange, Within, is_json};
 use crate::time::{TimeFormat, TimeParser};
 
 fn lines(bytes: &[u8]) -> Fixture {
@@ -22,12 +24,16 @@ fn document(bytes: &[u8]) -> Fixture {
     fixture("a.json", SourceFormat::Json, Codec::Plain, bytes)
 }
 
-fn facts(fixture: &Fixture, records: Option<&str>) -> RowFacts {
+fn facts(fixture: &Fixture, records: Option<&str>) -> Inspection {
+    facts_of(fixture, records, BLOCK_BYTES)
+}
+
+fn facts_of(fixture: &Fixture, records: Option<&str>, block_bytes: usize) -> Inspection {
     let times = TimeParser { format: TimeFormat::Auto, timezone: jiff::tz::TimeZone::UTC };
     let request = InspectRequest { time_column: "t", times: &times, records };
     match fixture.file.format {
-        SourceFormat::Json => json::inspect(&fixture.file, &request),
-        _ => ndjson::inspect(&fixture.file, &request),
+        SourceFormat::Json => alone(json::inspector_of(&fixture.file, request, block_bytes)),
+        _ => alone(ndjson::inspector_of(&fixture.file, request, block_bytes)),
     }
 }
 
@@ -36,21 +42,30 @@ fn open(
     schema: SchemaRef,
     on_bad_rows: OnBad,
     records: Option<&str>,
-) -> Result<Box<dyn BatchReader>, SourceError> {
+) -> Result<Box<dyn ChunkReader>, SourceError> {
+    open_of(request(fixture, schema, on_bad_rows, records), BLOCK_BYTES)
+}
+
+fn request(fixture: &Fixture, schema: SchemaRef, on_bad_rows: OnBad, records: Option<&str>) -> ReadRequest {
     let records = records.map(str::to_owned);
-    let request = ReadRequest { file: fixture.file.clone(), schema, units: vec![0], on_bad_rows, records };
-    match fixture.file.format {
-        SourceFormat::Json => json::open(request),
-        _ => ndjson::open(request),
+    ReadRequest { file: fixture.file.clone(), schema, units: vec![0], on_bad_rows, records, within: None }
+}
+
+fn open_of(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
+    match request.file.format {
+        SourceFormat::Json => json::open_of(request, block_bytes),
+        _ => ndjson::open_of(request, block_bytes),
     }
 }
 
-fn read_all(mut reader: Box<dyn BatchReader>) -> Result<(Vec<RecordBatch>, Vec<Reject>), SourceError> {
+fn read_all(mut reader: Box<dyn ChunkReader>) -> Result<(Vec<RecordBatch>, Vec<Reject>), SourceError> {
     let (mut rows, mut rejects) = (Vec::new(), Vec::new());
-    while let Some(batch) = reader.next_batch()? {
-        assert!(batch.rows.num_rows() <= BATCH_ROWS);
-        rows.push(batch.rows);
-        rejects.extend(batch.rejected);
+    while let Some(mut chunk) = reader.next_chunk()? {
+        while let Some(batch) = chunk.batches.next_batch()? {
+            assert!(batch.rows.num_rows() <= BATCH_ROWS);
+            rows.push(batch.rows);
+            rejects.extend(batch.rejected);
+        }
     }
     Ok((rows, rejects))
 }
@@ -338,6 +353,187 @@ proptest! {
                 }
                 Err(error) => prop_assert_eq!(found.facts.problem, Some(error)),
             }
+        }
+    }
+
+    #[test]
+    fn blocks_of_any_size_give_what_one_block_gives(
+        text in prop_oneof![timed_text(), near_rows()], block_bytes in 1usize..60, fail in any::<bool>(), longer in any::<bool>(),
+    ) {
+        for mut fixture in [lines(text.as_bytes()), document(text.as_bytes()), document(format!("[{}]", text.replace('\n', ",\n")).as_bytes())] {
+            fixture.file.bytes += u64::from(longer);
+            let (whole, blocks) = (facts(&fixture, None), facts_of(&fixture, None, block_bytes));
+            prop_assert_eq!(&whole.facts, &blocks.facts);
+            let finish = |found: Inspection| found.evidence.finish(&[], SchemaDrift::Widen).unwrap();
+            let schema = finish(whole);
+            prop_assert_eq!(&schema, &finish(blocks));
+            let on_bad_rows = if fail { OnBad::Fail } else { OnBad::Reject };
+            let ask = || request(&fixture, schema.arrow.clone(), on_bad_rows, None);
+            let (whole, blocks) = (give(ask(), BLOCK_BYTES), give(ask(), block_bytes));
+            if whole.error.is_some() {
+                // A batch that is not full when an error comes is lost, and blocks give theirs sooner.
+                prop_assert!(blocks.positions.starts_with(&whole.positions) && blocks.rejects.starts_with(&whole.rejects));
+                prop_assert_eq!(whole.error, blocks.error);
+            } else {
+                prop_assert_eq!(whole, blocks);
+            }
+        }
+    }
+
+    #[test]
+    fn rows_left_out_are_those_that_lie_outside(text in timed_text(), block_bytes in 1usize..200, declared in any::<bool>()) {
+        for fixture in [lines(text.as_bytes()), document(text.as_bytes())] {
+            let found = facts(&fixture, None);
+            let declared = if declared { vec![("a".to_owned(), DeclaredType::Int8)] } else { Vec::new() };
+            let proven = found.facts.problem.is_none() && found.facts.units[0].unplaced_rows == 0;
+            let schema = found.evidence.finish(&declared, SchemaDrift::Widen).unwrap().arrow;
+            let within = Within {
+                column: "t".to_owned(),
+                times: TimeParser { format: TimeFormat::Auto, timezone: jiff::tz::TimeZone::UTC },
+                start: "2026-01-01T00:00:00Z".parse().unwrap(),
+                end: "2026-02-01T00:00:00Z".parse().unwrap(),
+                declared: declared.into_iter().map(|(name, _)| name).collect(),
+                proven,
+            };
+            let ask = || request(&fixture, schema.clone(), OnBad::Reject, None);
+            let all = give(ask(), block_bytes);
+            let some = give(ReadRequest { within: Some(within.clone()), ..ask() }, block_bytes);
+            prop_assert_eq!(&all.rejects, &some.rejects);
+            prop_assert_eq!(&all.error, &some.error);
+            let times = schema.column_with_name("t").map(|(i, field)| (i, is_json(field)));
+            let wanted = |given: &Given| {
+                let mut rows = given.rows();
+                if let Some((i, false)) = times {
+                    rows.retain(|row| {
+                        let at = row.1.get(i).and_then(|time| within.times.text(time).ok());
+                        at.is_none_or(|i| (within.start..within.end).contains(&i.at))
+                    });
+                }
+                let outside = given.positions.len() - rows.len() + given.outside as usize;
+                (rows, outside)
+            };
+            prop_assert_eq!(wanted(&all), wanted(&some));
+        }
+    }
+}
+
+/// All that a file gives.
+#[derive(Debug, Default, PartialEq)]
+struct Given {
+    batches: Vec<RecordBatch>,
+    positions: Vec<u64>,
+    rejects: Vec<Reject>,
+    outside: u64,
+    error: Option<SourceError>,
+}
+
+fn give(request: ReadRequest, block_bytes: usize) -> Given {
+    let mut given = Given::default();
+    let schema = request.schema.clone();
+    let all = || {
+        let mut chunks = open_of(request, block_bytes)?;
+        while let Some(mut chunk) = chunks.next_chunk()? {
+            while let Some(batch) = chunk.batches.next_batch()? {
+                given.positions.extend((0..batch.rows.num_rows()).map(|row| batch.positions.of(row as u32)));
+                given.batches.push(batch.rows);
+                given.rejects.extend(batch.rejected);
+                given.outside += batch.outside;
+            }
+        }
+        Ok(())
+    };
+    given.error = all().err();
+    given.batches = vec![arrow::compute::concat_batches(&schema, &given.batches).unwrap()];
+    given
+}
+
+impl Given {
+    /// Each row's position and values as text.
+    fn rows(&self) -> Vec<(u64, Vec<String>)> {
+        let batch = &self.batches[0];
+        let text =
+            |column: usize, row: usize| arrow::util::display::array_value_to_string(batch.column(column), row).unwrap();
+        let row =
+            |(row, position): (usize, &u64)| (*position, (0..batch.num_columns()).map(|c| text(c, row)).collect());
+        self.positions.iter().enumerate().map(row).collect()
+    }
+}
+
+/// Lines that are mostly rows with times in and out of January 2026.
+fn timed_text() -> impl Strategy<Value = String> {
+    let line = prop::sample::select(vec![
+        "{\"t\":\"2026-01-05T00:00:00Z\",\"a\":1}",
+        "{\"a\":300,\"t\":\"2026-02-01T00:00:00Z\"}",
+        " {\"a\":{\"x\":[1]},\"\\u0074\":\"2025-12-31T00:00:00Z\"}",
+        "{\"t\":\"2027-01-01T00:00:00Z\",\"b\":null}\r",
+        "{\"t\":\"2027-01-01T00:00:00Z\",\"b\":1,\"b\":2}",
+        "{\"t\":\"2027-01-01T00:00:00Z\",\"c\":[{\"x\":\"\\u00e9\"}]}",
+        "{\"t\":\"soon\",\"a\":true}",
+        "{\"a\":1}",
+        "{\"t\":null,\"a\":\"1\"}",
+        "",
+        "{\"t\":\"2027-01-01T00:00:00Z\",tru}",
+        "{\"t\":5}",
+        "[1]",
+    ]);
+    prop::collection::vec((line, any::<bool>()), 0..12).prop_map(|lines| {
+        // Most texts without what is no row.
+        let rare = lines.iter().any(|(_, rare)| *rare) && lines.len() > 6;
+        lines
+            .iter()
+            .filter(|(l, _)| rare || !l.contains("tru}") && !l.contains("5}"))
+            .map(|(l, _)| format!("{l}\n"))
+            .collect()
+    })
+}
+
+/// Pieces of rows in any order.
+fn near_rows() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"a\"",
+        ":",
+        ",",
+        "1",
+        "\n",
+        "\r\n",
+        "{\"a\":1}",
+        "{\"b\":{\"x\":1}}",
+        "{\"b\":[\"x\"]}",
+        "\\",
+        "\"",
+        " ",
+        "\u{e9}",
+    ]);
+    prop::collection::vec(piece, 0..25).prop_map(|pieces| pieces.concat())
+}
+
+#[test]
+fn what_is_given_up_as_too_wide_does_not_depend_on_blocks() {
+    let keys = |range: std::ops::Range<usize>| range.map(|i| format!("\"k{i}\":{i}")).collect::<Vec<_>>().join(",");
+    let object = |range| format!("{{\"m\":{{{}}}}}\n", keys(range));
+    let plain = "{\"m\":null}\n".to_owned();
+    for parts in [
+        vec![object(0..1030)],
+        vec![object(0..1030), plain.clone()],
+        vec![plain.clone(), object(0..1000), object(900..1030)],
+        vec![object(0..1000), object(1000..1030), plain.clone()],
+        vec![object(0..1000), object(1000..1030), object(0..0)],
+        vec![object(0..600), object(600..1030), plain, object(0..1)],
+        vec![object(0..20_000), "{\"m\":1}\n".to_owned()],
+        (0..300).map(|i| format!("{{{}}}\n", keys(i * 60..i * 60 + 60))).collect(),
+        vec!["[]\n".to_owned(), format!("{{{}}}\n", keys(0..20_000)), "{\"late\":1}\n".to_owned()],
+    ] {
+        let fixture = lines(parts.concat().as_bytes());
+        let whole = facts_of(&fixture, None, 16 << 20);
+        let schema = whole.evidence.finish(&[], SchemaDrift::Widen).unwrap();
+        for block_bytes in [1, 1000, 10_000, 20_000] {
+            let blocks = facts_of(&fixture, None, block_bytes);
+            assert_eq!(whole.facts, blocks.facts);
+            assert_eq!(schema, blocks.evidence.finish(&[], SchemaDrift::Widen).unwrap());
         }
     }
 }
