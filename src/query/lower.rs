@@ -13,6 +13,9 @@ pub(super) fn input_name(index: usize) -> PlSmallStr {
     PlSmallStr::from_string(format!("input{index}"))
 }
 
+/// So few values are compared one after the other, by kernels that look at many rows at once; `is_in` hashes every row.
+const FEW: usize = 8;
+
 /// A condition that has an input.
 pub(super) fn lower(node: &Node, inputs: &Inputs) -> Expr {
     let input = |index: &usize| col(input_name(*index));
@@ -25,6 +28,10 @@ pub(super) fn lower(node: &Node, inputs: &Inputs) -> Expr {
         Node::IsNull(index) => input(index).is_null(),
         Node::Compare(index, op, value) => compare(input(index), *op, literal(value, storage(index))),
         Node::Inputs(left, op, right) => compare(input(left), *op, input(right)),
+        Node::OneOf(index, values) if values.len() <= FEW => {
+            let is = |value: &Value| Node::Compare(*index, Op::Eq, value.clone());
+            balanced(&values.iter().map(is).collect::<Vec<_>>(), inputs, Expr::or::<Expr>)
+        }
         Node::OneOf(index, values) => input(index).is_in(list(values, storage(index)), false),
         Node::Text(index, test) => match test {
             TextTest::Contains(text) => input(index).str().contains_literal(lit(text.as_str())),

