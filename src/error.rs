@@ -28,6 +28,8 @@ pub enum ErrorCode {
     StoreDenied,
     /// The file system has no room left.
     DiskFull,
+    /// Rows that must be in memory at once are more than the budget.
+    MemoryExceeded,
     /// A shard could not be written.
     WriteFailed,
     /// The rows written do not add up to the rows read.
@@ -42,7 +44,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them, in the order of their documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SourceChanged,
         Self::SourceUnreadable,
         Self::BadRows,
@@ -52,6 +54,7 @@ impl ErrorCode {
         Self::QueryFailed,
         Self::StoreDenied,
         Self::DiskFull,
+        Self::MemoryExceeded,
         Self::WriteFailed,
         Self::RowsNotConserved,
         Self::PackageDamaged,
@@ -71,6 +74,7 @@ impl ErrorCode {
             Self::QueryFailed => "query_failed",
             Self::StoreDenied => "store_denied",
             Self::DiskFull => "disk_full",
+            Self::MemoryExceeded => "memory_exceeded",
             Self::WriteFailed => "write_failed",
             Self::RowsNotConserved => "rows_not_conserved",
             Self::PackageDamaged => "package_damaged",
@@ -125,6 +129,11 @@ impl ErrorCode {
             Self::DiskFull => {
                 "The file system of the package has no room left, or a quota is used up. Nothing half-written remains. \
                  Make room and run again: partitions that are complete are not exported again."
+            }
+            Self::MemoryExceeded => {
+                "Rows that must be in memory at once are more than `--memory` leaves for them: with `order: time`, the \
+                 rows of a partition. Run again with more memory, cut the window into smaller partitions, or use \
+                 `order: source`, which holds nothing; the last two make a new job."
             }
             Self::WriteFailed => {
                 "The operating system could not write or make durable a file of the package. The message names the file \

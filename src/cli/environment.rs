@@ -3,16 +3,16 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 
 use super::Talk;
 use super::args::{ResourceArgs, SpecArgs};
 use crate::resolve::Environment;
-use crate::run::RunOptions;
 use crate::run::memory::Memory;
 use crate::run::stop::Stop;
+use crate::run::{Later, RunOptions};
 
 /// The environment of this process and command line.
 ///
@@ -59,7 +59,7 @@ pub fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environm
         stop,
         progress: Arc::default(),
         spec_path: spec.display().to_string(),
-        git_commit: None,
+        git_commit: Arc::new(LazyLock::new(Box::new(|| None))),
     }
 }
 
@@ -68,8 +68,20 @@ fn run_id() -> String {
     format!("{}-{:x}", Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ"), std::process::id())
 }
 
+/// The commit that a spec was read at, looked for while other things go on.
+pub fn git_commit(spec: &Path) -> Arc<Later<Option<String>>> {
+    let spec = spec.to_owned();
+    let commit: Arc<Later<Option<String>>> = Arc::new(LazyLock::new(Box::new(move || find_git_commit(&spec))));
+    let found = commit.clone();
+    // Where no thread can be had it is looked for when it is needed.
+    let _ = std::thread::Builder::new().name("git".to_owned()).spawn(move || {
+        LazyLock::force(&found);
+    });
+    commit
+}
+
 /// The commit that a spec was read at: only if it is in git and unchanged since. Without git there is none to tell.
-pub fn git_commit(spec: &Path) -> Option<String> {
+fn find_git_commit(spec: &Path) -> Option<String> {
     let folder = spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let git = |args: &[&str]| {
         let output = Command::new("git").arg("-C").arg(folder).args(args).arg(spec.file_name()?).output().ok()?;

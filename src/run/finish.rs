@@ -64,7 +64,7 @@ pub fn finish(
         spec: SpecRecord {
             path: options.spec_path.clone(),
             sha256: sha256(job.spec_source.text.as_bytes()),
-            git_commit: options.git_commit.clone(),
+            git_commit: (**options.git_commit).clone(),
             resolved: job.canonical.clone(),
         },
         source: source(job, package, tally),

@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::{ArrayRef, Int64Array, UInt32Array};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::failure::{Failure, chain};
+use super::memory::Quota;
 use super::shard::{Part, PartitionWriter, ShardError};
 use super::task::TaskContext;
 use super::turns::Turns;
@@ -44,6 +45,8 @@ struct Sink {
     writer: PartitionWriter,
     /// For `order: time`.
     held: Vec<Held>,
+    /// Memory that they take, and will take while they are sorted.
+    held_bytes: u64,
 }
 
 /// Some rows of one chunk.
@@ -71,7 +74,7 @@ impl Piece {
     fn memory(&self) -> usize {
         match self {
             Self::Encoded(rows, times) => rows.memory() + size_of_val(times.as_slice()),
-            Self::Unsorted((rows, times)) => rows.get_array_memory_size() + size_of_val(times.values().as_ref()),
+            Self::Unsorted(held) => piece_memory(held),
         }
     }
 
@@ -80,7 +83,7 @@ impl Piece {
     /// # Errors
     /// Only a bug can cause one.
     pub fn unsorted(rows: &RecordBatch, instants: &Int64Array, own: &[u32]) -> Result<Self, Failure> {
-        let rows = arrow::compute::take_record_batch(rows, &UInt32Array::from(own.to_vec()));
+        let rows = arrow::compute::take_record_batch(rows, &UInt32Array::from(own.to_vec())).and_then(compact);
         let instants = own.iter().map(|row| instants.value(*row as usize)).collect::<Vec<_>>().into();
         Ok(Self::Unsorted((rows.map_err(|e| Failure::internal(&e))?, instants)))
     }
@@ -106,7 +109,7 @@ impl Lane {
             rows: 0,
             is_done: !is_written,
             failure: None,
-            sink: Some(Sink { writer, held: Vec::new() }),
+            sink: Some(Sink { writer, held: Vec::new(), held_bytes: 0 }),
             waiting: BTreeMap::new(),
         };
         Self { partition, state: Mutex::new(state) }
@@ -133,7 +136,7 @@ impl Lane {
 
     /// Takes rows of a chunk. They are appended at once if it is their turn, unless another thread is appending: then that
     /// thread appends them too, and this one goes on; where they must wait, `piece` is left empty.
-    pub fn put(&self, chunk: u64, piece: &mut Piece, turns: &Turns, waiting: &Waiting) {
+    pub fn put(&self, chunk: u64, piece: &mut Piece, turns: &Turns, waiting: &Waiting, sorting: &Quota) {
         let mut state = self.lock();
         if !state.is_wanted() {
             return;
@@ -142,8 +145,8 @@ impl Lane {
         match state.sink.take_if(|_| is_next) {
             Some(mut sink) => {
                 drop(state);
-                let appended = sink.append(piece);
-                self.append_waiting(sink, appended, turns, waiting);
+                let appended = sink.append(piece, sorting);
+                self.append_waiting(sink, appended, turns, waiting, sorting);
             }
             None => {
                 let piece = piece.take();
@@ -151,21 +154,28 @@ impl Lane {
                 state.waiting.entry(chunk).or_default().push_back(piece);
                 // The turn may have come since it was looked at.
                 drop(state);
-                self.advance(turns, waiting);
+                self.advance(turns, waiting, sorting);
             }
         }
     }
 
     /// Appends what has waited and may be appended now, unless another thread does.
-    pub fn advance(&self, turns: &Turns, waiting: &Waiting) {
+    pub fn advance(&self, turns: &Turns, waiting: &Waiting, sorting: &Quota) {
         let sink = self.lock().sink.take();
         if let Some(sink) = sink {
-            self.append_waiting(sink, Ok(()), turns, waiting);
+            self.append_waiting(sink, Ok(()), turns, waiting, sorting);
         }
     }
 
     /// Appends what may be appended until nothing is left, then gives the sink back.
-    fn append_waiting(&self, mut sink: Sink, mut last: Result<(), Failure>, turns: &Turns, waiting: &Waiting) {
+    fn append_waiting(
+        &self,
+        mut sink: Sink,
+        mut last: Result<(), Failure>,
+        turns: &Turns,
+        waiting: &Waiting,
+        sorting: &Quota,
+    ) {
         let mut shrinking = None;
         loop {
             let mut state = self.lock();
@@ -190,7 +200,7 @@ impl Lane {
             drop(state);
             shrinking.get_or_insert_with(|| waiting.shrink());
             waiting.remove(&piece);
-            last = if is_wanted { sink.append(&mut piece) } else { Ok(()) };
+            last = if is_wanted { sink.append(&mut piece, sorting) } else { Ok(()) };
         }
     }
 
@@ -203,14 +213,16 @@ impl Lane {
             }
             (state.sink.take(), state.failure.take(), state.rows, state.filtered_out)
         };
+        let held_bytes = sink.as_ref().map_or(0, |s| s.held_bytes);
         let parts = match (failure, sink) {
             (Some(failure), _) => Err(failure),
-            (None, Some(Sink { writer, held })) => finish(ctx, writer, &held, rows),
+            (None, Some(Sink { writer, held, .. })) => finish(ctx, writer, &held, rows),
             (None, None) => {
                 let message = "a thread that appended rows did not come back; this is a bug".to_owned();
                 Err(Failure { code: ErrorCode::Internal, message })
             }
         };
+        ctx.sorting.give(held_bytes);
         Some(Finished { partition: self.partition, filtered_out, parts })
     }
 
@@ -231,10 +243,16 @@ impl State {
 }
 
 impl Sink {
-    fn append(&mut self, piece: &mut Piece) -> Result<(), Failure> {
+    fn append(&mut self, piece: &mut Piece, sorting: &Quota) -> Result<(), Failure> {
         match piece {
             Piece::Encoded(rows, times) => self.writer.append(rows, times).map_err(shard_failure),
             Piece::Unsorted(held) => {
+                // Once as it is held, once in the order of time.
+                let bytes = 2 * piece_memory(held) as u64;
+                if !sorting.take(bytes) {
+                    return Err(too_much_to_sort(sorting));
+                }
+                self.held_bytes += bytes;
                 self.held.push(held.clone());
                 Ok(())
             }
@@ -312,6 +330,31 @@ fn finish(
         code: ErrorCode::RowsNotConserved,
         message: format!("{routed_rows} rows belong to this partition and {written} were written; this is a bug"),
     })
+}
+
+fn piece_memory((rows, times): &Held) -> usize {
+    rows.get_array_memory_size() + size_of_val(times.values().as_ref())
+}
+
+/// Text that is viewed is copied, so that rows do not keep the pages that they were read from.
+fn compact(rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns = rows.columns().iter().map(|column| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => column.clone(),
+        }
+    });
+    RecordBatch::try_new(rows.schema(), columns.collect())
+}
+
+fn too_much_to_sort(sorting: &Quota) -> Failure {
+    let message = format!(
+        "`order: time` holds the rows of a partition in memory, and they are more than the {} MiB that `--memory` leaves \
+         for them; give more memory, cut the window into smaller partitions, or use `order: source`",
+        sorting.bytes() >> 20
+    );
+    Failure { code: ErrorCode::MemoryExceeded, message }
 }
 
 fn shard_failure(error: ShardError) -> Failure {

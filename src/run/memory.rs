@@ -3,7 +3,7 @@
 //! | share | for | how it is kept |
 //! |---|---|---|
 //! | [`BASE`] | the program, the plan, one small block here and there | |
-//! | a half of the rest | partitions that are open at once: encoder, compressor, block, rows to be sorted | the plan cuts the source into several passes where they are more; rows to be sorted go to the disk where they are more |
+//! | a half of the rest | partitions that are open at once: encoder, compressor, block, rows to be sorted | the plan cuts the source into several passes where they are more; a partition fails whose rows to be sorted are more |
 //! | a quarter | units being decoded | a chunk is taken when its unit fits beside the others |
 //! | a quarter | rows that wait for the chunks before theirs | the thread that is ahead waits |
 //!
@@ -132,6 +132,11 @@ impl Quota {
     /// Nothing is used yet.
     pub fn new(bytes: u64) -> Self {
         Self { bytes, used: AtomicU64::new(0) }
+    }
+
+    /// How many may be in use.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Takes so many bytes, if there are as many, or if nothing else is taken.

@@ -28,7 +28,7 @@ mod unplaced;
 mod workers;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 
@@ -51,6 +51,9 @@ use crate::store::{Folder, StoreError};
 
 /// Tells the time of records; windows never depend on it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// A value that is found by the first who needs it.
+pub type Later<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
 
 /// What a run needs besides its job.
 #[derive(Clone)]
@@ -75,8 +78,8 @@ pub struct RunOptions {
     pub progress: Arc<Progress>,
     /// The spec as the user named it.
     pub spec_path: String,
-    /// The commit that the spec was read at.
-    pub git_commit: Option<String>,
+    /// The commit that the spec was read at; asked for at the end, because it takes other programs to find.
+    pub git_commit: Arc<Later<Option<String>>>,
 }
 
 /// How a run ended, with a package.

@@ -68,6 +68,8 @@ pub struct TaskContext<'a> {
     pub progress: &'a Progress,
     /// Bytes of units that may be decoded at once.
     pub reading: &'a Quota,
+    /// Bytes of rows that may be held to be sorted.
+    pub sorting: &'a Quota,
     /// Bytes of rows that may wait for their turn, in each task.
     pub waiting_bytes: usize,
 }
@@ -384,14 +386,14 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
         };
         self.turns.end(number);
         for lane in lanes_of(self.task, read) {
-            self.lanes[lane].advance(&self.turns, &self.waiting);
+            self.lanes[lane].advance(&self.turns, &self.waiting, self.ctx.sorting);
         }
         self.enter(number, event);
     }
 
     /// Hands rows to a lane, and waits where too many wait already.
     pub(super) fn put(&self, lane: &Lane, chunk: u64, piece: &mut Piece) {
-        lane.put(chunk, piece, &self.turns, &self.waiting);
+        lane.put(chunk, piece, &self.turns, &self.waiting, self.ctx.sorting);
         let is_too_much = || self.waiting.bytes() > self.ctx.waiting_bytes && !self.ctx.stop.is_set();
         if is_too_much() {
             self.turns.wait_while(chunk, is_too_much, || self.waiting.shrinks());

@@ -99,6 +99,7 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
     let strays = todo.partition_point(|t| t.task.partitions.is_empty());
     let stop = options.stop.part();
     let reading = Quota::new(options.memory.for_reading());
+    let sorting = Quota::new(options.memory.for_partitions());
     let context = TaskContext {
         job,
         plan,
@@ -113,6 +114,7 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         bounds: bounds(&plan.partitions, prepared.unit),
         times: prepared.times.clone(),
         reading: &reading,
+        sorting: &sorting,
         waiting_bytes: usize::try_from(options.memory.for_waiting()).unwrap_or(usize::MAX),
         stop: &stop,
         progress,

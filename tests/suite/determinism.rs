@@ -120,3 +120,25 @@ fn shards_are_the_same_bytes_in_any_memory_also_where_it_takes_several_passes() 
         assert!(package.shards() == expected, "{format}");
     }
 }
+
+#[test]
+fn rows_to_be_sorted_that_do_not_fit_fail_their_partition_and_say_the_way_out() {
+    let project = Project::with_spec(
+        "type: events\nsource: {uri: data/}\nwindow: {date_from: 2026-03-01, date_to: 2026-03-01}\n\
+         partition: {by: day}\norder: time\nformat: ndjson",
+    );
+    let long = "x".repeat(20_000);
+    let rows = |n: u32| -> String {
+        (0..n)
+            .map(|i| format!("{{\"occurred_at\":\"2026-03-01T00:00:{:02}Z\",\"text\":\"{long}\"}}\n", i % 60))
+            .collect()
+    };
+    project.write("data/a.ndjson", rows(1_000));
+    project.run(&["--memory", "96MiB", "--output", "a"]).exits(4).says(&[
+        "memory_exceeded",
+        "`order: time` holds the rows of a partition in memory, and they are more than the 24 MiB that `--memory` leaves",
+        "use `order: source`",
+    ]);
+    project.run(&["--memory", "256MiB", "--output", "a"]).exits(0);
+    project.package_in("a/package").balances();
+}

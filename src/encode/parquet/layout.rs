@@ -130,13 +130,11 @@ mod tests {
     #[test]
     fn what_repeats_gets_a_dictionary_and_what_does_not_is_packed() {
         let text = |different: u64| {
-            shown(StringViewArray::from_iter_values(
-                (0..1024u64).map(|i| format!("value {}", i.wrapping_mul(2_654_435_761) % different)),
-            ))
+            shown(StringViewArray::from_iter_values((0..1024u64).map(|i| format!("value {}", i % different))))
         };
         let bytes = Some(Encoding::DELTA_LENGTH_BYTE_ARRAY);
-        assert_eq!(text(5_000_000_000), (false, bytes));
-        assert_eq!(text(3_000), (true, bytes));
+        assert_eq!(text(1_024), (false, bytes));
+        assert_eq!(text(900), (true, bytes));
         let packed = Some(Encoding::DELTA_BINARY_PACKED);
         assert_eq!(shown(Int64Array::from_iter((0..4096).map(|i| (i % 7 > 0).then_some(i)))), (false, packed));
         assert_eq!(shown(Int64Array::from_iter_values((0..1024).map(|i| i % 100))), (true, packed));
@@ -149,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_sample_without_values_gets_a_dictionary_only_where_it_is_cheap() {
-        assert_eq!(shown(StringViewArray::new_null(10)).0, false);
-        assert_eq!(shown(StringViewArray::from_iter_values(["", "", ""])).0, true);
+        assert!(!shown(StringViewArray::new_null(10)).0);
+        assert!(shown(StringViewArray::from_iter_values(["", "", ""])).0);
     }
 }

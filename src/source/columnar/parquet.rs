@@ -19,7 +19,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::{ConvertedType, LogicalType, Repetition};
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
 use crate::source::columnar::adapt::{adapt_batch, duplicate_column};
 use crate::source::columnar::blocks::Blocks;
@@ -319,7 +319,7 @@ struct RowGroup {
 
 enum State {
     Unread,
-    Reading(Reading),
+    Reading(Box<Reading>),
     /// At its end, or after an error.
     Spent,
 }
@@ -380,7 +380,7 @@ impl RowGroup {
         Ok(Some(Batch { rows, unit, positions: Positions::From(first), rejected: Vec::new(), outside: 0 }))
     }
 
-    fn start(&self) -> Result<Reading, SourceError> {
+    fn start(&self) -> Result<Box<Reading>, SourceError> {
         let Opened { request, metadata, projection, witness, .. } = &*self.opened;
         let groups = metadata.metadata().row_groups();
         let Some(group) = groups.get(self.unit as usize) else {
@@ -394,7 +394,11 @@ impl RowGroup {
             // Each opens the file itself: handles made by `try_clone` share their position, and readers on several
             // threads would move it under each other.
             let handle = open_file(&request.file)?;
-            let chunks = group.columns().iter().map(|c| c.byte_range()).map(|(start, length)| (start, start + length));
+            let chunks = group
+                .columns()
+                .iter()
+                .map(ColumnChunkMetaData::byte_range)
+                .map(|(start, length)| (start, start + length));
             let blocks = Blocks::new(handle, request.file.bytes, chunks);
             guarded(|| {
                 ParquetRecordBatchReaderBuilder::new_with_metadata(blocks, metadata)
@@ -410,7 +414,7 @@ impl RowGroup {
             Some(witness) => Some(build(witness.metadata.clone(), witness.projection.clone())?),
             None => None,
         };
-        Ok(Reading { reader, witness, promised_rows, given_rows: 0 })
+        Ok(Box::new(Reading { reader, witness, promised_rows, given_rows: 0 }))
     }
 }
 
