@@ -155,6 +155,13 @@ pub enum SourceFormat {
     Arrow,
 }
 
+impl SourceFormat {
+    /// Whether rows stand one after the other as text.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Ndjson | Self::Json | Self::Csv)
+    }
+}
+
 /// What a file's name says of its rows' time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PathTime {

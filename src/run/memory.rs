@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::encode::ROW_GROUP_ROWS;
 use crate::job::{Compression, Format, Job};
+use crate::source::UnitFacts;
 
 /// What a run takes before it reads a row.
 const BASE: u64 = 48 << 20;
@@ -78,8 +79,8 @@ impl Memory {
     }
 
     /// How many partitions may be open at once; at least one.
-    pub fn open_partitions(self, job: &Job, columns: usize, row_bytes: u64) -> usize {
-        let each = open_partition(&job.format, job.compression, columns, row_bytes);
+    pub fn open_partitions(self, job: &Job, rows: &Rows) -> usize {
+        let each = open_partition(&job.format, job.compression, rows);
         usize::try_from(self.for_partitions() / each.max(1)).unwrap_or(usize::MAX).clamp(1, MAX_OPEN_FILES)
     }
 }
@@ -87,14 +88,43 @@ impl Memory {
 /// Each open partition is an open file, and systems allow 1,024 by default.
 const MAX_OPEN_FILES: usize = 512;
 
+/// What is known of the rows of a partition before they are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows {
+    /// Columns of the source.
+    pub columns: u64,
+    /// How many, about.
+    pub count: u64,
+    /// Bytes of one, about, as columnar formats store it.
+    pub stored_bytes: u64,
+}
+
+impl Rows {
+    /// Of one of so many partitions, where all rows of the source may be in the window. Text takes about four times as
+    /// much as the same rows in columns.
+    pub fn of(units: &[&UnitFacts], columns: usize, is_text: bool, partitions: usize) -> Self {
+        let (rows, bytes) = units.iter().fold((0u64, 0u64), |(rows, bytes), unit| {
+            (rows.saturating_add(unit.rows), bytes.saturating_add(unit.bytes))
+        });
+        let row_bytes = bytes / rows.max(1);
+        Self {
+            columns: columns as u64,
+            // Partitions differ; some have twice the rows of others.
+            count: 2 * (rows / (partitions as u64).max(1)) + 1,
+            stored_bytes: if is_text { row_bytes / 4 } else { row_bytes } + 1,
+        }
+    }
+}
+
 /// Bytes that an open partition takes.
-fn open_partition(format: &Format, compression: Compression, columns: usize, row_bytes: u64) -> u64 {
+fn open_partition(format: &Format, compression: Compression, rows: &Rows) -> u64 {
     const BLOCK: u64 = 512 << 10;
     match (format, compression) {
         (Format::Parquet, _) => {
-            // Finished pages of the row group, and per column a dictionary and an unfinished page.
-            let row_group = row_bytes * ROW_GROUP_ROWS as u64;
-            row_group + columns as u64 * (BLOCK + (256 << 10))
+            // Finished pages of a row group, and per column a dictionary and an unfinished page, not yet compressed.
+            let finished = rows.stored_bytes.saturating_mul(rows.count.min(ROW_GROUP_ROWS as u64));
+            let unfinished = finished.saturating_mul(4).min(rows.columns * (768 << 10));
+            finished.saturating_add(unfinished) + (64 << 10) + rows.columns * (8 << 10)
         }
         (_, Compression::Zstd(level)) => BLOCK + zstd(level),
         (_, Compression::Gzip(_)) => BLOCK + (512 << 10),
@@ -174,10 +204,14 @@ mod tests {
 
     #[test]
     fn compressors_that_take_more_leave_room_for_fewer_partitions() {
-        let each = |compression| open_partition(&Format::Ndjson, compression, 10, 100);
+        let rows = Rows { columns: 10, count: 1_000_000, stored_bytes: 100 };
+        let each = |compression| open_partition(&Format::Ndjson, compression, &rows);
         assert!(each(Compression::None) < each(Compression::Gzip(6)));
         assert!(each(Compression::Zstd(3)) < each(Compression::Zstd(19)));
-        assert!(open_partition(&Format::Parquet, Compression::Zstd(1), 10, 100) > each(Compression::None));
+        let parquet = |count| open_partition(&Format::Parquet, Compression::Zstd(1), &Rows { count, ..rows });
+        assert!(parquet(1_000_000) > each(Compression::None));
+        assert_eq!(parquet(1_000_000), parquet(2_000_000));
+        assert!(parquet(100) < each(Compression::None));
     }
 
     /// The compressor's own word, so that a new version cannot make the table a lie.

@@ -36,7 +36,7 @@ pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
 pub use self::survey::{Survey, SurveyError, survey};
 
-use self::memory::Memory;
+use self::memory::{Memory, Rows};
 use self::package::{Found, Package};
 use self::progress::Progress;
 use self::record::{Pinned, STATE_VERSION};
@@ -280,10 +280,11 @@ fn make_plan(job: &Job, memory: Memory, surveyed: &Survey) -> Result<Plan, PlanE
         .zip(&surveyed.coverage)
         .map(|((file, facts), coverage)| FileEntry { file, facts: Some(facts), coverage: *coverage, skipped: None })
         .collect();
-    let units = || surveyed.facts.iter().flat_map(|f| &f.units);
-    let (rows, bytes) = (units().map(|u| u.rows).sum::<u64>(), units().map(|u| u.bytes).sum::<u64>());
-    let columns = surveyed.schema.arrow.fields().len();
-    let max_open = memory.open_partitions(job, columns, bytes / rows.max(1));
+    let units: Vec<&UnitFacts> = surveyed.facts.iter().flat_map(|f| &f.units).collect();
+    let is_text = surveyed.files.iter().any(|f| f.format.is_text());
+    let partitions = plan::partition::partitions(&job.window, job.partition.by)?.len();
+    let rows = Rows::of(&units, surveyed.schema.arrow.fields().len(), is_text, partitions);
+    let max_open = memory.open_partitions(job, &rows);
     plan::plan(&job.id, &job.window, job.partition.by, &surveyed.schema, &files, max_open)
 }
 

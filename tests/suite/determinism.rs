@@ -109,7 +109,7 @@ fn shards_are_the_same_bytes_in_any_memory_also_where_it_takes_several_passes() 
             plan.json()["totals"]["passes"].as_f64().unwrap()
         };
         assert_eq!(plan("64GiB"), 1.0, "{format}");
-        if format != "csv" {
+        if format.contains("zstd") {
             assert!(plan(memory) > 1.0, "{format}: {}", plan(memory));
         }
         project.run(&["--output", "all"]).exits(0);
