@@ -97,7 +97,7 @@ pub struct TaskOutcome {
     pub unplaced: Vec<Unplaced>,
     /// Those of them that the spec allows to leave out.
     pub rejects: Option<RejectsPart>,
-    /// Units that could not be read; where there are any, the rows are not accounted for.
+    /// Whether every unit was read to its end; if not, the rows are not accounted for.
     pub is_whole: bool,
 }
 
