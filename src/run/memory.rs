@@ -2,7 +2,7 @@
 //!
 //! | share | for | how it is kept |
 //! |---|---|---|
-//! | [`BASE`] | the program, the plan, one small block here and there | |
+//! | 48 MiB | the program, the plan, one small block here and there | |
 //! | a half of the rest | partitions that are open at once: encoder, compressor, block, rows to be sorted | the plan cuts the source into several passes where they are more; a partition fails whose rows to be sorted are more |
 //! | a quarter | units being decoded | a chunk is taken when its unit fits beside the others |
 //! | a quarter | rows that wait for the chunks before theirs | the thread that is ahead waits |
