@@ -36,3 +36,5 @@ pub mod time;
 pub mod units;
 pub mod verify;
 pub mod yaml;
+
+mod word;

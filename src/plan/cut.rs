@@ -8,6 +8,7 @@
 //!
 //! Everything is decided from ranges and bytes, with ties broken by position: the same facts give the same tasks.
 
+use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -72,7 +73,8 @@ impl Weights {
 /// Cuts partitions `0..count` into consecutive tasks, in each of which at most `max_open` are open at once.
 pub(super) fn cut(count: usize, loads: &[Load], max_open: usize) -> Vec<Range<usize>> {
     let weights = Weights::new(count, loads);
-    let spans = Spans::new(count, loads);
+    // Only asked for where there are many.
+    let spans = LazyCell::new(|| Spans::new(count, loads));
     let mut tasks = Vec::new();
     let mut start = 0;
     while start < count {
@@ -87,7 +89,7 @@ pub(super) fn cut(count: usize, loads: &[Load], max_open: usize) -> Vec<Range<us
         {
             end += 1;
         }
-        if empty {
+        if empty || end - start <= max_open {
             tasks.push(start..end);
         } else {
             tasks.extend(passes(&weights, &spans, start..end, max_open));
@@ -100,9 +102,6 @@ pub(super) fn cut(count: usize, loads: &[Load], max_open: usize) -> Vec<Range<us
 /// Cuts into pieces of which at most `max_open` partitions are open at once, so that the fewest bytes are read again.
 fn passes(weights: &Weights, spans: &Spans, connected: Range<usize>, max_open: usize) -> Vec<Range<usize>> {
     let count = connected.len();
-    if count <= max_open {
-        return vec![connected];
-    }
     // best[n]: price, pieces and last cut of the first n partitions.
     let mut best = vec![(0_u128, 0_u32, 0_usize)];
     let mut open = Open::new(spans.loads);

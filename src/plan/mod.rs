@@ -125,8 +125,8 @@ pub struct FileEntry<'a> {
 
 /// Plans a job.
 ///
-/// `files` are in order of their rows; their indexes are the plan's. At most `max_open` partitions are open at once; where
-/// there are more, the source is read in several passes.
+/// `files` are in order of their rows; their indexes are the plan's. `max_open` says, by how many partitions there are,
+/// how many may be open at once; where there are more, the source is read in several passes.
 ///
 /// # Errors
 /// [`PlanError`] where the window has too many partitions or none that can be named.
@@ -136,9 +136,10 @@ pub fn plan(
     by: PartitionBy,
     schema: &SourceSchema,
     files: &[FileEntry<'_>],
-    max_open: usize,
+    max_open: impl FnOnce(usize) -> usize,
 ) -> Result<Plan, PlanError> {
     let partitions = partition::partitions(window, by)?;
+    let max_open = max_open(partitions.len());
     let inputs: Vec<FileInput> = files.iter().map(file_input).collect();
     let Tasks { tasks, outside, concerns } = task::tasks(&partitions, &inputs, max_open);
     let files: Vec<PlannedFile> = files.iter().zip(&inputs).map(planned_file).collect();
@@ -291,7 +292,7 @@ pub(crate) mod tests {
             entry(3, None, None, Some("its name says 2025-01-01")),
             entry(4, Some(&e), day, None),
         ];
-        plan("job_example", &window, PartitionBy::Day, &schema, &entries, 256).unwrap()
+        plan("job_example", &window, PartitionBy::Day, &schema, &entries, |_| 256).unwrap()
     }
 
     #[test]

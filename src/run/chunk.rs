@@ -39,7 +39,7 @@ pub fn work<R: Receiver>(
     partitions: &Range<u32>,
     batches: &mut dyn BatchReader,
 ) -> Result<Findings, Option<Failure>> {
-    let mut desk = Worker {
+    let mut worker = Worker {
         task,
         number,
         place,
@@ -52,9 +52,9 @@ pub fn work<R: Receiver>(
         if task.ctx.stop.is_set() {
             return Err(None);
         }
-        desk.batch(&batch)?;
+        worker.batch(&batch)?;
     }
-    Ok(desk.findings)
+    Ok(worker.findings)
 }
 
 struct Worker<'a, 'b, R> {

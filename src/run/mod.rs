@@ -282,9 +282,8 @@ fn make_plan(job: &Job, memory: Memory, surveyed: &Survey) -> Result<Plan, PlanE
         .collect();
     let units: Vec<&UnitFacts> = surveyed.facts.iter().flat_map(|f| &f.units).collect();
     let is_text = surveyed.files.iter().any(|f| f.format.is_text());
-    let partitions = plan::partition::partitions(&job.window, job.partition.by)?.len();
-    let rows = Rows::of(&units, surveyed.schema.arrow.fields().len(), is_text, partitions);
-    let max_open = memory.open_partitions(job, &rows);
+    let columns = surveyed.schema.arrow.fields().len();
+    let max_open = |partitions| memory.open_partitions(job, &Rows::of(&units, columns, is_text, partitions));
     plan::plan(&job.id, &job.window, job.partition.by, &surveyed.schema, &files, max_open)
 }
 

@@ -144,8 +144,6 @@ struct Desk {
     /// Lanes of which all rows are there.
     ready: VecDeque<usize>,
     is_whole: bool,
-    /// The cutter is at its end, at this event.
-    end: Option<u64>,
 }
 
 /// What has happened, in an order that is the source's.
@@ -217,7 +215,6 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
                 reads_to_come,
                 ready,
                 is_whole: true,
-                end: None,
             }),
             waiting: Waiting::default(),
         }
@@ -448,16 +445,13 @@ impl<R: Receiver> Stream for RunningTask<'_, R> {
                     cutter.held = Some(chunk);
                     return Next::Busy;
                 }
-                None => {
-                    cutter.at_end = true;
-                    self.desk().end = Some(cutter.sequence);
-                }
+                None => cutter.at_end = true,
             }
         }
         let mut desk = self.desk();
         match desk.ready.pop_front() {
             Some(lane) => Next::Part(Part::Lane(lane)),
-            None if desk.end.is_some_and(|end| desk.next < end) => Next::Busy,
+            None if desk.next < cutter.sequence => Next::Busy,
             None => Next::End,
         }
     }

@@ -330,17 +330,15 @@ impl Shared<'_> {
 
     /// What the tasks without partitions left out may belong to any other's.
     fn left_out_elsewhere(&self, partition: u32) -> Option<Failure> {
-        let package = lock(&self.package);
         let tally = lock(&self.tally);
-        let strays = tally.records.iter().filter(|(i, _)| package.pinned.plan.tasks[**i].partitions.is_empty());
+        let strays = tally.records.iter().filter(|(i, _)| self.plan.tasks[**i].partitions.is_empty());
         strays.flat_map(|(_, record)| &record.unplaced).filter(|u| u.allowed).find_map(|u| u.of(partition))
     }
 
     /// A task fails: all partitions that it was to write, or, if it has none of its own, all that its rows concern.
     fn fail(&self, task: &Task, failure: &Failure) {
         let concerned: BTreeSet<u32> = if task.partitions.is_empty() {
-            let package = lock(&self.package);
-            task.reads.iter().flat_map(|read| package.pinned.plan.concerned(read.file, read.unit)).collect()
+            task.reads.iter().flat_map(|read| self.plan.concerned(read.file, read.unit)).collect()
         } else {
             task.partitions.clone().collect()
         };

@@ -4,7 +4,7 @@ use super::columnar::{arrow, parquet};
 use super::files::hive;
 use super::rows::infer::{self, InspectRequest, TableEvidence};
 use super::rows::inspect::{Findings, Pieces, in_one_piece};
-use super::rows::{csv, json, ndjson};
+use super::rows::{BLOCK_BYTES, csv, json, ndjson};
 use super::{ChunkReader, FileFacts, ReadRequest, SourceError, SourceFile, WholeFile};
 use crate::job::SourceFormat;
 
@@ -30,9 +30,9 @@ pub fn inspector<'a>(file: &'a SourceFile, request: InspectRequest<'a>) -> (Box<
             let found = arrow::inspect(file, time_column, times)?;
             Ok(Inspection { evidence: infer::typed(&found.schema, &file.name), facts: found.facts })
         }),
-        SourceFormat::Csv => csv::inspector(file, request),
-        SourceFormat::Ndjson => ndjson::inspector(file, request),
-        SourceFormat::Json => json::inspector(file, request),
+        SourceFormat::Csv => csv::inspector(file, request, BLOCK_BYTES),
+        SourceFormat::Ndjson => ndjson::inspector(file, request, BLOCK_BYTES),
+        SourceFormat::Json => json::inspector(file, request, BLOCK_BYTES),
     }
 }
 
@@ -44,8 +44,8 @@ pub fn open(request: ReadRequest, hive_keys: &[String]) -> Result<Box<dyn ChunkR
     hive::open(request, hive_keys, |request| match request.file.format {
         SourceFormat::Parquet => parquet::open(request),
         SourceFormat::Arrow => Ok(Box::new(WholeFile(Some(arrow::open(request)?)))),
-        SourceFormat::Csv => csv::open(request),
-        SourceFormat::Ndjson => ndjson::open(request),
-        SourceFormat::Json => json::open(request),
+        SourceFormat::Csv => csv::open(request, BLOCK_BYTES),
+        SourceFormat::Ndjson => ndjson::open(request, BLOCK_BYTES),
+        SourceFormat::Json => json::open(request, BLOCK_BYTES),
     })
 }

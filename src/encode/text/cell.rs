@@ -3,8 +3,8 @@
 //! A cell is quoted where it holds the delimiter, a quote, CR or LF, where it is the empty string, and where it would
 //! look like a null. Nothing else is quoted: spaces are data (RFC 4180, section 2.4).
 
-use super::escape::{equal_bytes, find};
 use crate::job::{CsvFormat, is_formula};
+use crate::word::{find, marks};
 
 /// Signs that may stand in numbers, times, durations and hex: delimiters among them make those cells quotable too.
 fn stands_in_bare_cells(delimiter: u8) -> bool {
@@ -108,17 +108,13 @@ impl Dialect {
     #[inline]
     fn needs_quotes(&self, text: &[u8]) -> bool {
         let delimiter = self.delimiter;
-        find(
+        let first = find(
             text,
-            |word| {
-                equal_bytes(word, delimiter)
-                    | equal_bytes(word, b'"')
-                    | equal_bytes(word, b'\n')
-                    | equal_bytes(word, b'\r')
-            },
+            0,
+            |word| marks(word, delimiter) | marks(word, b'"') | marks(word, b'\n') | marks(word, b'\r'),
             |byte| byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r'),
-        )
-        .is_some()
+        );
+        first < text.len()
     }
 }
 

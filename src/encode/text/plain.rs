@@ -3,7 +3,7 @@
 //! Plain is what programs write: no escapes, no line ends, moderate nesting. Such a value can stand in a line as it is.
 //! Of all other text, JSON or not, this says nothing; [`embed`](super::embed) looks at it more closely.
 
-use super::escape::{equal_bytes, find};
+use super::escape::find_special;
 
 /// Nesting at most: kinds of levels fit a register. Less than what [`embed`](super::embed) lets pass.
 const MAX_DEPTH: u32 = 64;
@@ -78,17 +78,7 @@ fn key(json: &[u8]) -> Option<&[u8]> {
 /// What follows the string whose opening quote is read.
 #[inline]
 fn string(json: &[u8]) -> Option<&[u8]> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let end = find(
-        json,
-        |word| {
-            let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-            control | equal_bytes(word, b'"') | equal_bytes(word, b'\\')
-        },
-        |byte| byte < 0x20 || byte == b'"' || byte == b'\\',
-    )?;
-    json.get(end..)?.strip_prefix(b"\"")
+    json.get(find_special(json)..)?.strip_prefix(b"\"")
 }
 
 /// What follows the number whose first byte is read.

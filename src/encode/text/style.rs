@@ -2,12 +2,10 @@
 
 use super::cell::Dialect;
 use super::column::Column;
+use super::escape::short_escape;
 use super::slab::put;
 use super::stamp::hex_pair;
-
-/// The high bit of every byte.
-pub(super) const HIGHS: u64 = 0x8080_8080_8080_8080;
-const ONES: u64 = 0x0101_0101_0101_0101;
+use crate::word::{HIGHS, ONES};
 
 /// A text format, as far as cells go.
 pub(super) trait Style {
@@ -205,16 +203,9 @@ fn equal(word: u64, byte: u8) -> u64 {
 /// What stands behind the backslash for a control character in a JSON string, and how long it is.
 #[inline(always)]
 fn escape(byte: u8) -> ([u8; 5], usize) {
-    let short = match byte {
-        0x08 => b'b',
-        0x0c => b'f',
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        _ => {
-            let [high, low] = hex_pair(byte);
-            return ([b'u', b'0', b'0', high, low], 5);
-        }
-    };
-    ([short, 0, 0, 0, 0], 1)
+    if let Some(short) = short_escape(byte) {
+        return ([short, 0, 0, 0, 0], 1);
+    }
+    let [high, low] = hex_pair(byte);
+    ([b'u', b'0', b'0', high, low], 5)
 }

@@ -9,7 +9,7 @@ use crate::source::{SourceError, SourceFile};
 
 /// How much is read before a block is cut: enough rows for a batch to be worth its overhead, and few enough bytes that
 /// every thread finds a block in a file of some megabytes and the blocks of all threads stay in the processor's caches.
-pub(super) const BLOCK_BYTES: usize = 1 << 20;
+pub const BLOCK_BYTES: usize = 1 << 20;
 
 /// Cuts a file into blocks, one after the other.
 pub(super) trait Cut: Send {

@@ -7,21 +7,17 @@
 
 use std::sync::Arc;
 
-use crate::source::rows::blocks::{BLOCK_BYTES, Cut};
+use crate::source::rows::blocks::Cut;
 use crate::source::rows::decode::{Buffer, unreadable};
 use crate::source::rows::infer::InspectRequest;
 use crate::source::rows::inspect::{self, Findings, Pieces};
 use crate::source::rows::json_text::{self, Fault};
 use crate::source::rows::reader::{self, RawRow, RowBlock, RowsSeen};
-use crate::source::rows::word::{find, marks};
 use crate::source::{ChunkReader, ReadRequest, SourceError, SourceFile};
+use crate::word::{find, marks};
 
 /// Reads every row of a file for its evidence, in bounded memory.
-pub fn inspector<'a>(file: &'a SourceFile, request: InspectRequest<'a>) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
-    inspector_of(file, request, BLOCK_BYTES)
-}
-
-pub(super) fn inspector_of<'a>(
+pub fn inspector<'a>(
     file: &'a SourceFile,
     request: InspectRequest<'a>,
     block_bytes: usize,
@@ -36,11 +32,7 @@ pub(super) fn inspector_of<'a>(
 ///
 /// # Errors
 /// [`SourceError`] where the file cannot be opened or the schema asks for a type that JSON does not give.
-pub fn open(request: ReadRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
-    open_of(request, BLOCK_BYTES)
-}
-
-pub(super) fn open_of(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
+pub fn open(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
     let documents = Documents::open(&request.file, request.records.as_deref(), block_bytes)?;
     reader::json_chunks(documents, request)
 }

@@ -19,4 +19,5 @@ mod reader;
 mod scalar;
 mod tally;
 mod window;
-mod word;
+
+pub(in crate::source) use blocks::BLOCK_BYTES;

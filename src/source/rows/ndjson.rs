@@ -3,7 +3,7 @@
 //! Lines end with LF or CRLF; the last may end with the file, because an object says itself where it ends. A byte
 //! order mark is skipped, and so are blank lines. A line that cannot be read does not hide the next one.
 
-use crate::source::rows::blocks::{BLOCK_BYTES, Block, Blocks, Cut, LineEnds};
+use crate::source::rows::blocks::{Block, Blocks, Cut, LineEnds};
 use crate::source::rows::infer::InspectRequest;
 use crate::source::rows::inspect::{self, Findings, Pieces};
 use crate::source::rows::json_text::Fault;
@@ -11,11 +11,7 @@ use crate::source::rows::reader::{self, RawRow, RowBlock, RowsSeen};
 use crate::source::{ChunkReader, ReadRequest, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
-pub fn inspector<'a>(file: &'a SourceFile, request: InspectRequest<'a>) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
-    inspector_of(file, request, BLOCK_BYTES)
-}
-
-pub(super) fn inspector_of<'a>(
+pub fn inspector<'a>(
     file: &'a SourceFile,
     request: InspectRequest<'a>,
     block_bytes: usize,
@@ -27,11 +23,7 @@ pub(super) fn inspector_of<'a>(
 ///
 /// # Errors
 /// [`SourceError`] where the file cannot be opened or the schema asks for a type that JSON does not give.
-pub fn open(request: ReadRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
-    open_of(request, BLOCK_BYTES)
-}
-
-pub(super) fn open_of(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
+pub fn open(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
     reader::json_chunks(Lines::open(&request.file, block_bytes)?, request)
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use ends::RecordEnds;
 use tokenise::{Cell, Layout, Record, Tokeniser, cell_text};
 
-use crate::source::rows::blocks::{BLOCK_BYTES, Blocks, Cut};
+use crate::source::rows::blocks::{Blocks, Cut};
 use crate::source::rows::column::StructColumn;
 use crate::source::rows::decode::unreadable;
 use crate::source::rows::infer::{InspectRequest, Node};
@@ -29,11 +29,7 @@ use crate::source::rows::window::OutsideTest;
 use crate::source::{Batch, BatchReader, ChunkReader, Codec, ReadRequest, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
-pub fn inspector<'a>(file: &'a SourceFile, request: InspectRequest<'a>) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
-    inspector_of(file, request, BLOCK_BYTES)
-}
-
-fn inspector_of<'a>(
+pub fn inspector<'a>(
     file: &'a SourceFile,
     request: InspectRequest<'a>,
     block_bytes: usize,
@@ -51,11 +47,7 @@ fn inspector_of<'a>(
 /// # Errors
 /// [`SourceError`] where the file cannot be opened, its header is not one, or the schema asks for a type that CSV
 /// does not give.
-pub fn open(request: ReadRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
-    open_of(request, BLOCK_BYTES)
-}
-
-fn open_of(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
+pub fn open(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
     let columns = BatchBuilder::new(&request)?.table;
     let table = Table::open(&request.file, block_bytes)?;
     let place_of = |name: &str| table.header.iter().position(|known| known == name);

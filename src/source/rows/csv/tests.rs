@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::ErrorCode;
 use crate::job::{DeclaredType, OnBad, SchemaDrift, SourceFormat};
+use crate::source::rows::BLOCK_BYTES;
 use crate::source::rows::decode::tests::{Fixture, fixture, gzip};
 use crate::source::rows::inspect::tests::alone;
 use crate::source::{Inspection, TimeRange, Within};
@@ -25,7 +26,7 @@ fn facts(fixture: &Fixture) -> Inspection {
 fn facts_of(fixture: &Fixture, block_bytes: usize) -> Inspection {
     let times = TimeParser { format: TimeFormat::Auto, timezone: jiff::tz::TimeZone::UTC };
     let request = InspectRequest { time_column: "t", times: &times, records: None };
-    alone(inspector_of(&fixture.file, request, block_bytes))
+    alone(inspector(&fixture.file, request, block_bytes))
 }
 
 fn text_schema(names: &[&str]) -> Arc<Schema> {
@@ -56,7 +57,7 @@ struct Read {
 fn read_of(request: ReadRequest, block_bytes: usize) -> Read {
     let mut read = Read::default();
     let all = || {
-        let mut chunks = open_of(request, block_bytes)?;
+        let mut chunks = open(request, block_bytes)?;
         while let Some(mut chunk) = chunks.next_chunk()? {
             while let Some(batch) = chunk.batches.next_batch()? {
                 read.add(batch);
@@ -154,7 +155,7 @@ fn a_header_that_is_none_is_an_error() {
         let fixture = file(header.as_bytes());
         let error = facts(&fixture).facts.problem.expect(header);
         assert_eq!(error.code, ErrorCode::SourceUnreadable, "{header}");
-        assert_eq!(open(request(&fixture, text_schema(&["a"]), OnBad::Reject)).err(), Some(error));
+        assert_eq!(open(request(&fixture, text_schema(&["a"]), OnBad::Reject), BLOCK_BYTES).err(), Some(error));
     }
 }
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::job::SourceFormat;
+use crate::source::rows::BLOCK_BYTES;
 use crate::source::rows::decode::tests::fixture;
 use crate::source::rows::inspect::tests::alone;
 use crate::source::rows::{csv, ndjson};
@@ -16,8 +17,8 @@ fn evidence(name: &str, format: SourceFormat, text: &str) -> TableEvidence {
     let request = InspectRequest { time_column: "t", times: &times, records: None };
     let fixture = fixture(name, format, Codec::Plain, text.as_bytes());
     let facts = alone(match format {
-        SourceFormat::Csv => csv::inspector(&fixture.file, request),
-        _ => ndjson::inspector(&fixture.file, request),
+        SourceFormat::Csv => csv::inspector(&fixture.file, request, BLOCK_BYTES),
+        _ => ndjson::inspector(&fixture.file, request, BLOCK_BYTES),
     });
     assert_eq!(facts.facts.problem, None);
     facts.evidence
@@ -225,15 +226,15 @@ proptest! {
         let schema = all.finish(&[], SchemaDrift::Widen).unwrap().arrow;
         for text in &files {
             let fixture = fixture("x.ndjson", SourceFormat::Ndjson, Codec::Plain, text.as_bytes());
-            let mut reader = ndjson::open(crate::source::ReadRequest {
+            let request = crate::source::ReadRequest {
                 file: fixture.file.clone(),
                 schema: schema.clone(),
                 units: vec![0],
                 on_bad_rows: crate::job::OnBad::Fail,
                 records: None,
                 within: None,
-            })
-            .unwrap();
+            };
+            let mut reader = ndjson::open(request, BLOCK_BYTES).unwrap();
             let mut rows = 0;
             while let Some(mut chunk) = reader.next_chunk().unwrap() {
                 while let Some(batch) = chunk.batches.next_batch().unwrap() {

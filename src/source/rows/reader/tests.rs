@@ -32,8 +32,8 @@ fn facts_of(fixture: &Fixture, records: Option<&str>, block_bytes: usize) -> Ins
     let times = TimeParser { format: TimeFormat::Auto, timezone: jiff::tz::TimeZone::UTC };
     let request = InspectRequest { time_column: "t", times: &times, records };
     match fixture.file.format {
-        SourceFormat::Json => alone(json::inspector_of(&fixture.file, request, block_bytes)),
-        _ => alone(ndjson::inspector_of(&fixture.file, request, block_bytes)),
+        SourceFormat::Json => alone(json::inspector(&fixture.file, request, block_bytes)),
+        _ => alone(ndjson::inspector(&fixture.file, request, block_bytes)),
     }
 }
 
@@ -53,8 +53,8 @@ fn request(fixture: &Fixture, schema: SchemaRef, on_bad_rows: OnBad, records: Op
 
 fn open_of(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
     match request.file.format {
-        SourceFormat::Json => json::open_of(request, block_bytes),
-        _ => ndjson::open_of(request, block_bytes),
+        SourceFormat::Json => json::open(request, block_bytes),
+        _ => ndjson::open(request, block_bytes),
     }
 }
 

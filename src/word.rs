@@ -1,37 +1,41 @@
 //! Eight bytes of text looked at in one register (Warren, Hacker's Delight, 2nd edition, 6-1): for tokens so short that
 //! calling a vectorised search would cost more than searching.
 
-const ONES: u64 = 0x0101_0101_0101_0101;
+/// Every byte is 1.
+pub(crate) const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// The high bit of every byte.
+pub(crate) const HIGHS: u64 = ONES << 7;
 
 /// The high bit of every byte of `word` that is `byte`; above the lowest such byte others may be marked wrongly.
 #[inline]
-pub(super) fn marks(word: u64, byte: u8) -> u64 {
+pub(crate) fn marks(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * u64::from(byte)), 1)
 }
 
 /// The high bit of every byte of `word` that is less than `bound` (at most 128); above the lowest such byte others may be
 /// marked wrongly.
 #[inline]
-pub(super) fn below(word: u64, bound: u8) -> u64 {
-    word.wrapping_sub(ONES * u64::from(bound)) & !word & (ONES << 7)
+pub(crate) fn below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGHS
 }
 
 /// The index of the lowest marked byte.
 #[inline]
-pub(super) fn lowest(marked: u64) -> usize {
+pub(crate) fn lowest(marked: u64) -> usize {
     (marked.trailing_zeros() / 8) as usize
 }
 
 /// Eight bytes as a number whose lowest byte is the first.
 #[inline]
-pub(super) fn eight(text: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn eight(text: &[u8], at: usize) -> Option<u64> {
     text.get(at..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))
 }
 
 /// The place, from one on, of the first byte that `is` says yes to, or the length of the text. `marked` marks such bytes
 /// of a word, and above the lowest of them perhaps others.
 #[inline]
-pub(super) fn find(text: &[u8], from: usize, marked: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> usize {
+pub(crate) fn find(text: &[u8], from: usize, marked: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> usize {
     let mut at = from;
     while let Some(word) = eight(text, at) {
         let marked = marked(word);
@@ -46,7 +50,7 @@ pub(super) fn find(text: &[u8], from: usize, marked: impl Fn(u64) -> u64, is: im
 
 /// The bits below the lowest marked byte.
 #[inline]
-pub(super) fn before_lowest(marked: u64) -> u64 {
+pub(crate) fn before_lowest(marked: u64) -> u64 {
     (marked & marked.wrapping_neg()).wrapping_sub(1)
 }
 
