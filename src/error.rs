@@ -26,6 +26,12 @@ pub enum ErrorCode {
     QueryFailed,
     /// The store refuses to be read or written: permissions, a read-only file system, credentials.
     StoreDenied,
+    /// The bucket, or an object that should be there, is not.
+    StoreNotFound,
+    /// The store asks to slow down, also after retries.
+    StoreThrottled,
+    /// The store does not answer, also after retries.
+    StoreUnreachable,
     /// The file system has no room left.
     DiskFull,
     /// Rows that must be in memory at once are more than the budget.
@@ -44,7 +50,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them, in the order of their documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::SourceChanged,
         Self::SourceUnreadable,
         Self::BadRows,
@@ -53,6 +59,9 @@ impl ErrorCode {
         Self::SchemaMismatch,
         Self::QueryFailed,
         Self::StoreDenied,
+        Self::StoreNotFound,
+        Self::StoreThrottled,
+        Self::StoreUnreachable,
         Self::DiskFull,
         Self::MemoryExceeded,
         Self::WriteFailed,
@@ -73,6 +82,9 @@ impl ErrorCode {
             Self::SchemaMismatch => "schema_mismatch",
             Self::QueryFailed => "query_failed",
             Self::StoreDenied => "store_denied",
+            Self::StoreNotFound => "store_not_found",
+            Self::StoreThrottled => "store_throttled",
+            Self::StoreUnreachable => "store_unreachable",
             Self::DiskFull => "disk_full",
             Self::MemoryExceeded => "memory_exceeded",
             Self::WriteFailed => "write_failed",
@@ -81,6 +93,11 @@ impl ErrorCode {
             Self::PackageOccupied => "package_occupied",
             Self::Internal => "internal",
         }
+    }
+
+    /// Whether waiting may be all that is needed.
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::StoreThrottled | Self::StoreUnreachable)
     }
 
     /// The cause and what to do, one short paragraph for people.
@@ -122,8 +139,21 @@ impl ErrorCode {
                  The message names the condition. Mend the spec and run it again; this makes a new job."
             }
             Self::StoreDenied => {
-                "The place of the package cannot be read or written: the user lacks permission, the file system is \
-                 mounted read-only, or credentials are wrong. Check owner and mode of the folder that the message names \
+                "The place of the package or the source cannot be read or written: the user lacks permission, the file \
+                 system is mounted read-only, or the object store's credentials are wrong, expired or for another region. \
+                 Check what the message names and run again."
+            }
+            Self::StoreNotFound => {
+                "A bucket or an object that should be there is not. Check the name in the URI, the account that the \
+                 credentials belong to, and the endpoint. A bucket is never created by an export: make it first."
+            }
+            Self::StoreThrottled => {
+                "The object store asked to slow down, and went on to do so through all retries. Nothing is lost: what is \
+                 committed stays, and the exit code is 6. Run again later, with fewer runs side by side."
+            }
+            Self::StoreUnreachable => {
+                "The object store did not answer, or answered that it cannot at the moment, through all retries. \
+                 Nothing is lost: what is committed stays, and the exit code is 6. Check endpoint, network and proxy \
                  and run again."
             }
             Self::DiskFull => {

@@ -6,13 +6,13 @@
 mod csv_format;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Located, SourceText};
+use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
 
 pub use csv_format::{CsvFormat, DialectFault, is_formula};
@@ -60,8 +60,8 @@ pub struct Job {
     pub settle: jiff::SignedDuration,
     /// … unless this is true.
     pub allow_open: bool,
-    /// The package folder, absolute.
-    pub output: PathBuf,
+    /// The package folder; a local one absolute.
+    pub output: Location,
     /// `expires_at - finalized_at` in the manifest.
     pub retention: Option<jiff::SignedDuration>,
     /// When a partition fails.
@@ -127,8 +127,10 @@ pub enum PartitionBy {
 /// Where the rows are.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// File, folder (recursive) or glob; absolute. The span is that of `source.uri`.
+    /// File, folder (recursive) or glob; a path absolute. The span is that of `source.uri`.
     pub uri: Located<String>,
+    /// How its store is reached.
+    pub options: StoreOptions,
     /// Given, or found from the extension.
     pub format: Option<SourceFormat>,
     /// `k=v` folders become columns. `None` is `auto`: when every file has the same keys.

@@ -1,7 +1,4 @@
 //! The catalog: where each export type's data is and how its columns are called.
-//!
-//! One catalog serves many specs and machines, so what this version cannot read is a mistake of the entry that is used, not
-//! of the file; [`Catalog::unsupported`] lists it for whoever checks the file itself.
 
 mod built_in;
 
@@ -73,12 +70,6 @@ impl Catalog {
         });
         let types = fields.required("types", "{events: {source: {uri: data/events/}}}", errors, decode_types);
         Some(Self { version: version.unwrap_or(1), defaults, types: types.unwrap_or_default() })
-    }
-
-    /// What this version cannot read, of all entries.
-    pub fn unsupported(&self) -> Vec<Diagnostic> {
-        let sources = self.types.values().filter_map(|t| t.entry.source.as_ref());
-        sources.flat_map(|source| source.unsupported.iter().cloned()).collect()
     }
 }
 

@@ -104,9 +104,9 @@ pub struct SpecArgs {
     /// Value of a variable that the spec declares.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = key_value)]
     pub vars: Vec<(String, String)>,
-    /// Folder that a relative `output.uri` is below; default: the current folder.
-    #[arg(long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
+    /// Folder, or s3:// gs:// az:// prefix, that a relative `output.uri` is below; default: the current folder.
+    #[arg(long, value_name = "URI")]
+    pub output: Option<String>,
 }
 
 /// How many resources to use.
@@ -206,9 +206,9 @@ pub struct RunArgs {
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Package folders.
-    #[arg(required = true)]
-    pub packages: Vec<PathBuf>,
+    /// Package folders, here or in a store.
+    #[arg(required = true, value_name = "URI")]
+    pub packages: Vec<String>,
     /// Read every row back and count.
     #[arg(long)]
     pub rows: bool,

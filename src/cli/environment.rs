@@ -13,6 +13,7 @@ use crate::resolve::Environment;
 use crate::run::memory::Memory;
 use crate::run::stop::Stop;
 use crate::run::{Later, RunOptions};
+use crate::store::{Location, LocationError, StoreOptions};
 
 /// The environment of this process and command line.
 ///
@@ -21,10 +22,8 @@ use crate::run::{Later, RunOptions};
 pub fn environment(args: &SpecArgs) -> Result<Environment, String> {
     let current_dir = std::env::current_dir()
         .map_err(|e| format!("the current folder cannot be found: {e}; change to one that exists"))?;
-    if let Some(base) = args.output.as_ref().and_then(|o| o.to_str()).filter(|o| o.contains("://")) {
-        return Err(format!("--output {base}: only folders on this machine's file system can be written"));
-    }
-    let output_base = args.output.as_ref().map_or_else(|| current_dir.clone(), |base| current_dir.join(base));
+    let output_base = location(args.output.as_deref().unwrap_or_default(), &current_dir);
+    let output_base = output_base.map_err(|error| format!("--output: {error}"))?;
     // A variable that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
     Ok(Environment {
@@ -33,6 +32,17 @@ pub fn environment(args: &SpecArgs) -> Result<Environment, String> {
         env,
         current_dir,
         output_base,
+    })
+}
+
+/// A place as named on a command line.
+///
+/// # Errors
+/// [`LocationError`].
+pub fn location(text: &str, current_dir: &Path) -> Result<Location, LocationError> {
+    Ok(match Location::parse(text, &StoreOptions::default())? {
+        Location::Local(path) => Location::Local(current_dir.join(path)),
+        object => object,
     })
 }
 
@@ -65,7 +75,10 @@ pub fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environm
 
 /// Names a run: when it started and which process it was, so that two runs never share a name.
 fn run_id() -> String {
-    format!("{}-{:x}", Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ"), std::process::id())
+    use std::hash::{BuildHasher, RandomState};
+    // Containers have all the same process number, so there is something random as well.
+    let random = RandomState::new().hash_one(0) & 0xffff_ffff;
+    format!("{}-{:x}-{random:08x}", Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ"), std::process::id())
 }
 
 /// The commit that a spec was read at, looked for while other things go on.

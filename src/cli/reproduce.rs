@@ -17,6 +17,7 @@ use crate::manifest::{MANIFEST, Manifest};
 use crate::resolve::resolve;
 use crate::run::stop::Stop;
 use crate::run::{self, RunError};
+use crate::store::Location;
 
 /// What became of one file of the package.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -68,7 +69,7 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
     let options = run_options(&spec, &args.resources, &environment, stop);
     let scratch = args.scratch.clone().unwrap_or_else(std::env::temp_dir);
     let folder = scratch.join(format!("kt-export-reproduce-{}", options.run_id));
-    job.output.clone_from(&folder);
+    job.output = Location::Local(folder.clone());
     job.allow_open = true;
     let style = if talk.quiet || !talk.terminal { Style::Hidden } else { Style::Bar };
     let drawing = Drawing::start(style, &job.name, options.progress.clone());

@@ -155,7 +155,7 @@ fn one(
             let manifest = &outcome.manifest;
             let report = SpecReport {
                 job_id: Some(manifest.id.clone()),
-                package: Some(outcome.package.display().to_string()),
+                package: Some(outcome.package.to_string()),
                 status: Some(manifest.status),
                 window_label: Some(manifest.window_label.clone()),
                 total_rows: Some(manifest.total_rows),
@@ -175,7 +175,7 @@ fn one(
             talk.complain(&format!("{word}{}: {text}", spec.display()));
             let report = SpecReport {
                 job_id: Some(job.id.clone()),
-                package: Some(job.output.display().to_string()),
+                package: Some(job.output.to_string()),
                 error_code: error.code(),
                 error: Some(text),
                 ..SpecReport::new(spec, exit)
@@ -243,7 +243,7 @@ fn summary(outcome: &RunOutcome) -> String {
     if unwell.len() > told {
         lines.push(format!("           and {} more, see the manifest", unwell.len() - told));
     }
-    lines.push(format!("  package  {}", package.display()));
+    lines.push(format!("  package  {package}"));
     lines.join("\n")
 }
 

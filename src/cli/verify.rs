@@ -3,12 +3,23 @@
 use super::Talk;
 use super::args::VerifyArgs;
 use crate::error::Exit;
+use crate::store::{Location, StoreOptions};
 use crate::verify::{self, VerifyOptions};
 
 /// Verifies every package; one bad one makes the exit code.
 pub fn verify(args: &VerifyArgs, talk: &Talk) -> Exit {
     let options = VerifyOptions { rows: args.rows };
-    let reports: Vec<_> = args.packages.iter().map(|root| verify::verify(root, &options)).collect();
+    let mut packages = Vec::with_capacity(args.packages.len());
+    for package in &args.packages {
+        match Location::parse(package, &StoreOptions::default()) {
+            Ok(at) => packages.push(at),
+            Err(error) => {
+                talk.complain(&format!("error: {error}"));
+                return Exit::Usage;
+            }
+        }
+    }
+    let reports: Vec<_> = packages.iter().map(|at| verify::verify(at, &options)).collect();
     let verified = reports.iter().all(|r| r.intact);
     if talk.json {
         talk.print_json(&serde_json::json!({"version": 1, "verified": verified, "packages": reports}));

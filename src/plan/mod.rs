@@ -228,10 +228,11 @@ pub(crate) mod tests {
 
     fn source_file(name: &str) -> SourceFile {
         SourceFile {
-            path: name.into(),
+            at: std::path::PathBuf::from(name).into(),
             name: name.to_owned(),
             bytes: 1_000,
             modified: at("2026-03-05T00:00:00.123456789Z"),
+            etag: None,
             format: SourceFormat::Ndjson,
             codec: Codec::Plain,
             hive: Vec::new(),

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::diagnostic::Located;
 use crate::job::{Compression, Condition, Format, Job, Scalar};
 use crate::spec::time_format_text;
+use crate::store::StoreOptions;
 use crate::time::zone;
 use crate::yaml::decode::Word;
 
@@ -41,6 +42,7 @@ pub(super) fn canonical(
     source_uri: &str,
     fields: &BTreeMap<String, Located<String>>,
     output_uri: &str,
+    output_options: &StoreOptions,
 ) -> Value {
     let fields: BTreeMap<&str, &str> =
         fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
@@ -60,6 +62,7 @@ pub(super) fn canonical(
                 "covers": p.covers.word(),
             })),
             "records": job.source.records.as_ref().map(|r| &r.value),
+            "options": options(&job.source.options),
         },
         "time": {
             "column": job.time.column.value,
@@ -90,12 +93,18 @@ pub(super) fn canonical(
         "compression": compression(job.compression),
         "output": {
             "uri": output_uri,
+            "options": options(output_options),
             "retention": job.retention.map(|r| format!("{}s", r.as_secs())),
         },
         "on_partition_error": job.on_partition_error.word(),
         "on_bad_rows": job.on_bad_rows.word(),
         "on_null_time": job.on_null_time.word(),
     }))
+}
+
+/// `None` where there are none, like a key that is not written.
+fn options(options: &StoreOptions) -> Option<&StoreOptions> {
+    Some(options).filter(|options| !options.is_empty())
 }
 
 /// Nulls stand for keys that are not there.

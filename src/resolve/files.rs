@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
-use crate::diagnostic::{Diagnostic, Located, SourceText, Span, escaped, shown};
+use crate::diagnostic::{Diagnostic, Located, SourceText, Span, escaped};
 use crate::resolve::Environment;
 use crate::spec::{self, FileKind, limits};
+use crate::store::split_scheme;
 use crate::yaml;
 
 /// What a catalog is called when nobody names it.
@@ -55,9 +56,9 @@ pub(super) fn read_catalog(
 ) -> Option<Catalog> {
     let path = match named {
         Some(named) => {
-            if let Some(scheme) = spec::scheme(&named.value) {
-                let mistake = named.mistake(format!("`{}://` is not implemented in this version", shown(scheme)));
-                errors.push(mistake.help("a catalog is a local file, written without a scheme"));
+            if split_scheme(&named.value).is_some() {
+                let mistake = named.mistake("a catalog is read from a file, not from a store");
+                errors.push(mistake.help("write its path, and keep it beside the specs, in version control"));
                 return None;
             }
             spec.path.parent().unwrap_or(Path::new("")).join(&named.value)
@@ -123,12 +124,15 @@ fn as_named(path: &Path, environment: &Environment) -> PathBuf {
     path.strip_prefix(&current).map_or_else(|_| path.to_owned(), Path::to_owned)
 }
 
-/// The absolute form of a path that starts at the folder of the file that names it.
+/// The absolute form of a path that starts at the folder of the file that names it; a URI is absolute.
 pub(super) fn beside(
     named: &Located<String>,
     environment: &Environment,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<String> {
+    if split_scheme(&named.value).is_some() {
+        return Some(named.value.clone());
+    }
     let file = named.span.as_ref().map(|span| span.source.path.as_path());
     let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let value = named.value.strip_prefix("./").unwrap_or(&named.value);

@@ -20,6 +20,7 @@ use crate::diagnostic::{Diagnostic, Located, SourceText, nearest, shown};
 use crate::job::{CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
 use crate::plan::partition::partitions;
 use crate::spec::{self, CompressionSpec, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place};
+use crate::store::Location;
 use crate::yaml;
 
 pub use canonical::job_id;
@@ -36,7 +37,7 @@ pub struct Environment {
     /// Absolute. What relative paths on the command line start at.
     pub current_dir: PathBuf,
     /// `--output`: what a relative `output.uri` is below. A relative one starts at `current_dir`.
-    pub output_base: PathBuf,
+    pub output_base: Location,
 }
 
 /// Reads a spec and its catalog and leaves nothing to default.
@@ -67,9 +68,7 @@ pub fn check_file(path: &Path, environment: &Environment) -> Vec<Diagnostic> {
             FileKind::Spec => resolve_document(&source, &root, environment).map(drop),
             FileKind::Catalog => {
                 let mut errors = Vec::new();
-                if let Some(catalog) = Catalog::decode(&root, &mut errors) {
-                    errors.extend(catalog.unsupported());
-                }
+                Catalog::decode(&root, &mut errors);
                 if errors.is_empty() { Ok(()) } else { Err(errors) }
             }
         }
@@ -128,9 +127,6 @@ fn build(
 ) -> Option<Job> {
     let entry = merge(&spec, catalog, errors);
     let (from, time) = needed(&spec, root, &entry, catalog, errors);
-    if let Some(from) = &from {
-        errors.extend(from.unsupported.iter().cloned());
-    }
     let default_zone = catalog.and_then(|c| c.defaults.as_ref()).and_then(|d| d.timezone.as_ref());
     let fields = entry.fields.unwrap_or_default();
     let output_text = output_path::text(&spec, window.as_ref(), errors);
@@ -140,6 +136,8 @@ fn build(
     let window = window?;
     let output_text = output_text?;
     let path = files::beside(&from.uri, environment, errors)?;
+    let options = spec.output.as_ref().map(|o| o.options.clone()).unwrap_or_default();
+    let output = output_path::place(&output_text, &options, environment);
     let key = if spec.partition.is_some() { "partition" } else { "window" };
     let partition = spec.partition.unwrap_or_default();
     if let Err(error) = partitions(&window, partition.by.unwrap_or_default()) {
@@ -162,6 +160,7 @@ fn build(
         },
         source: Source {
             uri: Located { value: path, span: from.uri.span.clone() },
+            options: from.options,
             format: from.format,
             hive_partitioning: from.hive_partitioning,
             path_time: from.path_time,
@@ -183,7 +182,7 @@ fn build(
         format,
         settle: spec.window.settle.value,
         allow_open: spec.window.allow_open,
-        output: environment.current_dir.join(&environment.output_base).join(&output_text),
+        output,
         retention: spec.output.and_then(|o| o.retention).map(|r| r.value),
         on_partition_error: spec.on_partition_error.unwrap_or_default(),
         on_bad_rows: spec.on_bad_rows.unwrap_or_default(),
@@ -192,7 +191,7 @@ fn build(
         var_names: spec.vars.keys().cloned().collect(),
         spec_source: Arc::clone(source),
     };
-    job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text);
+    job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text, &options);
     job.id = job_id(&job.canonical);
     Some(job)
 }

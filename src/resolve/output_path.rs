@@ -5,7 +5,9 @@
 
 use crate::diagnostic::{Diagnostic, shown};
 use crate::job::Window;
-use crate::spec::{OutputUri, Spec, limits, scheme};
+use crate::resolve::Environment;
+use crate::spec::{OutputUri, Spec, limits};
+use crate::store::{Location, StoreOptions, split_scheme};
 
 /// The output folder as text, relative or absolute, with a `/` at its end; `None` after a mistake.
 pub(super) fn text(spec: &Spec, window: Option<&Window>, errors: &mut Vec<Diagnostic>) -> Option<String> {
@@ -24,6 +26,19 @@ pub(super) fn text(spec: &Spec, window: Option<&Window>, errors: &mut Vec<Diagno
     }
 }
 
+/// Where the folder is.
+pub(super) fn place(text: &str, options: &StoreOptions, environment: &Environment) -> Location {
+    match Location::parse(text, options) {
+        Ok(Location::Object(at)) => Location::Object(at),
+        Ok(Location::Local(path)) if path.is_absolute() => Location::Local(path),
+        // What `check` has let through has no scheme that is not known.
+        Ok(Location::Local(_)) | Err(_) => match &environment.output_base {
+            Location::Local(base) => Location::Local(environment.current_dir.join(base).join(text)),
+            Location::Object(base) => base.join(text).into(),
+        },
+    }
+}
+
 fn with_slash(text: &str) -> String {
     if text.ends_with('/') { text.to_owned() } else { format!("{text}/") }
 }
@@ -36,9 +51,27 @@ fn mistake(uri: &OutputUri, message: &str) -> Diagnostic {
 fn check(path: &str, trusted_bytes: usize) -> Result<(), (String, &'static str)> {
     const DEEPER: &str = "a rendered value may name folders below the text before the first template, nothing else";
     let refuse = |message: &str, help| Err((message.to_owned(), help));
-    if let Some(scheme) = scheme(path) {
-        let message = format!("starts with `{}://`, which is not implemented in this version", shown(scheme));
-        return Err((message, "an output is a local folder, written without a scheme"));
+    // Of a URI the store and the bucket have to be trusted; what follows is checked like a path below a trusted one.
+    if let Some((scheme, rest)) = split_scheme(path) {
+        let bucket_end = rest.find('/').map(|end| path.len() - rest.len() + end);
+        let bucket = bucket_end.map_or(rest, |end| path.get(path.len() - rest.len()..end).unwrap_or_default());
+        if bucket_end.unwrap_or(path.len()) > trusted_bytes {
+            return refuse("gets its store or bucket out of a template", DEEPER);
+        }
+        if scheme.eq_ignore_ascii_case("file") {
+            return check(rest, trusted_bytes - (path.len() - rest.len()));
+        }
+        return match Location::parse(&format!("{scheme}://{bucket}"), &StoreOptions::default()) {
+            Err(error) => Err((format!("cannot be written: {error}"), "write a path, s3://, gs://, az:// or abfss://")),
+            Ok(Location::Object(at)) if at.scheme.is_web() => {
+                refuse("is on a web server, which is only read", "write a path, s3://, gs://, az:// or abfss://")
+            }
+            Ok(_) => {
+                let base = "bucket";
+                let key = bucket_end.and_then(|end| path.get(end..)).unwrap_or_default();
+                check(&format!("{base}{key}"), base.len() + trusted_bytes - bucket_end.unwrap_or(path.len()))
+            }
+        };
     }
     if path.chars().any(char::is_control) {
         return refuse("holds a control character", DEEPER);
@@ -88,6 +121,9 @@ mod tests {
         assert!(is_allowed("./exports/", "monthly/2026-03"));
         assert!(is_allowed("evidence/", "eu/west"));
         assert!(is_allowed("exports", ""));
+        assert!(is_allowed("s3://bucket/", "monthly/2026-03/"));
+        assert!(is_allowed("s3://bucket/evidence/", "2026-03"));
+        assert!(is_allowed("file:///srv/evidence/", "2026-03"));
     }
 
     #[test]
@@ -109,6 +145,10 @@ mod tests {
             ("e", "/../x"),
             ("e/", "\u{1b}[2J"),
             ("", "s3://bucket/x"),
+            ("s3://", "bucket/x"),
+            ("s3://bucket", "-2/x"),
+            ("s3://bucket/e/", "../x"),
+            ("https://host/", "x"),
             ("e/", "%5C"),
             ("../e/", "x"),
             ("", "."),

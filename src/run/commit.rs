@@ -41,7 +41,7 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
     let name = partition_record(&commit.partition.label);
     // A run that slept while others went on must not touch what they committed.
     if let Some(record) = load(folder, &name)? {
-        return ours(commit, record);
+        return ours(folder, commit, record, &[]);
     }
     let mut files = Vec::with_capacity(parts.len());
     for part in parts {
@@ -52,7 +52,7 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
             && let Some(record) = load(folder, &name)?
         {
             tracing::debug!("{}: {}, committed by another run", part.name, chain(error));
-            return ours(commit, record);
+            return ours(folder, commit, record, &files);
         }
         published?;
     }
@@ -65,7 +65,8 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
         files,
     };
     if folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Exists {
-        return ours(commit, load(folder, &name)?.unwrap_or(record));
+        let theirs = load(folder, &name)?.unwrap_or_else(|| record.clone());
+        return ours(folder, commit, theirs, &record.files);
     }
     // A run that gave this partition up may have cleaned away the parts before the record was there.
     for file in &record.files {
@@ -78,8 +79,16 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
     Ok(record)
 }
 
-/// Another run's record counts if it is about the same rows.
-fn ours(commit: &Commit<'_>, record: PartitionRecord) -> Result<PartitionRecord, Failure> {
+/// Another run's record counts if it is about the same rows. What this run has published under names of its own goes.
+fn ours(
+    folder: &Folder,
+    commit: &Commit<'_>,
+    record: PartitionRecord,
+    published: &[FileEntry],
+) -> Result<PartitionRecord, Failure> {
+    for file in published.iter().filter(|ours| record.files.iter().all(|theirs| theirs.path != ours.path)) {
+        folder.remove(&file.path)?;
+    }
     if record.job == commit.job && record.inputs == commit.inputs {
         return Ok(record);
     }
@@ -105,9 +114,13 @@ pub fn rejects(folder: &Folder, part: RejectsPart) -> Result<RejectsEntry, Failu
 
 /// Gives a draft its name. What is there already stays if it is the same.
 fn publish(folder: &Folder, name: &str, draft: Draft, bytes: u64, sha256: &str) -> Result<(), StoreError> {
+    if !folder.has_exclusive_names() {
+        // Nobody else's.
+        return draft.publish(Publish::Create);
+    }
     let same = || {
         folder.size(name).is_ok_and(|size| size == Some(bytes))
-            && file_sha256(&folder.root().join(name)).is_ok_and(|there| there == sha256)
+            && file_sha256(folder, name).is_ok_and(|there| there.as_deref() == Some(sha256))
     };
     if folder.size(name)?.is_some() && !same() {
         return draft.publish(Publish::Replace);

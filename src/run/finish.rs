@@ -32,6 +32,14 @@ pub fn finish(
     tally: &Tally,
     started_at: Timestamp,
 ) -> Result<RunOutcome, RunError> {
+    // What may only have to wait must not look like an end.
+    if let Some(failure) = tally.failures.values().find(|failure| failure.code.is_retryable()) {
+        let missing = package.pinned.plan.partitions.len() - package.committed.len();
+        let Failure { code, message } = failure.clone();
+        let message =
+            format!("{message}; {missing} partitions are still missing, no manifest was written, run again to go on");
+        return Err(RunError::Failed(Failure { code, message }));
+    }
     let at = (options.clock)();
     let files = entries(job, options, package, prepared, tally, at);
     let rejects: Vec<RejectsEntry> = tally.records.values().filter_map(|r| r.rejects.clone()).collect();
@@ -110,7 +118,7 @@ fn entries(
     tally: &Tally,
     at: Timestamp,
 ) -> Vec<FileEntry> {
-    let layout = Layout::new(job, prepared.encoder.clone(), prepared.unit, options.clock.clone());
+    let layout = Layout::new(job, prepared.encoder.clone(), prepared.unit, options.clock.clone(), None);
     let mut files = Vec::new();
     for (index, partition) in (0u32..).zip(&package.pinned.plan.partitions) {
         if let Some(record) = package.committed.get(&index) {
@@ -198,8 +206,8 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
     let read = pinned.files.iter().zip(&pinned.file_rows).map(|(file, rows)| SourceFileRecord {
         path: file.name.clone(),
         bytes: file.bytes,
-        mtime: Some(file.modified),
-        etag: None,
+        mtime: file.etag.is_none().then_some(file.modified),
+        etag: file.etag.clone(),
         rows: *rows,
         skipped: None,
         error: broken(&file.name),

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::encode::ROW_GROUP_ROWS;
 use crate::job::{Compression, Format, Job};
 use crate::source::UnitFacts;
+use crate::store::Draft;
 
 /// What a run takes before it reads a row.
 const BASE: u64 = 48 << 20;
@@ -80,7 +81,12 @@ impl Memory {
 
     /// How many partitions may be open at once; at least one.
     pub fn open_partitions(self, job: &Job, rows: &Rows) -> usize {
-        let each = open_partition(&job.format, job.compression, rows);
+        let mut each = open_partition(&job.format, job.compression, rows);
+        if job.output.local().is_none() {
+            // An upload holds a part that fills and a part that is under way, but no more than the file.
+            let file = rows.stored_bytes.saturating_mul(8).saturating_mul(rows.count);
+            each = each.saturating_add(Draft::UPLOAD_BYTES.min(file));
+        }
         usize::try_from(self.for_partitions() / each.max(1)).unwrap_or(usize::MAX).clamp(1, MAX_OPEN_FILES)
     }
 }

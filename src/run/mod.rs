@@ -27,7 +27,6 @@ mod turns;
 mod unplaced;
 mod workers;
 
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
@@ -47,7 +46,8 @@ use crate::job::Job;
 use crate::manifest::{JobStatus, Manifest};
 use crate::plan::{self, FileEntry, Plan, PlanError};
 use crate::source::UnitFacts;
-use crate::store::{Folder, StoreError};
+use crate::source::files::list::ListError;
+use crate::store::{Folder, Location, StoreError};
 
 /// Tells the time of records; windows never depend on it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -88,7 +88,7 @@ pub struct RunOutcome {
     /// The package's manifest.
     pub manifest: Manifest,
     /// The package's folder.
-    pub package: PathBuf,
+    pub package: Location,
     /// Nothing was to be done.
     pub unchanged: bool,
 }
@@ -124,20 +124,20 @@ pub enum RunError {
         settled: Timestamp,
     },
     /// The output folder holds something else.
-    #[error("{} holds {holds}; {way_out}", folder.display())]
+    #[error("{folder} holds {holds}; {way_out}")]
     Occupied {
         /// The output folder.
-        folder: PathBuf,
+        folder: Location,
         /// What is there.
         holds: String,
         /// What to do.
         way_out: String,
     },
     /// Committed files are missing or have another size.
-    #[error("{} is damaged: {}; `--repair` exports again what is damaged", folder.display(), damage.join("; "))]
+    #[error("{folder} is damaged: {}; `--repair` exports again what is damaged", damage.join("; "))]
     Damaged {
         /// The package.
-        folder: PathBuf,
+        folder: Location,
         /// Each file and what is wrong.
         damage: Vec<String>,
     },
@@ -155,6 +155,7 @@ impl RunError {
         match self {
             Self::Spec(_) => Exit::Usage,
             Self::Failed(Failure { code: ErrorCode::Internal | ErrorCode::RowsNotConserved, .. }) => Exit::Internal,
+            Self::Failed(failure) if failure.code.is_retryable() => Exit::TryLater,
             Self::Survey(_) | Self::Occupied { .. } | Self::Damaged { .. } | Self::Failed(_) => Exit::Failed,
             Self::NotSettled { .. } => Exit::TryLater,
             Self::Stopped(exit) => *exit,
@@ -221,7 +222,7 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
         Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         _ => plan_job(job, options, started_at)?,
     };
-    let folder = Folder::open(job.output.clone())?;
+    let folder = Folder::open(&job.output)?;
     if let Found::Replaceable = found {
         // Planning took its time: somebody else may have replaced the other job meanwhile.
         match package::look(job, options)? {
@@ -263,6 +264,7 @@ fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(P
     let surveyed = survey(job, options.threads, &options.stop, &options.progress).map_err(|e| match e {
         SurveyError::Stopped => RunError::Stopped(options.stop.exit().unwrap_or(Exit::Interrupted)),
         e @ SurveyError::Threads(_) => RunError::Survey(e),
+        SurveyError::List(ListError::Store(e)) => RunError::Failed(e.into()),
         e => RunError::Spec(vec![Diagnostic::at(job.source.uri.span.as_ref(), chain(&e))]),
     })?;
     let prepared = prepare(job, &surveyed.schema.arrow).map_err(RunError::Spec)?;

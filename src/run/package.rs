@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use super::commit::manifest_partition;
 use super::failure::Failure;
-use super::record::{PLAN, PartitionRecord, Pinned, StateError, bytes, file_sha256, load, partition_record};
+use super::record::{PLAN, PartitionRecord, Pinned, Records, StateError, bytes, file_sha256, partition_record};
 use super::{RunError, RunOptions, Survey};
 use crate::error::ErrorCode;
 use crate::job::Job;
 use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS};
 use crate::plan::Plan;
 use crate::seal::sha256;
-use crate::store::{Created, Folder, Swap};
+use crate::store::{Created, Folder, StoreError, Swap};
 
 /// What the output folder holds before the run.
 pub enum Found {
@@ -32,7 +32,7 @@ pub enum Found {
 /// # Errors
 /// [`RunError::Occupied`], [`RunError::Damaged`], or the store's.
 pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
-    let Some(folder) = Folder::existing(job.output.clone())? else { return Ok(Found::Nothing) };
+    let Some(folder) = Folder::existing(&job.output)? else { return Ok(Found::Nothing) };
     folder.settle(MANIFEST)?;
     let pinned = match Pinned::load(&folder) {
         Ok(pinned) => pinned,
@@ -51,7 +51,7 @@ pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
             let damage = damage(&folder, &manifest, options.repair)?;
             if damage.is_empty() {
                 super::publish::complete_derived(&folder, &manifest)?;
-                folder.remove_drafts()?;
+                super::publish::sweep(&folder, &manifest);
                 return Ok(Found::Complete(Box::new(manifest)));
             }
             match pinned {
@@ -68,7 +68,7 @@ pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
 fn read_manifest(folder: &Folder) -> Result<Option<Manifest>, RunError> {
     let Some(bytes) = folder.read(MANIFEST)? else { return Ok(None) };
     Manifest::from_json(&bytes).map(Some).map_err(|error| RunError::Occupied {
-        folder: folder.root().to_owned(),
+        folder: folder.location().clone(),
         holds: format!("a {MANIFEST} that cannot be read: {}", super::chain(&error)),
         way_out: "choose another `output.uri`, or move the folder away".to_owned(),
     })
@@ -115,19 +115,44 @@ fn damage(folder: &Folder, manifest: &Manifest, digests: bool) -> Result<Vec<Str
     let shards = shards.map(|f| (f.path.as_str(), f.bytes, f.sha256.as_deref()));
     let rejects = manifest.rejects.iter().map(|r| (r.path.as_str(), r.bytes, Some(r.sha256.as_str())));
     let mut damage = Vec::new();
+    let sizes = Sizes::of(folder)?;
     for (path, bytes, sha256) in shards.chain(rejects) {
-        damage.extend(damage_of(folder, path, bytes, sha256.filter(|_| digests))?);
+        damage.extend(damage_of(&sizes, path, bytes, sha256.filter(|_| digests))?);
     }
     Ok(damage)
 }
 
+/// Sizes of many files. A folder is asked for each, and says so where one is no file; a store lists them all at once.
+struct Sizes<'a> {
+    folder: &'a Folder,
+    listed: Option<BTreeMap<String, u64>>,
+}
+
+impl<'a> Sizes<'a> {
+    fn of(folder: &'a Folder) -> Result<Self, StoreError> {
+        if folder.location().local().is_some() {
+            return Ok(Self { folder, listed: None });
+        }
+        let mut listed = folder.list("data/")?;
+        listed.extend(folder.list("rejects/")?);
+        Ok(Self { folder, listed: Some(listed.into_iter().map(|found| (found.name, found.bytes)).collect()) })
+    }
+
+    fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        match &self.listed {
+            Some(listed) => Ok(listed.get(name).copied()),
+            None => self.folder.size(name),
+        }
+    }
+}
+
 /// What is wrong with one committed file. Its bytes are only read where a digest is given.
-fn damage_of(folder: &Folder, path: &str, bytes: u64, sha256: Option<&str>) -> Result<Option<String>, RunError> {
-    Ok(match folder.size(path)? {
+fn damage_of(sizes: &Sizes, path: &str, bytes: u64, sha256: Option<&str>) -> Result<Option<String>, RunError> {
+    Ok(match sizes.size(path)? {
         None => Some(format!("{path} is missing")),
         Some(size) if size != bytes => Some(format!("{path} has {size} bytes instead of {bytes}")),
         Some(_) => match sha256 {
-            Some(sha256) if file_sha256(&folder.root().join(path)).ok().as_deref() != Some(sha256) => {
+            Some(sha256) if file_sha256(sizes.folder, path)?.as_deref() != Some(sha256) => {
                 Some(format!("{path} has other bytes than were exported"))
             }
             _ => None,
@@ -220,9 +245,15 @@ impl Package {
         let Self { folder, pinned, .. } = self;
         let mut committed = BTreeMap::new();
         let mut damage = Vec::new();
+        let there = Records::listed(folder)?;
+        let mut records = Vec::new();
         for (index, partition) in (0u32..).zip(&pinned.plan.partitions) {
             let name = partition_record(&partition.label);
-            let Some(record) = load::<PartitionRecord>(folder, &name)? else { continue };
+            records.extend(there.load::<PartitionRecord>(&name)?.map(|record| (index, partition, name, record)));
+        }
+        // After the records, because a shard is there before its record.
+        let sizes = Sizes::of(folder)?;
+        for (index, partition, name, record) in records {
             let partial = record.files.iter().any(|f| f.status != FileStatus::Complete);
             let same = record.job == pinned.job && record.inputs == pinned.inputs[index as usize];
             if !same && partial {
@@ -237,7 +268,7 @@ impl Package {
             let mut broken = Vec::new();
             for file in &record.files {
                 let sha256 = file.sha256.as_deref().filter(|_| options.repair);
-                broken.extend(damage_of(folder, &file.path, file.bytes, sha256)?);
+                broken.extend(damage_of(&sizes, &file.path, file.bytes, sha256)?);
             }
             if broken.is_empty() {
                 committed.insert(index, record);
@@ -250,7 +281,7 @@ impl Package {
         if damage.is_empty() {
             Ok(committed)
         } else {
-            Err(RunError::Damaged { folder: folder.root().to_owned(), damage })
+            Err(RunError::Damaged { folder: folder.location().clone(), damage })
         }
     }
 

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::failure::Failure;
+use super::failure::{Failure, chain};
 use super::package::Package;
-use super::record::{PartitionRecord, TaskRecord, load, partition_record, task_key, task_record};
+use super::record::{PartitionRecord, Records, TaskRecord, partition_record, task_key, task_record};
 use super::{RunError, RunOutcome};
 use crate::error::ErrorCode;
 use crate::job::Job;
@@ -45,7 +45,7 @@ fn keep(job: &Job, package: &Package, previous: &Manifest, new: &Manifest) -> Re
     }
     clean(package, previous)?;
     complete_derived(&package.folder, previous)?;
-    package.folder.remove_drafts()?;
+    sweep(&package.folder, previous);
     Ok(RunOutcome { manifest: previous.clone(), package: job.output.clone(), unchanged: true })
 }
 
@@ -87,13 +87,14 @@ fn clean(package: &Package, manifest: &Manifest) -> Result<(), RunError> {
 fn recorded(package: &Package) -> Result<BTreeSet<String>, RunError> {
     let Package { folder, pinned, .. } = package;
     let mut names = BTreeSet::new();
+    let records = Records::listed(folder)?;
     for partition in &pinned.plan.partitions {
-        let record: Option<PartitionRecord> = load(folder, &partition_record(&partition.label))?;
+        let record: Option<PartitionRecord> = records.load(&partition_record(&partition.label))?;
         names.extend(record.into_iter().flat_map(|r| r.files).map(|f| f.path));
     }
     for task in &pinned.plan.tasks {
         let key = task_key(task, &pinned.files, &pinned.plan.partitions);
-        let record: Option<TaskRecord> = load(folder, &task_record(&key))?;
+        let record: Option<TaskRecord> = records.load(&task_record(&key))?;
         names.extend(record.and_then(|r| r.rejects).map(|r| r.path));
     }
     Ok(names)
@@ -110,7 +111,7 @@ fn write(job: &Job, package: &Package, mut manifest: Manifest, run: RunRecord) -
         let kept = expected.as_deref().map(|digest| format!("_state/manifests/{}.json", &digest[..16]));
         if folder.replace_bytes_if(MANIFEST, expected.as_deref(), &bytes, kept.as_deref())? == Swap::Replaced {
             complete_derived(folder, &manifest)?;
-            folder.remove_drafts()?;
+            sweep(folder, &manifest);
             return Ok(RunOutcome { manifest, package: job.output.clone(), unchanged: false });
         }
         folder.settle(MANIFEST)?;
@@ -132,6 +133,14 @@ fn write(job: &Job, package: &Package, mut manifest: Manifest, run: RunRecord) -
 fn is_as_good(theirs: &Manifest, ours: &Manifest) -> bool {
     let usable = |m: &Manifest| m.files.iter().filter(|f| f.status.has_file()).count();
     theirs.status == JobStatus::Complete || usable(theirs) >= usable(ours)
+}
+
+/// Removes what dead runs have left half-done. The package does not need it, so a store that refuses is told and no more.
+pub fn sweep(folder: &Folder, manifest: &Manifest) {
+    match folder.remove_drafts(manifest.status == JobStatus::Complete) {
+        Ok(names) => names.iter().for_each(|name| tracing::info!("removing the unfinished {name}")),
+        Err(error) => tracing::warn!("what dead runs left behind stays for now: {}", chain(&error)),
+    }
 }
 
 /// Writes what derives from the manifest, where it is not there yet.

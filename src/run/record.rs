@@ -4,7 +4,7 @@
 //! A record is created once and says what was made from what: tasks and partitions carry keys that are digests of
 //! their inputs, so a record found later is either about the same rows or recognisably about others.
 
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use arrow::datatypes::Schema;
 use jiff::Timestamp;
@@ -129,14 +129,17 @@ impl Pinned {
     }
 }
 
+const PARTITION_RECORDS: &str = "_state/partitions/";
+const TASK_RECORDS: &str = "_state/tasks/";
+
 /// Name of a partition's record.
 pub fn partition_record(label: &str) -> String {
-    format!("_state/partitions/{label}.json")
+    format!("{PARTITION_RECORDS}{label}.json")
 }
 
 /// Name of a task's record.
 pub fn task_record(key: &str) -> String {
-    format!("_state/tasks/{key}.json")
+    format!("{TASK_RECORDS}{key}.json")
 }
 
 /// Why state cannot be used.
@@ -163,6 +166,34 @@ pub enum StateError {
 pub fn load<T: DeserializeOwned>(folder: &Folder, name: &str) -> Result<Option<T>, StateError> {
     let Some(bytes) = folder.read(name)? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|source| StateError::Unreadable { name: name.to_owned(), source })
+}
+
+/// The records that were there at one moment, so that those that were not need not be asked for one by one.
+pub struct Records<'a> {
+    folder: &'a Folder,
+    names: BTreeSet<String>,
+}
+
+impl<'a> Records<'a> {
+    /// Lists them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn listed(folder: &'a Folder) -> Result<Self, StoreError> {
+        let mut names = BTreeSet::new();
+        for prefix in [PARTITION_RECORDS, TASK_RECORDS] {
+            names.extend(folder.list(prefix)?.into_iter().map(|found| found.name));
+        }
+        Ok(Self { folder, names })
+    }
+
+    /// Reads one; `None` where there was none.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn load<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        if self.names.contains(name) { load(self.folder, name) } else { Ok(None) }
+    }
 }
 
 /// The bytes of a record.
@@ -222,7 +253,8 @@ pub fn inputs(partitions: &[Partition], files: &[SourceFile], facts: &[FileFacts
 }
 
 fn unit_identity(file: &SourceFile, unit: u32) -> Vec<u8> {
-    format!("{}\0{}\0{}\0{unit}\0", file.name, file.bytes, file.modified).into_bytes()
+    let etag = file.etag.as_ref().map_or(String::new(), |etag| format!("{etag}\0"));
+    format!("{}\0{}\0{}\0{unit}\0{etag}", file.name, file.bytes, file.modified).into_bytes()
 }
 
 fn short_digest(bytes: &[u8]) -> [u8; 16] {
@@ -231,10 +263,10 @@ fn short_digest(bytes: &[u8]) -> [u8; 16] {
     short
 }
 
-/// SHA-256 of a file, lower-case hex.
+/// SHA-256 of a file of the package, lower-case hex; `None` where it is not there or breaks while it is read.
 ///
 /// # Errors
-/// The operating system's.
-pub fn file_sha256(path: &Path) -> std::io::Result<String> {
-    sha256_of(std::fs::File::open(path)?)
+/// The store's.
+pub fn file_sha256(folder: &Folder, name: &str) -> Result<Option<String>, StoreError> {
+    Ok(folder.open_file(name)?.and_then(|file| sha256_of(file.into_reader()).ok()))
 }

@@ -53,9 +53,9 @@ pub struct RejectsPart {
 }
 
 impl RejectsWriter {
-    /// For the task with this key.
-    pub fn new(folder: Folder, task_key: &str) -> Self {
-        Self { folder, name: format!("rejects/{task_key}.ndjson"), open: None, rows: 0 }
+    /// Under this name.
+    pub fn new(folder: Folder, name: String) -> Self {
+        Self { folder, name, open: None, rows: 0 }
     }
 
     /// Appends so many lines.

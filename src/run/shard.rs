@@ -32,11 +32,13 @@ pub struct Layout {
     pub unit: TimeUnit,
     /// For the times in the manifest.
     pub clock: Clock,
+    /// Part of names, where a name must not be another run's.
+    pub run: Option<String>,
 }
 
 impl Layout {
     /// For a job whose shards have this encoder.
-    pub fn new(job: &Job, encoder: Arc<Encoder>, unit: TimeUnit, clock: Clock) -> Self {
+    pub fn new(job: &Job, encoder: Arc<Encoder>, unit: TimeUnit, clock: Clock, run: Option<String>) -> Self {
         Self {
             encoder,
             format: job.format.clone(),
@@ -45,12 +47,22 @@ impl Layout {
             max_bytes: job.partition.max_bytes,
             unit,
             clock,
+            run,
         }
     }
 
     /// Name of a part, relative to the package.
     pub fn part_name(&self, partition: &str, part: usize) -> String {
-        format!("data/{partition}/part-{part:04}.{}{}", self.format.name(), self.suffix())
+        format!("data/{partition}/part-{part:04}{}.{}{}", self.of_run(), self.format.name(), self.suffix())
+    }
+
+    /// Name of the rejects of the task with this key, relative to the package.
+    pub fn rejects_name(&self, task_key: &str) -> String {
+        format!("rejects/{task_key}{}.ndjson", self.of_run())
+    }
+
+    fn of_run(&self) -> String {
+        self.run.as_ref().map_or(String::new(), |run| format!(".{run}"))
     }
 
     fn suffix(&self) -> &'static str {

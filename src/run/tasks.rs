@@ -13,7 +13,7 @@ use super::package::Package;
 use super::prepare::Prepared;
 use super::progress::Progress;
 use super::record::{
-    PartitionRecord, Pinned, STATE_VERSION, TaskRecord, bytes, load, partition_record, task_key, task_record,
+    PartitionRecord, Pinned, Records, STATE_VERSION, TaskRecord, bytes, load, partition_record, task_key, task_record,
 };
 use super::route::bounds;
 use super::shard::Layout;
@@ -77,9 +77,10 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         }
     }
     let mut todo = Vec::new();
+    let records = Records::listed(&folder)?;
     for (index, task) in plan.tasks.iter().enumerate() {
         let key = task_key(task, &pinned.files, &plan.partitions);
-        let record: Option<TaskRecord> = load(&folder, &task_record(&key))?;
+        let record: Option<TaskRecord> = records.load(&task_record(&key))?;
         let done = |p: &u32| package.committed.contains_key(p) || tally.failures.contains_key(p);
         match record.filter(|r| r.job == job.id && has_rejects(&folder, r)) {
             Some(record) if task.partitions.clone().all(|p| done(&p)) => {
@@ -98,6 +99,10 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
     todo.sort_by_key(|t| (!t.task.partitions.is_empty(), std::cmp::Reverse(t.bytes), t.index));
     let strays = todo.partition_point(|t| t.task.partitions.is_empty());
     let stop = options.stop.part();
+    // Where nobody can replace a name, no two runs may write the same one.
+    let run = (!folder.has_exclusive_names()).then(|| options.run_id.clone());
+    let (encoder, clock) = (prepared.encoder.clone(), options.clock.clone());
+    let layout = Layout::new(job, encoder, prepared.unit, clock, run);
     let reading = Quota::new(options.memory.for_reading());
     let sorting = Quota::new(options.memory.for_partitions());
     let context = TaskContext {
@@ -109,7 +114,7 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         predicate: prepared.predicate.as_ref(),
         read_schema: prepared.read_schema.clone(),
         projection: prepared.projection.clone(),
-        layout: Arc::new(Layout::new(job, prepared.encoder.clone(), prepared.unit, options.clock.clone())),
+        layout: Arc::new(layout),
         shard_schema: prepared.output_schema.clone(),
         bounds: bounds(&plan.partitions, prepared.unit),
         times: prepared.times.clone(),

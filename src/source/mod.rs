@@ -15,7 +15,6 @@ pub use dispatch::{Inspection, inspector, open};
 pub use rows::infer::InspectRequest;
 pub use rows::inspect::{Finding, Findings, Piece, Pieces};
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -25,19 +24,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
 use crate::job::{OnBad, SourceFormat};
+use crate::store::{Location, StoreError, Stored};
 use crate::time::TimeParser;
 
 /// One source file as listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
-    /// Absolute.
-    pub path: PathBuf,
+    /// Where; a path absolute.
+    pub at: Location,
     /// Relative to the folder of the source URI, `/`-separated: what messages and manifests show, and the order of rows.
     pub name: String,
     /// Size when listed.
     pub bytes: u64,
     /// Modification time when listed.
     pub modified: Timestamp,
+    /// Version when listed, in the words of its store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// What is inside.
     pub format: SourceFormat,
     /// How it is compressed, from the extension.
@@ -232,6 +235,28 @@ pub struct SourceError {
     pub code: ErrorCode,
     /// What is wrong and the way out.
     pub message: String,
+}
+
+impl SourceFile {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// As [`SourceError::io`].
+    pub(crate) fn open(&self) -> Result<Stored, SourceError> {
+        Stored::open(&self.at, self.bytes, self.etag.as_deref()).map_err(|e| SourceError::io(self, "opened", &e))
+    }
+}
+
+impl SourceError {
+    /// A file that could not be opened or read: unreadable, unless its store says another thing.
+    pub(crate) fn io(file: &SourceFile, what: &str, error: &std::io::Error) -> Self {
+        let store = error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
+        let (code, message) = match store {
+            Some(error @ StoreError::Remote { .. }) => (error.code(), error.to_string()),
+            _ => (ErrorCode::SourceUnreadable, format!("cannot be {what}: {error}")),
+        };
+        Self { name: file.name.clone(), position: None, code, message }
+    }
 }
 
 /// Arrow's name for text that holds JSON (canonical extension type `arrow.json`).

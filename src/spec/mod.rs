@@ -34,7 +34,7 @@ pub use window::{WindowForm, WindowSpec};
 
 pub(crate) use format::{check_together, name_of as decode_format_name};
 pub(crate) use schema::without_nulls;
-pub(crate) use source::{document_place, scheme, time_format_text, zone};
+pub(crate) use source::{document_place, time_format_text, zone};
 pub(crate) use vars::{decode as decode_vars, values as var_values};
 
 /// What to export: one job for each window.

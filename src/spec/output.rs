@@ -3,8 +3,10 @@
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 
+use super::source::store_options;
 use crate::diagnostic::{Diagnostic, Located, shown};
 use crate::job::PartitionBy;
+use crate::store::StoreOptions;
 use crate::units;
 use crate::yaml::decode::{Fields, Keys, count, text, word, written};
 use crate::yaml::{Entry, Kind, Node};
@@ -13,9 +15,12 @@ use crate::yaml::{Entry, Kind, Node};
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
 #[schemars(rename = "Output", deny_unknown_fields)]
 pub struct OutputSpec {
-    /// The package's folder; a relative one is below `--output`. Default: `./exports/{{ name }}/{{ window.label }}/`.
+    /// The package's folder, or `s3://`, `gs://`, `az://`, `abfss://`; a relative one is below `--output`. Default: `./exports/{{ name }}/{{ window.label }}/`.
     #[schemars(with = "Option<String>")]
     pub uri: Option<OutputUri>,
+    /// How the object store of `uri` is reached, where the environment does not say.
+    #[schemars(with = "Option<StoreOptions>")]
+    pub options: StoreOptions,
     /// How long the package is kept: sets `expires_at` in the manifest. `400d`; a day is 24 hours.
     #[schemars(with = "Option<String>")]
     pub retention: Option<Located<SignedDuration>>,
@@ -32,13 +37,14 @@ pub struct OutputUri {
 }
 
 /// Keys of `output`.
-pub const OUTPUT_KEYS: Keys = Keys { known: &["uri", "retention"], later: &[] };
+pub const OUTPUT_KEYS: Keys = Keys { known: &["uri", "options", "retention"], later: &[] };
 
 impl OutputSpec {
     pub(crate) fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
         let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "output", OUTPUT_KEYS, errors)?;
         Some(Self {
             uri: fields.optional("uri", errors, output_uri),
+            options: fields.get("options").and_then(|e| store_options(e, errors)).unwrap_or_default(),
             retention: fields.optional("retention", errors, super::window::duration),
         })
     }

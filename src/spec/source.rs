@@ -1,7 +1,4 @@
 //! Where a type's rows are: the keys that a catalog entry and a spec share.
-//!
-//! What this version cannot read (object stores, `options`) is a mistake only of the entry that a spec uses, so that
-//! one catalog can describe more than one machine exports. Such mistakes wait in [`SourceSpec::unsupported`].
 
 use std::collections::BTreeMap;
 
@@ -10,6 +7,7 @@ use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
 use crate::job::{DeclaredType, PartitionBy, PathTime, SchemaDrift, SourceFormat};
+use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
 use crate::time::parse::{check_instant_pattern, check_pattern};
 use crate::yaml::decode::{Fields, Keys, any_text, boolean, mapping, text, word};
@@ -69,14 +67,14 @@ pub struct SourceSpec {
     pub path_time: Option<PathTime>,
     /// JSON only: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
-    /// What this version cannot read, to be reported when the entry is used.
-    #[schemars(skip)]
-    pub unsupported: Vec<Diagnostic>,
+    /// How the object store of `uri` is reached, where the environment does not say.
+    #[schemars(with = "Option<StoreOptions>")]
+    pub options: StoreOptions,
 }
 
 /// Keys of `source`.
 pub const SOURCE_KEYS: Keys =
-    Keys { known: &["uri", "format", "hive_partitioning", "path_time", "records"], later: &[] };
+    Keys { known: &["uri", "format", "hive_partitioning", "path_time", "records", "options"], later: &[] };
 
 /// `auto`, `true` or `false`.
 #[derive(JsonSchema)]
@@ -114,31 +112,11 @@ pub const PATH_TIME_KEYS: Keys = Keys { known: &["pattern", "covers"], later: &[
 impl SourceSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
         let at = entry.key.span.as_ref()?;
-        let mut unsupported = Vec::new();
-        let mut fields = Vec::new();
-        // `options` configures object stores; it is taken out before the check for unknown keys sees it.
-        let without_options = match &entry.value.kind {
-            crate::yaml::Kind::Mapping(entries) if entries.iter().any(|e| e.key.value == "options") => {
-                for each in entries {
-                    if each.key.value == "options" {
-                        let mistake = each.key.mistake("`options` is not implemented in this version");
-                        unsupported.push(mistake.help("remove it; local files need no options"));
-                    } else {
-                        fields.push(each.clone());
-                    }
-                }
-                Some(Node { kind: crate::yaml::Kind::Mapping(fields), span: entry.value.span.clone() })
-            }
-            _ => None,
-        };
-        let node = without_options.as_ref().unwrap_or(&entry.value);
-        let fields = Fields::open(node, at, "source", SOURCE_KEYS, errors)?;
+        let fields = Fields::open(&entry.value, at, "source", SOURCE_KEYS, errors)?;
         let uri = fields.required("uri", "data/events/", errors, text);
-        if let Some(uri) = &uri
-            && let Some(scheme) = scheme(&uri.value)
-        {
-            let mistake = uri.mistake(format!("`{}://` is not implemented in this version", shown(scheme)));
-            unsupported.push(mistake.help("a source is a local file, folder or glob, written without a scheme"));
+        let options = fields.get("options").and_then(|e| store_options(e, errors)).unwrap_or_default();
+        if let Some(uri) = &uri {
+            check_location(uri, errors);
         }
         let format = fields.optional("format", errors, word);
         let records = fields.optional("records", errors, text);
@@ -152,18 +130,45 @@ impl SourceSpec {
             hive_partitioning: fields.optional("hive_partitioning", errors, hive_partitioning).flatten(),
             path_time: fields.get("path_time").and_then(|e| path_time(e, errors)),
             records,
-            unsupported,
+            options,
             uri: uri?,
         })
     }
 }
 
-/// The scheme of a URI: what stands before `://`.
-pub(crate) fn scheme(uri: &str) -> Option<&str> {
-    let (scheme, _) = uri.split_once("://")?;
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    is_scheme.then_some(scheme)
+/// Keys of `options`.
+pub const OPTION_KEYS: Keys =
+    Keys { known: &["endpoint", "region", "profile", "account", "virtual_hosted_style", "anonymous"], later: &[] };
+
+/// `options`, in a source and in an output. Credentials are none of them: those come from the environment.
+pub(crate) fn store_options(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<StoreOptions> {
+    let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "options", OPTION_KEYS, errors)?;
+    let plain = |found: Option<Located<String>>| found.map(|found| found.value);
+    let endpoint = fields.optional("endpoint", errors, text);
+    if let Some(endpoint) = &endpoint {
+        let is_url = url::Url::parse(&endpoint.value).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.query().is_none()
+        });
+        if !is_url {
+            let mistake = endpoint.mistake(format!("the endpoint `{}` is no URL", shown(&endpoint.value)));
+            errors.push(mistake.help("write `https://host:port`, without credentials"));
+        }
+    }
+    Some(StoreOptions {
+        endpoint: plain(endpoint),
+        region: plain(fields.optional("region", errors, text)),
+        profile: plain(fields.optional("profile", errors, text)),
+        account: plain(fields.optional("account", errors, text)),
+        virtual_hosted_style: fields.optional("virtual_hosted_style", errors, boolean),
+        anonymous: fields.optional("anonymous", errors, boolean),
+    })
+}
+
+/// A path or a URI of a store that is known.
+fn check_location(uri: &Located<String>, errors: &mut Vec<Diagnostic>) {
+    if let Err(error) = Location::parse(&uri.value, &StoreOptions::default()) {
+        errors.push(uri.mistake(error.to_string()));
+    }
 }
 
 fn hive_partitioning(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Option<bool>> {

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::Refusal;
 use crate::error::ErrorCode;
 
 /// A store operation that did not happen.
@@ -56,6 +57,38 @@ pub enum StoreError {
         /// [`super::MAX_READ_BYTES`].
         limit: u64,
     },
+    /// A place that can only be read.
+    #[error("{at} can only be read: write to a folder, s3://, gs:// or az://")]
+    ReadOnly {
+        /// The place.
+        at: String,
+    },
+    /// A section of the AWS files that cannot be used.
+    #[error("the AWS profile `{name}` cannot be used: {why}")]
+    Profile {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The system gives no threads to talk to stores.
+    #[error("cannot talk to object stores: {message}")]
+    Threads {
+        /// Its reason.
+        message: String,
+    },
+    /// An object store said no, or nothing.
+    #[error("cannot {action} {at}: {} ({answer})", refusal.way_out())]
+    Remote {
+        /// Verb phrase: `read`, `list`.
+        action: &'static str,
+        /// URI of the object.
+        at: String,
+        /// What kind of no.
+        refusal: Refusal,
+        /// The store's own words, without signatures.
+        answer: String,
+    },
     /// The operating system said no.
     #[error("cannot {action} {}{}", path.display(), way_out(source))]
     Io {
@@ -78,9 +111,10 @@ impl StoreError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Io { source, .. } => error_code(source),
-            Self::WrongKind { .. } => ErrorCode::StoreDenied,
+            Self::Remote { refusal, .. } => refusal.code(),
+            Self::WrongKind { .. } | Self::ReadOnly { .. } | Self::Profile { .. } => ErrorCode::StoreDenied,
             Self::AlreadyExists { .. } => ErrorCode::PackageOccupied,
-            Self::DraftGone { .. } | Self::TooLarge { .. } => ErrorCode::WriteFailed,
+            Self::DraftGone { .. } | Self::TooLarge { .. } | Self::Threads { .. } => ErrorCode::WriteFailed,
             Self::BadName { .. } | Self::Repeated { .. } => ErrorCode::Internal,
         }
     }
@@ -88,6 +122,9 @@ impl StoreError {
 
 /// The word for an error of writing to a draft, which passes through encoders and compressors as it is.
 pub fn error_code(error: &io::Error) -> ErrorCode {
+    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>()) {
+        return error.code();
+    }
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ErrorCode::DiskFull,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => ErrorCode::StoreDenied,

@@ -1,104 +1,103 @@
-//! A package on a local disk.
+//! A package, or any other folder of whole files, wherever it is.
 
-use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, RandomState};
-use std::io::{ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::StoreError;
-use super::draft::{Draft, Publish, sync_parent};
-use super::name::{check_name, kind, not_a_folder, resolve};
-use super::root::make_root;
+use url::Url;
 
-/// Where drafts are written: in the package, because a link or rename cannot leave its file system.
-pub(super) const DRAFTS: &str = "_state/tmp";
+use super::draft::{Draft, Unpublished};
+use super::local::LocalFolder;
+use super::location::{Location, ObjectLocation};
+use super::remote::Prefix;
+use super::stored::Stored;
+use super::{Created, Listed, StoreError};
 
-/// What [`Folder::read`] takes into memory at most. The largest file read whole is a manifest; one of 100,000
-/// partitions has about 80 MB.
-pub const MAX_READ_BYTES: u64 = 1 << 30;
-
-/// How often a folder or name that vanished or appeared in between is tried again.
-const ATTEMPTS: usize = 16;
+/// What every store can do. Names are checked by the store, every time.
+pub(super) trait Backend: fmt::Debug + Send + Sync {
+    /// Proves that files can be created and removed, before any work is done.
+    fn prove(&self) -> Result<(), StoreError>;
+    /// Whether a name is created by at most one of any number of writers.
+    fn is_exclusive(&self) -> bool;
+    fn begin(&self, name: &str) -> Result<Box<dyn Unpublished>, StoreError>;
+    fn create_bytes(&self, name: &str, bytes: &[u8]) -> Result<Created, StoreError>;
+    fn replace_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Gives `name` the bytes of `decided`, which stays.
+    fn install(&self, decided: &str, name: &str) -> Result<(), StoreError>;
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    fn size(&self, name: &str) -> Result<Option<u64>, StoreError>;
+    fn open(&self, name: &str) -> Result<Option<Stored>, StoreError>;
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
+    fn folders(&self, name: &str) -> Result<Vec<String>, StoreError>;
+    fn remove(&self, name: &str) -> Result<(), StoreError>;
+    fn remove_drafts(&self, is_finished: bool) -> Result<Vec<String>, StoreError>;
+    fn presign(&self, name: &str, expires_in: Duration) -> Result<Url, StoreError>;
+}
 
 /// The folder that holds one package. Clones are the same folder.
 #[derive(Debug, Clone)]
 pub struct Folder {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    root: PathBuf,
-    /// Tells this process's drafts from those of other runs.
-    run: String,
-    drafts: AtomicU64,
-    /// Folders that this process knows to be on the disk, so that each is synced once.
-    durable: Mutex<HashSet<PathBuf>>,
-}
-
-/// A file of the package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Name in the package.
-    pub name: String,
-    /// Size.
-    pub bytes: u64,
-}
-
-/// What became of an exclusive creation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "somebody else may have created it with other bytes"]
-pub enum Created {
-    /// The name is ours.
-    Created,
-    /// The name was taken; what it holds was left as it is.
-    Exists,
+    location: Location,
+    backend: Arc<dyn Backend>,
 }
 
 impl Folder {
-    /// The folder for writing. Makes missing folders and proves that files can be created, linked and removed in it,
-    /// so that a place that cannot be written is found before any work is done.
-    ///
-    /// Links above `root` are followed, `root` itself has to be a real folder.
+    /// The folder for writing: proves that files can be created and removed in it, so that a place that cannot be
+    /// written is found before any work is done. A local folder is made if it is missing; links above it are followed,
+    /// it itself has to be a real folder.
     ///
     /// # Errors
-    /// [`StoreError::WrongKind`] where `root`, or something above it, is not a folder; [`StoreError::Io`].
-    pub fn open(root: PathBuf) -> Result<Self, StoreError> {
-        let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
-        make_root(&root)?;
-        let folder = Self::at(root);
-        folder.probe()?;
+    /// [`StoreError::WrongKind`] where it, or something above it, is not a folder; [`StoreError::ReadOnly`];
+    /// [`StoreError::Io`], [`StoreError::Remote`].
+    pub fn open(location: impl Into<Location>) -> Result<Self, StoreError> {
+        let folder = match location.into() {
+            Location::Local(root) => Self::local(LocalFolder::make(root)?),
+            Location::Object(at) => Self::remote(at)?,
+        };
+        folder.backend.prove()?;
         Ok(folder)
     }
 
-    /// The folder for looking, if it is there. Writes nothing, so a finished package on a read-only disk will do.
+    /// The folder for looking, if it is there; a prefix of a bucket always is. Writes nothing, so a finished package on
+    /// a read-only disk will do.
     ///
     /// # Errors
-    /// [`StoreError::WrongKind`] where `root` is not a folder; [`StoreError::Io`].
-    pub fn existing(root: PathBuf) -> Result<Option<Self>, StoreError> {
-        let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
-        match fs::symlink_metadata(&root) {
-            Ok(found) if found.is_dir() => Ok(Some(Self::at(root))),
-            Ok(found) => Err(not_a_folder(&root, &found)),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => Err(StoreError::io("look at", &root, error)),
-        }
+    /// [`StoreError::WrongKind`] where a local one is not a folder; [`StoreError::Io`], [`StoreError::Remote`].
+    pub fn existing(location: impl Into<Location>) -> Result<Option<Self>, StoreError> {
+        Ok(match location.into() {
+            Location::Local(root) => LocalFolder::existing(root)?.map(Self::local),
+            Location::Object(at) => Some(Self::remote(at)?),
+        })
     }
 
-    fn at(root: PathBuf) -> Self {
-        // Random keys of the standard library's hasher: unique enough to tell processes apart, and the exclusive
-        // creation of drafts settles the rest.
-        let run = format!("{}-{:016x}", std::process::id(), RandomState::new().hash_one(0));
-        let shared = Shared { root, run, drafts: AtomicU64::new(0), durable: Mutex::default() };
-        Self { shared: Arc::new(shared) }
+    fn local(folder: LocalFolder) -> Self {
+        Self { location: Location::Local(folder.root().to_owned()), backend: Arc::new(folder) }
     }
 
-    /// Absolute.
-    pub fn root(&self) -> &Path {
-        &self.shared.root
+    fn remote(at: Arc<ObjectLocation>) -> Result<Self, StoreError> {
+        let prefix = Prefix::new(at.as_ref().clone())?;
+        Ok(Self { location: Location::Object(at), backend: Arc::new(prefix) })
+    }
+
+    pub(super) fn backend(&self) -> &dyn Backend {
+        self.backend.as_ref()
+    }
+
+    /// Where it is; a local one absolute.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Whether a name is created by at most one of any number of writers. Local folders: yes. Of an object store it is
+    /// known after [`Folder::open`].
+    pub fn is_exclusive(&self) -> bool {
+        self.backend.is_exclusive()
+    }
+
+    /// Whether nobody can put other bytes under a name while a reader looks, so that names need not tell who wrote
+    /// them. Object stores have no rename, so there a shard's name carries its run.
+    pub fn has_exclusive_names(&self) -> bool {
+        self.location.local().is_some()
     }
 
     /// A file for `name`, to be written and then published.
@@ -106,273 +105,91 @@ impl Folder {
     /// # Errors
     /// [`StoreError::BadName`], [`StoreError::Io`].
     pub fn begin(&self, name: &str) -> Result<Draft, StoreError> {
-        // A wrong name is found before the work, not after it.
-        self.resolve(name)?;
-        let (temporary, file) = self.temporary(|path| OpenOptions::new().write(true).create_new(true).open(path))?;
-        // Tells `remove_drafts` that its writer lives; the system lets go of it when the writer dies. Nothing else
-        // depends on it, so a file system without locks only keeps what dead runs left.
-        let _ = file.try_lock();
-        Ok(Draft { folder: self.clone(), name: name.to_owned(), temporary, file })
-    }
-
-    /// Makes something at a fresh path among the drafts.
-    pub(super) fn temporary<T>(&self, make: impl Fn(&Path) -> std::io::Result<T>) -> Result<(PathBuf, T), StoreError> {
-        let mut last = ErrorKind::NotFound.into();
-        for _ in 0..ATTEMPTS {
-            let number = self.shared.drafts.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{DRAFTS}/{}-{number}", self.shared.run);
-            let path = self.resolve(&name)?;
-            match self.make_parents(&name) {
-                Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
-                made => made?,
-            }
-            match make(&path) {
-                Ok(made) => return Ok((path, made)),
-                Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => last = error,
-                Err(error) => return Err(StoreError::io("create", &path, error)),
-            }
-        }
-        Err(StoreError::io("create a file in", &self.root().join(DRAFTS), last))
+        Ok(Draft { name: name.to_owned(), bytes: self.backend.begin(name)? })
     }
 
     /// Creates a small file, if nobody has.
     ///
     /// # Errors
-    /// [`StoreError::BadName`], [`StoreError::Io`].
+    /// [`StoreError::BadName`], [`StoreError::Io`], [`StoreError::Remote`].
     pub fn create_bytes(&self, name: &str, bytes: &[u8]) -> Result<Created, StoreError> {
-        match self.put(name, bytes, Publish::Create) {
-            Ok(()) => Ok(Created::Created),
-            Err(StoreError::AlreadyExists { .. }) => Ok(Created::Exists),
-            Err(error) => Err(error),
-        }
+        self.backend.create_bytes(name, bytes)
     }
 
     /// Creates or replaces a small file, whatever it was.
     ///
     /// # Errors
-    /// [`StoreError::BadName`], [`StoreError::Io`].
+    /// As [`Folder::create_bytes`].
     pub fn replace_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.put(name, bytes, Publish::Replace)
-    }
-
-    fn put(&self, name: &str, bytes: &[u8], mode: Publish) -> Result<(), StoreError> {
-        let mut draft = self.begin(name)?;
-        draft.write_all(bytes).map_err(|e| StoreError::io("write", &draft.temporary, e))?;
-        draft.publish(mode)
+        self.backend.replace_bytes(name, bytes)
     }
 
     /// A whole file; `None` where there is none.
     ///
     /// # Errors
-    /// [`StoreError::WrongKind`] where it is not a file; [`StoreError::TooLarge`]; [`StoreError::Io`].
+    /// [`StoreError::WrongKind`] where it is not a file; [`StoreError::TooLarge`]; [`StoreError::Io`],
+    /// [`StoreError::Remote`].
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.resolve(name)?;
-        let Some(size) = file_size(&path)? else { return Ok(None) };
-        if size > MAX_READ_BYTES {
-            return Err(StoreError::TooLarge { path, bytes: size, limit: MAX_READ_BYTES });
-        }
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(|e| StoreError::io("open", &path, e))?,
-        };
-        let mut bytes = Vec::new();
-        file.take(MAX_READ_BYTES).read_to_end(&mut bytes).map_err(|e| StoreError::io("read", &path, e))?;
-        Ok(Some(bytes))
+        self.backend.read(name)
     }
 
     /// A file's size; `None` where there is none.
     ///
     /// # Errors
-    /// [`StoreError::WrongKind`] where it is not a file; [`StoreError::Io`].
+    /// As [`Folder::read`].
     pub fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        file_size(&self.resolve(name)?)
+        self.backend.size(name)
+    }
+
+    /// A file to be read in parts; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Folder::read`].
+    pub fn open_file(&self, name: &str) -> Result<Option<Stored>, StoreError> {
+        self.backend.open(name)
     }
 
     /// Everything but folders whose name starts with `prefix`, sorted by name. Drafts do not count. Links are listed
     /// (so that they can be removed), not followed.
     ///
     /// # Errors
-    /// [`StoreError::BadName`] for a prefix, or a file, whose name cannot be one of a package's; [`StoreError::Io`].
+    /// [`StoreError::BadName`] for a prefix, or a file, whose name cannot be one of a package's; [`StoreError::Io`],
+    /// [`StoreError::Remote`].
     pub fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        let start = match prefix.rsplit_once('/') {
-            None => self.root().to_owned(),
-            // The last segment may be cut short, so only the folders before it say where to look.
-            Some((folder, _)) => self.folder(folder)?,
-        };
-        let mut listed = Vec::new();
-        for entry in walkdir::WalkDir::new(&start).follow_links(false) {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    let path = error.path().unwrap_or(&start).to_owned();
-                    let error = std::io::Error::from(error);
-                    if error.kind() == ErrorKind::NotFound {
-                        continue;
-                    }
-                    return Err(StoreError::io("list", &path, error));
-                }
-            };
-            if entry.file_type().is_dir() {
-                continue;
-            }
-            let name = self.name_of(entry.path())?;
-            let is_draft = name.strip_prefix(DRAFTS).is_some_and(|rest| rest.starts_with('/'));
-            if is_draft || !name.starts_with(prefix) {
-                continue;
-            }
-            match fs::symlink_metadata(entry.path()) {
-                Ok(found) => listed.push(Listed { name, bytes: found.len() }),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(StoreError::io("look at", entry.path(), error)),
-            }
-        }
-        listed.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(listed)
+        self.backend.list(prefix)
+    }
+
+    /// The names of the folders right in `name` (all: an empty one), sorted.
+    ///
+    /// # Errors
+    /// As [`Folder::list`].
+    pub fn folders(&self, name: &str) -> Result<Vec<String>, StoreError> {
+        self.backend.folders(name)
     }
 
     /// Removes a file, and the folders that this leaves empty. A file that is not there is no error.
     ///
     /// # Errors
-    /// [`StoreError::BadName`], [`StoreError::Io`].
+    /// [`StoreError::BadName`], [`StoreError::Io`], [`StoreError::Remote`].
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
-        let path = self.resolve(name)?;
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            removed => removed.map_err(|e| StoreError::io("remove", &path, e))?,
-        }
-        match sync_parent(&self.remove_emptied(&path)) {
-            // The folder itself was removed by another run.
-            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
-            synced => synced,
-        }
+        self.backend.remove(name)
     }
 
-    /// Removes the folders above a path that are empty, and gives the last one removed: an object store has no empty
-    /// folders, and an auditor would wonder about one.
-    pub(super) fn remove_emptied(&self, path: &Path) -> PathBuf {
-        let mut emptied = path;
-        while let Some(folder) = emptied.parent().filter(|f| *f != self.root() && f.starts_with(self.root())) {
-            if fs::remove_dir(folder).is_err() {
-                break;
-            }
-            emptied = folder;
-        }
-        emptied.to_owned()
-    }
-
-    /// Removes the drafts that dead runs left behind: those that nobody holds a lock on.
+    /// Removes drafts that dead runs left behind, and gives their names where they have any. Here those that nobody
+    /// holds a lock on; in an object store unfinished uploads, but only where the job is finished, because nobody can
+    /// tell whose they are.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
-    pub fn remove_drafts(&self) -> Result<(), StoreError> {
-        let folder = self.folder(DRAFTS)?;
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            entries => entries.map_err(|e| StoreError::io("list", &folder, e))?,
-        };
-        let ours = format!("{}-", self.shared.run);
-        for entry in entries {
-            let entry = entry.map_err(|e| StoreError::io("list", &folder, e))?;
-            if entry.file_name().to_string_lossy().starts_with(&ours) {
-                continue;
-            }
-            let is_abandoned = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-            match is_abandoned.then(|| fs::remove_file(entry.path())) {
-                Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
-                    return Err(StoreError::io("remove", &entry.path(), error));
-                }
-                _ => {}
-            }
-        }
-        self.tidy();
-        Ok(())
+    /// [`StoreError::Io`], [`StoreError::Remote`].
+    pub fn remove_drafts(&self, is_finished: bool) -> Result<Vec<String>, StoreError> {
+        self.backend.remove_drafts(is_finished)
     }
 
-    pub(super) fn resolve(&self, name: &str) -> Result<PathBuf, StoreError> {
-        resolve(self.root(), name)
-    }
-
-    /// As [`Folder::resolve`], for a folder: it is a real one, if it is there.
-    fn folder(&self, name: &str) -> Result<PathBuf, StoreError> {
-        let path = self.resolve(name)?;
-        match fs::symlink_metadata(&path) {
-            Ok(found) if !found.is_dir() => Err(not_a_folder(&path, &found)),
-            _ => Ok(path),
-        }
-    }
-
-    /// Makes the folders above `name` and makes them durable, each once per process.
-    pub(super) fn make_parents(&self, name: &str) -> Result<(), StoreError> {
-        let mut folder = self.root().to_owned();
-        let Some((parents, _)) = name.rsplit_once('/') else { return Ok(()) };
-        for segment in parents.split('/') {
-            folder.push(segment);
-            let made = match fs::create_dir(&folder) {
-                Ok(()) => true,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-                Err(error) => return Err(StoreError::io("create the folder", &folder, error)),
-            };
-            // One that was there may be another run's, not yet on the disk when that run dies.
-            if made || !self.durable().contains(&folder) {
-                sync_parent(&folder)?;
-                self.durable().insert(folder.clone());
-            }
-        }
-        Ok(())
-    }
-
-    fn durable(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
-        self.shared.durable.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does once, to a file that nobody misses, what every publication does.
-    fn probe(&self) -> Result<(), StoreError> {
-        let mut draft = self.begin("probe")?;
-        let tried = |action, result: std::io::Result<()>| {
-            result.map_err(|e| StoreError::io(action, &self.root().join(DRAFTS), e))
-        };
-        tried("write to a file in", draft.write_all(b"probe"))?;
-        tried("make durable a file in", draft.file.sync_all())?;
-        let (link, ()) = self.temporary(|path| fs::hard_link(&draft.temporary, path))?;
-        tried("remove a file from", fs::remove_file(&link))?;
-        drop(draft);
-        self.tidy();
-        Ok(())
-    }
-
-    /// Leaves no empty folders of ours behind in a package that was only looked at.
-    fn tidy(&self) {
-        if fs::remove_dir(self.root().join(DRAFTS)).is_ok() {
-            let _ = fs::remove_dir(self.root().join("_state"));
-        }
-    }
-
-    fn name_of(&self, path: &Path) -> Result<String, StoreError> {
-        let relative = path.strip_prefix(self.root()).unwrap_or(path);
-        let segments: Option<Vec<&str>> = relative.components().map(|c| c.as_os_str().to_str()).collect();
-        let Some(segments) = segments else {
-            return Err(StoreError::BadName { name: relative.to_string_lossy().into_owned(), why: "it is not UTF-8" });
-        };
-        let name = segments.join("/");
-        check_name(&name)?;
-        Ok(name)
+    /// A link that reads a file without credentials, for so long. A local file's link has no end.
+    ///
+    /// # Errors
+    /// [`StoreError::BadName`], [`StoreError::Remote`].
+    pub fn presign(&self, name: &str, expires_in: Duration) -> Result<Url, StoreError> {
+        self.backend.presign(name, expires_in)
     }
 }
-
-/// The size of a regular file; `None` where nothing is. Anything else is not opened, because a pipe would block.
-fn file_size(path: &Path) -> Result<Option<u64>, StoreError> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() => Ok(Some(found.len())),
-        Ok(found) => Err(StoreError::WrongKind {
-            path: path.to_owned(),
-            found: kind(&found),
-            needed: "a file",
-            way_out: "remove it and run again",
-        }),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::io("look at", path, error)),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,9 +1,8 @@
-//! Compare-and-swap of a whole file, without locks, on a file system that has only link(2) and rename(2).
+//! Compare-and-swap of a whole file, without locks, on a store that can only create exclusively and replace.
 //!
-//! A rename cannot say "only if it is still the old one". So the decision is taken elsewhere: the replacement of a
-//! file whose bytes have digest *d* is first created exclusively as `_state/successors/<name>/<d>`. link(2) lets
-//! exactly one writer do that. Then whoever comes by, the winner or anybody who finds the file, installs it under the
-//! name.
+//! A replacement cannot say "only if it is still the old one". So the decision is taken elsewhere: the replacement of a
+//! file whose bytes have digest *d* is first created exclusively as `_state/successors/<name>/<d>`, which exactly one
+//! writer can do. Then whoever comes by, the winner or anybody who finds the file, installs it under the name.
 //!
 //! Invariant: the versions of a name form one chain, each with at most one successor, and the last of it is the truth.
 //! The name itself may lag behind after a crash, or for a moment when a slow process installs a version that others
@@ -13,10 +12,6 @@
 //! The chain must not be a circle: bytes that were current once cannot become current again. A manifest lists its
 //! runs, so no two are equal.
 
-use std::fs;
-use std::io::ErrorKind;
-
-use super::draft::sync_parent;
 use super::{Created, Folder, StoreError};
 use crate::seal::sha256 as digest;
 
@@ -112,18 +107,7 @@ impl Folder {
             if self.size(&next)?.is_none() {
                 return Ok(());
             }
-            let (source, target) = (self.resolve(&next)?, self.resolve(name)?);
-            // A second name for the same bytes, so that the rename installs them whole and the decision stays.
-            let (temporary, ()) = self.temporary(|path| fs::hard_link(&source, path))?;
-            let renamed = fs::rename(&temporary, &target);
-            // rename(2) of two names of one file does nothing at all, so the temporary one may still be there.
-            let _ = fs::remove_file(&temporary);
-            match renamed {
-                Ok(()) => sync_parent(&target)?,
-                // Removed by a run that cleaned up; the next round looks again.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(StoreError::io("replace", &target, error)),
-            }
+            self.backend().install(&next, name)?;
         }
         Err(StoreError::Repeated { name: name.to_owned() })
     }
@@ -190,7 +174,7 @@ mod tests {
         let _ = folder.replace_bytes_if("counter", None, b"0", None).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                let folder = Folder::open(folder.root().to_owned()).unwrap();
+                let folder = Folder::open(folder.location()).unwrap();
                 scope.spawn(move || {
                     let mut added = 0;
                     while added < 10 {

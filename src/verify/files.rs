@@ -1,7 +1,6 @@
 //! Every file against the manifest, and the folder against both.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -10,7 +9,7 @@ use super::rows::{self, Contents};
 use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line};
 use crate::manifest::Manifest;
 use crate::seal::sha256_of;
-use crate::store::{StoreError, resolve};
+use crate::store::{Folder, Location, StoreError};
 
 /// A file that the manifest vouches for.
 struct Listed<'a> {
@@ -21,9 +20,10 @@ struct Listed<'a> {
     contents: Contents,
 }
 
-pub(super) fn check(root: &Path, manifest: &Manifest, options: &VerifyOptions, report: &mut VerifyReport) {
+pub(super) fn check(folder: &Folder, manifest: &Manifest, options: &VerifyOptions, report: &mut VerifyReport) {
     let listed = listed(manifest);
-    let results: Vec<Vec<Finding>> = listed.par_iter().map(|file| check_file(root, manifest, file, options)).collect();
+    let results: Vec<Vec<Finding>> =
+        listed.par_iter().map(|file| check_file(folder, manifest, file, options)).collect();
     report.extend(results.into_iter().flatten());
     report.done(Check::Files, format!("size and SHA-256 of {} files", listed.len()));
     if manifest.files.iter().any(|file| file.plain_sha256.is_some()) {
@@ -41,7 +41,7 @@ pub(super) fn check(root: &Path, manifest: &Manifest, options: &VerifyOptions, r
             );
         }
     }
-    unlisted(root, manifest, report);
+    unlisted(folder, manifest, report);
     report.done(Check::Unlisted, "nothing else is below data/ and rejects/");
 }
 
@@ -65,27 +65,28 @@ fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {
     shards.chain(rejects).collect()
 }
 
-fn check_file(root: &Path, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Vec<Finding> {
+fn check_file(folder: &Folder, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Vec<Finding> {
     let finding = |check, message| vec![Finding { check, path: Some(file.path.to_owned()), message }];
-    let path = match resolve(root, file.path) {
-        Ok(path) => path,
+    let opened = || match folder.open_file(file.path) {
+        Ok(Some(stored)) => Ok(Some(stored)),
+        Ok(None) => Err(finding(Check::Files, "is not there".to_owned())),
         // Already found as a fault of the manifest.
-        Err(StoreError::BadName { .. }) => return Vec::new(),
-        Err(error) => return finding(Check::Files, in_one_line(&error)),
+        Err(StoreError::BadName { .. }) => Ok(None),
+        Err(StoreError::WrongKind { path, .. }) if is_last(&path, file.path) => {
+            Err(finding(Check::Files, "is not a regular file".to_owned()))
+        }
+        Err(error) => Err(finding(Check::Files, in_one_line(&error))),
     };
-    match fs::symlink_metadata(&path) {
-        Ok(found) if !found.is_file() => return finding(Check::Files, "is not a regular file".to_owned()),
-        Ok(found) if found.len() != file.bytes => {
-            let message = format!("has {} bytes, but the manifest says {}", found.len(), file.bytes);
-            return finding(Check::Files, message);
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return finding(Check::Files, "is not there".to_owned());
-        }
-        Err(error) => return finding(Check::Files, format!("cannot be looked at: {error}")),
+    let stored = match opened() {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Vec::new(),
+        Err(found) => return found,
+    };
+    if stored.bytes() != file.bytes {
+        let message = format!("has {} bytes, but the manifest says {}", stored.bytes(), file.bytes);
+        return finding(Check::Files, message);
     }
-    match digest(&path) {
+    match sha256_of(stored.into_reader()) {
         Ok(digest) if digest == file.sha256 => {}
         Ok(digest) => {
             let message = format!("has SHA-256 {digest}, but the manifest says {}", file.sha256);
@@ -95,7 +96,12 @@ fn check_file(root: &Path, manifest: &Manifest, file: &Listed, options: &VerifyO
     }
     // What is damaged need not be parsed: its digest has told.
     if options.rows && file.contents != Contents::Unknown {
-        match rows::count(&path, file.contents, manifest) {
+        let stored = match opened() {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Vec::new(),
+            Err(found) => return found,
+        };
+        match rows::count(file.path, stored, file.contents, manifest) {
             Ok(rows) if rows == file.rows => {}
             Ok(rows) => {
                 return finding(Check::Rows, format!("has {rows} rows, but the manifest says {}", file.rows));
@@ -106,12 +112,17 @@ fn check_file(root: &Path, manifest: &Manifest, file: &Listed, options: &VerifyO
     Vec::new()
 }
 
-fn digest(path: &Path) -> std::io::Result<String> {
-    sha256_of(File::open(path)?)
+/// Whether a path is that of the named file itself and not of a folder above it.
+fn is_last(path: &Path, name: &str) -> bool {
+    path.ends_with(name)
 }
 
 /// Finds what is below `data/` and `rejects/` and nobody vouches for.
-fn unlisted(root: &Path, manifest: &Manifest, report: &mut VerifyReport) {
+fn unlisted(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) {
+    let root = match folder.location() {
+        Location::Local(root) => root,
+        Location::Object(_) => return unlisted_objects(folder, manifest, report),
+    };
     let files: HashSet<&str> = manifest.digests().map(|(path, _)| path).collect();
     let unfinished: HashSet<&str> =
         manifest.files.iter().filter(|file| file.sha256.is_none()).map(|file| file.path.as_str()).collect();
@@ -148,6 +159,21 @@ fn unlisted(root: &Path, manifest: &Manifest, report: &mut VerifyReport) {
                 "is neither a file nor a folder, and not in the manifest"
             };
             report.find(Check::Unlisted, Some(&name), message);
+        }
+    }
+}
+
+/// As [`unlisted`]; a store has no folders and no links.
+fn unlisted_objects(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) {
+    let files: HashSet<&str> = manifest.digests().map(|(path, _)| path).collect();
+    for top in ["data/", "rejects/"] {
+        match folder.list(top) {
+            Ok(listed) => {
+                for found in listed.iter().filter(|found| !files.contains(found.name.as_str())) {
+                    report.find(Check::Unlisted, Some(&found.name), "is not in the manifest");
+                }
+            }
+            Err(error) => report.find(Check::Unlisted, Some(top), in_one_line(&error)),
         }
     }
 }

@@ -14,11 +14,10 @@ mod rows;
 mod sums;
 
 use std::fs;
-use std::path::Path;
 
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS};
 use crate::seal::sha256;
-use crate::store::Folder;
+use crate::store::{Folder, Location};
 
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
 
@@ -29,12 +28,16 @@ pub struct VerifyOptions {
     pub rows: bool,
 }
 
-/// Checks the package in the folder `root`.
-pub fn verify(root: &Path, options: &VerifyOptions) -> VerifyReport {
-    let mut report = VerifyReport::new(root);
+/// Checks the package in a folder or below a prefix.
+pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyReport {
+    let package = package.into();
+    let mut report = VerifyReport::new(&package);
     // An auditor may well have a link to the package; links inside it are another matter.
-    let opened = fs::canonicalize(root).map_err(|e| e.to_string());
-    let opened = opened.and_then(|root| Folder::existing(root).map_err(|e| in_one_line(&e)));
+    let real = match &package {
+        Location::Local(root) => fs::canonicalize(root).map(Location::Local).map_err(|e| e.to_string()),
+        object => Ok(object.clone()),
+    };
+    let opened = real.and_then(|at| Folder::existing(at).map_err(|e| in_one_line(&e)));
     let folder = match opened {
         Ok(Some(folder)) => folder,
         Ok(None) => return report.unreadable("there is no such folder"),
@@ -67,7 +70,7 @@ pub fn verify(root: &Path, options: &VerifyOptions) -> VerifyReport {
     let sha256 = bytes.as_deref().map(sha256);
     sums::check(&folder, manifest.as_ref(), sha256.as_deref(), &mut report);
     match &manifest {
-        Some(manifest) => files::check(folder.root(), manifest, options, &mut report),
+        Some(manifest) => files::check(&folder, manifest, options, &mut report),
         None => report.leave_out(Check::Files, "without a manifest nothing says what the files should be"),
     }
     look_around(&folder, &mut report);
@@ -78,14 +81,24 @@ pub fn verify(root: &Path, options: &VerifyOptions) -> VerifyReport {
 /// Says which parts of the folder no digest covers.
 fn look_around(folder: &Folder, report: &mut VerifyReport) {
     const SIGNATURE: &str = "manifest.json.sig";
-    let mut names: Vec<String> = match fs::read_dir(folder.root()) {
-        Ok(entries) => entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(),
+    let names = match folder.location() {
+        Location::Local(root) => fs::read_dir(root).map_err(|e| e.to_string()).map(|entries| {
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
+        }),
+        Location::Object(_) => folder
+            .list("")
+            .map_err(|e| in_one_line(&e))
+            .map(|listed| listed.iter().filter_map(|found| found.name.split('/').next()).map(str::to_owned).collect()),
+    };
+    let mut names = match names {
+        Ok(names) => names,
         Err(error) => {
             report.find(Check::Unlisted, None, format!("the folder cannot be listed: {error}"));
             return;
         }
     };
     names.sort();
+    names.dedup();
     if names.iter().any(|name| name == SIGNATURE) {
         report.leave_out(Check::Signature, "this release cannot check manifest.json.sig: use ssh-keygen -Y verify");
     } else {

@@ -1,13 +1,13 @@
 //! What a verification found, for programs (one versioned JSON object) and for people.
 
 use std::fmt;
-use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::error::Exit;
 use crate::manifest::{JobStatus, Manifest};
+use crate::store::Location;
 
 /// Version of the JSON object.
 pub const REPORT_VERSION: u32 = 1;
@@ -147,10 +147,10 @@ pub struct NotChecked {
 }
 
 impl VerifyReport {
-    pub(super) fn new(root: &Path) -> Self {
+    pub(super) fn new(package: &Location) -> Self {
         Self {
             version: REPORT_VERSION,
-            package: root.display().to_string(),
+            package: package.to_string(),
             intact: true,
             job: None,
             findings: Vec::new(),

@@ -4,19 +4,20 @@
 //! crate. Files are streamed; a record larger than [`MAX_RECORD_BYTES`] is refused rather than held.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 
+use bytes::{Buf, Bytes};
 use csv_core::ReadRecordResult;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::reader::{ChunkReader, Length};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::job::is_formula;
 use crate::manifest::{ExportFormat, Manifest};
 use crate::seal::{compression_of, unseal};
+use crate::store::Stored;
 
 /// The largest record that is read back. Real cells of 100 MB exist.
 const MAX_RECORD_BYTES: usize = 1 << 30;
@@ -64,21 +65,20 @@ pub(super) enum RowsError {
 }
 
 /// The number of rows in a file.
-pub(super) fn count(path: &Path, contents: Contents, manifest: &Manifest) -> Result<u64, RowsError> {
+pub(super) fn count(name: &str, file: Stored, contents: Contents, manifest: &Manifest) -> Result<u64, RowsError> {
     let columns: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
     match contents {
-        Contents::Csv => csv(open(path)?, &Dialect::of(&manifest.spec.resolved), &columns),
-        Contents::Ndjson => ndjson(open(path)?),
-        Contents::Json => json(open(path)?),
-        Contents::Parquet => parquet(path, &columns),
+        Contents::Csv => csv(open(name, file)?, &Dialect::of(&manifest.spec.resolved), &columns),
+        Contents::Ndjson => ndjson(open(name, file)?),
+        Contents::Json => json(open(name, file)?),
+        Contents::Parquet => parquet(file, &columns),
         Contents::Unknown => Err(RowsError::File("is of an unknown format".to_owned())),
     }
 }
 
 /// The bytes of a file without their compression, which its name tells.
-fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    Ok(Box::new(BufReader::new(unseal(File::open(path)?, compression_of(&name))?)))
+fn open(name: &str, file: Stored) -> io::Result<Box<dyn BufRead>> {
+    Ok(Box::new(BufReader::new(unseal(file.into_reader(), compression_of(name))?)))
 }
 
 /// How CSV shards were written, as far as it matters for counting.
@@ -108,7 +108,7 @@ fn csv(mut input: Box<dyn BufRead>, dialect: &Dialect, columns: &[&str]) -> Resu
     if start == b"\xef\xbb\xbf" {
         start.clear();
     }
-    let mut input = Cursor::new(start).chain(input);
+    let mut input = Read::chain(Cursor::new(start), input);
     if columns.is_empty() {
         // A source without any column gives shards that have not even a header.
         let is_empty = input.fill_buf()?.is_empty();
@@ -237,16 +237,15 @@ impl<'de> Visitor<'de> for Object {
     }
 }
 
-fn parquet(path: &Path, columns: &[&str]) -> Result<u64, RowsError> {
-    let file = File::open(path)?;
+fn parquet(file: Stored, columns: &[&str]) -> Result<u64, RowsError> {
     // The decoder is built for files that are what they say; on others it may panic.
     catch_unwind(AssertUnwindSafe(|| decode_parquet(file, columns)))
         .unwrap_or_else(|_| Err(RowsError::File("is not Parquet that can be decoded".to_owned())))
 }
 
-fn decode_parquet(file: File, columns: &[&str]) -> Result<u64, RowsError> {
+fn decode_parquet(file: Stored, columns: &[&str]) -> Result<u64, RowsError> {
     let wrong = |error: &dyn fmt::Display| RowsError::File(format!("is not Parquet that can be decoded: {error}"));
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| wrong(&e))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Pages(file)).map_err(|e| wrong(&e))?;
     if !builder.schema().fields().iter().map(|field| field.name().as_str()).eq(columns.iter().copied()) {
         return Err(RowsError::File("its columns are not those that the manifest lists".to_owned()));
     }
@@ -259,6 +258,30 @@ fn decode_parquet(file: File, columns: &[&str]) -> Result<u64, RowsError> {
         return Err(RowsError::File(format!("its footer says {stated} rows, but it has {rows}")));
     }
     Ok(rows)
+}
+
+/// A file as the decoder asks for it.
+struct Pages(Stored);
+
+impl Length for Pages {
+    fn len(&self) -> u64 {
+        self.0.bytes()
+    }
+}
+
+impl ChunkReader for Pages {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        /// A page header is rarely larger.
+        const HEADER_BYTES: u64 = 64 << 10;
+        let length = self.0.bytes().saturating_sub(start).min(HEADER_BYTES);
+        Ok(self.0.read_at(start, length)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        Ok(self.0.read_at(start, length as u64)?)
+    }
 }
 
 #[cfg(test)]

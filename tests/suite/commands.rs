@@ -104,7 +104,7 @@ fn a_variable_that_no_spec_declares_is_refused_before_anything_runs() {
         .says(&["no spec declares the variable `regoin`", "did you mean `region`?"]);
     assert!(!project.path("package").exists());
     project
-        .run(&["--output", "s3://bucket/x"])
+        .run(&["--output", "ftp://bucket/x"])
         .exits(2)
-        .says(&["only folders on this machine's file system can be written"]);
+        .says(&["--output: `ftp://` is not known: write a path, or s3://"]);
 }

@@ -9,6 +9,8 @@ mod drift;
 mod project;
 mod resume;
 mod run;
+mod s3_server;
 mod samples;
 mod specs;
+mod stores;
 mod verify;

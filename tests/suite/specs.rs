@@ -22,7 +22,7 @@ fn environment() -> Environment {
         vars: BTreeMap::new(),
         env: BTreeMap::new(),
         current_dir: root(),
-        output_base: PathBuf::new(),
+        output_base: PathBuf::new().into(),
     }
 }
 
@@ -138,7 +138,7 @@ fn large_files_and_files_that_are_not_text_are_refused() {
 #[test]
 fn nothing_is_left_to_default() {
     let job = job("minimal.yaml");
-    assert_eq!(job.output, root().join("exports/monthly-events/2026-03/"));
+    assert_eq!(job.output.local(), Some(&*root().join("exports/monthly-events/2026-03/")));
     assert_eq!(job.source.uri.value, root().join("tests/specs/valid/data/events/").display().to_string());
     assert_eq!(job.time.column.value, "occurred_at");
     assert_eq!(job.time.timezone.iana_name(), Some("Europe/Berlin"), "the catalog's default");
@@ -163,7 +163,7 @@ fn filters_name_columns_by_their_filter_name() {
     assert_eq!(column("statuses"), Some("status"));
     assert_eq!(column("team"), Some("team"));
     assert_eq!(job.filters.len(), 12);
-    assert_eq!(job.output, root().join("evidence/monthly-blocked-events/eu/2026-03/"));
+    assert_eq!(job.output.local(), Some(&*root().join("evidence/monthly-blocked-events/eu/2026-03/")));
 }
 
 #[test]
@@ -172,16 +172,16 @@ fn variables_come_from_the_command_line_then_the_environment_then_the_spec() {
     let mut environment = environment();
     let output = |environment: &Environment| resolve(path, environment).expect("valid").output;
     environment.env.insert("EVIDENCE_REGION".to_owned(), "us".to_owned());
-    assert!(output(&environment).ends_with("us/2026-03"));
+    assert!(output(&environment).local().expect("local").ends_with("us/2026-03"));
     environment.vars.insert("region".to_owned(), "ap".to_owned());
-    assert!(output(&environment).ends_with("ap/2026-03"));
+    assert!(output(&environment).local().expect("local").ends_with("ap/2026-03"));
 }
 
 #[test]
 fn templates_are_rendered_value_by_value() {
     let job = job("templates.yaml");
     assert_eq!(job.name, "eu-events");
-    assert_eq!(job.output, Path::new("/srv/evidence/events/csv/first/2026-03/"));
+    assert_eq!(job.output.local(), Some(Path::new("/srv/evidence/events/csv/first/2026-03/")));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_job_has_the_same_id_from_every_folder_however_its_window_is_written() {
     let here = job("minimal.yaml");
     let mut elsewhere = environment();
     elsewhere.current_dir = root().join("tests/specs");
-    elsewhere.output_base = PathBuf::from("/somewhere/else");
+    elsewhere.output_base = PathBuf::from("/somewhere/else").into();
     let there = resolve(Path::new("valid/../valid/minimal.yaml"), &elsewhere).expect("valid");
     assert_eq!(here.id, there.id);
     assert_eq!(here.canonical, there.canonical);

@@ -5,8 +5,6 @@
 //! stream from one cut between two batches. A file is one unit. Format: <https://arrow.apache.org/docs/format/Columnar.html>.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
@@ -17,13 +15,14 @@ use arrow::record_batch::RecordBatch;
 use jiff::{Timestamp, ToSpan};
 
 use crate::source::columnar::adapt::{adapt, adapt_batch, duplicate_column};
-use crate::source::columnar::foreign::{guarded, mismatch, unreadable};
+use crate::source::columnar::foreign::{guarded, mismatch, remember, unreadable};
 use crate::source::columnar::layout::planned_schema;
 use crate::source::files::list::check_unchanged;
 use crate::source::instants::instants;
 use crate::source::{
     BATCH_ROWS, Batch, BatchReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
 };
+use crate::store::Stored;
 use crate::time::TimeParser;
 
 /// First six and last six bytes of the file format.
@@ -206,7 +205,7 @@ impl ArrowReader {
 
 /// The record batches of a file or stream.
 struct Messages {
-    handle: File,
+    handle: Stored,
     schema: SchemaRef,
     dictionaries: HashMap<i64, ArrayRef>,
     order: Order,
@@ -230,11 +229,14 @@ struct Message {
 impl Messages {
     fn open(file: &SourceFile) -> Result<Self, SourceError> {
         let fail = |message: String| unreadable(file, message);
-        let mut handle = File::open(&file.path).map_err(|error| fail(format!("cannot be opened: {error}")))?;
-        let mut magic = Vec::new();
-        (&mut handle).take(6).read_to_end(&mut magic).map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let handle = file.open()?;
+        let magic = handle.read_at(0, file.bytes.min(6)).map_err(|error| SourceError::io(file, "read", &error))?;
         let messages = guarded(|| {
-            if magic == MAGIC { Self::of_file(handle, file.bytes) } else { Self::of_stream(handle, file.bytes) }
+            if magic == MAGIC.as_slice() {
+                Self::of_file(handle, file.bytes)
+            } else {
+                Self::of_stream(handle, file.bytes)
+            }
         });
         let messages = messages.map_err(|m| fail(format!("is not readable as Arrow IPC: {m}")))?;
         match duplicate_column(&messages.schema) {
@@ -243,31 +245,31 @@ impl Messages {
         }
     }
 
-    fn of_file(mut handle: File, bytes: u64) -> Result<Self, String> {
+    fn of_file(handle: Stored, bytes: u64) -> Result<Self, String> {
         let cut = "it begins as an Arrow file and does not end as one; copy it again";
         let tail_start = bytes.checked_sub(FILE_TAIL).filter(|start| *start >= FILE_HEAD).ok_or(cut)?;
-        let tail = read_at(&mut handle, tail_start, FILE_TAIL, bytes)?;
+        let tail = read_at(&handle, tail_start, FILE_TAIL, bytes)?;
         let tail: [u8; FILE_TAIL as usize] = tail.as_slice().try_into().map_err(|_| cut.to_owned())?;
         if !tail.ends_with(MAGIC) {
             return Err(cut.to_owned());
         }
         let length = reader::read_footer_length(tail).map_err(|error| error.to_string())? as u64;
         let start = tail_start.checked_sub(length).filter(|start| *start >= FILE_HEAD);
-        let footer = read_at(&mut handle, start.ok_or("its footer is longer than the file")?, length, bytes)?;
+        let footer = read_at(&handle, start.ok_or("its footer is longer than the file")?, length, bytes)?;
         let footer = root_as_footer(&footer).map_err(|error| format!("its footer is broken: {error}"))?;
         let schema = decode_schema(footer.schema())?;
         let batches = footer.recordBatches().ok_or("its footer lists no record batches")?;
         let order = Order::Blocks(places(batches)?.into_iter());
         let mut messages = Self { handle, schema, dictionaries: HashMap::new(), order };
         for place in places(footer.dictionaries().into_iter().flatten())? {
-            let message = message_at(&mut messages.handle, place, bytes)?.ok_or("a dictionary is missing")?;
+            let message = message_at(&messages.handle, place, bytes)?.ok_or("a dictionary is missing")?;
             messages.decode(&message, None)?;
         }
         Ok(messages)
     }
 
-    fn of_stream(mut handle: File, bytes: u64) -> Result<Self, String> {
-        let first = message_at(&mut handle, 0, bytes)?.ok_or("it is empty")?;
+    fn of_stream(handle: Stored, bytes: u64) -> Result<Self, String> {
+        let first = message_at(&handle, 0, bytes)?.ok_or("it is empty")?;
         let message =
             root_as_message(&first.head).map_err(|error| format!("it does not begin with a schema: {error}"))?;
         let schema = decode_schema(message.header_as_schema())?;
@@ -289,9 +291,9 @@ impl Messages {
         let message = match &mut self.order {
             Order::Blocks(places) => match places.next() {
                 None => return Ok(Step::End),
-                Some(place) => message_at(&mut self.handle, place, bytes)?.ok_or("a record batch is missing")?,
+                Some(place) => message_at(&self.handle, place, bytes)?.ok_or("a record batch is missing")?,
             },
-            Order::Stream(place) => match message_at(&mut self.handle, *place, bytes)? {
+            Order::Stream(place) => match message_at(&self.handle, *place, bytes)? {
                 None => return Ok(Step::End),
                 Some(message) => {
                     *place = message.after;
@@ -368,23 +370,22 @@ fn decode_schema(schema: Option<arrow::ipc::Schema<'_>>) -> Result<SchemaRef, St
 }
 
 /// Reads bytes that the file surely has, into memory aligned for arrays.
-fn read_at(handle: &mut File, start: u64, length: u64, bytes: u64) -> Result<MutableBuffer, String> {
+fn read_at(handle: &Stored, start: u64, length: u64, bytes: u64) -> Result<MutableBuffer, String> {
     if start.checked_add(length).is_none_or(|end| end > bytes) {
         return Err(format!("it ends at byte {bytes}, in the middle of a message; copy it again"));
     }
     let length = usize::try_from(length).map_err(|error| error.to_string())?;
     let mut buffer = MutableBuffer::from_len_zeroed(length);
-    handle.seek(SeekFrom::Start(start)).map_err(|error| error.to_string())?;
-    handle.read_exact(buffer.as_slice_mut()).map_err(|error| error.to_string())?;
+    handle.read_exact_at(start, buffer.as_slice_mut()).map_err(|error| remember(error).to_string())?;
     Ok(buffer)
 }
 
 /// The message at a place; `None` for the end-of-stream marker with nothing behind it.
-fn message_at(handle: &mut File, place: u64, bytes: u64) -> Result<Option<Message>, String> {
+fn message_at(handle: &Stored, place: u64, bytes: u64) -> Result<Option<Message>, String> {
     if place == bytes {
         return Err("it ends without an end-of-stream marker, so rows may be missing; copy it again".to_owned());
     }
-    let word = |handle: &mut File, at: u64| -> Result<[u8; 4], String> {
+    let word = |handle: &Stored, at: u64| -> Result<[u8; 4], String> {
         read_at(handle, at, 4, bytes)?.as_slice().try_into().map_err(|_| "it cannot be read".to_owned())
     };
     let mut at = place;

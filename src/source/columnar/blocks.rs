@@ -2,24 +2,26 @@
 //!
 //! The `parquet` crate asks for page headers and pages one by one; from a plain file that is several small reads a page, and
 //! bytes behind each header are read twice. Here a whole column chunk, or a large part of it, is read at once and pages
-//! are slices of it.
+//! are slices of it. Of an object in a store, all wanted column chunks of a row group are read at once.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::{Buf, Bytes, buf::Reader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::foreign::remember;
+use crate::store::Stored;
+
 /// Read at once at most. Column chunks are mostly smaller; of larger ones this much is kept in memory.
 const BLOCK_BYTES: u64 = 4 << 20;
 
 /// A Parquet file of which some column chunks are read.
 pub(super) struct Blocks {
-    file: Mutex<File>,
-    bytes: u64,
+    stored: Stored,
     /// Where the column chunks begin and end, by their ends.
     chunks: BTreeMap<u64, u64>,
     /// By the end of its column chunk, the block read last and where it begins.
@@ -28,17 +30,28 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// `chunks` are the starts and ends of column chunks.
-    pub(super) fn new(file: File, bytes: u64, chunks: impl Iterator<Item = (u64, u64)>) -> Self {
+    pub(super) fn new(stored: Stored, chunks: impl Iterator<Item = (u64, u64)>) -> Self {
         let chunks = chunks.map(|(start, end)| (end, start)).collect();
-        Self { file: Mutex::new(file), bytes, chunks, blocks: Mutex::default() }
+        Self { stored, chunks, blocks: Mutex::default() }
+    }
+
+    /// Reads the column chunks beforehand, side by side, where each read is a request over a network.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) fn fetch(&self) -> io::Result<()> {
+        if !self.stored.is_remote() {
+            return Ok(());
+        }
+        let ranges: Vec<Range<u64>> = self.chunks.iter().map(|(end, start)| *start..*end).collect();
+        let fetched = self.stored.read_ranges(&ranges)?;
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.extend(ranges.into_iter().zip(fetched).map(|(range, bytes)| (range.end, (range.start, bytes))));
+        Ok(())
     }
 
     fn read(&self, start: u64, length: u64) -> io::Result<Bytes> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(start))?;
-        let mut block = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        file.read_exact(&mut block)?;
-        Ok(block.into())
+        self.stored.read_at(start, length).map_err(remember)
     }
 
     /// Bytes from a place on, `wanted` of them or more, up to the end of a column chunk at most.
@@ -46,7 +59,7 @@ impl Blocks {
         let found = self.chunks.range(start + 1..).next().filter(|(_, first)| **first <= start);
         let Some((&end, _)) = found else {
             // Indexes, which stand elsewhere.
-            let end = self.bytes.min(start.saturating_add(wanted));
+            let end = self.stored.bytes().min(start.saturating_add(wanted));
             return Ok(self.read(start, end.saturating_sub(start))?);
         };
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +79,7 @@ impl Blocks {
 
 impl Length for Blocks {
     fn len(&self) -> u64 {
-        self.bytes
+        self.stored.bytes()
     }
 }
 
@@ -77,7 +90,7 @@ impl ChunkReader for Blocks {
     type T = Reader<Bytes>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
-        let end = self.chunks.range(start + 1..).next().map_or(self.bytes, |(end, _)| *end);
+        let end = self.chunks.range(start + 1..).next().map_or(self.stored.bytes(), |(end, _)| *end);
         Ok(self.block(start, end.saturating_sub(start).min(HEADER_BYTES))?.reader())
     }
 
@@ -92,7 +105,7 @@ impl ChunkReader for Blocks {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
 
     use super::*;
 
@@ -102,7 +115,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&content).unwrap();
         let chunks = [(4, 1_000), (1_000, 150_000), (150_010, 199_000)];
-        let blocks = Blocks::new(file, content.len() as u64, chunks.into_iter());
+        let blocks = Blocks::new(Stored::file(file, content.len() as u64), chunks.into_iter());
         for start in (0..199_999u64).step_by(997) {
             for length in [0usize, 1, 500, 40_000] {
                 let end = (start as usize + length).min(content.len());

@@ -4,15 +4,20 @@
 //! file and not the end of the run, so every call that looks at a file's bytes goes through [`guarded`]. Such a panic is
 //! told once, as the file's error, so the panic hook is kept quiet about it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 use crate::error::ErrorCode;
 use crate::source::files::list::check_unchanged;
 use crate::source::{SourceError, SourceFile};
+use crate::store::StoreError;
 
 thread_local! {
+    /// What a store answered within the call that [`guarded`] runs; the libraries keep only its text.
+    static ANSWERED: RefCell<Option<StoreError>> = const { RefCell::new(None) };
+
     /// Whether a panic of this thread is going to be caught and told by [`guarded`].
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
@@ -35,6 +40,7 @@ fn quiet_hook() {
 /// What the call borrows must not be used again after an error: a panic may leave it half changed.
 pub(super) fn guarded<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     quiet_hook();
+    ANSWERED.take();
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(call));
     GUARDED.set(outer);
@@ -49,8 +55,28 @@ pub(super) fn guarded<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, 
     }
 }
 
+/// Remembers a store's answer that is on its way through a library, for [`unreadable`].
+pub(super) fn remember(error: io::Error) -> io::Error {
+    match error.downcast::<StoreError>() {
+        Ok(answer) => {
+            let text = answer.to_string();
+            ANSWERED.replace(Some(answer));
+            io::Error::other(text)
+        }
+        Err(error) => error,
+    }
+}
+
 /// A file whose bytes are not what its format says, or, if it is no longer the file that was listed, that it changed.
 pub(super) fn unreadable(file: &SourceFile, message: impl Into<String>) -> SourceError {
+    if let Some(answer) = ANSWERED.take() {
+        return SourceError {
+            name: file.name.clone(),
+            position: None,
+            code: answer.code(),
+            message: answer.to_string(),
+        };
+    }
     let error = SourceError {
         name: file.name.clone(),
         position: None,

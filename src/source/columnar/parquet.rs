@@ -6,9 +6,9 @@
 //! Pages without a checksum hold no proof of their bytes: a flipped bit inside a value reads as another value, in this
 //! reader as in every other. Where page checksums are present, they are checked.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
+
+use bytes::{Buf, Bytes, buf::Reader};
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
@@ -19,7 +19,9 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::{ConvertedType, LogicalType, Repetition};
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::reader::Length;
 
 use crate::source::columnar::adapt::{adapt_batch, duplicate_column};
 use crate::source::columnar::blocks::Blocks;
@@ -67,8 +69,7 @@ pub struct ParquetFacts {
 /// [`crate::error::ErrorCode::SourceUnreadable`] where there is no whole footer, `SourceChanged` where the file is not the one listed.
 pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Result<ParquetFacts, SourceError> {
     check_unchanged(file)?;
-    let handle = open_file(file)?;
-    let metadata = load(file, &handle)?;
+    let metadata = load(file)?;
     let units = guarded(|| unit_facts(&metadata, time_column, parser)).map_err(|m| unreadable(file, m))?;
     let schema = file_schema(&metadata);
     check_unchanged(file)?;
@@ -94,7 +95,7 @@ pub fn open_with(
     check_unchanged(&request.file)?;
     let metadata = match metadata {
         Some(metadata) => metadata,
-        None => load(&request.file, &open_file(&request.file)?)?,
+        None => load(&request.file)?,
     };
     let wanted = |name: &str| request.schema.column_with_name(name).is_some();
     let roots: Vec<usize> =
@@ -107,14 +108,10 @@ pub fn open_with(
     Ok(Box::new(RowGroups { opened, units }))
 }
 
-fn open_file(file: &SourceFile) -> Result<File, SourceError> {
-    File::open(&file.path).map_err(|error| unreadable(file, format!("cannot be opened: {error}")))
-}
-
 /// Parses the footer and asks for text as views.
-fn load(file: &SourceFile, handle: &File) -> Result<ArrowReaderMetadata, SourceError> {
-    check_magic(file, handle)?;
-    let metadata = guarded(|| ArrowReaderMetadata::load(handle, ArrowReaderOptions::new()))
+fn load(file: &SourceFile) -> Result<ArrowReaderMetadata, SourceError> {
+    let end = FileEnd::read(file)?;
+    let metadata = guarded(|| ArrowReaderMetadata::load(&end, ArrowReaderOptions::new()))
         .map_err(|m| unreadable(file, format!("its footer is not readable as Parquet: {m}")))?;
     guarded(|| check_footer(metadata.metadata(), file.bytes)).map_err(|m| unreadable(file, m))?;
     if let Some(name) = duplicate_column(metadata.schema()) {
@@ -129,23 +126,71 @@ fn load(file: &SourceFile, handle: &File) -> Result<ArrowReaderMetadata, SourceE
     Ok(with_views.unwrap_or(metadata))
 }
 
-/// Tells apart what the crate's message would not: another format, an encrypted file, one cut short.
-fn check_magic(file: &SourceFile, mut handle: &File) -> Result<(), SourceError> {
-    let io = |error: std::io::Error| unreadable(file, format!("cannot be read: {error}"));
-    if file.bytes < SMALLEST_FILE {
-        return Err(unreadable(file, format!("is no Parquet file: {} bytes are too few", file.bytes)));
+/// The end of a file, with its footer: all that is read to plan.
+struct FileEnd {
+    start: u64,
+    bytes: Bytes,
+}
+
+/// Read at first, because a footer is mostly smaller.
+const END_BYTES: u64 = 64 << 10;
+
+impl FileEnd {
+    /// Reads the end, after telling apart what the crate's message would not: another format, an encrypted file, one cut
+    /// short.
+    fn read(file: &SourceFile) -> Result<Self, SourceError> {
+        if file.bytes < SMALLEST_FILE {
+            return Err(unreadable(file, format!("is no Parquet file: {} bytes are too few", file.bytes)));
+        }
+        let stored = file.open()?;
+        let io = |error: std::io::Error| SourceError::io(file, "read", &error);
+        let start = file.bytes.saturating_sub(END_BYTES);
+        let parts = stored.read_ranges(&[0..4, start..file.bytes]).map_err(io)?;
+        let [head, end] = parts.as_slice() else {
+            return Err(unreadable(file, "gave other ranges than were asked for"));
+        };
+        let tail = end.get(end.len().saturating_sub(8)..).unwrap_or_default();
+        check_magic(file, head, tail.get(4..).unwrap_or_default())?;
+        let length = tail.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let footer = file.bytes.saturating_sub(8 + u64::from(length));
+        if footer >= start {
+            return Ok(Self { start, bytes: end.clone() });
+        }
+        let bytes = stored.read_at(footer, file.bytes - footer).map_err(io)?;
+        Ok(Self { start: footer, bytes })
     }
-    let (mut head, mut tail) = ([0; 4], [0; 4]);
-    handle.seek(SeekFrom::Start(0)).map_err(io)?;
-    handle.read_exact(&mut head).map_err(io)?;
-    handle.seek(SeekFrom::Start(file.bytes - 4)).map_err(io)?;
-    handle.read_exact(&mut tail).map_err(io)?;
+}
+
+impl Length for FileEnd {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl parquet::file::reader::ChunkReader for FileEnd {
+    type T = Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        let length = self.len().saturating_sub(start);
+        self.get_bytes(start, usize::try_from(length).unwrap_or(usize::MAX)).map(Buf::reader)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let from = start.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
+        let range = from.and_then(|from| Some(from..from.checked_add(length).filter(|end| *end <= self.bytes.len())?));
+        let outside = || ParquetError::EOF(format!("the footer points to {length} bytes at {start}"));
+        range.map(|range| self.bytes.slice(range)).ok_or_else(outside)
+    }
+}
+
+/// What the first and the last four bytes of a file tell.
+fn check_magic(file: &SourceFile, head: &[u8], tail: &[u8]) -> Result<(), SourceError> {
     match (head, tail) {
-        (MAGIC_ENCRYPTED, _) | (_, MAGIC_ENCRYPTED) => {
+        (head, tail) if head == MAGIC_ENCRYPTED || tail == MAGIC_ENCRYPTED => {
             Err(unreadable(file, "is an encrypted Parquet file; decrypt it first, keys for sources are not supported"))
         }
-        (MAGIC, MAGIC) => Ok(()),
-        (MAGIC, _) => {
+        (head, tail) if head == MAGIC && tail == MAGIC => Ok(()),
+        (head, _) if head == MAGIC => {
             Err(unreadable(file, "is cut short: it begins as a Parquet file and does not end as one; copy it again"))
         }
         _ => Err(unreadable(file, "is no Parquet file: it does not begin with PAR1; check `source.format`")),
@@ -244,10 +289,10 @@ impl TimeStatistics {
         if !integers {
             return Self::Unusable;
         }
-        let bounds = || -> Result<TimeBounds, parquet::errors::ParquetError> {
+        let bounds = || -> Result<TimeBounds, ParquetError> {
             let groups = metadata.metadata().row_groups();
             let converter = StatisticsConverter::try_new(time_column, metadata.schema(), metadata.parquet_schema())?;
-            let leaf = converter.parquet_column_index().ok_or(parquet::errors::ParquetError::EOF(String::new()))?;
+            let leaf = converter.parquet_column_index().ok_or(ParquetError::EOF(String::new()))?;
             let repetition = metadata.parquet_schema().column(leaf).self_type().get_basic_info().repetition();
             Ok(TimeBounds {
                 leaf,
@@ -393,13 +438,11 @@ impl RowGroup {
         let build = |metadata: ArrowReaderMetadata, projection: ProjectionMask| {
             // Each opens the file itself: handles made by `try_clone` share their position, and readers on several
             // threads would move it under each other.
-            let handle = open_file(&request.file)?;
-            let chunks = group
-                .columns()
-                .iter()
-                .map(ColumnChunkMetaData::byte_range)
-                .map(|(start, length)| (start, start + length));
-            let blocks = Blocks::new(handle, request.file.bytes, chunks);
+            let stored = request.file.open()?;
+            let wanted = group.columns().iter().enumerate().filter(|(leaf, _)| projection.leaf_included(*leaf));
+            let chunks = wanted.map(|(_, c)| c.byte_range()).map(|(start, length)| (start, start + length));
+            let blocks = Blocks::new(stored, chunks);
+            blocks.fetch().map_err(|error| SourceError::io(&request.file, "read", &error))?;
             guarded(|| {
                 ParquetRecordBatchReaderBuilder::new_with_metadata(blocks, metadata)
                     .with_row_groups(vec![self.unit as usize])

@@ -237,10 +237,11 @@ mod tests {
 
     fn file(name: &str) -> SourceFile {
         SourceFile {
-            path: name.into(),
+            at: std::path::PathBuf::from(name).into(),
             name: name.to_owned(),
             bytes: 0,
             modified: jiff::Timestamp::UNIX_EPOCH,
+            etag: None,
             format: SourceFormat::Csv,
             codec: Codec::Plain,
             hive: keys_of(name),

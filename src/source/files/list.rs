@@ -16,7 +16,9 @@ use walkdir::WalkDir;
 
 use crate::error::ErrorCode;
 use crate::job::{PathTime, Source, SourceFormat};
+use crate::source::files::objects;
 use crate::source::{Codec, SourceError, SourceFile};
+use crate::store::{Location, LocationError, StoreError};
 
 pub use crate::source::files::path_time::{named_days, path_coverage};
 
@@ -61,10 +63,16 @@ pub enum ListError {
         /// What would have matched.
         looked_for: String,
     },
-    /// A URI scheme of a store.
-    #[error("source {uri} is not on this machine's file system; only paths, folders and globs can be read")]
-    NotLocal {
-        /// As resolved.
+    /// Text that names no place.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A folder of a web server.
+    #[error("{uri} is on a web server, which lists no folders; name one file")]
+    Web {
+        /// As written.
         uri: String,
     },
     /// Not a glob.
@@ -158,12 +166,12 @@ pub enum ListError {
 /// [`ListError`], and no list, where the files cannot all be told.
 pub fn list(source: &Source) -> Result<Listing, ListError> {
     let uri = source.uri.value.as_str();
-    let path = local_path(uri)?;
+    let path = match Location::parse(uri, &source.options)? {
+        Location::Local(path) => path,
+        Location::Object(at) => return objects::list(source, &at),
+    };
     match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => {
-            let walk = Walk { base: path, glob: None, max_depth: usize::MAX, dots: false, underscores: false };
-            collect(source, walk)
-        }
+        Ok(metadata) if metadata.is_dir() => collect(source, Walk::of_folder(path)),
         Ok(metadata) if metadata.is_file() => single(source, &path),
         Ok(_) => Err(ListError::NotAFile { path: show(&path) }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && has_wildcard(uri) => {
@@ -213,7 +221,11 @@ impl Listing {
 /// [`ErrorCode::SourceChanged`] where they differ, [`ErrorCode::SourceUnreadable`] where the file is gone or may not be read.
 pub fn check_unchanged(file: &SourceFile) -> Result<(), SourceError> {
     let fail = |code, message| Err(SourceError { name: file.name.clone(), position: None, code, message });
-    let metadata = match std::fs::metadata(&file.path) {
+    let path = match &file.at {
+        Location::Local(path) => path,
+        Location::Object(at) => return objects::check_unchanged(file, at),
+    };
+    let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return fail(
@@ -238,21 +250,7 @@ pub fn check_unchanged(file: &SourceFile) -> Result<(), SourceError> {
     }
 }
 
-/// A path of this machine; `file://` is one.
-fn local_path(uri: &str) -> Result<PathBuf, ListError> {
-    if let Some(path) = uri.strip_prefix("file://") {
-        return Ok(PathBuf::from(path));
-    }
-    let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
-    match scheme {
-        Some(s) if !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')) => {
-            Err(ListError::NotLocal { uri: uri.to_owned() })
-        }
-        _ => Ok(PathBuf::from(uri)),
-    }
-}
-
-fn has_wildcard(text: &str) -> bool {
+pub(super) fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
@@ -262,9 +260,9 @@ fn show(path: &Path) -> String {
 }
 
 /// What is looked at below a folder.
-struct Walk {
-    base: PathBuf,
-    glob: Option<globset::GlobMatcher>,
+pub(super) struct Walk {
+    pub(super) base: PathBuf,
+    pub(super) glob: Option<globset::GlobMatcher>,
     max_depth: usize,
     /// Whether the glob itself names something hidden.
     dots: bool,
@@ -273,8 +271,13 @@ struct Walk {
 }
 
 impl Walk {
+    /// All that is below a folder.
+    pub(super) fn of_folder(base: PathBuf) -> Self {
+        Self { base, glob: None, max_depth: usize::MAX, dots: false, underscores: false }
+    }
+
     /// Starts at the folder before the first segment with a wildcard, and looks no deeper than the glob does.
-    fn of_glob(path: &Path, uri: &str) -> Result<Self, ListError> {
+    pub(super) fn of_glob(path: &Path, uri: &str) -> Result<Self, ListError> {
         let pattern = path.to_string_lossy();
         let bad = |error: globset::Error| ListError::Glob { uri: uri.to_owned(), message: error.kind().to_string() };
         let glob = GlobBuilder::new(&pattern).literal_separator(true).build().map_err(bad)?.compile_matcher();
@@ -300,7 +303,7 @@ impl Walk {
     }
 
     /// Whether a name below the base may be data.
-    fn visible(&self, name: &OsStr) -> bool {
+    pub(super) fn visible(&self, name: &OsStr) -> bool {
         match name.as_encoded_bytes() {
             [b'.', ..] => self.dots,
             [b'_', rest @ ..] => self.underscores || rest.contains(&b'='),
@@ -364,7 +367,7 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
     Ok(Listing { files, skipped })
 }
 
-fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedFile], folders_matched: bool) -> ListError {
+pub(super) fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedFile], folders_matched: bool) -> ListError {
     let looked_for = match (source.format, skipped.len()) {
         _ if walk.glob.is_some() && folders_matched => "it matches folders only; end it with /**".to_owned(),
         (Some(_), _) => "looked for any file that is not hidden".to_owned(),
@@ -390,7 +393,8 @@ fn walk_error(error: walkdir::Error) -> ListError {
 fn refuse_same_file(files: &[SourceFile]) -> Result<(), ListError> {
     let mut seen: HashMap<PathBuf, &str> = HashMap::with_capacity(files.len());
     for file in files {
-        let real = file.path.canonicalize().map_err(|source| ListError::Io { path: show(&file.path), source })?;
+        let Location::Local(path) = &file.at else { continue };
+        let real = path.canonicalize().map_err(|source| ListError::Io { path: show(path), source })?;
         if let Some(first) = seen.insert(real, &file.name) {
             return Err(ListError::SameFile { first: first.to_owned(), second: file.name.clone() });
         }
@@ -419,7 +423,16 @@ fn source_file(base: &Path, path: &Path, format: SourceFormat, codec: Codec) -> 
     let name = relative_name(base, path)?;
     let hive = crate::source::files::hive::keys_of(&name);
     let modified = modified(&metadata).map_err(io)?;
-    Ok(SourceFile { path: path.to_owned(), name, bytes: metadata.len(), modified, format, codec, hive })
+    Ok(SourceFile {
+        at: path.to_owned().into(),
+        name,
+        bytes: metadata.len(),
+        modified,
+        etag: None,
+        format,
+        codec,
+        hive,
+    })
 }
 
 /// Modification time to the nanosecond.
@@ -428,7 +441,10 @@ fn modified(metadata: &std::fs::Metadata) -> std::io::Result<Timestamp> {
 }
 
 /// Format and compression of a file; `None` where nothing tells the format.
-fn classify(declared: Option<SourceFormat>, path: &Path) -> Result<Option<(SourceFormat, Codec)>, ListError> {
+pub(super) fn classify(
+    declared: Option<SourceFormat>,
+    path: &Path,
+) -> Result<Option<(SourceFormat, Codec)>, ListError> {
     let extension = |p: &Path| p.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let outer = extension(path);
     let (codec, inner) = match outer.as_str() {

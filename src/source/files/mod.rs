@@ -3,4 +3,5 @@
 pub mod hive;
 pub mod list;
 
+mod objects;
 mod path_time;

@@ -4,12 +4,12 @@
 //! member or zstd frame that stops early is an error, and at the end the bytes read from the disk must be as
 //! many as were listed. What is handed out is bounded by [`MAX_ROW_BYTES`] plus one block.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::ErrorCode;
 use crate::source::{Codec, SourceError, SourceFile};
+use crate::store::{StoreError, Stored};
 
 /// The longest row (line, record, array element) that is read. A longer one is most likely not a row at all but
 /// a quote that is never closed or a file of another format, and must not take the machine's memory.
@@ -24,7 +24,7 @@ const INPUT_BYTES: usize = 128 << 10;
 
 /// Counts what was read from the disk.
 struct Counted {
-    file: File,
+    file: Box<dyn Read + Send>,
     bytes: u64,
 }
 
@@ -58,7 +58,9 @@ impl Decoder {
         let fail = |e: io::Error| {
             unreadable(&file.name, None, format!("cannot open the file: {e}; check that it exists and is readable"))
         };
-        let counted = Counted { file: File::open(&file.path).map_err(fail)?, bytes: 0 };
+        let stored = Stored::open(&file.at, file.bytes, file.etag.as_deref());
+        let stored = stored.map_err(|e| stores_answer(&file.name, &e).unwrap_or_else(|| fail(e)))?;
+        let counted = Counted { file: stored.into_reader(), bytes: 0 };
         let stream = match file.codec {
             Codec::Plain => Stream::Plain(counted),
             Codec::Gzip => Stream::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(
@@ -91,6 +93,9 @@ impl Decoder {
                 Ok(n) => return Ok(n),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
+                    if let Some(answer) = stores_answer(&self.name, &e) {
+                        return Err(answer);
+                    }
                     let what = match (&self.stream, e.kind()) {
                         (Stream::Plain(_), _) => format!("cannot read the file: {e}"),
                         (_, io::ErrorKind::UnexpectedEof) => {
@@ -269,6 +274,19 @@ impl Buffer {
     }
 }
 
+/// What a store answered, below a decompressor's error or as it is.
+fn stores_answer(name: &str, error: &io::Error) -> Option<SourceError> {
+    let mut next = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+    while let Some(cause) = next {
+        if let Some(answer) = cause.downcast_ref::<StoreError>() {
+            let (code, message) = (answer.code(), answer.to_string());
+            return Some(SourceError { name: name.to_owned(), position: None, code, message });
+        }
+        next = cause.source();
+    }
+    None
+}
+
 /// A file whose bytes are not what its format says.
 pub(super) fn unreadable(name: &str, position: Option<u64>, message: impl Into<String>) -> SourceError {
     SourceError { name: name.to_owned(), position, code: ErrorCode::SourceUnreadable, message: message.into() }
@@ -292,10 +310,11 @@ pub(super) mod tests {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let file = SourceFile {
-            path,
+            at: path.into(),
             name: name.to_owned(),
             bytes: bytes.len() as u64,
             modified: jiff::Timestamp::UNIX_EPOCH,
+            etag: None,
             format,
             codec,
             hive: Vec::new(),

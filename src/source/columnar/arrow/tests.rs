@@ -30,10 +30,11 @@ fn sample_in(folder: &tempfile::TempDir, bytes: &[u8]) -> SourceFile {
     std::fs::write(&path, bytes).expect("written");
     let metadata = std::fs::metadata(&path).expect("metadata");
     SourceFile {
-        path,
+        at: path.into(),
         name: "a.arrow".to_owned(),
         bytes: metadata.len(),
         modified: Timestamp::try_from(metadata.modified().expect("mtime")).expect("timestamp"),
+        etag: None,
         format: SourceFormat::Arrow,
         codec: Codec::Plain,
         hive: Vec::new(),

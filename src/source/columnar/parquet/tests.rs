@@ -67,10 +67,11 @@ impl Sample {
 fn listed(path: &std::path::Path) -> SourceFile {
     let metadata = std::fs::metadata(path).expect("metadata");
     SourceFile {
-        path: path.to_owned(),
+        at: path.to_owned().into(),
         name: "a.parquet".to_owned(),
         bytes: metadata.len(),
         modified: Timestamp::try_from(metadata.modified().expect("mtime")).expect("timestamp"),
+        etag: None,
         format: SourceFormat::Parquet,
         codec: Codec::Plain,
         hive: Vec::new(),
@@ -365,7 +366,7 @@ fn a_file_that_changed_or_vanished_is_told_before_and_after_reading() {
     let mut first = reader.next_chunk().expect("read").expect("chunk").batches;
     let mut second = reader.next_chunk().expect("read").expect("chunk").batches;
     assert!(first.next_batch().expect("first").is_some());
-    std::fs::write(&sample.file.path, &bytes[..bytes.len() / 2]).expect("shrunk");
+    std::fs::write(sample.file.at.local().expect("local"), &bytes[..bytes.len() / 2]).expect("shrunk");
     let error = loop {
         match second.next_batch() {
             Ok(Some(_)) => {}
@@ -374,7 +375,7 @@ fn a_file_that_changed_or_vanished_is_told_before_and_after_reading() {
         }
     };
     assert_eq!(error.code, ErrorCode::SourceChanged);
-    std::fs::remove_file(&sample.file.path).expect("removed");
+    std::fs::remove_file(sample.file.at.local().expect("local")).expect("removed");
     assert_eq!(open(request).err().expect("gone").code, ErrorCode::SourceUnreadable);
 }
 

@@ -8,6 +8,7 @@ use std::fs;
 fn source(uri: &str) -> Source {
     Source {
         uri: Located::default_value(uri.to_owned()),
+        options: crate::store::StoreOptions::default(),
         format: None,
         hive_partitioning: None,
         path_time: None,
@@ -128,7 +129,8 @@ fn nothing_found_says_what_was_looked_for() {
     assert!(message(listed(&f, "nowhere/*.csv")).contains("source matches no file"));
     assert!(message(listed(&f, "*")).contains("end it with /**"));
     assert!(message(listed(&f, "[")).contains("is not a glob"));
-    assert!(message(list(&source("s3://lake/events/"))).contains("not on this machine"));
+    assert!(message(list(&source("ftp://lake/events/"))).contains("`ftp://` is not known"));
+    assert!(message(list(&source("https://lake/events/"))).contains("lists no folders; name one file"));
 }
 
 #[test]
@@ -154,9 +156,9 @@ fn a_change_after_listing_is_seen() {
     assert_eq!(check_unchanged(&file), Ok(()));
     let touched = SourceFile { modified: Timestamp::UNIX_EPOCH, ..file.clone() };
     assert_eq!(check_unchanged(&touched).map_err(|e| e.code), Err(ErrorCode::SourceChanged));
-    fs::write(&file.path, "longer than before").expect("written");
+    fs::write(file.at.local().expect("local"), "longer than before").expect("written");
     assert_eq!(check_unchanged(&file).map_err(|e| e.code), Err(ErrorCode::SourceChanged));
-    fs::remove_file(&file.path).expect("removed");
+    fs::remove_file(file.at.local().expect("local")).expect("removed");
     assert_eq!(check_unchanged(&file).map_err(|e| e.code), Err(ErrorCode::SourceUnreadable));
 }
 

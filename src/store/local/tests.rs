@@ -1,6 +1,7 @@
 //! What a run relies on, tried on a real folder.
 
 use super::*;
+use crate::store::Folder;
 
 fn folder() -> (tempfile::TempDir, Folder) {
     let root = tempfile::tempdir().unwrap();
@@ -19,7 +20,11 @@ fn one_of_sixteen_writers_gets_the_name() {
         let writers: Vec<_> = (0..16)
             .map(|writer| {
                 // Half of them as runs of their own.
-                let folder = if writer % 2 == 0 { folder.clone() } else { Folder::at(folder.root().to_owned()) };
+                let folder = if writer % 2 == 0 {
+                    folder.clone()
+                } else {
+                    Folder::existing(folder.location()).unwrap().unwrap()
+                };
                 scope.spawn(move || {
                     let mut draft = folder.begin("data/2026-03-01/part-0000.csv").unwrap();
                     draft.write_all(format!("{writer}").as_bytes()).unwrap();
@@ -34,7 +39,7 @@ fn one_of_sixteen_writers_gets_the_name() {
     assert!(results.iter().all(|(_, r)| r.is_ok()
         || matches!(r, Err(StoreError::AlreadyExists { name }) if name == "data/2026-03-01/part-0000.csv")));
     assert_eq!(folder.read("data/2026-03-01/part-0000.csv").unwrap().unwrap(), winners[0].as_bytes());
-    assert!(fs::read_dir(folder.root().join(DRAFTS)).unwrap().next().is_none());
+    assert!(fs::read_dir(folder.location().local().unwrap().join(DRAFTS)).unwrap().next().is_none());
 }
 
 #[test]
@@ -55,13 +60,13 @@ fn a_dropped_draft_leaves_nothing() {
     let mut draft = folder.begin("data/x").unwrap();
     draft.write_all(b"half").unwrap();
     drop(draft);
-    assert!(everything_in(folder.root()).iter().all(|path| path.is_dir()));
+    assert!(everything_in(folder.location().local().unwrap()).iter().all(|path| path.is_dir()));
 }
 
 #[test]
 fn opening_leaves_nothing_in_the_folder() {
     let (_root, folder) = folder();
-    assert!(everything_in(folder.root()).is_empty());
+    assert!(everything_in(folder.location().local().unwrap()).is_empty());
 }
 
 #[test]
@@ -85,7 +90,7 @@ fn a_file_where_a_folder_should_be_is_named() {
         assert_eq!(error.code(), crate::error::ErrorCode::StoreDenied);
     }
     let folder = Folder::open(root.path().join("package")).unwrap();
-    fs::write(folder.root().join("data"), b"").unwrap();
+    fs::write(folder.location().local().unwrap().join("data"), b"").unwrap();
     assert!(matches!(folder.begin("data/x"), Err(StoreError::WrongKind { .. })));
     assert!(matches!(folder.read("data/x"), Err(StoreError::WrongKind { .. })));
     assert!(matches!(folder.list("data/"), Err(StoreError::WrongKind { .. })));
@@ -142,11 +147,11 @@ fn removing_the_last_file_removes_its_folders() {
     folder.replace_bytes("data/a/1", b"").unwrap();
     folder.replace_bytes("data/a/2", b"").unwrap();
     folder.remove("data/a/1").unwrap();
-    assert!(folder.root().join("data/a").is_dir());
+    assert!(folder.location().local().unwrap().join("data/a").is_dir());
     folder.remove("data/a/2").unwrap();
     folder.remove("data/a/2").unwrap();
-    assert!(!folder.root().join("data").exists());
-    assert!(folder.root().is_dir());
+    assert!(!folder.location().local().unwrap().join("data").exists());
+    assert!(folder.location().local().unwrap().is_dir());
 }
 
 #[test]
@@ -170,28 +175,28 @@ fn names_and_folders_that_come_and_go_do_not_disturb_a_publication() {
 #[test]
 fn drafts_of_a_dead_run_are_removed_and_those_of_the_living_are_not() {
     let (_root, folder) = folder();
-    let other = Folder::at(folder.root().to_owned());
+    let other = Folder::existing(folder.location()).unwrap().unwrap();
     let theirs = other.begin("data/x").unwrap();
     let mut ours = folder.begin("data/y").unwrap();
     ours.write_all(b"y").unwrap();
-    let dead = folder.root().join("_state/tmp/dead-0");
+    let dead = folder.location().local().unwrap().join("_state/tmp/dead-0");
     fs::write(&dead, b"half").unwrap();
-    folder.remove_drafts().unwrap();
+    folder.remove_drafts(false).unwrap();
     assert!(!dead.exists());
     theirs.publish(Publish::Create).unwrap();
     ours.publish(Publish::Create).unwrap();
-    folder.remove_drafts().unwrap();
+    folder.remove_drafts(false).unwrap();
     assert_eq!(folder.list("").unwrap().len(), 2);
-    assert!(!folder.root().join("_state").exists());
+    assert!(!folder.location().local().unwrap().join("_state").exists());
 }
 
 #[test]
 fn a_publication_that_fails_leaves_no_empty_folder() {
     let (_root, folder) = folder();
     let draft = folder.begin("data/2026-03-05/part-0000.csv").unwrap();
-    fs::remove_dir_all(folder.root().join("_state/tmp")).unwrap();
+    fs::remove_dir_all(folder.location().local().unwrap().join("_state/tmp")).unwrap();
     assert!(matches!(draft.publish(Publish::Create), Err(StoreError::DraftGone { .. })));
-    assert!(!folder.root().join("data").exists());
+    assert!(!folder.location().local().unwrap().join("data").exists());
 }
 
 #[test]

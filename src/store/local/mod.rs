@@ -1,0 +1,392 @@
+//! A package on a local disk.
+//!
+//! A name is created by at most one of any number of writers because link(2) decides, on every local file system.
+
+mod draft;
+mod name;
+mod root;
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use url::Url;
+
+use self::draft::{LocalDraft, sync_parent};
+use self::name::{kind, not_a_folder};
+use self::root::make_root;
+use super::draft::{Publish, Unpublished};
+use super::folder::Backend;
+use super::stored::Stored;
+use super::{Created, Listed, MAX_READ_BYTES, StoreError, random};
+
+pub use self::name::{check_name, resolve};
+
+/// Where drafts are written: in the package, because a link or rename cannot leave its file system.
+pub(super) const DRAFTS: &str = "_state/tmp";
+
+/// How often a folder or name that vanished or appeared in between is tried again.
+const ATTEMPTS: usize = 16;
+
+/// The folder that holds one package. Clones are the same folder.
+#[derive(Debug, Clone)]
+pub(super) struct LocalFolder {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    root: PathBuf,
+    /// Tells this process's drafts from those of other runs.
+    run: String,
+    drafts: AtomicU64,
+    /// Folders that this process knows to be on the disk, so that each is synced once.
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+impl LocalFolder {
+    /// The folder for writing. Makes missing folders.
+    ///
+    /// Links above `root` are followed, `root` itself has to be a real folder.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongKind`] where `root`, or something above it, is not a folder; [`StoreError::Io`].
+    pub(super) fn make(root: PathBuf) -> Result<Self, StoreError> {
+        let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
+        make_root(&root)?;
+        Ok(Self::at(root))
+    }
+
+    /// The folder for looking, if it is there. Writes nothing, so a finished package on a read-only disk will do.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongKind`] where `root` is not a folder; [`StoreError::Io`].
+    pub(super) fn existing(root: PathBuf) -> Result<Option<Self>, StoreError> {
+        let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
+        match fs::symlink_metadata(&root) {
+            Ok(found) if found.is_dir() => Ok(Some(Self::at(root))),
+            Ok(found) => Err(not_a_folder(&root, &found)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(StoreError::io("look at", &root, error)),
+        }
+    }
+
+    fn at(root: PathBuf) -> Self {
+        // The exclusive creation of drafts settles the rest.
+        let run = format!("{}-{:016x}", std::process::id(), random());
+        let shared = Shared { root, run, drafts: AtomicU64::new(0), durable: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Absolute.
+    pub(super) fn root(&self) -> &Path {
+        &self.shared.root
+    }
+
+    /// A file for `name`, to be written and then published.
+    ///
+    /// # Errors
+    /// [`StoreError::BadName`], [`StoreError::Io`].
+    fn draft(&self, name: &str) -> Result<LocalDraft, StoreError> {
+        // A wrong name is found before the work, not after it.
+        self.resolve(name)?;
+        let (temporary, file) = self.temporary(|path| OpenOptions::new().write(true).create_new(true).open(path))?;
+        // Tells `remove_drafts` that its writer lives; the system lets go of it when the writer dies. Nothing else
+        // depends on it, so a file system without locks only keeps what dead runs left.
+        let _ = file.try_lock();
+        Ok(LocalDraft { folder: self.clone(), name: name.to_owned(), temporary, file })
+    }
+
+    /// Makes something at a fresh path among the drafts.
+    pub(super) fn temporary<T>(&self, make: impl Fn(&Path) -> std::io::Result<T>) -> Result<(PathBuf, T), StoreError> {
+        let mut last = ErrorKind::NotFound.into();
+        for _ in 0..ATTEMPTS {
+            let number = self.shared.drafts.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{DRAFTS}/{}-{number}", self.shared.run);
+            let path = self.resolve(&name)?;
+            match self.make_parents(&name) {
+                Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
+                made => made?,
+            }
+            match make(&path) {
+                Ok(made) => return Ok((path, made)),
+                Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => last = error,
+                Err(error) => return Err(StoreError::io("create", &path, error)),
+            }
+        }
+        Err(StoreError::io("create a file in", &self.root().join(DRAFTS), last))
+    }
+
+    fn put(&self, name: &str, bytes: &[u8], mode: Publish) -> Result<(), StoreError> {
+        let mut draft = self.draft(name)?;
+        draft.write_all(bytes).map_err(|e| StoreError::io("write", &draft.temporary, e))?;
+        Box::new(draft).publish(mode)
+    }
+
+    /// Removes the folders above a path that are empty, and gives the last one removed: an object store has no empty
+    /// folders, and an auditor would wonder about one.
+    pub(super) fn remove_emptied(&self, path: &Path) -> PathBuf {
+        let mut emptied = path;
+        while let Some(folder) = emptied.parent().filter(|f| *f != self.root() && f.starts_with(self.root())) {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+            emptied = folder;
+        }
+        emptied.to_owned()
+    }
+
+    pub(super) fn resolve(&self, name: &str) -> Result<PathBuf, StoreError> {
+        resolve(self.root(), name)
+    }
+
+    /// As [`Folder::resolve`], for a folder: it is a real one, if it is there.
+    fn folder(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let path = self.resolve(name)?;
+        match fs::symlink_metadata(&path) {
+            Ok(found) if !found.is_dir() => Err(not_a_folder(&path, &found)),
+            _ => Ok(path),
+        }
+    }
+
+    /// Makes the folders above `name` and makes them durable, each once per process.
+    pub(super) fn make_parents(&self, name: &str) -> Result<(), StoreError> {
+        let mut folder = self.root().to_owned();
+        let Some((parents, _)) = name.rsplit_once('/') else { return Ok(()) };
+        for segment in parents.split('/') {
+            folder.push(segment);
+            let made = match fs::create_dir(&folder) {
+                Ok(()) => true,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+                Err(error) => return Err(StoreError::io("create the folder", &folder, error)),
+            };
+            // One that was there may be another run's, not yet on the disk when that run dies.
+            if made || !self.durable().contains(&folder) {
+                sync_parent(&folder)?;
+                self.durable().insert(folder.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn durable(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
+        self.shared.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves no empty folders of ours behind in a package that was only looked at.
+    fn tidy(&self) {
+        if fs::remove_dir(self.root().join(DRAFTS)).is_ok() {
+            let _ = fs::remove_dir(self.root().join("_state"));
+        }
+    }
+
+    fn name_of(&self, path: &Path) -> Result<String, StoreError> {
+        let relative = path.strip_prefix(self.root()).unwrap_or(path);
+        let segments: Option<Vec<&str>> = relative.components().map(|c| c.as_os_str().to_str()).collect();
+        let Some(segments) = segments else {
+            return Err(StoreError::BadName { name: relative.to_string_lossy().into_owned(), why: "it is not UTF-8" });
+        };
+        let name = segments.join("/");
+        check_name(&name)?;
+        Ok(name)
+    }
+}
+
+impl Backend for LocalFolder {
+    fn prove(&self) -> Result<(), StoreError> {
+        let mut draft = self.draft("probe")?;
+        let tried = |action, result: std::io::Result<()>| {
+            result.map_err(|e| StoreError::io(action, &self.root().join(DRAFTS), e))
+        };
+        tried("write to a file in", draft.write_all(b"probe"))?;
+        tried("make durable a file in", draft.file.sync_all())?;
+        let (link, ()) = self.temporary(|path| fs::hard_link(&draft.temporary, path))?;
+        tried("remove a file from", fs::remove_file(&link))?;
+        drop(draft);
+        self.tidy();
+        Ok(())
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, name: &str) -> Result<Box<dyn Unpublished>, StoreError> {
+        Ok(Box::new(self.draft(name)?))
+    }
+
+    fn create_bytes(&self, name: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+        match self.put(name, bytes, Publish::Create) {
+            Ok(()) => Ok(Created::Created),
+            Err(StoreError::AlreadyExists { .. }) => Ok(Created::Exists),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn replace_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put(name, bytes, Publish::Replace)
+    }
+
+    fn install(&self, decided: &str, name: &str) -> Result<(), StoreError> {
+        let (source, target) = (self.resolve(decided)?, self.resolve(name)?);
+        // A second name for the same bytes, so that the rename installs them whole and the decision stays.
+        let (temporary, ()) = self.temporary(|path| fs::hard_link(&source, path))?;
+        let renamed = fs::rename(&temporary, &target);
+        // rename(2) of two names of one file does nothing at all, so the temporary one may still be there.
+        let _ = fs::remove_file(&temporary);
+        match renamed {
+            Ok(()) => sync_parent(&target),
+            // Removed by a run that cleaned up.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StoreError::io("replace", &target, error)),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.resolve(name)?;
+        let Some(size) = file_size(&path)? else { return Ok(None) };
+        if size > MAX_READ_BYTES {
+            return Err(StoreError::TooLarge { path, bytes: size, limit: MAX_READ_BYTES });
+        }
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|e| StoreError::io("open", &path, e))?,
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX_READ_BYTES).read_to_end(&mut bytes).map_err(|e| StoreError::io("read", &path, e))?;
+        Ok(Some(bytes))
+    }
+
+    fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        file_size(&self.resolve(name)?)
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Stored>, StoreError> {
+        let path = self.resolve(name)?;
+        let Some(size) = file_size(&path)? else { return Ok(None) };
+        match File::open(&path) {
+            Ok(file) => Ok(Some(Stored::file(file, size))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("open", &path, error)),
+        }
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        let start = match prefix.rsplit_once('/') {
+            None => self.root().to_owned(),
+            // The last segment may be cut short, so only the folders before it say where to look.
+            Some((folder, _)) => self.folder(folder)?,
+        };
+        let mut listed = Vec::new();
+        for entry in walkdir::WalkDir::new(&start).follow_links(false) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let path = error.path().unwrap_or(&start).to_owned();
+                    let error = std::io::Error::from(error);
+                    if error.kind() == ErrorKind::NotFound {
+                        continue;
+                    }
+                    return Err(StoreError::io("list", &path, error));
+                }
+            };
+            if entry.file_type().is_dir() {
+                continue;
+            }
+            let name = self.name_of(entry.path())?;
+            let is_draft = name.strip_prefix(DRAFTS).is_some_and(|rest| rest.starts_with('/'));
+            if is_draft || !name.starts_with(prefix) {
+                continue;
+            }
+            match fs::symlink_metadata(entry.path()) {
+                Ok(found) => listed.push(Listed { name, bytes: found.len() }),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(StoreError::io("look at", entry.path(), error)),
+            }
+        }
+        listed.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(listed)
+    }
+
+    fn folders(&self, name: &str) -> Result<Vec<String>, StoreError> {
+        let folder = if name.is_empty() { self.root().to_owned() } else { self.folder(name)? };
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|e| StoreError::io("list", &folder, e))?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| StoreError::io("list", &folder, e))?;
+            let is_folder = entry.file_type().map_err(|e| StoreError::io("look at", &entry.path(), e))?.is_dir();
+            if is_folder && let Ok(name) = entry.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.resolve(name)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            removed => removed.map_err(|e| StoreError::io("remove", &path, e))?,
+        }
+        match sync_parent(&self.remove_emptied(&path)) {
+            // The folder itself was removed by another run.
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+            synced => synced,
+        }
+    }
+
+    fn remove_drafts(&self, _is_finished: bool) -> Result<Vec<String>, StoreError> {
+        let folder = self.folder(DRAFTS)?;
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|e| StoreError::io("list", &folder, e))?,
+        };
+        let ours = format!("{}-", self.shared.run);
+        for entry in entries {
+            let entry = entry.map_err(|e| StoreError::io("list", &folder, e))?;
+            if entry.file_name().to_string_lossy().starts_with(&ours) {
+                continue;
+            }
+            let is_abandoned = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+            match is_abandoned.then(|| fs::remove_file(entry.path())) {
+                Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
+                    return Err(StoreError::io("remove", &entry.path(), error));
+                }
+                _ => {}
+            }
+        }
+        self.tidy();
+        Ok(Vec::new())
+    }
+
+    fn presign(&self, name: &str, _expires_in: Duration) -> Result<Url, StoreError> {
+        let path = self.resolve(name)?;
+        Url::from_file_path(&path).map_err(|()| StoreError::io("name", &path, ErrorKind::InvalidInput.into()))
+    }
+}
+
+/// The size of a regular file; `None` where nothing is. Anything else is not opened, because a pipe would block.
+fn file_size(path: &Path) -> Result<Option<u64>, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => Ok(Some(found.len())),
+        Ok(found) => Err(StoreError::WrongKind {
+            path: path.to_owned(),
+            found: kind(&found),
+            needed: "a file",
+            way_out: "remove it and run again",
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("look at", path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,357 @@
+//! A bucket, or whatever its cloud calls it, asked one question at a time.
+//!
+//! The only place that is asynchronous: a runtime of two threads moves the bytes, and whoever asks waits.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::path::Path;
+use object_store::signer::Method;
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, coalesce_ranges};
+use tokio::runtime::Runtime;
+use url::Url;
+
+use super::connect::{Budget, Client, connect};
+use super::error::{Refusal, refusal, store_error, transport};
+use super::uploads;
+use crate::store::location::{ObjectLocation, Scheme};
+use crate::store::{Created, MAX_READ_BYTES, StoreError};
+
+/// Gaps between wanted bytes that are cheaper to read than another request.
+const GAP_BYTES: u64 = 64 << 10;
+
+/// How often a conditional creation whose fate is unknown is tried again, after the client's own retries.
+const CREATE_ATTEMPTS: u32 = 8;
+
+/// A bucket. Shared by everybody in the process who names it with the same options.
+pub(in crate::store) struct Bucket {
+    at: ObjectLocation,
+    /// Until the store has answered for the first time, and afterwards.
+    clients: [Client; 2],
+    answered: AtomicBool,
+    /// Whether the store honours `If-None-Match`, once that is known.
+    exclusive: OnceLock<bool>,
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bucket").field("at", &self.at.bucket()).finish_non_exhaustive()
+    }
+}
+
+/// The bucket of a location.
+///
+/// # Errors
+/// [`StoreError::Remote`] where the environment cannot be used; nothing is asked of the store.
+pub(in crate::store) fn bucket(of: &ObjectLocation) -> Result<Arc<Bucket>, StoreError> {
+    static BUCKETS: LazyLock<Mutex<HashMap<ObjectLocation, Arc<Bucket>>>> = LazyLock::new(Mutex::default);
+    let at = ObjectLocation { key: String::new(), ..of.clone() };
+    let mut buckets = BUCKETS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(bucket) = buckets.get(&at) {
+        return Ok(bucket.clone());
+    }
+    let clients = [connect(&at, Budget::FirstContact)?, connect(&at, Budget::Steady)?];
+    let bucket = Bucket { at: at.clone(), clients, answered: AtomicBool::new(false), exclusive: OnceLock::new() };
+    Ok(buckets.entry(at).or_insert(Arc::new(bucket)).clone())
+}
+
+/// Waits for an answer.
+pub(super) fn wait<T>(question: impl Future<Output = T>) -> Result<T, StoreError> {
+    Ok(runtime()?.block_on(question))
+}
+
+/// What moves the bytes.
+pub(super) fn runtime() -> Result<&'static Runtime, StoreError> {
+    static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("store").enable_all().build()
+    });
+    RUNTIME.as_ref().map_err(|error| StoreError::Threads { message: error.to_string() })
+}
+
+impl Bucket {
+    /// How it is named in messages.
+    pub(super) fn object(&self, key: &str) -> String {
+        self.at.join(key).to_string()
+    }
+
+    pub(super) fn scheme(&self) -> Scheme {
+        self.at.scheme
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.clients[usize::from(self.answered.load(Ordering::Relaxed))]
+    }
+
+    fn path(&self, key: &str) -> Result<Path, StoreError> {
+        Path::parse(key).map_err(|e| store_error("name", self.object(key), &e.into()))
+    }
+
+    /// Asks, and notes that there was an answer.
+    fn ask<T>(
+        &self,
+        action: &'static str,
+        key: &str,
+        question: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<Result<T, StoreError>, StoreError> {
+        let answer = wait(question)?;
+        let failed = |error: object_store::Error| store_error(action, self.object(key), &error);
+        let answer = answer.map_err(failed);
+        let silent = matches!(
+            &answer,
+            Err(StoreError::Remote { refusal: Refusal::Unreachable | Refusal::Throttled | Refusal::NoCredentials, .. })
+        );
+        if !silent {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+        Ok(answer)
+    }
+
+    /// What is known of an object; `None` where there is none.
+    pub(in crate::store) fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {
+        let path = self.path(key)?;
+        found(self.ask("look at", key, self.client().objects.head(&path))?)
+    }
+
+    /// A whole object that is small; `None` where there is none.
+    pub(in crate::store) fn read(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.path(key)?;
+        let read = async {
+            let found = self.client().objects.get(&path).await?;
+            let bytes = found.meta.size;
+            if bytes > MAX_READ_BYTES {
+                return Ok(Err(bytes));
+            }
+            Ok(Ok(found.bytes().await?))
+        };
+        match found(self.ask("read", key, read)?)? {
+            None => Ok(None),
+            Some(Ok(bytes)) => Ok(Some(bytes.into())),
+            Some(Err(bytes)) => {
+                Err(StoreError::TooLarge { path: self.object(key).into(), bytes, limit: MAX_READ_BYTES })
+            }
+        }
+    }
+
+    /// Ranges of an object, as many as were asked for; only of the version with this tag, where one is given.
+    pub(in crate::store) fn read_ranges(
+        &self,
+        key: &str,
+        ranges: &[Range<u64>],
+        etag: Option<&str>,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let path = self.path(key)?;
+        let fetch = |range: Range<u64>| {
+            let (objects, path) = (self.client().objects.clone(), path.clone());
+            let if_match = etag.map(str::to_owned);
+            async move {
+                let range = Some(GetRange::Bounded(range));
+                objects.get_opts(&path, GetOptions { if_match, range, ..GetOptions::default() }).await?.bytes().await
+            }
+        };
+        let bytes = self.ask("read", key, coalesce_ranges(ranges, fetch, GAP_BYTES))??;
+        let is_whole = bytes.iter().zip(ranges).all(|(bytes, range)| bytes.len() as u64 == range.end - range.start);
+        if bytes.len() == ranges.len() && is_whole {
+            return Ok(bytes);
+        }
+        let answer = "the answer is shorter than what was asked for".to_owned();
+        Err(StoreError::Remote { action: "read", at: self.object(key), refusal: Refusal::Changed, answer })
+    }
+
+    /// The start of a range that is read while something else goes on.
+    pub(in crate::store) fn read_ahead(
+        self: &Arc<Self>,
+        key: &str,
+        range: Range<u64>,
+        etag: Option<&str>,
+    ) -> Result<Ahead, StoreError> {
+        let (bucket, key) = (self.clone(), key.to_owned());
+        let (path, if_match) = (self.path(&key)?, etag.map(str::to_owned));
+        let objects = self.client().objects.clone();
+        let wanted = range.end - range.start;
+        let task = runtime()?.spawn(async move {
+            let range = Some(GetRange::Bounded(range));
+            let read = async {
+                objects.get_opts(&path, GetOptions { if_match, range, ..GetOptions::default() }).await?.bytes().await
+            };
+            let bytes = read.await.map_err(|e| store_error("read", bucket.object(&key), &e))?;
+            if bytes.len() as u64 == wanted {
+                return Ok(bytes);
+            }
+            let answer = "the answer is shorter than what was asked for".to_owned();
+            Err(StoreError::Remote { action: "read", at: bucket.object(&key), refusal: Refusal::Changed, answer })
+        });
+        Ok(Ahead(task))
+    }
+
+    /// Creates or replaces a small object.
+    pub(in crate::store) fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path(key)?;
+        let payload = PutPayload::from(bytes.to_vec());
+        self.ask("write", key, self.client().objects.put(&path, payload))?.map(drop)
+    }
+
+    /// Creates a small object, if nobody has. Bytes that are the same count as ours: a reply may have been lost, and
+    /// the request repeated.
+    pub(in crate::store) fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+        if self.exclusive.get() == Some(&false) {
+            return self.create_unguarded(key, bytes);
+        }
+        let path = self.path(key)?;
+        let mut pause = Duration::from_millis(100);
+        let mut last = None;
+        for _ in 0..CREATE_ATTEMPTS {
+            let payload = PutPayload::from(bytes.to_vec());
+            let created = wait(self.client().objects.put_opts(&path, payload, PutMode::Create.into()))?;
+            let error = match created {
+                Ok(_) => {
+                    self.answered.store(true, Ordering::Relaxed);
+                    return Ok(Created::Created);
+                }
+                Err(error) => error,
+            };
+            let is_taken = matches!(error, object_store::Error::AlreadyExists { .. });
+            let is_unknown = transport(&error) || refusal(&error) == Refusal::Unreachable;
+            let failure = store_error("create", self.object(key), &error);
+            if !is_taken && !is_unknown {
+                return Err(failure);
+            }
+            self.answered.store(self.answered.load(Ordering::Relaxed) || is_taken, Ordering::Relaxed);
+            match self.read(key) {
+                Ok(Some(there)) if there == bytes => return Ok(Created::Created),
+                Ok(Some(_)) => return Ok(Created::Exists),
+                // Somebody's creation is under way (409), or ours did not arrive.
+                Ok(None) => last = Some(failure),
+                Err(error) => return Err(error),
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        Err(last.unwrap_or(StoreError::AlreadyExists { name: key.to_owned() }))
+    }
+
+    /// Where the store does not honour conditions: good for one writer at a time, and notices most others.
+    fn create_unguarded(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+        if self.head(key)?.is_some() {
+            return Ok(Created::Exists);
+        }
+        self.put(key, bytes)?;
+        Ok(if self.read(key)?.as_deref() == Some(bytes) { Created::Created } else { Created::Exists })
+    }
+
+    /// Finds out whether creation is exclusive, by creating a key that is nobody's twice, and leaves nothing behind.
+    pub(in crate::store) fn probe(&self, key: &str) -> Result<bool, StoreError> {
+        let path = self.path(key)?;
+        let create = |bytes: &'static [u8]| self.client().objects.put_opts(&path, bytes.into(), PutMode::Create.into());
+        let first = wait(create(b"1"))?;
+        let exclusive = match first {
+            Ok(_) => matches!(wait(create(b"2"))?, Err(object_store::Error::AlreadyExists { .. })),
+            // A client's own retry met its own object, so the condition counted.
+            Err(object_store::Error::AlreadyExists { .. }) => true,
+            Err(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => {
+                self.put(key, b"1")?;
+                false
+            }
+            Err(error) => return Err(store_error("create", self.object(key), &error)),
+        };
+        self.answered.store(true, Ordering::Relaxed);
+        self.remove(key)?;
+        Ok(*self.exclusive.get_or_init(|| exclusive))
+    }
+
+    /// Whether creation is exclusive, as far as it was found out.
+    pub(in crate::store) fn is_exclusive(&self) -> bool {
+        self.exclusive.get() != Some(&false)
+    }
+
+    /// Removes an object; one that is not there is no error.
+    pub(in crate::store) fn remove(&self, key: &str) -> Result<(), StoreError> {
+        let path = self.path(key)?;
+        found(self.ask("remove", key, self.client().objects.delete(&path))?).map(drop)
+    }
+
+    /// All objects whose keys begin with the prefix and a slash, in order of key.
+    pub(in crate::store) fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        let path = self.path(prefix)?;
+        let listed = self.client().objects.list(Some(&path)).try_collect::<Vec<_>>();
+        let mut listed = self.ask("list", prefix, listed)??;
+        listed.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(listed)
+    }
+
+    /// The names of the folders right below a prefix, in order.
+    pub(in crate::store) fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let path = self.path(prefix)?;
+        let listed = self.ask("list", prefix, self.client().objects.list_with_delimiter(Some(&path)))??;
+        let names = listed.common_prefixes.iter().filter_map(|p| p.filename().map(str::to_owned));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// A link that reads an object without credentials, for so long.
+    pub(in crate::store) fn presign(&self, key: &str, expires_in: Duration) -> Result<Url, StoreError> {
+        let path = self.path(key)?;
+        let Some(signer) = &self.client().signer else {
+            let answer = "a web server's objects have no presigned links".to_owned();
+            return Err(StoreError::Remote { action: "sign", at: self.object(key), refusal: Refusal::Refused, answer });
+        };
+        self.ask("sign a link to", key, signer.signed_url(Method::GET, &path, expires_in))?
+    }
+
+    /// Aborts the unfinished uploads below a prefix and tells of which objects. Only S3 and GCS list them; Azure
+    /// forgets uncommitted blocks after a week.
+    pub(in crate::store) fn abort_uploads(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let (Some(signer), Some(multipart)) = (&self.client().signer, &self.client().multipart) else {
+            return Ok(Vec::new());
+        };
+        if !matches!(self.scheme(), Scheme::S3 | Scheme::Gs) {
+            return Ok(Vec::new());
+        }
+        let found = wait(uploads::list(signer.as_ref(), prefix))?;
+        let found = found.map_err(|answer| StoreError::Remote {
+            action: "list the unfinished uploads of",
+            at: self.object(prefix),
+            refusal: Refusal::Refused,
+            answer,
+        })?;
+        let mut aborted = Vec::new();
+        for upload in found {
+            let path = self.path(&upload.key)?;
+            // One that has ended meanwhile is gone, as it should be.
+            if self
+                .ask("abort the upload of", &upload.key, multipart.abort_multipart(&path, &upload.upload_id))?
+                .is_ok()
+            {
+                aborted.push(upload.key);
+            }
+        }
+        Ok(aborted)
+    }
+}
+
+/// Bytes that are being read.
+pub(in crate::store) struct Ahead(tokio::task::JoinHandle<Result<Bytes, StoreError>>);
+
+impl Ahead {
+    /// Waits for them.
+    pub(in crate::store) fn bytes(self) -> Result<Bytes, StoreError> {
+        wait(self.0)?.map_err(|error| StoreError::Threads { message: error.to_string() })?
+    }
+}
+
+/// An object that is not there is an answer, a bucket that is not there an error.
+fn found<T>(answer: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(StoreError::Remote { refusal: Refusal::NoObject, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

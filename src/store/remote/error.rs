@@ -1,0 +1,220 @@
+//! A cloud's answer to words that say what to check, without a secret in them.
+
+use std::error::Error as _;
+use std::sync::LazyLock;
+
+use object_store::client::{HttpError, HttpErrorKind};
+use regex::Regex;
+
+use crate::error::ErrorCode;
+use crate::store::StoreError;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Credentials wrong, expired or without the permission.
+    Denied,
+    /// Nobody gave any credentials.
+    NoCredentials,
+    /// No such bucket or container.
+    NoBucket,
+    /// No such object.
+    NoObject,
+    /// The bucket lies in another region.
+    OtherRegion,
+    /// Too many requests.
+    Throttled,
+    /// No answer, or an answer that there is none at the moment.
+    Unreachable,
+    /// The object is not the one that was expected.
+    Changed,
+    /// The request as such is refused.
+    Refused,
+}
+
+impl Refusal {
+    /// The word for manifests.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::Denied | Self::NoCredentials | Self::OtherRegion | Self::Refused => ErrorCode::StoreDenied,
+            Self::NoBucket | Self::NoObject => ErrorCode::StoreNotFound,
+            Self::Throttled => ErrorCode::StoreThrottled,
+            Self::Unreachable => ErrorCode::StoreUnreachable,
+            Self::Changed => ErrorCode::SourceChanged,
+        }
+    }
+
+    /// What happened, and what to check.
+    pub fn way_out(self) -> &'static str {
+        match self {
+            Self::Denied => {
+                "the store denies it: check the credentials (wrong, expired?) and that they may do this on this bucket"
+            }
+            Self::NoCredentials => {
+                "no credentials were found: set the cloud's usual variables (AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY, AWS_PROFILE; AZURE_STORAGE_ACCOUNT_KEY; GOOGLE_APPLICATION_CREDENTIALS), or \
+                 run where the machine has an identity"
+            }
+            Self::NoBucket => "there is no such bucket: check its name, the account and the endpoint",
+            Self::NoObject => "there is no such object",
+            Self::OtherRegion => {
+                "the bucket lies in another region: set AWS_REGION, or `region` in `options`, to the bucket's own"
+            }
+            Self::Throttled => "the store asks to slow down, also after retries: run again later",
+            Self::Unreachable => {
+                "the store does not answer, also after retries: check the endpoint, the network and the proxy, and run again"
+            }
+            Self::Changed => "the object is not the one that was listed any more",
+            Self::Refused => "the store refuses the request",
+        }
+    }
+}
+
+/// Puts what was tried where before the cloud's answer.
+pub(super) fn store_error(action: &'static str, at: String, error: &object_store::Error) -> StoreError {
+    StoreError::Remote { action, at, refusal: refusal(error), answer: answer(error) }
+}
+
+/// What kind of answer it is.
+pub(super) fn refusal(error: &object_store::Error) -> Refusal {
+    use object_store::Error;
+    let text = whole(error);
+    let names = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    // Instance metadata is asked last, after everything that people set.
+    if names(&["169.254.169.254", "metadata.google.internal", "169.254.170."]) {
+        return Refusal::NoCredentials;
+    }
+    if names(&["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist", "ContainerBeingDeleted"]) {
+        return Refusal::NoBucket;
+    }
+    if names(&[
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraint",
+        "incorrectly configured region",
+    ]) {
+        return Refusal::OtherRegion;
+    }
+    match error {
+        Error::NotFound { .. } => Refusal::NoObject,
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Refusal::Denied,
+        Error::Precondition { .. } | Error::NotModified { .. } => Refusal::Changed,
+        _ if names(&["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthenticationFailed"]) => {
+            Refusal::Denied
+        }
+        _ => match status(&text) {
+            Some(429) => Refusal::Throttled,
+            Some(503) => Refusal::Throttled,
+            Some(408 | 500..) => Refusal::Unreachable,
+            Some(_) => Refusal::Refused,
+            None if names(&["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"]) => {
+                Refusal::Unreachable
+            }
+            None if transport(error) => Refusal::Unreachable,
+            None => Refusal::Refused,
+        },
+    }
+}
+
+/// Whether the request may have had no effect because it, or its answer, was lost on the way.
+pub(super) fn transport(error: &object_store::Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(http) = cause.downcast_ref::<HttpError>() {
+            return http.kind() != HttpErrorKind::Unknown || http.source().is_some();
+        }
+        next = cause.source();
+    }
+    false
+}
+
+/// An error with all its causes; each cause once, because some errors repeat theirs.
+fn whole(error: &object_store::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[allow(clippy::expect_used, reason = "the patterns are constants, and a test compiles them")]
+static STATUS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"status code: (\d{3})").expect("a constant pattern compiles"));
+#[allow(clippy::expect_used, reason = "the patterns are constants, and a test compiles them")]
+static QUERY: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"([\w/])\?[^\s"'<>)]+"#).expect("a constant pattern compiles"));
+#[allow(clippy::expect_used, reason = "the patterns are constants, and a test compiles them")]
+static XML: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?s)<Code>([^<]*)</Code>(?:\s*<Message>([^<]*)</Message>)?").expect("a constant pattern compiles")
+});
+
+/// The HTTP status that a client's error tells only in its text.
+fn status(text: &str) -> Option<u16> {
+    STATUS.captures(text)?.get(1)?.as_str().parse().ok()
+}
+
+/// The longest answer that is shown.
+const ANSWER_CHARACTERS: usize = 400;
+
+/// The cloud's own words: code and message where it gave them, else the error; never a query string, which may be a
+/// signature.
+fn answer(error: &object_store::Error) -> String {
+    let text = whole(error);
+    let told = XML.captures(&text).and_then(|found| {
+        let code = found.get(1)?.as_str();
+        Some(found.get(2).map_or(code.to_owned(), |message| format!("{code}: {}", message.as_str())))
+    });
+    let text = told.unwrap_or(text);
+    let text = QUERY.replace_all(&text, "$1?…");
+    let mut text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((cut, _)) = text.char_indices().nth(ANSWER_CHARACTERS) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> object_store::Error {
+        object_store::Error::Generic { store: "S3", source: text.to_owned().into() }
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let denied = object_store::Error::PermissionDenied { path: "x".into(), source: "no".into() };
+        for (error, refusal, code) in [
+            (denied, Refusal::Denied, ErrorCode::StoreDenied),
+            (generic("status code: 503 <Code>SlowDown</Code>"), Refusal::Throttled, ErrorCode::StoreThrottled),
+            (generic("status code: 500"), Refusal::Unreachable, ErrorCode::StoreUnreachable),
+            (generic("status code: 404 <Code>NoSuchBucket</Code>"), Refusal::NoBucket, ErrorCode::StoreNotFound),
+            (generic("status code: 301 PermanentRedirect"), Refusal::OtherRegion, ErrorCode::StoreDenied),
+            (
+                generic("error sending request to http://169.254.169.254/latest"),
+                Refusal::NoCredentials,
+                ErrorCode::StoreDenied,
+            ),
+            (generic("status code: 400"), Refusal::Refused, ErrorCode::StoreDenied),
+        ] {
+            assert_eq!(super::refusal(&error), refusal, "{error}");
+            assert_eq!(refusal.code(), code);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_short_and_holds_no_signature() {
+        let text = answer(&generic("GET https://a.blob.core.windows.net/c/x?sv=1&sig=SECRET failed (and\n more)"));
+        assert!(!text.contains("SECRET") && text.contains("c/x?… failed (and more)"), "{text}");
+        assert_eq!(answer(&generic("<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>")), "SlowDown");
+        let xml = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message><HostId>x</HostId></Error>";
+        assert_eq!(answer(&generic(xml)), "AccessDenied: Access Denied");
+        assert!(answer(&generic(&"x".repeat(9999))).chars().count() <= ANSWER_CHARACTERS + 1);
+    }
+}

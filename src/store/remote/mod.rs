@@ -1,0 +1,152 @@
+//! Packages in object stores.
+//!
+//! What a local folder promises, kept by other means: an object is visible when it is whole, because a PUT and the
+//! completion of an upload are atomic; a name is created by one writer, because of `If-None-Match: *`. A store that
+//! ignores that condition is found out by [`Bucket::probe`] when the package is opened.
+
+mod bucket;
+mod connect;
+mod error;
+mod upload;
+mod uploads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use self::upload::Upload;
+use super::draft::{Draft, Unpublished};
+use super::folder::Backend;
+use super::local::check_name;
+use super::location::ObjectLocation;
+use super::stored::Stored;
+use super::{Created, Listed, StoreError};
+
+pub(super) use self::bucket::{Ahead, Bucket, bucket};
+pub use self::error::Refusal;
+pub(super) use self::upload::PART_BYTES;
+
+/// The objects below a prefix.
+#[derive(Debug)]
+pub(super) struct Prefix {
+    at: ObjectLocation,
+    bucket: Arc<Bucket>,
+}
+
+impl Prefix {
+    pub(super) fn new(at: ObjectLocation) -> Result<Self, StoreError> {
+        let bucket = bucket(&at)?;
+        Ok(Self { at, bucket })
+    }
+
+    fn key(&self, name: &str) -> Result<String, StoreError> {
+        check_name(name)?;
+        Ok(self.at.join(name).key)
+    }
+
+    fn prefix(&self, name: &str) -> Result<String, StoreError> {
+        if name.is_empty() { Ok(self.at.key.clone()) } else { self.key(name) }
+    }
+
+    /// The name of a key below this prefix.
+    fn name<'k>(&self, key: &'k str) -> &'k str {
+        key.strip_prefix(self.at.key.as_str()).unwrap_or(key).trim_start_matches('/')
+    }
+}
+
+impl Backend for Prefix {
+    fn prove(&self) -> Result<(), StoreError> {
+        if self.at.scheme.is_web() {
+            return Err(StoreError::ReadOnly { at: self.at.to_string() });
+        }
+        let name = format!("_state/probe-{:016x}", super::random());
+        if !self.bucket.probe(&self.key(&name)?)? {
+            tracing::warn!(
+                "{} ignores conditional writes (If-None-Match): one run of a job at a time, or two may both think that \
+                 they finished it",
+                self.at.bucket()
+            );
+        }
+        Ok(())
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.bucket.is_exclusive()
+    }
+
+    fn begin(&self, name: &str) -> Result<Box<dyn Unpublished>, StoreError> {
+        Ok(Box::new(Upload::new(self.bucket.clone(), self.key(name)?)?))
+    }
+
+    fn create_bytes(&self, name: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+        self.bucket.create(&self.key(name)?, bytes)
+    }
+
+    fn replace_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.bucket.put(&self.key(name)?, bytes)
+    }
+
+    fn install(&self, decided: &str, name: &str) -> Result<(), StoreError> {
+        match self.read(decided)? {
+            Some(bytes) => self.replace_bytes(name, &bytes),
+            None => Ok(()),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.bucket.read(&self.key(name)?)
+    }
+
+    fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.bucket.head(&self.key(name)?)?.map(|found| found.size))
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Stored>, StoreError> {
+        let key = self.key(name)?;
+        let Some(found) = self.bucket.head(&key)? else { return Ok(None) };
+        Ok(Some(Stored::object(self.bucket.clone(), key, found.size, found.e_tag)))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        // A store lists whole segments; the last one of the prefix may be cut short.
+        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let listed = self.bucket.list(&self.prefix(folder)?)?;
+        let mut listed: Vec<Listed> = listed
+            .iter()
+            .map(|found| Listed { name: self.name(found.location.as_ref()).to_owned(), bytes: found.size })
+            .filter(|found| found.name.starts_with(prefix))
+            .collect();
+        listed.sort_by(|a, b| a.name.cmp(&b.name));
+        for found in &listed {
+            check_name(&found.name)?;
+        }
+        Ok(listed)
+    }
+
+    fn folders(&self, name: &str) -> Result<Vec<String>, StoreError> {
+        self.bucket.folders(&self.prefix(name)?)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.bucket.remove(&self.key(name)?)
+    }
+
+    /// Nobody can tell whose uploads are alive, so they are only aborted where none is of any use.
+    fn remove_drafts(&self, is_finished: bool) -> Result<Vec<String>, StoreError> {
+        if !is_finished {
+            return Ok(Vec::new());
+        }
+        let aborted = self.bucket.abort_uploads(&self.at.key)?;
+        Ok(aborted.iter().map(|key| self.name(key).to_owned()).collect())
+    }
+
+    fn presign(&self, name: &str, expires_in: Duration) -> Result<Url, StoreError> {
+        self.bucket.presign(&self.key(name)?, expires_in)
+    }
+}
+
+impl Draft {
+    /// Memory that a draft in an object store takes.
+    pub const UPLOAD_BYTES: u64 = 2 * PART_BYTES as u64;
+}

@@ -1,0 +1,164 @@
+//! An object on its way to its name.
+//!
+//! Small ones are one PUT, larger ones are uploaded in parts while they are written, so that only a part or two are in
+//! memory. Nothing is visible under the name before [`Unpublished::publish`]. An upload that is dropped is aborted; what
+//! a killed process leaves is aborted by the run that finishes the job, or by `jobs prune`.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use tokio::task::JoinHandle;
+
+use super::bucket::{Bucket, runtime, wait};
+use super::error::{Refusal, store_error};
+use crate::store::draft::Unpublished;
+use crate::store::{Publish, StoreError};
+
+/// The smallest part that S3 takes, save for the last one.
+pub(in crate::store) const PART_BYTES: usize = 5 << 20;
+
+/// Parts of the smallest size; later ones are larger, because an upload has 10,000 parts at most. So an object may have
+/// 2,000 × 5 MiB + 8,000 × 40 MiB, or 322 GiB.
+const SMALL_PARTS: usize = 2_000;
+
+/// An object that has no name yet.
+pub(super) struct Upload {
+    bucket: Arc<Bucket>,
+    key: String,
+    path: Path,
+    buffer: Vec<u8>,
+    bytes: u64,
+    parts: Option<Parts>,
+}
+
+/// What is uploaded already.
+struct Parts {
+    store: Arc<dyn MultipartStore>,
+    id: String,
+    done: Vec<PartId>,
+    /// One at a time, beside what fills the buffer.
+    under_way: Option<JoinHandle<object_store::Result<PartId>>>,
+}
+
+impl Upload {
+    pub(super) fn new(bucket: Arc<Bucket>, key: String) -> Result<Self, StoreError> {
+        let path = Path::parse(&key).map_err(|e| store_error("name", bucket.object(&key), &e.into()))?;
+        Ok(Self { bucket, key, path, buffer: Vec::new(), bytes: 0, parts: None })
+    }
+
+    fn failed(&self, error: &object_store::Error) -> StoreError {
+        store_error("write", self.bucket.object(&self.key), error)
+    }
+
+    fn part_bytes(&self) -> usize {
+        let done = self.parts.as_ref().map_or(0, |p| p.done.len());
+        if done < SMALL_PARTS { PART_BYTES } else { 8 * PART_BYTES }
+    }
+
+    /// Waits for the part that is under way.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        let Some(parts) = &mut self.parts else { return Ok(()) };
+        let Some(task) = parts.under_way.take() else { return Ok(()) };
+        match wait(task)? {
+            Ok(Ok(part)) => {
+                parts.done.push(part);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(self.failed(&error)),
+            Err(error) => Err(StoreError::Threads { message: error.to_string() }),
+        }
+    }
+
+    /// Sends the buffer as the next part.
+    fn send(&mut self) -> Result<(), StoreError> {
+        self.settle()?;
+        if self.parts.is_none() {
+            let Some(store) = self.bucket.client().multipart.clone() else {
+                return Err(StoreError::ReadOnly { at: self.bucket.object(&self.key) });
+            };
+            let id = wait(store.create_multipart(&self.path))?.map_err(|e| self.failed(&e))?;
+            self.parts = Some(Parts { store, id, done: Vec::new(), under_way: None });
+        }
+        let path = self.path.clone();
+        let payload = Bytes::from(std::mem::take(&mut self.buffer));
+        if let Some(parts) = &mut self.parts {
+            let (store, id, number) = (parts.store.clone(), parts.id.clone(), parts.done.len());
+            let task = async move { store.put_part(&path, &id, number, payload.into()).await };
+            parts.under_way = Some(runtime()?.spawn(task));
+        }
+        Ok(())
+    }
+
+    /// Ends an upload in parts. Where the answer was lost, the object itself tells.
+    fn complete(&mut self) -> Result<(), StoreError> {
+        if !self.buffer.is_empty() {
+            self.send()?;
+        }
+        self.settle()?;
+        let Some(parts) = &mut self.parts else { return Ok(()) };
+        let done = std::mem::take(&mut parts.done);
+        let completed = wait(parts.store.complete_multipart(&self.path, &parts.id, done))?;
+        if let Err(error) = completed {
+            let failed = self.failed(&error);
+            let there = self.bucket.head(&self.key)?;
+            if there.is_none_or(|there| there.size != self.bytes) {
+                return Err(failed);
+            }
+        }
+        self.parts = None;
+        Ok(())
+    }
+}
+
+impl Write for Upload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let part_bytes = self.part_bytes();
+        if self.buffer.len() >= part_bytes {
+            self.send().map_err(io::Error::other)?;
+        }
+        let taken = bytes.len().min(part_bytes - self.buffer.len().min(part_bytes));
+        self.buffer.extend_from_slice(bytes.get(..taken).unwrap_or_default());
+        self.bytes += taken as u64;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Unpublished for Upload {
+    /// A part of an object cannot be created conditionally, so whoever must not replace another's object gives names of
+    /// which no two runs have the same. What is already there under such a name is our own, from a reply that was lost.
+    fn publish(mut self: Box<Self>, mode: Publish) -> Result<(), StoreError> {
+        if self.parts.is_some() {
+            return self.complete();
+        }
+        match mode {
+            Publish::Replace => self.bucket.put(&self.key, &self.buffer),
+            Publish::Create => match self.bucket.create(&self.key, &self.buffer)? {
+                crate::store::Created::Created => Ok(()),
+                crate::store::Created::Exists => Err(StoreError::AlreadyExists { name: self.key.clone() }),
+            },
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        if let Some(task) = parts.under_way {
+            task.abort();
+        }
+        if let Ok(Err(error)) = wait(parts.store.abort_multipart(&self.path, &parts.id)) {
+            let error = store_error("abort the upload of", self.bucket.object(&self.key), &error);
+            // Gone already, aborted by the run that finished the job.
+            if !matches!(error, StoreError::Remote { refusal: Refusal::NoObject, .. }) {
+                tracing::warn!("{error}; `jobs prune` aborts it later");
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The bytes of a file that is there, read from front to back or at any place.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Buf, Bytes};
+
+use super::StoreError;
+use super::location::{Location, ObjectLocation};
+use super::remote::{Ahead, Bucket, bucket};
+
+/// Asked of a store at a time: large enough that waiting for the answer is little of it.
+const REQUEST_BYTES: u64 = 8 << 20;
+
+/// The least that is asked of a store for one small read, because the next one is mostly near.
+const WINDOW_BYTES: u64 = 256 << 10;
+
+/// A file's bytes.
+#[derive(Debug)]
+pub struct Stored {
+    bytes: u64,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    File(Mutex<File>),
+    Object(Object),
+}
+
+#[derive(Debug, Clone)]
+struct Object {
+    bucket: Arc<Bucket>,
+    key: String,
+    /// Only this version is read.
+    etag: Option<String>,
+    /// What small reads got more of than they asked for, and where it begins.
+    window: Arc<Mutex<(u64, Bytes)>>,
+}
+
+impl Stored {
+    /// An open file of so many bytes.
+    pub fn file(file: File, bytes: u64) -> Self {
+        Self { bytes, place: Place::File(Mutex::new(file)) }
+    }
+
+    pub(super) fn object(bucket: Arc<Bucket>, key: String, bytes: u64, etag: Option<String>) -> Self {
+        Self { bytes, place: Place::Object(Object { bucket, key, etag, window: Arc::default() }) }
+    }
+
+    /// Opens a file that was looked at before and had so many bytes then; of an object, only the version with that tag
+    /// will be read.
+    ///
+    /// # Errors
+    /// The operating system's or, as its inner error, [`StoreError`].
+    pub fn open(at: &Location, bytes: u64, etag: Option<&str>) -> io::Result<Self> {
+        match at {
+            Location::Local(path) => Ok(Self::file(File::open(path)?, bytes)),
+            Location::Object(object) => {
+                let bucket = bucket(object).map_err(io::Error::other)?;
+                Ok(Self::object(bucket, object.key.clone(), bytes, etag.map(str::to_owned)))
+            }
+        }
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether every read is a request over a network, so that few large ones are better.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.place, Place::Object(_))
+    }
+
+    /// `length` bytes from a place on.
+    ///
+    /// # Errors
+    /// As [`Stored::open`]; fewer bytes are an error.
+    pub fn read_at(&self, start: u64, length: u64) -> io::Result<Bytes> {
+        match &self.place {
+            Place::File(_) => {
+                let mut block = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+                self.read_exact_at(start, &mut block)?;
+                Ok(block.into())
+            }
+            Place::Object(object) => {
+                let mut window = object.window.lock().unwrap_or_else(PoisonError::into_inner);
+                let wanted = usize::try_from(length).map_err(io::Error::other)?;
+                let inside = |(from, bytes): &(u64, Bytes)| {
+                    let at = usize::try_from(start.checked_sub(*from)?).ok()?;
+                    let end = at.checked_add(wanted).filter(|end| *end <= bytes.len())?;
+                    Some(bytes.slice(at..end))
+                };
+                if let Some(bytes) = inside(&window) {
+                    return Ok(bytes);
+                }
+                let end = start.saturating_add(length.max(WINDOW_BYTES)).min(self.bytes.max(start + length));
+                let range = start..end;
+                let bytes = self.read_ranges(std::slice::from_ref(&range))?.pop().unwrap_or_default();
+                *window = (start, bytes);
+                inside(&window).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+            }
+        }
+    }
+
+    /// Fills memory with the bytes from a place on.
+    ///
+    /// # Errors
+    /// As [`Stored::read_at`].
+    pub fn read_exact_at(&self, start: u64, into: &mut [u8]) -> io::Result<()> {
+        match &self.place {
+            Place::File(file) => {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.seek(SeekFrom::Start(start))?;
+                file.read_exact(into)
+            }
+            Place::Object(_) => {
+                into.copy_from_slice(&self.read_at(start, into.len() as u64)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Several ranges, side by side.
+    ///
+    /// # Errors
+    /// As [`Stored::read_at`].
+    pub fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
+        match &self.place {
+            Place::File(_) => ranges.iter().map(|r| self.read_at(r.start, r.end.saturating_sub(r.start))).collect(),
+            Place::Object(object) => {
+                let read = object.bucket.read_ranges(&object.key, ranges, object.etag.as_deref());
+                read.map_err(io::Error::other)
+            }
+        }
+    }
+
+    /// All bytes, from front to back.
+    pub fn into_reader(self) -> Box<dyn Read + Send> {
+        match self.place {
+            Place::File(file) => Box::new(file.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Place::Object(object) => {
+                Box::new(Sequential { object, bytes: self.bytes, asked: 0, here: Bytes::new(), ahead: None })
+            }
+        }
+    }
+}
+
+/// Reads an object in large pieces, the next one while this one is worked on.
+struct Sequential {
+    object: Object,
+    bytes: u64,
+    asked: u64,
+    here: Bytes,
+    ahead: Option<Ahead>,
+}
+
+impl Sequential {
+    fn ask(&mut self) -> io::Result<Option<Ahead>> {
+        let range = self.asked..self.bytes.min(self.asked + REQUEST_BYTES);
+        if range.is_empty() {
+            return Ok(None);
+        }
+        self.asked = range.end;
+        let Object { bucket, key, etag, .. } = &self.object;
+        bucket.read_ahead(key, range, etag.as_deref()).map(Some).map_err(io::Error::other)
+    }
+}
+
+impl Read for Sequential {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if !self.here.has_remaining() {
+            let next = match self.ahead.take() {
+                Some(ahead) => Some(ahead),
+                None => self.ask()?,
+            };
+            let Some(next) = next else { return Ok(0) };
+            self.ahead = self.ask()?;
+            self.here = next.bytes().map_err(io::Error::other)?;
+        }
+        let n = self.here.len().min(into.len());
+        self.here.split_to(n).copy_to_slice(into.get_mut(..n).unwrap_or_default());
+        Ok(n)
+    }
+}
+
+/// An object as a store lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where.
+    pub at: ObjectLocation,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written.
+    pub modified: jiff::Timestamp,
+    /// Which version it is, in the store's words.
+    pub etag: Option<String>,
+}
+
+impl Found {
+    fn of(at: &ObjectLocation, found: object_store::ObjectMeta) -> Self {
+        let modified = found.last_modified.timestamp_nanos_opt().map(i128::from);
+        let modified = modified.and_then(|nanos| jiff::Timestamp::from_nanosecond(nanos).ok());
+        Self {
+            at: ObjectLocation { key: found.location.into(), ..at.clone() },
+            bytes: found.size,
+            modified: modified.unwrap_or_default(),
+            etag: found.e_tag,
+        }
+    }
+}
+
+/// What is known of one object; `None` where there is none.
+///
+/// # Errors
+/// [`StoreError::Remote`].
+pub fn look_at(at: &ObjectLocation) -> Result<Option<Found>, StoreError> {
+    Ok(bucket(at)?.head(&at.key)?.map(|found| Found::of(at, found)))
+}
+
+/// All objects whose keys begin with this one's and a slash, in order of key.
+///
+/// # Errors
+/// [`StoreError::Remote`].
+pub fn list_below(at: &ObjectLocation) -> Result<Vec<Found>, StoreError> {
+    Ok(bucket(at)?.list(&at.key)?.into_iter().map(|found| Found::of(at, found)).collect())
+}
