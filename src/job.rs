@@ -6,6 +6,7 @@
 mod csv_format;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -73,10 +74,12 @@ pub struct Job {
     /// The resolved spec merged with its catalog entry, without description and labels, plus the window and revision,
     /// as JSON: what the id is the digest of, and what the manifest records as `spec.resolved`.
     pub canonical: serde_json::Value,
-    /// Names that `vars` declares: what `--var` may set.
-    pub var_names: Vec<String>,
+    /// What `vars` declares, with its values: what `--var` may set.
+    pub vars: BTreeMap<String, String>,
     /// The spec's text.
-    pub spec_source: std::sync::Arc<SourceText>,
+    pub spec_source: Arc<SourceText>,
+    /// The catalog's text, if there is one.
+    pub catalog_source: Option<Arc<SourceText>>,
 }
 
 /// A half-open interval of time with its calendar.

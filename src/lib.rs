@@ -9,7 +9,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 5 | `cli` |
-//! | 4 | [`run`], [`verify`] |
+//! | 4 | [`run`], [`jobs`], [`verify`] |
 //! | 3 | [`source`], [`query`], [`encode`] |
 //! | 2 | [`plan`], [`job`], [`resolve`] |
 //! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`] |
@@ -23,6 +23,7 @@ pub mod diagnostic;
 pub mod encode;
 pub mod error;
 pub mod job;
+pub mod jobs;
 pub mod manifest;
 pub mod plan;
 pub mod query;

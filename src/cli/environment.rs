@@ -94,7 +94,7 @@ pub fn git_commit(spec: &Path) -> Arc<Later<Option<String>>> {
 }
 
 /// The commit that a spec was read at: only if it is in git and unchanged since. Without git there is none to tell.
-fn find_git_commit(spec: &Path) -> Option<String> {
+pub fn find_git_commit(spec: &Path) -> Option<String> {
     let folder = spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let git = |args: &[&str]| {
         let output = Command::new("git").arg("-C").arg(folder).args(args).arg(spec.file_name()?).output().ok()?;

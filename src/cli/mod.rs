@@ -7,6 +7,7 @@ mod completions;
 mod environment;
 mod explain;
 mod init;
+mod jobs;
 mod plan;
 mod progress;
 mod reproduce;
@@ -52,6 +53,7 @@ fn run(command: &Command, talk: &Talk) -> Exit {
         Command::Run(args) => run::run(args, talk),
         Command::Verify(args) => verify::verify(args, talk),
         Command::Reproduce(args) => reproduce::reproduce(args, talk),
+        Command::Jobs(args) => jobs::jobs(args, talk),
         Command::Explain(args) => explain::explain(args, talk),
         Command::Schema(args) => schema::schema(args, talk),
         Command::Completions(args) => completions::completions(args),

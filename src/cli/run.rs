@@ -6,12 +6,14 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 use super::args::{RunArgs, When};
-use super::environment::{environment_or_complain, git_commit, run_options};
+use super::environment::{environment_or_complain, git_commit, location, run_options};
+use super::jobs::{run_end, warn_registering};
 use super::progress::{Drawing, Style};
 use super::{Talk, signals, specs};
 use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_text, shown};
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
+use crate::jobs::{Heartbeat, JobRecord, Jobs, Package};
 use crate::manifest::{Accounting, FileStatus, JobStatus};
 use crate::resolve::{Environment, resolve};
 use crate::run::stop::Stop;
@@ -97,7 +99,7 @@ pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
     for (job, spec) in &jobs {
         let (exit, report) = match (stop.exit(), job) {
             (Some(exit), _) => (exit, SpecReport::new(spec, exit)),
-            (None, Ok(job)) => one(spec, job, args, &environment, &stop, talk),
+            (None, Ok(job)) => one(spec, job, args, &environment, &stop.job(), talk),
             (None, Err(diagnostics)) => mistakes(spec, diagnostics, talk),
         };
         worst = worst.worst(exit);
@@ -115,7 +117,7 @@ fn undeclared<'a, E>(
     jobs: impl Iterator<Item = Result<&'a Job, E>> + Clone,
 ) -> Option<String> {
     let declared: Vec<&str> =
-        jobs.collect::<Result<Vec<_>, _>>().ok()?.iter().flat_map(|j| &j.var_names).map(String::as_str).collect();
+        jobs.collect::<Result<Vec<_>, _>>().ok()?.iter().flat_map(|j| j.vars.keys()).map(String::as_str).collect();
     let (unknown, _) = given.iter().find(|(name, _)| !declared.contains(&name.as_str()))?;
     let near = nearest(unknown, declared).map_or(String::new(), |near| format!(": did you mean `{near}`?"));
     Some(format!("error: no spec declares the variable `{}` in `vars`{near}", shown(unknown)))
@@ -140,9 +142,13 @@ fn one(
         (When::Auto, false) if !talk.terminal => Style::Lines,
         (When::Auto, false) | (When::Always, _) => Style::Bar,
     };
+    let registered = args.store.as_deref().and_then(|store| register(store, job, environment, &options, talk));
     let drawing = Drawing::start(style, &job.name, options.progress.clone());
     let result = run::run(job, &options);
     drop(drawing);
+    if let Some(heartbeat) = registered {
+        heartbeat.end(run_end(&result));
+    }
     match result {
         Ok(outcome) => {
             let exit = outcome.exit();
@@ -185,6 +191,21 @@ fn one(
     }
 }
 
+/// Notes the job in a store of jobs and tells it how the run goes on. Nothing depends on it, so trouble only warns.
+fn register(store: &str, job: &Job, environment: &Environment, options: &RunOptions, talk: &Talk) -> Option<Heartbeat> {
+    let try_register = || -> Result<Heartbeat, String> {
+        let store = location(store, &environment.current_dir).map_err(|e| e.to_string())?;
+        let jobs = Jobs::open(&store).map_err(|e| run::chain(&e))?;
+        let package = Package::Place { location: job.output.clone(), output_base: environment.output_base.clone() };
+        let record = JobRecord::new(job, package, environment, (options.clock)());
+        let _ = jobs.create(&record).map_err(|e| run::chain(&e))?;
+        let folder = jobs.job_folder(&job.id).map_err(|e| run::chain(&e))?;
+        Ok(Heartbeat::start(folder, &options.run_id, options.progress.clone(), options.stop.clone()))
+    };
+    let registered = try_register();
+    registered.map_err(|why| warn_registering(&job.id, &why, talk)).ok()
+}
+
 fn mistakes(spec: &Path, diagnostics: &[Diagnostic], talk: &Talk) -> (Exit, SpecReport) {
     talk.complain(&render_text(diagnostics, talk.color));
     let report = SpecReport { diagnostics: records(diagnostics), ..SpecReport::new(spec, Exit::Usage) };
@@ -192,7 +213,7 @@ fn mistakes(spec: &Path, diagnostics: &[Diagnostic], talk: &Talk) -> (Exit, Spec
 }
 
 /// What people read at the end: what, how much, where every row went, where the package is.
-fn summary(outcome: &RunOutcome) -> String {
+pub fn summary(outcome: &RunOutcome) -> String {
     let RunOutcome { manifest: m, package, unchanged } = outcome;
     let shards = m.files.iter().filter(|f| f.status.has_file()).count();
     let mut lines = vec![format!(

@@ -9,6 +9,7 @@ mod entry;
 mod json;
 mod record;
 mod sums;
+mod tombstone;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -25,6 +26,7 @@ pub use record::{
     SourceRecord, SpecRecord, ToolRecord,
 };
 pub use sums::sha256sums;
+pub use tombstone::{TOMBSTONE, Tombstone};
 
 /// Name of the manifest in a package. Its presence means that a run ended.
 pub const MANIFEST: &str = "manifest.json";

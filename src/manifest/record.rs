@@ -22,6 +22,18 @@ pub enum ExportFormat {
     Parquet,
 }
 
+impl ExportFormat {
+    /// As in manifests, and as the extension of shards.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+            Self::Json => "json",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
 impl From<&job::Format> for ExportFormat {
     fn from(format: &job::Format) -> Self {
         match format {

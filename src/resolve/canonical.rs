@@ -43,6 +43,7 @@ pub(super) fn canonical(
     fields: &BTreeMap<String, Located<String>>,
     output_uri: &str,
     output_options: &StoreOptions,
+    revision: u32,
 ) -> Value {
     let fields: BTreeMap<&str, &str> =
         fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
@@ -50,7 +51,7 @@ pub(super) fn canonical(
         job.schema.iter().map(|(name, t)| (name.value.as_str(), t.to_string())).collect();
     without_absent(json!({
         "version": 1,
-        "revision": 0,
+        "revision": revision,
         "name": job.name,
         "type": job.type_name,
         "source": {

@@ -47,13 +47,14 @@ pub(super) fn read(path: &Path, environment: &Environment) -> Result<Arc<SourceT
     }
 }
 
-/// The catalog that the spec names, else the nearest one; `None` if there is none or it is not usable. Its mistakes are added.
+/// The text of the catalog that the spec names, else of the nearest one; `None` if there is none or it cannot be read,
+/// which is a mistake that is added.
 pub(super) fn read_catalog(
     spec: &Arc<SourceText>,
     named: Option<&Located<String>>,
     environment: &Environment,
     errors: &mut Vec<Diagnostic>,
-) -> Option<Catalog> {
+) -> Option<Arc<SourceText>> {
     let path = match named {
         Some(named) => {
             if split_scheme(&named.value).is_some() {
@@ -65,8 +66,8 @@ pub(super) fn read_catalog(
         }
         None => nearest_catalog(&spec.path, environment)?,
     };
-    let source = match read(&path, environment) {
-        Ok(source) => source,
+    match read(&path, environment) {
+        Ok(source) => Some(source),
         Err(mistakes) => {
             // The place in the spec says more than none at all.
             errors.extend(mistakes.into_iter().map(|mut mistake| {
@@ -76,10 +77,14 @@ pub(super) fn read_catalog(
                 }
                 mistake
             }));
-            return None;
+            None
         }
-    };
-    let root = match yaml::parse(&source) {
+    }
+}
+
+/// The catalog in a text; `None` after a mistake, which is added.
+pub(super) fn parse_catalog(source: &Arc<SourceText>, errors: &mut Vec<Diagnostic>) -> Option<Catalog> {
+    let root = match yaml::parse(source) {
         Ok(root) => root,
         Err(mistakes) => {
             errors.extend(mistakes);

@@ -40,16 +40,69 @@ pub struct Environment {
     pub output_base: Location,
 }
 
+/// Where a spec's catalog is read.
+#[derive(Debug, Clone)]
+pub enum CatalogText {
+    /// In the file that the spec names, or the nearest one.
+    OfFile,
+    /// In memory, as it was read before; `None` where there was none.
+    Recorded(Option<Arc<SourceText>>),
+}
+
+/// Where a job's package goes.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Where the spec says.
+    OfSpec,
+    /// Into a store of jobs, `jobs/<id>/package`, whatever the spec says.
+    Store {
+        /// The store.
+        store: Location,
+        /// 0 for the first job of its kind; others tell apart jobs that are otherwise the same.
+        revision: u32,
+    },
+}
+
+impl Place {
+    fn revision(&self) -> u32 {
+        match self {
+            Self::OfSpec => 0,
+            Self::Store { revision, .. } => *revision,
+        }
+    }
+}
+
 /// Reads a spec and its catalog and leaves nothing to default.
 ///
 /// # Errors
 /// Every mistake that could be found in the spec and in its catalog, in order of place; a file that cannot be read is one, too.
 pub fn resolve(spec_path: &Path, environment: &Environment) -> Result<Job, Vec<Diagnostic>> {
+    let source = read_spec(spec_path, environment)?;
+    resolve_text(&source, &CatalogText::OfFile, &Place::OfSpec, environment)
+}
+
+/// Reads a spec's text.
+///
+/// # Errors
+/// The one mistake that it cannot be read.
+pub fn read_spec(path: &Path, environment: &Environment) -> Result<Arc<SourceText>, Vec<Diagnostic>> {
+    files::read(path, environment)
+}
+
+/// Resolves a spec that is in memory, for a package that may be in a store of jobs.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_text(
+    source: &Arc<SourceText>,
+    catalog: &CatalogText,
+    place: &Place,
+    environment: &Environment,
+) -> Result<Job, Vec<Diagnostic>> {
     let resolve = || {
-        let source = files::read(spec_path, environment)?;
-        let root = yaml::parse(&source)?;
+        let root = yaml::parse(source)?;
         match spec::kind_of(&root).map_err(|mistake| vec![mistake])? {
-            FileKind::Spec => resolve_document(&source, &root, environment),
+            FileKind::Spec => resolve_document(source, &root, catalog, place, environment),
             FileKind::Catalog => {
                 let mistake = Diagnostic::at(Some(&document_place(&root)), "this is a catalog, not a spec");
                 Err(vec![mistake.help("a spec has `type: …`; name the catalog in it, or put it beside the spec")])
@@ -65,7 +118,9 @@ pub fn check_file(path: &Path, environment: &Environment) -> Vec<Diagnostic> {
         let source = files::read(path, environment)?;
         let root = yaml::parse(&source)?;
         match spec::kind_of(&root).map_err(|mistake| vec![mistake])? {
-            FileKind::Spec => resolve_document(&source, &root, environment).map(drop),
+            FileKind::Spec => {
+                resolve_document(&source, &root, &CatalogText::OfFile, &Place::OfSpec, environment).map(drop)
+            }
             FileKind::Catalog => {
                 let mut errors = Vec::new();
                 Catalog::decode(&root, &mut errors);
@@ -79,6 +134,8 @@ pub fn check_file(path: &Path, environment: &Environment) -> Vec<Diagnostic> {
 fn resolve_document(
     source: &Arc<SourceText>,
     root: &yaml::Node,
+    catalog: &CatalogText,
+    place: &Place,
     environment: &Environment,
 ) -> Result<Job, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -86,8 +143,13 @@ fn resolve_document(
     let spec = Spec::decode(&root, &mut errors);
     let job = spec.and_then(|spec| {
         let named = spec.catalog.as_ref();
-        let catalog = files::read_catalog(source, named, environment, &mut errors);
-        build(source, &root, spec, catalog.as_ref(), window, environment, &mut errors)
+        let catalog_source = match catalog {
+            CatalogText::OfFile => files::read_catalog(source, named, environment, &mut errors),
+            CatalogText::Recorded(text) => text.clone(),
+        };
+        let catalog = catalog_source.as_ref().and_then(|text| files::parse_catalog(text, &mut errors));
+        let job = build(&root, spec, catalog.as_ref(), window, place, environment, &mut errors)?;
+        Some(Job { catalog_source, ..job })
     });
     match job {
         Some(job) if errors.is_empty() => Ok(job),
@@ -117,11 +179,11 @@ fn in_order(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
 
 /// Merges spec, catalog and built-in entry. `None` where something needed is missing; its mistake is then reported.
 fn build(
-    source: &Arc<SourceText>,
     root: &yaml::Node,
     spec: Spec,
     catalog: Option<&Catalog>,
     window: Option<Window>,
+    place: &Place,
     environment: &Environment,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Job> {
@@ -129,7 +191,11 @@ fn build(
     let (from, time) = needed(&spec, root, &entry, catalog, errors);
     let default_zone = catalog.and_then(|c| c.defaults.as_ref()).and_then(|d| d.timezone.as_ref());
     let fields = entry.fields.unwrap_or_default();
-    let output_text = output_path::text(&spec, window.as_ref(), errors);
+    let output_text = match place {
+        Place::OfSpec => output_path::text(&spec, window.as_ref(), errors),
+        Place::Store { .. } => Some("package/".to_owned()),
+    };
+    let vars = spec::var_values(&spec.vars, &environment.vars, &environment.env, &mut Vec::new());
 
     let from = from?;
     let time = time?;
@@ -188,11 +254,16 @@ fn build(
         on_bad_rows: spec.on_bad_rows.unwrap_or_default(),
         on_null_time: spec.on_null_time.unwrap_or_default(),
         canonical: serde_json::Value::Null,
-        var_names: spec.vars.keys().cloned().collect(),
-        spec_source: Arc::clone(source),
+        vars,
+        spec_source: Arc::clone(&root.span.source),
+        catalog_source: None,
     };
-    job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text, &options);
+    let revision = place.revision();
+    job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text, &options, revision);
     job.id = job_id(&job.canonical);
+    if let Place::Store { store, .. } = place {
+        job.output = store.join("jobs").join(&job.id).join("package");
+    }
     Some(job)
 }
 

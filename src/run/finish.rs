@@ -43,7 +43,11 @@ pub fn finish(
     let at = (options.clock)();
     let files = entries(job, options, package, prepared, tally, at);
     let rejects: Vec<RejectsEntry> = tally.records.values().filter_map(|r| r.rejects.clone()).collect();
-    let status = status(job, &files, tally);
+    let status = match status(job, &files, tally) {
+        JobStatus::Complete => JobStatus::Complete,
+        _ if options.stop.is_cancelled() => JobStatus::Cancelled,
+        status => status,
+    };
     let accounting = accounting(package, tally, &files, status)?;
     let mut manifest = Manifest {
         manifest_version: MANIFEST_VERSION,

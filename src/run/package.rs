@@ -8,7 +8,7 @@ use super::record::{PLAN, PartitionRecord, Pinned, Records, StateError, bytes, f
 use super::{RunError, RunOptions, Survey};
 use crate::error::ErrorCode;
 use crate::job::Job;
-use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS};
+use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS, TOMBSTONE, Tombstone};
 use crate::plan::Plan;
 use crate::seal::sha256;
 use crate::store::{Created, Folder, StoreError, Swap};
@@ -52,6 +52,11 @@ pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
             if damage.is_empty() {
                 super::publish::complete_derived(&folder, &manifest)?;
                 super::publish::sweep(&folder, &manifest);
+                return Ok(Found::Complete(Box::new(manifest)));
+            }
+            // What was deleted when its retention was over is not damage.
+            let tombstone = folder.read(TOMBSTONE)?.and_then(|bytes| Tombstone::of(&manifest, &bytes));
+            if tombstone.is_some() {
                 return Ok(Found::Complete(Box::new(manifest)));
             }
             match pinned {

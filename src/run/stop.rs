@@ -21,6 +21,7 @@ pub enum Signal {
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     signal: Arc<AtomicU8>,
+    cancelled: Arc<AtomicBool>,
     halted: Arc<AtomicBool>,
 }
 
@@ -35,6 +36,16 @@ impl Stop {
         let _ = self.signal.compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Asks to end the job as it is: what is committed counts, the rest is left pending.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the job was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
     /// Asks this part of the work alone to stop, for a reason of its own.
     pub fn halt(&self) {
         self.halted.store(true, Ordering::Relaxed);
@@ -42,12 +53,17 @@ impl Stop {
 
     /// A part of the work that hears the same signals and can be halted alone.
     pub fn part(&self) -> Self {
-        Self { signal: self.signal.clone(), halted: Arc::default() }
+        Self { signal: self.signal.clone(), cancelled: self.cancelled.clone(), halted: Arc::default() }
+    }
+
+    /// One job of several, which hears the same signals and can be cancelled alone.
+    pub fn job(&self) -> Self {
+        Self { signal: self.signal.clone(), cancelled: Arc::default(), halted: Arc::default() }
     }
 
     /// Whether anybody asked.
     pub fn is_set(&self) -> bool {
-        self.signal.load(Ordering::Relaxed) != 0 || self.halted.load(Ordering::Relaxed)
+        self.signal.load(Ordering::Relaxed) != 0 || self.is_cancelled() || self.halted.load(Ordering::Relaxed)
     }
 
     /// The exit code that tells the scheduler who stopped us.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use url::Url;
 
 use super::draft::{Draft, Unpublished};
@@ -12,6 +13,17 @@ use super::location::{Location, ObjectLocation};
 use super::remote::Prefix;
 use super::stored::Stored;
 use super::{Created, Listed, StoreError};
+
+/// A link to a file that needs no credentials.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// The link; whoever has it can read the file.
+    pub url: Url,
+    /// When it ends, if it does.
+    pub expires_at: Option<Timestamp>,
+    /// Why it ends sooner than was asked for.
+    pub limited_by: Option<&'static str>,
+}
 
 /// What every store can do. Names are checked by the store, every time.
 pub(super) trait Backend: fmt::Debug + Send + Sync {
@@ -30,8 +42,9 @@ pub(super) trait Backend: fmt::Debug + Send + Sync {
     fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
     fn folders(&self, name: &str) -> Result<Vec<String>, StoreError>;
     fn remove(&self, name: &str) -> Result<(), StoreError>;
+    fn drafts(&self) -> Result<Vec<String>, StoreError>;
     fn remove_drafts(&self, is_finished: bool) -> Result<Vec<String>, StoreError>;
-    fn presign(&self, name: &str, expires_in: Duration) -> Result<Url, StoreError>;
+    fn presign(&self, name: &str, expires_in: Duration) -> Result<Link, StoreError>;
 }
 
 /// The folder that holds one package. Clones are the same folder.
@@ -175,6 +188,14 @@ impl Folder {
         self.backend.remove(name)
     }
 
+    /// Drafts that [`Folder::remove_drafts`] would remove where the job is finished and that have a name.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Remote`].
+    pub fn drafts(&self) -> Result<Vec<String>, StoreError> {
+        self.backend.drafts()
+    }
+
     /// Removes drafts that dead runs left behind, and gives their names where they have any. Here those that nobody
     /// holds a lock on; in an object store unfinished uploads, but only where the job is finished, because nobody can
     /// tell whose they are.
@@ -189,7 +210,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`StoreError::BadName`], [`StoreError::Remote`].
-    pub fn presign(&self, name: &str, expires_in: Duration) -> Result<Url, StoreError> {
+    pub fn presign(&self, name: &str, expires_in: Duration) -> Result<Link, StoreError> {
         self.backend.presign(name, expires_in)
     }
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::rows::{self, Contents};
 use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, TOMBSTONE, Tombstone};
 use crate::seal::sha256_of;
 use crate::store::{Folder, Location, StoreError};
 
@@ -21,7 +21,19 @@ struct Listed<'a> {
 }
 
 pub(super) fn check(folder: &Folder, manifest: &Manifest, options: &VerifyOptions, report: &mut VerifyReport) {
-    let listed = listed(manifest);
+    let mut listed = listed(manifest);
+    if let Some(tombstone) = tombstone(folder, manifest, report) {
+        let all = listed.len();
+        listed.retain(|file| !matches!(folder.size(file.path), Ok(None)));
+        let gone = all - listed.len();
+        report.leave_out(
+            Check::Files,
+            format!(
+                "{gone} of {all} files: deleted at {} when their retention was over, as tombstone.json says",
+                tombstone.pruned_at
+            ),
+        );
+    }
     let results: Vec<Vec<Finding>> =
         listed.par_iter().map(|file| check_file(folder, manifest, file, options)).collect();
     report.extend(results.into_iter().flatten());
@@ -43,6 +55,16 @@ pub(super) fn check(folder: &Folder, manifest: &Manifest, options: &VerifyOption
     }
     unlisted(folder, manifest, report);
     report.done(Check::Unlisted, "nothing else is below data/ and rejects/");
+}
+
+/// What the package says of shards that were deleted; one that does not fit the manifest is found.
+fn tombstone(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) -> Option<Tombstone> {
+    let bytes = folder.read(TOMBSTONE).ok().flatten()?;
+    let tombstone = Tombstone::of(manifest, &bytes);
+    if tombstone.is_none() {
+        report.find(Check::Files, Some(TOMBSTONE), "is not about this package, or from before its retention was over");
+    }
+    tombstone
 }
 
 fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {

@@ -15,7 +15,7 @@ mod sums;
 
 use std::fs;
 
-use crate::manifest::{MANIFEST, Manifest, SHA256SUMS};
+use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, TOMBSTONE};
 use crate::seal::sha256;
 use crate::store::{Folder, Location};
 
@@ -107,6 +107,9 @@ fn look_around(folder: &Folder, report: &mut VerifyReport) {
     for name in names {
         match name.as_str() {
             MANIFEST | SHA256SUMS | SIGNATURE | "data" | "rejects" => {}
+            TOMBSTONE => {
+                report.leave_out(Check::Unlisted, "tombstone.json is written after the manifest and has no digest");
+            }
             "report.html" => {
                 report.leave_out(Check::Unlisted, "report.html is made from the manifest and has no digest");
             }

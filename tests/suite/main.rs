@@ -6,6 +6,7 @@ mod bad_input;
 mod commands;
 mod determinism;
 mod drift;
+mod jobs;
 mod project;
 mod resume;
 mod run;

@@ -20,7 +20,7 @@ use self::draft::{LocalDraft, sync_parent};
 use self::name::{kind, not_a_folder};
 use self::root::make_root;
 use super::draft::{Publish, Unpublished};
-use super::folder::Backend;
+use super::folder::{Backend, Link};
 use super::stored::Stored;
 use super::{Created, Listed, MAX_READ_BYTES, StoreError, random};
 
@@ -343,6 +343,11 @@ impl Backend for LocalFolder {
         }
     }
 
+    /// They have no names yet.
+    fn drafts(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     fn remove_drafts(&self, _is_finished: bool) -> Result<Vec<String>, StoreError> {
         let folder = self.folder(DRAFTS)?;
         let entries = match fs::read_dir(&folder) {
@@ -367,9 +372,11 @@ impl Backend for LocalFolder {
         Ok(Vec::new())
     }
 
-    fn presign(&self, name: &str, _expires_in: Duration) -> Result<Url, StoreError> {
+    fn presign(&self, name: &str, _expires_in: Duration) -> Result<Link, StoreError> {
         let path = self.resolve(name)?;
-        Url::from_file_path(&path).map_err(|()| StoreError::io("name", &path, ErrorKind::InvalidInput.into()))
+        let url = Url::from_file_path(&path);
+        let url = url.map_err(|()| StoreError::io("name", &path, ErrorKind::InvalidInput.into()))?;
+        Ok(Link { url, expires_at: None, limited_by: None })
     }
 }
 

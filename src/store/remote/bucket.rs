@@ -13,17 +13,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::signer::Method;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, coalesce_ranges};
 use tokio::runtime::Runtime;
-use url::Url;
 
 use super::connect::{Budget, Client, connect};
 use super::error::{Refusal, refusal, store_error, transport};
-use super::uploads;
+use super::uploads::{self, Upload};
 use crate::store::location::{ObjectLocation, Scheme};
-use crate::store::{Created, MAX_READ_BYTES, StoreError};
+use crate::store::{Created, Link, MAX_READ_BYTES, StoreError};
 
 /// Gaps between wanted bytes that are cheaper to read than another request.
 const GAP_BYTES: u64 = 64 << 10;
@@ -296,44 +296,67 @@ impl Bucket {
         Ok(names)
     }
 
-    /// A link that reads an object without credentials, for so long.
-    pub(in crate::store) fn presign(&self, key: &str, expires_in: Duration) -> Result<Url, StoreError> {
+    /// A link that reads an object without credentials, for so long or as long as may be.
+    pub(in crate::store) fn presign(&self, key: &str, expires_in: Duration) -> Result<Link, StoreError> {
         let path = self.path(key)?;
         let Some(signer) = &self.client().signer else {
             let answer = "a web server's objects have no presigned links".to_owned();
             return Err(StoreError::Remote { action: "sign", at: self.object(key), refusal: Refusal::Refused, answer });
         };
-        self.ask("sign a link to", key, signer.signed_url(Method::GET, &path, expires_in))?
+        let now = Timestamp::now();
+        let (longest, why) = longest_link(self.scheme(), now);
+        // Signatures count whole seconds.
+        let seconds = Duration::from_secs(expires_in.min(longest).as_secs().max(1));
+        let url = self.ask("sign a link to", key, signer.signed_url(Method::GET, &path, seconds))??;
+        Ok(Link { url, expires_at: now.checked_add(seconds).ok(), limited_by: (expires_in > longest).then_some(why) })
     }
 
-    /// Aborts the unfinished uploads below a prefix and tells of which objects. Only S3 and GCS list them; Azure
-    /// forgets uncommitted blocks after a week.
-    pub(in crate::store) fn abort_uploads(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let (Some(signer), Some(multipart)) = (&self.client().signer, &self.client().multipart) else {
+    /// The unfinished uploads below a prefix. Only S3 and GCS list them; Azure forgets uncommitted blocks after a week.
+    pub(in crate::store) fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError> {
+        let Some(signer) = self.client().signer.as_ref().filter(|_| matches!(self.scheme(), Scheme::S3 | Scheme::Gs))
+        else {
             return Ok(Vec::new());
         };
-        if !matches!(self.scheme(), Scheme::S3 | Scheme::Gs) {
-            return Ok(Vec::new());
-        }
-        let found = wait(uploads::list(signer.as_ref(), prefix))?;
-        let found = found.map_err(|answer| StoreError::Remote {
+        wait(uploads::list(signer.as_ref(), prefix))?.map_err(|answer| StoreError::Remote {
             action: "list the unfinished uploads of",
             at: self.object(prefix),
             refusal: Refusal::Refused,
             answer,
-        })?;
+        })
+    }
+
+    /// Aborts them and tells of which objects.
+    pub(in crate::store) fn abort_uploads(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let Some(multipart) = &self.client().multipart else { return Ok(Vec::new()) };
         let mut aborted = Vec::new();
-        for upload in found {
+        for upload in self.uploads(prefix)? {
             let path = self.path(&upload.key)?;
+            let aborting = multipart.abort_multipart(&path, &upload.upload_id);
             // One that has ended meanwhile is gone, as it should be.
-            if self
-                .ask("abort the upload of", &upload.key, multipart.abort_multipart(&path, &upload.upload_id))?
-                .is_ok()
-            {
+            if self.ask("abort the upload of", &upload.key, aborting)?.is_ok() {
                 aborted.push(upload.key);
             }
         }
         Ok(aborted)
+    }
+}
+
+/// How long a link can work, and what ends it.
+fn longest_link(scheme: Scheme, now: Timestamp) -> (Duration, &'static str) {
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+    const HOUR: Duration = Duration::from_secs(3600);
+    let is_set = |name| std::env::var_os(name).is_some_and(|value: std::ffi::OsString| !value.is_empty());
+    if scheme != Scheme::S3 {
+        return (WEEK, "the service signs for 7 days at most");
+    }
+    if !is_set("AWS_SESSION_TOKEN") && (is_set("AWS_ACCESS_KEY_ID") || !is_set("AWS_WEB_IDENTITY_TOKEN_FILE")) {
+        return (WEEK, "the service signs for 7 days at most");
+    }
+    // A link dies with the credentials that signed it, and few say when that is.
+    let ends = std::env::var("AWS_CREDENTIAL_EXPIRATION").ok().and_then(|text| text.parse::<Timestamp>().ok());
+    match ends.map(|ends| Duration::try_from(ends.duration_since(now)).unwrap_or_default()) {
+        Some(left) => (left.min(WEEK), "the credentials end then"),
+        None => (HOUR, "the credentials are temporary and do not say when they end"),
     }
 }
 

@@ -13,11 +13,9 @@ mod uploads;
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::Url;
-
 use self::upload::Upload;
 use super::draft::{Draft, Unpublished};
-use super::folder::Backend;
+use super::folder::{Backend, Link};
 use super::local::check_name;
 use super::location::ObjectLocation;
 use super::stored::Stored;
@@ -132,6 +130,11 @@ impl Backend for Prefix {
         self.bucket.remove(&self.key(name)?)
     }
 
+    fn drafts(&self) -> Result<Vec<String>, StoreError> {
+        let uploads = self.bucket.uploads(&self.at.key)?;
+        Ok(uploads.iter().map(|upload| self.name(&upload.key).to_owned()).collect())
+    }
+
     /// Nobody can tell whose uploads are alive, so they are only aborted where none is of any use.
     fn remove_drafts(&self, is_finished: bool) -> Result<Vec<String>, StoreError> {
         if !is_finished {
@@ -141,7 +144,7 @@ impl Backend for Prefix {
         Ok(aborted.iter().map(|key| self.name(key).to_owned()).collect())
     }
 
-    fn presign(&self, name: &str, expires_in: Duration) -> Result<Url, StoreError> {
+    fn presign(&self, name: &str, expires_in: Duration) -> Result<Link, StoreError> {
         self.bucket.presign(&self.key(name)?, expires_in)
     }
 }

@@ -11,9 +11,9 @@ use serde::Deserialize;
 /// An upload that was begun and neither completed nor aborted.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Upload {
-    pub(super) key: String,
-    pub(super) upload_id: String,
+pub(in crate::store) struct Upload {
+    pub(in crate::store) key: String,
+    pub(in crate::store) upload_id: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,0 +1,166 @@
+//! `jobs create`: notes a job and has it done in the background.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::get::follow;
+use super::work::git_commit_now;
+use super::{Trouble, store_location};
+use crate::cli::Talk;
+use crate::cli::args::{JobsCreateArgs, ResourceArgs, SpecArgs};
+use crate::cli::environment::environment;
+use crate::diagnostic::{Diagnostic, SourceText, render_text, shown};
+use crate::error::Exit;
+use crate::job::Job;
+use crate::jobs::{JobRecord, Jobs, Package, Request, State, TimeSpan};
+use crate::resolve::{CatalogText, Environment, Place, read_spec, resolve_text};
+use crate::store::{Created, Location};
+
+/// Under which name mistakes in flags are shown.
+const FLAGS: &str = "jobs create";
+
+/// Creates a job, or asks again for one that is there.
+pub(super) fn create(args: &JobsCreateArgs, talk: &Talk) -> Result<Exit, Trouble> {
+    let store = store_location(&args.store)?;
+    let given = SpecArgs { now: args.now, vars: args.vars.clone(), output: None };
+    let environment = environment(&given).map_err(Trouble::usage)?;
+    let source = source(args, &environment).map_err(|mistakes| mistaken(&mistakes, talk))?;
+    let job = |revision| {
+        let place = Place::Store { store: store.clone(), revision };
+        resolve_text(&source, &CatalogText::OfFile, &place, &environment).map_err(|mistakes| mistaken(&mistakes, talk))
+    };
+    let first = job(0)?;
+    if let Some((unknown, _)) = args.vars.iter().find(|(name, _)| !first.vars.contains_key(name)) {
+        return Err(Trouble::usage(format!("the spec declares no variable `{}` in `vars`", shown(unknown))));
+    }
+    let jobs = Jobs::open(&store)?;
+    let (id, created) = note(&jobs, args, &environment, first, job)?;
+    let status = jobs.view(&id, Timestamp::now())?.map_or(State::Queued, |view| view.status);
+    let is_wanted = !matches!(status, State::Complete | State::Expired | State::Running);
+    if is_wanted && created == Created::Exists {
+        jobs.uncancel(&id)?;
+    }
+    let starts = is_wanted && !args.queue_only;
+    if starts {
+        start(&id, &store, &args.resources)?;
+    }
+    tell(&id, created, status, starts, talk);
+    if args.wait && status != State::Complete { follow(&jobs, &id, talk) } else { Ok(Exit::Complete) }
+}
+
+fn mistaken(mistakes: &[Diagnostic], talk: &Talk) -> Trouble {
+    let text = render_text(mistakes, talk.color);
+    Trouble::usage(text.trim_start_matches("error: ").trim_end())
+}
+
+/// The spec's text, from its file or from flags.
+fn source(args: &JobsCreateArgs, environment: &Environment) -> Result<Arc<SourceText>, Vec<Diagnostic>> {
+    if let Some(path) = &args.spec {
+        return read_spec(path, environment);
+    }
+    let span = match (&args.date_from, &args.date_to, &args.start, &args.end) {
+        (Some(from), Some(to), ..) => Some(TimeSpan::Dates { from: from.clone(), to: to.clone() }),
+        (_, _, Some(start), Some(end)) => Some(TimeSpan::Instants { start: start.clone(), end: end.clone() }),
+        _ => {
+            let mistake = Diagnostic::at(None, "the export has no window");
+            return Err(vec![mistake.help("give `--date-from` and `--date-to`, or `--start` and `--end`")]);
+        }
+    };
+    let one =
+        |name: &str, value: &Option<String>| value.iter().map(|v| (name.to_owned(), v.clone())).collect::<Vec<_>>();
+    let many = |name: &str, values: &[String]| values.iter().map(|v| (name.to_owned(), v.clone())).collect::<Vec<_>>();
+    let filters = [
+        many("kb_ids", &args.kb_ids),
+        many("statuses", &args.statuses),
+        one("actor_user_id", &args.actor_user_id),
+        one("session_id", &args.session_id),
+        args.filter.clone(),
+    ];
+    let request = Request {
+        type_name: args.type_name.clone().unwrap_or_default(),
+        name: args.name.clone(),
+        format: args.format.clone(),
+        compression: args.compression.clone(),
+        span,
+        timezone: args.timezone.clone(),
+        allow_open: args.allow_open,
+        partition_by: args.partition_by.clone(),
+        catalog: args.catalog.clone(),
+        filters: filters.concat(),
+        where_sql: args.where_sql.clone(),
+        retention: args.retention.clone(),
+    };
+    Ok(Arc::new(SourceText { path: PathBuf::from(FLAGS), text: request.spec() }))
+}
+
+/// Notes the job, with `--new` under the first revision that nobody has.
+fn note(
+    jobs: &Jobs,
+    args: &JobsCreateArgs,
+    environment: &Environment,
+    first: Job,
+    job: impl Fn(u32) -> Result<Job, Trouble>,
+) -> Result<(String, Created), Trouble> {
+    let commit = args.spec.as_deref().and_then(git_commit_now);
+    let mut job_here = first;
+    let mut revision = 0;
+    loop {
+        let record = JobRecord {
+            git_commit: commit.clone(),
+            ..JobRecord::new(&job_here, Package::Store { revision }, environment, Timestamp::now())
+        };
+        let created = jobs.create(&record)?;
+        if created == Created::Created || !args.new {
+            return Ok((record.id, created));
+        }
+        revision += 1;
+        job_here = job(revision)?;
+    }
+}
+
+/// Starts a worker that outlives this process and its terminal.
+fn start(id: &str, store: &Location, resources: &ResourceArgs) -> Result<(), Trouble> {
+    let failed = |what: &str, error: std::io::Error| Trouble {
+        exit: Exit::Failed,
+        why: format!("the job {id} is noted, but {what}: {error}; `kt-export jobs work --id {id}` does it here"),
+    };
+    let program = std::env::current_exe().map_err(|e| failed("this program cannot be found", e))?;
+    let mut command = Command::new(program);
+    command.args(["jobs", "work", "--detached", "--id", id, "--store"]).arg(store.to_string());
+    if let Some(threads) = resources.threads {
+        command.args(["--threads", &threads.to_string()]);
+    }
+    if let Some(memory) = resources.memory {
+        command.args(["--memory", &memory.bytes().to_string()]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(log(store, id).map_or_else(Stdio::null, Stdio::from));
+    // Whoever started this process does not wait for that one.
+    command.spawn().map(drop).map_err(|e| failed("no process could be started for it", e))
+}
+
+/// What a worker has to say, for a store on this machine.
+fn log(store: &Location, id: &str) -> Option<std::fs::File> {
+    let folder: &Path = store.local()?;
+    let path = folder.join("jobs").join(id).join("worker.log");
+    std::fs::OpenOptions::new().append(true).create(true).open(path).ok()
+}
+
+fn tell(id: &str, created: Created, status: State, starts: bool, talk: &Talk) {
+    let text = match (created, starts) {
+        (Created::Created, true) => "created, exporting in the background".to_owned(),
+        (Created::Created, false) => "created, queued for `jobs work`".to_owned(),
+        (Created::Exists, true) => format!("was there ({status}), taken up again in the background"),
+        (Created::Exists, false) => format!("was there, {status}; `--new` makes another"),
+    };
+    talk.say(&format!("{id} {text}"));
+    if talk.json {
+        let created = created == Created::Created;
+        talk.print_json(&serde_json::json!({"version": 1, "id": id, "created": created, "started": starts}));
+    } else {
+        crate::cli::print(id);
+    }
+}

@@ -1,0 +1,154 @@
+//! `jobs get`: one job, and following it to its end.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
+
+use super::{Trouble, existing, exit_of, no_job};
+use crate::cli::args::JobsGetArgs;
+use crate::cli::{Talk, signals};
+use crate::diagnostic::{escaped, shown};
+use crate::error::Exit;
+use crate::jobs::{JobView, Jobs};
+use crate::manifest::FileStatus;
+use crate::run::stop::Stop;
+
+/// Between two looks at a job.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A plain line for a log, every so many looks.
+const LINE_LOOKS: u32 = 10;
+
+/// Shows a job.
+pub(super) fn get(args: &JobsGetArgs, talk: &Talk) -> Result<Exit, Trouble> {
+    let jobs = existing(&args.store)?;
+    if args.watch {
+        let exit = follow(&jobs, &args.id, talk)?;
+        show(&jobs, &args.id, talk)?;
+        return Ok(exit);
+    }
+    show(&jobs, &args.id, talk)
+}
+
+fn show(jobs: &Jobs, id: &str, talk: &Talk) -> Result<Exit, Trouble> {
+    let Some(view) = jobs.get(id, Timestamp::now())? else { return Err(no_job(jobs, id)) };
+    if talk.json {
+        let mut object = serde_json::to_value(&view).unwrap_or_default();
+        object["version"] = 1.into();
+        return Ok(talk.print_json(&object));
+    }
+    Ok(crate::cli::print(&text(&view)))
+}
+
+/// Waits until a job has ended, or nobody works on it any more.
+pub(super) fn follow(jobs: &Jobs, id: &str, talk: &Talk) -> Result<Exit, Trouble> {
+    let stop = Stop::default();
+    let cannot = |e| Trouble { exit: Exit::Failed, why: format!("cannot listen for signals: {e}") };
+    signals::listen(stop.clone()).map_err(cannot)?;
+    let bar = bar(talk);
+    let mut looks = 0;
+    loop {
+        let Some(view) = jobs.view(id, Timestamp::now())? else { return Err(no_job(jobs, id)) };
+        if view.status.is_settled() {
+            bar.finish_and_clear();
+            talk.say(&format!("{} {}", view.id, ended(&view)));
+            return Ok(exit_of(&view));
+        }
+        // A run that stopped because something is not there yet leaves the job queued, with the reason.
+        if let Some(error) = view.error.as_ref().filter(|_| view.status == crate::jobs::State::Queued) {
+            bar.finish_and_clear();
+            talk.complain(&format!("{} is queued again: {error}", view.id));
+            return Ok(Exit::TryLater);
+        }
+        if let Some(exit) = stop.exit() {
+            bar.finish_and_clear();
+            talk.say(&format!("{} goes on without being followed; `jobs cancel` stops it", view.id));
+            return Ok(exit);
+        }
+        if let Some(counts) = view.progress {
+            bar.set_length(counts.planned_bytes);
+            bar.set_position(counts.read_bytes);
+        }
+        bar.set_message(state(&view));
+        if !talk.terminal && looks % LINE_LOOKS == 0 {
+            talk.say(&format!("{} {}", view.id, state(&view)));
+        }
+        looks += 1;
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn bar(talk: &Talk) -> ProgressBar {
+    let target = if talk.terminal && !talk.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
+    bar
+}
+
+fn state(view: &JobView) -> String {
+    match view.progress {
+        Some(counts) => format!(
+            "{}, {} rows out, {}/{} partitions",
+            view.status,
+            HumanCount(counts.written_rows),
+            HumanCount(counts.committed_partitions),
+            HumanCount(counts.partitions)
+        ),
+        None => view.status.to_string(),
+    }
+}
+
+fn ended(view: &JobView) -> String {
+    match (view.total_rows, &view.error) {
+        (Some(rows), _) => format!("is {}: {} rows", view.status, HumanCount(rows)),
+        (None, Some(error)) => format!("is {}: {error}", view.status),
+        (None, None) => format!("is {}", view.status),
+    }
+}
+
+/// A job for people.
+fn text(view: &JobView) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<9} {value}");
+    };
+    line("id", view.id.clone());
+    line("status", state(view));
+    line("name", shown(&view.name));
+    line("type", shown(&view.type_name));
+    line("window", format!("{} to {} ({})", view.window_start, view.window_end, shown(&view.window_label)));
+    if view.filters.as_object().is_some_and(|filters| !filters.is_empty()) {
+        line("filters", escaped(&view.filters.to_string()));
+    }
+    if let Some(sql) = &view.where_sql {
+        line("where", escaped(sql));
+    }
+    line("format", view.export_format.as_str().to_owned());
+    line("created", view.created_at.to_string());
+    for (name, at) in [("started", view.started_at), ("finalized", view.finalized_at), ("expires", view.expires_at)] {
+        if let Some(at) = at {
+            line(name, at.to_string());
+        }
+    }
+    if let (Some(rows), Some(bytes)) = (view.total_rows, view.total_bytes) {
+        line("rows", format!("{} in {}", HumanCount(rows), HumanBytes(bytes)));
+    }
+    if let Some(code) = view.error_code {
+        line("code", code.to_string());
+    }
+    if let Some(error) = &view.error {
+        line("error", escaped(error));
+    }
+    line("package", escaped(&view.package));
+    for file in view.files.iter().flatten() {
+        let status = match file.status {
+            FileStatus::Complete => String::new(),
+            _ => format!("  {}", file.error.as_deref().map_or_else(|| "pending".to_owned(), escaped)),
+        };
+        let _ = writeln!(text, "  {:>12} rows  {}{status}", HumanCount(file.rows).to_string(), escaped(&file.path));
+    }
+    text
+}

@@ -1,0 +1,52 @@
+//! `jobs list`: a table for people, an object for programs.
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use indicatif::HumanCount;
+use jiff::Timestamp;
+
+use super::{Trouble, store_location};
+use crate::cli::Talk;
+use crate::cli::args::JobsListArgs;
+use crate::diagnostic::shown;
+use crate::error::Exit;
+use crate::jobs::{JobView, Jobs};
+
+/// Lists.
+pub(super) fn list(args: &JobsListArgs, talk: &Talk) -> Result<Exit, Trouble> {
+    let at = store_location(&args.store)?;
+    let mut views = match Jobs::existing(&at)? {
+        Some(jobs) => jobs.list(Timestamp::now())?,
+        None => Vec::new(),
+    };
+    views.retain(|view| args.status.is_none_or(|status| view.status == status));
+    views.retain(|view| args.type_name.as_ref().is_none_or(|name| view.type_name == *name));
+    views.truncate(args.limit.unwrap_or(usize::MAX));
+    if talk.json {
+        return Ok(talk.print_json(&serde_json::json!({"version": 1, "jobs": views})));
+    }
+    if views.is_empty() {
+        talk.say(&format!("no jobs in {at}"));
+        return Ok(Exit::Complete);
+    }
+    Ok(crate::cli::print(&table(&views)))
+}
+
+fn table(views: &[JobView]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["id", "status", "name", "type", "window", "format", "rows", "created"]);
+    for view in views {
+        let rows = view.total_rows.map_or("-".to_owned(), |rows| HumanCount(rows).to_string());
+        table.add_row([
+            Cell::new(&view.id),
+            Cell::new(view.status),
+            Cell::new(shown(&view.name)),
+            Cell::new(shown(&view.type_name)),
+            Cell::new(shown(&view.window_label)),
+            Cell::new(view.export_format.as_str()),
+            Cell::new(rows).set_alignment(CellAlignment::Right),
+            Cell::new(view.created_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()),
+        ]);
+    }
+    table.trim_fmt()
+}

@@ -1,0 +1,155 @@
+//! `jobs work`: takes up jobs that nobody works on.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Trouble, record_of, store_location};
+use crate::cli::args::{JobsWorkArgs, ResourceArgs};
+use crate::cli::environment::{find_git_commit, run_options};
+use crate::cli::run::summary;
+use crate::cli::{Talk, signals};
+use crate::diagnostic::render_text;
+use crate::error::Exit;
+use crate::jobs::{Heartbeat, JobRecord, Jobs, RunEnd};
+use crate::run::stop::Stop;
+use crate::run::{self, RunError, RunOptions, RunOutcome};
+
+/// Between two looks at an empty queue.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Works.
+pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
+    if args.detached {
+        leave_terminal();
+    }
+    let stop = Stop::default();
+    let cannot = |e| Trouble { exit: Exit::Failed, why: format!("cannot listen for signals: {e}") };
+    signals::listen(stop.clone()).map_err(cannot)?;
+    let jobs = Jobs::open(&store_location(&args.store)?)?;
+    if let Some(id) = &args.id {
+        let record = record_of(&jobs, id)?;
+        jobs.uncancel(id)?;
+        return Ok(one(&jobs, &record, &args.resources, &stop, talk));
+    }
+    let mut worst = Exit::Complete;
+    // One that could not be done is not tried again at once.
+    let mut tried = BTreeSet::new();
+    let mut done = 0u64;
+    loop {
+        if let Some(exit) = stop.exit() {
+            return Ok(exit);
+        }
+        let open = jobs.list(Timestamp::now())?;
+        // Oldest first.
+        let next = open.into_iter().rev().find(|view| view.status.is_open() && !tried.contains(&view.id));
+        let Some(next) = next else {
+            if !args.follow {
+                talk.say(&format!("no job is waiting; {done} done"));
+                if talk.json {
+                    talk.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "jobs": done}));
+                }
+                return Ok(worst);
+            }
+            tried.clear();
+            wait(&stop);
+            continue;
+        };
+        tried.insert(next.id.clone());
+        let Some(record) = jobs.record(&next.id)? else { continue };
+        worst = worst.worst(one(&jobs, &record, &args.resources, &stop, talk));
+        done += 1;
+    }
+}
+
+fn wait(stop: &Stop) {
+    let mut waited = Duration::ZERO;
+    while waited < PAUSE && !stop.is_set() {
+        std::thread::sleep(Duration::from_millis(100));
+        waited += Duration::from_millis(100);
+    }
+}
+
+/// Runs one job and tells the store how it goes.
+fn one(jobs: &Jobs, record: &JobRecord, resources: &ResourceArgs, stop: &Stop, talk: &Talk) -> Exit {
+    // A wish to cancel concerns one job, a signal all of them.
+    let stop = stop.job();
+    let environment = record.environment();
+    let commit = record.git_commit.clone();
+    let options = RunOptions {
+        git_commit: Arc::new(LazyLock::new(Box::new(move || commit))),
+        ..run_options(&record.spec.path, resources, &environment, stop.clone())
+    };
+    let heartbeat = match jobs.job_folder(&record.id) {
+        Ok(folder) => Some(Heartbeat::start(folder, &options.run_id, options.progress.clone(), stop.clone())),
+        Err(error) => {
+            talk.complain(&format!("warning: nobody is told how {} goes on: {error}", record.id));
+            None
+        }
+    };
+    let (exit, end) = match record.resolve(jobs.location()) {
+        Err(mistakes) => {
+            let text = render_text(&mistakes, false);
+            talk.complain(&text);
+            (Exit::Usage, RunEnd::Failed { exit_code: Exit::Usage.code(), error_code: None, error: text })
+        }
+        Ok(job) => {
+            let ran = run::run(&job, &options);
+            tell(&record.id, &ran, talk);
+            let exit = ran.as_ref().map_or_else(RunError::exit, RunOutcome::exit);
+            (exit, run_end(&ran))
+        }
+    };
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.end(end);
+    }
+    exit
+}
+
+fn tell(id: &str, ran: &Result<RunOutcome, RunError>, talk: &Talk) {
+    match ran {
+        Ok(outcome) => talk.say(&format!("{id} {}", summary(outcome))),
+        Err(RunError::Spec(mistakes)) => talk.complain(&render_text(mistakes, talk.color)),
+        Err(error) => talk.complain(&format!("{id}: {}", run::chain(error))),
+    }
+}
+
+/// How a run ended, for the store of jobs.
+pub(in crate::cli) fn run_end(ran: &Result<RunOutcome, RunError>) -> RunEnd {
+    let error = match ran {
+        Ok(_) => return RunEnd::Ended,
+        Err(error) => error,
+    };
+    let text = match error {
+        RunError::Spec(mistakes) => render_text(mistakes, false),
+        error => run::chain(error),
+    };
+    match error.exit() {
+        Exit::Interrupted | Exit::Terminated => RunEnd::Stopped,
+        Exit::TryLater => RunEnd::Later { error_code: error.code(), error: text },
+        exit => RunEnd::Failed { exit_code: exit.code(), error_code: error.code(), error: text },
+    }
+}
+
+/// Says that a job is not in the list, and why that is all that is wrong.
+pub(in crate::cli) fn warn_registering(id: &str, why: &str, talk: &Talk) {
+    talk.complain(&format!("warning: {id} is not noted in the store of jobs, and runs all the same: {why}"));
+}
+
+/// The commit of a spec, looked for now.
+pub(super) fn git_commit_now(spec: &Path) -> Option<String> {
+    find_git_commit(spec)
+}
+
+/// The terminal may close and its signals are not for this process.
+#[cfg(unix)]
+fn leave_terminal() {
+    // Only the leader of a process group cannot, and that one has no terminal to lose.
+    let _ = rustix::process::setsid();
+}
+
+#[cfg(not(unix))]
+fn leave_terminal() {}

@@ -1,0 +1,164 @@
+//! Signs of life of a run, for people: no commit and no decision about a package ever depends on them.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ErrorCode;
+use crate::run::progress::Progress;
+use crate::run::stop::Stop;
+use crate::store::Folder;
+
+/// How often a run tells that it is alive.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// A run that was not heard of for so long counts as dead: four beats and a slow store.
+pub const ABANDONED_AFTER: Duration = Duration::from_secs(45);
+
+/// How often a run looks for the wish to cancel it.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// `jobs/<id>/runs/<run>.json`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct RunState {
+    pub(super) run_id: String,
+    pub(super) host: String,
+    pub(super) process: u32,
+    pub(super) started_at: Timestamp,
+    pub(super) beat_at: Timestamp,
+    pub(super) progress: Counts,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) end: Option<RunEnd>,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Rows read.
+    pub read_rows: u64,
+    /// Rows written.
+    pub written_rows: u64,
+    /// Encoded bytes read.
+    pub read_bytes: u64,
+    /// Encoded bytes to read.
+    pub planned_bytes: u64,
+    /// Partitions that are done.
+    pub committed_partitions: u64,
+    /// Partitions in all.
+    pub partitions: u64,
+    /// Partitions that failed.
+    pub failed_partitions: u64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunEnd {
+    /// With a manifest, which says the rest.
+    Ended,
+    /// Without one.
+    Failed {
+        /// What the scheduler was told.
+        exit_code: u8,
+        /// For programs.
+        error_code: Option<ErrorCode>,
+        /// For people.
+        error: String,
+    },
+    /// Without one, because something is not there yet.
+    Later {
+        /// For programs.
+        error_code: Option<ErrorCode>,
+        /// For people.
+        error: String,
+    },
+    /// By a signal.
+    Stopped,
+}
+
+/// Beats until it is ended or dropped.
+pub struct Heartbeat {
+    end: Option<Sender<RunEnd>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Heartbeat {
+    /// Starts to tell of a run in the folder of its job, and to listen for the wish to cancel it. A store that fails is
+    /// told in the log and does not disturb the run.
+    pub fn start(job: Folder, run_id: &str, progress: Arc<Progress>, stop: Stop) -> Self {
+        let mut state = RunState {
+            run_id: run_id.to_owned(),
+            host: sysinfo::System::host_name().unwrap_or_default(),
+            process: std::process::id(),
+            started_at: Timestamp::now(),
+            ..RunState::default()
+        };
+        let name = format!("runs/{run_id}.json");
+        let (end, ended) = channel();
+        // Before the work begins, so that whoever looks sees it running.
+        tell(&job, &name, &mut state, &progress);
+        let beat = move || {
+            let mut silent = Duration::ZERO;
+            loop {
+                match ended.recv_timeout(LOOK) {
+                    Ok(end) => {
+                        state.end = Some(end);
+                        tell(&job, &name, &mut state, &progress);
+                        return;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+                if matches!(job.size(super::view::CANCEL), Ok(Some(_))) {
+                    stop.cancel();
+                }
+                silent += LOOK;
+                if silent >= BEAT {
+                    silent = Duration::ZERO;
+                    tell(&job, &name, &mut state, &progress);
+                }
+            }
+        };
+        // Without a thread nobody is told; the run does not depend on it.
+        let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(beat).ok();
+        Self { end: Some(end), thread }
+    }
+
+    /// Tells how the run ended.
+    pub fn end(mut self, how: RunEnd) {
+        if let Some(end) = self.end.take() {
+            let _ = end.send(how);
+        }
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tell(job: &Folder, name: &str, state: &mut RunState, progress: &Progress) {
+    state.beat_at = Timestamp::now();
+    state.progress = Counts {
+        read_rows: Progress::get(&progress.read_rows),
+        written_rows: Progress::get(&progress.written_rows),
+        read_bytes: Progress::get(&progress.read_bytes),
+        planned_bytes: Progress::get(&progress.planned_bytes),
+        committed_partitions: Progress::get(&progress.committed_partitions),
+        partitions: Progress::get(&progress.partitions),
+        failed_partitions: Progress::get(&progress.failed_partitions),
+    };
+    let told = serde_json::to_vec_pretty(state).map_err(|e| e.to_string());
+    let told = told.and_then(|bytes| job.replace_bytes(name, &bytes).map_err(|e| e.to_string()));
+    if let Err(error) = told {
+        tracing::warn!("the store of jobs is not told how the run goes on: {error}");
+    }
+}

@@ -1,0 +1,337 @@
+//! Jobs as people look at them: records, packages and signs of life put together.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::heartbeat::{Counts, RunEnd, RunState};
+use super::record::{JobRecord, Package};
+use super::state::State;
+use crate::error::ErrorCode;
+use crate::manifest::{ExportFormat, FileEntry, JobStatus, MANIFEST, Manifest, TOMBSTONE};
+use crate::store::{Created, Folder, Location, StoreError};
+
+/// The wish that nobody work on a job, in its folder.
+pub(super) const CANCEL: &str = "cancel.json";
+/// What was asked for, in the job's folder.
+const RECORD: &str = "job.json";
+
+/// Requests to a store at a time.
+const READERS: usize = 32;
+
+/// A store of jobs.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    folder: Folder,
+}
+
+/// A job and the state it is in.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobView {
+    /// The job's id.
+    pub id: String,
+    /// The export type.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Its name.
+    pub name: String,
+    /// Derived from the package and the runs.
+    pub status: State,
+    /// Format of its shards.
+    pub export_format: ExportFormat,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// First instant.
+    pub window_start: Timestamp,
+    /// First instant after.
+    pub window_end: Timestamp,
+    /// Calendar name.
+    pub window_label: String,
+    /// When the first run began.
+    pub started_at: Option<Timestamp>,
+    /// When the manifest was written.
+    pub finalized_at: Option<Timestamp>,
+    /// When its shards may be deleted.
+    pub expires_at: Option<Timestamp>,
+    /// Rows in all shards.
+    pub total_rows: Option<u64>,
+    /// Bytes of all shards.
+    pub total_bytes: Option<u64>,
+    /// Shards from which rows were left out.
+    pub partial_count: Option<u64>,
+    /// Partitions without a shard.
+    pub failed_count: Option<u64>,
+    /// Why it is not complete, for programs.
+    pub error_code: Option<ErrorCode>,
+    /// Why it is not complete, for people.
+    pub error: Option<String>,
+    /// What rows had to be.
+    pub filters: Value,
+    /// What rows had to be.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub where_sql: Option<String>,
+    /// Where the package is.
+    pub package: String,
+    /// How far the latest run has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Counts>,
+    /// Shards; only of one job that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<FileEntry>>,
+}
+
+/// What a list needs of a manifest, without its files.
+#[derive(Debug, Deserialize)]
+struct Summary {
+    id: String,
+    status: JobStatus,
+    started_at: Timestamp,
+    finalized_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    total_rows: u64,
+    total_bytes: u64,
+    partial_count: u64,
+    failed_count: u64,
+    error_code: Option<ErrorCode>,
+}
+
+impl Jobs {
+    /// The store for looking; `None` where a local one is not there yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn existing(store: &Location) -> Result<Option<Self>, StoreError> {
+        Ok(Folder::existing(store)?.map(|folder| Self { folder }))
+    }
+
+    /// The store for writing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(store: &Location) -> Result<Self, StoreError> {
+        Ok(Self { folder: Folder::open(store)? })
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        self.folder.location()
+    }
+
+    /// The folder of a job.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn job_folder(&self, id: &str) -> Result<Folder, StoreError> {
+        let at = self.location().join("jobs").join(id);
+        match Folder::existing(&at)? {
+            Some(folder) => Ok(folder),
+            None => Folder::open(&at),
+        }
+    }
+
+    /// Notes a job, unless it is noted already; says whether it was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn create(&self, record: &JobRecord) -> Result<Created, StoreError> {
+        let mut bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
+        bytes.push(b'\n');
+        self.folder.create_bytes(&format!("jobs/{}/{RECORD}", record.id), &bytes)
+    }
+
+    /// The record of a job; `None` where there is none that can be read.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn record(&self, id: &str) -> Result<Option<JobRecord>, StoreError> {
+        if id.contains('/') || !id.starts_with("job_") {
+            return Ok(None);
+        }
+        let Some(bytes) = self.folder.read(&format!("jobs/{id}/{RECORD}"))? else { return Ok(None) };
+        match serde_json::from_slice::<JobRecord>(&bytes) {
+            Ok(record) => Ok(Some(record)),
+            Err(error) => {
+                tracing::warn!("jobs/{id}/{RECORD} is passed over: {error}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Ids of all jobs.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ids(&self) -> Result<Vec<String>, StoreError> {
+        let mut ids = self.folder.folders("jobs")?;
+        ids.retain(|id| id.starts_with("job_"));
+        Ok(ids)
+    }
+
+    /// All jobs, newest first, without their files.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn list(&self, now: Timestamp) -> Result<Vec<JobView>, StoreError> {
+        let ids = self.ids()?;
+        let next = AtomicUsize::new(0);
+        let views = Mutex::new(Vec::with_capacity(ids.len()));
+        let failure = Mutex::new(None);
+        let read = || {
+            while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match self.view(id, now) {
+                    Ok(Some(view)) => lock(&views).push(view),
+                    Ok(None) => {}
+                    Err(error) => {
+                        lock(&failure).get_or_insert(error);
+                        return;
+                    }
+                }
+            }
+        };
+        let local = std::thread::available_parallelism().map_or(1, usize::from);
+        let readers = if self.location().local().is_some() { local } else { READERS };
+        std::thread::scope(|scope| {
+            (1..readers.min(ids.len())).for_each(|_| {
+                let _ = std::thread::Builder::new().spawn_scoped(scope, read);
+            });
+            read();
+        });
+        if let Some(error) = lock(&failure).take() {
+            return Err(error);
+        }
+        let mut views = std::mem::take(&mut *lock(&views));
+        views.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
+        Ok(views)
+    }
+
+    /// A job, without its files; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn view(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, StoreError> {
+        let Some(record) = self.record(id)? else { return Ok(None) };
+        let package = self.read_package(&record, MANIFEST)?;
+        let summary = package.and_then(|bytes| serde_json::from_slice::<Summary>(&bytes).ok());
+        let summary = summary.filter(|summary| summary.id == record.id);
+        let has_tombstone = match &summary {
+            Some(summary) if summary.expires_at.is_some_and(|at| at <= now) => {
+                self.read_package(&record, TOMBSTONE)?.is_some()
+            }
+            _ => false,
+        };
+        // What is over needs nobody's signs of life.
+        let is_complete = summary.as_ref().is_some_and(|s| s.status == JobStatus::Complete);
+        let runs = if is_complete { Vec::new() } else { self.runs(id)? };
+        let is_cancelled = !is_complete && self.folder.size(&format!("jobs/{id}/{CANCEL}"))?.is_some();
+        let status = State::derive(summary.as_ref().map(|s| s.status), has_tombstone, is_cancelled, &runs, now);
+        let latest = runs.iter().max_by_key(|run| run.started_at);
+        let failure = latest.and_then(|run| run.end.as_ref()).and_then(|end| match end {
+            RunEnd::Failed { error_code, error, .. } | RunEnd::Later { error_code, error } => {
+                Some((*error_code, error))
+            }
+            RunEnd::Ended | RunEnd::Stopped => None,
+        });
+        let summary = summary.as_ref();
+        Ok(Some(JobView {
+            status,
+            started_at: summary.map(|s| s.started_at).or_else(|| runs.iter().map(|run| run.started_at).min()),
+            finalized_at: summary.map(|s| s.finalized_at),
+            expires_at: summary.and_then(|s| s.expires_at),
+            total_rows: summary.map(|s| s.total_rows),
+            total_bytes: summary.map(|s| s.total_bytes),
+            partial_count: summary.map(|s| s.partial_count),
+            failed_count: summary.map(|s| s.failed_count),
+            error_code: summary.and_then(|s| s.error_code).or_else(|| failure.and_then(|(code, _)| code)),
+            error: failure.map(|(_, error)| error.clone()),
+            progress: latest.filter(|run| run.end.is_none()).map(|run| run.progress),
+            files: None,
+            package: record.package(self.location()).to_string(),
+            id: record.id,
+            type_name: record.type_name,
+            name: record.name,
+            export_format: record.export_format,
+            created_at: record.created_at,
+            window_start: record.window_start,
+            window_end: record.window_end,
+            window_label: record.window_label,
+            filters: record.filters,
+            where_sql: record.where_sql,
+        }))
+    }
+
+    /// A job with its files; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn get(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, StoreError> {
+        let Some(mut view) = self.view(id, now)? else { return Ok(None) };
+        let files = self.manifest(id)?.map(|manifest| manifest.files);
+        view.files = Some(files.unwrap_or_default());
+        Ok(Some(view))
+    }
+
+    /// The manifest of a job's package, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn manifest(&self, id: &str) -> Result<Option<Manifest>, StoreError> {
+        let Some(record) = self.record(id)? else { return Ok(None) };
+        let bytes = self.read_package(&record, MANIFEST)?;
+        Ok(bytes.and_then(|bytes| Manifest::from_json(&bytes).ok()).filter(|manifest| manifest.id == record.id))
+    }
+
+    /// The folder of a job's package, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn package(&self, record: &JobRecord) -> Result<Option<Folder>, StoreError> {
+        Folder::existing(record.package(self.location()))
+    }
+
+    /// A file of a job's package. One in the store needs no look at the folders above it.
+    fn read_package(&self, record: &JobRecord, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match &record.package {
+            Package::Store { .. } => self.folder.read(&format!("jobs/{}/package/{name}", record.id)),
+            Package::Place { .. } => match self.package(record)? {
+                Some(folder) => folder.read(name),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn runs(&self, id: &str) -> Result<Vec<RunState>, StoreError> {
+        let mut runs = BTreeMap::new();
+        for listed in self.folder.list(&format!("jobs/{id}/runs/"))? {
+            let Some(bytes) = self.folder.read(&listed.name)? else { continue };
+            if let Ok(run) = serde_json::from_slice::<RunState>(&bytes) {
+                runs.insert(listed.name, run);
+            }
+        }
+        Ok(runs.into_values().collect())
+    }
+
+    /// Notes the wish that nobody work on a job.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cancel(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+        let text = format!("{{\"cancelled_at\": \"{now}\"}}\n");
+        self.folder.replace_bytes(&format!("jobs/{id}/{CANCEL}"), text.as_bytes())
+    }
+
+    /// Takes the wish back, because somebody asks for the job again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn uncancel(&self, id: &str) -> Result<(), StoreError> {
+        self.folder.remove(&format!("jobs/{id}/{CANCEL}"))
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
