@@ -284,6 +284,15 @@ fn a_locked_shard_is_kept_and_told() {
     };
     let args = [&["create"], &MARCH[..], &["--retention", "1d", "--wait"]].concat();
     let id = call(&args).exits(0).stdout.trim_end().to_owned();
+    // The manifest is there before the worker has tidied up.
+    let runs = format!("store/jobs/{id}/runs/");
+    while !server
+        .keys(&runs)
+        .iter()
+        .any(|key| server.get(key).is_some_and(|run| run.windows(5).any(|w| w == b"\"end\"")))
+    {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let locked = server.keys(&format!("store/jobs/{id}/package/data/2026-03-02/")).remove(0);
     server.lock(&locked);
     server.begin_upload(&format!("store/jobs/{id}/package/data/2026-03-01/part-0000.dead.csv.zst"));
