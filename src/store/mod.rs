@@ -26,6 +26,7 @@ use std::hash::{BuildHasher, RandomState};
 pub use draft::{Draft, Publish};
 pub use error::{StoreError, error_code};
 pub use folder::{Folder, Link};
+pub(crate) use local::sync_parent;
 pub use local::{check_name, resolve};
 pub use location::{Location, LocationError, ObjectLocation, Scheme, StoreOptions, split_scheme};
 pub use remote::Refusal;

@@ -332,3 +332,33 @@ fn a_run_is_noted_in_the_store_that_it_names() {
     jobs(&project, &["work", "--store", "index", "--id", id]).exits(0);
     project.call(&["verify", "--rows", "package"]).exits(0);
 }
+
+#[test]
+fn rows_are_brought_here_as_one_file_or_as_a_package() {
+    let project = project();
+    for (format, name) in
+        [("csv", "march.csv"), ("ndjson", "march.ndjson.zst"), ("json", "march.json"), ("parquet", "march.parquet")]
+    {
+        let id = create(&project, &["--format", format, "--wait"]);
+        let download = |args: &[&str]| jobs(&project, &[&["download", "--id", &id], args].concat());
+        download(&["--output", name]).exits(0).says(&["200 rows of 5 shards", "every digest as the manifest says"]);
+        // Read as one shard: the rows of all of them, in order.
+        let package = project.package_in(&format!(".kt-export/jobs/{id}/package"));
+        let joined = crate::project::Package::rows_of_file(&project.path(name));
+        assert_eq!(joined, package.rows(), "{format}");
+        download(&["--output", name]).exits(2).says(&["is already there: remove it or choose another name"]);
+        let folder = format!("copy-{format}");
+        download(&["--shards", "--output", &folder]).exits(0);
+        project.call(&["verify", "--rows", &folder]).exits(0);
+        assert!(project.package_in(&folder).shards() == package.shards());
+    }
+    let id = create(&project, &["--wait"]);
+    let shard = project.path(&format!(".kt-export/jobs/{id}/package/data/2026-03-03/part-0000.csv.zst"));
+    let mut bytes = std::fs::read(&shard).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&shard, bytes).unwrap();
+    jobs(&project, &["download", "--id", &id, "--output", "damaged.csv"])
+        .exits(5)
+        .says(&["data/2026-03-03/part-0000.csv.zst", "but the manifest says"]);
+    assert!(!project.path("damaged.csv").exists());
+}

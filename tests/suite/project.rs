@@ -240,6 +240,17 @@ impl Package {
         if path.ends_with(".parquet") { parquet_rows(&self.root.join(path)) } else { read(path, self.plain(path)) }
     }
 
+    /// The rows of a file that is in no package.
+    pub fn rows_of_file(path: &Path) -> Vec<Row> {
+        let name = path.to_str().expect("text");
+        if name.ends_with(".parquet") {
+            return parquet_rows(path);
+        }
+        let stored = bytes(path);
+        let plain = if name.ends_with(".zst") { zstd::decode_all(&*stored).expect("zstd") } else { stored };
+        read(name, plain)
+    }
+
     /// Names and bytes below `data/`.
     pub fn shards(&self) -> BTreeMap<String, Vec<u8>> {
         files_below(&self.root.join("data")).into_iter().map(|(name, path)| (name, bytes(&path))).collect()

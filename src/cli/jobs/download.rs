@@ -1,11 +1,19 @@
 //! `jobs download`: a job's rows as one file, its shards as a package, or links to them.
 
+use std::path::Path;
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::{Trouble, existing, no_job, record_of};
-use crate::cli::Talk;
 use crate::cli::args::JobsDownloadArgs;
+use crate::cli::{Talk, signals};
+use crate::download::{self, Download, Form};
 use crate::error::Exit;
+use crate::manifest::{JobStatus, Manifest};
+use crate::run::chain;
+use crate::run::stop::Stop;
+use crate::store::Folder;
 
 /// Downloads.
 pub(super) fn download(args: &JobsDownloadArgs, talk: &Talk) -> Result<Exit, Trouble> {
@@ -24,17 +32,58 @@ pub(super) fn download(args: &JobsDownloadArgs, talk: &Talk) -> Result<Exit, Tro
     if args.url {
         return links(args, &package, &manifest, talk);
     }
-    let _ = (package, manifest, talk);
-    Err(Trouble::usage("rows are not joined yet: `--url` prints links to the shards"))
+    let Some(output) = &args.output else { return Err(Trouble::usage("give `--output`, or `--url`")) };
+    if manifest.status != JobStatus::Complete {
+        talk.complain(&format!("warning: {} is {}: not every row is in what is downloaded", view.id, manifest.status));
+    }
+    fetch(args, output, &package, &manifest, talk)
+}
+
+/// Brings rows or shards here.
+fn fetch(
+    args: &JobsDownloadArgs,
+    output: &Path,
+    package: &Folder,
+    manifest: &Manifest,
+    talk: &Talk,
+) -> Result<Exit, Trouble> {
+    let stop = Stop::default();
+    let cannot = |e| Trouble { exit: Exit::Failed, why: format!("cannot listen for signals: {e}") };
+    signals::listen(stop.clone()).map_err(cannot)?;
+    let bar = if talk.terminal && !talk.quiet { ProgressBar::new(manifest.total_bytes) } else { ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
+    let downloaded = download::download(&Download {
+        folder: package,
+        manifest,
+        to: output.to_owned(),
+        form: if args.shards { Form::Shards } else { Form::Joined },
+        stop: &stop,
+        progress: &|bytes| bar.set_position(bytes),
+    });
+    bar.finish_and_clear();
+    let done = downloaded.map_err(|error| match (error.exit(), stop.exit()) {
+        (_, Some(exit)) => Trouble { exit, why: format!("{}; the same command goes on from here", chain(&error)) },
+        (exit, None) => Trouble { exit, why: chain(&error) },
+    })?;
+    talk.say(&format!(
+        "{}: {} rows of {} shards, {}, every digest as the manifest says",
+        done.path.display(),
+        HumanCount(done.rows),
+        HumanCount(done.files as u64),
+        HumanBytes(done.bytes)
+    ));
+    if talk.json {
+        talk.print_json(&serde_json::json!({
+            "version": 1, "path": done.path, "rows": done.rows, "files": done.files, "bytes": done.bytes,
+            "resumed_files": done.resumed_files,
+        }));
+    }
+    Ok(Exit::Complete)
 }
 
 /// Prints a link to each shard.
-fn links(
-    args: &JobsDownloadArgs,
-    package: &crate::store::Folder,
-    manifest: &crate::manifest::Manifest,
-    talk: &Talk,
-) -> Result<Exit, Trouble> {
+fn links(args: &JobsDownloadArgs, package: &Folder, manifest: &Manifest, talk: &Talk) -> Result<Exit, Trouble> {
     let mut links = Vec::new();
     let mut limited = None;
     for (path, sha256) in manifest.digests() {

@@ -103,7 +103,7 @@ impl Drop for LocalDraft {
 }
 
 /// Makes the entry of `path` in its folder durable.
-pub(super) fn sync_parent(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreError> {
     match path.parent() {
         Some(folder) => sync_folder(folder).map_err(|e| StoreError::io("make durable", folder, e)),
         None => Ok(()),

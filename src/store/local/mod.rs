@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use self::draft::{LocalDraft, sync_parent};
+use self::draft::LocalDraft;
 use self::name::{kind, not_a_folder};
 use self::root::make_root;
 use super::draft::{Publish, Unpublished};
@@ -24,6 +24,7 @@ use super::folder::{Backend, Link};
 use super::stored::Stored;
 use super::{Created, Listed, MAX_READ_BYTES, StoreError, random};
 
+pub(crate) use self::draft::sync_parent;
 pub use self::name::{check_name, resolve};
 
 /// Where drafts are written: in the package, because a link or rename cannot leave its file system.

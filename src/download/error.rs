@@ -1,0 +1,251 @@
+//! Why a package is not on the user's disk, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::error::Exit;
+use crate::manifest::JobStatus;
+use crate::store::StoreError;
+
+/// A download that did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// The manifest names a file in a way that cannot be followed.
+    #[error(
+        "the manifest's entry `{}` cannot be followed: {why}; check the package with `kt-export verify`",
+        path.escape_debug()
+    )]
+    Entry {
+        /// As the manifest has it.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file of the manifest is not there.
+    #[error(
+        "`{shard}` is not in {at}, though the manifest lists it: restore it from a copy, or export it again with `kt-export run --repair`"
+    )]
+    Missing {
+        /// Name in the package.
+        shard: String,
+        /// The package.
+        at: String,
+    },
+    /// A file has another size than the manifest says.
+    #[error(
+        "`{shard}` in {at} has {found} bytes, but the manifest says {stated}: restore it from a copy, or export it again with `kt-export run --repair`"
+    )]
+    Size {
+        /// Name in the package.
+        shard: String,
+        /// The package.
+        at: String,
+        /// Its size.
+        found: u64,
+        /// What the manifest says.
+        stated: u64,
+    },
+    /// A file has other bytes than the manifest says.
+    #[error(
+        "`{shard}` in {at} has SHA-256 {found}, but the manifest says {stated}: restore it from a copy, or export it again with `kt-export run --repair`"
+    )]
+    Digest {
+        /// Name in the package.
+        shard: String,
+        /// The package.
+        at: String,
+        /// Its digest.
+        found: String,
+        /// What the manifest says.
+        stated: String,
+    },
+    /// A shard that is what its digest says, but cannot be joined with the others.
+    #[error(
+        "`{shard}` cannot be joined: {why}; download the package with `--shards` and check it with `kt-export verify --rows`"
+    )]
+    Contents {
+        /// Name in the package.
+        shard: String,
+        /// What it has or lacks.
+        why: String,
+    },
+    /// A file beside the shards is not what the manifest gives.
+    #[error(
+        "`{name}` in {at} is not that of the manifest: run the job again, which writes it, or check the package with `kt-export verify`"
+    )]
+    Derived {
+        /// Name in the package.
+        name: &'static str,
+        /// The package.
+        at: String,
+    },
+    /// The package is not any more what it was when the download began.
+    #[error("`manifest.json` in {at} changed while the package was downloaded: nothing is lost, download it again")]
+    Changed {
+        /// The package.
+        at: String,
+    },
+    /// Rows that cannot be read without a key.
+    #[error(
+        "`{shard}` is encrypted, and encrypted shards cannot be joined: download them with `--shards` and decrypt them"
+    )]
+    Encrypted {
+        /// Name in the package.
+        shard: String,
+    },
+    /// Nothing to join.
+    #[error(
+        "the package is {status} and has no shard to download: run its job again, or take its manifest with `--shards`"
+    )]
+    NoShards {
+        /// How its job ended.
+        status: JobStatus,
+    },
+    /// The final name is taken.
+    #[error("{} is already there: remove it or choose another name", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another download has the place.
+    #[error("another download is writing {}: wait for its end or choose another name", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The name promises another format.
+    #[error("{} is named as {named}, but the export is {format}: name it `.{format}`", path.display())]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format of its extension.
+        named: &'static str,
+        /// The format of the export.
+        format: &'static str,
+    },
+    /// Parquet in a compressed file, which nobody reads.
+    #[error("{}: Parquet compresses its pages and never the whole file: name it `.parquet`", path.display())]
+    CompressedParquet {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A name that is no file name.
+    #[error("{} does not name a file: write a file name, or a folder with a `/` at its end", path.display())]
+    NoName {
+        /// As given.
+        path: PathBuf,
+    },
+    /// The manifest's name and label give no file name.
+    #[error("`{}` cannot be a file name: name the file yourself", name.escape_debug())]
+    UnfitName {
+        /// What it would be.
+        name: String,
+    },
+    /// The target folder holds another package.
+    #[error("{} holds another package, {holds}: choose another folder", folder.display())]
+    OtherPackage {
+        /// The folder.
+        folder: PathBuf,
+        /// Its job's id, or why its manifest cannot be read.
+        holds: String,
+    },
+    /// The target folder holds something else.
+    #[error("{} holds `{found}`, which is not of this package: choose an empty or a new folder", folder.display())]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// What is in it.
+        found: String,
+    },
+    /// Something other than a folder.
+    #[error("{} is not a folder, and a download of shards makes one: remove it or choose another name", path.display())]
+    NotAFolder {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The package's store.
+    #[error("cannot fetch `{name}`")]
+    Store {
+        /// Name in the package.
+        name: String,
+        /// Its reason.
+        source: StoreError,
+    },
+    /// The package's store, in the middle of a file.
+    #[error("cannot read `{shard}` in {at}: download again, which goes on where this ended")]
+    Read {
+        /// Name in the package.
+        shard: String,
+        /// The package.
+        at: String,
+        /// Its reason.
+        source: io::Error,
+    },
+    /// The user's disk.
+    #[error("cannot {action} {}{}", path.display(), way_out(source))]
+    Disk {
+        /// Verb phrase: `write`, `make durable`.
+        action: &'static str,
+        /// The place.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A place below the target that is not usable.
+    #[error("cannot write into the folder of the download")]
+    Target(#[source] StoreError),
+    /// A signal.
+    #[error("stopped: the same download goes on where this ended")]
+    Stopped {
+        /// Which.
+        exit: Exit,
+    },
+}
+
+impl DownloadError {
+    /// What the process tells its scheduler.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Entry { .. }
+            | Self::Missing { .. }
+            | Self::Size { .. }
+            | Self::Digest { .. }
+            | Self::Contents { .. }
+            | Self::Derived { .. } => Exit::VerifyFailed,
+            Self::Encrypted { .. }
+            | Self::Exists { .. }
+            | Self::OtherFormat { .. }
+            | Self::CompressedParquet { .. }
+            | Self::NoName { .. }
+            | Self::UnfitName { .. }
+            | Self::OtherPackage { .. }
+            | Self::Foreign { .. }
+            | Self::NotAFolder { .. } => Exit::Usage,
+            Self::Changed { .. } | Self::Busy { .. } => Exit::TryLater,
+            Self::Store { source, .. } if source.code().is_retryable() => Exit::TryLater,
+            Self::Read { source, .. } if is_retryable(source) => Exit::TryLater,
+            Self::NoShards { .. } | Self::Store { .. } | Self::Read { .. } | Self::Disk { .. } | Self::Target(_) => {
+                Exit::Failed
+            }
+            Self::Stopped { exit } => *exit,
+        }
+    }
+}
+
+fn is_retryable(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
+    inner.is_some_and(|error| error.code().is_retryable())
+}
+
+/// What to check, for what people can do something about. The system's own text follows as the source.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ": make room on its file system and download again, which goes on where this ended"
+        }
+        io::ErrorKind::PermissionDenied => ": check its owner and mode, or choose another place",
+        io::ErrorKind::ReadOnlyFilesystem => ": its file system is mounted read-only, choose another place",
+        io::ErrorKind::NotFound => ": make the folder that it is to be in, or choose another place",
+        _ => "",
+    }
+}

@@ -1,0 +1,140 @@
+//! A finished package to the user's disk, verified on the way.
+//!
+//! The shards of a package, wherever it is, become either one file ([`Form::Joined`]) or a copy of the package
+//! ([`Form::Shards`]). Every stored byte is hashed while it passes and compared with what the manifest says of it.
+//!
+//! Invariants:
+//!
+//! - A final name holds all of it, whole and as the manifest says, or is not there: bytes are written to `<name>.part`,
+//!   made durable and renamed.
+//! - What is interrupted goes on where the last whole shard ended, for the same manifest and the same form only.
+//! - Names in a manifest lead nowhere but below the target; all of them are looked at before the first byte.
+//! - Memory and open files do not grow with the number of shards, but for Parquet's footer.
+
+mod error;
+mod parquet;
+mod part;
+mod shards;
+mod source;
+mod splice;
+mod target;
+mod text;
+
+use std::path::PathBuf;
+
+use crate::manifest::{ExportFormat, FileEntry, Manifest};
+use crate::run::stop::Stop;
+use crate::store::{Folder, check_name};
+
+pub use self::error::DownloadError;
+
+/// What a package becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One file of all shards, in the order of the manifest.
+    Joined,
+    /// A package of its own: every file as it is stored, under its name in the manifest.
+    Shards,
+}
+
+/// What to bring where.
+pub struct Download<'a> {
+    /// The package.
+    pub folder: &'a Folder,
+    /// Its manifest, as read from it.
+    pub manifest: &'a Manifest,
+    /// The file or, for [`Form::Shards`], the folder. A folder that is there, or a path that ends with `/`, gets a joined
+    /// file named `<name>-<window_label>.<format>`. The extension of a joined file decides its compression: `.gz`,
+    /// `.zst`, else none.
+    pub to: PathBuf,
+    /// As one file or as shards.
+    pub form: Form,
+    /// Asked between blocks.
+    pub stop: &'a Stop,
+    /// Told the stored bytes that are done with, those that an earlier download brought included.
+    pub progress: &'a dyn Fn(u64),
+}
+
+/// What is there now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Downloaded {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Shards in it.
+    pub files: usize,
+    /// Rows in it, as the manifest counts them.
+    pub rows: u64,
+    /// Size of what is there: of the joined file, or of all files together.
+    pub bytes: u64,
+    /// Shards that an earlier, interrupted download had brought.
+    pub resumed_files: usize,
+}
+
+/// Brings the shards of a package to a local disk. A package that is not complete gives what it has.
+///
+/// # Errors
+/// [`DownloadError`]; [`DownloadError::exit`] tells which kind. What is whole by then stays for the next download,
+/// under names that are not final.
+pub fn download(request: &Download<'_>) -> Result<Downloaded, DownloadError> {
+    let shards = shards_of(request.manifest)?;
+    match request.form {
+        Form::Shards => shards::download(request, &shards),
+        Form::Joined => {
+            if let Some(shard) = shards.iter().find(|shard| shard.path.ends_with(".age")) {
+                return Err(DownloadError::Encrypted { shard: shard.path.to_owned() });
+            }
+            if shards.is_empty() {
+                return Err(DownloadError::NoShards { status: request.manifest.status });
+            }
+            let target = target::Target::of(request)?;
+            match request.manifest.export_format {
+                ExportFormat::Parquet => parquet::join(request, &shards, target),
+                ExportFormat::Csv | ExportFormat::Ndjson | ExportFormat::Json => text::join(request, &shards, target),
+            }
+        }
+    }
+}
+
+/// A file that the manifest vouches for.
+#[derive(Debug, Clone, Copy)]
+struct Listed<'a> {
+    path: &'a str,
+    bytes: u64,
+    sha256: &'a str,
+    rows: u64,
+}
+
+/// The shards that have a file. All names of the manifest are looked at, those of rejects as well.
+fn shards_of(manifest: &Manifest) -> Result<Vec<Listed<'_>>, DownloadError> {
+    for (path, folder) in names_of(manifest) {
+        let wrong = |why: String| DownloadError::Entry { path: path.to_owned(), why };
+        check_name(path).map_err(|error| wrong(error.to_string()))?;
+        if !path.starts_with(folder) {
+            return Err(wrong(format!("it is not below {folder}")));
+        }
+        if path.ends_with(part::PART) {
+            return Err(wrong(format!("it ends with `{}`, as unfinished files do", part::PART)));
+        }
+    }
+    manifest.files.iter().filter(|file| file.status.has_file()).map(listed).collect()
+}
+
+fn names_of(manifest: &Manifest) -> impl Iterator<Item = (&str, &'static str)> {
+    let shards = manifest.files.iter().map(|file| (file.path.as_str(), "data/"));
+    shards.chain(manifest.rejects.iter().map(|file| (file.path.as_str(), "rejects/")))
+}
+
+fn listed(file: &FileEntry) -> Result<Listed<'_>, DownloadError> {
+    let Some(sha256) = file.sha256.as_deref() else {
+        let why = format!("it is {} and has no `sha256`, so that nothing tells what it should be", file.status);
+        return Err(DownloadError::Entry { path: file.path.clone(), why });
+    };
+    Ok(Listed { path: &file.path, bytes: file.bytes, sha256, rows: file.rows })
+}
+
+fn rows_of(shards: &[Listed<'_>]) -> u64 {
+    shards.iter().fold(0, |sum, shard| sum.saturating_add(shard.rows))
+}
+
+#[cfg(test)]
+mod tests;

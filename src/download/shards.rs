@@ -1,0 +1,195 @@
+//! A package to a package: every file as it is stored, under its name.
+//!
+//! Files get their names one by one, each when it is whole, and `manifest.json` last but for SHA256SUMS, so that its
+//! presence means what it means everywhere. A file that is there with the right size and digest is kept. The folder is
+//! nobody's other than this package's: what else is in it is not mixed with evidence.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use super::parquet::copy;
+use super::part::{PART, beside, disk, lock, write_whole};
+use super::{Download, DownloadError, Downloaded, Listed, rows_of};
+use crate::manifest::{MANIFEST, Manifest, SHA256SUMS};
+use crate::seal::{sha256, sha256_of};
+use crate::store::resolve;
+
+/// The manifest's signature.
+const SIGNATURE: &str = "manifest.json.sig";
+
+/// The manifest for people.
+const REPORT: &str = "report.html";
+
+pub(super) fn download(request: &Download<'_>, shards: &[Listed<'_>]) -> Result<Downloaded, DownloadError> {
+    let manifest = manifest_bytes(request)?;
+    let sums = sums_bytes(request, &manifest)?;
+    let root = std::path::absolute(&request.to).map_err(|source| disk("find", &request.to, source))?;
+    look_around(request, &root, &manifest)?;
+    fs::create_dir_all(&root).map_err(|source| disk("make", &root, source))?;
+    let locked = Lock::new(&root)?;
+
+    let mut package = Package { request, root, done: 0, bytes: 0 };
+    let mut resumed_files = 0;
+    for shard in shards {
+        resumed_files += usize::from(package.bring(shard)?);
+    }
+    for rejects in &request.manifest.rejects {
+        package.bring(&Listed { path: &rejects.path, bytes: rejects.bytes, sha256: &rejects.sha256, rows: 0 })?;
+    }
+    for name in [SIGNATURE, REPORT] {
+        let read = request.folder.read(name);
+        if let Some(bytes) = read.map_err(|source| DownloadError::Store { name: name.to_owned(), source })? {
+            package.put(name, &bytes)?;
+        }
+    }
+    package.put(MANIFEST, &manifest)?;
+    package.put(SHA256SUMS, &sums)?;
+    drop(locked);
+    let Package { root: path, bytes, .. } = package;
+    Ok(Downloaded { path, files: shards.len(), rows: rows_of(shards), bytes, resumed_files })
+}
+
+/// The manifest as it is stored, which is the one that was asked for.
+fn manifest_bytes(request: &Download<'_>) -> Result<Vec<u8>, DownloadError> {
+    let read = request.folder.read(MANIFEST);
+    let read = read.map_err(|source| DownloadError::Store { name: MANIFEST.to_owned(), source })?;
+    match read {
+        Some(bytes) if Manifest::from_json(&bytes).is_ok_and(|found| found == *request.manifest) => Ok(bytes),
+        _ => Err(DownloadError::Changed { at: request.folder.location().to_string() }),
+    }
+}
+
+/// The list of digests, which the manifest gives: where a crash left it out it is made, another one is damage.
+fn sums_bytes(request: &Download<'_>, manifest: &[u8]) -> Result<Vec<u8>, DownloadError> {
+    let sums = request.manifest.sha256sums(&sha256(manifest)).into_bytes();
+    let read = request.folder.read(SHA256SUMS);
+    match read.map_err(|source| DownloadError::Store { name: SHA256SUMS.to_owned(), source })? {
+        Some(found) if found != sums => {
+            Err(DownloadError::Derived { name: SHA256SUMS, at: request.folder.location().to_string() })
+        }
+        _ => Ok(sums),
+    }
+}
+
+/// Refuses a folder that holds another package or anything else that is not of this one.
+fn look_around(request: &Download<'_>, root: &Path, manifest: &[u8]) -> Result<(), DownloadError> {
+    match fs::metadata(root) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Err(DownloadError::NotAFolder { path: root.to_owned() }),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(disk("look at", root, source)),
+    }
+    let path = root.join(MANIFEST);
+    let is_same = match fs::read(&path) {
+        Ok(found) if found == manifest => true,
+        Ok(found) => {
+            let holds = match Manifest::from_json(&found) {
+                Ok(other) if other.id == request.manifest.id => format!("an earlier or later state of {}", other.id),
+                Ok(other) => other.id,
+                Err(error) => format!("whose manifest cannot be read: {error}"),
+            };
+            return Err(DownloadError::OtherPackage { folder: root.to_owned(), holds });
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(source) => return Err(disk("read", &path, source)),
+    };
+    let ours: HashSet<&str> = [MANIFEST, SHA256SUMS, SIGNATURE, REPORT]
+        .into_iter()
+        .chain(request.manifest.digests().map(|(path, _)| path))
+        .collect();
+    for entry in walkdir::WalkDir::new(root).min_depth(1).follow_links(false).sort_by_file_name() {
+        let entry = entry.map_err(|error| disk("list", root, error.into()))?;
+        if entry.file_type().is_dir() {
+            continue;
+        }
+        let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        let segments: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+        let name = segments.join("/");
+        let is_ours = ours.contains(name.strip_suffix(PART).unwrap_or(&name));
+        // What serves a run that resumes is in the way of nothing where the package is downloaded onto itself.
+        if !(is_ours && entry.file_type().is_file() || is_same && name.starts_with("_state/")) {
+            return Err(DownloadError::Foreign { folder: root.to_owned(), found: name });
+        }
+    }
+    Ok(())
+}
+
+/// Keeps other downloads out of the folder: the part file of the manifest, which is the last to be written.
+struct Lock {
+    _file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    fn new(root: &Path) -> Result<Self, DownloadError> {
+        let path = beside(&root.join(MANIFEST), PART);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = opened.map_err(|source| disk("create", &path, source))?;
+        lock(&file, &path, root)?;
+        Ok(Self { _file: file, path })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It is gone where the manifest was written.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The copy being made.
+struct Package<'a> {
+    request: &'a Download<'a>,
+    root: PathBuf,
+    /// Stored bytes of the files that are whole.
+    done: u64,
+    /// Size of all files.
+    bytes: u64,
+}
+
+impl Package<'_> {
+    /// The path of a name, with the folders above it.
+    fn place(&self, name: &str) -> Result<PathBuf, DownloadError> {
+        let path = resolve(&self.root, name).map_err(DownloadError::Target)?;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|source| disk("make", folder, source))?;
+        }
+        Ok(path)
+    }
+
+    /// Brings a file, and says whether it was there.
+    fn bring(&mut self, file: &Listed<'_>) -> Result<bool, DownloadError> {
+        let path = self.place(file.path)?;
+        let is_there = is_whole(&path, file).map_err(|source| disk("read", &path, source))?;
+        if !is_there {
+            super::source::check_stop(self.request)?;
+            write_whole(&path, |out| copy(self.request, file, self.done, out, &path))?;
+        }
+        self.done = self.done.saturating_add(file.bytes);
+        self.bytes = self.bytes.saturating_add(file.bytes);
+        (self.request.progress)(self.done);
+        Ok(is_there)
+    }
+
+    /// Writes a small file, unless it is there.
+    fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), DownloadError> {
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        let path = self.place(name)?;
+        if fs::read(&path).is_ok_and(|found| found == bytes) {
+            return Ok(());
+        }
+        write_whole(&path, |file| file.write_all(bytes))
+    }
+}
+
+fn is_whole(path: &Path, file: &Listed<'_>) -> std::io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() && found.len() == file.bytes => {}
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    Ok(sha256_of(File::open(path)?)? == file.sha256)
+}

@@ -1,0 +1,127 @@
+//! The stored bytes of one file, hashed and counted as they are read.
+//!
+//! A decoder owns what it reads from, but the digest is of all stored bytes, also of those that a decoder never asks
+//! for because it failed before. So the bytes are shared with whoever holds the other end: [`Source::settle`] reads
+//! the rest and compares.
+
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use super::{Download, DownloadError, Listed};
+use crate::error::Exit;
+
+/// Bytes that are read at once: large enough for the disk, small enough for the cache.
+pub(super) const BLOCK_BYTES: usize = 256 * 1024;
+
+/// A file of the package being read. Clones are the same reader.
+#[derive(Clone)]
+pub(super) struct Source {
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    reader: Box<dyn Read + Send>,
+    sha256: Sha256,
+    bytes: u64,
+    /// What the store said, which decoders would tell as an error of their own.
+    failed: Option<io::Error>,
+}
+
+impl Source {
+    /// Opens a file that has the size that the manifest says.
+    pub(super) fn open(request: &Download<'_>, file: &Listed<'_>) -> Result<Self, DownloadError> {
+        let at = request.folder.location().to_string();
+        let shard = file.path.to_owned();
+        let stored = match request.folder.open_file(file.path) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Err(DownloadError::Missing { shard, at }),
+            Err(source) => return Err(DownloadError::Store { name: shard, source }),
+        };
+        if stored.bytes() != file.bytes {
+            return Err(DownloadError::Size { shard, at, found: stored.bytes(), stated: file.bytes });
+        }
+        let shared = Shared { reader: stored.into_reader(), sha256: Sha256::new(), bytes: 0, failed: None };
+        Ok(Self { shared: Arc::new(Mutex::new(shared)) })
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stored bytes read so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.shared().bytes
+    }
+
+    /// Reads what nobody has read yet, and fails unless all of it is what the manifest says.
+    pub(super) fn settle(mut self, request: &Download<'_>, file: &Listed<'_>) -> Result<(), DownloadError> {
+        let mut block = vec![0; BLOCK_BYTES];
+        let at = || request.folder.location().to_string();
+        let mut failed = self.shared().failed.take();
+        while failed.is_none() {
+            check_stop(request)?;
+            match self.read(&mut block) {
+                // One byte too many is enough to know.
+                Ok(n) if n > 0 && self.taken() <= file.bytes => {}
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => failed = Some(self.shared().failed.take().unwrap_or(error)),
+            }
+        }
+        if let Some(source) = failed {
+            return Err(DownloadError::Read { shard: file.path.to_owned(), at: at(), source });
+        }
+        let (found, sha256) = {
+            let shared = self.shared();
+            (shared.bytes, data_encoding::HEXLOWER.encode(&shared.sha256.clone().finalize()))
+        };
+        let shard = file.path.to_owned();
+        if found != file.bytes {
+            return Err(DownloadError::Size { shard, at: at(), found, stated: file.bytes });
+        }
+        if sha256 != file.sha256 {
+            let stated = file.sha256.to_owned();
+            return Err(DownloadError::Digest { shard, at: at(), found: sha256, stated });
+        }
+        Ok(())
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut shared = self.shared();
+        match shared.reader.read(into) {
+            Ok(n) => {
+                shared.sha256.update(into.get(..n).unwrap_or(into));
+                shared.bytes += n as u64;
+                Ok(n)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                let kind = error.kind();
+                shared.failed = Some(error);
+                Err(kind.into())
+            }
+        }
+    }
+}
+
+/// Ends the work where somebody asked for it.
+pub(super) fn check_stop(request: &Download<'_>) -> Result<(), DownloadError> {
+    if request.stop.is_set() {
+        return Err(DownloadError::Stopped { exit: request.stop.exit().unwrap_or(Exit::Interrupted) });
+    }
+    Ok(())
+}
+
+/// A block of what a decoder gives; `0` at its end.
+pub(super) fn read_block(reader: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(block) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Which file a joined download is: its name, and the compression that the name asks for.
+
+use std::path::PathBuf;
+
+use super::{Download, DownloadError};
+use crate::job::Compression;
+use crate::manifest::{ExportFormat, Manifest};
+use crate::seal::compression_of;
+use crate::store::check_name;
+
+/// A final name.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) path: PathBuf,
+    pub(super) compression: Compression,
+}
+
+impl Target {
+    pub(super) fn of(request: &Download<'_>) -> Result<Self, DownloadError> {
+        let format = request.manifest.export_format;
+        let ends_with_slash = request.to.as_os_str().to_string_lossy().ends_with(std::path::is_separator);
+        let path = if ends_with_slash || request.to.is_dir() {
+            request.to.join(default_name(request.manifest)?)
+        } else {
+            request.to.clone()
+        };
+        let Some(name) = path.file_name() else { return Err(DownloadError::NoName { path }) };
+        let name = name.to_string_lossy().to_ascii_lowercase();
+        let compression = compression_of(&name);
+        let stem = match compression {
+            Compression::None => name.as_str(),
+            _ => name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem),
+        };
+        if let Some(named) = stem.rsplit_once('.').and_then(|(_, extension)| format_named(extension))
+            && named != format
+        {
+            return Err(DownloadError::OtherFormat { path, named: word(named), format: word(format) });
+        }
+        if format == ExportFormat::Parquet && compression != Compression::None {
+            return Err(DownloadError::CompressedParquet { path });
+        }
+        if ends_with_slash {
+            let made = std::fs::create_dir_all(&request.to);
+            made.map_err(|source| DownloadError::Disk { action: "make", path: request.to.clone(), source })?;
+        }
+        Ok(Self { path, compression })
+    }
+}
+
+/// Name and label come from a file that anybody may have written.
+fn default_name(manifest: &Manifest) -> Result<String, DownloadError> {
+    let name = format!("{}-{}.{}", manifest.name, manifest.window_label, word(manifest.export_format));
+    if check_name(&name).is_err() || name.contains('/') || name.chars().any(char::is_control) {
+        return Err(DownloadError::UnfitName { name });
+    }
+    Ok(name)
+}
+
+/// The word of a format, which is its extension, too.
+pub(super) fn word(format: ExportFormat) -> &'static str {
+    match format {
+        ExportFormat::Csv => "csv",
+        ExportFormat::Ndjson => "ndjson",
+        ExportFormat::Json => "json",
+        ExportFormat::Parquet => "parquet",
+    }
+}
+
+fn format_named(extension: &str) -> Option<ExportFormat> {
+    Some(match extension {
+        "csv" => ExportFormat::Csv,
+        "ndjson" | "jsonl" => ExportFormat::Ndjson,
+        "json" => ExportFormat::Json,
+        "parquet" => ExportFormat::Parquet,
+        _ => return None,
+    })
+}

@@ -1,0 +1,130 @@
+//! Text shards to one file.
+//!
+//! Each shard becomes a gzip member or zstd frame of its own, where the file is compressed: such files may be put behind
+//! each other (RFC 1952, 2.2; RFC 8878, 3), so that an interrupted download goes on after the last whole shard.
+
+use std::io::Write;
+
+use super::part::{PartFile, disk};
+use super::source::{BLOCK_BYTES, Source, check_stop, read_block};
+use super::splice::{Seen, Splice, SpliceError};
+use super::target::Target;
+use super::{Download, DownloadError, Downloaded, Listed, rows_of};
+use crate::job::Compression;
+use crate::seal::{Sealer, compression_of, sha256, unseal};
+
+pub(super) fn join(request: &Download<'_>, shards: &[Listed<'_>], target: Target) -> Result<Downloaded, DownloadError> {
+    let Some(splice) = Splice::of(request.manifest) else {
+        return Err(DownloadError::NoShards { status: request.manifest.status });
+    };
+    let mut part = PartFile::open(&target.path, &sha256(&request.manifest.to_json_bytes()))?;
+    let resumed_files = part.whole().shards;
+    if let Err(error) = fill(request, shards, splice, target.compression, &mut part) {
+        part.leave();
+        return Err(error);
+    }
+    let bytes = part.bytes();
+    part.publish()?;
+    Ok(Downloaded { path: target.path, files: shards.len(), rows: rows_of(shards), bytes, resumed_files })
+}
+
+fn fill(
+    request: &Download<'_>,
+    shards: &[Listed<'_>],
+    splice: Splice,
+    compression: Compression,
+    part: &mut PartFile,
+) -> Result<(), DownloadError> {
+    let whole = part.whole().shards;
+    let mut done: u64 = shards.iter().take(whole).map(|shard| shard.bytes).fold(0, u64::saturating_add);
+    let mut seen = part.whole().seen.clone();
+    for (index, shard) in shards.iter().enumerate().skip(whole) {
+        check_stop(request)?;
+        (request.progress)(done);
+        let source = Source::open(request, shard)?;
+        let appended = append(request, shard, &source, done, part, Shape { splice, compression, seen, index });
+        seen = match appended {
+            Ok(seen) => {
+                source.settle(request, shard)?;
+                seen
+            }
+            Err(Fault::Shard(why)) => {
+                // Damage explains whatever a decoder made of it.
+                source.settle(request, shard)?;
+                return Err(DownloadError::Contents { shard: shard.path.to_owned(), why });
+            }
+            Err(Fault::Other(error)) => return Err(error),
+        };
+        part.shard_ends(&seen)?;
+        done = done.saturating_add(shard.bytes);
+    }
+    (request.progress)(done);
+    let tail = splice.tail(&seen);
+    // A compressed file of nothing is not empty.
+    if !tail.is_empty() || part.bytes() == 0 {
+        let written = Sealer::new(&mut *part, compression).and_then(|mut sealer| {
+            sealer.write_all(tail)?;
+            sealer.finish()
+        });
+        written.map(drop).map_err(|error| disk("write", part.path(), error))?;
+    }
+    Ok(())
+}
+
+/// What a shard meets where it is joined.
+struct Shape {
+    splice: Splice,
+    compression: Compression,
+    seen: Seen,
+    index: usize,
+}
+
+enum Fault {
+    /// The shard is not what it should be; its digest may tell why.
+    Shard(String),
+    Other(DownloadError),
+}
+
+fn append(
+    request: &Download<'_>,
+    shard: &Listed<'_>,
+    source: &Source,
+    done: u64,
+    part: &mut PartFile,
+    shape: Shape,
+) -> Result<Seen, Fault> {
+    let unreadable = |error: std::io::Error| Fault::Shard(format!("its compressed text cannot be read: {error}"));
+    let mut plain = unseal(source.clone(), compression_of(shard.path)).map_err(unreadable)?;
+    let mut piece = shape.splice.shard(shape.seen, shape.index == 0);
+    let part_path = part.path().to_owned();
+    let fault = |error| Fault::Other(disk("write", &part_path, error));
+    let mut sealer = Sealer::new(&mut *part, shape.compression).map_err(fault)?;
+    let mut block = vec![0; BLOCK_BYTES];
+    let spliced = loop {
+        check_stop(request).map_err(Fault::Other)?;
+        let n = match read_block(&mut plain, &mut block) {
+            Ok(0) => break piece.finish(&mut sealer),
+            Ok(n) => n,
+            Err(error) => return Err(unreadable(error)),
+        };
+        if let Err(error) = piece.push(block.get(..n).unwrap_or_default(), &mut sealer) {
+            break Err(error);
+        }
+        (request.progress)(done.saturating_add(source.taken()));
+    };
+    let finished = match spliced {
+        Ok(ended) => sealer.finish().map(|_| ended).map_err(SpliceError::Write),
+        Err(error) => {
+            drop(sealer);
+            Err(error)
+        }
+    };
+    match finished {
+        Ok((_, Some(rows))) if rows != shard.rows => {
+            Err(Fault::Shard(format!("it has {rows} rows, but the manifest says {}", shard.rows)))
+        }
+        Ok((seen, _)) => Ok(seen),
+        Err(SpliceError::Shard(why)) => Err(Fault::Shard(why)),
+        Err(SpliceError::Write(error)) => Err(fault(error)),
+    }
+}
