@@ -223,8 +223,9 @@ pub struct VerifyArgs {
 /// `reproduce`.
 #[derive(Debug, Args)]
 pub struct ReproduceArgs {
-    /// The package's folder.
-    pub package: PathBuf,
+    /// The package's folder, here or in a store.
+    #[arg(value_name = "URI")]
+    pub package: String,
     /// The spec, if it is not where the manifest says.
     #[arg(long, value_name = "SPEC")]
     pub spec: Option<PathBuf>,

@@ -3,7 +3,7 @@
 //! Export is deterministic, so a shard that differs means that the source, or the program's version, is not what it was.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::manifest::{MANIFEST, Manifest};
 use crate::resolve::resolve;
 use crate::run::stop::Stop;
 use crate::run::{self, RunError};
-use crate::store::Location;
+use crate::store::{Folder, Location, StoreError, StoreOptions};
 
 /// What became of one file of the package.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -88,18 +88,19 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
     Ok(if differences.is_empty() { Exit::Complete } else { Exit::VerifyFailed })
 }
 
-fn read_manifest(package: &Path) -> Result<Manifest, (Exit, String)> {
-    let path = package.join(MANIFEST);
-    let bytes = std::fs::read(&path)
-        .map_err(|e| (Exit::Usage, format!("error: cannot read {}: {e}; name a package's folder", path.display())))?;
-    Manifest::from_json(&bytes)
-        .map_err(|e| (Exit::VerifyFailed, format!("error: {}: {}", path.display(), run::chain(&e))))
+fn read_manifest(package: &str) -> Result<Manifest, (Exit, String)> {
+    let at = Location::parse(package, &StoreOptions::default()).map_err(|e| (Exit::Usage, format!("error: {e}")))?;
+    let read = || Ok(Folder::existing(&at)?.map(|folder| folder.read(MANIFEST)).transpose()?.flatten());
+    let bytes = read().map_err(|e: StoreError| (Exit::Failed, format!("error: {}", run::chain(&e))))?;
+    let none = || (Exit::Usage, format!("error: {at} has no {MANIFEST}; name a package's folder"));
+    Manifest::from_json(&bytes.ok_or_else(none)?)
+        .map_err(|e| (Exit::VerifyFailed, format!("error: {at}/{MANIFEST}: {}", run::chain(&e))))
 }
 
 /// Files whose bytes are not the same, by name.
 fn differences(recorded: &Manifest, reproduced: &Manifest) -> Vec<Difference> {
     let digests = |m: &Manifest| -> BTreeMap<String, String> {
-        m.digests().map(|(name, sha256)| (name.to_owned(), sha256.to_owned())).collect()
+        m.digests().map(|(name, sha256)| (without_run(m, name), sha256.to_owned())).collect()
     };
     let (recorded, reproduced) = (digests(recorded), digests(reproduced));
     let mut names: Vec<_> = recorded.keys().chain(reproduced.keys()).cloned().collect();
@@ -116,15 +117,21 @@ fn differences(recorded: &Manifest, reproduced: &Manifest) -> Vec<Difference> {
         .collect()
 }
 
+/// In a store names carry their run, which is another one each time.
+fn without_run(manifest: &Manifest, name: &str) -> String {
+    let runs = manifest.runs.iter().map(|run| format!(".{}.", run.run_id));
+    runs.filter(|run| name.contains(run)).fold(name.to_owned(), |name, run| name.replace(&run, "."))
+}
+
 fn tell(args: &ReproduceArgs, manifest: &Manifest, differences: &[Difference], talk: &Talk) {
     let files = manifest.digests().count();
     if talk.json {
         talk.print_json(&serde_json::json!({
-            "version": 1, "reproduced": differences.is_empty(), "package": args.package.display().to_string(),
+            "version": 1, "reproduced": differences.is_empty(), "package": args.package,
             "job_id": manifest.id, "files": files, "differences": differences,
         }));
     }
-    let package = args.package.display();
+    let package = &args.package;
     if differences.is_empty() {
         talk.say(&format!("{package}: reproduced, {files} files with the same bytes"));
         return;

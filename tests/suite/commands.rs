@@ -71,7 +71,7 @@ fn a_spec_that_says_something_else_now_is_refused() {
         .says(&["the spec, its catalog, its variables or its window have changed"]);
     std::fs::remove_file(project.path("spec.yaml")).unwrap();
     project.call(&["reproduce", "package"]).exits(2).says(&["name it with `--spec`"]);
-    project.call(&["reproduce", "data"]).exits(2).says(&["cannot read data/manifest.json", "name a package's folder"]);
+    project.call(&["reproduce", "data"]).exits(2).says(&["data has no manifest.json", "name a package's folder"]);
 }
 
 #[test]
