@@ -439,9 +439,9 @@ pub struct JobsWorkArgs {
     /// Go on looking for jobs until a signal comes.
     #[arg(long, conflicts_with = "id")]
     pub follow: bool,
-    /// Leave the terminal that started this process.
-    #[arg(long, hide = true)]
-    pub detached: bool,
+    /// Leave the terminal that started this process, and be the run of this name.
+    #[arg(long, hide = true, requires = "id", value_name = "RUN_ID")]
+    pub detached: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub store: StoreArgs,

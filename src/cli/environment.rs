@@ -74,7 +74,7 @@ pub fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environm
 }
 
 /// Names a run: when it started and which process it was, so that two runs never share a name.
-fn run_id() -> String {
+pub fn run_id() -> String {
     use std::hash::{BuildHasher, RandomState};
     // Containers have all the same process number, so there is something random as well.
     let random = RandomState::new().hash_one(0) & 0xffff_ffff;

@@ -80,6 +80,28 @@ pub enum RunEnd {
     Stopped,
 }
 
+impl RunState {
+    fn begun(run_id: &str, process: u32) -> Self {
+        Self {
+            run_id: run_id.to_owned(),
+            host: sysinfo::System::host_name().unwrap_or_default(),
+            process,
+            started_at: Timestamp::now(),
+            ..Self::default()
+        }
+    }
+}
+
+fn name_of(run_id: &str) -> String {
+    format!("runs/{run_id}.json")
+}
+
+/// The first sign of life of a run whose process is just being started, so that one that dies before it has told
+/// anything is missed as well.
+pub fn announce(job: &Folder, run_id: &str) {
+    tell(job, &name_of(run_id), &mut RunState::begun(run_id, 0), &Progress::default());
+}
+
 /// Beats until it is ended or dropped.
 pub struct Heartbeat {
     end: Option<Sender<RunEnd>>,
@@ -90,14 +112,8 @@ impl Heartbeat {
     /// Starts to tell of a run in the folder of its job, and to listen for the wish to cancel it. A store that fails is
     /// told in the log and does not disturb the run.
     pub fn start(job: Folder, run_id: &str, progress: Arc<Progress>, stop: Stop) -> Self {
-        let mut state = RunState {
-            run_id: run_id.to_owned(),
-            host: sysinfo::System::host_name().unwrap_or_default(),
-            process: std::process::id(),
-            started_at: Timestamp::now(),
-            ..RunState::default()
-        };
-        let name = format!("runs/{run_id}.json");
+        let mut state = RunState::begun(run_id, std::process::id());
+        let name = name_of(run_id);
         let (end, ended) = channel();
         // Before the work begins, so that whoever looks sees it running.
         tell(&job, &name, &mut state, &progress);

@@ -18,7 +18,7 @@ mod request;
 mod state;
 mod view;
 
-pub use heartbeat::{ABANDONED_AFTER, Heartbeat, RunEnd};
+pub use heartbeat::{ABANDONED_AFTER, Heartbeat, RunEnd, announce};
 pub use prune::{Expired, Pruned, prune};
 pub use record::{JobRecord, Package, TextRecord};
 pub use request::{Request, TimeSpan};

@@ -11,11 +11,11 @@ use super::work::git_commit_now;
 use super::{Trouble, store_location};
 use crate::cli::Talk;
 use crate::cli::args::{JobsCreateArgs, ResourceArgs, SpecArgs};
-use crate::cli::environment::environment;
+use crate::cli::environment::{environment, run_id};
 use crate::diagnostic::{Diagnostic, SourceText, render_text, shown};
 use crate::error::Exit;
 use crate::job::Job;
-use crate::jobs::{JobRecord, Jobs, Package, Request, State, TimeSpan};
+use crate::jobs::{JobRecord, Jobs, Package, Request, State, TimeSpan, announce};
 use crate::resolve::{CatalogText, Environment, Place, read_spec, resolve_text};
 use crate::store::{Created, Location};
 
@@ -45,7 +45,7 @@ pub(super) fn create(args: &JobsCreateArgs, talk: &Talk) -> Result<Exit, Trouble
     }
     let starts = is_wanted && !args.queue_only;
     if starts {
-        start(&id, &store, &args.resources)?;
+        start(&jobs, &id, &args.resources)?;
     }
     tell(&id, created, status, starts, talk);
     if args.wait && status != State::Complete { follow(&jobs, &id, talk) } else { Ok(Exit::Complete) }
@@ -122,14 +122,17 @@ fn note(
 }
 
 /// Starts a worker that outlives this process and its terminal.
-fn start(id: &str, store: &Location, resources: &ResourceArgs) -> Result<(), Trouble> {
+fn start(jobs: &Jobs, id: &str, resources: &ResourceArgs) -> Result<(), Trouble> {
+    let store = jobs.location();
+    let run_id = run_id();
+    announce(&jobs.job_folder(id)?, &run_id);
     let failed = |what: &str, error: std::io::Error| Trouble {
         exit: Exit::Failed,
         why: format!("the job {id} is noted, but {what}: {error}; `kt-export jobs work --id {id}` does it here"),
     };
     let program = std::env::current_exe().map_err(|e| failed("this program cannot be found", e))?;
     let mut command = Command::new(program);
-    command.args(["jobs", "work", "--detached", "--id", id, "--store"]).arg(store.to_string());
+    command.args(["jobs", "work", "--detached", &run_id, "--id", id, "--store"]).arg(store.to_string());
     if let Some(threads) = resources.threads {
         command.args(["--threads", &threads.to_string()]);
     }

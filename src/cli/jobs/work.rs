@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Trouble, record_of, store_location};
-use crate::cli::args::{JobsWorkArgs, ResourceArgs};
+use crate::cli::args::JobsWorkArgs;
 use crate::cli::environment::{find_git_commit, run_options};
 use crate::cli::run::summary;
 use crate::cli::{Talk, signals};
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Works.
 pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
-    if args.detached {
+    if args.detached.is_some() {
         leave_terminal();
     }
     let stop = Stop::default();
@@ -33,7 +33,7 @@ pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
     if let Some(id) = &args.id {
         let record = record_of(&jobs, id)?;
         jobs.uncancel(id)?;
-        return Ok(one(&jobs, &record, &args.resources, &stop, talk));
+        return Ok(one(&jobs, &record, args, &stop, talk));
     }
     let mut worst = Exit::Complete;
     // One that could not be done is not tried again at once.
@@ -60,7 +60,7 @@ pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
         };
         tried.insert(next.id.clone());
         let Some(record) = jobs.record(&next.id)? else { continue };
-        worst = worst.worst(one(&jobs, &record, &args.resources, &stop, talk));
+        worst = worst.worst(one(&jobs, &record, args, &stop, talk));
         done += 1;
     }
 }
@@ -74,15 +74,18 @@ fn wait(stop: &Stop) {
 }
 
 /// Runs one job and tells the store how it goes.
-fn one(jobs: &Jobs, record: &JobRecord, resources: &ResourceArgs, stop: &Stop, talk: &Talk) -> Exit {
+fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, talk: &Talk) -> Exit {
     // A wish to cancel concerns one job, a signal all of them.
     let stop = stop.job();
     let environment = record.environment();
     let commit = record.git_commit.clone();
-    let options = RunOptions {
+    let mut options = RunOptions {
         git_commit: Arc::new(LazyLock::new(Box::new(move || commit))),
-        ..run_options(&record.spec.path, resources, &environment, stop.clone())
+        ..run_options(&record.spec.path, &args.resources, &environment, stop.clone())
     };
+    if let Some(run_id) = &args.detached {
+        options.run_id.clone_from(run_id);
+    }
     let heartbeat = match jobs.job_folder(&record.id) {
         Ok(folder) => Some(Heartbeat::start(folder, &options.run_id, options.progress.clone(), stop.clone())),
         Err(error) => {
