@@ -24,6 +24,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Serialize;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use self::args::{Cli, Command, LogFormat, OutputArgs, When};
 use crate::error::Exit;
@@ -97,10 +101,13 @@ impl Talk {
             (false, 1) => tracing::Level::INFO,
             (false, _) => tracing::Level::DEBUG,
         };
-        let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(self.color);
+        // Of the libraries only what goes wrong: an HTTP client's lines are many, and may hold what is signed.
+        let lines =
+            Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(level.min(tracing::Level::WARN));
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(self.color);
         match self.log_format {
-            LogFormat::Text => log.with_target(false).init(),
-            LogFormat::Json => log.json().init(),
+            LogFormat::Text => tracing_subscriber::registry().with(log.with_target(false).with_filter(lines)).init(),
+            LogFormat::Json => tracing_subscriber::registry().with(log.json().with_filter(lines)).init(),
         }
     }
 

@@ -205,6 +205,7 @@ fn a_store_that_cannot_be_used_says_why_within_seconds() {
         &["s3://bucket/evidence/package", "the store denies it", "SignatureDoesNotMatch"],
     );
     with("AWS_ACCESS_KEY_ID", "nobody", 4, &["the store denies it", "InvalidAccessKeyId"]);
+    with("AWS_ENDPOINT_URL", "127.0.0.1:9000", 4, &["cannot connect to s3://bucket", "the endpoint is no URL"]);
     with("AWS_ENDPOINT_URL", "http://127.0.0.1:9", 6, &["the store does not answer", "check the endpoint"]);
     for (status, code, exit, words) in [
         (301, "PermanentRedirect", 4, "another region"),

@@ -16,7 +16,9 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::signer::Method;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, coalesce_ranges};
+use object_store::{
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, coalesce_ranges,
+};
 use tokio::runtime::Runtime;
 
 use super::connect::{Budget, Client, connect};
@@ -151,10 +153,7 @@ impl Bucket {
         let fetch = |range: Range<u64>| {
             let (objects, path) = (self.client().objects.clone(), path.clone());
             let if_match = etag.map(str::to_owned);
-            async move {
-                let range = Some(GetRange::Bounded(range));
-                objects.get_opts(&path, GetOptions { if_match, range, ..GetOptions::default() }).await?.bytes().await
-            }
+            async move { read_version(objects.as_ref(), &path, range, if_match).await }
         };
         let bytes = self.ask("read", key, coalesce_ranges(ranges, fetch, GAP_BYTES))??;
         let is_whole = bytes.iter().zip(ranges).all(|(bytes, range)| bytes.len() as u64 == range.end - range.start);
@@ -177,10 +176,7 @@ impl Bucket {
         let objects = self.client().objects.clone();
         let wanted = range.end - range.start;
         let task = runtime()?.spawn(async move {
-            let range = Some(GetRange::Bounded(range));
-            let read = async {
-                objects.get_opts(&path, GetOptions { if_match, range, ..GetOptions::default() }).await?.bytes().await
-            };
+            let read = read_version(objects.as_ref(), &path, range, if_match);
             let bytes = read.await.map_err(|e| store_error("read", bucket.object(&key), &e))?;
             if bytes.len() as u64 == wanted {
                 return Ok(bytes);
@@ -368,6 +364,27 @@ impl Ahead {
     pub(in crate::store) fn bytes(self) -> Result<Bytes, StoreError> {
         wait(self.0)?.map_err(|error| StoreError::Threads { message: error.to_string() })?
     }
+}
+
+/// A range of one version of an object. Not every store honours `If-Match`, so the tag of the answer is looked at too;
+/// some stores quote it in lists and not in answers, or the other way round.
+async fn read_version(
+    objects: &dyn ObjectStore,
+    path: &Path,
+    range: Range<u64>,
+    if_match: Option<String>,
+) -> object_store::Result<Bytes> {
+    let bare = |tag: &str| tag.trim_start_matches("W/").trim_matches('"').to_owned();
+    let wanted = if_match.as_deref().map(bare);
+    let range = Some(GetRange::Bounded(range));
+    let found = objects.get_opts(path, GetOptions { if_match, range, ..GetOptions::default() }).await?;
+    if let (Some(wanted), Some(there)) = (wanted, found.meta.e_tag.as_deref().map(bare))
+        && wanted != there
+    {
+        let source = "its ETag is another one, and the store ignores If-Match".into();
+        return Err(object_store::Error::Precondition { path: path.to_string(), source });
+    }
+    found.bytes().await
 }
 
 /// An object that is not there is an answer, a bucket that is not there an error.

@@ -13,7 +13,7 @@ use object_store::multipart::MultipartStore;
 use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
-use super::error::store_error;
+use super::error::{Refusal, settings_error};
 use crate::store::StoreError;
 use crate::store::location::{ObjectLocation, Scheme, StoreOptions};
 
@@ -72,12 +72,13 @@ const USER_AGENT: object_store::HeaderValue =
 /// [`StoreError::Remote`] where what the environment says cannot be used.
 pub(super) fn connect(at: &ObjectLocation, budget: Budget) -> Result<Client, StoreError> {
     use_ring();
-    let failed = |error: object_store::Error| store_error("connect to", at.bucket(), &error);
+    let failed = |error: object_store::Error| settings_error(at.bucket(), &error);
     let bucket = at.bucket();
     let options = &at.options;
     match at.scheme {
         Scheme::S3 => s3(&bucket, options, budget)?.build().map(all::<AmazonS3>).map_err(failed),
         Scheme::Gs => {
+            check_endpoint(&bucket, options.endpoint.as_deref())?;
             let mut builder = GoogleCloudStorageBuilder::from_env()
                 .with_url(&bucket)
                 .with_retry(budget.retries())
@@ -91,13 +92,19 @@ pub(super) fn connect(at: &ObjectLocation, budget: Budget) -> Result<Client, Sto
             builder.build().map(all).map_err(failed)
         }
         Scheme::Az | Scheme::Abfss => {
-            let endpoint = options.endpoint.clone().or_else(|| environment("AZURE_STORAGE_ENDPOINT"));
+            let mut endpoint = options.endpoint.clone().or_else(|| environment("AZURE_STORAGE_ENDPOINT"));
+            endpoint = endpoint.or_else(|| environment("AZURE_ENDPOINT"));
+            check_endpoint(&bucket, endpoint.as_deref())?;
             let mut builder = MicrosoftAzureBuilder::from_env()
                 .with_url(&bucket)
                 .with_retry(budget.retries())
                 .with_client_options(allow_http(budget.client(), endpoint.as_deref()));
             if let Some(endpoint) = endpoint {
                 builder = builder.with_endpoint(endpoint);
+            }
+            // With the emulator's flag in the environment an endpoint would be passed over in silence.
+            if options.endpoint.is_some() {
+                builder = builder.with_use_emulator(false);
             }
             if let Some(account) = &options.account {
                 builder = builder.with_account(account);
@@ -134,6 +141,18 @@ fn allow_http(client: ClientOptions, endpoint: Option<&str>) -> ClientOptions {
     if endpoint.is_some_and(|e| e.starts_with("http://")) { client.with_allow_http(true) } else { client }
 }
 
+/// The client panics on an endpoint that is no URL. It is not shown, as somebody may have written a password into it.
+fn check_endpoint(bucket: &str, endpoint: Option<&str>) -> Result<(), StoreError> {
+    let is_url = |text: &str| {
+        url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
+    };
+    if endpoint.is_none_or(is_url) {
+        return Ok(());
+    }
+    let answer = "the endpoint is no URL: write https://host or http://host:port".to_owned();
+    Err(StoreError::Remote { action: "connect to", at: bucket.to_owned(), refusal: Refusal::Settings, answer })
+}
+
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -168,6 +187,7 @@ fn s3(bucket: &str, options: &StoreOptions, budget: Budget) -> Result<AmazonS3Bu
     if let Some(region) = region {
         builder = builder.with_region(region);
     }
+    check_endpoint(bucket, endpoint.as_deref())?;
     builder = builder.with_client_options(allow_http(budget.client(), endpoint.as_deref()));
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);

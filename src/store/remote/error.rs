@@ -30,13 +30,17 @@ pub enum Refusal {
     Changed,
     /// The request as such is refused.
     Refused,
+    /// What the environment or `options` say of the store cannot be used; nothing was asked.
+    Settings,
 }
 
 impl Refusal {
     /// The word for manifests.
     pub fn code(self) -> ErrorCode {
         match self {
-            Self::Denied | Self::NoCredentials | Self::OtherRegion | Self::Refused => ErrorCode::StoreDenied,
+            Self::Denied | Self::NoCredentials | Self::OtherRegion | Self::Refused | Self::Settings => {
+                ErrorCode::StoreDenied
+            }
             Self::NoBucket | Self::NoObject => ErrorCode::StoreNotFound,
             Self::Throttled => ErrorCode::StoreThrottled,
             Self::Unreachable => ErrorCode::StoreUnreachable,
@@ -66,8 +70,14 @@ impl Refusal {
             }
             Self::Changed => "the object is not the one that was listed any more",
             Self::Refused => "the store refuses the request",
+            Self::Settings => "what the environment or `options` say of it cannot be used",
         }
     }
+}
+
+/// What the environment or `options` say cannot be made into a client.
+pub(super) fn settings_error(at: String, error: &object_store::Error) -> StoreError {
+    StoreError::Remote { action: "connect to", at, refusal: Refusal::Settings, answer: answer(error) }
 }
 
 /// Puts what was tried where before the cloud's answer.
@@ -83,6 +93,9 @@ pub(super) fn refusal(error: &object_store::Error) -> Refusal {
     // Instance metadata is asked last, after everything that people set.
     if names(&["169.254.169.254", "metadata.google.internal", "169.254.170."]) {
         return Refusal::NoCredentials;
+    }
+    if names(&["builder error"]) {
+        return Refusal::Settings;
     }
     if names(&["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist", "ContainerBeingDeleted"]) {
         return Refusal::NoBucket;

@@ -44,6 +44,10 @@ pub(super) async fn list(signer: &dyn Signer, prefix: &str) -> Result<Vec<Upload
         let answer = client.get(url).send().await.map_err(|e| e.without_url().to_string())?;
         let status = answer.status();
         let text = answer.text().await.map_err(|e| e.without_url().to_string())?;
+        // rclone's word for none.
+        if status.as_u16() == 404 && text.contains("NoSuchUpload") {
+            return Ok(uploads);
+        }
         if !status.is_success() {
             return Err(format!("status {status}"));
         }
