@@ -9,8 +9,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::parquet::copy;
 use super::part::{PART, beside, disk, lock, write_whole};
+use super::source::{check_stop, copy};
 use super::{Download, DownloadError, Downloaded, Listed, rows_of};
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS};
 use crate::seal::{sha256, sha256_of};
@@ -164,7 +164,7 @@ impl Package<'_> {
         let path = self.place(file.path)?;
         let is_there = is_whole(&path, file).map_err(|source| disk("read", &path, source))?;
         if !is_there {
-            super::source::check_stop(self.request)?;
+            check_stop(self.request)?;
             write_whole(&path, |out| copy(self.request, file, self.done, out, &path))?;
         }
         self.done = self.done.saturating_add(file.bytes);
