@@ -99,17 +99,20 @@ fn look_around(request: &Download<'_>, root: &Path, manifest: &[u8]) -> Result<(
         .into_iter()
         .chain(request.manifest.digests().map(|(path, _)| path))
         .collect();
+    let folders: HashSet<&str> =
+        ours.iter().flat_map(|path| path.match_indices('/').filter_map(|(end, _)| path.get(..end))).collect();
     for entry in walkdir::WalkDir::new(root).min_depth(1).follow_links(false).sort_by_file_name() {
         let entry = entry.map_err(|error| disk("list", root, error.into()))?;
-        if entry.file_type().is_dir() {
-            continue;
-        }
         let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
         let segments: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
         let name = segments.join("/");
-        let is_ours = ours.contains(name.strip_suffix(PART).unwrap_or(&name));
+        let is_ours = if entry.file_type().is_dir() {
+            folders.contains(name.as_str())
+        } else {
+            entry.file_type().is_file() && ours.contains(name.strip_suffix(PART).unwrap_or(&name))
+        };
         // What serves a run that resumes is in the way of nothing where the package is downloaded onto itself.
-        if !(is_ours && entry.file_type().is_file() || is_same && name.starts_with("_state/")) {
+        if !is_ours && !(is_same && Path::new(&name).starts_with("_state")) {
             return Err(DownloadError::Foreign { folder: root.to_owned(), found: name });
         }
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn interrupted(format: &Format, name: &str) -> (Package, Vec<u8>, PathBuf) {
-    let (package, whole) = Package::many(format, ".zst");
+    let (package, whole) = Package::many(format, if matches!(format, Format::Parquet) { "" } else { ".zst" });
     let to = package.out(name);
     let half = package.manifest.total_bytes / 2;
     let error = package.fetch_until(&to, Form::Joined, half).unwrap_err();

@@ -86,6 +86,9 @@ fn a_package_is_not_mixed_with_another_or_with_anything_else() {
     fs::write(to.join("data/mine.txt"), "x").unwrap();
     let text = format!("{at} holds `data/mine.txt`, which is not of this package: choose an empty or a new folder");
     assert_eq!(error_of(&package), text);
+    fs::remove_file(to.join("data/mine.txt")).unwrap();
+    fs::create_dir(to.join("data/mine")).unwrap();
+    assert!(error_of(&package).contains("holds `data/mine`, which is not of this package"));
     fs::write(to.join(MANIFEST), "{").unwrap();
     assert!(error_of(&package).contains("whose manifest cannot be read"));
     fs::remove_dir_all(&to).unwrap();
