@@ -112,7 +112,8 @@ fn look_around(request: &Download<'_>, root: &Path, manifest: &[u8]) -> Result<(
             entry.file_type().is_file() && ours.contains(name.strip_suffix(PART).unwrap_or(&name))
         };
         // What serves a run that resumes is in the way of nothing where the package is downloaded onto itself.
-        if !is_ours && !(is_same && Path::new(&name).starts_with("_state")) {
+        let is_state = is_same && Path::new(&name).starts_with("_state");
+        if !is_ours && !is_state {
             return Err(DownloadError::Foreign { folder: root.to_owned(), found: name });
         }
     }
