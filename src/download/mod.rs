@@ -12,8 +12,8 @@
 //! - Memory and open files do not grow with the number of shards, but for Parquet's footer.
 
 mod error;
-mod parquet;
 mod part;
+mod row_groups;
 mod shards;
 mod source;
 mod splice;
@@ -88,7 +88,7 @@ pub fn download(request: &Download<'_>) -> Result<Downloaded, DownloadError> {
             }
             let target = target::Target::of(request)?;
             match request.manifest.export_format {
-                ExportFormat::Parquet => parquet::join(request, &shards, target),
+                ExportFormat::Parquet => row_groups::join(request, &shards, target),
                 ExportFormat::Csv | ExportFormat::Ndjson | ExportFormat::Json => text::join(request, &shards, target),
             }
         }

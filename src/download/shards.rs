@@ -9,8 +9,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::parquet::copy;
 use super::part::{PART, beside, disk, lock, write_whole};
+use super::source::{check_stop, copy};
 use super::{Download, DownloadError, Downloaded, Listed, rows_of};
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS};
 use crate::seal::{sha256, sha256_of};
@@ -99,17 +99,21 @@ fn look_around(request: &Download<'_>, root: &Path, manifest: &[u8]) -> Result<(
         .into_iter()
         .chain(request.manifest.digests().map(|(path, _)| path))
         .collect();
+    let folders: HashSet<&str> =
+        ours.iter().flat_map(|path| path.match_indices('/').filter_map(|(end, _)| path.get(..end))).collect();
     for entry in walkdir::WalkDir::new(root).min_depth(1).follow_links(false).sort_by_file_name() {
         let entry = entry.map_err(|error| disk("list", root, error.into()))?;
-        if entry.file_type().is_dir() {
-            continue;
-        }
         let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
         let segments: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
         let name = segments.join("/");
-        let is_ours = ours.contains(name.strip_suffix(PART).unwrap_or(&name));
+        let is_ours = if entry.file_type().is_dir() {
+            folders.contains(name.as_str())
+        } else {
+            entry.file_type().is_file() && ours.contains(name.strip_suffix(PART).unwrap_or(&name))
+        };
         // What serves a run that resumes is in the way of nothing where the package is downloaded onto itself.
-        if !(is_ours && entry.file_type().is_file() || is_same && name.starts_with("_state/")) {
+        let is_state = is_same && Path::new(&name).starts_with("_state");
+        if !is_ours && !is_state {
             return Err(DownloadError::Foreign { folder: root.to_owned(), found: name });
         }
     }
@@ -164,7 +168,7 @@ impl Package<'_> {
         let path = self.place(file.path)?;
         let is_there = is_whole(&path, file).map_err(|source| disk("read", &path, source))?;
         if !is_there {
-            super::source::check_stop(self.request)?;
+            check_stop(self.request)?;
             write_whole(&path, |out| copy(self.request, file, self.done, out, &path))?;
         }
         self.done = self.done.saturating_add(file.bytes);

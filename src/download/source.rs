@@ -4,11 +4,14 @@
 //! for because it failed before. So the bytes are shared with whoever holds the other end: [`Source::settle`] reads
 //! the rest and compares.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::part::disk;
 use super::{Download, DownloadError, Listed};
 use crate::error::Exit;
 
@@ -124,4 +127,27 @@ pub(super) fn read_block(reader: &mut impl Read, block: &mut [u8]) -> io::Result
             read => return read,
         }
     }
+}
+
+/// Copies a file of the package and verifies it.
+pub(super) fn copy(
+    request: &Download<'_>,
+    file: &Listed<'_>,
+    done: u64,
+    out: &mut File,
+    path: &Path,
+) -> Result<(), DownloadError> {
+    let mut source = Source::open(request, file)?;
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        check_stop(request)?;
+        // What the store said is told by `settle`.
+        let Ok(n @ 1..) = read_block(&mut source, &mut block) else { break };
+        if source.taken() > file.bytes {
+            break;
+        }
+        out.write_all(block.get(..n).unwrap_or_default()).map_err(|error| disk("write", path, error))?;
+        (request.progress)(done.saturating_add(source.taken()));
+    }
+    source.settle(request, file)
 }

@@ -5,7 +5,7 @@
 //! each. The joined file's footer lists every row group, so that there is no resuming: it starts over.
 
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::Seek;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 
 use super::part::{PartFile, create_anew, disk};
-use super::source::{BLOCK_BYTES, Source, check_stop, read_block};
+use super::source::copy;
 use super::target::Target;
 use super::{Download, DownloadError, Downloaded, Listed, rows_of};
 use crate::seal::sha256;
@@ -72,29 +72,6 @@ fn fetch(
     let wrong = |source| disk("write", path, source);
     scratch.rewind().and_then(|()| scratch.set_len(0)).map_err(wrong)?;
     copy(request, shard, done, scratch, path)
-}
-
-/// Copies a file of the package and verifies it.
-pub(super) fn copy(
-    request: &Download<'_>,
-    file: &Listed<'_>,
-    done: u64,
-    out: &mut File,
-    path: &Path,
-) -> Result<(), DownloadError> {
-    let mut source = Source::open(request, file)?;
-    let mut block = vec![0; BLOCK_BYTES];
-    loop {
-        check_stop(request)?;
-        // What the store said is told by `settle`.
-        let Ok(n @ 1..) = read_block(&mut source, &mut block) else { break };
-        if source.taken() > file.bytes {
-            break;
-        }
-        out.write_all(block.get(..n).unwrap_or_default()).map_err(|error| disk("write", path, error))?;
-        (request.progress)(done.saturating_add(source.taken()));
-    }
-    source.settle(request, file)
 }
 
 enum Fault {
