@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use url::Url;
 
 use self::draft::{LocalDraft, sync_parent};
@@ -177,6 +178,19 @@ impl LocalFolder {
         self.shared.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes a file, gives it a second name and removes both.
+    fn try_out(&self) -> Result<(), StoreError> {
+        let mut draft = self.draft("probe")?;
+        let tried = |action, result: std::io::Result<()>| {
+            result.map_err(|e| StoreError::io(action, &self.root().join(DRAFTS), e))
+        };
+        tried("write to a file in", draft.write_all(b"probe"))?;
+        tried("make durable a file in", draft.file.sync_all())?;
+        let (link, ()) = self.temporary(|path| fs::hard_link(&draft.temporary, path))?;
+        tried("remove a file from", fs::remove_file(&link))?;
+        Ok(())
+    }
+
     /// Leaves no empty folders of ours behind in a package that was only looked at.
     fn tidy(&self) {
         if fs::remove_dir(self.root().join(DRAFTS)).is_ok() {
@@ -198,17 +212,13 @@ impl LocalFolder {
 
 impl Backend for LocalFolder {
     fn prove(&self) -> Result<(), StoreError> {
-        let mut draft = self.draft("probe")?;
-        let tried = |action, result: std::io::Result<()>| {
-            result.map_err(|e| StoreError::io(action, &self.root().join(DRAFTS), e))
-        };
-        tried("write to a file in", draft.write_all(b"probe"))?;
-        tried("make durable a file in", draft.file.sync_all())?;
-        let (link, ()) = self.temporary(|path| fs::hard_link(&draft.temporary, path))?;
-        tried("remove a file from", fs::remove_file(&link))?;
-        drop(draft);
+        let proved = self.try_out();
         self.tidy();
-        Ok(())
+        proved
+    }
+
+    fn server_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     fn is_exclusive(&self) -> bool {
