@@ -35,6 +35,8 @@ pub struct Survey {
     pub schema: SourceSchema,
     /// Those of them that come from folder names.
     pub hive_keys: Vec<String>,
+    /// Whether no file had more to inspect than it was allowed.
+    pub is_whole: bool,
 }
 
 /// Why the source could not be surveyed.
@@ -98,6 +100,7 @@ pub fn inspect(
     let request = InspectRequest { time_column: &job.time.column.value, times: &times, records: records(job) };
     let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, pieces, progress)).collect();
     workers::for_each_part(threads, &looks, stop)?;
+    let is_whole = looks.iter().all(|look| look.left.load(Ordering::Relaxed) > 0);
     let results: Vec<_> = looks.into_iter().map(Look::into_result).collect();
     let mut evidence = TableEvidence::default();
     let mut facts = Vec::with_capacity(files.len());
@@ -135,7 +138,7 @@ pub fn inspect(
         );
     }
     let coverage = coverage(job, &files, &facts);
-    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys })
+    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys, is_whole })
 }
 
 /// One file that is looked at.
@@ -176,11 +179,11 @@ impl<'a> Stream for Look<'a> {
         }
         // Counted by whoever holds the pieces.
         let left = self.left.load(Ordering::Relaxed);
-        self.left.store(left.saturating_sub(1), Ordering::Relaxed);
-        if left == 0 {
-            return Next::End;
+        let piece = if left > 0 { pieces.next_piece() } else { None };
+        if piece.is_some() {
+            self.left.store(left - 1, Ordering::Relaxed);
         }
-        pieces.next_piece().map_or(Next::End, Next::Part)
+        piece.map_or(Next::End, Next::Part)
     }
 
     fn work(&self, piece: Piece<'a>) {

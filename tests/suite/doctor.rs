@@ -1,0 +1,1 @@
+//! `doctor`: each check in each of its states.
