@@ -87,15 +87,15 @@ fn disk(folder: &std::path::Path, estimate: Option<u64>) -> Check {
     };
     let at = format!("{} free at {}", size(free), folder.display());
     let Some(estimate) = estimate else { return Check::ok(Subject::Disk, at) };
-    let needed = format!("{} of source in the window, about the most that a run writes", size(estimate));
+    let needed = format!("{} of source in the window", size(estimate));
     if free < estimate {
         return Check::warning(
             Subject::Disk,
             format!("{at}, less than the {needed}"),
-            "make room, choose another `output.uri`, or compress more; this is an estimate",
+            "make room or choose another `output.uri`; that a run writes as much as it reads is an estimate",
         );
     }
-    Check::ok(Subject::Disk, format!("{at}, and {needed} (an estimate)"))
+    Check::ok(Subject::Disk, format!("{at}, a run may write the {needed} (an estimate)"))
 }
 
 fn now(options: &DoctorOptions) -> String {
