@@ -4,11 +4,11 @@ use super::sample::{PIECES, Sample, is_outside};
 use super::{Check, DoctorOptions, Subject, counted, size};
 use crate::diagnostic::Diagnostic;
 use crate::error::{ErrorCode, Exit};
-use crate::job::{Job, SourceFormat};
+use crate::job::{Job, OnBad, SourceFormat};
 use crate::plan::{self, Plan};
 use crate::run::{self, Failure, RunError, RunOptions, Survey, SurveyError};
-use crate::source::SourceError;
 use crate::source::files::list::Listing;
+use crate::source::{SourceError, TimeRange};
 
 /// Broken files that are named before the rest is only counted.
 const NAMED_FILES: usize = 5;
@@ -109,6 +109,7 @@ fn files_read(survey: &Survey, others: usize, plan: Option<&Plan>) -> Check {
             format!("looked into {} of {}, all Parquet and the newest others", survey.files.len(), counted(all, "file"))
         }
     };
+    let of_all = if survey.is_whole { of_all } else { format!("{of_all}, not to the end of each") };
     let seen = format!("{of_all}: {}, {rows} rows seen", counted(columns, "column"));
     if let Some(refusal) = broken.iter().find(|e| is_refusal(e.code)) {
         let failure = Failure { code: refusal.code, message: refusal.to_string() };
@@ -121,7 +122,14 @@ fn files_read(survey: &Survey, others: usize, plan: Option<&Plan>) -> Check {
                 format!("{seen}, none of them in the window"),
                 "a run would export no row: check the window, and that the files are there in time",
             ),
-            _ => Check::ok(Subject::Files, seen),
+            _ => match unplaced_rows(survey) {
+                0 => Check::ok(Subject::Files, seen),
+                n => Check::warning(
+                    Subject::Files,
+                    format!("{seen}, {n} of them unreadable or without a time"),
+                    "mend them: they fail partitions, or are set aside with `on_bad_rows: reject`, `on_null_time: reject`",
+                ),
+            },
         };
     }
     let mut names: Vec<String> = broken.iter().take(NAMED_FILES).map(ToString::to_string).collect();
@@ -134,6 +142,20 @@ fn files_read(survey: &Survey, others: usize, plan: Option<&Plan>) -> Check {
         return Check::failure(Subject::Files, message, Exit::Failed).help(help);
     }
     Check::warning(Subject::Files, message, help)
+}
+
+/// Rows of row formats that have no known place, unless none at all has one. Of Parquet it is rarely proven.
+fn unplaced_rows(survey: &Survey) -> u64 {
+    let of_rows = survey.files.iter().zip(&survey.facts).filter(|(file, _)| file.format != SourceFormat::Parquet);
+    let units = || of_rows.clone().flat_map(|(_, facts)| &facts.units);
+    let is_timeless = units().all(|unit| unit.times == TimeRange::Empty);
+    if is_timeless { 0 } else { units().map(|unit| unit.unplaced_rows).sum() }
+}
+
+/// Whether rows were seen and none has a time.
+fn is_timeless(survey: &Survey) -> bool {
+    let mut units = survey.facts.iter().flat_map(|facts| &facts.units).filter(|unit| unit.rows > 0).peekable();
+    units.peek().is_some() && units.all(|unit| unit.times == TimeRange::Empty)
 }
 
 /// The store's no, as against bytes that are not what they should be.
@@ -155,6 +177,14 @@ fn columns(job: &Job, survey: &Survey, is_sample: bool) -> Check {
         );
     }
     match run::prepare(job, source) {
+        Ok(_) if is_timeless(survey) => {
+            let message = format!("no row seen has a time in `{}`", job.time.column.value);
+            let help = "name the time column in `time: {column: …}` and how it is written in `format`";
+            match job.on_null_time {
+                OnBad::Fail => Check::failure(Subject::Columns, message, Exit::Failed).help(help),
+                OnBad::Reject => Check::warning(Subject::Columns, message, help),
+            }
+        }
         Ok(prepared) => {
             let written = prepared.output_schema.fields().len();
             let filtered = if prepared.predicate.is_some() { ", the filters fit" } else { "" };

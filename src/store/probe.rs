@@ -5,11 +5,12 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::folder::Folder;
+use super::local::absolute;
 use super::location::Location;
 use super::{StoreError, random};
 
@@ -77,10 +78,6 @@ fn probe_local(root: &Path) -> Result<(), StoreError> {
         Err(error) => Err(error),
         Ok(()) => removed,
     }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
-    std::path::absolute(path).map_err(|e| StoreError::io("find", path, e))
 }
 
 /// Of a path and the folders above it the deepest that is there, and the one right below that is not.

@@ -75,7 +75,7 @@ fn a_job_that_will_work_is_well_and_leaves_nothing() {
         ("files", "looked into 5 files: 5 columns, 100 rows seen"),
         ("columns", "time is `occurred_at`, 5 columns written"),
         ("memory", "for a run"),
-        ("output", "package can be written"),
+        ("output", "package/ can be written"),
         ("package", "nothing there yet"),
         ("disk", "of source in the window (an estimate)"),
         ("clock", "compared with no other clock"),
@@ -174,7 +174,7 @@ fn what_the_source_shows_in_the_spec_comes_out_as_in_a_run() {
         ("columns: [event_id, noet]", "column `noet` is not in the source"),
         ("where: \"nn > 5\"", "`nn`"),
         ("filters: {n: {gte: x}}", "cannot be compared with the text 'x'"),
-        ("time: {column: note}", "column `note` is no time"),
+        ("time: {column: n}", "column `n` is no time"),
         ("schema: {gone: int32}", "declared column `gone` is not in the source"),
     ] {
         project.spec(&format!("{SPEC}\n{rest}"));
@@ -183,6 +183,22 @@ fn what_the_source_shows_in_the_spec_comes_out_as_in_a_run() {
         let mistake = run.lines().find(|line| line.contains(words)).unwrap();
         assert!(told.contains(mistake), "{rest}: no `{mistake}` in:\n{told}");
     }
+}
+
+#[test]
+fn rows_without_a_time_are_noticed() {
+    let project = project();
+    project.spec(&format!("{SPEC}\ntime: {{column: note}}"));
+    doctor(&project, &[])
+        .exits(4)
+        .says(&["x  columns  no row seen has a time in `note`", "help: name the time column in"]);
+    project.run(&[]).exits(4);
+    project.spec(&format!("{SPEC}\ntime: {{column: note}}\non_null_time: reject"));
+    doctor(&project, &[]).exits(0).says(&["!  columns  no row seen has a time in `note`"]);
+    project.spec(SPEC);
+    let text = std::fs::read_to_string(project.path("data/2026-03-03.ndjson")).unwrap();
+    project.write("data/2026-03-03.ndjson", format!("{text}{{\"event_id\":\"x\"}}\nno JSON\n"));
+    doctor(&project, &[]).exits(0).says(&["102 rows seen, 2 of them unreadable or without a time", "help: mend them"]);
 }
 
 #[test]

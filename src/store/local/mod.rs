@@ -57,7 +57,7 @@ impl LocalFolder {
     /// # Errors
     /// [`StoreError::WrongKind`] where `root`, or something above it, is not a folder; [`StoreError::Io`].
     pub(super) fn make(root: PathBuf) -> Result<Self, StoreError> {
-        let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
+        let root = absolute(&root)?;
         make_root(&root)?;
         Ok(Self::at(root))
     }
@@ -67,7 +67,7 @@ impl LocalFolder {
     /// # Errors
     /// [`StoreError::WrongKind`] where `root` is not a folder; [`StoreError::Io`].
     pub(super) fn existing(root: PathBuf) -> Result<Option<Self>, StoreError> {
-        let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
+        let root = absolute(&root)?;
         match fs::symlink_metadata(&root) {
             Ok(found) if found.is_dir() => Ok(Some(Self::at(root))),
             Ok(found) => Err(not_a_folder(&root, &found)),
@@ -381,6 +381,12 @@ impl Backend for LocalFolder {
         let path = self.resolve(name)?;
         Url::from_file_path(&path).map_err(|()| StoreError::io("name", &path, ErrorKind::InvalidInput.into()))
     }
+}
+
+/// Without a slash at its end, which would have the system follow a link there, and call a file no folder.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
+    let absolute = std::path::absolute(path).map_err(|e| StoreError::io("find", path, e))?;
+    Ok(absolute.components().collect())
 }
 
 /// The size of a regular file; `None` where nothing is. Anything else is not opened, because a pipe would block.
