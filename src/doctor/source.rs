@@ -110,7 +110,7 @@ fn files_read(survey: &Survey, others: usize, plan: Option<&Plan>) -> Check {
         }
     };
     let of_all = if survey.is_whole { of_all } else { format!("{of_all}, not to the end of each") };
-    let seen = format!("{of_all}: {}, {rows} rows seen", counted(columns, "column"));
+    let seen = format!("{of_all}: {}, {rows} row{} seen", counted(columns, "column"), if rows == 1 { "" } else { "s" });
     if let Some(refusal) = broken.iter().find(|e| is_refusal(e.code)) {
         let failure = Failure { code: refusal.code, message: refusal.to_string() };
         return Check::of_error(Subject::Files, RunError::Failed(failure));
@@ -180,9 +180,10 @@ fn columns(job: &Job, survey: &Survey, is_sample: bool) -> Check {
         Ok(_) if is_timeless(survey) => {
             let message = format!("no row seen has a time in `{}`", job.time.column.value);
             let help = "name the time column in `time: {column: …}` and how it is written in `format`";
-            match job.on_null_time {
-                OnBad::Fail => Check::failure(Subject::Columns, message, Exit::Failed).help(help),
-                OnBad::Reject => Check::warning(Subject::Columns, message, help),
+            // Null or not a time: either may be set aside.
+            match (job.on_null_time, job.on_bad_rows) {
+                (OnBad::Reject, OnBad::Reject) => Check::warning(Subject::Columns, message, help),
+                _ => Check::failure(Subject::Columns, message, Exit::Failed).help(help),
             }
         }
         Ok(prepared) => {
