@@ -9,7 +9,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 5 | `cli` |
-//! | 4 | [`run`], [`jobs`], [`download`], [`verify`] |
+//! | 4 | [`run`], [`jobs`], [`download`], [`verify`], [`doctor`] |
 //! | 3 | [`source`], [`query`], [`encode`] |
 //! | 2 | [`plan`], [`job`], [`resolve`] |
 //! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`] |
@@ -20,6 +20,7 @@
 pub mod catalog;
 pub mod cli;
 pub mod diagnostic;
+pub mod doctor;
 pub mod download;
 pub mod encode;
 pub mod error;

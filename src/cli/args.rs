@@ -40,6 +40,8 @@ pub enum Command {
     Init(InitArgs),
     /// Check specs and catalogs without touching data.
     Validate(ValidateArgs),
+    /// Check before the night whether runs would work: source, columns, output, disk, clock. Leaves nothing behind.
+    Doctor(DoctorArgs),
     /// Show what a run would do: window, partitions, tasks, files, bytes. Writes nothing.
     Plan(PlanArgs),
     /// Run specs: fill their packages, or resume where an earlier run stopped.
@@ -154,6 +156,23 @@ pub enum ValidateFormat {
     Json,
     /// GitHub workflow annotations.
     Github,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Spec files, or folders of them.
+    #[arg(required = true)]
+    pub specs: Vec<PathBuf>,
+    /// Look at every row of the source, as a run does; else at all Parquet footers and the start of the newest others.
+    #[arg(long)]
+    pub full: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub given: SpecArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub resources: ResourceArgs,
 }
 
 /// `plan`.

@@ -4,6 +4,7 @@
 
 mod args;
 mod completions;
+mod doctor;
 mod environment;
 mod explain;
 mod init;
@@ -53,6 +54,7 @@ fn run(command: &Command, talk: &Talk) -> Exit {
     match command {
         Command::Init(args) => init::init(args, talk),
         Command::Validate(args) => validate::validate(args, talk),
+        Command::Doctor(args) => doctor::doctor(args, talk),
         Command::Plan(args) => plan::plan(args, talk),
         Command::Run(args) => run::run(args, talk),
         Command::Verify(args) => verify::verify(args, talk),

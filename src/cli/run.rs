@@ -1,6 +1,6 @@
 //! `run`: specs to packages, one after the other, all threads on each.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
@@ -80,16 +80,9 @@ pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
         return Exit::Failed;
     }
     let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Usage };
-    let found = match specs::expand(&args.specs) {
-        // A catalog in a folder of specs is what the specs refer to, not something to run.
-        Ok(found) => found.into_iter().filter(|f| f.kind != Some(FileKind::Catalog) || args.specs.contains(&f.path)),
-        Err(why) => {
-            talk.complain(&format!("error: {why}"));
-            return Exit::Usage;
-        }
-    };
+    let Some(specs) = meant(&args.specs, talk) else { return Exit::Usage };
     // All specs are read before the first one runs: a mistyped variable must not run half of them.
-    let jobs: Vec<_> = found.map(|f| (resolve(&f.path, &environment), f.path)).collect();
+    let jobs: Vec<_> = specs.into_iter().map(|path| (resolve(&path, &environment), path)).collect();
     if let Some(mistake) = undeclared(&args.given.vars, jobs.iter().map(|(job, _)| job.as_ref())) {
         talk.complain(&mistake);
         return Exit::Usage;
@@ -111,8 +104,23 @@ pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
     worst
 }
 
+/// The specs that are meant, or a complaint.
+pub(super) fn meant(named: &[PathBuf], talk: &Talk) -> Option<Vec<PathBuf>> {
+    match specs::expand(named) {
+        // A catalog in a folder of specs is what the specs refer to, not something to run.
+        Ok(found) => {
+            let is_meant = |f: &specs::Found| f.kind != Some(FileKind::Catalog) || named.contains(&f.path);
+            Some(found.into_iter().filter(is_meant).map(|f| f.path).collect())
+        }
+        Err(why) => {
+            talk.complain(&format!("error: {why}"));
+            None
+        }
+    }
+}
+
 /// A name given with `--var` that no spec declares. Where a spec has mistakes, nobody knows what it would declare.
-fn undeclared<'a, E>(
+pub(super) fn undeclared<'a, E>(
     given: &[(String, String)],
     jobs: impl Iterator<Item = Result<&'a Job, E>> + Clone,
 ) -> Option<String> {

@@ -33,10 +33,12 @@ use jiff::Timestamp;
 
 pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
-pub use self::survey::{Survey, SurveyError, survey};
+pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
+
+pub(crate) use self::package::{Found, peek};
 
 use self::memory::{Memory, Rows};
-use self::package::{Found, Package};
+use self::package::Package;
 use self::progress::Progress;
 use self::record::{Pinned, STATE_VERSION};
 use self::stop::Stop;
@@ -244,7 +246,7 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
 }
 
 /// Late data is not missed in silence.
-fn check_settled(job: &Job, now: Timestamp) -> Result<(), RunError> {
+pub(crate) fn check_settled(job: &Job, now: Timestamp) -> Result<(), RunError> {
     let end = job.window.end;
     let settled = end.checked_add(job.settle).unwrap_or(Timestamp::MAX);
     if settled > now && !job.allow_open { Err(RunError::NotSettled { end, settled }) } else { Ok(()) }
@@ -261,17 +263,28 @@ pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
 
 /// Surveys the source and plans.
 fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(Pinned, Prepared), RunError> {
-    let surveyed = survey(job, options.threads, &options.stop, &options.progress).map_err(|e| match e {
-        SurveyError::Stopped => RunError::Stopped(options.stop.exit().unwrap_or(Exit::Interrupted)),
+    let surveyed = survey(job, options.threads, &options.stop, &options.progress);
+    let surveyed = surveyed.map_err(|error| survey_error(job, &options.stop, error))?;
+    let prepared = prepare(job, &surveyed.schema.arrow).map_err(RunError::Spec)?;
+    let plan = plan_survey(job, options.memory, &surveyed).map_err(|mistake| RunError::Spec(vec![mistake]))?;
+    Ok((pin(job, surveyed, plan, created_at), prepared))
+}
+
+/// What a source that cannot be surveyed means for a run.
+pub(crate) fn survey_error(job: &Job, stop: &Stop, error: SurveyError) -> RunError {
+    match error {
+        SurveyError::Stopped => RunError::Stopped(stop.exit().unwrap_or(Exit::Interrupted)),
         e @ SurveyError::Threads(_) => RunError::Survey(e),
         SurveyError::List(ListError::Store(e)) => RunError::Failed(e.into()),
         e => RunError::Spec(vec![Diagnostic::at(job.source.uri.span.as_ref(), chain(&e))]),
-    })?;
-    let prepared = prepare(job, &surveyed.schema.arrow).map_err(RunError::Spec)?;
-    let plan = make_plan(job, options.memory, &surveyed)
-        .map_err(|e| RunError::Spec(vec![Diagnostic::at(None, e.to_string())]))?;
-    check_units(job, options.memory, &plan).map_err(|mistake| RunError::Spec(vec![mistake]))?;
-    Ok((pin(job, surveyed, plan, created_at), prepared))
+    }
+}
+
+/// Plans what was surveyed, within a budget.
+pub(crate) fn plan_survey(job: &Job, memory: Memory, surveyed: &Survey) -> Result<Plan, Diagnostic> {
+    let plan = make_plan(job, memory, surveyed).map_err(|e| Diagnostic::at(None, e.to_string()))?;
+    check_units(job, memory, &plan)?;
+    Ok(plan)
 }
 
 fn make_plan(job: &Job, memory: Memory, surveyed: &Survey) -> Result<Plan, PlanError> {

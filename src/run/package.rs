@@ -34,24 +34,39 @@ pub enum Found {
 pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
     let Some(folder) = Folder::existing(&job.output)? else { return Ok(Found::Nothing) };
     folder.settle(MANIFEST)?;
-    let pinned = match Pinned::load(&folder) {
+    let found = examine(&folder, job, options)?;
+    if let Found::Complete(manifest) = &found {
+        super::publish::complete_derived(&folder, manifest)?;
+        super::publish::sweep(&folder, manifest);
+    }
+    Ok(found)
+}
+
+/// As [`look`], and touches nothing at all.
+///
+/// # Errors
+/// As [`look`].
+pub fn peek(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
+    Folder::existing(&job.output)?.map_or(Ok(Found::Nothing), |folder| examine(&folder, job, options))
+}
+
+fn examine(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Found, RunError> {
+    let pinned = match Pinned::load(folder) {
         Ok(pinned) => pinned,
         Err(StateError::Unreadable { .. }) if options.replace.is_some() => None,
         Err(error) => return Err(error.into()),
     };
-    let manifest = read_manifest(&folder)?;
+    let manifest = read_manifest(folder)?;
     let owner = manifest.as_ref().map(|m| m.id.clone()).or_else(|| pinned.as_ref().map(|p| p.job.clone()));
     match owner {
         Some(owner) if owner != job.id => return foreign(job, options, &owner, manifest.as_ref()),
         Some(_) => {}
-        None => return if is_vacant(&folder)? { Ok(Found::Nothing) } else { Err(occupied_by_files(job)) },
+        None => return if is_vacant(folder)? { Ok(Found::Nothing) } else { Err(occupied_by_files(job)) },
     }
     match (manifest, pinned) {
         (Some(manifest), pinned) if manifest.status == JobStatus::Complete => {
-            let damage = damage(&folder, &manifest, options.repair)?;
+            let damage = damage(folder, &manifest, options.repair)?;
             if damage.is_empty() {
-                super::publish::complete_derived(&folder, &manifest)?;
-                super::publish::sweep(&folder, &manifest);
                 return Ok(Found::Complete(Box::new(manifest)));
             }
             // What was deleted when its retention was over is not damage.

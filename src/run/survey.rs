@@ -1,6 +1,6 @@
 //! One look at every source file, concurrently: schema, times, rows. What the plan is made from.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use arrow::datatypes::{Fields, Schema};
@@ -35,6 +35,8 @@ pub struct Survey {
     pub schema: SourceSchema,
     /// Those of them that come from folder names.
     pub hive_keys: Vec<String>,
+    /// Whether no file had more to inspect than it was allowed.
+    pub is_whole: bool,
 }
 
 /// Why the source could not be surveyed.
@@ -65,16 +67,40 @@ pub enum SurveyError {
 /// # Errors
 /// [`SurveyError`].
 pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Result<Survey, SurveyError> {
-    let mut listing = list::list(&job.source)?;
-    if let Some(path_time) = &job.source.path_time {
-        listing = listing.within(path_time, &job.time.timezone, job.window.start, job.window.end)?;
-    }
+    inspect(job, list_source(job)?, None, threads, stop, progress)
+}
+
+/// Lists the job's source, without the files that `path_time` keeps out.
+///
+/// # Errors
+/// [`SurveyError::List`].
+pub fn list_source(job: &Job) -> Result<Listing, SurveyError> {
+    let listing = list::list(&job.source)?;
+    Ok(match &job.source.path_time {
+        Some(path_time) => listing.within(path_time, &job.time.timezone, job.window.start, job.window.end)?,
+        None => listing,
+    })
+}
+
+/// Inspects files of the job's source; with `pieces`, of each file of a row format only so many pieces from its start.
+///
+/// # Errors
+/// [`SurveyError`].
+pub fn inspect(
+    job: &Job,
+    listing: Listing,
+    pieces: Option<u64>,
+    threads: usize,
+    stop: &Stop,
+    progress: &Progress,
+) -> Result<Survey, SurveyError> {
     let Listing { files, skipped } = listing;
     progress.listed_files.store(files.len() as u64, Ordering::Relaxed);
     let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
     let request = InspectRequest { time_column: &job.time.column.value, times: &times, records: records(job) };
-    let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, progress)).collect();
+    let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, pieces, progress)).collect();
     workers::for_each_part(threads, &looks, stop)?;
+    let is_whole = looks.iter().all(|look| look.left.load(Ordering::Relaxed) > 0);
     let results: Vec<_> = looks.into_iter().map(Look::into_result).collect();
     let mut evidence = TableEvidence::default();
     let mut facts = Vec::with_capacity(files.len());
@@ -112,22 +138,25 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
         );
     }
     let coverage = coverage(job, &files, &facts);
-    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys })
+    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys, is_whole })
 }
 
 /// One file that is looked at.
 struct Look<'a> {
     file: &'a SourceFile,
     pieces: Mutex<Box<dyn Pieces<'a> + 'a>>,
+    /// How many may still be cut.
+    left: AtomicU64,
     findings: Mutex<Option<Findings<'a>>>,
     result: Mutex<Option<Result<Inspection, SourceError>>>,
     progress: &'a Progress,
 }
 
 impl<'a> Look<'a> {
-    fn new(file: &'a SourceFile, request: InspectRequest<'a>, progress: &'a Progress) -> Self {
+    fn new(file: &'a SourceFile, request: InspectRequest<'a>, limit: Option<u64>, progress: &'a Progress) -> Self {
         let (pieces, findings) = source::inspector(file, request);
-        Self { file, pieces: pieces.into(), findings: Some(findings).into(), result: None.into(), progress }
+        let left = limit.unwrap_or(u64::MAX).into();
+        Self { file, pieces: pieces.into(), left, findings: Some(findings).into(), result: None.into(), progress }
     }
 
     /// `None` where it was not looked at to its end.
@@ -148,7 +177,13 @@ impl<'a> Stream for Look<'a> {
         if lock(&self.findings).as_ref().is_none_or(Findings::is_settled) {
             return Next::End;
         }
-        pieces.next_piece().map_or(Next::End, Next::Part)
+        // Counted by whoever holds the pieces.
+        let left = self.left.load(Ordering::Relaxed);
+        let piece = if left > 0 { pieces.next_piece() } else { None };
+        if piece.is_some() {
+            self.left.store(left - 1, Ordering::Relaxed);
+        }
+        piece.map_or(Next::End, Next::Part)
     }
 
     fn work(&self, piece: Piece<'a>) {

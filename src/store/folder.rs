@@ -29,6 +29,8 @@ pub struct Link {
 pub(super) trait Backend: fmt::Debug + Send + Sync {
     /// Proves that files can be created and removed, before any work is done.
     fn prove(&self) -> Result<(), StoreError>;
+    /// What time it is for the store, by the time that it gives to a new object. `None` where there is no other clock.
+    fn server_time(&self) -> Result<Option<Timestamp>, StoreError>;
     /// Whether a name is created by at most one of any number of writers.
     fn is_exclusive(&self) -> bool;
     fn begin(&self, name: &str) -> Result<Box<dyn Unpublished>, StoreError>;
@@ -68,6 +70,13 @@ impl Folder {
             Location::Object(at) => Self::remote(at)?,
         };
         folder.backend.prove()?;
+        if let (Location::Object(at), false) = (&folder.location, folder.is_exclusive()) {
+            tracing::warn!(
+                "{} ignores conditional writes (If-None-Match): one run of a job at a time, or two may both think that \
+                 they finished it",
+                at.bucket()
+            );
+        }
         Ok(folder)
     }
 

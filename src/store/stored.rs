@@ -202,15 +202,20 @@ pub struct Found {
 
 impl Found {
     fn of(at: &ObjectLocation, found: object_store::ObjectMeta) -> Self {
-        let modified = found.last_modified.timestamp_nanos_opt().map(i128::from);
-        let modified = modified.and_then(|nanos| jiff::Timestamp::from_nanosecond(nanos).ok());
+        let modified = modified(&found).unwrap_or_default();
         Self {
             at: ObjectLocation { key: found.location.into(), ..at.clone() },
             bytes: found.size,
-            modified: modified.unwrap_or_default(),
+            modified,
             etag: found.e_tag,
         }
     }
+}
+
+/// When an object was written, by the clock of its store.
+pub(super) fn modified(found: &object_store::ObjectMeta) -> Option<jiff::Timestamp> {
+    let nanos = found.last_modified.timestamp_nanos_opt()?;
+    jiff::Timestamp::from_nanosecond(nanos.into()).ok()
 }
 
 /// What is known of one object; `None` where there is none.

@@ -5,6 +5,7 @@
 mod bad_input;
 mod commands;
 mod determinism;
+mod doctor;
 mod drift;
 mod jobs;
 mod project;

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use url::Url;
 
 use self::draft::LocalDraft;
@@ -57,7 +58,7 @@ impl LocalFolder {
     /// # Errors
     /// [`StoreError::WrongKind`] where `root`, or something above it, is not a folder; [`StoreError::Io`].
     pub(super) fn make(root: PathBuf) -> Result<Self, StoreError> {
-        let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
+        let root = absolute(&root)?;
         make_root(&root)?;
         Ok(Self::at(root))
     }
@@ -67,7 +68,7 @@ impl LocalFolder {
     /// # Errors
     /// [`StoreError::WrongKind`] where `root` is not a folder; [`StoreError::Io`].
     pub(super) fn existing(root: PathBuf) -> Result<Option<Self>, StoreError> {
-        let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
+        let root = absolute(&root)?;
         match fs::symlink_metadata(&root) {
             Ok(found) if found.is_dir() => Ok(Some(Self::at(root))),
             Ok(found) => Err(not_a_folder(&root, &found)),
@@ -178,6 +179,19 @@ impl LocalFolder {
         self.shared.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes a file, gives it a second name and removes both.
+    fn try_out(&self) -> Result<(), StoreError> {
+        let mut draft = self.draft("probe")?;
+        let tried = |action, result: std::io::Result<()>| {
+            result.map_err(|e| StoreError::io(action, &self.root().join(DRAFTS), e))
+        };
+        tried("write to a file in", draft.write_all(b"probe"))?;
+        tried("make durable a file in", draft.file.sync_all())?;
+        let (link, ()) = self.temporary(|path| fs::hard_link(&draft.temporary, path))?;
+        tried("remove a file from", fs::remove_file(&link))?;
+        Ok(())
+    }
+
     /// Leaves no empty folders of ours behind in a package that was only looked at.
     fn tidy(&self) {
         if fs::remove_dir(self.root().join(DRAFTS)).is_ok() {
@@ -199,17 +213,13 @@ impl LocalFolder {
 
 impl Backend for LocalFolder {
     fn prove(&self) -> Result<(), StoreError> {
-        let mut draft = self.draft("probe")?;
-        let tried = |action, result: std::io::Result<()>| {
-            result.map_err(|e| StoreError::io(action, &self.root().join(DRAFTS), e))
-        };
-        tried("write to a file in", draft.write_all(b"probe"))?;
-        tried("make durable a file in", draft.file.sync_all())?;
-        let (link, ()) = self.temporary(|path| fs::hard_link(&draft.temporary, path))?;
-        tried("remove a file from", fs::remove_file(&link))?;
-        drop(draft);
+        let proved = self.try_out();
         self.tidy();
-        Ok(())
+        proved
+    }
+
+    fn server_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     fn is_exclusive(&self) -> bool {
@@ -379,6 +389,12 @@ impl Backend for LocalFolder {
         let url = url.map_err(|()| StoreError::io("name", &path, ErrorKind::InvalidInput.into()))?;
         Ok(Link { url, expires_at: None, limited_by: None })
     }
+}
+
+/// Without a slash at its end, which would have the system follow a link there, and call a file no folder.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
+    let absolute = std::path::absolute(path).map_err(|e| StoreError::io("find", path, e))?;
+    Ok(absolute.components().collect())
 }
 
 /// The size of a regular file; `None` where nothing is. Anything else is not opened, because a pipe would block.

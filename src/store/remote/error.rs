@@ -14,6 +14,8 @@ use crate::store::StoreError;
 pub enum Refusal {
     /// Credentials wrong, expired or without the permission.
     Denied,
+    /// Signed at a time that the store takes for wrong.
+    ClockSkewed,
     /// Nobody gave any credentials.
     NoCredentials,
     /// No such bucket or container.
@@ -38,9 +40,12 @@ impl Refusal {
     /// The word for manifests.
     pub fn code(self) -> ErrorCode {
         match self {
-            Self::Denied | Self::NoCredentials | Self::OtherRegion | Self::Refused | Self::Settings => {
-                ErrorCode::StoreDenied
-            }
+            Self::Denied
+            | Self::ClockSkewed
+            | Self::NoCredentials
+            | Self::OtherRegion
+            | Self::Refused
+            | Self::Settings => ErrorCode::StoreDenied,
             Self::NoBucket | Self::NoObject => ErrorCode::StoreNotFound,
             Self::Throttled => ErrorCode::StoreThrottled,
             Self::Unreachable => ErrorCode::StoreUnreachable,
@@ -53,6 +58,9 @@ impl Refusal {
         match self {
             Self::Denied => {
                 "the store denies it: check the credentials (wrong, expired?) and that they may do this on this bucket"
+            }
+            Self::ClockSkewed => {
+                "this machine's clock and the store's are too far apart for signatures: set this machine's clock (NTP)"
             }
             Self::NoCredentials => {
                 "no credentials were found: set the cloud's usual variables (AWS_ACCESS_KEY_ID and \
@@ -96,6 +104,10 @@ pub(super) fn refusal(error: &object_store::Error) -> Refusal {
     }
     if names(&["builder error"]) {
         return Refusal::Settings;
+    }
+    // In the words of S3, Azure and Google.
+    if names(&["RequestTimeTooSkewed", "Request date header too old", "in a reasonable timeframe"]) {
+        return Refusal::ClockSkewed;
     }
     if names(&["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist", "ContainerBeingDeleted"]) {
         return Refusal::NoBucket;
@@ -212,6 +224,11 @@ mod tests {
             (
                 generic("error sending request to http://169.254.169.254/latest"),
                 Refusal::NoCredentials,
+                ErrorCode::StoreDenied,
+            ),
+            (
+                generic("status code: 403 <Code>RequestTimeTooSkewed</Code>"),
+                Refusal::ClockSkewed,
                 ErrorCode::StoreDenied,
             ),
             (generic("status code: 400"), Refusal::Refused, ErrorCode::StoreDenied),

@@ -13,12 +13,14 @@ mod uploads;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use self::upload::Upload;
 use super::draft::{Draft, Unpublished};
 use super::folder::{Backend, Link};
 use super::local::check_name;
 use super::location::ObjectLocation;
-use super::stored::Stored;
+use super::stored::{Stored, modified};
 use super::{Created, Listed, StoreError};
 
 pub(super) use self::bucket::{Ahead, Bucket, bucket};
@@ -59,14 +61,15 @@ impl Backend for Prefix {
             return Err(StoreError::ReadOnly { at: self.at.to_string() });
         }
         let name = format!("_state/probe-{:016x}", super::random());
-        if !self.bucket.probe(&self.key(&name)?)? {
-            tracing::warn!(
-                "{} ignores conditional writes (If-None-Match): one run of a job at a time, or two may both think that \
-                 they finished it",
-                self.at.bucket()
-            );
-        }
-        Ok(())
+        self.bucket.probe(&self.key(&name)?).map(drop)
+    }
+
+    fn server_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let key = self.key(&format!("_state/probe-{:016x}", super::random()))?;
+        self.bucket.put(&key, b"1")?;
+        let found = self.bucket.head(&key);
+        self.bucket.remove(&key)?;
+        Ok(found?.and_then(|found| modified(&found)))
     }
 
     fn is_exclusive(&self) -> bool {

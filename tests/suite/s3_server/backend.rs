@@ -97,6 +97,7 @@ impl S3 for Backend {
         let conditions = Conditions::new(input.if_match, input.if_none_match);
         let mut state = self.0.lock().unwrap();
         state.check(&input.bucket, &input.key, &conditions)?;
+        let object = object.ahead(state.clock_ahead);
         state.bucket(&input.bucket)?.objects.insert(input.key, object);
         let checksum_sha256 = input.checksum_sha256;
         Ok(S3Response::new(dto::PutObjectOutput { e_tag, checksum_sha256, ..Default::default() }))

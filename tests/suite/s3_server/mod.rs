@@ -209,6 +209,11 @@ impl S3Server {
         self.shared.backend.0.lock().unwrap().allow_small_parts = yes;
     }
 
+    /// How far the server's clock is ahead of ours. Signatures are taken whatever it says.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.shared.backend.0.lock().unwrap().clock_ahead = seconds;
+    }
+
     /// Deletes of this key fail with 403 AccessDenied. It can be overwritten, which with Object Lock makes a version.
     pub fn lock(&self, key: &str) {
         self.bucket(|bucket| bucket.locked.insert(key.to_owned()));

@@ -54,6 +54,8 @@ pub struct State {
     pub page_size: usize,
     pub ignore_conditions: bool,
     pub allow_small_parts: bool,
+    /// Seconds that the clock is ahead.
+    pub clock_ahead: i64,
     begun_uploads: u64,
 }
 
@@ -65,6 +67,7 @@ impl Default for State {
             page_size: MAX_PAGE_SIZE,
             ignore_conditions: false,
             allow_small_parts: false,
+            clock_ahead: 0,
             begun_uploads: 0,
         }
     }
@@ -106,6 +109,13 @@ impl Object {
         let modified = UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
         let etag = ETag::Strong(HEXLOWER.encode(&Sha256::digest(&bytes)[..16]));
         Object { bytes, etag, modified: modified.into(), content_type: None, metadata: None }
+    }
+
+    /// Written by a clock that is so many seconds ahead.
+    pub fn ahead(self, seconds: i64) -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let modified = UNIX_EPOCH + Duration::from_secs(since_epoch.saturating_add_signed(seconds));
+        Object { modified: modified.into(), ..self }
     }
 
     pub fn with(self, content_type: Option<String>, metadata: Option<Metadata>) -> Self {

@@ -1,0 +1,135 @@
+//! `doctor`: what can be known of runs before they start. Exports nothing and leaves nothing behind.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::args::DoctorArgs;
+use super::environment::{environment_or_complain, run_options};
+use super::run::{meant, undeclared};
+use super::validate::counted;
+use super::{Talk, signals};
+use crate::diagnostic::{escaped, render_text};
+use crate::doctor::{self, Check, DoctorOptions, Report, Status, Subject};
+use crate::error::Exit;
+use crate::resolve::resolve;
+use crate::run::stop::Stop;
+
+/// What was found of one spec, for programs.
+#[derive(Debug, Serialize)]
+struct SpecReport<'a> {
+    spec: String,
+    exit_code: u8,
+    checks: &'a [Check],
+}
+
+/// Examines every spec; the worst outcome is the exit code.
+pub fn doctor(args: &DoctorArgs, talk: &Talk) -> Exit {
+    let stop = Stop::default();
+    if let Err(error) = signals::listen(stop.clone()) {
+        talk.complain(&format!("error: cannot listen for signals: {error}"));
+        return Exit::Failed;
+    }
+    let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Usage };
+    let Some(specs) = meant(&args.specs, talk) else { return Exit::Usage };
+    let jobs: Vec<_> = specs.into_iter().map(|path| (resolve(&path, &environment), path)).collect();
+    if let Some(mistake) = undeclared(&args.given.vars, jobs.iter().map(|(job, _)| job.as_ref())) {
+        talk.complain(&mistake);
+        return Exit::Usage;
+    }
+    let signs = Signs::new(talk, &environment.env);
+    let mut worst = Exit::Complete;
+    let mut reports = Vec::new();
+    for (job, spec) in jobs {
+        let report = match job {
+            Ok(_) if stop.exit().is_some() => Report { checks: Vec::new(), stopped: stop.exit() },
+            Ok(job) => {
+                let run = run_options(&spec, &args.resources, &environment, stop.clone());
+                doctor::examine(&job, &DoctorOptions { run, full: args.full, clock_zone: TimeZone::system() })
+            }
+            Err(mistakes) => Report::of_mistakes(mistakes),
+        };
+        worst = worst.worst(report.exit());
+        tell(&spec, &report, &signs, talk);
+        reports.push((spec, report));
+    }
+    conclude(&reports, talk);
+    if talk.json {
+        let specs: Vec<_> = reports
+            .iter()
+            .map(|(spec, report)| SpecReport {
+                spec: spec.display().to_string(),
+                exit_code: report.exit().code(),
+                checks: &report.checks,
+            })
+            .collect();
+        talk.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "specs": specs}));
+    }
+    worst
+}
+
+/// What stands before a check.
+struct Signs {
+    /// Signs and colours; else words.
+    drawn: bool,
+    color: bool,
+}
+
+impl Signs {
+    fn new(talk: &Talk, variables: &BTreeMap<String, String>) -> Self {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| variables.get(*name));
+        let locale = locale.into_iter().find(|value| !value.is_empty()).map(|value| value.to_ascii_lowercase());
+        let is_utf8 = locale.is_some_and(|locale| locale.contains("utf-8") || locale.contains("utf8"));
+        Self { drawn: talk.color && is_utf8, color: talk.color }
+    }
+
+    fn of(&self, status: Status) -> String {
+        let (sign, word, color) = match status {
+            Status::Ok => ("✓", "ok", "32"),
+            Status::Warning => ("!", "!", "33"),
+            Status::Failure => ("✗", "x", "31"),
+        };
+        let text = if self.drawn { sign.to_owned() } else { format!("{word:<2}") };
+        if self.color { format!("\u{1b}[{color}m{text}\u{1b}[0m") } else { text }
+    }
+}
+
+/// Quiet: only what is not ok.
+fn tell(spec: &Path, report: &Report, signs: &Signs, talk: &Talk) {
+    let shown: Vec<&Check> = report.checks.iter().filter(|c| !talk.quiet || c.status != Status::Ok).collect();
+    if shown.is_empty() && report.stopped.is_none() {
+        return;
+    }
+    let mut text = vec![escaped(&spec.display().to_string())];
+    for check in shown {
+        text.push(format!(
+            "  {} {:<width$}  {}",
+            signs.of(check.status),
+            check.subject.as_str(),
+            escaped(&check.message),
+            width = Subject::LONGEST
+        ));
+        // Where the mistakes are shown, so is what to do about each.
+        for line in render_text(&check.diagnostics, talk.color).lines() {
+            text.push(if line.is_empty() { String::new() } else { format!("       {line}") });
+        }
+        if let Some(help) = &check.help {
+            text.push(format!("       help: {}", escaped(help)));
+        }
+    }
+    if report.stopped.is_some() {
+        text.push("  stopped before all checks were made".to_owned());
+    }
+    talk.complain(&text.join("\n"));
+}
+
+/// How many specs are well.
+fn conclude(reports: &[(std::path::PathBuf, Report)], talk: &Talk) {
+    let of = |status| reports.iter().filter(|(_, r)| r.stopped.is_none() && r.status() == status).count();
+    let counts =
+        [(of(Status::Failure), "with failures"), (of(Status::Warning), "with warnings"), (of(Status::Ok), "well")];
+    let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    talk.say(&format!("{} examined: {}", counted(reports.len(), "spec"), counts.join(", ")));
+}

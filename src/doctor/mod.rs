@@ -1,0 +1,266 @@
+//! What can be known of a run before it starts: the same questions that a run asks, in the same words, and nothing
+//! exported.
+//!
+//! A [`Report`] predicts: where a run would refuse or fail, a check fails with the exit code that the run would have.
+//! What a run would get over, or what may be another thing by then (a window that is not over), is a warning.
+//!
+//! Invariant: nothing stays behind, neither in the output folder nor beside it.
+
+mod output;
+mod sample;
+mod source;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Serialize, Serializer};
+
+use crate::diagnostic::{Diagnostic, records};
+use crate::error::Exit;
+use crate::job::Job;
+use crate::run::{self, RunError, RunOptions};
+use crate::time::zone;
+
+/// How to look.
+pub struct DoctorOptions {
+    /// What a run would be given.
+    pub run: RunOptions,
+    /// Look at every row of every source file, as a run does, and not at a sample.
+    pub full: bool,
+    /// The zone of this machine's clock, for people.
+    pub clock_zone: TimeZone,
+}
+
+/// All checks of one spec.
+#[derive(Debug)]
+pub struct Report {
+    /// In the order in which a run comes to them.
+    pub checks: Vec<Check>,
+    /// A signal came before all checks were made.
+    pub stopped: Option<Exit>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// What.
+    #[serde(rename = "check")]
+    pub subject: Subject,
+    /// How it is.
+    pub status: Status,
+    /// What was found.
+    pub message: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// Mistakes in the spec, each with its place.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_records")]
+    pub diagnostics: Vec<Diagnostic>,
+    /// How a run would end that meets this; `Complete` but for failures.
+    #[serde(skip)]
+    pub exit: Exit,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// The spec and its catalog.
+    Spec,
+    /// Whether the window is over and its data settled.
+    Window,
+    /// Whether the source can be reached and listed.
+    Source,
+    /// Whether its files can be read.
+    Files,
+    /// Whether the spec fits the source's columns.
+    Columns,
+    /// Whether the largest row group fits in memory.
+    Memory,
+    /// Whether the output can be written, by one writer at a time.
+    Output,
+    /// What the output folder holds.
+    Package,
+    /// Whether there is room.
+    Disk,
+    /// Whether this machine's clock is right.
+    Clock,
+}
+
+/// How it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// A run would get over it, or it may be another thing by then.
+    Warning,
+    /// A run would refuse or fail.
+    Failure,
+}
+
+impl Subject {
+    /// Characters of the longest name.
+    pub const LONGEST: usize = 7;
+
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Spec => "spec",
+            Self::Window => "window",
+            Self::Source => "source",
+            Self::Files => "files",
+            Self::Columns => "columns",
+            Self::Memory => "memory",
+            Self::Output => "output",
+            Self::Package => "package",
+            Self::Disk => "disk",
+            Self::Clock => "clock",
+        }
+    }
+}
+
+impl Check {
+    fn ok(subject: Subject, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { subject, status: Status::Ok, message, help: None, diagnostics: Vec::new(), exit: Exit::Complete }
+    }
+
+    fn warning(subject: Subject, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { status: Status::Warning, help: Some(help.into()), ..Self::ok(subject, message) }
+    }
+
+    fn failure(subject: Subject, message: impl Into<String>, exit: Exit) -> Self {
+        Self { status: Status::Failure, exit, ..Self::ok(subject, message) }
+    }
+
+    /// What would end a run.
+    fn of_error(subject: Subject, error: RunError) -> Self {
+        let exit = error.exit();
+        match error {
+            RunError::Spec(diagnostics) => Self::of_mistakes(subject, diagnostics),
+            RunError::Occupied { folder, holds, way_out } => {
+                Self::failure(subject, format!("{folder} holds {holds}"), exit).help(way_out)
+            }
+            RunError::Damaged { folder, damage } => {
+                Self::failure(subject, format!("{folder} is damaged: {}", damage.join("; ")), exit)
+                    .help("restore it from a copy, or `kt-export run --repair` exports again what is damaged")
+            }
+            error => Self::failure(subject, run::chain(&error), exit),
+        }
+    }
+
+    /// Mistakes in the spec or its catalog.
+    fn of_mistakes(subject: Subject, diagnostics: Vec<Diagnostic>) -> Self {
+        let message = counted(diagnostics.len(), "mistake");
+        Self { diagnostics, ..Self::failure(subject, message, Exit::Usage) }
+    }
+
+    fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// Also says what was not looked at because of this.
+    fn and_so(self, skipped: &str) -> Self {
+        let help = self.help.as_ref().map_or_else(|| skipped.to_owned(), |help| format!("{help}; {skipped}"));
+        self.help(help)
+    }
+}
+
+impl Report {
+    /// A spec that is none: nothing else can be looked at.
+    pub fn of_mistakes(diagnostics: Vec<Diagnostic>) -> Self {
+        let check =
+            Check::of_mistakes(Subject::Spec, diagnostics).and_so("the other checks need a spec without mistakes");
+        Self { checks: vec![check], stopped: None }
+    }
+
+    /// What the scheduler is told: how a run would end, as far as can be known.
+    pub fn exit(&self) -> Exit {
+        let failed = self.checks.iter().fold(Exit::Complete, |worst, check| worst.worst(check.exit));
+        self.stopped.map_or(failed, |stopped| failed.worst(stopped))
+    }
+
+    /// The worst of all checks.
+    pub fn status(&self) -> Status {
+        let any = |status| self.checks.iter().any(|check| check.status == status);
+        match (any(Status::Failure), any(Status::Warning)) {
+            (true, _) => Status::Failure,
+            (false, true) => Status::Warning,
+            (false, false) => Status::Ok,
+        }
+    }
+}
+
+/// Makes all checks of a job, until a signal comes.
+pub fn examine(job: &Job, options: &DoctorOptions) -> Report {
+    let mut checks = vec![Check::ok(Subject::Spec, format!("{}, {}", job.name, job.id)), window(job, &options.run)];
+    let mut estimate = None;
+    if options.run.stop.exit().is_none() {
+        let source = source::examine(job, options);
+        checks.extend(source.checks);
+        estimate = source.window_bytes;
+    }
+    if options.run.stop.exit().is_none() {
+        let output = output::examine(job, options, estimate);
+        if output.is_complete {
+            // The run that is asked about would not come to them; the next one of a relative window would.
+            checks.iter_mut().filter(|check| check.status == Status::Failure).for_each(forgive);
+        }
+        checks.extend(output.checks);
+    }
+    Report { checks, stopped: options.run.stop.exit() }
+}
+
+fn forgive(check: &mut Check) {
+    check.status = Status::Warning;
+    check.exit = Exit::Complete;
+}
+
+fn window(job: &Job, options: &RunOptions) -> Check {
+    let window = &job.window;
+    let at = |instant: Timestamp| instant.to_zoned(window.timezone.clone()).strftime("%F %T%:z").to_string();
+    let which =
+        format!("{}, {} to {} ({})", window.label, at(window.start), at(window.end), zone::name(&window.timezone));
+    match run::check_settled(job, options.now) {
+        Err(RunError::NotSettled { end, settled }) => {
+            let what = if end > options.now { "is not over" } else { "is over and not settled" };
+            Check::warning(
+                Subject::Window,
+                format!("{which}, {what}: a run before {} ends with exit code 6", at(settled)),
+                format!(
+                    "in {} a run exports it; or set `allow_open: true` in the window, or look at a later time with `--now`",
+                    rough(settled.duration_since(options.now))
+                ),
+            )
+        }
+        _ if window.end > options.now => {
+            Check::ok(Subject::Window, format!("{which}, not over, which `allow_open` permits"))
+        }
+        _ => Check::ok(Subject::Window, format!("{which}, over and settled")),
+    }
+}
+
+/// A duration as people say it, rounded up.
+fn rough(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0) + i64::from(duration.subsec_nanos() > 0);
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", (seconds + 59) / 60),
+        7_200..172_800 => format!("{} h", (seconds + 3_599) / 3_600),
+        _ => format!("{} days", (seconds + 86_399) / 86_400),
+    }
+}
+
+/// A size as people say it.
+fn size(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).display().iec().to_string()
+}
+
+/// `1 file`, `2 files`.
+fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+fn as_records<S: Serializer>(diagnostics: &[Diagnostic], serializer: S) -> Result<S::Ok, S::Error> {
+    records(diagnostics).serialize(serializer)
+}

@@ -1,0 +1,71 @@
+//! Which files of a source are looked at, and how far.
+//!
+//! Parquet tells its columns in a footer, so all of its files are looked at. The other formats tell them in their rows:
+//! of those a few files are looked at, the newest first, because the next run reads what is like them.
+
+use std::cmp::Reverse;
+
+use jiff::Timestamp;
+
+use crate::job::{Job, SourceFormat};
+use crate::source::SourceFile;
+use crate::source::files::list::named_days;
+
+/// Files of rows in a sample at most: enough to meet a few days, or a few writers.
+const FILES: usize = 8;
+
+/// Bytes of their files after which no other one is added. Arrow files are looked at whole.
+const BYTES: u64 = 256 << 20;
+
+/// Pieces of each file of rows, about a MiB each, and one for what is before the rows.
+pub const PIECES: u64 = 9;
+
+/// A part of a listing.
+pub struct Sample {
+    /// What is looked at, in order of their names.
+    pub files: Vec<SourceFile>,
+    /// What is not.
+    pub others: Vec<SourceFile>,
+}
+
+impl Sample {
+    /// Everything.
+    pub fn whole(files: Vec<SourceFile>) -> Self {
+        Self { files, others: Vec::new() }
+    }
+
+    /// All Parquet files, and the newest others; those first whose names do not say that they lie outside the window.
+    pub fn of(job: &Job, files: Vec<SourceFile>) -> Self {
+        let mut order: Vec<usize> = (0..files.len()).filter(|i| files[*i].format != SourceFormat::Parquet).collect();
+        order.sort_by_key(|i| {
+            let file = &files[*i];
+            (is_outside(job, &file.name), Reverse(file.modified), Reverse(file.name.clone()))
+        });
+        let mut bytes = 0u64;
+        let mut chosen: Vec<bool> = files.iter().map(|file| file.format == SourceFormat::Parquet).collect();
+        for (n, i) in order.into_iter().take(FILES).enumerate() {
+            bytes = bytes.saturating_add(files[i].bytes);
+            if n > 0 && bytes > BYTES {
+                break;
+            }
+            chosen[i] = true;
+        }
+        let (mut looked_at, mut others) = (Vec::new(), Vec::new());
+        for (file, chosen) in files.into_iter().zip(chosen) {
+            if chosen { looked_at.push(file) } else { others.push(file) }
+        }
+        Self { files: looked_at, others }
+    }
+}
+
+/// Whether the days in a file's name are outside the window, as its zone and UTC have them.
+pub fn is_outside(job: &Job, name: &str) -> bool {
+    let Some((first, last)) = named_days(name) else { return false };
+    let start = |date: jiff::civil::Date| -> Option<Timestamp> {
+        Some(date.to_zoned(job.window.timezone.clone()).ok()?.timestamp())
+    };
+    let day = jiff::SignedDuration::from_hours(24);
+    let (Some(start), Some(end)) = (start(first), last.tomorrow().ok().and_then(start)) else { return false };
+    let widened = (start.checked_sub(day), end.checked_add(day));
+    matches!(widened, (Ok(start), Ok(end)) if end <= job.window.start || start >= job.window.end)
+}

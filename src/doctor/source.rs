@@ -1,0 +1,222 @@
+//! The source: its list, its files, its columns, and what they take.
+
+use super::sample::{PIECES, Sample, is_outside};
+use super::{Check, DoctorOptions, Subject, counted, size};
+use crate::diagnostic::Diagnostic;
+use crate::error::{ErrorCode, Exit};
+use crate::job::{Job, OnBad, SourceFormat};
+use crate::plan::{self, Plan};
+use crate::run::{self, Failure, RunError, RunOptions, Survey, SurveyError};
+use crate::source::files::list::Listing;
+use crate::source::{SourceError, TimeRange};
+
+/// Broken files that are named before the rest is only counted.
+const NAMED_FILES: usize = 5;
+
+/// What was found of the source.
+pub struct Found {
+    pub checks: Vec<Check>,
+    /// Bytes of the source that may be of the window, where that could be told.
+    pub window_bytes: Option<u64>,
+}
+
+/// Lists the source, looks into its files, and holds the spec against them.
+pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
+    let listing = match run::list_source(job) {
+        Ok(listing) => listing,
+        Err(error) => {
+            let check = list_failure(job, &options.run, error).and_so("files, columns and memory cannot be looked at");
+            return Found { checks: vec![check], window_bytes: None };
+        }
+    };
+    let mut checks = vec![listed(job, &listing)];
+    if listing.files.is_empty() {
+        return Found { checks, window_bytes: Some(0) };
+    }
+    let listed_bytes = listing.files.iter().map(|file| file.bytes).sum();
+    let sample = if options.full { Sample::whole(listing.files) } else { Sample::of(job, listing.files) };
+    let Sample { files, others } = sample;
+    let looked_at = Listing { files, skipped: Vec::new() };
+    let run = &options.run;
+    let pieces = (!options.full).then_some(PIECES);
+    let survey = match run::inspect(job, looked_at, pieces, run.threads, &run.stop, &run.progress) {
+        Ok(survey) => survey,
+        Err(SurveyError::Stopped) => return Found { checks, window_bytes: None },
+        Err(error) => {
+            checks.push(Check::of_error(Subject::Columns, run::survey_error(job, &run.stop, error)));
+            return Found { checks, window_bytes: Some(listed_bytes) };
+        }
+    };
+    let is_sample = !others.is_empty() || !survey.is_whole;
+    let plan = run::plan_survey(job, run.memory, &survey);
+    checks.push(files_read(&survey, others.len(), plan.as_ref().ok().filter(|_| !is_sample)));
+    checks.push(columns(job, &survey, is_sample));
+    let window_bytes = plan.as_ref().ok().map(|plan| {
+        let unread = others.iter().filter(|file| !is_outside(job, &file.name)).map(|file| file.bytes);
+        unread.sum::<u64>() + seen_bytes(job, &survey, plan)
+    });
+    checks.push(memory(run, plan));
+    Found { checks, window_bytes }
+}
+
+/// Bytes of what was looked at and a run would read. Of a file that was not seen to its end all bytes count, unless its
+/// name says that it lies outside the window.
+fn seen_bytes(job: &Job, survey: &Survey, plan: &Plan) -> u64 {
+    let is_known = |format| survey.is_whole || format == SourceFormat::Parquet;
+    let reads = plan.tasks.iter().flat_map(|task| &task.reads).filter(|read| read.owner);
+    let bytes = |read: &plan::Read| {
+        survey.files.get(read.file as usize).filter(|file| is_known(file.format))?;
+        Some(plan.files.get(read.file as usize)?.units.get(read.unit as usize)?.bytes)
+    };
+    let cut = survey.files.iter().filter(|file| !is_known(file.format) && !is_outside(job, &file.name));
+    reads.filter_map(bytes).sum::<u64>() + cut.map(|file| file.bytes).sum::<u64>()
+}
+
+fn list_failure(job: &Job, options: &RunOptions, error: SurveyError) -> Check {
+    match run::survey_error(job, &options.stop, error) {
+        // There is nothing to show of the spec but the place that names the source.
+        RunError::Spec(mistakes) => {
+            let message = mistakes.iter().map(|m| m.message.as_str()).collect::<Vec<_>>().join("; ");
+            Check::failure(Subject::Source, message, Exit::Usage)
+        }
+        error => Check::of_error(Subject::Source, error),
+    }
+}
+
+fn listed(job: &Job, listing: &Listing) -> Check {
+    let uri = &job.source.uri.value;
+    let bytes = listing.files.iter().map(|file| file.bytes).sum();
+    let skipped = match listing.skipped.as_slice() {
+        [] => String::new(),
+        [first, ..] => format!("; {} not read ({}: {})", listing.skipped.len(), first.name, first.reason),
+    };
+    if listing.files.is_empty() {
+        let help = "a run would export no row: check `path_time`, the window, and that the files are there in time";
+        return Check::warning(Subject::Source, format!("no file of the window in {uri}{skipped}"), help);
+    }
+    Check::ok(Subject::Source, format!("{}, {} in {uri}{skipped}", counted(listing.files.len(), "file"), size(bytes)))
+}
+
+/// What could be read. `plan` only where every row was looked at.
+fn files_read(survey: &Survey, others: usize, plan: Option<&Plan>) -> Check {
+    let broken: Vec<&SourceError> = survey.facts.iter().filter_map(|facts| facts.problem.as_ref()).collect();
+    let all = survey.files.len() + others;
+    let columns = survey.schema.arrow.fields().len();
+    let rows: u64 = survey.facts.iter().flat_map(|facts| &facts.units).map(|unit| unit.rows).sum();
+    let of_all = match others {
+        0 => format!("looked into {}", counted(all, "file")),
+        _ => {
+            format!("looked into {} of {}, all Parquet and the newest others", survey.files.len(), counted(all, "file"))
+        }
+    };
+    let of_all = if survey.is_whole { of_all } else { format!("{of_all}, not to the end of each") };
+    let seen = format!("{of_all}: {}, {rows} row{} seen", counted(columns, "column"), if rows == 1 { "" } else { "s" });
+    if let Some(refusal) = broken.iter().find(|e| is_refusal(e.code)) {
+        let failure = Failure { code: refusal.code, message: refusal.to_string() };
+        return Check::of_error(Subject::Files, RunError::Failed(failure));
+    }
+    if broken.is_empty() {
+        return match plan {
+            Some(plan) if plan.totals.read_rows == 0 && rows > 0 => Check::warning(
+                Subject::Files,
+                format!("{seen}, none of them in the window"),
+                "a run would export no row: check the window, and that the files are there in time",
+            ),
+            _ => match unplaced_rows(survey) {
+                0 => Check::ok(Subject::Files, seen),
+                n => Check::warning(
+                    Subject::Files,
+                    format!("{seen}, {n} of them unreadable or without a time"),
+                    "mend them: they fail partitions, or are set aside with `on_bad_rows: reject`, `on_null_time: reject`",
+                ),
+            },
+        };
+    }
+    let mut names: Vec<String> = broken.iter().take(NAMED_FILES).map(ToString::to_string).collect();
+    if broken.len() > NAMED_FILES {
+        names.push(format!("and {} more", broken.len() - NAMED_FILES));
+    }
+    let message = format!("{} cannot be read: {}", counted(broken.len(), "file"), names.join("; "));
+    let help = "mend or remove them: the partitions that they may have rows of would fail";
+    if broken.len() == survey.files.len() {
+        return Check::failure(Subject::Files, message, Exit::Failed).help(help);
+    }
+    Check::warning(Subject::Files, message, help)
+}
+
+/// Rows of row formats that have no known place, unless none at all has one. Of Parquet it is rarely proven.
+fn unplaced_rows(survey: &Survey) -> u64 {
+    let of_rows = survey.files.iter().zip(&survey.facts).filter(|(file, _)| file.format != SourceFormat::Parquet);
+    let units = || of_rows.clone().flat_map(|(_, facts)| &facts.units);
+    let is_timeless = units().all(|unit| unit.times == TimeRange::Empty);
+    if is_timeless { 0 } else { units().map(|unit| unit.unplaced_rows).sum() }
+}
+
+/// Whether rows were seen and none has a time.
+fn is_timeless(survey: &Survey) -> bool {
+    let mut units = survey.facts.iter().flat_map(|facts| &facts.units).filter(|unit| unit.rows > 0).peekable();
+    units.peek().is_some() && units.all(|unit| unit.times == TimeRange::Empty)
+}
+
+/// The store's no, as against bytes that are not what they should be.
+fn is_refusal(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::StoreDenied | ErrorCode::StoreNotFound | ErrorCode::StoreThrottled | ErrorCode::StoreUnreachable
+    )
+}
+
+fn columns(job: &Job, survey: &Survey, is_sample: bool) -> Check {
+    let source = &survey.schema.arrow;
+    if source.fields().is_empty() {
+        let help = "put files with rows there, or look again when there are some";
+        return Check::warning(
+            Subject::Columns,
+            "the files show no column, so nothing could be held against them",
+            help,
+        );
+    }
+    match run::prepare(job, source) {
+        Ok(_) if is_timeless(survey) => {
+            let message = format!("no row seen has a time in `{}`", job.time.column.value);
+            let help = "name the time column in `time: {column: …}` and how it is written in `format`";
+            // Null or not a time: either may be set aside.
+            match (job.on_null_time, job.on_bad_rows) {
+                (OnBad::Reject, OnBad::Reject) => Check::warning(Subject::Columns, message, help),
+                _ => Check::failure(Subject::Columns, message, Exit::Failed).help(help),
+            }
+        }
+        Ok(prepared) => {
+            let written = prepared.output_schema.fields().len();
+            let filtered = if prepared.predicate.is_some() { ", the filters fit" } else { "" };
+            let time = &job.time.column.value;
+            Check::ok(Subject::Columns, format!("time is `{time}`{filtered}, {} written", counted(written, "column")))
+        }
+        Err(mistakes) => {
+            let check = Check::of_mistakes(Subject::Columns, mistakes);
+            if is_sample { check.and_so("not every row was looked at, `--full` does") } else { check }
+        }
+    }
+}
+
+fn memory(options: &RunOptions, plan: Result<Plan, Diagnostic>) -> Check {
+    match plan {
+        Err(Diagnostic { message, help, .. }) => {
+            Check { help, ..Check::failure(Subject::Memory, message, Exit::Usage) }
+        }
+        Ok(plan) => {
+            let units = plan.tasks.iter().flat_map(|task| &task.reads);
+            let units = units.filter_map(|r| plan.files.get(r.file as usize)?.units.get(r.unit as usize));
+            let budget = size(options.memory.bytes());
+            Check::ok(
+                Subject::Memory,
+                match units.map(|unit| unit.decoded_bytes).max() {
+                    Some(largest) if largest > 0 => {
+                        format!("{budget} for a run, the largest row group takes {}", size(largest))
+                    }
+                    _ => format!("{budget} for a run"),
+                },
+            )
+        }
+    }
+}
