@@ -5,6 +5,8 @@ import os
 import random
 import re
 import signal
+import subprocess
+import time
 
 import data
 from package import equal, local_shards, stored_shards
@@ -359,3 +361,42 @@ def public_data_sets_come_out_as_from_a_folder(rig, store, folder):
         if written != rows:
             raise Failed(f"{job.name}: {written} rows, not {rows}")
     return f"{len(jobs)} data sets"
+
+
+def a_job_is_created_got_and_downloaded(rig, store):
+    """A link works until it ends; moto never ends one."""
+    folder, prefix = rig.on(store, rig.events)
+    environment = store.environment()
+    at = ["--store", f"{store.scheme}://evidence/{prefix}"]
+
+    def jobs(command, *args):
+        return rig.program.call(folder, ["jobs", command, *at, *args], environment)
+
+    job_id = jobs("create", "--spec", "spec.yaml").exits(0).stdout.strip()
+    jobs("get", "--id", job_id, "--watch").exits(0)
+    job = json.loads(jobs("get", "--id", job_id, "--json").exits(0).stdout)
+    package = f"{prefix}/jobs/{job_id}/package"
+    rig.equals_golden(store, package, rig.events)
+    jobs("download", "--id", job_id, "--output", "week.csv").exits(0)
+    lines = (folder / "week.csv").read_text().splitlines()
+    if len(lines) != job["total_rows"] + 1 or lines.count(lines[0]) != 1:
+        raise Failed(f"{len(lines)} lines for {job['total_rows']} rows, the header {lines.count(lines[0])} times")
+    jobs("download", "--id", job_id, "--shards", "--output", "copy").exits(0)
+    rig.program.call(folder, ["verify", "--rows", "copy"]).exits(0)
+    links = json.loads(jobs("download", "--id", job_id, "--url", "--expires", "3s", "--json").exits(0).stdout)["links"]
+    for link in links[:2]:
+        if fetched(link["url"]) != store.get(f"{package}/{link['path']}"):
+            raise Failed(f"the link to {link['path']} gives other bytes")
+    if store.name == "moto":
+        return f"{len(links)} links"
+    time.sleep(5)
+    for link in links[:2]:
+        if fetched(link["url"]) is not None:
+            raise Failed(f"the link to {link['path']} works after {link['expires_at']}")
+    return f"{len(links)} links, and none after its end"
+
+
+def fetched(url):
+    """What `curl` gets, or None where the server refuses."""
+    done = subprocess.run(["curl", "--fail", "--silent", "--show-error", url], stdout=subprocess.PIPE, check=False)
+    return done.stdout if done.returncode == 0 else None
