@@ -252,7 +252,16 @@ impl Bucket {
         let create = |bytes: &'static [u8]| self.client().objects.put_opts(&path, bytes.into(), PutMode::Create.into());
         let first = wait(create(b"1"))?;
         let exclusive = match first {
-            Ok(_) => matches!(wait(create(b"2"))?, Err(object_store::Error::AlreadyExists { .. })),
+            Ok(_) => match wait(create(b"2"))? {
+                Ok(_) => false,
+                Err(object_store::Error::AlreadyExists { .. }) => true,
+                // No answer says nothing about conditions; a store that honours them must not be taken for another.
+                Err(error) => {
+                    let failure = store_error("create", self.object(key), &error);
+                    let _ = self.remove(key);
+                    return Err(failure);
+                }
+            },
             // A client's own retry met its own object, so the condition counted.
             Err(object_store::Error::AlreadyExists { .. }) => true,
             Err(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => {
