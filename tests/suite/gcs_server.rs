@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use hyper::body::Incoming;
-use hyper::header::{AsHeaderName, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, LAST_MODIFIED, RANGE};
+use hyper::header::{AsHeaderName, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, LAST_MODIFIED, RANGE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
@@ -210,7 +210,12 @@ fn denied(asked: &Asked) -> Option<HttpResponse> {
 }
 
 fn reply(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
-    let mut response = HttpResponse::new(Body::from(body.into()));
+    let body = body.into();
+    let length = body.len();
+    let mut response = HttpResponse::new(Body::from(body));
+    if status != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
     *response.status_mut() = status;
     response
 }

