@@ -14,5 +14,6 @@ mod s3_server;
 mod samples;
 mod specs;
 mod store_contract;
+mod store_faults;
 mod stores;
 mod verify;
