@@ -286,12 +286,16 @@ impl Bucket {
         found(self.ask("remove", key, self.client().objects.delete(&path))?).map(drop)
     }
 
-    /// All objects whose keys begin with the prefix and a slash, in order of key.
+    /// All objects whose keys begin with the prefix and a slash, in order of key, but for what consoles put down where
+    /// a folder is made.
     pub(in crate::store) fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         let path = self.path(prefix)?;
         let listed = self.client().objects.list(Some(&path)).try_collect::<Vec<_>>();
         let mut listed = self.ask("list", prefix, listed)??;
         listed.sort_by(|a, b| a.location.cmp(&b.location));
+        let is_folder: Vec<bool> = listed.iter().map(|found| is_marker(found, &path, &listed)).collect();
+        let mut is_folder = is_folder.into_iter();
+        listed.retain(|_| is_folder.next() != Some(true));
         Ok(listed)
     }
 
@@ -354,6 +358,17 @@ impl Ahead {
     pub(in crate::store) fn bytes(self) -> Result<Bytes, StoreError> {
         wait(self.0)?.map_err(|error| StoreError::Threads { message: error.to_string() })?
     }
+}
+
+/// Whether an object only stands for a folder: it is empty, and the prefix itself or above other objects. The client
+/// takes the slash off its key, so that it could not even be read.
+fn is_marker(found: &ObjectMeta, prefix: &Path, sorted: &[ObjectMeta]) -> bool {
+    if found.size != 0 {
+        return false;
+    }
+    let below = format!("{}/", found.location);
+    let next = sorted.partition_point(|other| other.location.as_ref() < below.as_str());
+    found.location == *prefix || sorted.get(next).is_some_and(|other| other.location.as_ref().starts_with(&below))
 }
 
 /// An object that is not there is an answer, a bucket that is not there an error.
