@@ -65,7 +65,9 @@ fn tells_the_same(previous: &Manifest, new: &Manifest) -> bool {
 }
 
 /// Removes what is below `data/` and `rejects/` and not in the manifest: dead runs' files. What a record names stays:
-/// another run has just committed it, and may have written a manifest that names it.
+/// another run has just committed it, and may have written a manifest that names it. What has no record yet stays too:
+/// another run may be about to commit it, and no look at the records is late enough to rule that out. The run that
+/// completes the job finds a record for everything, and so removes the rest.
 fn clean(package: &Package, manifest: &Manifest) -> Result<(), RunError> {
     let folder = &package.folder;
     let listed: BTreeSet<&str> = manifest.digests().map(|(name, _)| name).collect();
@@ -75,29 +77,55 @@ fn clean(package: &Package, manifest: &Manifest) -> Result<(), RunError> {
     if unlisted.is_empty() {
         return Ok(());
     }
-    let recorded = recorded(package)?;
-    for there in unlisted.iter().filter(|there| !recorded.contains(&there.name)) {
-        tracing::info!("removing {}, which no run committed", there.name);
-        folder.remove(&there.name)?;
+    let recorded = Recorded::of(package)?;
+    for there in unlisted.iter().filter(|there| !recorded.files.contains(&there.name)) {
+        if recorded.open.contains(owner(&there.name)) {
+            tracing::info!("leaving {}, which another run may be about to commit", there.name);
+        } else {
+            tracing::info!("removing {}, which no run committed", there.name);
+            folder.remove(&there.name)?;
+        }
     }
     Ok(())
 }
 
-/// Files that records of the plan's partitions and tasks name.
-fn recorded(package: &Package) -> Result<BTreeSet<String>, RunError> {
-    let Package { folder, pinned, .. } = package;
-    let mut names = BTreeSet::new();
-    let records = Records::listed(folder)?;
-    for partition in &pinned.plan.partitions {
-        let record: Option<PartitionRecord> = records.load(&partition_record(&partition.label))?;
-        names.extend(record.into_iter().flat_map(|r| r.files).map(|f| f.path));
+/// The partition or task of a file: `data/<label>` or `rejects/<key>`.
+fn owner(name: &str) -> &str {
+    let ends = |c| if name.starts_with("data/") { c == '/' } else { c == '.' };
+    let start = name.find('/').map_or(0, |slash| slash + 1);
+    let end = name.get(start..).and_then(|rest| rest.find(ends)).map_or(name.len(), |end| start + end);
+    name.get(..end).unwrap_or(name)
+}
+
+/// What the records of the plan's partitions and tasks tell.
+#[derive(Default)]
+struct Recorded {
+    /// Files that they name.
+    files: BTreeSet<String>,
+    /// Owners of files that have no record yet.
+    open: BTreeSet<String>,
+}
+
+impl Recorded {
+    fn of(package: &Package) -> Result<Self, RunError> {
+        let Package { folder, pinned, .. } = package;
+        let mut recorded = Self::default();
+        let records = Records::listed(folder)?;
+        for partition in &pinned.plan.partitions {
+            match records.load::<PartitionRecord>(&partition_record(&partition.label))? {
+                Some(record) => recorded.files.extend(record.files.into_iter().map(|f| f.path)),
+                None => drop(recorded.open.insert(format!("data/{}", partition.label))),
+            }
+        }
+        for task in &pinned.plan.tasks {
+            let key = task_key(task, &pinned.files, &pinned.plan.partitions);
+            match records.load::<TaskRecord>(&task_record(&key))? {
+                Some(record) => recorded.files.extend(record.rejects.map(|r| r.path)),
+                None => drop(recorded.open.insert(format!("rejects/{key}"))),
+            }
+        }
+        Ok(recorded)
     }
-    for task in &pinned.plan.tasks {
-        let key = task_key(task, &pinned.files, &pinned.plan.partitions);
-        let record: Option<TaskRecord> = records.load(&task_record(&key))?;
-        names.extend(record.and_then(|r| r.rejects).map(|r| r.path));
-    }
-    Ok(names)
 }
 
 /// Compare-and-swap: of several runs that end at once one writes the manifest, and a complete one stays.

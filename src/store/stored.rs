@@ -207,7 +207,8 @@ impl Found {
             at: ObjectLocation { key: found.location.into(), ..at.clone() },
             bytes: found.size,
             modified,
-            etag: found.e_tag,
+            // A weak tag matches no `If-Match` (RFC 9110, 13.1.1), so it cannot tell the version to a read.
+            etag: found.e_tag.filter(|etag| !etag.starts_with("W/")),
         }
     }
 }

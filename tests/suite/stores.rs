@@ -22,7 +22,7 @@ pub fn project_on(server: &S3Server, rest: &str) -> Project {
     project
 }
 
-fn spec(project: &Project, rest: &str) {
+pub fn spec(project: &Project, rest: &str) {
     let text = format!(
         "version: 1\nname: test\noutput: {{uri: 's3://bucket/evidence/package/'}}\ntype: events\n\
          source: {{uri: 's3://bucket/lake/data/'}}\n{WINDOW}\n{rest}\n"
@@ -44,7 +44,7 @@ pub fn manifest(server: &S3Server) -> Value {
 }
 
 /// By partition, format and number, the bytes of every listed shard; the run in the name does not count.
-fn shards(server: &S3Server) -> BTreeMap<String, Vec<u8>> {
+pub fn shards(server: &S3Server) -> BTreeMap<String, Vec<u8>> {
     let manifest = manifest(server);
     let listed: Vec<String> =
         manifest["files"].as_array().unwrap().iter().map(|f| f["path"].as_str().unwrap().to_owned()).collect();
@@ -66,7 +66,7 @@ fn without_run(path: &str) -> String {
 }
 
 /// What a local run of the same spec gives.
-fn golden(rest: &str) -> BTreeMap<String, Vec<u8>> {
+pub fn golden(rest: &str) -> BTreeMap<String, Vec<u8>> {
     let project = Project::with_spec(&format!("type: events\nsource: {{uri: data/}}\n{WINDOW}\n{rest}"));
     for (name, text) in daily_files(5, 60) {
         project.write(&name, text);

@@ -17,7 +17,12 @@ pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<Listing, List
         return Err(ListError::Web { uri: at.to_string() });
     }
     if !is_folder && let Some(found) = look_at(at)? {
-        return single(source, &found);
+        // Some tools put down an empty object where a folder is made.
+        let below = if found.bytes == 0 && !at.scheme.is_web() { list_below(at)? } else { Vec::new() };
+        if below.is_empty() {
+            return single(source, &found);
+        }
+        return collect(source, &Walk::of_folder(PathBuf::from(&at.key)), below);
     }
     if at.scheme.is_web() {
         let looked_for = "the server has no such file".to_owned();

@@ -248,7 +248,16 @@ impl Bucket {
         let create = |bytes: &'static [u8]| self.client().objects.put_opts(&path, bytes.into(), PutMode::Create.into());
         let first = wait(create(b"1"))?;
         let exclusive = match first {
-            Ok(_) => matches!(wait(create(b"2"))?, Err(object_store::Error::AlreadyExists { .. })),
+            Ok(_) => match wait(create(b"2"))? {
+                Ok(_) => false,
+                Err(object_store::Error::AlreadyExists { .. }) => true,
+                // No answer says nothing about conditions; a store that honours them must not be taken for another.
+                Err(error) => {
+                    let failure = store_error("create", self.object(key), &error);
+                    let _ = self.remove(key);
+                    return Err(failure);
+                }
+            },
             // A client's own retry met its own object, so the condition counted.
             Err(object_store::Error::AlreadyExists { .. }) => true,
             Err(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => {
@@ -273,12 +282,16 @@ impl Bucket {
         found(self.ask("remove", key, self.client().objects.delete(&path))?).map(drop)
     }
 
-    /// All objects whose keys begin with the prefix and a slash, in order of key.
+    /// All objects whose keys begin with the prefix and a slash, in order of key, but for what consoles put down where
+    /// a folder is made.
     pub(in crate::store) fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
         let path = self.path(prefix)?;
         let listed = self.client().objects.list(Some(&path)).try_collect::<Vec<_>>();
         let mut listed = self.ask("list", prefix, listed)??;
         listed.sort_by(|a, b| a.location.cmp(&b.location));
+        let is_folder: Vec<bool> = listed.iter().map(|found| is_marker(found, &path, &listed)).collect();
+        let mut is_folder = is_folder.into_iter();
+        listed.retain(|_| is_folder.next() != Some(true));
         Ok(listed)
     }
 
@@ -385,6 +398,17 @@ async fn read_version(
         return Err(object_store::Error::Precondition { path: path.to_string(), source });
     }
     found.bytes().await
+}
+
+/// Whether an object only stands for a folder: it is empty, and the prefix itself or above other objects. The client
+/// takes the slash off its key, so that it could not even be read.
+fn is_marker(found: &ObjectMeta, prefix: &Path, sorted: &[ObjectMeta]) -> bool {
+    if found.size != 0 {
+        return false;
+    }
+    let below = format!("{}/", found.location);
+    let next = sorted.partition_point(|other| other.location.as_ref() < below.as_str());
+    found.location == *prefix || sorted.get(next).is_some_and(|other| other.location.as_ref().starts_with(&below))
 }
 
 /// An object that is not there is an answer, a bucket that is not there an error.

@@ -97,7 +97,9 @@ pub(super) fn store_error(action: &'static str, at: String, error: &object_store
 pub(super) fn refusal(error: &object_store::Error) -> Refusal {
     use object_store::Error;
     let text = whole(error);
-    let names = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    // The service's own code and message, where it gives them; keys and addresses in the rest may hold any word.
+    let said = XML.captures(&text).and_then(|found| found.get(0)).map_or(text.as_str(), |said| said.as_str());
+    let names = |words: &[&str]| words.iter().any(|word| said.contains(word));
     // Instance metadata is asked last, after everything that people set.
     if names(&["169.254.169.254", "metadata.google.internal", "169.254.170."]) {
         return Refusal::NoCredentials;

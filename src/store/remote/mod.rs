@@ -27,6 +27,9 @@ pub(super) use self::bucket::{Ahead, Bucket, bucket};
 pub use self::error::Refusal;
 pub(super) use self::upload::PART_BYTES;
 
+/// Folders of a package in which drafts are begun.
+const DRAFT_FOLDERS: [&str; 2] = ["data", "rejects"];
+
 /// The objects below a prefix.
 #[derive(Debug)]
 pub(super) struct Prefix {
@@ -143,8 +146,13 @@ impl Backend for Prefix {
         if !is_finished {
             return Ok(Vec::new());
         }
-        let aborted = self.bucket.abort_uploads(&self.at.key)?;
-        Ok(aborted.iter().map(|key| self.name(key).to_owned()).collect())
+        let mut names = Vec::new();
+        // Not below all of the prefix: another package, whose runs are alive, may lie inside this one.
+        for folder in DRAFT_FOLDERS {
+            let aborted = self.bucket.abort_uploads(&self.key(folder)?)?;
+            names.extend(aborted.iter().map(|key| self.name(key).to_owned()));
+        }
+        Ok(names)
     }
 
     fn presign(&self, name: &str, expires_in: Duration) -> Result<Link, StoreError> {

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use object_store::ObjectMeta;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use tokio::task::JoinHandle;
@@ -92,19 +93,25 @@ impl Upload {
         Ok(())
     }
 
-    /// Ends an upload in parts. Where the answer was lost, the object itself tells.
-    fn complete(&mut self) -> Result<(), StoreError> {
+    /// Ends an upload in parts. Where the answer was lost, the object itself tells: it has our size, and is not the one
+    /// that was there before.
+    fn complete(&mut self, mode: Publish) -> Result<(), StoreError> {
         if !self.buffer.is_empty() {
             self.send()?;
         }
         self.settle()?;
+        let before = self.bucket.head(&self.key)?;
+        if mode == Publish::Create && before.is_some() {
+            return Err(StoreError::AlreadyExists { name: self.key.clone() });
+        }
         let Some(parts) = &mut self.parts else { return Ok(()) };
         let done = std::mem::take(&mut parts.done);
         let completed = wait(parts.store.complete_multipart(&self.path, &parts.id, done))?;
         if let Err(error) = completed {
             let failed = self.failed(&error);
             let there = self.bucket.head(&self.key)?;
-            if there.is_none_or(|there| there.size != self.bytes) {
+            let is_new = |there: &ObjectMeta| before.is_none_or(|before| before.e_tag != there.e_tag);
+            if !there.is_some_and(|there| there.size == self.bytes && is_new(&there)) {
                 return Err(failed);
             }
         }
@@ -131,11 +138,11 @@ impl Write for Upload {
 }
 
 impl Unpublished for Upload {
-    /// A part of an object cannot be created conditionally, so whoever must not replace another's object gives names of
-    /// which no two runs have the same. What is already there under such a name is our own, from a reply that was lost.
+    /// An upload in parts cannot be completed conditionally. What has the name before is not replaced, but of two
+    /// writers at the same moment the later one wins; so names are given of which no two runs have the same.
     fn publish(mut self: Box<Self>, mode: Publish) -> Result<(), StoreError> {
         if self.parts.is_some() {
-            return self.complete();
+            return self.complete(mode);
         }
         match mode {
             Publish::Replace => self.bucket.put(&self.key, &self.buffer),

@@ -42,7 +42,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 const FLUSH: Duration = Duration::from_millis(20);
 
 /// A request as the server saw it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     pub method: String,
     /// Percent-decoded, without the bucket; empty if the request is about a bucket.
@@ -135,12 +135,16 @@ impl S3Server {
 
     /// Variables that lead a client here.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let here = [("AWS_ENDPOINT_URL", self.endpoint()), ("AWS_ALLOW_HTTP", "true".to_owned())];
+        Self::credentials().into_iter().chain(here).collect()
+    }
+
+    /// Variables with what a client needs besides the endpoint.
+    pub fn credentials() -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ENDPOINT_URL", self.endpoint()),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
         ]
     }
 

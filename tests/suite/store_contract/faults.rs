@@ -1,0 +1,170 @@
+//! Promises of a store whose requests go wrong.
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use kt_export::store::{Created, Folder, Location, ObjectLocation, Publish, StoreError, StoreOptions};
+
+use super::{Fault, PACKAGE, Request, Rig, bytes_of, kept};
+
+kept! {
+    a_creation_whose_reply_is_lost_is_ours: s3 gcs,
+    a_lost_creation_that_another_one_won_is_theirs: s3 gcs,
+    a_creation_that_meets_another_waits_for_its_end: s3 gcs,
+    a_replacement_whose_reply_is_lost_is_there: s3 gcs,
+    an_upload_whose_replies_are_lost_is_one_file: s3 gcs,
+    a_completion_that_fails_is_no_success: s3 gcs,
+    a_completion_with_an_error_inside_is_tried_again: s3,
+    reads_that_break_off_are_whole: s3,
+    slow_answers_are_waited_for: s3 gcs,
+    a_store_that_stumbles_at_first_is_still_exclusive: s3 gcs,
+}
+
+fn is_put(request: &Request) -> bool {
+    request.method == "PUT"
+}
+
+fn a_creation_whose_reply_is_lost_is_ours(rig: &Rig) {
+    for (n, fault) in [Fault::LoseReply, Fault::Reset, Fault::Status(503, "SlowDown")].into_iter().enumerate() {
+        rig.fail(1, fault, is_put);
+        let name = format!("_state/partitions/{n}.json");
+        assert_eq!(rig.folder.create_bytes(&name, b"ours").unwrap(), Created::Created, "{fault:?}");
+        assert_eq!(rig.folder.create_bytes(&name, b"theirs").unwrap(), Created::Exists);
+        rig.fail(1, fault, is_put);
+        let mut draft = rig.folder.begin(&format!("data/{n}")).unwrap();
+        draft.write_all(b"ours").unwrap();
+        draft.publish(Publish::Create).unwrap();
+    }
+    assert_eq!(rig.keys().len(), 6);
+}
+
+fn a_lost_creation_that_another_one_won_is_theirs(rig: &Rig) {
+    rig.put(&format!("{PACKAGE}/x"), b"theirs");
+    rig.fail(1, Fault::LoseReply, is_put);
+    assert_eq!(rig.folder.create_bytes("x", b"ours").unwrap(), Created::Exists);
+    rig.fail(1, Fault::LoseReply, is_put);
+    let draft = rig.folder.begin("x").unwrap();
+    assert!(matches!(draft.publish(Publish::Create), Err(StoreError::AlreadyExists { .. })));
+    assert_eq!(rig.folder.read("x").unwrap().unwrap(), b"theirs");
+}
+
+fn a_creation_that_meets_another_waits_for_its_end(rig: &Rig) {
+    for (status, code) in [(409, "ConditionalRequestConflict"), (412, "PreconditionFailed")] {
+        // The other one came to nothing.
+        rig.fail(2, Fault::Status(status, code), is_put);
+        let name = format!("a/{status}");
+        assert_eq!(rig.folder.create_bytes(&name, b"ours").unwrap(), Created::Created, "{code}");
+        // The other one is there a moment later.
+        let met = std::sync::Arc::new(AtomicBool::new(false));
+        let seen = met.clone();
+        rig.fail(usize::MAX, Fault::Status(status, code), move |request| {
+            let is_asked = is_put(request) && !seen.load(Ordering::SeqCst);
+            seen.fetch_or(is_put(request), Ordering::SeqCst);
+            is_asked
+        });
+        let name = format!("b/{status}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !met.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                rig.put(&format!("{PACKAGE}/{name}"), b"theirs");
+            });
+            assert_eq!(rig.folder.create_bytes(&name, b"ours").unwrap(), Created::Exists, "{code}");
+        });
+        assert_eq!(rig.folder.read(&name).unwrap().unwrap(), b"theirs");
+    }
+}
+
+fn a_replacement_whose_reply_is_lost_is_there(rig: &Rig) {
+    for fault in [Fault::LoseReply, Fault::Reset, Fault::Status(500, "InternalError")] {
+        rig.fail(2, fault, is_put);
+        rig.folder.replace_bytes("x", format!("{fault:?}").as_bytes()).unwrap();
+        assert_eq!(rig.folder.read("x").unwrap().unwrap(), format!("{fault:?}").as_bytes());
+    }
+}
+
+/// Every reply of an upload is lost once: that to its beginning, to each part, to its completion.
+fn an_upload_whose_replies_are_lost_is_one_file(rig: &Rig) {
+    let bytes = bytes_of((5 << 20) + 9);
+    for (n, lost) in ["uploads", "partNumber=1", "partNumber=2", "POST uploadId="].into_iter().enumerate() {
+        rig.fail(1, Fault::LoseReply, move |request| format!("{} {}", request.method, request.query).contains(lost));
+        let name = format!("data/{n}");
+        let mut draft = rig.folder.begin(&name).unwrap();
+        let written = draft.write_all(&bytes).map_err(|e| e.to_string());
+        let published = written.and_then(|()| draft.publish(Publish::Create).map_err(|e| e.to_string()));
+        // A beginning is not repeated where it could begin twice; then it is told, and is no wrong file.
+        assert!(published.is_ok() || lost == "uploads", "{lost}: {published:?}");
+        assert_eq!(rig.folder.size(&name).unwrap().is_some(), published.is_ok());
+        if published.is_ok() {
+            assert!(rig.folder.read(&name).unwrap().unwrap() == bytes, "{lost}");
+        }
+        // What began twice is swept when the job ends.
+        assert!(!rig.unfinished().contains(&format!("{PACKAGE}/{name}")) || lost == "uploads", "{lost}");
+    }
+    rig.folder.remove_drafts(true).unwrap();
+    assert!(rig.unfinished().is_empty());
+}
+
+/// What has the name already may have the very size of what did not get it.
+fn a_completion_that_fails_is_no_success(rig: &Rig) {
+    let (old, new) = (vec![1; (5 << 20) + 9], vec![2; (5 << 20) + 9]);
+    rig.put(&format!("{PACKAGE}/data/x"), &old);
+    rig.fail(usize::MAX, Fault::Status(403, "AccessDenied"), |r| r.method == "POST" && r.query.contains("uploadId="));
+    for mode in [Publish::Replace, Publish::Create] {
+        let mut draft = rig.folder.begin("data/x").unwrap();
+        draft.write_all(&new).unwrap();
+        draft.publish(mode).unwrap_err();
+        assert!(rig.folder.read("data/x").unwrap().unwrap() == old && rig.unfinished().is_empty());
+    }
+}
+
+fn a_completion_with_an_error_inside_is_tried_again(rig: &Rig) {
+    rig.fail(2, Fault::ErrorInBody, |r| r.method == "POST" && r.query.contains("uploadId="));
+    let bytes = bytes_of((5 << 20) + 9);
+    let mut draft = rig.folder.begin("data/x").unwrap();
+    draft.write_all(&bytes).unwrap();
+    draft.publish(Publish::Create).unwrap();
+    assert!(rig.folder.read("data/x").unwrap().unwrap() == bytes && rig.unfinished().is_empty());
+}
+
+fn reads_that_break_off_are_whole(rig: &Rig) {
+    let bytes = bytes_of((9 << 20) + 3);
+    rig.put(&format!("{PACKAGE}/data/x"), &bytes);
+    rig.put(&format!("{PACKAGE}/data/y"), &bytes[..300_000]);
+    let is_read = |request: &Request| request.method == "GET" && !request.key.is_empty();
+    for cut in [0, 100_000] {
+        rig.fail(2, Fault::CutBody(cut), is_read);
+        assert!(rig.folder.read("data/y").unwrap().unwrap() == bytes[..300_000]);
+        let open = || rig.folder.open_file("data/x").unwrap().unwrap();
+        rig.fail(2, Fault::CutBody(cut), is_read);
+        assert!(open().read_at(7, 900_000).unwrap() == bytes[7..900_007]);
+        rig.fail(3, Fault::CutBody(cut), is_read);
+        let mut read = Vec::new();
+        open().into_reader().read_to_end(&mut read).unwrap();
+        assert!(read == bytes);
+    }
+}
+
+fn slow_answers_are_waited_for(rig: &Rig) {
+    rig.put(&format!("{PACKAGE}/x"), b"slow");
+    rig.fail(3, Fault::Stall(Duration::from_millis(150)), |_| true);
+    assert_eq!(rig.folder.read("x").unwrap().unwrap(), b"slow");
+    assert_eq!(rig.folder.create_bytes("x", b"other").unwrap(), Created::Exists);
+    assert_eq!(rig.folder.list("").unwrap().len(), 1);
+}
+
+/// What goes wrong while the store is tried must not make it look like one that ignores conditions.
+fn a_store_that_stumbles_at_first_is_still_exclusive(rig: &Rig) {
+    for (n, fault) in [Fault::LoseReply, Fault::Reset, Fault::Status(503, "SlowDown")].into_iter().enumerate() {
+        // The first creation is answered, the second one never.
+        let puts = AtomicUsize::new(0);
+        rig.fail(usize::MAX, fault, move |request| is_put(request) && puts.fetch_add(1, Ordering::SeqCst) > 0);
+        // Options that mean nothing here make it a bucket that nobody has asked before.
+        let Location::Object(at) = Rig::location(&rig.place, PACKAGE) else { panic!() };
+        let options = StoreOptions { account: Some(n.to_string()), ..at.options.clone() };
+        let folder = Folder::open(Location::from(ObjectLocation { options, ..at.as_ref().clone() }));
+        assert!(folder.as_ref().map_or(true, Folder::is_exclusive), "{fault:?}");
+    }
+}
