@@ -159,10 +159,10 @@ fn a_signal_in_the_middle_of_an_upload_aborts_it() {
     let child = signalled(&project, &server, Signal::TERM, |r| r.query.contains("partNumber=1"));
     ended(child).exits(143).says(&["run again to resume"]);
     assert!(server.uploads().is_empty(), "{:?}", server.uploads());
-    assert!(server.keys("evidence/package/data/").is_empty());
+    assert!(server.get("evidence/package/manifest.json").is_none());
     // Killed, it cannot abort; the run that finishes the job does.
     let killed = ended(signalled(&project, &server, Signal::KILL, |r| r.query.contains("partNumber=2")));
-    assert_eq!((killed.code, server.uploads().len()), (None, 1));
+    assert!(killed.code.is_none() && !server.uploads().is_empty());
     server.clear_faults();
     call(&project, &server, &RUN).exits(0);
     assert!(server.uploads().is_empty());
