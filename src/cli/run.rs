@@ -7,13 +7,12 @@ use serde::Serialize;
 
 use super::args::{RunArgs, When};
 use super::environment::{environment_or_complain, git_commit, location, run_options};
-use super::jobs::{run_end, warn_registering};
 use super::progress::{Drawing, Style};
 use super::{Talk, signals, specs};
 use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_text, shown};
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
-use crate::jobs::{Heartbeat, JobRecord, Jobs, Package};
+use crate::jobs::{Heartbeat, JobRecord, Jobs, Package, RunEnd};
 use crate::manifest::{Accounting, FileStatus, JobStatus};
 use crate::resolve::{Environment, resolve};
 use crate::run::stop::Stop;
@@ -155,7 +154,7 @@ fn one(
     let result = run::run(job, &options);
     drop(drawing);
     if let Some(heartbeat) = registered {
-        heartbeat.end(run_end(&result));
+        heartbeat.end(RunEnd::of(&result));
     }
     match result {
         Ok(outcome) => {
@@ -210,8 +209,11 @@ fn register(store: &str, job: &Job, environment: &Environment, options: &RunOpti
         let folder = jobs.job_folder(&job.id).map_err(|e| run::chain(&e))?;
         Ok(Heartbeat::start(folder, &options.run_id, options.progress.clone(), options.stop.clone()))
     };
-    let registered = try_register();
-    registered.map_err(|why| warn_registering(&job.id, &why, talk)).ok()
+    let warn = |why| {
+        let id = &job.id;
+        talk.complain(&format!("warning: {id} is not noted in the store of jobs, and runs all the same: {why}"));
+    };
+    try_register().map_err(warn).ok()
 }
 
 fn mistakes(spec: &Path, diagnostics: &[Diagnostic], talk: &Talk) -> (Exit, SpecReport) {

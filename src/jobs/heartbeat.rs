@@ -8,9 +8,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ErrorCode;
+use crate::diagnostic::render_text;
+use crate::error::{ErrorCode, Exit};
 use crate::run::progress::Progress;
 use crate::run::stop::Stop;
+use crate::run::{self, RunError, RunOutcome};
 use crate::store::Folder;
 
 /// How often a run tells that it is alive.
@@ -96,6 +98,25 @@ fn name_of(run_id: &str) -> String {
     format!("runs/{run_id}.json")
 }
 
+impl RunEnd {
+    /// Of a run that came back.
+    pub fn of(ran: &Result<RunOutcome, RunError>) -> Self {
+        let error = match ran {
+            Ok(_) => return Self::Ended,
+            Err(error) => error,
+        };
+        let text = match error {
+            RunError::Spec(mistakes) => render_text(mistakes, false),
+            error => run::chain(error),
+        };
+        match error.exit() {
+            Exit::Interrupted | Exit::Terminated => Self::Stopped,
+            Exit::TryLater => Self::Later { error_code: error.code(), error: text },
+            exit => Self::Failed { exit_code: exit.code(), error_code: error.code(), error: text },
+        }
+    }
+}
+
 /// The first sign of life of a run whose process is just being started, so that one that dies before it has told
 /// anything is missed as well.
 pub fn announce(job: &Folder, run_id: &str) {
@@ -129,7 +150,7 @@ impl Heartbeat {
                     Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => {}
                 }
-                if matches!(job.size(super::view::CANCEL), Ok(Some(_))) {
+                if matches!(job.size(super::record::CANCEL), Ok(Some(_))) {
                     stop.cancel();
                 }
                 silent += LOOK;

@@ -14,6 +14,12 @@ use crate::manifest::ExportFormat;
 use crate::resolve::{CatalogText, Environment, Place, resolve_text};
 use crate::store::Location;
 
+/// What was asked for, in the job's folder.
+pub(super) const RECORD: &str = "job.json";
+
+/// The wish that nobody work on a job, in its folder.
+pub(super) const CANCEL: &str = "cancel.json";
+
 /// Version of `job.json`.
 pub const RECORD_VERSION: u32 = 1;
 

@@ -9,16 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::heartbeat::{Counts, RunEnd, RunState};
-use super::record::{JobRecord, Package};
+use super::record::{CANCEL, JobRecord, Package, RECORD};
 use super::state::State;
 use crate::error::ErrorCode;
 use crate::manifest::{ExportFormat, FileEntry, JobStatus, MANIFEST, Manifest, TOMBSTONE};
 use crate::store::{Created, Folder, Location, StoreError};
-
-/// The wish that nobody work on a job, in its folder.
-pub(super) const CANCEL: &str = "cancel.json";
-/// What was asked for, in the job's folder.
-const RECORD: &str = "job.json";
 
 /// Requests to a store at a time.
 const READERS: usize = 32;

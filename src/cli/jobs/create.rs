@@ -7,11 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::get::follow;
-use super::work::git_commit_now;
 use super::{Trouble, store_location};
 use crate::cli::Talk;
 use crate::cli::args::{JobsCreateArgs, ResourceArgs, SpecArgs};
-use crate::cli::environment::{environment, run_id};
+use crate::cli::environment::{environment, find_git_commit, run_id};
 use crate::diagnostic::{Diagnostic, SourceText, render_text, shown};
 use crate::error::Exit;
 use crate::job::Job;
@@ -104,7 +103,7 @@ fn note(
     first: Job,
     job: impl Fn(u32) -> Result<Job, Trouble>,
 ) -> Result<(String, Created), Trouble> {
-    let commit = args.spec.as_deref().and_then(git_commit_now);
+    let commit = args.spec.as_deref().and_then(find_git_commit);
     let mut job_here = first;
     let mut revision = 0;
     loop {

@@ -17,8 +17,6 @@ use crate::jobs::{JobRecord, JobView, Jobs, State};
 use crate::run::Failure;
 use crate::store::{Location, StoreError};
 
-pub(super) use self::work::{run_end, warn_registering};
-
 /// Dispatches.
 pub fn jobs(args: &JobsArgs, talk: &Talk) -> Exit {
     let done = match &args.command {

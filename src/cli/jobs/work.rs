@@ -1,7 +1,6 @@
 //! `jobs work`: takes up jobs that nobody works on.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Trouble, record_of, store_location};
 use crate::cli::args::JobsWorkArgs;
-use crate::cli::environment::{find_git_commit, run_options};
+use crate::cli::environment::run_options;
 use crate::cli::run::summary;
 use crate::cli::{Talk, signals};
 use crate::diagnostic::render_text;
@@ -103,7 +102,7 @@ fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, talk: 
             let ran = run::run(&job, &options);
             tell(&record.id, &ran, talk);
             let exit = ran.as_ref().map_or_else(RunError::exit, RunOutcome::exit);
-            (exit, run_end(&ran))
+            (exit, RunEnd::of(&ran))
         }
     };
     if let Some(heartbeat) = heartbeat {
@@ -118,33 +117,6 @@ fn tell(id: &str, ran: &Result<RunOutcome, RunError>, talk: &Talk) {
         Err(RunError::Spec(mistakes)) => talk.complain(&render_text(mistakes, talk.color)),
         Err(error) => talk.complain(&format!("{id}: {}", run::chain(error))),
     }
-}
-
-/// How a run ended, for the store of jobs.
-pub(in crate::cli) fn run_end(ran: &Result<RunOutcome, RunError>) -> RunEnd {
-    let error = match ran {
-        Ok(_) => return RunEnd::Ended,
-        Err(error) => error,
-    };
-    let text = match error {
-        RunError::Spec(mistakes) => render_text(mistakes, false),
-        error => run::chain(error),
-    };
-    match error.exit() {
-        Exit::Interrupted | Exit::Terminated => RunEnd::Stopped,
-        Exit::TryLater => RunEnd::Later { error_code: error.code(), error: text },
-        exit => RunEnd::Failed { exit_code: exit.code(), error_code: error.code(), error: text },
-    }
-}
-
-/// Says that a job is not in the list, and why that is all that is wrong.
-pub(in crate::cli) fn warn_registering(id: &str, why: &str, talk: &Talk) {
-    talk.complain(&format!("warning: {id} is not noted in the store of jobs, and runs all the same: {why}"));
-}
-
-/// The commit of a spec, looked for now.
-pub(super) fn git_commit_now(spec: &Path) -> Option<String> {
-    find_git_commit(spec)
 }
 
 /// The terminal may close and its signals are not for this process.
