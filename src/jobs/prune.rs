@@ -47,8 +47,12 @@ pub fn prune(jobs: &Jobs, now: Timestamp, is_dry: bool) -> Result<Pruned, StoreE
         let Some(record) = jobs.record(&view.id)? else { continue };
         let Some(package) = jobs.package(&record)? else { continue };
         if view.status.is_settled() {
-            let drafts = if is_dry { package.drafts()? } else { package.remove_drafts(true)? };
-            pruned.uploads.extend(drafts.into_iter().map(|name| (view.id.clone(), name)));
+            match if is_dry { package.drafts() } else { package.remove_drafts(true) } {
+                Ok(drafts) => pruned.uploads.extend(drafts.into_iter().map(|name| (view.id.clone(), name))),
+                // Listing uploads is a permission of its own.
+                Err(error) if error.code() == ErrorCode::StoreDenied => tracing::warn!("{error}"),
+                Err(error) => return Err(error),
+            }
         }
         let Some(expires_at) = view.expires_at.filter(|at| *at <= now && view.status.is_settled()) else { continue };
         let Some(manifest) = jobs.manifest(&view.id)? else { continue };

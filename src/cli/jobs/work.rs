@@ -39,28 +39,34 @@ pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
     let mut tried = BTreeSet::new();
     let mut done = 0u64;
     loop {
+        let mut waiting = jobs.list(Timestamp::now())?;
+        waiting.retain(|view| view.status.is_open() && !tried.contains(&view.id));
+        if waiting.is_empty() && !args.follow {
+            talk.say(&format!("no job is waiting; {done} done"));
+            if talk.json {
+                talk.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "jobs": done}));
+            }
+            return Ok(worst);
+        }
+        if waiting.is_empty() {
+            tried.clear();
+            wait(&stop);
+        }
+        // Oldest first; somebody else may have taken one up meanwhile.
+        for view in waiting.into_iter().rev() {
+            if let Some(exit) = stop.exit() {
+                return Ok(exit);
+            }
+            tried.insert(view.id.clone());
+            let is_open = jobs.view(&view.id, Timestamp::now())?.is_some_and(|now| now.status.is_open());
+            if let Some(record) = jobs.record(&view.id)?.filter(|_| is_open) {
+                worst = worst.worst(one(&jobs, &record, args, &stop, talk));
+                done += 1;
+            }
+        }
         if let Some(exit) = stop.exit() {
             return Ok(exit);
         }
-        let open = jobs.list(Timestamp::now())?;
-        // Oldest first.
-        let next = open.into_iter().rev().find(|view| view.status.is_open() && !tried.contains(&view.id));
-        let Some(next) = next else {
-            if !args.follow {
-                talk.say(&format!("no job is waiting; {done} done"));
-                if talk.json {
-                    talk.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "jobs": done}));
-                }
-                return Ok(worst);
-            }
-            tried.clear();
-            wait(&stop);
-            continue;
-        };
-        tried.insert(next.id.clone());
-        let Some(record) = jobs.record(&next.id)? else { continue };
-        worst = worst.worst(one(&jobs, &record, args, &stop, talk));
-        done += 1;
     }
 }
 

@@ -137,8 +137,12 @@ impl Backend for Prefix {
     }
 
     fn drafts(&self) -> Result<Vec<String>, StoreError> {
-        let uploads = self.bucket.uploads(&self.at.key)?;
-        Ok(uploads.iter().map(|upload| self.name(&upload.key).to_owned()).collect())
+        let mut names = Vec::new();
+        for folder in DRAFT_FOLDERS {
+            let uploads = self.bucket.uploads(&self.key(folder)?)?;
+            names.extend(uploads.iter().map(|upload| self.name(&upload.key).to_owned()));
+        }
+        Ok(names)
     }
 
     /// Nobody can tell whose uploads are alive, so they are only aborted where none is of any use.
