@@ -47,8 +47,8 @@ use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::manifest::{JobStatus, Manifest};
 use crate::plan::{self, FileEntry, Plan, PlanError};
-use crate::source::UnitFacts;
 use crate::source::files::list::ListError;
+use crate::source::{FileFacts, UnitFacts};
 use crate::store::{Folder, Location, StoreError};
 
 /// Tells the time of records; windows never depend on it.
@@ -261,10 +261,21 @@ pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
     Ok(pinned.plan)
 }
 
+/// A file whose store did not answer while it was inspected.
+fn unanswered(facts: &[FileFacts]) -> Option<Failure> {
+    let problems = facts.iter().filter_map(|file| file.problem.as_ref());
+    let problem = problems.into_iter().find(|problem| problem.code.is_retryable())?;
+    Some(Failure { code: problem.code, message: problem.to_string() })
+}
+
 /// Surveys the source and plans.
 fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(Pinned, Prepared), RunError> {
     let surveyed = survey(job, options.threads, &options.stop, &options.progress);
     let surveyed = surveyed.map_err(|error| survey_error(job, &options.stop, error))?;
+    // A plan that was pinned without such a file would never look at it again.
+    if let Some(failure) = unanswered(&surveyed.facts) {
+        return Err(failure.into());
+    }
     let prepared = prepare(job, &surveyed.schema.arrow).map_err(RunError::Spec)?;
     let plan = plan_survey(job, options.memory, &surveyed).map_err(|mistake| RunError::Spec(vec![mistake]))?;
     Ok((pin(job, surveyed, plan, created_at), prepared))
@@ -345,5 +356,24 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
         hive_keys: surveyed.hive_keys,
         outside_rows,
         inputs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::SourceError;
+
+    #[test]
+    fn a_silent_store_is_asked_again_and_a_broken_file_is_not() {
+        let file = |code| {
+            let name = "a.csv".to_owned();
+            let problem = Some(SourceError { name, position: None, code, message: "why".to_owned() });
+            FileFacts { units: Vec::new(), problem }
+        };
+        assert_eq!(unanswered(&[file(ErrorCode::SourceUnreadable), file(ErrorCode::StoreDenied)]), None);
+        let failure = unanswered(&[file(ErrorCode::BadRows), file(ErrorCode::StoreThrottled)]).unwrap();
+        assert_eq!(failure.message, "a.csv: why");
+        assert_eq!(RunError::from(failure).exit(), Exit::TryLater);
     }
 }
