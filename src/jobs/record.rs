@@ -26,7 +26,7 @@ pub const RECORD_VERSION: u32 = 1;
 /// `jobs/<id>/job.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {
-    /// [`RECORD_VERSION`].
+    /// 1.
     pub record_version: u32,
     /// The job's id.
     pub id: String,

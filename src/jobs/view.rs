@@ -12,7 +12,7 @@ use super::heartbeat::{Counts, RunEnd, RunState};
 use super::record::{CANCEL, JobRecord, Package, RECORD};
 use super::state::State;
 use crate::error::ErrorCode;
-use crate::manifest::{ExportFormat, FileEntry, JobStatus, MANIFEST, Manifest, TOMBSTONE};
+use crate::manifest::{ExportFormat, FileEntry, JobStatus, MANIFEST, Manifest, SHA256SUMS, TOMBSTONE};
 use crate::store::{Created, Folder, Location, StoreError};
 
 /// Requests to a store at a time.
@@ -218,12 +218,15 @@ impl Jobs {
             }
             _ => false,
         };
-        // What is over needs nobody's signs of life.
+        // What is over needs nobody's signs of life; but a run may have died between the manifest and SHA256SUMS.
         let is_complete = summary.as_ref().is_some_and(|s| s.status == JobStatus::Complete);
-        let runs = if is_complete { Vec::new() } else { self.runs(id)? };
-        let is_cancelled = !is_complete && self.folder.size(&format!("jobs/{id}/{CANCEL}"))?.is_some();
-        let status = State::derive(summary.as_ref().map(|s| s.status), has_tombstone, is_cancelled, &runs, now);
+        let is_whole = is_complete && self.package_size(&record, SHA256SUMS)?.is_some();
+        let runs = if is_whole { Vec::new() } else { self.runs(id)? };
         let latest = runs.iter().max_by_key(|run| run.started_at);
+        let is_cut_off = is_complete && latest.is_some_and(|run| run.end.is_none());
+        let is_cancelled = !is_complete && self.folder.size(&format!("jobs/{id}/{CANCEL}"))?.is_some();
+        let manifest = summary.as_ref().map(|s| s.status).filter(|_| !is_cut_off);
+        let status = State::derive(manifest, has_tombstone, is_cancelled, &runs, now);
         let failure = latest.and_then(|run| run.end.as_ref()).and_then(|end| match end {
             RunEnd::Failed { error_code, error, .. } | RunEnd::Later { error_code, error } => {
                 Some((*error_code, error))
@@ -293,6 +296,17 @@ impl Jobs {
             Package::Store { .. } => self.folder.read(&format!("jobs/{}/package/{name}", record.id)),
             Package::Place { .. } => match self.package(record)? {
                 Some(folder) => folder.read(name),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// As [`Jobs::read_package`], the size alone.
+    fn package_size(&self, record: &JobRecord, name: &str) -> Result<Option<u64>, StoreError> {
+        match &record.package {
+            Package::Store { .. } => self.folder.size(&format!("jobs/{}/package/{name}", record.id)),
+            Package::Place { .. } => match self.package(record)? {
+                Some(folder) => folder.size(name),
                 None => Ok(None),
             },
         }

@@ -166,6 +166,13 @@ fn a_job_whose_worker_died_is_abandoned_and_taken_up_again() {
     jobs(&project, &["work"]).exits(0);
     assert_eq!(get(&project, &id)["status"], "complete");
     assert!(package.shards() == project.package_in(&format!(".kt-export/jobs/{golden}/package")).shards());
+    // Killed right after the manifest: what derives from it is still missing.
+    std::fs::remove_file(package.root.join("SHA256SUMS")).unwrap();
+    age(&project, &id, jiff::SignedDuration::from_secs(120));
+    assert_eq!(get(&project, &id)["status"], "abandoned");
+    jobs(&project, &["work"]).exits(0).says(&["1 done"]);
+    assert_eq!(get(&project, &id)["status"], "complete");
+    project.call(&["verify", &format!(".kt-export/jobs/{id}/package")]).exits(0);
 }
 
 #[test]
