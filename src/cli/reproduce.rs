@@ -100,7 +100,7 @@ fn read_manifest(package: &str) -> Result<Manifest, (Exit, String)> {
 /// Files whose bytes are not the same, by name.
 fn differences(recorded: &Manifest, reproduced: &Manifest) -> Vec<Difference> {
     let digests = |m: &Manifest| -> BTreeMap<String, String> {
-        m.digests().map(|(name, sha256)| (without_run(m, name), sha256.to_owned())).collect()
+        m.digests().map(|(name, sha256)| (run::name_without_run(name), sha256.to_owned())).collect()
     };
     let (recorded, reproduced) = (digests(recorded), digests(reproduced));
     let mut names: Vec<_> = recorded.keys().chain(reproduced.keys()).cloned().collect();
@@ -115,12 +115,6 @@ fn differences(recorded: &Manifest, reproduced: &Manifest) -> Vec<Difference> {
         })
         .filter(|d| d.recorded_sha256 != d.reproduced_sha256)
         .collect()
-}
-
-/// In a store names carry their run, which is another one each time.
-fn without_run(manifest: &Manifest, name: &str) -> String {
-    let runs = manifest.runs.iter().map(|run| format!(".{}.", run.run_id));
-    runs.filter(|run| name.contains(run)).fold(name.to_owned(), |name, run| name.replace(&run, "."))
 }
 
 fn tell(args: &ReproduceArgs, manifest: &Manifest, differences: &[Difference], talk: &Talk) {

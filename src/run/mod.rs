@@ -33,6 +33,7 @@ use jiff::Timestamp;
 
 pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
+pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
 
 pub(crate) use self::package::{Found, peek};

@@ -83,6 +83,18 @@ impl Layout {
     }
 }
 
+/// A name that [`Layout`] gave, as it is where names carry no run: what stands between the first dot of the file's name
+/// and its format goes, whichever run that was.
+pub fn name_without_run(name: &str) -> String {
+    let file = name.rfind('/').map_or(0, |slash| slash + 1);
+    let stem = name.get(file..).and_then(|rest| rest.find('.')).map(|dot| file + dot);
+    let format = [".csv", ".ndjson", ".json", ".parquet"].iter().filter_map(|format| name.rfind(format)).max();
+    match (stem.and_then(|end| name.get(..end)), format.and_then(|start| name.get(start..))) {
+        (Some(stem), Some(format)) => format!("{stem}{format}"),
+        _ => name.to_owned(),
+    }
+}
+
 /// A shard that is written and sealed, but not yet under its name.
 pub struct Part {
     /// Relative to the package.
@@ -242,5 +254,25 @@ impl PartitionWriter {
             started_at,
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_the_same_whichever_run_wrote_it() {
+        let run = "20261122T100721.149447Z-137a-cb673ceb";
+        for (name, ending) in [
+            ("data/2026-03-04/part-0000", "csv.zst"),
+            ("data/all/part-0012", "parquet"),
+            ("rejects/0123456789abcdef", "ndjson"),
+            ("data/2026-W10/part-0000", "json.gz"),
+        ] {
+            let plain = format!("{name}.{ending}");
+            assert_eq!(name_without_run(&format!("{name}.{run}.{ending}")), plain);
+            assert_eq!(name_without_run(&plain), plain);
+        }
     }
 }
