@@ -40,6 +40,11 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, BadQuantity> {
     if duration.is_negative() { Err(bad) } else { Ok(duration) }
 }
 
+/// `1 file`, `2 files`.
+pub fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

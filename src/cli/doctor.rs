@@ -9,13 +9,12 @@ use serde::Serialize;
 use super::args::DoctorArgs;
 use super::environment::{environment_or_complain, run_options};
 use super::run::{meant, undeclared};
-use super::validate::counted;
 use super::{Talk, signals};
 use crate::diagnostic::{escaped, render_text};
 use crate::doctor::{self, Check, DoctorOptions, Report, Status, Subject};
 use crate::error::Exit;
 use crate::resolve::resolve;
-use crate::run::stop::Stop;
+use crate::units::counted;
 
 /// What was found of one spec, for programs.
 #[derive(Debug, Serialize)]
@@ -27,11 +26,13 @@ struct SpecReport<'a> {
 
 /// Examines every spec; the worst outcome is the exit code.
 pub fn doctor(args: &DoctorArgs, talk: &Talk) -> Exit {
-    let stop = Stop::default();
-    if let Err(error) = signals::listen(stop.clone()) {
-        talk.complain(&format!("error: cannot listen for signals: {error}"));
-        return Exit::Failed;
-    }
+    let stop = match signals::listen() {
+        Ok(stop) => stop,
+        Err(why) => {
+            talk.complain(&format!("error: {why}"));
+            return Exit::Failed;
+        }
+    };
     let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Usage };
     let Some(specs) = meant(&args.specs, talk) else { return Exit::Usage };
     let jobs: Vec<_> = specs.into_iter().map(|path| (resolve(&path, &environment), path)).collect();

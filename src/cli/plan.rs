@@ -7,16 +7,17 @@ use crate::diagnostic::{records, render_text};
 use crate::error::Exit;
 use crate::plan::render;
 use crate::resolve::resolve;
-use crate::run::stop::Stop;
 use crate::run::{self, RunError};
 
 /// Plans one spec and prints the plan.
 pub fn plan(args: &PlanArgs, talk: &Talk) -> Exit {
-    let stop = Stop::default();
-    if let Err(error) = signals::listen(stop.clone()) {
-        talk.complain(&format!("error: cannot listen for signals: {error}"));
-        return Exit::Failed;
-    }
+    let stop = match signals::listen() {
+        Ok(stop) => stop,
+        Err(why) => {
+            talk.complain(&format!("error: {why}"));
+            return Exit::Failed;
+        }
+    };
     let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Usage };
     let format = if talk.json { PlanFormat::Json } else { args.format };
     let mistakes = |diagnostics: &[_]| {

@@ -15,7 +15,6 @@ use crate::diagnostic::{render_text, shown};
 use crate::error::Exit;
 use crate::manifest::{MANIFEST, Manifest};
 use crate::resolve::resolve;
-use crate::run::stop::Stop;
 use crate::run::{self, RunError};
 use crate::store::{Folder, Location, StoreError, StoreOptions};
 
@@ -42,8 +41,7 @@ pub fn reproduce(args: &ReproduceArgs, talk: &Talk) -> Exit {
 }
 
 fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, String)> {
-    let stop = Stop::default();
-    signals::listen(stop.clone()).map_err(|e| (Exit::Failed, format!("error: cannot listen for signals: {e}")))?;
+    let stop = signals::listen().map_err(|why| (Exit::Failed, format!("error: {why}")))?;
     let manifest = read_manifest(&args.package)?;
     let Some(mut environment) = environment_or_complain(&args.given, talk) else {
         return Err((Exit::Usage, String::new()));

@@ -73,11 +73,13 @@ impl SpecReport {
 
 /// Runs every spec; the worst outcome is the exit code.
 pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
-    let stop = Stop::default();
-    if let Err(error) = signals::listen(stop.clone()) {
-        talk.complain(&format!("error: cannot listen for signals: {error}"));
-        return Exit::Failed;
-    }
+    let stop = match signals::listen() {
+        Ok(stop) => stop,
+        Err(why) => {
+            talk.complain(&format!("error: {why}"));
+            return Exit::Failed;
+        }
+    };
     let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Usage };
     let Some(specs) = meant(&args.specs, talk) else { return Exit::Usage };
     // All specs are read before the first one runs: a mistyped variable must not run half of them.

@@ -6,11 +6,19 @@ use signal_hook::iterator::Signals;
 use crate::error::Exit;
 use crate::run::stop::{Signal, Stop};
 
-/// Listens from now on.
+/// Listens from now on, and tells by what it gives.
 ///
 /// # Errors
-/// The operating system's, where no handler can be set.
-pub fn listen(stop: Stop) -> std::io::Result<()> {
+/// A sentence for people, where no handler can be set.
+pub fn listen() -> Result<Stop, String> {
+    let stop = Stop::default();
+    match handle(stop.clone()) {
+        Ok(()) => Ok(stop),
+        Err(error) => Err(format!("cannot listen for signals: {error}")),
+    }
+}
+
+fn handle(stop: Stop) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for (count, signal) in signals.forever().enumerate() {

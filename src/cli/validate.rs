@@ -6,6 +6,7 @@ use super::{Talk, print, specs};
 use crate::diagnostic::{records, render_github, render_text};
 use crate::error::Exit;
 use crate::resolve::check_file;
+use crate::units::counted;
 
 /// Validates every file and tells all mistakes of all files.
 pub fn validate(args: &ValidateArgs, talk: &Talk) -> Exit {
@@ -46,9 +47,4 @@ pub fn validate(args: &ValidateArgs, talk: &Talk) -> Exit {
         }
     }
     if valid { Exit::Complete } else { Exit::Usage }
-}
-
-/// `1 file`, `2 files`.
-pub fn counted(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

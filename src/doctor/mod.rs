@@ -19,6 +19,7 @@ use crate::error::Exit;
 use crate::job::Job;
 use crate::run::{self, RunError, RunOptions};
 use crate::time::zone;
+use crate::units::counted;
 
 /// How to look.
 pub struct DoctorOptions {
@@ -254,11 +255,6 @@ fn rough(duration: SignedDuration) -> String {
 /// A size as people say it.
 fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
-}
-
-/// `1 file`, `2 files`.
-fn counted(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 fn as_records<S: Serializer>(diagnostics: &[Diagnostic], serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,7 +1,7 @@
 //! The source: its list, its files, its columns, and what they take.
 
 use super::sample::{PIECES, Sample, is_outside};
-use super::{Check, DoctorOptions, Subject, counted, size};
+use super::{Check, DoctorOptions, Subject, size};
 use crate::diagnostic::Diagnostic;
 use crate::error::{ErrorCode, Exit};
 use crate::job::{Job, OnBad, SourceFormat};
@@ -9,6 +9,7 @@ use crate::plan::{self, Plan};
 use crate::run::{self, Failure, RunError, RunOptions, Survey, SurveyError};
 use crate::source::files::list::Listing;
 use crate::source::{SourceError, TimeRange};
+use crate::units::counted;
 
 /// Broken files that are named before the rest is only counted.
 const NAMED_FILES: usize = 5;

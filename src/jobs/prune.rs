@@ -55,7 +55,7 @@ pub fn prune(jobs: &Jobs, now: Timestamp, is_dry: bool) -> Result<Pruned, StoreE
             }
         }
         let Some(expires_at) = view.expires_at.filter(|at| *at <= now && view.status.is_settled()) else { continue };
-        let Some(manifest) = jobs.manifest(&view.id)? else { continue };
+        let Some(manifest) = jobs.manifest(&record)? else { continue };
         let mut there = Vec::new();
         for (name, _) in manifest.digests() {
             if let Some(bytes) = package.size(name)? {

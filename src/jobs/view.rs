@@ -1,10 +1,9 @@
 //! Jobs as people look at them: records, packages and signs of life put together.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -172,33 +171,12 @@ impl Jobs {
     /// [`StoreError`].
     pub fn list(&self, now: Timestamp) -> Result<Vec<JobView>, StoreError> {
         let ids = self.ids()?;
-        let next = AtomicUsize::new(0);
-        let views = Mutex::new(Vec::with_capacity(ids.len()));
-        let failure = Mutex::new(None);
-        let read = || {
-            while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match self.view(id, now) {
-                    Ok(Some(view)) => lock(&views).push(view),
-                    Ok(None) => {}
-                    Err(error) => {
-                        lock(&failure).get_or_insert(error);
-                        return;
-                    }
-                }
-            }
-        };
-        let local = std::thread::available_parallelism().map_or(1, usize::from);
-        let readers = if self.location().local().is_some() { local } else { READERS };
-        std::thread::scope(|scope| {
-            (1..readers.min(ids.len())).for_each(|_| {
-                let _ = std::thread::Builder::new().spawn_scoped(scope, read);
-            });
-            read();
-        });
-        if let Some(error) = lock(&failure).take() {
-            return Err(error);
-        }
-        let mut views = std::mem::take(&mut *lock(&views));
+        // Mostly waiting for a store; on this machine, one for each processor.
+        let readers = if self.location().local().is_some() { 0 } else { READERS.min(ids.len()) };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(readers).build();
+        let pool = pool.map_err(|error| StoreError::Threads { message: error.to_string() })?;
+        let look = || ids.par_iter().filter_map(|id| self.view(id, now).transpose()).collect::<Result<Vec<_>, _>>();
+        let mut views = pool.install(look)?;
         views.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
         Ok(views)
     }
@@ -209,8 +187,13 @@ impl Jobs {
     /// [`StoreError`].
     pub fn view(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, StoreError> {
         let Some(record) = self.record(id)? else { return Ok(None) };
-        let package = self.read_package(&record, MANIFEST)?;
-        let summary = package.and_then(|bytes| serde_json::from_slice::<Summary>(&bytes).ok());
+        let manifest = self.read_package(&record, MANIFEST)?;
+        self.view_of(record, manifest.as_deref(), now).map(Some)
+    }
+
+    fn view_of(&self, record: JobRecord, manifest: Option<&[u8]>, now: Timestamp) -> Result<JobView, StoreError> {
+        let id = &record.id;
+        let summary = manifest.and_then(|bytes| serde_json::from_slice::<Summary>(bytes).ok());
         let summary = summary.filter(|summary| summary.id == record.id);
         let has_tombstone = match &summary {
             Some(summary) if summary.expires_at.is_some_and(|at| at <= now) => {
@@ -234,7 +217,7 @@ impl Jobs {
             RunEnd::Ended | RunEnd::Stopped => None,
         });
         let summary = summary.as_ref();
-        Ok(Some(JobView {
+        Ok(JobView {
             status,
             started_at: summary.map(|s| s.started_at).or_else(|| runs.iter().map(|run| run.started_at).min()),
             finalized_at: summary.map(|s| s.finalized_at),
@@ -258,7 +241,7 @@ impl Jobs {
             window_label: record.window_label,
             filters: record.filters,
             where_sql: record.where_sql,
-        }))
+        })
     }
 
     /// A job with its files; `None` where there is none.
@@ -266,20 +249,19 @@ impl Jobs {
     /// # Errors
     /// [`StoreError`].
     pub fn get(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, StoreError> {
-        let Some(mut view) = self.view(id, now)? else { return Ok(None) };
-        let files = self.manifest(id)?.map(|manifest| manifest.files);
-        view.files = Some(files.unwrap_or_default());
-        Ok(Some(view))
+        let Some(record) = self.record(id)? else { return Ok(None) };
+        let bytes = self.read_package(&record, MANIFEST)?;
+        let files = bytes.as_deref().and_then(|bytes| manifest_of(&record, bytes)).map(|manifest| manifest.files);
+        let view = self.view_of(record, bytes.as_deref(), now)?;
+        Ok(Some(JobView { files: Some(files.unwrap_or_default()), ..view }))
     }
 
     /// The manifest of a job's package, if there is one.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn manifest(&self, id: &str) -> Result<Option<Manifest>, StoreError> {
-        let Some(record) = self.record(id)? else { return Ok(None) };
-        let bytes = self.read_package(&record, MANIFEST)?;
-        Ok(bytes.and_then(|bytes| Manifest::from_json(&bytes).ok()).filter(|manifest| manifest.id == record.id))
+    pub fn manifest(&self, record: &JobRecord) -> Result<Option<Manifest>, StoreError> {
+        Ok(self.read_package(record, MANIFEST)?.and_then(|bytes| manifest_of(record, &bytes)))
     }
 
     /// The folder of a job's package, if it is there.
@@ -290,26 +272,20 @@ impl Jobs {
         Folder::existing(record.package(self.location()))
     }
 
-    /// A file of a job's package. One in the store needs no look at the folders above it.
     fn read_package(&self, record: &JobRecord, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match &record.package {
-            Package::Store { .. } => self.folder.read(&format!("jobs/{}/package/{name}", record.id)),
-            Package::Place { .. } => match self.package(record)? {
-                Some(folder) => folder.read(name),
-                None => Ok(None),
-            },
-        }
+        self.in_package(record, name)?.map_or(Ok(None), |(folder, name)| folder.read(&name))
     }
 
-    /// As [`Jobs::read_package`], the size alone.
     fn package_size(&self, record: &JobRecord, name: &str) -> Result<Option<u64>, StoreError> {
-        match &record.package {
-            Package::Store { .. } => self.folder.size(&format!("jobs/{}/package/{name}", record.id)),
-            Package::Place { .. } => match self.package(record)? {
-                Some(folder) => folder.size(name),
-                None => Ok(None),
-            },
-        }
+        self.in_package(record, name)?.map_or(Ok(None), |(folder, name)| folder.size(&name))
+    }
+
+    /// A file of a job's package, as a name in a folder. One in the store needs no look at the folders above it.
+    fn in_package(&self, record: &JobRecord, name: &str) -> Result<Option<(Folder, String)>, StoreError> {
+        Ok(match &record.package {
+            Package::Store { .. } => Some((self.folder.clone(), format!("jobs/{}/package/{name}", record.id))),
+            Package::Place { .. } => self.package(record)?.map(|folder| (folder, name.to_owned())),
+        })
     }
 
     fn runs(&self, id: &str) -> Result<Vec<RunState>, StoreError> {
@@ -341,6 +317,7 @@ impl Jobs {
     }
 }
 
-fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// The manifest in a job's package, if it is the job's.
+fn manifest_of(record: &JobRecord, bytes: &[u8]) -> Option<Manifest> {
+    Manifest::from_json(bytes).ok().filter(|manifest| manifest.id == record.id)
 }

@@ -250,12 +250,16 @@ impl SourceFile {
 impl SourceError {
     /// A file that could not be opened or read: unreadable, unless its store says another thing.
     pub(crate) fn io(file: &SourceFile, what: &str, error: &std::io::Error) -> Self {
-        let store = error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
-        let (code, message) = match store {
-            Some(error @ StoreError::Remote { .. }) => (error.code(), error.to_string()),
-            _ => (ErrorCode::SourceUnreadable, format!("cannot be {what}: {error}")),
-        };
+        if let Some(answer) = StoreError::below(error) {
+            return Self::of_store(&file.name, answer);
+        }
+        let (code, message) = (ErrorCode::SourceUnreadable, format!("cannot be {what}: {error}"));
         Self { name: file.name.clone(), position: None, code, message }
+    }
+
+    /// A file that its store does not give.
+    pub(crate) fn of_store(name: &str, answer: &StoreError) -> Self {
+        Self { name: name.to_owned(), position: None, code: answer.code(), message: answer.to_string() }
     }
 }
 

@@ -107,6 +107,18 @@ impl StoreError {
         Self::Io { action, path: path.to_owned(), source }
     }
 
+    /// A store's answer that passed through readers and decompressors as an error of the system.
+    pub fn below(error: &io::Error) -> Option<&Self> {
+        let mut next = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+        while let Some(cause) = next {
+            if let Some(answer) = cause.downcast_ref::<Self>() {
+                return Some(answer);
+            }
+            next = cause.source();
+        }
+        None
+    }
+
     /// The word for manifests.
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -122,8 +134,8 @@ impl StoreError {
 
 /// The word for an error of writing to a draft, which passes through encoders and compressors as it is.
 pub fn error_code(error: &io::Error) -> ErrorCode {
-    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>()) {
-        return error.code();
+    if let Some(answer) = StoreError::below(error) {
+        return answer.code();
     }
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ErrorCode::DiskFull,

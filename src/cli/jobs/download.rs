@@ -12,7 +12,6 @@ use crate::download::{self, Download, Form};
 use crate::error::Exit;
 use crate::manifest::{JobStatus, Manifest};
 use crate::run::chain;
-use crate::run::stop::Stop;
 use crate::store::Folder;
 
 /// Downloads.
@@ -22,7 +21,7 @@ pub(super) fn download(args: &JobsDownloadArgs, talk: &Talk) -> Result<Exit, Tro
     let now = Timestamp::now();
     let Some(view) = jobs.view(&args.id, now)? else { return Err(no_job(&jobs, &args.id)) };
     let package = jobs.package(&record)?;
-    let (Some(package), Some(manifest)) = (package, jobs.manifest(&args.id)?) else {
+    let (Some(package), Some(manifest)) = (package, jobs.manifest(&record)?) else {
         let why = format!(
             "{} is {} and has no package yet; `jobs get --id {} --watch` waits for it",
             view.id, view.status, view.id
@@ -47,9 +46,7 @@ fn fetch(
     manifest: &Manifest,
     talk: &Talk,
 ) -> Result<Exit, Trouble> {
-    let stop = Stop::default();
-    let cannot = |e| Trouble { exit: Exit::Failed, why: format!("cannot listen for signals: {e}") };
-    signals::listen(stop.clone()).map_err(cannot)?;
+    let stop = signals::listen().map_err(Trouble::failed)?;
     let bar = if talk.terminal && !talk.quiet { ProgressBar::new(manifest.total_bytes) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
@@ -85,10 +82,11 @@ fn fetch(
 /// Prints a link to each shard.
 fn links(args: &JobsDownloadArgs, package: &Folder, manifest: &Manifest, talk: &Talk) -> Result<Exit, Trouble> {
     let mut links = Vec::new();
-    let mut limited = None;
+    let (mut limited, mut until) = (None, None);
     for (path, sha256) in manifest.digests() {
         let link = package.presign(path, args.expires)?;
         limited = limited.or(link.limited_by);
+        until = until.or(link.expires_at);
         links.push(serde_json::json!({
             "path": path, "sha256": sha256, "url": link.url.as_str(), "expires_at": link.expires_at,
         }));
@@ -99,7 +97,6 @@ fn links(args: &JobsDownloadArgs, package: &Folder, manifest: &Manifest, talk: &
     if let Some(why) = limited {
         talk.say(&format!("the links end sooner than asked for: {why}"));
     }
-    let until = links.first().and_then(|link| link["expires_at"].as_str());
     talk.say(&until.map_or("the links have no end".to_owned(), |until| format!("the links work until {until}")));
     if talk.json {
         talk.print_json(&serde_json::json!({"version": 1, "links": links}));

@@ -13,7 +13,6 @@ use crate::diagnostic::{escaped, shown};
 use crate::error::Exit;
 use crate::jobs::{JobView, Jobs};
 use crate::manifest::FileStatus;
-use crate::run::stop::Stop;
 
 /// Between two looks at a job.
 const LOOK: Duration = Duration::from_millis(500);
@@ -44,9 +43,7 @@ fn show(jobs: &Jobs, id: &str, talk: &Talk) -> Result<Exit, Trouble> {
 
 /// Waits until a job has ended, or nobody works on it any more.
 pub(super) fn follow(jobs: &Jobs, id: &str, talk: &Talk) -> Result<Exit, Trouble> {
-    let stop = Stop::default();
-    let cannot = |e| Trouble { exit: Exit::Failed, why: format!("cannot listen for signals: {e}") };
-    signals::listen(stop.clone()).map_err(cannot)?;
+    let stop = signals::listen().map_err(Trouble::failed)?;
     let bar = bar(talk);
     let mut looks = 0;
     loop {

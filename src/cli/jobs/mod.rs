@@ -47,6 +47,10 @@ impl Trouble {
     fn usage(why: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, why: why.into() }
     }
+
+    fn failed(why: String) -> Self {
+        Self { exit: Exit::Failed, why }
+    }
 }
 
 impl From<StoreError> for Trouble {

@@ -25,9 +25,7 @@ pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
     if args.detached.is_some() {
         leave_terminal();
     }
-    let stop = Stop::default();
-    let cannot = |e| Trouble { exit: Exit::Failed, why: format!("cannot listen for signals: {e}") };
-    signals::listen(stop.clone()).map_err(cannot)?;
+    let stop = signals::listen().map_err(Trouble::failed)?;
     let jobs = Jobs::open(&store_location(&args.store)?)?;
     if let Some(id) = &args.id {
         let record = record_of(&jobs, id)?;

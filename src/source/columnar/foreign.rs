@@ -70,12 +70,7 @@ pub(super) fn remember(error: io::Error) -> io::Error {
 /// A file whose bytes are not what its format says, or, if it is no longer the file that was listed, that it changed.
 pub(super) fn unreadable(file: &SourceFile, message: impl Into<String>) -> SourceError {
     if let Some(answer) = ANSWERED.take() {
-        return SourceError {
-            name: file.name.clone(),
-            position: None,
-            code: answer.code(),
-            message: answer.to_string(),
-        };
+        return SourceError::of_store(&file.name, &answer);
     }
     let error = SourceError {
         name: file.name.clone(),

@@ -8,7 +8,7 @@ use super::list::{ListError, Listing, SkippedFile, Walk, classify, has_wildcard,
 use crate::error::ErrorCode;
 use crate::job::Source;
 use crate::source::{SourceError, SourceFile};
-use crate::store::{Found, ObjectLocation, StoreError, list_below, look_at};
+use crate::store::{Found, ObjectLocation, list_below, look_at};
 
 /// Lists an object, a prefix or a glob.
 pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<Listing, ListError> {
@@ -103,7 +103,6 @@ pub(super) fn check_unchanged(file: &SourceFile, at: &ObjectLocation) -> Result<
         Ok(None) => {
             fail(ErrorCode::SourceUnreadable, "vanished after it was listed; restore it and run again".to_owned())
         }
-        Err(error @ StoreError::Remote { .. }) => fail(error.code(), error.to_string()),
-        Err(error) => fail(ErrorCode::SourceUnreadable, error.to_string()),
+        Err(answer) => Err(SourceError::of_store(&file.name, &answer)),
     }
 }

@@ -274,17 +274,9 @@ impl Buffer {
     }
 }
 
-/// What a store answered, below a decompressor's error or as it is.
+/// What a store answered, where it was one.
 fn stores_answer(name: &str, error: &io::Error) -> Option<SourceError> {
-    let mut next = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
-    while let Some(cause) = next {
-        if let Some(answer) = cause.downcast_ref::<StoreError>() {
-            let (code, message) = (answer.code(), answer.to_string());
-            return Some(SourceError { name: name.to_owned(), position: None, code, message });
-        }
-        next = cause.source();
-    }
-    None
+    StoreError::below(error).map(|answer| SourceError::of_store(name, answer))
 }
 
 /// A file whose bytes are not what its format says.

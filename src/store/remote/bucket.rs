@@ -155,13 +155,7 @@ impl Bucket {
             let if_match = etag.map(str::to_owned);
             async move { read_version(objects.as_ref(), &path, range, if_match).await }
         };
-        let bytes = self.ask("read", key, coalesce_ranges(ranges, fetch, GAP_BYTES))??;
-        let is_whole = bytes.iter().zip(ranges).all(|(bytes, range)| bytes.len() as u64 == range.end - range.start);
-        if bytes.len() == ranges.len() && is_whole {
-            return Ok(bytes);
-        }
-        let answer = "the answer is shorter than what was asked for".to_owned();
-        Err(StoreError::Remote { action: "read", at: self.object(key), refusal: Refusal::Changed, answer })
+        self.ask("read", key, coalesce_ranges(ranges, fetch, GAP_BYTES))?
     }
 
     /// The start of a range that is read while something else goes on.
@@ -174,15 +168,9 @@ impl Bucket {
         let (bucket, key) = (self.clone(), key.to_owned());
         let (path, if_match) = (self.path(&key)?, etag.map(str::to_owned));
         let objects = self.client().objects.clone();
-        let wanted = range.end - range.start;
         let task = runtime()?.spawn(async move {
             let read = read_version(objects.as_ref(), &path, range, if_match);
-            let bytes = read.await.map_err(|e| store_error("read", bucket.object(&key), &e))?;
-            if bytes.len() as u64 == wanted {
-                return Ok(bytes);
-            }
-            let answer = "the answer is shorter than what was asked for".to_owned();
-            Err(StoreError::Remote { action: "read", at: bucket.object(&key), refusal: Refusal::Changed, answer })
+            read.await.map_err(|e| store_error("read", bucket.object(&key), &e))
         });
         Ok(Ahead(task))
     }
@@ -379,7 +367,7 @@ impl Ahead {
     }
 }
 
-/// A range of one version of an object. Not every store honours `If-Match`, so the tag of the answer is looked at too;
+/// A range of one version of an object, all of it. Not every store honours `If-Match`, so the tag of the answer is looked at too;
 /// some stores quote it in lists and not in answers, or the other way round.
 async fn read_version(
     objects: &dyn ObjectStore,
@@ -389,15 +377,17 @@ async fn read_version(
 ) -> object_store::Result<Bytes> {
     let bare = |tag: &str| tag.trim_start_matches("W/").trim_matches('"').to_owned();
     let wanted = if_match.as_deref().map(bare);
+    let changed = |why: &str| object_store::Error::Precondition { path: path.to_string(), source: why.into() };
+    let bytes = range.end - range.start;
     let range = Some(GetRange::Bounded(range));
     let found = objects.get_opts(path, GetOptions { if_match, range, ..GetOptions::default() }).await?;
     if let (Some(wanted), Some(there)) = (wanted, found.meta.e_tag.as_deref().map(bare))
         && wanted != there
     {
-        let source = "its ETag is another one, and the store ignores If-Match".into();
-        return Err(object_store::Error::Precondition { path: path.to_string(), source });
+        return Err(changed("its ETag is another one, and the store ignores If-Match"));
     }
-    found.bytes().await
+    let found = found.bytes().await?;
+    if found.len() as u64 == bytes { Ok(found) } else { Err(changed("the answer is shorter than what was asked for")) }
 }
 
 /// Whether an object only stands for a folder: it is empty, and the prefix itself or above other objects. The client
