@@ -83,7 +83,7 @@ impl Layout {
     }
 }
 
-/// A name that [`Layout`] gave, as it is where names carry no run: what stands between the first dot of the file's name
+/// A name that `Layout` gave, as it is where names carry no run: what stands between the first dot of the file's name
 /// and its format goes, whichever run that was.
 pub fn name_without_run(name: &str) -> String {
     let file = name.rfind('/').map_or(0, |slash| slash + 1);
