@@ -44,13 +44,19 @@ pub enum ErrorCode {
     PackageDamaged,
     /// The folder holds another job's package.
     PackageOccupied,
+    /// The result is not what the spec expects.
+    ExpectationFailed,
+    /// A key for redaction, encryption or signing is missing, or is no such key.
+    KeyUnusable,
+    /// The spec's chain of packages cannot be continued.
+    ChainBroken,
     /// A bug: a worker panicked.
     Internal,
 }
 
 impl ErrorCode {
     /// All of them, in the order of their documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::SourceChanged,
         Self::SourceUnreadable,
         Self::BadRows,
@@ -68,6 +74,9 @@ impl ErrorCode {
         Self::RowsNotConserved,
         Self::PackageDamaged,
         Self::PackageOccupied,
+        Self::ExpectationFailed,
+        Self::KeyUnusable,
+        Self::ChainBroken,
         Self::Internal,
     ];
 
@@ -91,6 +100,9 @@ impl ErrorCode {
             Self::RowsNotConserved => "rows_not_conserved",
             Self::PackageDamaged => "package_damaged",
             Self::PackageOccupied => "package_occupied",
+            Self::ExpectationFailed => "expectation_failed",
+            Self::KeyUnusable => "key_unusable",
+            Self::ChainBroken => "chain_broken",
             Self::Internal => "internal",
         }
     }
@@ -182,6 +194,20 @@ impl ErrorCode {
                 "The output folder holds another job's package: another spec, another window, or this spec as it was \
                  before it changed. Choose another `output.uri` (templates such as {{ window.label }} keep windows \
                  apart), or remove an unfinished package with --replace and its job id."
+            }
+            Self::ExpectationFailed => {
+                "Every row is accounted for, and the result is still not what `expect` in the spec says: too few rows, an \
+                 empty partition, or a last row too long before the end of the window. The manifest's `expectations` say \
+                 which. Look upstream for what was not delivered; after late data has come, export the window again."
+            }
+            Self::KeyUnusable => {
+                "A key for redaction, encryption or signing is not where the spec says, or is not such a key. The message \
+                 names the variable or file. Nothing was exported. Provide the key to this process and run again."
+            }
+            Self::ChainBroken => {
+                "The links in the spec's `chain` cannot be read, are not numbered without a gap, or do not name each other. \
+                 Somebody changed or removed one. Check them with verify --chain and bring back what is missing; no \
+                 package is linked to a chain that is broken."
             }
             Self::Internal => {
                 "A bug in kt-export: a worker panicked. No half-written file is taken for a whole one, and running again \

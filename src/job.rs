@@ -4,6 +4,7 @@
 //! source does not have) keep their place in the spec, so that the message can show it.
 
 mod csv_format;
+mod evidence;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
 
 pub use csv_format::{CsvFormat, DialectFault, is_formula};
+pub use evidence::{Chain, Encryption, Expectations, RecipientsFile, Redaction, RedactionMethod, Signing};
 
 /// One spec with its window resolved.
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ pub struct Job {
     pub where_sql: Option<Located<String>>,
     /// Selected columns in order; `None` means all, in source order.
     pub columns: Option<Vec<ColumnChoice>>,
+    /// What is done to values before they are written.
+    pub redactions: Vec<Redaction>,
     /// Order of rows within a partition.
     pub order: Order,
     /// File format and its options.
@@ -65,6 +69,16 @@ pub struct Job {
     pub output: Location,
     /// `expires_at - finalized_at` in the manifest.
     pub retention: Option<jiff::SignedDuration>,
+    /// How shards and rejects are encrypted.
+    pub encryption: Option<Encryption>,
+    /// Who signs the manifest.
+    pub signing: Option<Signing>,
+    /// Where packages of the spec are linked.
+    pub chain: Option<Chain>,
+    /// What must hold of the result.
+    pub expectations: Option<Expectations>,
+    /// Whether a digest of the rows, the same in every format, is computed.
+    pub rows_digest: bool,
     /// When a partition fails.
     pub on_partition_error: OnPartitionError,
     /// When a row cannot be read.

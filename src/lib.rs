@@ -13,7 +13,7 @@
 //! | 3 | [`source`], [`query`], [`encode`] |
 //! | 2 | [`plan`], [`job`], [`resolve`] |
 //! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`] |
-//! | 0 | [`error`], [`diagnostic`], [`time`], [`units`] |
+//! | 0 | [`error`], [`diagnostic`], [`secret`], [`time`], [`units`] |
 //!
 //! A module imports from lower layers, and sideways only where the path above says so.
 
@@ -32,6 +32,7 @@ pub mod query;
 pub mod resolve;
 pub mod run;
 pub mod seal;
+pub mod secret;
 pub mod source;
 pub mod spec;
 pub mod store;

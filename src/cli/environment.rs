@@ -68,6 +68,7 @@ pub fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environm
         clock: Arc::new(Timestamp::now),
         stop,
         progress: Arc::default(),
+        env: Arc::new(environment.env.clone()),
         spec_path: spec.display().to_string(),
         git_commit: Arc::new(LazyLock::new(Box::new(|| None))),
     }

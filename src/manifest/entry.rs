@@ -34,6 +34,9 @@ pub struct FileEntry {
     /// Lower-case hex SHA-256 of the bytes before encryption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain_sha256: Option<String>,
+    /// Digest of its rows as a multiset; the sum over all files is that of the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_digest: Option<String>,
     /// Earliest time of its rows; null where it has none.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schemars(with = "Option<Instant>")]
@@ -127,6 +130,12 @@ pub struct RejectsEntry {
     /// Lower-case hex SHA-256 of the bytes as stored.
     #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: String,
+    /// Size before encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_bytes: Option<u64>,
+    /// Lower-case hex SHA-256 of the bytes before encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_sha256: Option<String>,
 }
 
 /// Sums over the entries of a manifest.

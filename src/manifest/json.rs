@@ -99,11 +99,6 @@ pub(super) fn sorted<S: Serializer>(value: &Value, serializer: S) -> Result<S::O
     Sorted(value).serialize(serializer)
 }
 
-/// As [`sorted`].
-pub(super) fn sorted_option<S: Serializer>(value: &Option<Value>, serializer: S) -> Result<S::Ok, S::Error> {
-    value.as_ref().map(Sorted).serialize(serializer)
-}
-
 struct Sorted<'a>(&'a Value);
 
 impl Serialize for Sorted<'_> {

@@ -6,6 +6,7 @@
 //! bytes: keys stand in the order of the types, in free-form values in alphabetical order.
 
 mod entry;
+mod evidence;
 mod json;
 mod record;
 mod sums;
@@ -20,6 +21,7 @@ use crate::error::ErrorCode;
 use json::Instant;
 
 pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals};
+pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount};
 pub use json::{ManifestError, json_schema};
 pub use record::{
     Column, Compression, ExportFormat, PackageRef, RunOutcome, RunRecord, SourceFileError, SourceFileRecord,
@@ -108,17 +110,24 @@ pub struct Manifest {
     pub source: SourceRecord,
     /// Where every row of the source went.
     pub accounting: Accounting,
+    /// What each filter left out, in the order of the spec, `where` last: a row counts at the first filter that it
+    /// fails, so the sum is `accounting.filtered_out`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filter_counts: Vec<FilterCount>,
+    /// Digest of all rows as a multiset, the same in every format, order and partitioning; see the package's documentation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_digest: Option<String>,
     /// One entry a shard, in order of partition and part. A partition that gave no shard has one entry that says why.
     pub files: Vec<FileEntry>,
     /// Files with rows that could not be read or placed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejects: Vec<RejectsEntry>,
     /// How shards are encrypted.
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "json::sorted_option")]
-    pub encryption: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionRecord>,
     /// What the spec expects of the result, and whether it holds.
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "json::sorted_option")]
-    pub expectations: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expectations: Option<Vec<Expectation>>,
     /// The package before this one in the spec's chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PackageRef>,

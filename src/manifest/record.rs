@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::evidence::ColumnRedaction;
 use super::json::Instant;
 use crate::job;
 
@@ -84,9 +85,9 @@ pub struct Column {
     pub type_name: String,
     /// Whether it can be null.
     pub nullable: bool,
-    /// How the spec redacts it.
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "super::json::sorted_option")]
-    pub redaction: Option<Value>,
+    /// What the spec does to its values; one entry a path, where paths inside the column are redacted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redaction: Vec<ColumnRedaction>,
 }
 
 /// The spec, as written and as resolved.
@@ -100,6 +101,9 @@ pub struct SpecRecord {
     /// The commit that it was read at, where it is in git and unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_commit: Option<String>,
+    /// Where it is in git: whether its text is another than that of the last commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_dirty: Option<bool>,
     /// The resolved spec merged with its catalog entry and window: what the job's id is the digest of.
     #[serde(serialize_with = "super::json::sorted")]
     pub resolved: Value,

@@ -17,6 +17,7 @@ pub(crate) fn entry(path: &str, label: &str, start: &str, end: &str) -> FileEntr
         sha256: Some("0".repeat(64)),
         plain_bytes: None,
         plain_sha256: None,
+        rows_digest: None,
         min_time: None,
         max_time: None,
         attempts: 1,
@@ -52,15 +53,23 @@ pub(crate) fn manifest() -> Manifest {
         error_code: None,
         filters: json!({"status": {"in": ["blocked"]}, "latency_ms": {"gte": 500}}),
         where_sql: None,
-        columns: vec![Column { name: "event_id".into(), type_name: "text".into(), nullable: false, redaction: None }],
+        columns: vec![Column {
+            name: "event_id".into(),
+            type_name: "text".into(),
+            nullable: false,
+            redaction: Vec::new(),
+        }],
         spec: SpecRecord {
             path: "specs/events.yaml".into(),
             sha256: "1".repeat(64),
             git_commit: None,
+            git_dirty: None,
             resolved: json!({"format": "csv"}),
         },
         source: SourceRecord { uri: "data/".into(), files: Vec::new(), drift: Vec::new() },
         accounting: Accounting::default(),
+        filter_counts: Vec::new(),
+        rows_digest: None,
         files: vec![
             entry("data/2026-03-01/part-0000.csv.zst", "2026-03-01", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
             entry("data/2026-03-02/part-0000.csv.zst", "2026-03-02", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"),
@@ -108,7 +117,14 @@ fn keys_stand_in_the_documented_order() {
 fn a_manifest_is_read_as_it_was_written() {
     let mut written = manifest();
     written.previous = Some(PackageRef { id: "job_x".into(), sha256: "2".repeat(64) });
-    written.rejects = vec![RejectsEntry { path: "rejects/0.ndjson".into(), rows: 1, bytes: 2, sha256: "3".repeat(64) }];
+    written.rejects = vec![RejectsEntry {
+        path: "rejects/0.ndjson".into(),
+        rows: 1,
+        bytes: 2,
+        sha256: "3".repeat(64),
+        plain_bytes: None,
+        plain_sha256: None,
+    }];
     written.source.files = vec![SourceFileRecord {
         path: "a.csv".into(),
         bytes: 1,

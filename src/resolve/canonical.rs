@@ -3,7 +3,8 @@
 //! Two specs are the same job when they ask for the same rows in the same form: however the window was written,
 //! whatever was left to default, from whichever folder and machine. So the JSON has every key of a spec with its
 //! value filled in, except what does not change the package's content: `description`, `labels`, `vars` and `catalog`
-//! (their effect is in the values), `settle` and `allow_open` (they say when, not what).
+//! (their effect is in the values), `settle` and `allow_open` (they say when, not what), `sign` and `chain` (they say
+//! who vouches for the package and what came before it; another key must not make another job).
 //!
 //! Paths stand as they were written and rendered: `source.uri` relative to the file that names it, `output.uri` relative to
 //! `--output`. No absolute path of a machine gets in unless the spec itself names one. A key that a later version adds
@@ -15,7 +16,8 @@ use serde_json::{Map, Number, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::Located;
-use crate::job::{Compression, Condition, Format, Job, Scalar};
+use crate::job::{Compression, Condition, Encryption, Format, Job, Redaction, RedactionMethod, Scalar};
+use crate::secret::SecretName;
 use crate::spec::time_format_text;
 use crate::store::StoreOptions;
 use crate::time::zone;
@@ -89,6 +91,7 @@ pub(super) fn canonical(
         "columns": job.columns.as_ref().map(|columns| {
             columns.iter().map(|c| json!({c.source.value.as_str(): c.output})).collect::<Vec<_>>()
         }),
+        "redact": redactions(&job.redactions),
         "order": job.order.word(),
         "format": format(&job.format),
         "compression": compression(job.compression),
@@ -97,6 +100,13 @@ pub(super) fn canonical(
             "options": options(output_options),
             "retention": job.retention.map(|r| format!("{}s", r.as_secs())),
         },
+        "encryption": job.encryption.as_ref().map(encryption),
+        "expect": job.expectations.as_ref().map(|e| json!({
+            "min_rows": e.min_rows,
+            "non_empty_partitions": e.non_empty_partitions.then_some(true),
+            "max_lag": e.max_lag.map(|lag| format!("{}s", lag.as_secs())),
+        })),
+        "rows_digest": job.rows_digest.then_some(true),
         "on_partition_error": job.on_partition_error.word(),
         "on_bad_rows": job.on_bad_rows.word(),
         "on_null_time": job.on_null_time.word(),
@@ -129,6 +139,39 @@ fn filters(job: &Job) -> Value {
         }
     }
     Value::Object(by_key)
+}
+
+fn redactions(redactions: &[Redaction]) -> Option<Value> {
+    let method = |method: &RedactionMethod| match method {
+        RedactionMethod::Mask => json!("mask"),
+        RedactionMethod::Nullify => json!("nullify"),
+        RedactionMethod::Drop => json!("drop"),
+        RedactionMethod::Replace(text) => json!({"replace": text}),
+        RedactionMethod::HmacSha256(key) => json!({"hmac_sha256": secret(key)}),
+    };
+    let by_path: Map<String, Value> = redactions.iter().map(|r| (r.path.value.clone(), method(&r.method))).collect();
+    (!by_path.is_empty()).then_some(Value::Object(by_path))
+}
+
+fn encryption(encryption: &Encryption) -> Value {
+    match encryption {
+        Encryption::Age { recipients, recipients_file } => json!({"age": {
+            "recipients": recipients.iter().map(|r| &r.value).collect::<Vec<_>>(),
+            "recipients_file": recipients_file.as_ref().map(|file| &file.written.value),
+        }}),
+        Encryption::Parquet { footer_key, columns } => json!({"parquet": {
+            "footer_key": secret(footer_key),
+            "columns": columns.iter().map(|(c, key)| (c.value.clone(), secret(key))).collect::<Map<_, _>>(),
+        }}),
+    }
+}
+
+/// Where a key is, never the key.
+fn secret(name: &SecretName) -> Value {
+    match name {
+        SecretName::Env(name) => json!({"key_env": name.value}),
+        SecretName::File { written, .. } => json!({"key_file": written.value}),
+    }
 }
 
 fn condition(condition: &Condition) -> (&'static str, Value) {

@@ -4,6 +4,7 @@
 //! The only files touched are the spec and its catalog.
 
 mod canonical;
+mod evidence;
 mod files;
 mod output_path;
 mod rendering;
@@ -197,10 +198,13 @@ fn build(
     };
     let vars = spec::var_values(&spec.vars, &environment.vars, &environment.env, &mut Vec::new());
 
+    let evidence = evidence::Evidence::of(&spec, environment, errors);
+
     let from = from?;
     let time = time?;
     let window = window?;
     let output_text = output_text?;
+    let evidence::Evidence { redactions, encryption, signing, chain } = evidence?;
     let path = files::beside(&from.uri, environment, errors)?;
     let options = spec.output.as_ref().map(|o| o.options.clone()).unwrap_or_default();
     let output = output_path::place(&output_text, &options, environment);
@@ -243,6 +247,7 @@ fn build(
         filters,
         where_sql: spec.where_sql,
         columns: spec.columns,
+        redactions,
         order: spec.order.unwrap_or_default(),
         compression: spec.compression.map_or(CompressionSpec::Zstd, |c| c.value).of(&format),
         format,
@@ -250,6 +255,11 @@ fn build(
         allow_open: spec.window.allow_open,
         output,
         retention: spec.output.and_then(|o| o.retention).map(|r| r.value),
+        encryption,
+        signing,
+        chain,
+        expectations: spec.expect,
+        rows_digest: spec.rows_digest.unwrap_or_default(),
         on_partition_error: spec.on_partition_error.unwrap_or_default(),
         on_bad_rows: spec.on_bad_rows.unwrap_or_default(),
         on_null_time: spec.on_null_time.unwrap_or_default(),

@@ -12,16 +12,22 @@ use crate::store::{Location, StoreOptions, split_scheme};
 /// The output folder as text, relative or absolute, with a `/` at its end; `None` after a mistake.
 pub(super) fn text(spec: &Spec, window: Option<&Window>, errors: &mut Vec<Diagnostic>) -> Option<String> {
     match spec.output.as_ref().and_then(|o| o.uri.as_ref()) {
-        Some(uri) => match check(&uri.text.value, uri.trusted_bytes) {
-            Ok(()) => Some(with_slash(uri.text.value.strip_prefix("./").unwrap_or(&uri.text.value))),
-            Err((message, help)) => {
-                errors.push(mistake(uri, &message).help(help));
-                None
-            }
-        },
+        Some(uri) => checked(uri, "output", errors),
         None => {
             let name = &spec.name.value;
             window.filter(|_| !name.is_empty()).map(|window| format!("exports/{name}/{}/", window.label))
+        }
+    }
+}
+
+/// A folder that somebody wrote, with a `/` at its end; `None` after a mistake.
+pub(super) fn checked(uri: &OutputUri, what: &str, errors: &mut Vec<Diagnostic>) -> Option<String> {
+    match check(&uri.text.value, uri.trusted_bytes) {
+        Ok(()) => Some(with_slash(uri.text.value.strip_prefix("./").unwrap_or(&uri.text.value))),
+        Err((message, help)) => {
+            let mistake = uri.text.mistake(format!("the {what} `{}` {message}", shown(&uri.text.value)));
+            errors.push(mistake.help(help));
+            None
         }
     }
 }
@@ -41,10 +47,6 @@ pub(super) fn place(text: &str, options: &StoreOptions, environment: &Environmen
 
 fn with_slash(text: &str) -> String {
     if text.ends_with('/') { text.to_owned() } else { format!("{text}/") }
-}
-
-fn mistake(uri: &OutputUri, message: &str) -> Diagnostic {
-    uri.text.mistake(format!("the output `{}` {message}", shown(&uri.text.value)))
 }
 
 /// Checks a rendered path of which the first bytes are trusted. What is wrong, and the way out.

@@ -109,7 +109,14 @@ fn ours(
 /// The store's.
 pub fn rejects(folder: &Folder, part: RejectsPart) -> Result<RejectsEntry, Failure> {
     publish(folder, &part.name, part.draft, part.bytes, &part.sha256)?;
-    Ok(RejectsEntry { path: part.name, rows: part.rows, bytes: part.bytes, sha256: part.sha256 })
+    Ok(RejectsEntry {
+        path: part.name,
+        rows: part.rows,
+        bytes: part.bytes,
+        sha256: part.sha256,
+        plain_bytes: None,
+        plain_sha256: None,
+    })
 }
 
 /// Gives a draft its name. What is there already stays if it is the same.
@@ -141,6 +148,7 @@ fn entry(commit: &Commit<'_>, part: &Part) -> FileEntry {
         sha256: Some(part.sha256.clone()),
         plain_bytes: None,
         plain_sha256: None,
+        rows_digest: None,
         min_time: part.min_time,
         max_time: part.max_time,
         attempts: commit.attempts,

@@ -77,10 +77,13 @@ pub fn finish(
             path: options.spec_path.clone(),
             sha256: sha256(job.spec_source.text.as_bytes()),
             git_commit: (**options.git_commit).clone(),
+            git_dirty: None,
             resolved: job.canonical.clone(),
         },
         source: source(job, package, tally),
         accounting,
+        filter_counts: Vec::new(),
+        rows_digest: None,
         files,
         rejects,
         encryption: None,
@@ -234,7 +237,12 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
 
 /// A column in the words of a catalog's `schema`, as far as those go.
 fn column(field: &Field) -> Column {
-    Column { name: field.name().clone(), type_name: type_name(field), nullable: field.is_nullable(), redaction: None }
+    Column {
+        name: field.name().clone(),
+        type_name: type_name(field),
+        nullable: field.is_nullable(),
+        redaction: Vec::new(),
+    }
 }
 
 fn type_name(field: &Field) -> String {

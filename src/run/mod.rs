@@ -27,6 +27,7 @@ mod turns;
 mod unplaced;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
@@ -79,6 +80,8 @@ pub struct RunOptions {
     pub stop: Stop,
     /// Told between batches.
     pub progress: Arc<Progress>,
+    /// Environment variables, in which the spec may say that keys are.
+    pub env: Arc<BTreeMap<String, String>>,
     /// The spec as the user named it.
     pub spec_path: String,
     /// The commit that the spec was read at; asked for at the end, because it takes other programs to find.

@@ -383,6 +383,7 @@ pub fn without_shard(
         sha256: None,
         plain_bytes: None,
         plain_sha256: None,
+        rows_digest: None,
         min_time: None,
         max_time: None,
         attempts,

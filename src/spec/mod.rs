@@ -4,11 +4,14 @@
 //! the tree, before [`Spec::decode`], so that a value that comes from one is checked like any other.
 
 mod columns;
+mod evidence;
 mod filter;
 mod format;
 pub mod limits;
 mod output;
+mod redact;
 mod schema;
+mod secret;
 mod source;
 pub mod template;
 mod vars;
@@ -21,10 +24,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, SourceText, shown};
-use crate::job::{ColumnChoice, Format, OnBad, OnPartitionError, Order};
-use crate::yaml::decode::{Fields, Keys, integer, text, word};
+use crate::job::{ColumnChoice, Encryption, Expectations, Format, OnBad, OnPartitionError, Order, Redaction, Signing};
+use crate::yaml::decode::{Fields, Keys, boolean, integer, text, word};
 use crate::yaml::{self, Kind as NodeKind, Node};
 
+pub use evidence::ChainSpec;
 pub use filter::{FilterSpec, OPERATORS};
 pub use format::{CSV_KEYS, CompressionSpec, DEFAULT_GZIP_LEVEL};
 pub use output::{OutputSpec, OutputUri, PartitionSpec};
@@ -75,6 +79,9 @@ pub struct Spec {
     /// Columns to export, in this order; default: all, in source order.
     #[schemars(with = "Option<Vec<columns::ColumnSchema>>", length(min = 1))]
     pub columns: Option<Vec<ColumnChoice>>,
+    /// What is done to values before they are written, by source column or nested path (`metadata.user.email`).
+    #[schemars(with = "Option<BTreeMap<String, redact::MethodSchema>>")]
+    pub redact: Vec<Redaction>,
     /// Order of rows within a partition: `source` (default): source path, then position in the file; `time`: by time,
     /// then id.
     pub order: Option<Order>,
@@ -86,6 +93,19 @@ pub struct Spec {
     pub compression: Option<Located<CompressionSpec>>,
     /// Where the package goes and how long it is kept.
     pub output: Option<OutputSpec>,
+    /// How shards and rejects are encrypted.
+    #[schemars(with = "Option<evidence::EncryptionSchema>")]
+    pub encryption: Option<Encryption>,
+    /// Who signs the manifest.
+    #[schemars(with = "Option<evidence::SignSchema>")]
+    pub sign: Option<Signing>,
+    /// Links the packages of this spec in the order in which they ended.
+    pub chain: Option<ChainSpec>,
+    /// What must hold of the result; else the job is `partial`, with the error code `expectation_failed`.
+    #[schemars(with = "Option<evidence::ExpectSchema>")]
+    pub expect: Option<Expectations>,
+    /// Whether the manifest gets a digest of the rows that is the same in every format and order; default false.
+    pub rows_digest: Option<bool>,
     /// When a partition fails: `continue` (default), or `stop`: the rest stay pending.
     pub on_partition_error: Option<OnPartitionError>,
     /// When a row cannot be read: `fail` (default), or `reject`: it goes to rejects/ and is counted.
@@ -121,12 +141,18 @@ pub const SPEC_KEYS: Keys = Keys {
         "format",
         "compression",
         "output",
+        "redact",
+        "encryption",
+        "sign",
+        "chain",
+        "expect",
+        "rows_digest",
         "on_partition_error",
         "on_bad_rows",
         "on_null_time",
         "vars",
     ],
-    later: &["redact", "encryption", "sign", "chain", "expect"],
+    later: &[],
 };
 
 impl Spec {
@@ -152,10 +178,16 @@ impl Spec {
             filters: fields.optional("filters", errors, filter::decode).unwrap_or_default(),
             where_sql: fields.optional("where", errors, text),
             columns: fields.optional("columns", errors, columns::decode),
+            redact: fields.optional("redact", errors, redact::decode).unwrap_or_default(),
             order: fields.optional("order", errors, word),
             format: fields.optional("format", errors, format::decode),
             compression: fields.optional("compression", errors, format::decode_compression),
             output: fields.get("output").and_then(|e| OutputSpec::decode(e, errors)),
+            encryption: fields.get("encryption").and_then(|e| evidence::encryption(e, errors)),
+            sign: fields.get("sign").and_then(|e| evidence::sign(e, errors)),
+            chain: fields.get("chain").and_then(|e| ChainSpec::decode(e, errors)),
+            expect: fields.get("expect").and_then(|e| evidence::expect(e, errors)),
+            rows_digest: fields.optional("rows_digest", errors, boolean),
             on_partition_error: fields.optional("on_partition_error", errors, word),
             on_bad_rows: fields.optional("on_bad_rows", errors, word),
             on_null_time: fields.optional("on_null_time", errors, word),
@@ -165,6 +197,9 @@ impl Spec {
             type_name: type_name.unwrap_or_else(|| Located::default_value(String::new())),
             window: window.unwrap_or_else(WindowSpec::nothing),
         };
+        if let Some(entry) = fields.get("encryption") {
+            evidence::check_format(&spec, entry, errors);
+        }
         check_together(
             spec.format.as_ref().map_or(&Format::Csv(Default::default()), |f| &f.value),
             spec.compression.as_ref().unwrap_or(&Located::default_value(CompressionSpec::Zstd)),
@@ -204,7 +239,7 @@ fn name(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located
 }
 
 /// Every mapping with fixed keys, by its name in the JSON Schema; the spec itself has none.
-pub const DECODED_KEYS: [(&str, Keys); 8] = [
+pub const DECODED_KEYS: [(&str, Keys); 15] = [
     ("", SPEC_KEYS),
     ("SourceSpec", source::SOURCE_KEYS),
     ("PathTime", source::PATH_TIME_KEYS),
@@ -212,6 +247,13 @@ pub const DECODED_KEYS: [(&str, Keys); 8] = [
     ("Window", window::WINDOW_KEYS),
     ("Partition", output::PARTITION_KEYS),
     ("Output", output::OUTPUT_KEYS),
+    ("Key", secret::KEY_KEYS),
+    ("Encryption", evidence::ENCRYPTION_KEYS),
+    ("AgeEncryption", evidence::AGE_KEYS),
+    ("ParquetEncryption", evidence::PARQUET_KEYS),
+    ("Sign", evidence::SIGN_KEYS),
+    ("Chain", evidence::CHAIN_KEYS),
+    ("Expect", evidence::EXPECT_KEYS),
     ("Variable", vars::VAR_KEYS),
 ];
 

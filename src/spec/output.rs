@@ -50,7 +50,7 @@ impl OutputSpec {
     }
 }
 
-fn output_uri(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<OutputUri> {
+pub(super) fn output_uri(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<OutputUri> {
     let found = text(node, what, errors)?;
     let trusted_bytes = match &node.kind {
         Kind::Scalar(scalar) => scalar.before_template.unwrap_or(found.value.len()),

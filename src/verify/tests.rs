@@ -38,7 +38,7 @@ impl Package {
         let root = folder.path().join("package");
         let mut manifest = template();
         let column =
-            |name: &str| Column { name: name.into(), type_name: "text".into(), nullable: true, redaction: None };
+            |name: &str| Column { name: name.into(), type_name: "text".into(), nullable: true, redaction: Vec::new() };
         manifest.id = JOB_ID.into();
         manifest.columns = vec![column("id"), column("text")];
         manifest.spec.resolved = resolved();
@@ -357,6 +357,8 @@ fn a_partial_package_with_rejects_and_a_failed_partition_is_intact() {
         rows: 1,
         bytes: rejected.len() as u64,
         sha256: sha256(rejected),
+        plain_bytes: None,
+        plain_sha256: None,
     }];
     package.write("rejects/task-0.ndjson", rejected);
     package.finish();

@@ -100,7 +100,7 @@ impl Package {
             name: name.into(),
             type_name: kind.into(),
             nullable: true,
-            redaction: None,
+            redaction: Vec::new(),
         };
         manifest.columns = vec![column("id", "integer"), column("te\nxt", "text")];
         let mut package = Self { home: tempfile::tempdir().unwrap(), manifest };

@@ -10,8 +10,14 @@ fn full() -> Package {
     let rejects = compress(b"{\"file\":\"a\"}\n", ".zst");
     package.write("rejects/part-0000.ndjson.zst", &rejects);
     let path = "rejects/part-0000.ndjson.zst".to_owned();
-    package.manifest.rejects =
-        vec![RejectsEntry { path, rows: 1, bytes: rejects.len() as u64, sha256: sha256(&rejects) }];
+    package.manifest.rejects = vec![RejectsEntry {
+        path,
+        rows: 1,
+        bytes: rejects.len() as u64,
+        sha256: sha256(&rejects),
+        plain_bytes: None,
+        plain_sha256: None,
+    }];
     package.finish();
     package.write("manifest.json.sig", b"a signature");
     package.write("report.html", b"<html>");

@@ -12,7 +12,8 @@ use crate::manifest::Column;
 use crate::manifest::tests::manifest as template;
 
 fn manifest(resolved: Value) -> Manifest {
-    let column = |name: &str| Column { name: name.into(), type_name: "text".into(), nullable: true, redaction: None };
+    let column =
+        |name: &str| Column { name: name.into(), type_name: "text".into(), nullable: true, redaction: Vec::new() };
     let mut manifest = template();
     manifest.columns = vec![column("id"), column("text")];
     manifest.spec.resolved = resolved;

@@ -1,0 +1,69 @@
+//! What a package says of redaction, encryption, filters and expectations.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What was done to the values of a column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnRedaction {
+    /// The source column, or the path of names inside it.
+    pub path: String,
+    /// `mask`, `nullify`, `drop`, `replace` or `hmac_sha256`.
+    pub method: String,
+    /// Names the key of pseudonyms without telling it: the first 16 hex digits of the HMAC-SHA-256 of the text
+    /// `kt-export key id` under it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// How many values in the shards were not null before, and are redacted.
+    pub values: u64,
+}
+
+/// How shards and rejects are encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum EncryptionRecord {
+    /// age v1.
+    Age {
+        /// Public keys that can read the files.
+        recipients: Vec<String>,
+    },
+    /// Parquet modular encryption.
+    Parquet {
+        /// `AES_GCM_V1`.
+        algorithm: String,
+        /// Where the spec says that the footer key is.
+        footer_key: String,
+        /// The same for columns with a key of their own.
+        columns: BTreeMap<String, String>,
+    },
+}
+
+/// How many rows a filter left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilterCount {
+    /// The filter's key in the spec and its operator, such as `statuses in`; `where` for the SQL condition.
+    pub filter: String,
+    /// Rows inside the window that passed the filters before and failed this one.
+    pub rows: u64,
+}
+
+/// One expectation of the spec.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// `min_rows`, `non_empty_partitions` or `max_lag`.
+    pub name: String,
+    /// What the spec says.
+    #[serde(serialize_with = "super::json::sorted")]
+    pub expected: Value,
+    /// What is so.
+    #[serde(serialize_with = "super::json::sorted")]
+    pub actual: Value,
+    /// Whether that is good enough.
+    pub holds: bool,
+}

@@ -1,0 +1,69 @@
+//! What a spec says of redaction, encryption, signature and chain, with every path absolute.
+
+use std::path::PathBuf;
+
+use super::{Environment, files, output_path};
+use crate::diagnostic::{Diagnostic, Located};
+use crate::job::{Chain, Encryption, RecipientsFile, Redaction, RedactionMethod, Signing};
+use crate::secret::SecretName;
+use crate::spec::Spec;
+use crate::store::split_scheme;
+
+/// The resolved keys.
+pub(super) struct Evidence {
+    pub redactions: Vec<Redaction>,
+    pub encryption: Option<Encryption>,
+    pub signing: Option<Signing>,
+    pub chain: Option<Chain>,
+}
+
+impl Evidence {
+    /// `None` after a mistake, which is added.
+    pub fn of(spec: &Spec, environment: &Environment, errors: &mut Vec<Diagnostic>) -> Option<Self> {
+        let before = errors.len();
+        let mut secret = |name: &SecretName| match name {
+            SecretName::Env(_) => name.clone(),
+            SecretName::File { written, .. } => {
+                SecretName::File { path: beside(written, environment, errors), written: written.clone() }
+            }
+        };
+        let redactions = spec.redact.iter().map(|Redaction { path, method }| Redaction {
+            path: path.clone(),
+            method: match method {
+                RedactionMethod::HmacSha256(key) => RedactionMethod::HmacSha256(secret(key)),
+                other => other.clone(),
+            },
+        });
+        let redactions = redactions.collect();
+        let signing = spec.sign.as_ref().map(|s| Signing { key: secret(&s.key), identity: s.identity.clone() });
+        let encryption = match &spec.encryption {
+            Some(Encryption::Parquet { footer_key, columns }) => Some(Encryption::Parquet {
+                footer_key: secret(footer_key),
+                columns: columns.iter().map(|(column, key)| (column.clone(), secret(key))).collect(),
+            }),
+            Some(Encryption::Age { recipients, recipients_file }) => Some(Encryption::Age {
+                recipients: recipients.clone(),
+                recipients_file: recipients_file.as_ref().map(|file| RecipientsFile {
+                    path: beside(&file.written, environment, errors),
+                    written: file.written.clone(),
+                }),
+            }),
+            None => None,
+        };
+        let chain = spec.chain.as_ref().and_then(|chain| {
+            let uri = output_path::checked(&chain.uri, "chain", errors)?;
+            Some(Chain { location: output_path::place(&uri, &chain.options, environment), uri })
+        });
+        (errors.len() == before).then_some(Self { redactions, encryption, signing, chain })
+    }
+}
+
+/// The absolute form of the path of a key or list; empty after a mistake, which is added.
+fn beside(written: &Located<String>, environment: &Environment, errors: &mut Vec<Diagnostic>) -> PathBuf {
+    if split_scheme(&written.value).is_some() {
+        let mistake = written.mistake("a key is read from a file or the environment, not from a store");
+        errors.push(mistake.help("write the path of a file on this machine"));
+        return PathBuf::new();
+    }
+    files::beside(written, environment, errors).map(PathBuf::from).unwrap_or_default()
+}
