@@ -211,6 +211,10 @@ pub struct RunArgs {
     /// Export committed shards again that are missing or damaged.
     #[arg(long)]
     pub repair: bool,
+    /// Export a window again whose package is whole, after late data: beside it, as `<uri>.r2` and so on, as a revision
+    /// that supersedes it. Nothing is done where the source has not changed.
+    #[arg(long, conflicts_with_all = ["repair", "replace"])]
+    pub restate: bool,
     /// Remove this other job from the output folder first, unless it is complete.
     #[arg(long, value_name = "JOB_ID")]
     pub replace: Option<String>,

@@ -1,5 +1,6 @@
 //! What the library is told of the world: clock, variables, folders, processors. Looked at once.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +13,7 @@ use super::args::{ResourceArgs, SpecArgs};
 use crate::resolve::Environment;
 use crate::run::memory::Memory;
 use crate::run::stop::Stop;
-use crate::run::{Later, RunOptions};
+use crate::run::{GitState, Later, RunOptions};
 use crate::store::{Location, LocationError, StoreOptions};
 
 /// The environment of this process and command line.
@@ -24,15 +25,18 @@ pub fn environment(args: &SpecArgs) -> Result<Environment, String> {
         .map_err(|e| format!("the current folder cannot be found: {e}; change to one that exists"))?;
     let output_base = location(args.output.as_deref().unwrap_or_default(), &current_dir);
     let output_base = output_base.map_err(|error| format!("--output: {error}"))?;
-    // A variable that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
-    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
     Ok(Environment {
         now: args.now.unwrap_or_else(Timestamp::now),
         vars: args.vars.iter().cloned().collect(),
-        env,
+        env: variables(),
         current_dir,
         output_base,
     })
+}
+
+/// The variables of this process. One that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
+fn variables() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
 }
 
 /// A place as named on a command line.
@@ -68,9 +72,11 @@ pub fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environm
         clock: Arc::new(Timestamp::now),
         stop,
         progress: Arc::default(),
-        env: Arc::new(environment.env.clone()),
+        // Those of the process that runs: what a job was asked for with says nothing of keys.
+        env: Arc::new(variables()),
         spec_path: spec.display().to_string(),
-        git_commit: Arc::new(LazyLock::new(Box::new(|| None))),
+        git: Arc::new(LazyLock::new(Box::new(|| None))),
+        supersedes: None,
     }
 }
 
@@ -82,26 +88,32 @@ pub fn run_id() -> String {
     format!("{}-{:x}-{random:08x}", Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ"), std::process::id())
 }
 
-/// The commit that a spec was read at, looked for while other things go on.
-pub fn git_commit(spec: &Path) -> Arc<Later<Option<String>>> {
+/// What git knows of a spec, looked for while other things go on.
+pub fn git_state(spec: &Path) -> Arc<Later<Option<GitState>>> {
     let spec = spec.to_owned();
-    let commit: Arc<Later<Option<String>>> = Arc::new(LazyLock::new(Box::new(move || find_git_commit(&spec))));
-    let found = commit.clone();
+    let state: Arc<Later<Option<GitState>>> = Arc::new(LazyLock::new(Box::new(move || find_git_state(&spec))));
+    let found = state.clone();
     // Where no thread can be had it is looked for when it is needed.
     let _ = std::thread::Builder::new().name("git".to_owned()).spawn(move || {
         LazyLock::force(&found);
     });
-    commit
+    state
 }
 
-/// The commit that a spec was read at: only if it is in git and unchanged since. Without git there is none to tell.
-pub fn find_git_commit(spec: &Path) -> Option<String> {
+/// What git knows of a spec: nothing where it is in no repository, or there is no git.
+///
+/// Somebody else's repository is only read: git refuses it unless its owner is trusted, and runs none of its hooks or
+/// monitors for these commands.
+pub fn find_git_state(spec: &Path) -> Option<GitState> {
     let folder = spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let git = |args: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(folder).args(args).arg(spec.file_name()?).output().ok()?;
+        let mut command = Command::new("git");
+        command.args(["--no-optional-locks", "-c", "core.fsmonitor=false", "-C"]).arg(folder).args(args);
+        let output = command.arg("--").arg(spec.file_name()?).output().ok()?;
         output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()
     };
-    let clean = git(&["status", "--porcelain", "--ignored", "--"])?.trim().is_empty();
-    let commit = git(&["log", "-1", "--format=%H", "--"])?.trim().to_owned();
-    (clean && !commit.is_empty()).then_some(commit)
+    let dirty = !git(&["status", "--porcelain", "--ignored"])?.trim().is_empty();
+    // A repository without any commit has none to show.
+    let commit = git(&["log", "-1", "--format=%H"]).map(|commit| commit.trim().to_owned());
+    Some(GitState { commit: commit.filter(|commit| !commit.is_empty()), dirty })
 }

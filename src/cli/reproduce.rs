@@ -14,14 +14,19 @@ use super::{Talk, signals};
 use crate::diagnostic::{render_text, shown};
 use crate::error::Exit;
 use crate::manifest::{MANIFEST, Manifest};
-use crate::resolve::resolve;
+use crate::resolve::{resolve, revise};
 use crate::run::{self, RunError};
 use crate::store::{Folder, Location, StoreError, StoreOptions};
+use crate::units::counted;
 
 /// What became of one file of the package.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 struct Difference {
+    /// Named as where names carry no run.
     path: String,
+    partition: Option<String>,
+    recorded_rows: Option<u64>,
+    reproduced_rows: Option<u64>,
     recorded_sha256: Option<String>,
     reproduced_sha256: Option<String>,
 }
@@ -52,7 +57,12 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
         let why = format!("error: the package's spec {} is not here; name it with `--spec`", spec.display());
         return Err((Exit::Usage, why));
     }
-    let mut job = resolve(&spec, &environment).map_err(|d| (Exit::Usage, render_text(&d, talk.color)))?;
+    let of_revision = |job| match &manifest.restatement {
+        Some(restatement) => revise(&job, restatement.revision, &environment),
+        None => Ok(job),
+    };
+    let job = resolve(&spec, &environment).and_then(of_revision);
+    let mut job = job.map_err(|d| (Exit::Usage, render_text(&d, talk.color)))?;
     if job.id != manifest.id {
         let why = format!(
             "error: {} is now {}, and the package is {}: the spec, its catalog, its variables or its window have changed; \
@@ -69,6 +79,8 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
     let folder = scratch.join(format!("kt-export-reproduce-{}", options.run_id));
     job.output = Location::Local(folder.clone());
     job.allow_open = true;
+    // What is only compared is no evidence.
+    (job.signing, job.chain) = (None, None);
     let style = if talk.quiet || !talk.terminal { Style::Hidden } else { Style::Bar };
     let drawing = Drawing::start(style, &job.name, options.progress.clone());
     let result = run::run(&job, &options);
@@ -95,24 +107,45 @@ fn read_manifest(package: &str) -> Result<Manifest, (Exit, String)> {
         .map_err(|e| (Exit::VerifyFailed, format!("error: {at}/{MANIFEST}: {}", run::chain(&e))))
 }
 
+/// One file as a manifest tells of it.
+#[derive(Default)]
+struct Told {
+    partition: Option<String>,
+    rows: Option<u64>,
+    sha256: Option<String>,
+}
+
+/// The files of a manifest that are there, by their names without a run.
+fn files(manifest: &Manifest) -> BTreeMap<String, Told> {
+    let shards = manifest.files.iter().filter(|f| f.status.has_file()).map(|f| {
+        let told = Told { partition: Some(f.partition.label.clone()), rows: Some(f.rows), sha256: f.sha256.clone() };
+        (run::name_without_run(&f.path), told)
+    });
+    let rejects = manifest.rejects.iter().map(|r| {
+        let told = Told { partition: None, rows: Some(r.rows), sha256: Some(r.sha256.clone()) };
+        (run::name_without_run(&r.path), told)
+    });
+    shards.chain(rejects).collect()
+}
+
 /// Files whose bytes are not the same, by name.
 fn differences(recorded: &Manifest, reproduced: &Manifest) -> Vec<Difference> {
-    let digests = |m: &Manifest| -> BTreeMap<String, String> {
-        m.digests().map(|(name, sha256)| (run::name_without_run(name), sha256.to_owned())).collect()
-    };
-    let (recorded, reproduced) = (digests(recorded), digests(reproduced));
+    let (mut recorded, mut reproduced) = (files(recorded), files(reproduced));
     let mut names: Vec<_> = recorded.keys().chain(reproduced.keys()).cloned().collect();
     names.sort_unstable();
     names.dedup();
-    names
-        .into_iter()
-        .map(|path| Difference {
-            recorded_sha256: recorded.get(&path).cloned(),
-            reproduced_sha256: reproduced.get(&path).cloned(),
+    let difference = |path: String| {
+        let (then, now) = (recorded.remove(&path).unwrap_or_default(), reproduced.remove(&path).unwrap_or_default());
+        (then.sha256 != now.sha256).then_some(Difference {
             path,
+            partition: then.partition.or(now.partition),
+            recorded_rows: then.rows,
+            reproduced_rows: now.rows,
+            recorded_sha256: then.sha256,
+            reproduced_sha256: now.sha256,
         })
-        .filter(|d| d.recorded_sha256 != d.reproduced_sha256)
-        .collect()
+    };
+    names.into_iter().filter_map(difference).collect()
 }
 
 fn tell(args: &ReproduceArgs, manifest: &Manifest, differences: &[Difference], talk: &Talk) {
@@ -130,10 +163,13 @@ fn tell(args: &ReproduceArgs, manifest: &Manifest, differences: &[Difference], t
     }
     let mut lines = vec![format!("{package}: NOT reproduced, {} of {files} files differ", differences.len())];
     for difference in differences {
-        let what = match (&difference.recorded_sha256, &difference.reproduced_sha256) {
-            (Some(_), None) => "is not exported any more",
-            (None, Some(_)) => "was not exported then",
-            _ => "has other bytes now",
+        let what = match (difference.recorded_rows, difference.reproduced_rows) {
+            (Some(then), None) => format!("is not exported any more: {}", counted(then, "row")),
+            (None, Some(now)) => format!("was not exported then: {}", counted(now, "row")),
+            (Some(then), Some(now)) if then != now => {
+                format!("has {} now, {} then ({:+})", counted(now, "row"), then, i128::from(now) - i128::from(then))
+            }
+            (then, _) => format!("has other bytes now, with the same {}", counted(then.unwrap_or_default(), "row")),
         };
         lines.push(format!("  {} {what}", shown(&difference.path)));
     }

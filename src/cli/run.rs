@@ -1,12 +1,13 @@
 //! `run`: specs to packages, one after the other, all threads on each.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 use super::args::{RunArgs, When};
-use super::environment::{environment_or_complain, git_commit, location, run_options};
+use super::environment::{environment_or_complain, git_state, location, run_options};
 use super::progress::{Drawing, Style};
 use super::{Talk, signals, specs};
 use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_text, shown};
@@ -14,10 +15,12 @@ use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::jobs::{Heartbeat, JobRecord, Jobs, Package, RunEnd};
 use crate::manifest::{Accounting, FileStatus, JobStatus};
-use crate::resolve::{Environment, resolve};
+use crate::resolve::{Environment, resolve, revise};
+use crate::run::restate::{self, Next};
 use crate::run::stop::Stop;
 use crate::run::{self, RunError, RunOptions, RunOutcome};
 use crate::spec::FileKind;
+use crate::units::counted;
 
 /// Shards named in a summary before it only counts the rest: a terminal shows so many.
 const NAMED_SHARDS: usize = 10;
@@ -143,7 +146,7 @@ fn one(
     let options = RunOptions {
         repair: args.repair,
         replace: args.replace.clone(),
-        git_commit: git_commit(spec),
+        git: git_state(spec),
         ..run_options(spec, &args.resources, environment, stop.clone())
     };
     let style = match (args.progress, talk.quiet) {
@@ -151,13 +154,26 @@ fn one(
         (When::Auto, false) if !talk.terminal => Style::Lines,
         (When::Auto, false) | (When::Always, _) => Style::Bar,
     };
-    let registered = args.store.as_deref().and_then(|store| register(store, job, environment, &options, talk));
-    let drawing = Drawing::start(style, &job.name, options.progress.clone());
-    let result = run::run(job, &options);
-    drop(drawing);
-    if let Some(heartbeat) = registered {
-        heartbeat.end(RunEnd::of(&result));
-    }
+    let run = |job: &Job, options: &RunOptions| {
+        let registered = args.store.as_deref().and_then(|store| register(store, job, environment, options, talk));
+        let drawing = Drawing::start(style, &job.name, options.progress.clone());
+        let result = run::run(job, options);
+        drop(drawing);
+        if let Some(heartbeat) = registered {
+            heartbeat.end(RunEnd::of(&result));
+        }
+        result
+    };
+    let result = if args.restate {
+        restate::next(job, &options, |revision| revise(job, revision, environment)).and_then(|next| match next {
+            Next::Unchanged(outcome) => Ok(outcome),
+            Next::Revision(job, superseded) => {
+                run(&job, &RunOptions { supersedes: Some(Arc::new(superseded)), ..options })
+            }
+        })
+    } else {
+        run(job, &options)
+    };
     match result {
         Ok(outcome) => {
             let exit = outcome.exit();
@@ -205,7 +221,9 @@ fn register(store: &str, job: &Job, environment: &Environment, options: &RunOpti
     let try_register = || -> Result<Heartbeat, String> {
         let store = location(store, &environment.current_dir).map_err(|e| e.to_string())?;
         let jobs = Jobs::open(&store).map_err(|e| run::chain(&e))?;
-        let package = Package::Place { location: job.output.clone(), output_base: environment.output_base.clone() };
+        let revision = options.supersedes.as_ref().map_or(0, |superseded| superseded.revision + 1);
+        let output_base = environment.output_base.clone();
+        let package = Package::Place { location: job.output.clone(), output_base, revision };
         let record = JobRecord::new(job, package, environment, (options.clock)());
         let _ = jobs.create(&record).map_err(|e| run::chain(&e))?;
         let folder = jobs.job_folder(&job.id).map_err(|e| run::chain(&e))?;
@@ -275,6 +293,16 @@ pub fn summary(outcome: &RunOutcome) -> String {
     }
     if unwell.len() > told {
         lines.push(format!("           and {} more, see the manifest", unwell.len() - told));
+    }
+    if let (Some(of), Some(restatement)) = (&m.supersedes, &m.restatement) {
+        let changed = restatement.partitions.iter().filter(|p| p.rows_before != p.rows_after);
+        lines.push(format!(
+            "  revision {} of {}: another number of rows in {} of {}",
+            restatement.revision,
+            of.id,
+            changed.count(),
+            counted(restatement.partitions.len(), "partition"),
+        ));
     }
     lines.push(format!("  package  {package}"));
     lines.join("\n")

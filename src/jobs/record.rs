@@ -12,6 +12,7 @@ use crate::diagnostic::{Diagnostic, SourceText};
 use crate::job::Job;
 use crate::manifest::ExportFormat;
 use crate::resolve::{CatalogText, Environment, Place, resolve_text};
+use crate::run::GitState;
 use crate::store::Location;
 
 /// What was asked for, in the job's folder.
@@ -63,9 +64,9 @@ pub struct JobRecord {
     pub now: Timestamp,
     /// Where relative paths on the command line started.
     pub current_dir: PathBuf,
-    /// Commit of the spec.
+    /// What git knew of the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub git_commit: Option<String>,
+    pub git: Option<GitState>,
 }
 
 /// A file's text under the name that it was read by.
@@ -92,7 +93,15 @@ pub enum Package {
         location: Location,
         /// What a relative `output.uri` is below.
         output_base: Location,
+        /// From 2 on, a package that supersedes an earlier one.
+        #[serde(default, skip_serializing_if = "is_first")]
+        revision: u32,
     },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_first(revision: &u32) -> bool {
+    *revision == 0
 }
 
 impl TextRecord {
@@ -126,7 +135,7 @@ impl JobRecord {
             vars: job.vars.clone(),
             now: environment.now,
             current_dir: environment.current_dir.clone(),
-            git_commit: None,
+            git: None,
         }
     }
 
@@ -152,16 +161,24 @@ impl JobRecord {
     pub fn resolve(&self, store: &Location) -> Result<Job, Vec<Diagnostic>> {
         let place = match &self.package {
             Package::Store { revision } => Place::Store { store: store.clone(), revision: *revision },
-            Package::Place { .. } => Place::OfSpec,
+            Package::Place { revision, .. } => Place::OfSpec { revision: *revision },
         };
-        let catalog = CatalogText::Recorded(self.catalog.as_ref().map(TextRecord::source));
-        let job = resolve_text(&self.spec.source(), &catalog, &place, &self.environment())?;
+        let job = self.resolve_at(&place)?;
         if job.id == self.id {
             return Ok(job);
         }
         let message =
             format!("the record of {} gives the job {}: another version of kt-export made it", self.id, job.id);
         Err(vec![Diagnostic::at(None, message).help("create the job again")])
+    }
+
+    /// The job as it would be in another place.
+    ///
+    /// # Errors
+    /// Mistakes of the spec.
+    pub fn resolve_at(&self, place: &Place) -> Result<Job, Vec<Diagnostic>> {
+        let catalog = CatalogText::Recorded(self.catalog.as_ref().map(TextRecord::source));
+        resolve_text(&self.spec.source(), &catalog, place, &self.environment())
     }
 
     /// Where its package is, in the store at this place.

@@ -24,8 +24,8 @@ pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals};
 pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount};
 pub use json::{ManifestError, json_schema};
 pub use record::{
-    Column, Compression, ExportFormat, PackageRef, RunOutcome, RunRecord, SourceFileError, SourceFileRecord,
-    SourceRecord, SpecRecord, ToolRecord,
+    Column, Compression, ExportFormat, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord,
+    SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord,
 };
 pub use sums::sha256sums;
 pub use tombstone::{TOMBSTONE, Tombstone};
@@ -134,6 +134,9 @@ pub struct Manifest {
     /// The package of the same window that this revision takes the place of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<PackageRef>,
+    /// What changed since that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restatement: Option<Restatement>,
     /// Every run of the job that is known, in order.
     pub runs: Vec<RunRecord>,
     /// What wrote it.

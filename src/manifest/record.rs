@@ -98,7 +98,7 @@ pub struct SpecRecord {
     pub path: String,
     /// Lower-case hex SHA-256 of its text.
     pub sha256: String,
-    /// The commit that it was read at, where it is in git and unchanged.
+    /// The last commit of it, where it is in git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_commit: Option<String>,
     /// Where it is in git: whether its text is another than that of the last commit.
@@ -166,6 +166,28 @@ pub struct PackageRef {
     pub id: String,
     /// Lower-case hex SHA-256 of its manifest.
     pub sha256: String,
+}
+
+/// What a revision changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Restatement {
+    /// 2 for the first package that supersedes another.
+    pub revision: u32,
+    /// Every partition, in order.
+    pub partitions: Vec<RestatedPartition>,
+}
+
+/// The rows of a partition before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestatedPartition {
+    /// Name of its folder below `data/`.
+    pub label: String,
+    /// Rows in the superseded package.
+    pub rows_before: u64,
+    /// Rows in this one.
+    pub rows_after: u64,
 }
 
 /// One attempt at the job.

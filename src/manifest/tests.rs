@@ -79,6 +79,7 @@ pub(crate) fn manifest() -> Manifest {
         expectations: None,
         previous: None,
         supersedes: None,
+        restatement: None,
         runs: vec![RunRecord {
             run_id: "r1".into(),
             started_at: "2026-04-01T00:00:00Z".parse().unwrap(),

@@ -53,8 +53,11 @@ pub enum CatalogText {
 /// Where a job's package goes.
 #[derive(Debug, Clone)]
 pub enum Place {
-    /// Where the spec says.
-    OfSpec,
+    /// Where the spec says; a revision of it beside, with `.r2` and so on behind its name.
+    OfSpec {
+        /// 0 for the first package, from 2 on for those that supersede it.
+        revision: u32,
+    },
     /// Into a store of jobs, `jobs/<id>/package`, whatever the spec says.
     Store {
         /// The store.
@@ -67,8 +70,7 @@ pub enum Place {
 impl Place {
     fn revision(&self) -> u32 {
         match self {
-            Self::OfSpec => 0,
-            Self::Store { revision, .. } => *revision,
+            Self::OfSpec { revision } | Self::Store { revision, .. } => *revision,
         }
     }
 }
@@ -79,7 +81,7 @@ impl Place {
 /// Every mistake that could be found in the spec and in its catalog, in order of place; a file that cannot be read is one, too.
 pub fn resolve(spec_path: &Path, environment: &Environment) -> Result<Job, Vec<Diagnostic>> {
     let source = read_spec(spec_path, environment)?;
-    resolve_text(&source, &CatalogText::OfFile, &Place::OfSpec, environment)
+    resolve_text(&source, &CatalogText::OfFile, &Place::OfSpec { revision: 0 }, environment)
 }
 
 /// Reads a spec's text.
@@ -113,6 +115,15 @@ pub fn resolve_text(
     resolve().map_err(in_order)
 }
 
+/// The job of another revision.
+///
+/// # Errors
+/// As [`resolve`]; none where the job was resolved in the same environment.
+pub fn revise(job: &Job, revision: u32, environment: &Environment) -> Result<Job, Vec<Diagnostic>> {
+    let catalog = CatalogText::Recorded(job.catalog_source.clone());
+    resolve_text(&job.spec_source, &catalog, &Place::OfSpec { revision }, environment)
+}
+
 /// The mistakes of a spec or catalog, in the same order, without touching data. None for a sound file.
 pub fn check_file(path: &Path, environment: &Environment) -> Vec<Diagnostic> {
     let check = || {
@@ -120,7 +131,8 @@ pub fn check_file(path: &Path, environment: &Environment) -> Vec<Diagnostic> {
         let root = yaml::parse(&source)?;
         match spec::kind_of(&root).map_err(|mistake| vec![mistake])? {
             FileKind::Spec => {
-                resolve_document(&source, &root, &CatalogText::OfFile, &Place::OfSpec, environment).map(drop)
+                let place = Place::OfSpec { revision: 0 };
+                resolve_document(&source, &root, &CatalogText::OfFile, &place, environment).map(drop)
             }
             FileKind::Catalog => {
                 let mut errors = Vec::new();
@@ -193,7 +205,7 @@ fn build(
     let default_zone = catalog.and_then(|c| c.defaults.as_ref()).and_then(|d| d.timezone.as_ref());
     let fields = entry.fields.unwrap_or_default();
     let output_text = match place {
-        Place::OfSpec => output_path::text(&spec, window.as_ref(), errors),
+        Place::OfSpec { .. } => output_path::text(&spec, window.as_ref(), errors),
         Place::Store { .. } => Some("package/".to_owned()),
     };
     let vars = spec::var_values(&spec.vars, &environment.vars, &environment.env, &mut Vec::new());
@@ -271,8 +283,10 @@ fn build(
     let revision = place.revision();
     job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text, &options, revision);
     job.id = job_id(&job.canonical);
-    if let Place::Store { store, .. } = place {
-        job.output = store.join("jobs").join(&job.id).join("package");
+    match place {
+        Place::OfSpec { revision: 0 } => {}
+        Place::OfSpec { revision } => job.output = job.output.with_suffix(&format!(".r{revision}")),
+        Place::Store { store, .. } => job.output = store.join("jobs").join(&job.id).join("package"),
     }
     Some(job)
 }

@@ -76,8 +76,8 @@ pub fn finish(
         spec: SpecRecord {
             path: options.spec_path.clone(),
             sha256: sha256(job.spec_source.text.as_bytes()),
-            git_commit: (**options.git_commit).clone(),
-            git_dirty: None,
+            git_commit: options.git.as_ref().as_ref().and_then(|git| git.commit.clone()),
+            git_dirty: options.git.as_ref().as_ref().map(|git| git.dirty),
             resolved: job.canonical.clone(),
         },
         source: source(job, package, tally),
@@ -89,7 +89,8 @@ pub fn finish(
         encryption: None,
         expectations: None,
         previous: None,
-        supersedes: None,
+        supersedes: options.supersedes.as_ref().map(|s| s.reference()),
+        restatement: None,
         runs: Vec::new(),
         tool: ToolRecord {
             name: env!("CARGO_PKG_NAME").to_owned(),
@@ -97,6 +98,7 @@ pub fn finish(
             commit: option_env!("KT_EXPORT_COMMIT").map(str::to_owned),
         },
     };
+    manifest.restatement = options.supersedes.as_ref().map(|s| s.restatement(&manifest.files));
     let totals = Totals::of(&manifest.files);
     manifest.total_rows = totals.rows;
     manifest.total_bytes = totals.bytes;

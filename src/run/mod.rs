@@ -17,6 +17,7 @@ pub mod progress;
 mod publish;
 mod record;
 mod rejects;
+pub mod restate;
 mod route;
 mod shard;
 pub mod stop;
@@ -31,6 +32,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
@@ -43,6 +45,7 @@ use self::memory::{Memory, Rows};
 use self::package::Package;
 use self::progress::Progress;
 use self::record::{Pinned, STATE_VERSION};
+use self::restate::Superseded;
 use self::stop::Stop;
 use crate::diagnostic::Diagnostic;
 use crate::error::{ErrorCode, Exit};
@@ -84,8 +87,19 @@ pub struct RunOptions {
     pub env: Arc<BTreeMap<String, String>>,
     /// The spec as the user named it.
     pub spec_path: String,
-    /// The commit that the spec was read at; asked for at the end, because it takes other programs to find.
-    pub git_commit: Arc<Later<Option<String>>>,
+    /// What git knows of the spec; asked for at the end, because it takes other programs to find.
+    pub git: Arc<Later<Option<GitState>>>,
+    /// The package that this one takes the place of.
+    pub supersedes: Option<Arc<Superseded>>,
+}
+
+/// What git knows of a spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GitState {
+    /// The last commit that changed it; none where it was never committed.
+    pub commit: Option<String>,
+    /// Whether its text is another than that of the commit.
+    pub dirty: bool,
 }
 
 /// How a run ended, with a package.
@@ -139,6 +153,12 @@ pub enum RunError {
         /// What to do.
         way_out: String,
     },
+    /// There is nothing yet that could be restated.
+    #[error("{folder} has no whole package to restate; run without `--restate` first")]
+    NotWhole {
+        /// The output folder.
+        folder: Location,
+    },
     /// Committed files are missing or have another size.
     #[error("{folder} is damaged: {}; `--repair` exports again what is damaged", damage.join("; "))]
     Damaged {
@@ -162,7 +182,11 @@ impl RunError {
             Self::Spec(_) => Exit::Usage,
             Self::Failed(Failure { code: ErrorCode::Internal | ErrorCode::RowsNotConserved, .. }) => Exit::Internal,
             Self::Failed(failure) if failure.code.is_retryable() => Exit::TryLater,
-            Self::Survey(_) | Self::Occupied { .. } | Self::Damaged { .. } | Self::Failed(_) => Exit::Failed,
+            Self::Survey(_)
+            | Self::Occupied { .. }
+            | Self::NotWhole { .. }
+            | Self::Damaged { .. }
+            | Self::Failed(_) => Exit::Failed,
             Self::NotSettled { .. } => Exit::TryLater,
             Self::Stopped(exit) => *exit,
         }
@@ -171,7 +195,9 @@ impl RunError {
     /// The code for programs; none for mistakes in a spec.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Spec(_) | Self::Survey(_) | Self::NotSettled { .. } | Self::Stopped(_) => None,
+            Self::Spec(_) | Self::Survey(_) | Self::NotSettled { .. } | Self::NotWhole { .. } | Self::Stopped(_) => {
+                None
+            }
             Self::Occupied { .. } => Some(ErrorCode::PackageOccupied),
             Self::Damaged { .. } => Some(ErrorCode::PackageDamaged),
             Self::Failed(failure) => Some(failure.code),

@@ -346,7 +346,8 @@ fn changed(label: &str) -> Failure {
         code: ErrorCode::SourceChanged,
         message: format!(
             "partition {label} was exported completely, but the source files that its rows come from have changed since; \
-             export into another `output.uri`, or bring the files back"
+             export into another `output.uri`, or bring the files back; a package that is complete can be restated with \
+             `--restate`"
         ),
     }
 }

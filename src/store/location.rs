@@ -196,6 +196,22 @@ impl Location {
         }
     }
 
+    /// The place beside this one that has a suffix behind its name.
+    #[must_use]
+    pub fn with_suffix(&self, suffix: &str) -> Self {
+        match self {
+            Self::Local(path) => {
+                let mut name = path.file_name().unwrap_or_default().to_owned();
+                name.push(suffix);
+                Self::Local(path.with_file_name(name))
+            }
+            Self::Object(object) => {
+                let key = format!("{}{suffix}", object.key);
+                ObjectLocation { key, ..ObjectLocation::clone(object) }.into()
+            }
+        }
+    }
+
     /// The path, if it is on this machine.
     pub fn local(&self) -> Option<&Path> {
         match self {
@@ -329,6 +345,14 @@ mod tests {
         assert_eq!(parse("s3a://b/x/").unwrap().to_string(), "s3://b/x");
         assert_eq!(parse("https://h/a%20b.csv").unwrap().to_string(), "https://h/a b.csv");
         assert_eq!(parse("s3://bucket").unwrap().join("x").to_string(), "s3://bucket/x");
+    }
+
+    #[test]
+    fn a_suffix_goes_behind_the_last_name() {
+        for (text, revised) in [("/a/b", "/a/b.r2"), ("/a/2026-03/", "/a/2026-03.r2"), ("s3://b/x/y/", "s3://b/x/y.r2")]
+        {
+            assert_eq!(parse(text).unwrap().with_suffix(".r2").to_string(), revised);
+        }
     }
 
     #[test]

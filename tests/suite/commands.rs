@@ -54,10 +54,10 @@ fn a_source_that_says_something_else_now_is_found() {
     let day = project.path("data/2026-03-03.ndjson");
     let text = std::fs::read_to_string(&day).unwrap();
     std::fs::write(&day, text.replacen("\"e3-1\"", "\"e3-x\"", 1)).unwrap();
-    project
-        .call(&["reproduce", "package"])
-        .exits(5)
-        .says(&["NOT reproduced, 1 of 5 files differ", "data/2026-03-03/part-0000.csv.zst has other bytes now"]);
+    project.call(&["reproduce", "package"]).exits(5).says(&[
+        "NOT reproduced, 1 of 5 files differ",
+        "data/2026-03-03/part-0000.csv.zst has other bytes now, with the same ",
+    ]);
 }
 
 #[test]

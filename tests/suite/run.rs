@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::project::{Outcome, Project, Row, cell, column, gzip};
+use crate::project::{Outcome, Project, Row, cell, column, daily_files, gzip};
 
 const MARCH: &str = "window: {date_from: 2026-03-01, date_to: 2026-03-03}";
 
@@ -806,4 +806,35 @@ fn a_time_column_that_is_text_in_one_file_and_a_number_in_another_is_one_time_co
     let package = project.complete();
     assert_eq!(package.text("2026-03-01"), "{\"occurred_at\":1772366400,\"event_id\":\"a\"}\n");
     assert_eq!(package.text("2026-03-02"), "{\"occurred_at\":\"1772452800\",\"event_id\":\"b\"}\n");
+}
+
+#[test]
+fn the_manifest_says_what_git_knows_of_the_spec() {
+    let project = Project::with_spec("type: events\nsource: {uri: data/}\nwindow: {date: 2026-03-01}");
+    for (name, text) in daily_files(1, 1) {
+        project.write(&name, text);
+    }
+    let git = |args: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        let identity = ["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"];
+        git.current_dir(project.path("")).args(identity).args(args);
+        let output = git.output().expect("git starts");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    };
+    let state = |output: &str| {
+        project.run(&["--output", output]).exits(0);
+        let spec = project.package_in(&format!("{output}/package")).manifest()["spec"].clone();
+        (spec["git_commit"].clone(), spec["git_dirty"].clone())
+    };
+    assert_eq!(state("outside"), (Value::Null, Value::Null));
+    git(&["init", "--quiet"]);
+    assert_eq!(state("untracked"), (Value::Null, json!(true)));
+    git(&["add", "spec.yaml"]);
+    git(&["commit", "--quiet", "--message", "A spec"]);
+    let commit = json!(git(&["rev-parse", "HEAD"]));
+    assert_eq!(state("clean"), (commit.clone(), json!(false)));
+    let text = std::fs::read_to_string(project.path("spec.yaml")).expect("the spec");
+    project.write("spec.yaml", format!("{text}\n# not committed\n"));
+    assert_eq!(state("dirty"), (commit, json!(true)));
 }

@@ -10,7 +10,7 @@ use super::get::follow;
 use super::{Trouble, store_location};
 use crate::cli::Talk;
 use crate::cli::args::{JobsCreateArgs, ResourceArgs, SpecArgs};
-use crate::cli::environment::{environment, find_git_commit, run_id};
+use crate::cli::environment::{environment, find_git_state, run_id};
 use crate::diagnostic::{Diagnostic, SourceText, render_text, shown};
 use crate::error::Exit;
 use crate::job::Job;
@@ -103,12 +103,12 @@ fn note(
     first: Job,
     job: impl Fn(u32) -> Result<Job, Trouble>,
 ) -> Result<(String, Created), Trouble> {
-    let commit = args.spec.as_deref().and_then(find_git_commit);
+    let git = args.spec.as_deref().and_then(find_git_state);
     let mut job_here = first;
     let mut revision = 0;
     loop {
         let record = JobRecord {
-            git_commit: commit.clone(),
+            git: git.clone(),
             ..JobRecord::new(&job_here, Package::Store { revision }, environment, Timestamp::now())
         };
         let created = jobs.create(&record)?;

@@ -13,7 +13,10 @@ use crate::cli::run::summary;
 use crate::cli::{Talk, signals};
 use crate::diagnostic::render_text;
 use crate::error::Exit;
-use crate::jobs::{Heartbeat, JobRecord, Jobs, RunEnd};
+use crate::job::Job;
+use crate::jobs::{Heartbeat, JobRecord, Jobs, Package, RunEnd};
+use crate::resolve::Place;
+use crate::run::restate::{self, Next, Superseded};
 use crate::run::stop::Stop;
 use crate::run::{self, RunError, RunOptions, RunOutcome};
 
@@ -81,9 +84,9 @@ fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, talk: 
     // A wish to cancel concerns one job, a signal all of them.
     let stop = stop.job();
     let environment = record.environment();
-    let commit = record.git_commit.clone();
+    let git = record.git.clone();
     let mut options = RunOptions {
-        git_commit: Arc::new(LazyLock::new(Box::new(move || commit))),
+        git: Arc::new(LazyLock::new(Box::new(move || git))),
         ..run_options(&record.spec.path, &args.resources, &environment, stop.clone())
     };
     if let Some(run_id) = &args.detached {
@@ -103,7 +106,10 @@ fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, talk: 
             (Exit::Usage, RunEnd::Failed { exit_code: Exit::Usage.code(), error_code: None, error: text })
         }
         Ok(job) => {
-            let ran = run::run(&job, &options);
+            let ran = supersedes(record, &job, &options).and_then(|supersedes| {
+                let options = RunOptions { supersedes, ..options.clone() };
+                run::run(&job, &options)
+            });
             tell(&record.id, &ran, talk);
             let exit = ran.as_ref().map_or_else(RunError::exit, RunOutcome::exit);
             (exit, RunEnd::of(&ran))
@@ -132,3 +138,18 @@ fn leave_terminal() {
 
 #[cfg(not(unix))]
 fn leave_terminal() {}
+
+/// The package that a revision takes the place of, if the job is one.
+fn supersedes(record: &JobRecord, job: &Job, options: &RunOptions) -> Result<Option<Arc<Superseded>>, RunError> {
+    let first = match &record.package {
+        Package::Place { revision: 2.., .. } => record.resolve_at(&Place::OfSpec { revision: 0 }),
+        Package::Place { .. } | Package::Store { .. } => return Ok(None),
+    };
+    let first = first.map_err(RunError::Spec)?;
+    let next = restate::next(&first, options, |revision| record.resolve_at(&Place::OfSpec { revision }))?;
+    Ok(match next {
+        Next::Revision(next, superseded) if next.id == job.id => Some(Arc::new(superseded)),
+        // It is there already.
+        Next::Revision(..) | Next::Unchanged(_) => None,
+    })
+}
