@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_t
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::jobs::{Heartbeat, JobRecord, Jobs, Package, RunEnd};
-use crate::manifest::{Accounting, FileStatus, JobStatus};
+use crate::manifest::{Accounting, Expectation, FileStatus, JobStatus};
 use crate::resolve::{Environment, resolve};
 use crate::run::stop::Stop;
 use crate::run::{self, RunError, RunOptions, RunOutcome};
@@ -21,6 +21,10 @@ use crate::spec::FileKind;
 
 /// Shards named in a summary before it only counts the rest: a terminal shows so many.
 const NAMED_SHARDS: usize = 10;
+
+/// What to do where an expectation does not hold. Conservation was checked before.
+const EXPECTATION_HELP: &str = "every row of the source is here, but the source is not what `expect` in the spec says: look \
+     upstream for what was not delivered, and after late data has come, export the window again";
 
 /// What became of one spec, for programs.
 #[derive(Debug, Serialize)]
@@ -41,6 +45,8 @@ struct SpecReport {
     total_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accounting: Option<Accounting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expectations: Option<Vec<Expectation>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unchanged: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +69,7 @@ impl SpecReport {
             total_rows: None,
             total_bytes: None,
             accounting: None,
+            expectations: None,
             unchanged: None,
             error_code: None,
             error: None,
@@ -176,6 +183,7 @@ fn one(
                 total_rows: Some(manifest.total_rows),
                 total_bytes: Some(manifest.total_bytes),
                 accounting: Some(manifest.accounting),
+                expectations: manifest.expectations.clone(),
                 unchanged: Some(outcome.unchanged),
                 error_code: manifest.error_code,
                 ..SpecReport::new(spec, exit)
@@ -275,6 +283,13 @@ pub fn summary(outcome: &RunOutcome) -> String {
     }
     if unwell.len() > told {
         lines.push(format!("           and {} more, see the manifest", unwell.len() - told));
+    }
+    let disappointing: Vec<_> = m.expectations.iter().flatten().filter(|expectation| !expectation.holds).collect();
+    for expectation in &disappointing {
+        lines.push(format!("  {:<8} {}", expectation.name, printable(&expectation.in_words())));
+    }
+    if !disappointing.is_empty() {
+        lines.push(format!("           {EXPECTATION_HELP}"));
     }
     lines.push(format!("  package  {package}"));
     lines.join("\n")

@@ -21,7 +21,7 @@ use crate::error::ErrorCode;
 use json::Instant;
 
 pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals};
-pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount};
+pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount, seconds};
 pub use json::{ManifestError, json_schema};
 pub use record::{
     Column, Compression, ExportFormat, PackageRef, RunOutcome, RunRecord, SourceFileError, SourceFileRecord,

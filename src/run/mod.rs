@@ -6,6 +6,8 @@
 
 mod chunk;
 mod commit;
+mod conservation;
+mod expectations;
 mod failure;
 mod finish;
 mod lane;
