@@ -149,7 +149,7 @@ fn entry(commit: &Commit<'_>, part: &Part) -> FileEntry {
         sha256: Some(part.sha256.clone()),
         plain_bytes: None,
         plain_sha256: None,
-        rows_digest: None,
+        rows_digest: part.rows_digest.as_ref().map(ToString::to_string),
         min_time: part.min_time,
         max_time: part.max_time,
         attempts: commit.attempts,

@@ -81,15 +81,15 @@ fn planned_rows(package: &Package, read: &Read) -> u64 {
 pub fn filter_counts(job: &Job, rows: &[u64]) -> Vec<FilterCount> {
     let filters = job.filters.iter().map(|filter| filter.name());
     let names = filters.chain(job.where_sql.iter().map(|_| "where".to_owned()));
-    names.zip(rows.iter().copied().chain(std::iter::repeat(0))).map(|(filter, rows)| FilterCount { filter, rows }).collect()
+    names
+        .zip(rows.iter().copied().chain(std::iter::repeat(0)))
+        .map(|(filter, rows)| FilterCount { filter, rows })
+        .collect()
 }
 
 /// The same of all partitions. Nothing where a partition was committed by a release that did not count, or when the
 /// filters stood in another order: which of them a row fails first depends on it, and the job does not.
-pub fn sum_of_filter_counts<'a>(
-    job: &Job,
-    records: impl Iterator<Item = &'a PartitionRecord>,
-) -> Vec<FilterCount> {
+pub fn sum_of_filter_counts<'a>(job: &Job, records: impl Iterator<Item = &'a PartitionRecord>) -> Vec<FilterCount> {
     let mut sum = filter_counts(job, &[]);
     for record in records {
         let same = |(a, b): (&FilterCount, &FilterCount)| a.filter == b.filter;

@@ -49,6 +49,8 @@ pub fn finish(
     };
     let accounting = conservation::accounting(package, tally, &files, status)?;
     let filter_counts = conservation::sum_of_filter_counts(job, package.committed.values());
+    let columns: Vec<Column> = prepared.output_schema.fields().iter().map(|f| column(f)).collect();
+    let rows_digest = job.rows_digest.then(|| manifest::rows_digest(&columns, &files)).flatten();
     let is_whole = files.iter().all(|file| file.status.has_file());
     let expectations = job.expectations.as_ref().filter(|_| is_whole);
     let expectations = expectations.map(|expected| expectations::evaluate(expected, &files, job.window.end));
@@ -77,7 +79,7 @@ pub fn finish(
         error_code: is_disappointing.then_some(ErrorCode::ExpectationFailed),
         filters: job.canonical.get("filters").cloned().unwrap_or_default(),
         where_sql: job.where_sql.as_ref().map(|w| w.value.clone()),
-        columns: prepared.output_schema.fields().iter().map(|f| column(f)).collect(),
+        columns,
         spec: SpecRecord {
             path: options.spec_path.clone(),
             sha256: sha256(job.spec_source.text.as_bytes()),
@@ -88,7 +90,7 @@ pub fn finish(
         source: source(job, package, tally),
         accounting,
         filter_counts,
-        rows_digest: None,
+        rows_digest,
         files,
         rejects,
         encryption: None,
@@ -193,7 +195,7 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
 }
 
 /// A column in the words of a catalog's `schema`, as far as those go.
-fn column(field: &Field) -> Column {
+pub(crate) fn column(field: &Field) -> Column {
     Column {
         name: field.name().clone(),
         type_name: type_name(field),
@@ -205,6 +207,8 @@ fn column(field: &Field) -> Column {
 fn type_name(field: &Field) -> String {
     match field.data_type() {
         _ if is_json(field) => "json".to_owned(),
+        // How values are stored is not what they are.
+        DataType::Dictionary(_, values) => type_name(&Field::new(field.name(), values.as_ref().clone(), true)),
         DataType::Boolean => "bool".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
         DataType::Date32 | DataType::Date64 => "date".to_owned(),

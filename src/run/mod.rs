@@ -39,6 +39,8 @@ pub use self::prepare::{Prepared, prepare};
 pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
 
+#[cfg(test)]
+pub(crate) use self::finish::column;
 pub(crate) use self::package::{Found, peek};
 
 use self::memory::{Memory, Rows};
