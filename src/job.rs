@@ -355,6 +355,13 @@ pub struct Filter {
     pub condition: Located<Condition>,
 }
 
+impl Filter {
+    /// How manifests name it: its key in the spec and the operator, such as `statuses in`. Its values may be secret.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.key, self.condition.value.operator())
+    }
+}
+
 /// What must hold of a value. SQL null semantics: only `IsNull` is true or false of a null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -387,6 +394,28 @@ pub enum Condition {
     Matches(String),
     /// Null or not.
     IsNull(bool),
+}
+
+impl Condition {
+    /// The operator as specs write it.
+    pub fn operator(&self) -> &'static str {
+        match self {
+            Self::In(_) => "in",
+            Self::NotIn(_) => "not_in",
+            Self::Eq(_) => "eq",
+            Self::Ne(_) => "ne",
+            Self::Lt(_) => "lt",
+            Self::Lte(_) => "lte",
+            Self::Gt(_) => "gt",
+            Self::Gte(_) => "gte",
+            Self::Between(..) => "between",
+            Self::Contains(_) => "contains",
+            Self::StartsWith(_) => "starts_with",
+            Self::EndsWith(_) => "ends_with",
+            Self::Matches(_) => "matches",
+            Self::IsNull(_) => "is_null",
+        }
+    }
 }
 
 /// A value in a filter as YAML 1.2 core reads it. Numbers keep their text, so that no digit is lost.

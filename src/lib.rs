@@ -30,6 +30,7 @@ pub mod manifest;
 pub mod plan;
 pub mod query;
 pub mod resolve;
+pub mod rows_digest;
 pub mod run;
 pub mod seal;
 pub mod secret;

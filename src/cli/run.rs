@@ -14,7 +14,7 @@ use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_t
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::jobs::{Heartbeat, JobRecord, Jobs, Package, RunEnd};
-use crate::manifest::{Accounting, FileStatus, JobStatus};
+use crate::manifest::{Accounting, Expectation, FileStatus, JobStatus};
 use crate::resolve::{Environment, resolve, revise};
 use crate::run::restate::{self, Next};
 use crate::run::stop::Stop;
@@ -24,6 +24,10 @@ use crate::units::counted;
 
 /// Shards named in a summary before it only counts the rest: a terminal shows so many.
 const NAMED_SHARDS: usize = 10;
+
+/// What to do where an expectation does not hold. Conservation was checked before.
+const EXPECTATION_HELP: &str = "every row of the source is here, but the source is not what `expect` in the spec says: look \
+     upstream for what was not delivered, and after late data has come, export the window again";
 
 /// What became of one spec, for programs.
 #[derive(Debug, Serialize)]
@@ -44,6 +48,8 @@ struct SpecReport {
     total_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accounting: Option<Accounting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expectations: Option<Vec<Expectation>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unchanged: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +72,7 @@ impl SpecReport {
             total_rows: None,
             total_bytes: None,
             accounting: None,
+            expectations: None,
             unchanged: None,
             error_code: None,
             error: None,
@@ -192,6 +199,7 @@ fn one(
                 total_rows: Some(manifest.total_rows),
                 total_bytes: Some(manifest.total_bytes),
                 accounting: Some(manifest.accounting),
+                expectations: manifest.expectations.clone(),
                 unchanged: Some(outcome.unchanged),
                 error_code: manifest.error_code,
                 ..SpecReport::new(spec, exit)
@@ -303,6 +311,13 @@ pub fn summary(outcome: &RunOutcome) -> String {
             changed.count(),
             counted(restatement.partitions.len(), "partition"),
         ));
+    }
+    let disappointing: Vec<_> = m.expectations.iter().flatten().filter(|expectation| !expectation.holds).collect();
+    for expectation in &disappointing {
+        lines.push(format!("  {:<8} {}", expectation.name, printable(&expectation.in_words())));
+    }
+    if !disappointing.is_empty() {
+        lines.push(format!("           {EXPECTATION_HELP}"));
     }
     lines.push(format!("  package  {package}"));
     lines.join("\n")

@@ -7,6 +7,7 @@
 //! Run-end encoded columns and unions have no form in any format; so that this is known before the first row, an
 //! encoder refuses them when it is made.
 
+mod canonical;
 mod parquet;
 mod text;
 mod text_shard;
@@ -21,9 +22,13 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
 use crate::job::{Compression, DialectFault, Format};
+use crate::rows_digest::RowsDigest;
 
+pub use self::canonical::CanonicalRows;
+use self::canonical::Digests;
 pub use self::parquet::ROW_GROUP_ROWS;
 use self::parquet::{ParquetFormat, ParquetShard};
+pub use self::text::{canonical_json, compact_json, unescaped_formula};
 use self::text_shard::{TextBlock, TextFormat, TextShard};
 
 /// How the rows of a job become bytes: one for all its shards, used by many threads at once.
@@ -33,6 +38,8 @@ use self::text_shard::{TextBlock, TextFormat, TextShard};
 pub struct Encoder {
     schema: SchemaRef,
     kind: Kind,
+    /// Where rows are to be digested.
+    canonical: Option<CanonicalRows>,
 }
 
 enum Kind {
@@ -46,6 +53,7 @@ pub struct Encoded {
     rows: usize,
     text: TextBlock,
     columnar: Option<RecordBatch>,
+    digests: Option<Digests>,
 }
 
 impl Encoded {
@@ -57,7 +65,12 @@ impl Encoded {
     /// Memory that they take.
     pub fn memory(&self) -> usize {
         let columnar = self.columnar.as_ref().map_or(0, RecordBatch::get_array_memory_size);
-        self.text.bytes.capacity() + self.text.ends.capacity() * size_of::<usize>() + columnar
+        self.text.memory() + columnar + self.digests.as_ref().map_or(0, Digests::memory)
+    }
+
+    /// The digest of some of the rows, where the encoder digests them.
+    pub fn digest(&self, rows: Range<usize>) -> Option<RowsDigest> {
+        self.digests.as_ref().map(|digests| digests.of(rows))
     }
 }
 
@@ -89,7 +102,22 @@ impl Encoder {
             Format::Json => Kind::Text(TextFormat::json(schema.clone())?),
             Format::Parquet => Kind::Parquet(ParquetFormat::new(compression, &schema)?),
         };
-        Ok(Self { schema, kind })
+        Ok(Self { schema, kind, canonical: None })
+    }
+
+    /// The same encoder, which digests every row as well.
+    ///
+    /// # Errors
+    /// [`EncodeError::Undigestible`] for a column whose values a shard of `format`, which is the encoder's, shows otherwise
+    /// than those of other formats.
+    pub fn with_digests(self, format: &Format) -> Result<Self, EncodeError> {
+        let canonical = Some(CanonicalRows::of(format, &self.schema)?);
+        Ok(Self { canonical, ..self })
+    }
+
+    /// Whether every row is digested.
+    pub fn digests(&self) -> bool {
+        self.canonical.is_some()
     }
 
     /// Encodes rows `rows` (ascending or not, in the given order) of `batch`, whose schema is the encoder's, into `into`,
@@ -102,12 +130,14 @@ impl Encoder {
         into.rows = rows.len();
         into.text.clear();
         match &self.kind {
-            Kind::Text(format) => format.rows.append(batch, rows, &mut into.text.bytes, &mut into.text.ends),
-            Kind::Parquet(format) => {
-                into.columnar = Some(format.gather(batch, rows)?);
-                Ok(())
-            }
+            Kind::Text(format) => format.rows.append(batch, rows, &mut into.text.bytes, &mut into.text.ends)?,
+            Kind::Parquet(format) => into.columnar = Some(format.gather(batch, rows)?),
         }
+        if let Some(canonical) = &self.canonical {
+            let digests = into.digests.get_or_insert_default();
+            canonical.digest(batch, rows, &into.text, digests)?;
+        }
+        Ok(())
     }
 
     /// Starts a shard. Nothing is written before the first rows.
@@ -190,6 +220,17 @@ pub enum EncodeError {
         /// What to write instead.
         choices: &'static str,
     },
+    /// A type whose values some format shows otherwise; found when the encoder is made.
+    #[error(
+        "column `{column}` of type {data_type} cannot be part of `rows_digest`, because Parquet stores it as another type; \
+         leave it out with `columns`, export as another format, or do without `rows_digest`"
+    )]
+    Undigestible {
+        /// Which.
+        column: String,
+        /// Its type.
+        data_type: String,
+    },
     /// A CSV dialect whose files could not be read back; found when the encoder is made.
     #[error(transparent)]
     Dialect(#[from] DialectFault),
@@ -269,4 +310,4 @@ fn check_rows(schema: &SchemaRef, batch: &RecordBatch, rows: &[u32]) -> Result<(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

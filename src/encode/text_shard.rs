@@ -75,7 +75,12 @@ impl TextBlock {
         self.ends.clear();
     }
 
-    fn rows(&self, rows: &Range<usize>) -> &[u8] {
+    /// Memory that it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+
+    pub(super) fn rows(&self, rows: &Range<usize>) -> &[u8] {
         let before = |row: usize| row.checked_sub(1).and_then(|i| self.ends.get(i)).copied().unwrap_or(0);
         self.bytes.get(before(rows.start)..before(rows.end)).unwrap_or_default()
     }

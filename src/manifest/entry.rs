@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::json::Instant;
+use super::record::Column;
 use crate::error::ErrorCode;
+use crate::rows_digest::RowsDigest;
 
 /// One shard, or the reason why a partition has none.
 ///
@@ -34,7 +36,8 @@ pub struct FileEntry {
     /// Lower-case hex SHA-256 of the bytes before encryption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain_sha256: Option<String>,
-    /// Digest of its rows as a multiset; the sum over all files is that of the manifest.
+    /// Digest of its rows as a multiset, `rows-v1:` and a number of 768 hexadecimal digits; the manifest's is made of the
+    /// product of those of all files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_digest: Option<String>,
     /// Earliest time of its rows; null where it has none.
@@ -136,6 +139,15 @@ pub struct RejectsEntry {
     /// Lower-case hex SHA-256 of the bytes before encryption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain_sha256: Option<String>,
+}
+
+/// The digest of all rows, from those of the files. `None` where one that is there has none that can be read.
+pub fn rows_digest(columns: &[Column], files: &[FileEntry]) -> Option<String> {
+    let mut all = RowsDigest::default();
+    for file in files.iter().filter(|file| file.status.has_file()) {
+        all.combine(&file.rows_digest.as_ref()?.parse().ok()?);
+    }
+    Some(all.of_package(columns.iter().map(|column| column.name.as_str()), Totals::of(files).rows))
 }
 
 /// Sums over the entries of a manifest.

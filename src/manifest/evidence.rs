@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,4 +67,57 @@ pub struct Expectation {
     pub actual: Value,
     /// Whether that is good enough.
     pub holds: bool,
+}
+
+impl Expectation {
+    /// The same for people: what is expected, and what is so.
+    pub fn in_words(&self) -> String {
+        let Self { expected, actual, .. } = self;
+        match self.name.as_str() {
+            "min_rows" => format!("expected at least {expected} rows, and there are {actual}"),
+            "non_empty_partitions" => {
+                let first = actual.get("first").and_then(Value::as_str).unwrap_or_default();
+                let found = match actual.get("empty").and_then(Value::as_u64) {
+                    Some(0) => "every one has some".to_owned(),
+                    Some(1) => format!("1 has none: {first}"),
+                    Some(n) => format!("{n} have none, the first of them {first}"),
+                    None => actual.to_string(),
+                };
+                format!("expected a row in every partition, and {found}")
+            }
+            "max_lag" => {
+                let of_actual = |key| actual.get(key).and_then(Value::as_str);
+                let found = match (of_actual("lag"), of_actual("max_time")) {
+                    (Some(lag), Some(time)) => format!("it is {} before it, at {time}", friendly(lag)),
+                    _ => "there is no row".to_owned(),
+                };
+                let most = expected.as_str().map_or_else(|| expected.to_string(), friendly);
+                format!("expected the last row at most {most} before the end of the window, and {found}")
+            }
+            name => format!("expected {name} {expected}, and it is {actual}"),
+        }
+    }
+}
+
+/// A duration as it stands in manifests and resolved specs: `21600s`, `0.25s`.
+pub fn seconds(duration: SignedDuration) -> String {
+    let whole = duration.as_secs();
+    match duration.subsec_nanos().unsigned_abs() {
+        0 => format!("{whole}s"),
+        nanos => {
+            let sign = if whole == 0 && duration.is_negative() { "-" } else { "" };
+            format!("{sign}{whole}.{}s", format!("{nanos:09}").trim_end_matches('0'))
+        }
+    }
+}
+
+/// Such a duration in hours and minutes; what is none stays as it is.
+fn friendly(seconds: &str) -> String {
+    seconds.parse::<SignedDuration>().map_or_else(
+        |_| seconds.to_owned(),
+        |duration| {
+            let printer = jiff::fmt::friendly::SpanPrinter::new();
+            printer.spacing(jiff::fmt::friendly::Spacing::BetweenUnits).duration_to_string(&duration)
+        },
+    )
 }

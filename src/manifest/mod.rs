@@ -20,8 +20,8 @@ use serde_json::Value;
 use crate::error::ErrorCode;
 use json::Instant;
 
-pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals};
-pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount};
+pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals, rows_digest};
+pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount, seconds};
 pub use json::{ManifestError, json_schema};
 pub use record::{
     Column, Compression, ExportFormat, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord,
@@ -114,7 +114,8 @@ pub struct Manifest {
     /// fails, so the sum is `accounting.filtered_out`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filter_counts: Vec<FilterCount>,
-    /// Digest of all rows as a multiset, the same in every format, order and partitioning; see the package's documentation.
+    /// Digest of all rows as a multiset, the same in every format, order and partitioning: `rows-v1:sha256:` and the SHA-256
+    /// of the columns' names, the number of rows, and the product of the files' digests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_digest: Option<String>,
     /// One entry a shard, in order of partition and part. A partition that gave no shard has one entry that says why.

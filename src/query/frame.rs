@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute::kernels::numeric;
-use arrow::compute::{CastOptions, cast_with_options, prep_null_mask_filter};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use polars::prelude::{DataFrame, IntoColumn, PlSmallStr};
+use polars::prelude::{Column, DataFrame, IntoColumn, PlSmallStr};
 
 use super::arithmetic::scalar;
 use super::expr::{Input, Origin};
@@ -43,13 +43,16 @@ pub(super) fn frame(inputs: &[Input], rows: &RecordBatch) -> Result<DataFrame, Q
     DataFrame::new(rows.num_rows(), columns).map_err(QueryError::Engine)
 }
 
-/// The one boolean column of a frame, nulls turned to false.
+/// The boolean columns of a frame, nulls turned to false.
 ///
 /// # Errors
-/// [`QueryError::Unexpected`] where it is not that.
-pub(super) fn selection(frame: &DataFrame, rows: usize) -> Result<BooleanArray, QueryError> {
+/// [`QueryError::Unexpected`] where one is not that.
+pub(super) fn selections(frame: &DataFrame, rows: usize) -> Result<Vec<BooleanBuffer>, QueryError> {
+    frame.columns().iter().map(|column| selection(column, rows)).collect()
+}
+
+fn selection(column: &Column, rows: usize) -> Result<BooleanBuffer, QueryError> {
     let unexpected = |what: String| QueryError::Unexpected { what };
-    let column = frame.columns().first().ok_or_else(|| unexpected("no column".to_owned()))?;
     let series = column.as_materialized_series().rechunk();
     let booleans = series.bool().map_err(QueryError::Engine)?;
     if booleans.len() != rows {
@@ -60,13 +63,8 @@ pub(super) fn selection(frame: &DataFrame, rows: usize) -> Result<BooleanArray, 
         let (bytes, offset, length) = bits.as_slice();
         BooleanBuffer::new(Buffer::from(bytes), offset, length)
     };
-    let nulls = chunk.validity().map(|bits| NullBuffer::new(copy(bits)));
-    let mask = BooleanArray::new(copy(chunk.values()), nulls);
-    Ok(if mask.null_count() > 0 {
-        prep_null_mask_filter(&mask)
-    } else {
-        BooleanArray::new(mask.values().clone(), None)
-    })
+    let values = copy(chunk.values());
+    Ok(chunk.validity().map_or(values.clone(), |valid| &values & &copy(valid)))
 }
 
 fn convert(array: &ArrayRef, storage: Storage) -> Result<ArrayRef, ArrowError> {

@@ -46,7 +46,7 @@ mod sql;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use arrow::array::BooleanArray;
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -64,18 +64,46 @@ pub use sql::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
 /// `filters` and `where` of one job, checked against its source's schema.
 #[derive(Debug, Clone)]
 pub struct Predicate {
-    plan: Plan,
+    /// In the order of the spec, `where` last.
+    tests: Vec<Test>,
     inputs: Vec<Input>,
     columns: Vec<String>,
     types: Vec<DataType>,
 }
 
+/// One filter, or `where`.
 #[derive(Debug, Clone)]
-enum Plan {
+enum Test {
     /// The same for all rows.
     Constant(bool),
     /// To be evaluated.
     Expression(Expr),
+}
+
+/// Which rows of a batch are kept, and which filter leaves out the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    kept: BooleanBuffer,
+    /// For each test, the rows where it is true.
+    passed: Vec<BooleanBuffer>,
+}
+
+impl Selection {
+    /// For each test, the rows where it is true. Kleene's AND is true where all are, so nulls can count as false.
+    pub(crate) fn of(passed: Vec<BooleanBuffer>, rows: usize) -> Self {
+        let kept = passed.iter().cloned().reduce(|all, one| &all & &one);
+        Self { kept: kept.unwrap_or_else(|| BooleanBuffer::new_set(rows)), passed }
+    }
+
+    /// One bit per row, set where all conditions hold.
+    pub fn kept(&self) -> &BooleanBuffer {
+        &self.kept
+    }
+
+    /// The first test, in the order of the spec, that is not true of a row: false or null. `None` for a row that is kept.
+    pub fn left_out_by(&self, row: usize) -> Option<usize> {
+        self.passed.iter().position(|passed| !passed.value(row))
+    }
 }
 
 impl Predicate {
@@ -95,34 +123,34 @@ impl Predicate {
         let (mut inputs, mut nodes, mut mistakes) = (Inputs::default(), Vec::new(), Vec::new());
         for filter in filters {
             match filters::filter(&mut inputs, filter, schema) {
-                Ok(node) => nodes.push(node),
+                Ok(node) => nodes.push((node, inputs.0.len())),
                 Err(mistake) => mistakes.push(mistake),
             }
         }
         if let Some(text) = where_sql {
             match sql::condition(&mut inputs, text, schema) {
-                Ok(node) => nodes.push(node),
+                Ok(node) => nodes.push((node, inputs.0.len())),
                 Err(found) => mistakes.extend(found),
             }
         }
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        Ok(Some(Self::new(Node::and(nodes), inputs, schema)))
+        // No row reaches what comes after a test that no row passes: what only that reads is not read.
+        let is_barrier = |node: &Node| matches!(node, Node::Constant(Some(false) | None));
+        let reached = nodes.iter().position(|(node, _)| is_barrier(node)).map_or(nodes.len(), |barrier| barrier + 1);
+        let needed = nodes.get(reached - 1).map_or(0, |(_, inputs)| *inputs);
+        inputs.0.truncate(needed);
+        let test = |(i, (node, _)): (usize, (Node, usize))| match node {
+            Node::Constant(value) => Test::Constant(value == Some(true)),
+            _ if i >= reached => Test::Constant(false),
+            node => Test::Expression(lower::lower(&node, &inputs)),
+        };
+        let tests = nodes.into_iter().enumerate().map(test).collect();
+        Ok(Some(Self::new(tests, inputs, schema)))
     }
 
-    fn new(node: Node, inputs: Inputs, schema: &Schema) -> Self {
-        let plan = match node {
-            Node::Constant(value) => {
-                return Self {
-                    plan: Plan::Constant(value == Some(true)),
-                    inputs: Vec::new(),
-                    columns: Vec::new(),
-                    types: Vec::new(),
-                };
-            }
-            node => Plan::Expression(lower::lower(&node, &inputs)),
-        };
+    fn new(tests: Vec<Test>, inputs: Inputs, schema: &Schema) -> Self {
         let mut names = Vec::new();
         for input in &inputs.0 {
             match &input.origin {
@@ -137,7 +165,7 @@ impl Predicate {
                 types.push(field.data_type().clone());
             }
         }
-        Self { plan, inputs: inputs.0, columns, types }
+        Self { tests, inputs: inputs.0, columns, types }
     }
 
     /// The source columns that the condition reads, each once. None where it is the same for all rows.
@@ -145,7 +173,12 @@ impl Predicate {
         &self.columns
     }
 
-    /// One value per row, true where all conditions hold; never null.
+    /// How many conditions there are: one for each filter, and one for `where`.
+    pub fn tests(&self) -> usize {
+        self.tests.len()
+    }
+
+    /// Which rows are kept, and what leaves out the others.
     ///
     /// `rows` has at least [`Predicate::columns`], in the types of the schema that the predicate was compiled for.
     /// Runs on the calling thread and, for large batches, in polars' own pool; nothing is kept between calls.
@@ -153,7 +186,7 @@ impl Predicate {
     /// # Errors
     /// [`QueryError`] where a column is missing or of another type, arithmetic leaves its range, or polars fails or
     /// panics. Never for what a text or number holds.
-    pub fn evaluate(&self, rows: &RecordBatch) -> Result<BooleanArray, QueryError> {
+    pub fn evaluate(&self, rows: &RecordBatch) -> Result<Selection, QueryError> {
         for (column, planned) in self.columns.iter().zip(&self.types) {
             let found =
                 rows.column_by_name(column).ok_or_else(|| QueryError::MissingColumn { column: column.clone() })?;
@@ -165,16 +198,36 @@ impl Predicate {
                 });
             }
         }
-        let expression = match &self.plan {
-            Plan::Constant(value) => return Ok(BooleanArray::from(vec![*value; rows.num_rows()])),
-            Plan::Expression(_) if rows.num_rows() == 0 => return Ok(BooleanArray::from(Vec::<bool>::new())),
-            Plan::Expression(expression) => expression,
+        let length = rows.num_rows();
+        let mut evaluated = self.evaluate_expressions(rows)?.into_iter();
+        let none = || BooleanBuffer::new_unset(length);
+        let passed: Vec<BooleanBuffer> = self
+            .tests
+            .iter()
+            .map(|test| match test {
+                Test::Constant(true) => BooleanBuffer::new_set(length),
+                Test::Constant(false) => none(),
+                Test::Expression(_) => evaluated.next().unwrap_or_else(none),
+            })
+            .collect();
+        Ok(Selection::of(passed, length))
+    }
+
+    /// The tests that are not the same for all rows, in their order.
+    fn evaluate_expressions(&self, rows: &RecordBatch) -> Result<Vec<BooleanBuffer>, QueryError> {
+        let named = |(i, test): (usize, &Test)| match test {
+            Test::Expression(expression) => Some(expression.clone().alias(format!("test{i}"))),
+            Test::Constant(_) => None,
         };
+        let expressions: Vec<Expr> = self.tests.iter().enumerate().filter_map(named).collect();
+        if expressions.is_empty() || rows.num_rows() == 0 {
+            return Ok(vec![BooleanBuffer::new_unset(rows.num_rows()); expressions.len()]);
+        }
         guarded(|| {
             let frame = frame::frame(&self.inputs, rows)?;
             // Everything that an optimiser could do was done once, when the condition was compiled.
-            let lazy = frame.lazy().without_optimizations().select([expression.clone().alias("selected")]);
-            frame::selection(&lazy.collect().map_err(QueryError::Engine)?, rows.num_rows())
+            let lazy = frame.lazy().without_optimizations().select(expressions);
+            frame::selections(&lazy.collect().map_err(QueryError::Engine)?, rows.num_rows())
         })
     }
 }

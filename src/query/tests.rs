@@ -111,7 +111,7 @@ fn a_number_means_the_float32_that_a_package_shows_as_that_number() {
         let sql = sql.map(|sql| Located::default_value(sql.to_owned()));
         let predicate = Predicate::compile(filters, sql.as_ref(), &batch.schema()).unwrap().unwrap();
         let mask = predicate.evaluate(&batch).unwrap();
-        shown.iter().zip(mask.values()).filter_map(|(text, holds)| holds.then_some(*text)).collect()
+        shown.iter().zip(mask.kept()).filter_map(|(text, holds)| holds.then_some(*text)).collect()
     };
     let float = |text: &str| Scalar::Number(text.parse().unwrap());
     let by = |condition| selected(&[filter("f32", condition)], None);
@@ -145,6 +145,50 @@ fn rows(count: i64) -> RecordBatch {
     .unwrap()
 }
 
+/// For each row the test that leaves it out, and the columns that are read.
+fn left_out(filters: &[Filter], sql: Option<&str>) -> (Vec<Option<usize>>, Vec<String>) {
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("status", Arc::new(StringViewArray::from(vec![Some("a"), Some("b"), None, Some("a")])) as ArrayRef, true),
+        ("latency_ms", Arc::new(Int64Array::from(vec![Some(1), Some(1), Some(9), None])) as ArrayRef, true),
+    ]);
+    let batch = batch.unwrap();
+    let sql = sql.map(|sql| Located::default_value(sql.to_owned()));
+    let predicate = Predicate::compile(filters, sql.as_ref(), &schema()).unwrap().unwrap();
+    assert_eq!(predicate.tests(), filters.len() + usize::from(sql.is_some()));
+    let selection = predicate.evaluate(&batch).unwrap();
+    let by: Vec<_> = (0..4).map(|row| selection.left_out_by(row)).collect();
+    assert_eq!(selection.kept(), &by.iter().map(Option::is_none).collect());
+    (by, predicate.columns().to_vec())
+}
+
+#[test]
+fn a_row_is_left_out_by_the_first_filter_that_is_false_or_null_of_it() {
+    let is_a = || filter("status", Condition::Eq(text("a")));
+    let is_slow = || filter("latency_ms", Condition::Gte(number(5)));
+    let both = ["status", "latency_ms"].map(str::to_owned);
+    assert_eq!(left_out(&[is_a(), is_slow()], None).0, [Some(1), Some(0), Some(0), Some(1)]);
+    assert_eq!(left_out(&[is_slow(), is_a()], None).0, [Some(0), Some(0), Some(1), Some(0)]);
+    assert_eq!(left_out(&[is_a()], Some("latency_ms < 5")), (vec![None, Some(0), Some(0), Some(1)], both.to_vec()));
+    // False and null is false, null and true is null: both are the first filter's.
+    assert_eq!(left_out(&[is_a()], Some("latency_ms IS NULL")).0, [Some(1), Some(0), Some(0), None]);
+}
+
+#[test]
+fn what_is_the_same_for_all_rows_counts_in_its_turn_and_nothing_after_it_is_read() {
+    let is_a = filter("status", Condition::Eq(text("a")));
+    let (by, columns) = left_out(std::slice::from_ref(&is_a), Some("1 = 2"));
+    assert_eq!((by, columns), (vec![Some(1), Some(0), Some(0), Some(1)], vec!["status".to_owned()]));
+    let never = filter("latency_ms", Condition::In(vec![Scalar::Number(serde_json::Number::from_f64(1.5).unwrap())]));
+    let (by, columns) = left_out(&[never, is_a.clone()], Some("latency_ms > 0"));
+    if columns.is_empty() {
+        assert_eq!(by, [Some(0); 4]);
+    } else {
+        assert_eq!((by, columns), (vec![Some(0); 4], vec!["latency_ms".to_owned(), "status".to_owned()]));
+    }
+    assert_eq!(left_out(&[is_a], Some("1 = 1")).0, [None, Some(0), Some(0), None]);
+    assert_eq!(left_out(&[], Some("NULL")), (vec![Some(0); 4], vec![]));
+}
+
 fn busy_predicate() -> Predicate {
     let filters = [
         filter("status", Condition::In(vec![text("status number 1"), text("status number 3")])),
@@ -173,7 +217,7 @@ fn a_batch_that_is_not_as_planned_is_an_error() {
     let other = RecordBatch::try_from_iter([("status", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
     let error = predicate.evaluate(&other).unwrap_err();
     assert_eq!(error.to_string(), "column `status` is Int64, but Utf8View was planned");
-    assert_eq!(predicate.evaluate(&rows(0)).unwrap().len(), 0);
+    assert_eq!(predicate.evaluate(&rows(0)).unwrap().kept().len(), 0);
 }
 
 #[test]
@@ -191,7 +235,7 @@ fn a_panic_below_is_an_error_and_the_next_batch_works() {
         frame.lazy().select([both]).collect().map_err(QueryError::Engine)
     });
     assert!(matches!(error, Err(QueryError::Panicked { message }) if message == "inside"));
-    assert_eq!(busy_predicate().evaluate(&rows(10)).unwrap().len(), 10);
+    assert_eq!(busy_predicate().evaluate(&rows(10)).unwrap().kept().len(), 10);
 }
 
 thread_local! {
@@ -244,7 +288,7 @@ fn memory_does_not_grow_with_the_number_of_batches() {
     let evaluate = |batches: usize| {
         for _ in 0..batches {
             let batch = rows(8192);
-            assert!(predicate.evaluate(&batch).unwrap().true_count() > 0);
+            assert!(predicate.evaluate(&batch).unwrap().kept().count_set_bits() > 0);
         }
     };
     evaluate(50);

@@ -133,9 +133,9 @@ fn filters(job: &Job) -> Value {
     let mut by_key: Map<String, Value> = Map::new();
     for filter in &job.filters {
         let conditions = by_key.entry(filter.key.clone()).or_insert_with(|| Value::Object(Map::new()));
-        let (operator, operand) = condition(&filter.condition.value);
         if let Value::Object(conditions) = conditions {
-            conditions.insert(operator.to_owned(), operand);
+            let condition = &filter.condition.value;
+            conditions.insert(condition.operator().to_owned(), operand(condition));
         }
     }
     Value::Object(by_key)
@@ -174,23 +174,22 @@ fn secret(name: &SecretName) -> Value {
     }
 }
 
-fn condition(condition: &Condition) -> (&'static str, Value) {
+fn operand(condition: &Condition) -> Value {
     let scalars = |values: &[Scalar]| Value::Array(values.iter().map(scalar).collect());
     match condition {
-        Condition::In(values) => ("in", scalars(values)),
-        Condition::NotIn(values) => ("not_in", scalars(values)),
-        Condition::Eq(value) => ("eq", scalar(value)),
-        Condition::Ne(value) => ("ne", scalar(value)),
-        Condition::Lt(value) => ("lt", scalar(value)),
-        Condition::Lte(value) => ("lte", scalar(value)),
-        Condition::Gt(value) => ("gt", scalar(value)),
-        Condition::Gte(value) => ("gte", scalar(value)),
-        Condition::Between(low, high) => ("between", json!([scalar(low), scalar(high)])),
-        Condition::Contains(text) => ("contains", text.as_str().into()),
-        Condition::StartsWith(text) => ("starts_with", text.as_str().into()),
-        Condition::EndsWith(text) => ("ends_with", text.as_str().into()),
-        Condition::Matches(pattern) => ("matches", pattern.as_str().into()),
-        Condition::IsNull(is_null) => ("is_null", (*is_null).into()),
+        Condition::In(values) | Condition::NotIn(values) => scalars(values),
+        Condition::Eq(value)
+        | Condition::Ne(value)
+        | Condition::Lt(value)
+        | Condition::Lte(value)
+        | Condition::Gt(value)
+        | Condition::Gte(value) => scalar(value),
+        Condition::Between(low, high) => json!([scalar(low), scalar(high)]),
+        Condition::Contains(text)
+        | Condition::StartsWith(text)
+        | Condition::EndsWith(text)
+        | Condition::Matches(text) => text.as_str().into(),
+        Condition::IsNull(is_null) => (*is_null).into(),
     }
 }
 

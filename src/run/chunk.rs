@@ -106,7 +106,7 @@ impl<R: Receiver> Worker<'_, '_, R> {
                 let message = format!("{file}: {}", chain(&e));
                 Failure { code: ErrorCode::QueryFailed, message }
             })?;
-            apply(&selection, &mut self.routed);
+            apply(&selection, predicate.tests(), &mut self.routed);
         }
         self.write(&batch.rows, &values)?;
         self.tell(batch.outside + batch.rows.num_rows() as u64);
@@ -169,10 +169,10 @@ impl<R: Receiver> Worker<'_, '_, R> {
         let ctx = self.task.ctx;
         let mut shard_rows = None;
         for ((lane, own), filtered) in self.task.lanes.iter().zip(&self.routed.rows).zip(&self.routed.filtered) {
-            if own.is_empty() && *filtered == 0 {
+            if own.is_empty() && filtered.iter().all(|rows| *rows == 0) {
                 continue;
             }
-            let is_wanted = lane.count(own.len() as u64, *filtered);
+            let is_wanted = lane.count(own.len() as u64, filtered);
             if own.is_empty() || !is_wanted {
                 continue;
             }

@@ -9,7 +9,7 @@ use super::record::{PartitionRecord, bytes, file_sha256, load, partition_record}
 use super::rejects::RejectsPart;
 use super::shard::Part;
 use crate::error::ErrorCode;
-use crate::manifest::{FileEntry, FileStatus, ManifestPartition, RejectsEntry};
+use crate::manifest::{FileEntry, FileStatus, FilterCount, ManifestPartition, RejectsEntry};
 use crate::plan::Partition;
 use crate::store::{Created, Draft, Folder, Publish, StoreError};
 
@@ -23,8 +23,8 @@ pub struct Commit<'a> {
     pub partition: &'a Partition,
     /// Digest of what it is made from.
     pub inputs: &'a str,
-    /// Rows that the predicate dropped.
-    pub filtered_out: u64,
+    /// Rows that the predicate dropped, by the first of its tests that is not true of them.
+    pub filter_counts: Vec<FilterCount>,
     /// Runs that tried it, this one included.
     pub attempts: u32,
     /// Why the partition is partial, if it is.
@@ -61,7 +61,8 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
         job: commit.job.to_owned(),
         run: commit.run.to_owned(),
         inputs: commit.inputs.to_owned(),
-        filtered_out: commit.filtered_out,
+        filtered_out: commit.filter_counts.iter().map(|filter| filter.rows).sum(),
+        filter_counts: commit.filter_counts.clone(),
         files,
     };
     if folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Exists {
@@ -148,7 +149,7 @@ fn entry(commit: &Commit<'_>, part: &Part) -> FileEntry {
         sha256: Some(part.sha256.clone()),
         plain_bytes: None,
         plain_sha256: None,
-        rows_digest: None,
+        rows_digest: part.rows_digest.as_ref().map(ToString::to_string),
         min_time: part.min_time,
         max_time: part.max_time,
         attempts: commit.attempts,

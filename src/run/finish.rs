@@ -9,14 +9,13 @@ use super::prepare::Prepared;
 use super::publish;
 use super::shard::Layout;
 use super::tasks::Tally;
-use super::{RunError, RunOptions, RunOutcome};
+use super::{RunError, RunOptions, RunOutcome, conservation, expectations};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
 use crate::manifest::{
-    self, Accounting, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, RejectsEntry, RunRecord,
+    self, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, RejectsEntry, RunRecord,
     SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
-use crate::plan::Read;
 use crate::seal::sha256;
 use crate::source::is_json;
 
@@ -48,7 +47,15 @@ pub fn finish(
         _ if options.stop.is_cancelled() => JobStatus::Cancelled,
         status => status,
     };
-    let accounting = accounting(package, tally, &files, status)?;
+    let accounting = conservation::accounting(package, tally, &files, status)?;
+    let filter_counts = conservation::sum_of_filter_counts(job, package.committed.values());
+    let columns: Vec<Column> = prepared.output_schema.fields().iter().map(|f| column(f)).collect();
+    let rows_digest = job.rows_digest.then(|| manifest::rows_digest(&columns, &files)).flatten();
+    let is_whole = files.iter().all(|file| file.status.has_file());
+    let expectations = job.expectations.as_ref().filter(|_| is_whole);
+    let expectations = expectations.map(|expected| expectations::evaluate(expected, &files, job.window.end));
+    let is_disappointing = expectations.iter().flatten().any(|expectation| !expectation.holds);
+    let status = if is_disappointing && status == JobStatus::Complete { JobStatus::Partial } else { status };
     let mut manifest = Manifest {
         manifest_version: MANIFEST_VERSION,
         id: job.id.clone(),
@@ -69,10 +76,10 @@ pub fn finish(
         total_bytes: 0,
         partial_count: 0,
         failed_count: 0,
-        error_code: None,
+        error_code: is_disappointing.then_some(ErrorCode::ExpectationFailed),
         filters: job.canonical.get("filters").cloned().unwrap_or_default(),
         where_sql: job.where_sql.as_ref().map(|w| w.value.clone()),
-        columns: prepared.output_schema.fields().iter().map(|f| column(f)).collect(),
+        columns,
         spec: SpecRecord {
             path: options.spec_path.clone(),
             sha256: sha256(job.spec_source.text.as_bytes()),
@@ -82,12 +89,12 @@ pub fn finish(
         },
         source: source(job, package, tally),
         accounting,
-        filter_counts: Vec::new(),
-        rows_digest: None,
+        filter_counts,
+        rows_digest,
         files,
         rejects,
         encryption: None,
-        expectations: None,
+        expectations,
         previous: None,
         supersedes: options.supersedes.as_ref().map(|s| s.reference()),
         restatement: None,
@@ -154,54 +161,6 @@ fn status(job: &Job, files: &[FileEntry], tally: &Tally) -> JobStatus {
     }
 }
 
-/// Adds up what every task and every partition counted. Where every partition has its shards, the sum must be the
-/// rows of the source; else the rows of failed partitions are what is missing to it.
-fn accounting(
-    package: &Package,
-    tally: &Tally,
-    files: &[FileEntry],
-    status: JobStatus,
-) -> Result<Accounting, RunError> {
-    let outside = package.pinned.outside_rows;
-    let mut sum = Accounting { source_rows: outside, outside_window: outside, ..Accounting::default() };
-    let (mut elsewhere, mut visiting) = (0, 0);
-    for (index, task) in package.pinned.plan.tasks.iter().enumerate() {
-        let Some(counts) = tally.records.get(&index).map(|r| &r.counts) else {
-            // Not read to its end: its rows are those that were found when the source was inspected.
-            sum.source_rows += task.reads.iter().filter(|r| r.owner).map(|r| planned_rows(package, r)).sum::<u64>();
-            continue;
-        };
-        sum.source_rows += counts.source_rows;
-        sum.outside_window += counts.outside_window;
-        sum.null_time += counts.null_time;
-        sum.rejected += counts.rejected;
-        sum.ambiguous_time += counts.ambiguous_time;
-        elsewhere += counts.elsewhere;
-        visiting += counts.visiting;
-    }
-    sum.filtered_out = package.committed.values().map(|r| r.filtered_out).sum();
-    sum.written = files.iter().map(|f| f.rows).sum();
-    let whole = status == JobStatus::Complete || files.iter().all(|f| f.status.has_file());
-    if whole && (u128::from(sum.source_rows) != sum.accounted_rows() || elsewhere != visiting) {
-        return Err(RunError::Failed(Failure {
-            code: ErrorCode::RowsNotConserved,
-            message: format!(
-                "the source has {} rows and {} are accounted for ({visiting} of {elsewhere} handed to other tasks); \
-                 no manifest was written; this is a bug",
-                sum.source_rows,
-                sum.accounted_rows()
-            ),
-        }));
-    }
-    Ok(sum)
-}
-
-/// Rows of a unit as it was planned.
-fn planned_rows(package: &Package, read: &Read) -> u64 {
-    let file = package.pinned.plan.files.get(read.file as usize);
-    file.and_then(|f| f.units.get(read.unit as usize)).map_or(0, |unit| unit.rows)
-}
-
 fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
     let pinned = &package.pinned;
     let broken = |name: &str| {
@@ -238,7 +197,7 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
 }
 
 /// A column in the words of a catalog's `schema`, as far as those go.
-fn column(field: &Field) -> Column {
+pub(crate) fn column(field: &Field) -> Column {
     Column {
         name: field.name().clone(),
         type_name: type_name(field),
@@ -250,6 +209,8 @@ fn column(field: &Field) -> Column {
 fn type_name(field: &Field) -> String {
     match field.data_type() {
         _ if is_json(field) => "json".to_owned(),
+        // How values are stored is not what they are.
+        DataType::Dictionary(_, values) => type_name(&Field::new(field.name(), values.as_ref().clone(), true)),
         DataType::Boolean => "bool".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
         DataType::Date32 | DataType::Date64 => "date".to_owned(),

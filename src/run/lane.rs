@@ -18,7 +18,7 @@ use super::task::TaskContext;
 use super::turns::Turns;
 use crate::encode::Encoded;
 use crate::error::ErrorCode;
-use crate::query;
+use crate::query::{self, Predicate};
 
 /// One partition of a running task.
 pub struct Lane {
@@ -28,8 +28,9 @@ pub struct Lane {
 }
 
 struct State {
-    /// Rows that the predicate dropped, and that it kept.
-    filtered_out: u64,
+    /// Rows that the predicate dropped, by its tests.
+    filtered: Vec<u64>,
+    /// Rows that it kept.
     rows: u64,
     /// Committed by an earlier run, only counted.
     is_done: bool,
@@ -93,8 +94,8 @@ impl Piece {
 pub struct Finished {
     /// Its index in the plan.
     pub partition: u32,
-    /// Rows that the predicate dropped.
-    pub filtered_out: u64,
+    /// Rows that the predicate dropped, by the first of its tests that is not true of them.
+    pub filtered: Vec<u64>,
     /// Its sealed parts, or why there are none.
     pub parts: Result<Vec<Part>, Failure>,
 }
@@ -105,7 +106,7 @@ impl Lane {
         let label = ctx.plan.partitions[partition as usize].label.clone();
         let writer = PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label);
         let state = State {
-            filtered_out: 0,
+            filtered: vec![0; ctx.predicate.map_or(0, Predicate::tests)],
             rows: 0,
             is_done: !is_written,
             failure: None,
@@ -121,17 +122,19 @@ impl Lane {
     }
 
     /// Counts rows that were routed here. Gives whether they are to be written.
-    pub fn count(&self, rows: u64, filtered_out: u64) -> bool {
+    pub fn count(&self, rows: u64, filtered: &[u64]) -> bool {
         let mut state = self.lock();
         state.rows += rows;
-        state.filtered_out += filtered_out;
+        for (sum, more) in state.filtered.iter_mut().zip(filtered) {
+            *sum += more;
+        }
         state.is_wanted()
     }
 
     /// Rows that were routed here, kept or dropped.
     pub fn routed(&self) -> u64 {
         let state = self.lock();
-        state.rows + state.filtered_out
+        state.rows + state.filtered.iter().sum::<u64>()
     }
 
     /// Takes rows of a chunk. They are appended at once if it is their turn, unless another thread is appending: then that
@@ -206,12 +209,12 @@ impl Lane {
 
     /// Ends the last part and compares the rows in the shards with the rows routed. `None`: only counted.
     pub fn finish(&self, ctx: &TaskContext<'_>) -> Option<Finished> {
-        let (sink, failure, rows, filtered_out) = {
+        let (sink, failure, rows, filtered) = {
             let mut state = self.lock();
             if state.is_done {
                 return None;
             }
-            (state.sink.take(), state.failure.take(), state.rows, state.filtered_out)
+            (state.sink.take(), state.failure.take(), state.rows, take(&mut state.filtered))
         };
         let held_bytes = sink.as_ref().map_or(0, |s| s.held_bytes);
         let parts = match (failure, sink) {
@@ -223,7 +226,7 @@ impl Lane {
             }
         };
         ctx.sorting.give(held_bytes);
-        Some(Finished { partition: self.partition, filtered_out, parts })
+        Some(Finished { partition: self.partition, filtered, parts })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

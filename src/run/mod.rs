@@ -6,6 +6,8 @@
 
 mod chunk;
 mod commit;
+mod conservation;
+mod expectations;
 mod failure;
 mod finish;
 mod lane;
@@ -39,6 +41,8 @@ pub use self::prepare::{Prepared, prepare};
 pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
 
+#[cfg(test)]
+pub(crate) use self::finish::column;
 pub(crate) use self::package::{Found, peek};
 
 use self::memory::{Memory, Rows};

@@ -99,7 +99,8 @@ pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> 
 
 /// A column whose type the format does not have is told before there is any output.
 fn encoder(job: &Job, schema: &SchemaRef) -> Result<Arc<Encoder>, Vec<Diagnostic>> {
-    let encoder = Encoder::new(&job.format, job.compression, schema.clone());
+    let encoder = Encoder::new(&job.format, job.compression, schema.clone())
+        .and_then(|encoder| if job.rows_digest { encoder.with_digests(&job.format) } else { Ok(encoder) });
     encoder.map(Arc::new).map_err(|error| vec![Diagnostic::at(None, chain(&error))])
 }
 

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::failure::Failure;
 use super::ledger::TaskCounts;
 use super::unplaced::Unplaced;
-use crate::manifest::FileEntry;
+use crate::manifest::{FileEntry, FilterCount};
 use crate::plan::{Partition, Plan, Task};
 use crate::seal::sha256_of;
 use crate::source::files::list::SkippedFile;
@@ -73,6 +73,9 @@ pub struct PartitionRecord {
     pub inputs: String,
     /// Rows that the predicate dropped.
     pub filtered_out: u64,
+    /// The same for each filter, in the order of the spec, `where` last. Records of earlier releases do not have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filter_counts: Vec<FilterCount>,
     /// Its shards.
     pub files: Vec<FileEntry>,
 }

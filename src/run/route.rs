@@ -6,11 +6,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, Int64Array};
+use arrow::array::Int64Array;
 use arrow::datatypes::TimeUnit;
 use jiff::Timestamp;
 
 use crate::plan::Partition;
+use crate::query::Selection;
 use crate::source::instants::bound;
 
 /// Where the rows of one batch belong.
@@ -18,8 +19,8 @@ use crate::source::instants::bound;
 pub struct Routed {
     /// Rows of each of the task's partitions that the predicate keeps, ascending; indexed from the task's first.
     pub rows: Vec<Vec<u32>>,
-    /// Rows of each of the task's partitions that the predicate drops.
-    pub filtered: Vec<u64>,
+    /// Rows of each of the task's partitions that the predicate drops, by the first of its tests that is not true of them.
+    pub filtered: Vec<Vec<u64>>,
     /// Rows outside the window.
     pub outside: u64,
     /// Rows in partitions of other tasks.
@@ -59,8 +60,8 @@ impl Router {
     pub fn place(&self, instants: &Int64Array, into: &mut Routed) {
         into.rows.resize_with(self.own.len(), Vec::new);
         into.rows.iter_mut().for_each(Vec::clear);
-        into.filtered.clear();
-        into.filtered.resize(self.own.len(), 0);
+        into.filtered.resize_with(self.own.len(), Vec::new);
+        into.filtered.iter_mut().for_each(Vec::clear);
         into.without_time.clear();
         into.outside = 0;
         into.elsewhere = 0;
@@ -92,13 +93,22 @@ impl Router {
     }
 }
 
-/// Drops the placed rows that the predicate does not keep and counts them.
-pub fn apply(selection: &BooleanArray, routed: &mut Routed) {
-    let keep = selection.values();
+/// Drops the placed rows that the predicate does not keep and counts them for each of its `tests`.
+pub fn apply(selection: &Selection, tests: usize, routed: &mut Routed) {
+    let kept = selection.kept();
     for (rows, filtered) in routed.rows.iter_mut().zip(&mut routed.filtered) {
-        let before = rows.len();
-        rows.retain(|row| keep.value(*row as usize));
-        *filtered = (before - rows.len()) as u64;
+        if rows.is_empty() {
+            continue;
+        }
+        filtered.resize(tests, 0);
+        rows.retain(|row| {
+            let row = *row as usize;
+            let is_kept = kept.value(row);
+            if !is_kept && let Some(count) = selection.left_out_by(row).and_then(|test| filtered.get_mut(test)) {
+                *count += 1;
+            }
+            is_kept
+        });
     }
 }
 
@@ -146,8 +156,9 @@ mod tests {
         let router = Router::new(bounds(&partitions(&[0, 10], 20), TimeUnit::Second), 0..2);
         let mut routed = Routed::default();
         router.place(&Int64Array::from(vec![1, 11, 12]), &mut routed);
-        apply(&BooleanArray::from(vec![false, false, true]), &mut routed);
-        assert_eq!((routed.rows, routed.filtered), (vec![vec![], vec![2]], vec![1, 1]));
+        let (first, second) = (vec![false, true, true], vec![true, false, true]);
+        apply(&Selection::of(vec![first.into(), second.into()], 3), 2, &mut routed);
+        assert_eq!((routed.rows, routed.filtered), (vec![vec![], vec![2]], vec![vec![1, 0], vec![0, 1]]));
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! Where a part ends depends on the rows alone, never on how they were cut into batches, so that bytes are the
 //! same for any number of threads.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::TimeUnit;
@@ -13,6 +14,7 @@ use super::route::instant;
 use crate::encode::{self, EncodeError, Encoded, Encoder, Shard};
 use crate::error::ErrorCode;
 use crate::job::{Compression, Format, Job};
+use crate::rows_digest::RowsDigest;
 use crate::seal::{Sealed, Sealer};
 use crate::store::{Draft, Folder, StoreError, error_code};
 
@@ -107,6 +109,8 @@ pub struct Part {
     pub bytes: u64,
     /// Their digest.
     pub sha256: String,
+    /// Digest of the rows, where the job asks for it.
+    pub rows_digest: Option<RowsDigest>,
     /// Earliest instant.
     pub min_time: Option<Timestamp>,
     /// Latest instant.
@@ -153,6 +157,7 @@ struct OpenPart {
     name: String,
     shard: Shard<Sealer<Draft>>,
     rows: u64,
+    digest: Option<RowsDigest>,
     times: Option<(i64, i64)>,
     started_at: Timestamp,
 }
@@ -177,9 +182,11 @@ impl PartitionWriter {
     /// # Errors
     /// [`ShardError`]; the writer is then spent, its drafts vanish with it.
     pub fn append(&mut self, rows: &Encoded, times: &[i64]) -> Result<(), ShardError> {
-        let mut done = 0;
+        let (mut done, mut digested) = (0, 0);
         while done < rows.rows() {
             if self.open.as_ref().is_some_and(|part| self.is_full(part)) {
+                self.digest(rows, digested..done);
+                digested = done;
                 self.close()?;
             }
             let part = match self.open.take() {
@@ -205,7 +212,18 @@ impl PartitionWriter {
                 part.times = Some((min.min(t), max.max(t)));
             }
         }
+        // At once, because the digest of all rows is known already.
+        self.digest(rows, digested..done);
         Ok(())
+    }
+
+    /// Adds some rows that were appended to the digest of the open part.
+    fn digest(&mut self, rows: &Encoded, range: Range<usize>) {
+        if let (Some(part), false) = (&mut self.open, range.is_empty())
+            && let Some(digest) = rows.digest(range)
+        {
+            part.digest.get_or_insert_default().combine(&digest);
+        }
     }
 
     /// Ends the last part. A partition without rows has one part without rows.
@@ -235,11 +253,12 @@ impl PartitionWriter {
         let draft = self.folder.begin(&name)?;
         let sealer = Sealer::new(draft, self.layout.file_compression()).map_err(|e| encode_error(e.into()))?;
         let shard = self.layout.encoder.start(sealer);
-        Ok(OpenPart { name, shard, rows: 0, times: None, started_at: (self.layout.clock)() })
+        let digest = self.layout.encoder.digests().then(RowsDigest::default);
+        Ok(OpenPart { name, shard, rows: 0, digest, times: None, started_at: (self.layout.clock)() })
     }
 
     fn close(&mut self) -> Result<(), ShardError> {
-        let Some(OpenPart { name, shard, rows, times, started_at }) = self.open.take() else { return Ok(()) };
+        let Some(OpenPart { name, shard, rows, digest, times, started_at }) = self.open.take() else { return Ok(()) };
         let sealed = shard.finish().and_then(|sealer| Ok(sealer.finish()?));
         let Sealed { inner, bytes, sha256 } =
             sealed.map_err(|source| ShardError::Encode { name: name.clone(), source })?;
@@ -249,6 +268,7 @@ impl PartitionWriter {
             rows,
             bytes,
             sha256,
+            rows_digest: digest,
             min_time: times.and_then(|(min, _)| instant(min, self.layout.unit)),
             max_time: times.and_then(|(_, max)| instant(max, self.layout.unit)),
             started_at,

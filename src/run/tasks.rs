@@ -6,6 +6,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::commit::{self, Commit, commit};
+use super::conservation::filter_counts;
 use super::failure::Failure;
 use super::lane::Finished;
 use super::memory::Quota;
@@ -286,7 +287,7 @@ impl Shared<'_> {
     }
 
     fn commit(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
-        let Finished { partition: index, filtered_out, parts } = finished;
+        let Finished { partition: index, filtered, parts } = finished;
         // Its task may have failed meanwhile for a reason that concerns all of it.
         if self.is_done(index) {
             return;
@@ -303,7 +304,7 @@ impl Shared<'_> {
                 run: &self.options.run_id,
                 partition,
                 inputs: &inputs,
-                filtered_out,
+                filter_counts: filter_counts(self.job, &filtered),
                 attempts,
                 left_out: left_out.as_ref(),
                 at: (self.options.clock)(),

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use super::{Check, VerifyReport};
+use super::{Check, VerifyReport, evidence};
 use crate::manifest::{FileEntry, FileStatus, JobStatus, MANIFEST, Manifest, Totals};
 use crate::resolve;
 use crate::store::check_name;
@@ -18,6 +18,7 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     conservation(manifest, report);
     window(manifest, report);
     statuses(manifest, report);
+    evidence::check(manifest, report);
     report.done(Check::Statuses, "the job's status follows from those of its files");
 }
 

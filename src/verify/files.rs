@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::rows::{self, Contents};
+use super::rows::{self, Contents, Digester};
 use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line};
 use crate::manifest::{Manifest, TOMBSTONE, Tombstone};
 use crate::seal::sha256_of;
@@ -17,6 +17,7 @@ struct Listed<'a> {
     bytes: u64,
     sha256: &'a str,
     rows: u64,
+    rows_digest: Option<&'a str>,
     contents: Contents,
 }
 
@@ -45,7 +46,8 @@ pub(super) fn check(folder: &Folder, manifest: &Manifest, options: &VerifyOption
     if !options.rows {
         report.leave_out(Check::Rows, "rows were not read back: ask for it with --rows");
     } else {
-        report.done(Check::Rows, format!("rows of {} files, read back", listed.len() - unreadable));
+        let digested = if manifest.rows_digest.is_some() { ", and the digests of those of the shards" } else { "" };
+        report.done(Check::Rows, format!("rows of {} files, read back{digested}", listed.len() - unreadable));
         if unreadable > 0 {
             report.leave_out(
                 Check::Rows,
@@ -74,6 +76,7 @@ fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {
             bytes: file.bytes,
             sha256: file.sha256.as_deref()?,
             rows: file.rows,
+            rows_digest: file.rows_digest.as_deref(),
             contents: Contents::of_shard(&file.path, manifest.export_format),
         })
     });
@@ -82,6 +85,7 @@ fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {
         bytes: file.bytes,
         sha256: &file.sha256,
         rows: file.rows,
+        rows_digest: None,
         contents: Contents::of_rejects(&file.path),
     });
     shards.chain(rejects).collect()
@@ -123,12 +127,18 @@ fn check_file(folder: &Folder, manifest: &Manifest, file: &Listed, options: &Ver
             Ok(None) => return Vec::new(),
             Err(found) => return found,
         };
-        match rows::count(file.path, stored, file.contents, manifest) {
+        let mut digester = file.rows_digest.map(|_| Digester::new(manifest));
+        match rows::count(file.path, stored, file.contents, manifest, digester.as_mut()) {
             Ok(rows) if rows == file.rows => {}
             Ok(rows) => {
                 return finding(Check::Rows, format!("has {rows} rows, but the manifest says {}", file.rows));
             }
             Err(error) => return finding(Check::Rows, error.to_string()),
+        }
+        let digest = digester.map(|digester| digester.finish().to_string());
+        if digest.as_deref() != file.rows_digest {
+            let message = "has other rows than its `rows_digest` in the manifest is of".to_owned();
+            return finding(Check::Rows, message);
         }
     }
     Vec::new()

@@ -8,6 +8,7 @@
 //! Digests prove that nothing changed since the manifest was written, not who wrote it: that is a signature's part.
 
 mod consistency;
+mod evidence;
 mod files;
 mod report;
 mod rows;

@@ -1,21 +1,27 @@
-//! Reads shards back and counts their rows, with readers that are not the ones that wrote them.
+//! Reads shards back, counts their rows and digests them, with readers that are not the ones that wrote them.
 //!
 //! CSV records are counted by `csv-core`, JSON by `serde_json`, Parquet by decoding every page with the `parquet`
 //! crate. Files are streamed; a record larger than [`MAX_RECORD_BYTES`] is refused rather than held.
+
+mod digest;
+mod restore;
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::{Buf, Bytes};
-use csv_core::ReadRecordResult;
+use csv_core::ReadFieldResult;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::{ChunkReader, Length};
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+pub(super) use self::digest::Digester;
+use crate::encode::CanonicalRows;
 use crate::job::is_formula;
-use crate::manifest::{ExportFormat, Manifest};
+use crate::manifest::{Column, ExportFormat, Manifest};
 use crate::seal::{compression_of, unseal};
 use crate::store::Stored;
 
@@ -64,14 +70,20 @@ pub(super) enum RowsError {
     File(String),
 }
 
-/// The number of rows in a file.
-pub(super) fn count(name: &str, file: Stored, contents: Contents, manifest: &Manifest) -> Result<u64, RowsError> {
+/// The number of rows in a file, which `digester`, if given, digests.
+pub(super) fn count(
+    name: &str,
+    file: Stored,
+    contents: Contents,
+    manifest: &Manifest,
+    digester: Option<&mut Digester>,
+) -> Result<u64, RowsError> {
     let columns: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
     match contents {
-        Contents::Csv => csv(open(name, file)?, &Dialect::of(&manifest.spec.resolved), &columns),
-        Contents::Ndjson => ndjson(open(name, file)?),
-        Contents::Json => json(open(name, file)?),
-        Contents::Parquet => parquet(file, &columns),
+        Contents::Csv => csv(open(name, file)?, &Dialect::of(&manifest.spec.resolved), &columns, digester),
+        Contents::Ndjson => ndjson(open(name, file)?, digester),
+        Contents::Json => json(open(name, file)?, digester),
+        Contents::Parquet => parquet(file, &manifest.columns, digester),
         Contents::Unknown => Err(RowsError::File("is of an unknown format".to_owned())),
     }
 }
@@ -81,11 +93,12 @@ fn open(name: &str, file: Stored) -> io::Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::new(unseal(file.into_reader(), compression_of(name))?)))
 }
 
-/// How CSV shards were written, as far as it matters for counting.
+/// How CSV shards were written.
 struct Dialect {
     delimiter: u8,
     header: bool,
     escape_formulas: bool,
+    null_text: String,
 }
 
 impl Dialect {
@@ -97,11 +110,17 @@ impl Dialect {
             delimiter: option("delimiter").and_then(Value::as_str).and_then(|text| text.bytes().next()).unwrap_or(b','),
             header: option("header").and_then(Value::as_bool).unwrap_or(true),
             escape_formulas: option("escape_formulas").and_then(Value::as_bool).unwrap_or(false),
+            null_text: option("null_text").and_then(Value::as_str).unwrap_or_default().to_owned(),
         }
     }
 }
 
-fn csv(mut input: Box<dyn BufRead>, dialect: &Dialect, columns: &[&str]) -> Result<u64, RowsError> {
+fn csv(
+    mut input: Box<dyn BufRead>,
+    dialect: &Dialect,
+    columns: &[&str],
+    mut digester: Option<&mut Digester>,
+) -> Result<u64, RowsError> {
     // csv-core looks for a byte order mark only in the first buffer it is given, which may be shorter than one.
     let mut start = Vec::new();
     input.by_ref().take(3).read_to_end(&mut start)?;
@@ -117,36 +136,55 @@ fn csv(mut input: Box<dyn BufRead>, dialect: &Dialect, columns: &[&str]) -> Resu
     }
     let mut reader = csv_core::ReaderBuilder::new().delimiter(dialect.delimiter).build();
     let mut text = vec![0; 64 * 1024];
-    let mut ends = vec![0; 1024];
-    let (mut records, mut fields) = (0_u64, 0_usize);
-    let (mut header, mut header_ends) = (Vec::new(), Vec::new());
+    let (mut records, mut fields, mut record_bytes) = (0_u64, 0_usize, 0_usize);
+    let (mut header, mut cell) = (Vec::new(), Vec::new());
+    // The field's first byte, which csv-core does not tell: quotes make a text of what would be a null.
+    let mut opening = None;
     loop {
         let block = input.fill_buf()?;
-        let (result, read, written, ended) = reader.read_record(block, &mut text, &mut ends);
+        if opening.is_none() {
+            // Line ends before a record are skipped.
+            opening = block.iter().find(|byte| fields > 0 || !matches!(byte, b'\r' | b'\n')).copied();
+        }
+        let (result, read, written) = reader.read_field(block, &mut text);
         input.consume(read);
-        fields += ended;
-        if records == 0 && dialect.header {
-            header.extend_from_slice(text.get(..written).unwrap_or_default());
-            header_ends.extend_from_slice(ends.get(..ended).unwrap_or_default());
-            if header.len() > MAX_RECORD_BYTES {
-                return Err(RowsError::Row { row: 0, why: "the header, is too long".to_owned() });
+        let is_header = records == 0 && dialect.header;
+        let row = records + u64::from(!dialect.header);
+        // Else the buffer holds pieces of a record; only their number matters.
+        if is_header || digester.is_some() {
+            cell.extend_from_slice(text.get(..written).unwrap_or_default());
+            record_bytes += written;
+            if record_bytes > MAX_RECORD_BYTES {
+                let why = if is_header { "the header, is too long" } else { "is too long" };
+                return Err(RowsError::Row { row: if is_header { 0 } else { row }, why: why.to_owned() });
             }
         }
-        match result {
-            ReadRecordResult::Record => {
-                if records == 0 && dialect.header {
-                    check_header(&header, &header_ends, columns, dialect.escape_formulas)?;
-                } else if fields != columns.len() {
-                    let row = records + u64::from(!dialect.header);
-                    return Err(RowsError::Row { row, why: format!("has {fields} fields, not {}", columns.len()) });
-                }
-                records += 1;
-                fields = 0;
-            }
-            ReadRecordResult::End => break,
-            // The buffers hold pieces of a record; only their number matters.
-            ReadRecordResult::InputEmpty | ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {}
+        let record_end = match result {
+            ReadFieldResult::Field { record_end } => record_end,
+            ReadFieldResult::End => break,
+            ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => continue,
+        };
+        if is_header {
+            header.push(cell.clone());
+        } else if let Some(digester) = &mut digester {
+            let quoted = opening == Some(b'"');
+            digester.csv_cell(&cell, quoted, dialect).map_err(|why| RowsError::Row { row, why })?;
         }
+        cell.clear();
+        opening = None;
+        fields += 1;
+        if !record_end {
+            continue;
+        }
+        if is_header {
+            check_header(&header, columns, dialect.escape_formulas)?;
+        } else if fields != columns.len() {
+            return Err(RowsError::Row { row, why: format!("has {fields} fields, not {}", columns.len()) });
+        } else if let Some(digester) = &mut digester {
+            digester.end_row();
+        }
+        records += 1;
+        (fields, record_bytes) = (0, 0);
     }
     if dialect.header && records == 0 {
         return Err(RowsError::File("has no header".to_owned()));
@@ -154,22 +192,20 @@ fn csv(mut input: Box<dyn BufRead>, dialect: &Dialect, columns: &[&str]) -> Resu
     Ok(records - u64::from(dialect.header))
 }
 
-fn check_header(text: &[u8], ends: &[usize], columns: &[&str], escape_formulas: bool) -> Result<(), RowsError> {
-    let starts = [0].into_iter().chain(ends.iter().copied());
-    let names = starts.zip(ends).map(|(start, end)| text.get(start..*end).unwrap_or_default());
-    let is_column = |(found, column): (&[u8], &&str)| {
+fn check_header(names: &[Vec<u8>], columns: &[&str], escape_formulas: bool) -> Result<(), RowsError> {
+    let is_column = |(found, column): (&Vec<u8>, &&str)| {
         let column = column.as_bytes();
         let prefix: &[u8] = if escape_formulas && is_formula(column) { b"'" } else { b"" };
         found.strip_prefix(prefix) == Some(column)
     };
-    if ends.len() == columns.len() && names.zip(columns).all(is_column) {
+    if names.len() == columns.len() && names.iter().zip(columns).all(is_column) {
         Ok(())
     } else {
         Err(RowsError::File("its header is not the columns that the manifest lists".to_owned()))
     }
 }
 
-fn ndjson(mut input: Box<dyn BufRead>) -> Result<u64, RowsError> {
+fn ndjson(mut input: Box<dyn BufRead>, mut digester: Option<&mut Digester>) -> Result<u64, RowsError> {
     let mut line = Vec::new();
     let mut rows = 0;
     loop {
@@ -184,22 +220,27 @@ fn ndjson(mut input: Box<dyn BufRead>) -> Result<u64, RowsError> {
             return Err(wrong("does not end with a newline".to_owned()));
         }
         let text = std::str::from_utf8(&line).map_err(|_| wrong("is not UTF-8".to_owned()))?;
-        serde_json::from_str::<Object>(text).map_err(|e| wrong(format!("is not a JSON object: {e}")))?;
+        match &mut digester {
+            Some(digester) => digester.json_row(text).map_err(wrong)?,
+            None => {
+                serde_json::from_str::<Object>(text).map_err(|e| wrong(format!("is not a JSON object: {e}")))?;
+            }
+        }
     }
 }
 
-fn json(input: Box<dyn BufRead>) -> Result<u64, RowsError> {
+fn json(input: Box<dyn BufRead>, digester: Option<&mut Digester>) -> Result<u64, RowsError> {
     let mut reader = serde_json::Deserializer::from_reader(input);
     let wrong = |error: serde_json::Error| RowsError::File(format!("is not a JSON array of objects: {error}"));
-    let rows = reader.deserialize_seq(Rows).map_err(wrong)?;
+    let rows = reader.deserialize_seq(Rows(digester)).map_err(wrong)?;
     reader.end().map_err(wrong)?;
     Ok(rows)
 }
 
 /// Counts the objects of an array without keeping them.
-struct Rows;
+struct Rows<'a>(Option<&'a mut Digester>);
 
-impl<'de> Visitor<'de> for Rows {
+impl<'de> Visitor<'de> for Rows<'_> {
     type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,8 +249,15 @@ impl<'de> Visitor<'de> for Rows {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<u64, A::Error> {
         let mut count = 0;
-        while rows.next_element::<Object>()?.is_some() {
+        let Some(digester) = self.0 else {
+            while rows.next_element::<Object>()?.is_some() {
+                count += 1;
+            }
+            return Ok(count);
+        };
+        while let Some(row) = rows.next_element::<Box<RawValue>>()? {
             count += 1;
+            digester.json_row(row.get()).map_err(|why| A::Error::custom(format!("row {count} {why}")))?;
         }
         Ok(count)
     }
@@ -237,22 +285,29 @@ impl<'de> Visitor<'de> for Object {
     }
 }
 
-fn parquet(file: Stored, columns: &[&str]) -> Result<u64, RowsError> {
+fn parquet(file: Stored, columns: &[Column], digester: Option<&mut Digester>) -> Result<u64, RowsError> {
     // The decoder is built for files that are what they say; on others it may panic.
-    catch_unwind(AssertUnwindSafe(|| decode_parquet(file, columns)))
+    catch_unwind(AssertUnwindSafe(|| decode_parquet(file, columns, digester)))
         .unwrap_or_else(|_| Err(RowsError::File("is not Parquet that can be decoded".to_owned())))
 }
 
-fn decode_parquet(file: Stored, columns: &[&str]) -> Result<u64, RowsError> {
+fn decode_parquet(file: Stored, columns: &[Column], mut digester: Option<&mut Digester>) -> Result<u64, RowsError> {
     let wrong = |error: &dyn fmt::Display| RowsError::File(format!("is not Parquet that can be decoded: {error}"));
     let builder = ParquetRecordBatchReaderBuilder::try_new(Pages(file)).map_err(|e| wrong(&e))?;
-    if !builder.schema().fields().iter().map(|field| field.name().as_str()).eq(columns.iter().copied()) {
+    if !builder.schema().fields().iter().map(|field| field.name()).eq(columns.iter().map(|column| &column.name)) {
         return Err(RowsError::File("its columns are not those that the manifest lists".to_owned()));
     }
     let stated = builder.metadata().file_metadata().num_rows();
+    let schema = restore::schema(builder.schema(), columns);
+    let canonical = digester.as_ref().map(|_| CanonicalRows::new(schema.clone())).transpose().map_err(|e| wrong(&e))?;
     let mut rows = 0_u64;
     for batch in builder.build().map_err(|e| wrong(&e))? {
-        rows += batch.map_err(|e| wrong(&e))?.num_rows() as u64;
+        let batch = batch.map_err(|e| wrong(&e))?;
+        rows += batch.num_rows() as u64;
+        if let (Some(canonical), Some(digester)) = (&canonical, &mut digester) {
+            let batch = restore::batch(&batch, &schema).map_err(|e| wrong(&e))?;
+            canonical.add(&batch, &mut digester.digest).map_err(|e| wrong(&e))?;
+        }
     }
     if u64::try_from(stated).ok() != Some(rows) {
         return Err(RowsError::File(format!("its footer says {stated} rows, but it has {rows}")));

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod commands;
+mod conservation;
 mod determinism;
 mod doctor;
 mod drift;

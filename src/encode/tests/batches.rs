@@ -10,7 +10,7 @@ use crate::source::json_field;
 
 /// Which values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Range {
+pub(crate) enum Range {
     /// What every reader can hold: years 1–9999, finite floats.
     Common,
     /// Everything that the type can hold.
@@ -409,7 +409,7 @@ fn batch(types: Vec<DataType>, rows: usize, seed: u64, range: Range) -> RecordBa
 }
 
 /// A batch with a column of every type.
-pub(super) fn every_type(rows: usize, seed: u64, range: Range) -> RecordBatch {
+pub(crate) fn every_type(rows: usize, seed: u64, range: Range) -> RecordBatch {
     batch([flat_types(), nested_types()].concat(), rows, seed, range)
 }
 
@@ -419,7 +419,7 @@ pub(super) fn flat(rows: usize, seed: u64, range: Range) -> RecordBatch {
 }
 
 /// A batch of every type that Parquet has.
-pub(super) fn parquet_storable(rows: usize, seed: u64) -> RecordBatch {
+pub(crate) fn parquet_storable(rows: usize, seed: u64) -> RecordBatch {
     let types = [flat_types(), nested_types()].concat();
     let storable =
         |t: &DataType| !matches!(t, DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Decimal128(_, ..0));

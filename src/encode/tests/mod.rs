@@ -1,6 +1,6 @@
 //! What all formats promise, checked with readers that are not ours.
 
-mod batches;
+pub(crate) mod batches;
 mod blocks;
 mod csv;
 mod cuts;

@@ -27,6 +27,20 @@ pub(super) struct Dialect {
     null_cell: Box<[u8]>,
     /// Whether numbers and times may need quotes.
     check_bare: bool,
+    /// See [`canonical`](crate::encode::CanonicalRows).
+    canonical: Option<Canonical>,
+}
+
+/// How records that rows are digested by differ from the default dialect.
+#[derive(Clone, Copy)]
+pub(super) struct Canonical {
+    /// Whether text that looks like an escaped formula is taken for the formula.
+    pub(super) unescapes_formulas: bool,
+}
+
+/// The text that `escape_formulas` may have made a cell of: without the `'` before what a spreadsheet takes for a formula.
+pub fn unescaped_formula(cell: &[u8]) -> &[u8] {
+    cell.strip_prefix(b"'").filter(|rest| is_formula(rest)).unwrap_or(cell)
 }
 
 impl Dialect {
@@ -40,6 +54,28 @@ impl Dialect {
             null_text: null_text.into(),
             null_cell: null_cell.into(),
             check_bare: looks_bare(null_text) || stands_in_bare_cells(format.delimiter),
+            canonical: None,
+        }
+    }
+
+    /// For records that rows are digested by.
+    pub(super) fn canonical(canonical: Canonical, single_column: bool) -> Self {
+        Self { canonical: Some(canonical), ..Self::new(&CsvFormat::default(), single_column) }
+    }
+
+    /// Whether JSON in a cell has a form of its own.
+    pub(super) fn is_canonical(&self) -> bool {
+        self.canonical.is_some()
+    }
+
+    /// Text without what may have been put before it.
+    pub(super) fn unescaped<'a>(&self, text: &'a str) -> &'a str {
+        match self.canonical {
+            Some(Canonical { unescapes_formulas: true }) => {
+                let rest = unescaped_formula(text.as_bytes());
+                text.get(text.len() - rest.len()..).unwrap_or(text)
+            }
+            _ => text,
         }
     }
 
@@ -49,7 +85,7 @@ impl Dialect {
 
     /// Whether text may need more than quotes.
     pub(super) fn escapes_formulas(&self) -> bool {
-        self.escape_formulas
+        self.escape_formulas || self.canonical.is_some_and(|canonical| canonical.unescapes_formulas)
     }
 
     /// Whether numbers and times may need quotes.

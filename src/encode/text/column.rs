@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::bare::Bare;
 use super::cell::Dialect;
-use super::embed::json_value;
+use super::embed::{canonical_json, compact, json_value};
 use super::escape::json_string;
 use super::memo::Memo;
 use super::object::{Keys, write_object};
@@ -303,11 +303,26 @@ impl<'a> Column<'a> {
                     dialect.bare_written(start, out);
                 }
             }
-            Cells::Text(text) | Cells::Embedded(text) => dialect.cell(text.get(row).as_bytes(), out),
+            Cells::Embedded(text) if dialect.is_canonical() => {
+                scratch.clear();
+                canonical_json(dialect.unescaped(text.get(row)), scratch);
+                if scratch == b"null" {
+                    dialect.null(out);
+                } else {
+                    dialect.cell(scratch, out);
+                }
+            }
+            Cells::Text(text) | Cells::Embedded(text) => {
+                dialect.cell(dialect.unescaped(text.get(row)).as_bytes(), out);
+            }
             Cells::Dictionary(keys, values) => values.csv(keys.get(row), dialect, scratch, out),
             Cells::List(..) | Cells::Map(..) | Cells::Struct(..) => {
                 scratch.clear();
                 self.json(row, scratch);
+                if dialect.is_canonical() && memchr::memchr2(b' ', b'\t', scratch).is_some() {
+                    let json = std::mem::take(scratch);
+                    compact(&json, scratch);
+                }
                 dialect.cell(scratch, out);
             }
         }

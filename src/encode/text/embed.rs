@@ -23,6 +23,15 @@ pub(super) fn json_value(text: &str, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the value without white space between its tokens, or a string where there is none.
+pub fn canonical_json(text: &str, out: &mut Vec<u8>) {
+    if is_embeddable(text) {
+        compact(text.as_bytes(), out);
+    } else {
+        json_string(text, out);
+    }
+}
+
 /// Whether the text is one JSON value that common readers accept.
 fn is_embeddable(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
@@ -82,7 +91,7 @@ fn surrogates_are_paired(json: &str) -> bool {
 }
 
 /// Appends valid JSON without the white space between tokens.
-fn compact(json: &[u8], out: &mut Vec<u8>) {
+pub fn compact(json: &[u8], out: &mut Vec<u8>) {
     let mut tokens = Outside::new(json);
     while let Some((byte, string)) = tokens.next() {
         if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {

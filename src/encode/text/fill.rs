@@ -74,7 +74,8 @@ impl Column<'_> {
     /// Whether there is a faster way than to render cell by cell.
     pub(super) fn is_filled<S: Style>(&self, style: &S) -> bool {
         match &self.cells {
-            Cells::Text(_) | Cells::Embedded(_) => style.plain_text(),
+            Cells::Text(_) => style.plain_text(),
+            Cells::Embedded(_) => style.plain_json(),
             Cells::Float(_) | Cells::Stamp(Stamp::Timestamp(..)) => style.plain_numbers(),
             Cells::Bare(bare) => {
                 let fast = match bare {

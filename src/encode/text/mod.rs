@@ -42,5 +42,7 @@ mod span;
 mod stamp;
 mod style;
 
+pub use cell::unescaped_formula;
 pub(super) use column::unsupported;
+pub use embed::{canonical_json, compact as compact_json};
 pub(super) use rows::TextRows;

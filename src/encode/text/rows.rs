@@ -4,7 +4,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use super::block::{Block, Frame, Leads};
-use super::cell::Dialect;
+use super::cell::{Canonical, Dialect};
 use super::column::{Column, columns, supported};
 use super::object::Keys;
 use super::slab::Lead;
@@ -29,8 +29,18 @@ impl TextRows {
     /// Records of CSV, each with its line end.
     pub(in crate::encode) fn csv(format: &CsvFormat, schema: SchemaRef) -> Result<Self, EncodeError> {
         format.check()?;
-        supported(&schema, "csv")?;
         let dialect = Dialect::new(format, schema.fields().len() == 1);
+        Self::records(dialect, schema)
+    }
+
+    /// The records that rows are digested by. `unescapes_formulas`: the shards' dialect escapes them.
+    pub(in crate::encode) fn canonical(schema: SchemaRef, unescapes_formulas: bool) -> Result<Self, EncodeError> {
+        let dialect = Dialect::canonical(Canonical { unescapes_formulas }, schema.fields().len() == 1);
+        Self::records(dialect, schema)
+    }
+
+    fn records(dialect: Dialect, schema: SchemaRef) -> Result<Self, EncodeError> {
+        supported(&schema, "csv")?;
         let leads = |i: usize| {
             let delimiter = if i == 0 { vec![] } else { vec![dialect.delimiter()] };
             let mut null = delimiter.clone();

@@ -30,6 +30,11 @@ pub(super) trait Style {
     /// Whether text needs nothing but [`Style::escaped`].
     fn plain_text(&self) -> bool;
 
+    /// The same for text that holds JSON.
+    fn plain_json(&self) -> bool {
+        self.plain_text()
+    }
+
     /// Whether numbers and times can always stand as they are.
     fn plain_numbers(&self) -> bool;
 
@@ -120,6 +125,10 @@ impl Style for Dialect {
 
     fn plain_text(&self) -> bool {
         !self.escapes_formulas()
+    }
+
+    fn plain_json(&self) -> bool {
+        self.plain_text() && !self.is_canonical()
     }
 
     fn plain_numbers(&self) -> bool {

@@ -1,0 +1,102 @@
+//! Where every row of the source went: the books of a run, and what each filter took out.
+//!
+//! Three counts that were made apart must agree: what the files say of themselves, what the tasks read, and what the
+//! partitions wrote or dropped.
+
+use super::RunError;
+use super::failure::Failure;
+use super::package::Package;
+use super::record::PartitionRecord;
+use super::tasks::Tally;
+use crate::error::ErrorCode;
+use crate::job::Job;
+use crate::manifest::{Accounting, FileEntry, FilterCount, JobStatus};
+use crate::plan::Read;
+
+/// Adds up what every task and every partition counted. Where every partition has its shards, the sum must be the
+/// rows of the source; else the rows of failed partitions are what is missing to it. And where the files' own counts are
+/// known (Parquet footers, records found by the inspection), the rows that were read must be as many.
+///
+/// # Errors
+/// [`ErrorCode::RowsNotConserved`]; no manifest is written then.
+pub fn accounting(
+    package: &Package,
+    tally: &Tally,
+    files: &[FileEntry],
+    status: JobStatus,
+) -> Result<Accounting, RunError> {
+    let outside = package.pinned.outside_rows;
+    let mut sum = Accounting { source_rows: outside, outside_window: outside, ..Accounting::default() };
+    let (mut elsewhere, mut visiting) = (0, 0);
+    for (index, task) in package.pinned.plan.tasks.iter().enumerate() {
+        let Some(counts) = tally.records.get(&index).map(|r| &r.counts) else {
+            // Not read to its end: its rows are those that were found when the source was inspected.
+            sum.source_rows += task.reads.iter().filter(|r| r.owner).map(|r| planned_rows(package, r)).sum::<u64>();
+            continue;
+        };
+        sum.source_rows += counts.source_rows;
+        sum.outside_window += counts.outside_window;
+        sum.null_time += counts.null_time;
+        sum.rejected += counts.rejected;
+        sum.ambiguous_time += counts.ambiguous_time;
+        elsewhere += counts.elsewhere;
+        visiting += counts.visiting;
+    }
+    sum.filtered_out = package.committed.values().map(|r| r.filtered_out).sum();
+    sum.written = files.iter().map(|f| f.rows).sum();
+    let whole = status == JobStatus::Complete || files.iter().all(|f| f.status.has_file());
+    if whole && (u128::from(sum.source_rows) != sum.accounted_rows() || elsewhere != visiting) {
+        return Err(RunError::Failed(Failure {
+            code: ErrorCode::RowsNotConserved,
+            message: format!(
+                "the source has {} rows and {} are accounted for ({visiting} of {elsewhere} handed to other tasks); \
+                 no manifest was written; this is a bug",
+                sum.source_rows,
+                sum.accounted_rows()
+            ),
+        }));
+    }
+    let counted: Option<u64> = package.pinned.file_rows.iter().copied().sum();
+    if let Some(counted) = counted.filter(|counted| whole && *counted != sum.source_rows) {
+        return Err(RunError::Failed(Failure {
+            code: ErrorCode::RowsNotConserved,
+            message: format!(
+                "{} rows were read, but the source files have {counted} by their own count; no manifest was written; run \
+                 again, and if it stays so, this is a bug",
+                sum.source_rows
+            ),
+        }));
+    }
+    Ok(sum)
+}
+
+/// Rows of a unit as it was planned.
+fn planned_rows(package: &Package, read: &Read) -> u64 {
+    let file = package.pinned.plan.files.get(read.file as usize);
+    file.and_then(|f| f.units.get(read.unit as usize)).map_or(0, |unit| unit.rows)
+}
+
+/// The filters of a job, in the order of the spec, `where` last, with how many rows each took out of a partition. A
+/// source without columns has nothing to filter, and no counts.
+pub fn filter_counts(job: &Job, rows: &[u64]) -> Vec<FilterCount> {
+    let filters = job.filters.iter().map(|filter| filter.name());
+    let names = filters.chain(job.where_sql.iter().map(|_| "where".to_owned()));
+    names
+        .zip(rows.iter().copied().chain(std::iter::repeat(0)))
+        .map(|(filter, rows)| FilterCount { filter, rows })
+        .collect()
+}
+
+/// The same of all partitions. Nothing where a partition was committed by a release that did not count, or when the
+/// filters stood in another order: which of them a row fails first depends on it, and the job does not.
+pub fn sum_of_filter_counts<'a>(job: &Job, records: impl Iterator<Item = &'a PartitionRecord>) -> Vec<FilterCount> {
+    let mut sum = filter_counts(job, &[]);
+    for record in records {
+        let same = |(a, b): (&FilterCount, &FilterCount)| a.filter == b.filter;
+        if record.filter_counts.len() != sum.len() || !sum.iter().zip(&record.filter_counts).all(same) {
+            return Vec::new();
+        }
+        sum.iter_mut().zip(&record.filter_counts).for_each(|(sum, more)| sum.rows += more.rows);
+    }
+    sum
+}

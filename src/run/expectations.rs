@@ -1,0 +1,111 @@
+//! What the spec expects of the result, against the result.
+//!
+//! Conservation holds even where upstream sent nothing: every row of the source is in a shard, and there was none. What
+//! a spec `expect`s is therefore asked of the finished shards, and only where every partition has one: of a partition
+//! that failed, nobody knows what would have been in it.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use crate::job::Expectations;
+use crate::manifest::{Expectation, FileEntry, seconds};
+
+/// Every expectation of the spec with what is so, in the order of the documentation.
+pub fn evaluate(expected: &Expectations, files: &[FileEntry], window_end: Timestamp) -> Vec<Expectation> {
+    let mut told = Vec::new();
+    if let Some(min_rows) = expected.min_rows {
+        let rows: u64 = files.iter().map(|file| file.rows).sum();
+        told.push(Expectation {
+            name: "min_rows".to_owned(),
+            expected: json!(min_rows),
+            actual: json!(rows),
+            holds: rows >= min_rows,
+        });
+    }
+    if expected.non_empty_partitions {
+        let empty = empty_partitions(files);
+        told.push(Expectation {
+            name: "non_empty_partitions".to_owned(),
+            expected: json!(true),
+            actual: json!({"empty": empty.len(), "first": empty.first()}),
+            holds: empty.is_empty(),
+        });
+    }
+    if let Some(max_lag) = expected.max_lag {
+        let max_time = files.iter().filter_map(|file| file.max_time).max();
+        let lag = max_time.map(|max| window_end.duration_since(max));
+        told.push(Expectation {
+            name: "max_lag".to_owned(),
+            expected: json!(seconds(max_lag)),
+            actual: json!({"max_time": max_time, "lag": lag.map(seconds)}),
+            // Without any row nothing says how far the data reaches.
+            holds: lag.is_some_and(|lag: SignedDuration| lag <= max_lag),
+        });
+    }
+    told
+}
+
+/// Labels of the partitions without a row, in order. Files of a partition stand together.
+fn empty_partitions(files: &[FileEntry]) -> Vec<&str> {
+    files
+        .chunk_by(|a, b| a.partition == b.partition)
+        .filter(|parts| parts.iter().all(|part| part.rows == 0))
+        .filter_map(|parts| Some(parts.first()?.partition.label.as_str()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::entry;
+
+    fn files(rows: [u64; 3], max_time: Option<&str>) -> Vec<FileEntry> {
+        let mut files = vec![
+            entry("data/a/part-0000.csv", "a", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
+            entry("data/a/part-0001.csv", "a", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
+            entry("data/b/part-0000.csv", "b", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"),
+        ];
+        files.iter_mut().zip(rows).for_each(|(file, rows)| file.rows = rows);
+        files[1].max_time = max_time.map(|time| time.parse().unwrap());
+        files
+    }
+
+    fn told(expected: Expectations, rows: [u64; 3], max_time: Option<&str>) -> Vec<(bool, String)> {
+        let end = "2026-03-03T00:00:00Z".parse().unwrap();
+        let found = evaluate(&expected, &files(rows, max_time), end);
+        found.iter().map(|e| (e.holds, format!("{}: {}", e.name, e.in_words()))).collect()
+    }
+
+    #[test]
+    fn as_many_rows_as_expected_are_enough() {
+        let expected = Expectations { min_rows: Some(10), ..Expectations::default() };
+        let words = |rows| (rows >= 10, format!("min_rows: expected at least 10 rows, and there are {rows}"));
+        assert_eq!(told(expected, [4, 5, 1], None), [words(10)]);
+        assert_eq!(told(expected, [4, 5, 0], None), [words(9)]);
+    }
+
+    #[test]
+    fn a_partition_of_several_parts_is_empty_only_where_all_are() {
+        let expected = Expectations { non_empty_partitions: true, ..Expectations::default() };
+        let name = "non_empty_partitions: expected a row in every partition, and";
+        assert_eq!(told(expected, [0, 1, 1], None), [(true, format!("{name} every one has some"))]);
+        assert_eq!(told(expected, [0, 1, 0], None), [(false, format!("{name} 1 has none: b"))]);
+        assert_eq!(told(expected, [0, 0, 0], None), [(false, format!("{name} 2 have none, the first of them a"))]);
+    }
+
+    #[test]
+    fn the_lag_is_from_the_last_row_to_the_end_of_the_window() {
+        let expected = Expectations { max_lag: Some(SignedDuration::from_hours(6)), ..Expectations::default() };
+        let name = "max_lag: expected the last row at most 6h before the end of the window, and";
+        let exactly = (true, format!("{name} it is 6h before it, at 2026-03-02T18:00:00Z"));
+        assert_eq!(told(expected, [1, 1, 1], Some("2026-03-02T18:00:00Z")), [exactly]);
+        let more = (false, format!("{name} it is 6h 500ms before it, at 2026-03-02T17:59:59.5Z"));
+        assert_eq!(told(expected, [1, 1, 1], Some("2026-03-02T17:59:59.5Z")), [more]);
+        assert_eq!(told(expected, [0, 0, 0], None), [(false, format!("{name} there is no row"))]);
+    }
+
+    #[test]
+    fn what_is_not_expected_is_not_told() {
+        assert_eq!(told(Expectations::default(), [0, 0, 0], None), []);
+    }
+}
