@@ -24,6 +24,7 @@ use crate::job::{Compression, DialectFault, Format};
 
 pub use self::parquet::ROW_GROUP_ROWS;
 use self::parquet::{ParquetFormat, ParquetShard};
+pub use self::text::CellTexts;
 use self::text_shard::{TextBlock, TextFormat, TextShard};
 
 /// How the rows of a job become bytes: one for all its shards, used by many threads at once.

@@ -25,6 +25,8 @@ pub struct Commit<'a> {
     pub inputs: &'a str,
     /// Rows that the predicate dropped.
     pub filtered_out: u64,
+    /// Values redacted.
+    pub redacted: &'a [u64],
     /// Runs that tried it, this one included.
     pub attempts: u32,
     /// Why the partition is partial, if it is.
@@ -62,6 +64,7 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
         run: commit.run.to_owned(),
         inputs: commit.inputs.to_owned(),
         filtered_out: commit.filtered_out,
+        redacted: commit.redacted.to_vec(),
         files,
     };
     if folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Exists {

@@ -9,6 +9,7 @@
 
 mod consistency;
 mod files;
+mod redactions;
 mod report;
 mod rows;
 mod sums;

@@ -25,6 +25,7 @@
 
 mod bare;
 mod block;
+mod canonical;
 mod cell;
 mod civil;
 mod column;
@@ -42,5 +43,6 @@ mod span;
 mod stamp;
 mod style;
 
+pub use canonical::CellTexts;
 pub(super) use column::unsupported;
 pub(super) use rows::TextRows;
