@@ -96,6 +96,18 @@ pub struct Job {
     pub catalog_source: Option<Arc<SourceText>>,
 }
 
+impl Job {
+    /// The SQL condition as records tell it: a digest where it may name a redacted column.
+    pub fn recorded_where(&self) -> Option<String> {
+        Some(self.canonical.get("where")?.as_str()?.to_owned())
+    }
+
+    /// Whether messages and rejects must not show values of rows: an unreadable row may have a redacted value anywhere.
+    pub fn withholds_values(&self) -> bool {
+        !self.redactions.is_empty()
+    }
+}
+
 /// A half-open interval of time with its calendar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {

@@ -3,14 +3,14 @@
 //! The path of the data names the modules:
 //!
 //! spec text → [`spec::Spec`] → [`job::Job`] + [`source::FileFacts`] → [`plan::Plan`] → source bytes → Arrow
-//! `RecordBatch` → polars query (which rows) → rows routed to partitions → encoded bytes → compressed → hashed →
+//! `RecordBatch` → polars query (which rows) → rows routed to partitions → redacted → encoded bytes → compressed → hashed →
 //! store → [`manifest::Manifest`].
 //!
 //! | layer | modules |
 //! |---|---|
 //! | 5 | `cli` |
 //! | 4 | [`run`], [`jobs`], [`download`], [`verify`], [`doctor`] |
-//! | 3 | [`source`], [`query`], [`encode`] |
+//! | 3 | [`source`], [`query`], [`redact`], [`encode`] |
 //! | 2 | [`plan`], [`job`], [`resolve`] |
 //! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`] |
 //! | 0 | [`error`], [`diagnostic`], [`secret`], [`time`], [`units`] |
@@ -29,6 +29,7 @@ pub mod jobs;
 pub mod manifest;
 pub mod plan;
 pub mod query;
+pub mod redact;
 pub mod resolve;
 pub mod rows_digest;
 pub mod run;
@@ -42,4 +43,5 @@ pub mod units;
 pub mod verify;
 pub mod yaml;
 
+mod panics;
 mod word;

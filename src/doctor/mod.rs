@@ -17,6 +17,7 @@ use serde::{Serialize, Serializer};
 use crate::diagnostic::{Diagnostic, records};
 use crate::error::Exit;
 use crate::job::Job;
+use crate::redact::Keys;
 use crate::run::{self, RunError, RunOptions};
 use crate::time::zone;
 use crate::units::counted;
@@ -75,6 +76,8 @@ pub enum Subject {
     Files,
     /// Whether the spec fits the source's columns.
     Columns,
+    /// Whether the keys that the spec names are there.
+    Keys,
     /// Whether the largest row group fits in memory.
     Memory,
     /// Whether the output can be written, by one writer at a time.
@@ -111,6 +114,7 @@ impl Subject {
             Self::Source => "source",
             Self::Files => "files",
             Self::Columns => "columns",
+            Self::Keys => "keys",
             Self::Memory => "memory",
             Self::Output => "output",
             Self::Package => "package",
@@ -195,6 +199,7 @@ impl Report {
 /// Makes all checks of a job, until a signal comes.
 pub fn examine(job: &Job, options: &DoctorOptions) -> Report {
     let mut checks = vec![Check::ok(Subject::Spec, format!("{}, {}", job.name, job.id)), window(job, &options.run)];
+    checks.extend(keys(job, &options.run));
     let mut estimate = None;
     if options.run.stop.exit().is_none() {
         let source = source::examine(job, options);
@@ -215,6 +220,19 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Report {
 fn forgive(check: &mut Check) {
     check.status = Status::Warning;
     check.exit = Exit::Complete;
+}
+
+/// The keys of pseudonyms, where the spec wants any.
+fn keys(job: &Job, options: &RunOptions) -> Option<Check> {
+    let keys = Keys::read(&job.redactions, &options.env);
+    match keys.map(|keys| keys.ids(&job.redactions)) {
+        Ok(ids) if ids.is_empty() => None,
+        Ok(ids) => {
+            let of_each = ids.iter().map(|(path, id)| format!("`{path}` has {id}")).collect::<Vec<_>>().join(", ");
+            Some(Check::ok(Subject::Keys, format!("the ids of the keys for pseudonyms: {of_each}")))
+        }
+        Err(error) => Some(Check::failure(Subject::Keys, run::chain(&error), Exit::Failed)),
+    }
 }
 
 fn window(job: &Job, options: &RunOptions) -> Check {

@@ -177,7 +177,7 @@ fn columns(job: &Job, survey: &Survey, is_sample: bool) -> Check {
             help,
         );
     }
-    match run::prepare(job, source) {
+    match run::prepare(job, source, &survey.hive_keys) {
         Ok(_) if is_timeless(survey) => {
             let message = format!("no row seen has a time in `{}`", job.time.column.value);
             let help = "name the time column in `time: {column: …}` and how it is written in `format`";

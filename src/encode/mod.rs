@@ -28,7 +28,7 @@ pub use self::canonical::CanonicalRows;
 use self::canonical::Digests;
 pub use self::parquet::ROW_GROUP_ROWS;
 use self::parquet::{ParquetFormat, ParquetShard};
-pub use self::text::{canonical_json, compact_json, unescaped_formula};
+pub use self::text::{CellTexts, canonical_json, compact_json, unescaped_formula};
 use self::text_shard::{TextBlock, TextFormat, TextShard};
 
 /// How the rows of a job become bytes: one for all its shards, used by many threads at once.

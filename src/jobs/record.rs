@@ -128,7 +128,7 @@ impl JobRecord {
             window_end: job.window.end,
             window_label: job.window.label.clone(),
             filters: job.canonical.get("filters").cloned().unwrap_or_default(),
-            where_sql: job.where_sql.as_ref().map(|w| w.value.clone()),
+            where_sql: job.recorded_where(),
             package,
             spec: TextRecord::of(&job.spec_source),
             catalog: job.catalog_source.as_deref().map(TextRecord::of),

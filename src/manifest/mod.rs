@@ -96,14 +96,19 @@ pub struct Manifest {
     /// Why the job as a whole is not complete, where no single file says it.
     #[serde(deserialize_with = "Option::deserialize")]
     pub error_code: Option<ErrorCode>,
-    /// The spec's filters, by source column; values on redacted columns are redacted.
+    /// The spec's filters, by source column; a value compared with a redacted column is `{"redacted_sha256": …}`, the
+    /// first 16 hex digits of the SHA-256 of its canonical JSON (RFC 8785).
     #[serde(serialize_with = "json::sorted")]
     pub filters: Value,
-    /// The spec's SQL condition.
+    /// The spec's SQL condition; where it may name a redacted column `redacted_sha256:` and the first 16 hex digits of
+    /// its SHA-256.
     #[serde(rename = "where", deserialize_with = "Option::deserialize")]
     pub where_sql: Option<String>,
     /// The columns of the shards, in order.
     pub columns: Vec<Column>,
+    /// Source columns that the spec's `redact` drops: they are in no shard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
     /// The spec that asked for it.
     pub spec: SpecRecord,
     /// Every file that the job looked at.

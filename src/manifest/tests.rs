@@ -59,6 +59,7 @@ pub(crate) fn manifest() -> Manifest {
             nullable: false,
             redaction: Vec::new(),
         }],
+        dropped: Vec::new(),
         spec: SpecRecord {
             path: "specs/events.yaml".into(),
             sha256: "1".repeat(64),

@@ -43,7 +43,6 @@ mod oracle;
 mod order;
 mod sql;
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::buffer::BooleanBuffer;
@@ -55,6 +54,7 @@ use polars::prelude::{Expr, IntoLazy, PolarsError};
 use crate::diagnostic::{Diagnostic, Located};
 use crate::error::ErrorCode;
 use crate::job::Filter;
+use crate::panics;
 
 use expr::{Input, Inputs, Node, Origin};
 
@@ -236,12 +236,7 @@ impl Predicate {
 fn guarded<T>(work: impl FnOnce() -> Result<T, QueryError>) -> Result<T, QueryError> {
     // Unwind safe: what the closure borrows is only read, and what it made is gone.
     catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|payload| Err(QueryError::Panicked { message: text(&*payload) }))
-}
-
-fn text(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
-    text.unwrap_or("no message").to_owned()
+        .unwrap_or_else(|payload| Err(QueryError::Panicked { message: panics::text(&*payload) }))
 }
 
 /// A condition or order that could not be evaluated on the data.

@@ -4,7 +4,8 @@
 //! whatever was left to default, from whichever folder and machine. So the JSON has every key of a spec with its
 //! value filled in, except what does not change the package's content: `description`, `labels`, `vars` and `catalog`
 //! (their effect is in the values), `settle` and `allow_open` (they say when, not what), `sign` and `chain` (they say
-//! who vouches for the package and what came before it; another key must not make another job).
+//! who vouches for the package and what came before it; another key must not make another job). Values that are compared
+//! with redacted columns stand as digests ([`withheld`]).
 //!
 //! Paths stand as they were written and rendered: `source.uri` relative to the file that names it, `output.uri` relative to
 //! `--output`. No absolute path of a machine gets in unless the spec itself names one. A key that a later version adds
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Number, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::withheld;
 use crate::diagnostic::Located;
 use crate::job::{Compression, Condition, Encryption, Format, Job, Redaction, RedactionMethod, Scalar};
 use crate::secret::SecretName;
@@ -87,7 +89,7 @@ pub(super) fn canonical(
             "max_bytes": job.partition.max_bytes,
         },
         "filters": filters(job),
-        "where": job.where_sql.as_ref().map(|sql| &sql.value),
+        "where": job.where_sql.as_ref().map(|sql| withheld::where_sql(&job.redactions, &sql.value)),
         "columns": job.columns.as_ref().map(|columns| {
             columns.iter().map(|c| json!({c.source.value.as_str(): c.output})).collect::<Vec<_>>()
         }),
@@ -133,9 +135,16 @@ fn filters(job: &Job) -> Value {
     let mut by_key: Map<String, Value> = Map::new();
     for filter in &job.filters {
         let conditions = by_key.entry(filter.key.clone()).or_insert_with(|| Value::Object(Map::new()));
+        let condition = &filter.condition.value;
+        let tells_a_value = !matches!(condition, Condition::IsNull(_));
+        let operand = match operand(condition) {
+            told if tells_a_value && withheld::is_redacted(&job.redactions, &filter.column.value) => {
+                withheld::operand(&told)
+            }
+            told => told,
+        };
         if let Value::Object(conditions) = conditions {
-            let condition = &filter.condition.value;
-            conditions.insert(condition.operator().to_owned(), operand(condition));
+            conditions.insert(condition.operator().to_owned(), operand);
         }
     }
     Value::Object(by_key)

@@ -8,6 +8,7 @@ mod evidence;
 mod files;
 mod output_path;
 mod rendering;
+mod withheld;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -46,6 +46,7 @@ pub fn work<R: Receiver>(
         partitions,
         routed: Routed::default(),
         piece: Piece::Encoded(Encoded::default(), Vec::new()),
+        every_row: Vec::new(),
         findings: Findings::default(),
     };
     while let Some(batch) = batches.next_batch().map_err(|e| Failure { code: e.code, message: e.to_string() })? {
@@ -67,6 +68,8 @@ struct Worker<'a, 'b, R> {
     routed: Routed,
     /// Used again and again.
     piece: Piece,
+    /// Numbers from 0 on, as many as were needed.
+    every_row: Vec<u32>,
     findings: Findings,
 }
 
@@ -76,8 +79,9 @@ impl<R: Receiver> Worker<'_, '_, R> {
         let job = ctx.job;
         let file = &ctx.files[self.place.file as usize].name;
         for reject in &batch.rejected {
-            let raw = String::from_utf8_lossy(&reject.raw);
-            let line = RejectLine { file, position: reject.position, error: &reject.error, raw: Some(&raw), row: None };
+            let raw = (!job.withholds_values()).then(|| String::from_utf8_lossy(&reject.raw));
+            let line =
+                RejectLine { file, position: reject.position, error: &reject.error, raw: raw.as_deref(), row: None };
             self.findings.leave_out(ctx.plan, job.on_bad_rows, ErrorCode::BadRows, self.place, &line)?;
         }
         let Some((i, field)) = batch.rows.schema_ref().column_with_name(&job.time.column.value) else {
@@ -103,7 +107,9 @@ impl<R: Receiver> Worker<'_, '_, R> {
         self.leave_out_unplaced(batch, &bad)?;
         if let (Some(predicate), false) = (ctx.predicate, self.routed.is_empty()) {
             let selection = predicate.evaluate(&batch.rows).map_err(|e| {
-                let message = format!("{file}: {}", chain(&e));
+                // The causes may quote values.
+                let why = if job.withholds_values() { e.to_string() } else { chain(&e) };
+                let message = format!("{file}: {why}");
                 Failure { code: ErrorCode::QueryFailed, message }
             })?;
             apply(&selection, predicate.tests(), &mut self.routed);
@@ -146,13 +152,16 @@ impl<R: Receiver> Worker<'_, '_, R> {
         let job = ctx.job;
         let no_time = format!("no time in `{}`", job.time.column.value);
         for row in &self.routed.without_time {
-            let bad_time = bad.iter().find(|(r, _)| r == row).map(|(_, e)| e.to_string());
+            let bad_time = bad.iter().find(|(r, _)| r == row).map(|(_, e)| match job.withholds_values() {
+                true => format!("the value in `{}` is not a time; it is withheld", job.time.column.value),
+                false => e.to_string(),
+            });
             let (policy, code) = match bad_time {
                 Some(_) => (job.on_bad_rows, ErrorCode::BadRows),
                 None => (job.on_null_time, ErrorCode::NullTime),
             };
-            let as_read =
-                (self.place.owner && policy == OnBad::Reject).then(|| row_as_json(&batch.rows, *row)).flatten();
+            let is_told = self.place.owner && policy == OnBad::Reject && !job.withholds_values();
+            let as_read = is_told.then(|| row_as_json(&batch.rows, *row)).flatten();
             let line = RejectLine {
                 file: &ctx.files[self.place.file as usize].name,
                 position: batch.positions.of(*row),
@@ -184,12 +193,27 @@ impl<R: Receiver> Worker<'_, '_, R> {
             }
             let shard_rows = match &shard_rows {
                 Some(rows) => rows,
-                None => shard_rows.insert(project(rows, &ctx.projection, &ctx.shard_schema)?),
+                None => shard_rows.insert(project(rows, &ctx.projection, ctx.projected_schema())?),
+            };
+            let redacted = match &ctx.redacting {
+                None => None,
+                Some(redacting) => {
+                    let mut counts = Vec::new();
+                    let rows = redacting.rows(shard_rows, own, &mut counts)?;
+                    lane.count_redacted(&counts);
+                    self.every_row.extend((0u32..).take(own.len()).skip(self.every_row.len()));
+                    Some(rows)
+                }
+            };
+            // Of redacted rows there are none but the lane's own.
+            let (shard_rows, picked) = match &redacted {
+                Some(redacted) => (redacted, self.every_row.get(..own.len()).unwrap_or_default()),
+                None => (shard_rows, own.as_slice()),
             };
             let step = if ctx.job.format == Format::Parquet { own.len() } else { encode_rows(rows) };
-            for own in own.chunks(step) {
+            for (own, picked) in own.chunks(step).zip(picked.chunks(step)) {
                 if let Piece::Encoded(encoded, times) = &mut self.piece {
-                    ctx.layout.encoder.encode(shard_rows, own, encoded).map_err(|e| write_failed(&e))?;
+                    ctx.layout.encoder.encode(shard_rows, picked, encoded).map_err(|e| write_failed(&e))?;
                     times.clear();
                     times.extend(own.iter().map(|row| instants.value(*row as usize)));
                 }

@@ -25,6 +25,8 @@ pub struct Commit<'a> {
     pub inputs: &'a str,
     /// Rows that the predicate dropped, by the first of its tests that is not true of them.
     pub filter_counts: Vec<FilterCount>,
+    /// Values redacted.
+    pub redacted: &'a [u64],
     /// Runs that tried it, this one included.
     pub attempts: u32,
     /// Why the partition is partial, if it is.
@@ -63,6 +65,7 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
         inputs: commit.inputs.to_owned(),
         filtered_out: commit.filter_counts.iter().map(|filter| filter.rows).sum(),
         filter_counts: commit.filter_counts.clone(),
+        redacted: commit.redacted.to_vec(),
         files,
     };
     if folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Exists {

@@ -1,12 +1,13 @@
 //! The end of a run: its rows are balanced and told in a manifest.
 
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use jiff::Timestamp;
 
 use super::failure::Failure;
 use super::package::{Package, without_shard};
 use super::prepare::Prepared;
 use super::publish;
+use super::redacted;
 use super::shard::Layout;
 use super::tasks::Tally;
 use super::{RunError, RunOptions, RunOutcome, conservation, expectations};
@@ -16,6 +17,7 @@ use crate::manifest::{
     self, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, RejectsEntry, RunRecord,
     SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
+use crate::redact::Keys;
 use crate::seal::sha256;
 use crate::source::is_json;
 
@@ -28,6 +30,7 @@ pub fn finish(
     options: &RunOptions,
     package: &Package,
     prepared: &Prepared,
+    keys: &Keys,
     tally: &Tally,
     started_at: Timestamp,
 ) -> Result<RunOutcome, RunError> {
@@ -49,7 +52,7 @@ pub fn finish(
     };
     let accounting = conservation::accounting(package, tally, &files, status)?;
     let filter_counts = conservation::sum_of_filter_counts(job, package.committed.values());
-    let columns: Vec<Column> = prepared.output_schema.fields().iter().map(|f| column(f)).collect();
+    let columns = columns(package, prepared, keys);
     let rows_digest = job.rows_digest.then(|| manifest::rows_digest(&columns, &files)).flatten();
     let is_whole = files.iter().all(|file| file.status.has_file());
     let expectations = job.expectations.as_ref().filter(|_| is_whole);
@@ -78,8 +81,9 @@ pub fn finish(
         failed_count: 0,
         error_code: is_disappointing.then_some(ErrorCode::ExpectationFailed),
         filters: job.canonical.get("filters").cloned().unwrap_or_default(),
-        where_sql: job.where_sql.as_ref().map(|w| w.value.clone()),
+        where_sql: job.recorded_where(),
         columns,
+        dropped: prepared.redactor.as_ref().map_or_else(Vec::new, |redactor| redactor.dropped().to_vec()),
         spec: SpecRecord {
             path: options.spec_path.clone(),
             sha256: sha256(job.spec_source.text.as_bytes()),
@@ -194,6 +198,15 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
         files: read.chain(skipped).collect(),
         drift: pinned.plan.drift.clone(),
     }
+}
+
+/// The columns of the shards, with what was done to them in all committed partitions.
+fn columns(package: &Package, prepared: &Prepared, keys: &Keys) -> Vec<Column> {
+    let mut counts = Vec::new();
+    package.committed.values().for_each(|record| redacted::add(&mut counts, &record.redacted));
+    let mut redactions = prepared.redactor.as_ref().map_or_else(Vec::new, |r| r.attest(keys, &counts)).into_iter();
+    let column = |field: &FieldRef| Column { redaction: redactions.next().unwrap_or_default(), ..column(field) };
+    prepared.output_schema.fields().iter().map(column).collect()
 }
 
 /// A column in the words of a catalog's `schema`, as far as those go.

@@ -13,6 +13,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::failure::{Failure, chain};
 use super::memory::Quota;
+use super::redacted;
 use super::shard::{Part, PartitionWriter, ShardError};
 use super::task::TaskContext;
 use super::turns::Turns;
@@ -32,6 +33,8 @@ struct State {
     filtered: Vec<u64>,
     /// Rows that it kept.
     rows: u64,
+    /// Values redacted.
+    redacted: Vec<u64>,
     /// Committed by an earlier run, only counted.
     is_done: bool,
     failure: Option<Failure>,
@@ -96,6 +99,8 @@ pub struct Finished {
     pub partition: u32,
     /// Rows that the predicate dropped, by the first of its tests that is not true of them.
     pub filtered: Vec<u64>,
+    /// Values redacted.
+    pub redacted: Vec<u64>,
     /// Its sealed parts, or why there are none.
     pub parts: Result<Vec<Part>, Failure>,
 }
@@ -108,6 +113,7 @@ impl Lane {
         let state = State {
             filtered: vec![0; ctx.predicate.map_or(0, Predicate::tests)],
             rows: 0,
+            redacted: Vec::new(),
             is_done: !is_written,
             failure: None,
             sink: Some(Sink { writer, held: Vec::new(), held_bytes: 0 }),
@@ -129,6 +135,11 @@ impl Lane {
             *sum += more;
         }
         state.is_wanted()
+    }
+
+    /// Counts values that were redacted in rows that were routed here.
+    pub fn count_redacted(&self, counts: &[u64]) {
+        redacted::add(&mut self.lock().redacted, counts);
     }
 
     /// Rows that were routed here, kept or dropped.
@@ -209,24 +220,25 @@ impl Lane {
 
     /// Ends the last part and compares the rows in the shards with the rows routed. `None`: only counted.
     pub fn finish(&self, ctx: &TaskContext<'_>) -> Option<Finished> {
-        let (sink, failure, rows, filtered) = {
+        let (sink, failure, rows, filtered, mut redacted) = {
             let mut state = self.lock();
             if state.is_done {
                 return None;
             }
-            (state.sink.take(), state.failure.take(), state.rows, take(&mut state.filtered))
+            let (filtered, redacted) = (take(&mut state.filtered), take(&mut state.redacted));
+            (state.sink.take(), state.failure.take(), state.rows, filtered, redacted)
         };
         let held_bytes = sink.as_ref().map_or(0, |s| s.held_bytes);
         let parts = match (failure, sink) {
             (Some(failure), _) => Err(failure),
-            (None, Some(Sink { writer, held, .. })) => finish(ctx, writer, &held, rows),
+            (None, Some(Sink { writer, held, .. })) => finish(ctx, writer, &held, rows, &mut redacted),
             (None, None) => {
                 let message = "a thread that appended rows did not come back; this is a bug".to_owned();
                 Err(Failure { code: ErrorCode::Internal, message })
             }
         };
         ctx.sorting.give(held_bytes);
-        Some(Finished { partition: self.partition, filtered, parts })
+        Some(Finished { partition: self.partition, filtered, redacted, parts })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -310,16 +322,26 @@ fn finish(
     mut writer: PartitionWriter,
     held: &[Held],
     routed_rows: u64,
+    counts: &mut Vec<u64>,
 ) -> Result<Vec<Part>, Failure> {
     if !held.is_empty() {
         let (rows, times) = concat(ctx, held).map_err(|e| Failure::internal(&e))?;
         let id = ctx.job.id_column.as_ref().map(|c| c.value.as_str()).filter(|id| rows.column_by_name(id).is_some());
         let order = query::sort_permutation(&rows, &ctx.job.time.column.value, &times, id)
             .map_err(|e| Failure { code: ErrorCode::QueryFailed, message: chain(&e) })?;
-        let rows = project(&rows, &ctx.projection, &ctx.shard_schema)?;
+        let rows = project(&rows, &ctx.projection, ctx.projected_schema())?;
         let mut encoded = Encoded::default();
         for order in order.values().chunks(crate::source::BATCH_ROWS) {
-            ctx.layout.encoder.encode(&rows, order, &mut encoded).map_err(|e| write_failed(&e))?;
+            match &ctx.redacting {
+                None => ctx.layout.encoder.encode(&rows, order, &mut encoded),
+                // Here and not before: sorting needs the raw values.
+                Some(redacting) => {
+                    let rows = redacting.rows(&rows, order, counts)?;
+                    let all: Vec<u32> = (0u32..).take(order.len()).collect();
+                    ctx.layout.encoder.encode(&rows, &all, &mut encoded)
+                }
+            }
+            .map_err(|e| write_failed(&e))?;
             let times: Vec<i64> = order.iter().map(|row| times.value(*row as usize)).collect();
             writer.append(&encoded, &times).map_err(shard_failure)?;
         }

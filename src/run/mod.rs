@@ -18,6 +18,7 @@ mod prepare;
 pub mod progress;
 mod publish;
 mod record;
+mod redacted;
 mod rejects;
 pub mod restate;
 mod route;
@@ -49,13 +50,16 @@ use self::memory::{Memory, Rows};
 use self::package::Package;
 use self::progress::Progress;
 use self::record::{Pinned, STATE_VERSION};
+use self::redacted::key_failure;
 use self::restate::Superseded;
 use self::stop::Stop;
 use crate::diagnostic::Diagnostic;
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::manifest::{JobStatus, Manifest};
+use crate::panics;
 use crate::plan::{self, FileEntry, Plan, PlanError};
+use crate::redact::Keys;
 use crate::source::files::list::ListError;
 use crate::source::{FileFacts, UnitFacts};
 use crate::store::{Folder, Location, StoreError};
@@ -253,11 +257,19 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
 
 /// Goes from what was found to a manifest.
 fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -> Result<RunOutcome, RunError> {
+    if job.withholds_values() {
+        panics::withhold();
+    }
+    let keys = Keys::read(&job.redactions, &options.env).map_err(|e| key_failure(&e))?;
     // All that can be wrong with the spec is told before the output folder is touched.
     let (mut pinned, mut prepared) = match found {
         Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         _ => plan_job(job, options, started_at)?,
     };
+    if !matches!(found, Found::Pinned(_)) {
+        pinned.key_ids = keys.ids(&job.redactions);
+    }
+    check_keys(job, &pinned, &keys)?;
     let folder = Folder::open(&job.output)?;
     if let Found::Replaceable = found {
         // Planning took its time: somebody else may have replaced the other job meanwhile.
@@ -271,12 +283,25 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
         // Another run was first: its plan counts.
         pinned = package.pinned.clone();
         prepared = prepare_pinned(job, &pinned)?;
+        check_keys(job, &pinned, &keys)?;
     }
-    let tally = tasks::run(job, options, &mut package, &prepared)?;
+    let tally = tasks::run(job, options, &mut package, &prepared, &keys)?;
     if let Some(exit) = options.stop.exit() {
         return Err(RunError::Stopped(exit));
     }
-    finish::finish(job, options, &package, &prepared, &tally, started_at)
+    finish::finish(job, options, &package, &prepared, &keys, &tally, started_at)
+}
+
+/// Pseudonyms of one package are made with one key, whoever goes on with it.
+fn check_keys(job: &Job, pinned: &Pinned, keys: &Keys) -> Result<(), Failure> {
+    let ids = keys.ids(&job.redactions);
+    let Some((path, id)) = ids.iter().find(|(path, id)| pinned.key_ids.get(*path) != Some(*id)) else { return Ok(()) };
+    let begun = pinned.key_ids.get(path).map_or("none", String::as_str);
+    let message = format!(
+        "the key for `{path}` has the id {id}, but the package was begun with {begun}, and its pseudonyms would not be the \
+         same; run again with that key, or remove the output folder to start over"
+    );
+    Err(Failure { code: ErrorCode::KeyUnusable, message })
 }
 
 /// Late data is not missed in silence.
@@ -310,7 +335,7 @@ fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(P
     if let Some(failure) = unanswered(&surveyed.facts) {
         return Err(failure.into());
     }
-    let prepared = prepare(job, &surveyed.schema.arrow).map_err(RunError::Spec)?;
+    let prepared = prepare(job, &surveyed.schema.arrow, &surveyed.hive_keys).map_err(RunError::Spec)?;
     let plan = plan_survey(job, options.memory, &surveyed).map_err(|mistake| RunError::Spec(vec![mistake]))?;
     Ok((pin(job, surveyed, plan, created_at), prepared))
 }
@@ -369,7 +394,7 @@ fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {
         code: ErrorCode::PackageDamaged,
         message: format!("{} cannot be used: {}", record::PLAN, chain(&error)),
     })?;
-    prepare(job, &schema).map_err(RunError::Spec)
+    prepare(job, &schema, &pinned.hive_keys).map_err(RunError::Spec)
 }
 
 fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned {
@@ -390,6 +415,7 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
         hive_keys: surveyed.hive_keys,
         outside_rows,
         inputs,
+        key_ids: BTreeMap::new(),
     }
 }
 

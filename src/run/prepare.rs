@@ -12,6 +12,7 @@ use crate::diagnostic::{Diagnostic, Located, nearest};
 use crate::encode::Encoder;
 use crate::job::{Job, Order};
 use crate::query::Predicate;
+use crate::redact::{self, Redactor};
 use crate::source::instants::{instants, routing_unit};
 use crate::time::TimeParser;
 
@@ -23,6 +24,8 @@ pub struct Prepared {
     pub read_schema: SchemaRef,
     /// For each column of the shards, its index in `read_schema`.
     pub projection: Vec<usize>,
+    /// What is done to values before they are written; `None` where nothing is.
+    pub redactor: Option<Redactor>,
     /// Columns of the shards.
     pub output_schema: SchemaRef,
     /// Turns their rows into bytes.
@@ -33,12 +36,12 @@ pub struct Prepared {
     pub times: TimeParser,
 }
 
-/// Checks the job against the source's columns. A source without any column (nothing could be read, or every file is
+/// Checks the job against the source's columns, of which `folders` are from names of folders. A source without any column (nothing could be read, or every file is
 /// empty) gives shards without columns and nothing to check.
 ///
 /// # Errors
 /// Every mistake, located in the spec or catalog.
-pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> {
+pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepared, Vec<Diagnostic>> {
     let mut mistakes = Vec::new();
     let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
     let unit = routing_unit(job.window.end, job.window.start);
@@ -47,7 +50,17 @@ pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> 
         let output_schema = read_schema.clone();
         let encoder = encoder(job, &output_schema)?;
         let projection = Vec::new();
-        return Ok(Prepared { predicate: None, read_schema, projection, output_schema, encoder, unit, times });
+        let redactor = None;
+        return Ok(Prepared {
+            predicate: None,
+            read_schema,
+            projection,
+            redactor,
+            output_schema,
+            encoder,
+            unit,
+            times,
+        });
     }
     if let Some(field) = find(source, &job.time.column, "time column", &mut mistakes)
         && let Err(why) = instants(field, &new_empty_array(field.data_type()), &times, unit)
@@ -67,7 +80,8 @@ pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> 
             None
         }
     };
-    let chosen = chosen(job, source, &mut mistakes);
+    let mut chosen = chosen(job, source, &mut mistakes);
+    let redactor = redact::compile(job, source, folders, &mut chosen, &mut mistakes);
     if job.order == Order::Time
         && let Some(id) = &job.id_column
         && id.span.is_some()
@@ -84,12 +98,13 @@ pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> 
     let read: Vec<usize> = needed.into_iter().collect();
     let read_schema = Schema::new(read.iter().map(|i| source.field(*i).clone()).collect::<Vec<_>>());
     let projection = chosen.iter().filter_map(|(i, _)| read.binary_search(i).ok()).collect();
-    let output = chosen.iter().map(|(i, name)| source.field(*i).clone().with_name(name)).collect::<Vec<Field>>();
-    let output_schema = Arc::new(Schema::new(output));
+    let output = || chosen.iter().map(|(i, name)| source.field(*i).clone().with_name(name)).collect::<Vec<Field>>();
+    let output_schema = redactor.as_ref().map_or_else(|| Arc::new(Schema::new(output())), |r| r.schema().clone());
     Ok(Prepared {
         predicate,
         read_schema: Arc::new(read_schema),
         projection,
+        redactor,
         encoder: encoder(job, &output_schema)?,
         output_schema,
         unit,

@@ -4,7 +4,7 @@
 //! A record is created once and says what was made from what: tasks and partitions carry keys that are digests of
 //! their inputs, so a record found later is either about the same rows or recognisably about others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::Schema;
 use jiff::Timestamp;
@@ -56,6 +56,9 @@ pub struct Pinned {
     pub file_rows: Vec<Option<u64>>,
     /// For each partition why it cannot be complete, where that is known before reading.
     pub failures: Vec<Option<Failure>>,
+    /// Public names of the keys of pseudonyms, by redacted path: another key would give other pseudonyms.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub key_ids: BTreeMap<String, String>,
 }
 
 /// `_state/partitions/<label>.json`: the partition is committed.
@@ -76,6 +79,9 @@ pub struct PartitionRecord {
     /// The same for each filter, in the order of the spec, `where` last. Records of earlier releases do not have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filter_counts: Vec<FilterCount>,
+    /// Values redacted, by column of the shards and redaction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<u64>,
     /// Its shards.
     pub files: Vec<FileEntry>,
 }

@@ -18,6 +18,7 @@ use super::lane::{Finished, Lane, Piece, Waiting};
 use super::ledger::{Findings, Ledger, Place, TaskCounts};
 use super::memory::Quota;
 use super::progress::Progress;
+use super::redacted::Redacting;
 use super::rejects::{RejectsPart, RejectsWriter};
 use super::route::Router;
 use super::shard::Layout;
@@ -58,6 +59,8 @@ pub struct TaskContext<'a> {
     pub projection: Vec<usize>,
     /// Columns of the shards.
     pub shard_schema: SchemaRef,
+    /// What is done to values before they are written.
+    pub redacting: Option<Redacting<'a>>,
     /// What shards look like.
     pub layout: Arc<Layout>,
     /// Parses the time column.
@@ -72,6 +75,13 @@ pub struct TaskContext<'a> {
     pub sorting: &'a Quota,
     /// Bytes of rows that may wait for their turn, in each task.
     pub waiting_bytes: usize,
+}
+
+impl TaskContext<'_> {
+    /// Columns of the shards before they are redacted.
+    pub fn projected_schema(&self) -> &SchemaRef {
+        self.redacting.as_ref().map_or(&self.shard_schema, |redacting| redacting.redactor.raw_schema())
+    }
 }
 
 /// Who takes what a task has done.

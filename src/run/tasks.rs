@@ -16,6 +16,7 @@ use super::progress::Progress;
 use super::record::{
     PartitionRecord, Pinned, Records, STATE_VERSION, TaskRecord, bytes, load, partition_record, task_key, task_record,
 };
+use super::redacted::Redacting;
 use super::route::bounds;
 use super::shard::Layout;
 use super::stop::Stop;
@@ -25,6 +26,7 @@ use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
 use crate::plan::{Plan, Read, Task};
+use crate::redact::Keys;
 use crate::store::Folder;
 
 /// Threads that commit partitions: they wait for disks, not for processors, and disks do several things at once.
@@ -67,7 +69,13 @@ struct Shared<'a> {
 ///
 /// # Errors
 /// The store's while looking for records; failing tasks are in the [`Tally`].
-pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Prepared) -> Result<Tally, RunError> {
+pub fn run(
+    job: &Job,
+    options: &RunOptions,
+    package: &mut Package,
+    prepared: &Prepared,
+    keys: &Keys,
+) -> Result<Tally, RunError> {
     let pinned = package.pinned.clone();
     let folder = package.folder.clone();
     let plan = &pinned.plan;
@@ -117,6 +125,7 @@ pub fn run(job: &Job, options: &RunOptions, package: &mut Package, prepared: &Pr
         projection: prepared.projection.clone(),
         layout: Arc::new(layout),
         shard_schema: prepared.output_schema.clone(),
+        redacting: prepared.redactor.as_ref().map(|redactor| Redacting { redactor, keys }),
         bounds: bounds(&plan.partitions, prepared.unit),
         times: prepared.times.clone(),
         reading: &reading,
@@ -287,7 +296,7 @@ impl Shared<'_> {
     }
 
     fn commit(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
-        let Finished { partition: index, filtered, parts } = finished;
+        let Finished { partition: index, filtered, redacted, parts } = finished;
         // Its task may have failed meanwhile for a reason that concerns all of it.
         if self.is_done(index) {
             return;
@@ -305,6 +314,7 @@ impl Shared<'_> {
                 partition,
                 inputs: &inputs,
                 filter_counts: filter_counts(self.job, &filtered),
+                redacted: &redacted,
                 attempts,
                 left_out: left_out.as_ref(),
                 at: (self.options.clock)(),

@@ -4,12 +4,12 @@
 //! inside polars' own pool therefore finds nothing of ours to steal while it waits, so tasks cannot nest:
 //! memory stays bounded by the number of threads, and no task ever runs on top of another one's stack.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::stop::Stop;
+use crate::panics;
 
 /// How long a thread that found every stream busy sleeps when nothing wakes it: streams may be busy for reasons of
 /// their own, and a signal wakes nobody.
@@ -204,7 +204,7 @@ fn guarded<S: Stream, T>(stream: &S, run: impl FnOnce() -> T) -> Option<T> {
         Ok(value) => Some(value),
         Err(panic) => {
             // Nothing is left to tell a panic in `panicked` to.
-            let _ = catch_unwind(AssertUnwindSafe(|| stream.panicked(panic_text(panic.as_ref()))));
+            let _ = catch_unwind(AssertUnwindSafe(|| stream.panicked(panics::text(panic.as_ref()))));
             None
         }
     }
@@ -215,16 +215,7 @@ fn guarded<S: Stream, T>(stream: &S, run: impl FnOnce() -> T) -> Option<T> {
 /// # Errors
 /// The panic's text.
 pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_text(panic.as_ref()))
-}
-
-/// What a panic said.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panics::text(panic.as_ref()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use super::{Check, VerifyReport, evidence};
+use super::{Check, VerifyReport, evidence, redactions};
 use crate::manifest::{FileEntry, FileStatus, JobStatus, MANIFEST, Manifest, Totals};
 use crate::resolve;
 use crate::store::check_name;
@@ -12,6 +12,7 @@ use crate::store::check_name;
 pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     job_id(manifest, report);
     names(manifest, report);
+    redactions::check(manifest, report);
     report.done(Check::Manifest, "manifest.json is a version 1 manifest, its job id is that of its spec");
     totals(manifest, report);
     report.done(Check::Totals, "total_rows, total_bytes, partial_count and failed_count are the sums over the files");

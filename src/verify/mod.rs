@@ -10,6 +10,7 @@
 mod consistency;
 mod evidence;
 mod files;
+mod redactions;
 mod report;
 mod rows;
 mod sums;

@@ -93,7 +93,7 @@ pub(super) enum DictionaryKeys<'a> {
 impl DictionaryKeys<'_> {
     /// Arrow guarantees that the key of a row that is not null is an index of the values.
     #[inline]
-    fn get(&self, row: usize) -> usize {
+    pub(super) fn get(&self, row: usize) -> usize {
         match self {
             Self::I8(keys) => keys[row] as usize,
             Self::I16(keys) => keys[row] as usize,
@@ -131,7 +131,7 @@ impl Ranges<'_> {
 
 impl<'a> Column<'a> {
     /// `None` for a type that has no text.
-    fn new(field: &Field, array: &'a dyn Array) -> Option<Self> {
+    pub(super) fn new(field: &Field, array: &'a dyn Array) -> Option<Self> {
         let cells = match array.data_type() {
             DataType::Null => Cells::Null,
             DataType::Float16 => Cells::Float(Float::Half(array.as_primitive_opt::<Float16Type>()?.values())),
@@ -211,7 +211,7 @@ impl<'a> Column<'a> {
     }
 
     #[inline]
-    fn is_null(&self, row: usize) -> bool {
+    pub(super) fn is_null(&self, row: usize) -> bool {
         self.nulls.is_some_and(|nulls| nulls.is_null(row))
     }
 
@@ -332,7 +332,7 @@ impl<'a> Column<'a> {
 impl Float<'_> {
     /// `NaN`, `inf` and `-inf` included.
     #[inline]
-    fn write(&self, row: usize, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) {
         let mut buffer = zmij::Buffer::new();
         let text = match self {
             Self::Half(values) => buffer.format(values[row].to_f32()),

@@ -25,6 +25,7 @@
 
 mod bare;
 mod block;
+mod canonical;
 mod cell;
 mod civil;
 mod column;
@@ -42,6 +43,7 @@ mod span;
 mod stamp;
 mod style;
 
+pub use canonical::CellTexts;
 pub use cell::unescaped_formula;
 pub(super) use column::unsupported;
 pub use embed::{canonical_json, compact as compact_json};

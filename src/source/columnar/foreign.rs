@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 use crate::error::ErrorCode;
+use crate::panics;
 use crate::source::files::list::check_unchanged;
 use crate::source::{SourceError, SourceFile};
 use crate::store::StoreError;
@@ -48,8 +49,7 @@ pub(super) fn guarded<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, 
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(error.to_string()),
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            let text = panics::text(panic.as_ref());
             Err(format!("its bytes contradict each other ({text})"))
         }
     }

@@ -375,7 +375,8 @@ impl<'a> KeyGuard<'a> {
     ) -> Result<(), Fault> {
         let own = scanner.keys.get(self.outer..).unwrap_or_default();
         if self.many.contains(&key) || (self.many.is_empty() && own.contains(&key)) {
-            return Err(duplicate_key(&key));
+            // Not shown: where columns hold objects of any kind, keys are data.
+            return Err(Fault::Content(format!("a key {TWICE}")));
         }
         if self.many.is_empty() && own.len() < FEW_KEYS {
             scanner.keys.push(key);
@@ -394,10 +395,12 @@ impl<'a> KeyGuard<'a> {
     }
 }
 
-/// The fault of an object that says two things.
+const TWICE: &str = "stands twice in one object, so one of its values would be lost";
+
+/// The fault of an object that says two things, of a field by its name.
 pub(in crate::source) fn duplicate_key(key: &str) -> Fault {
     let key: String = key.chars().take(80).collect();
-    Fault::Content(format!("the key `{key}` stands twice in one object, so one of its values would be lost"))
+    Fault::Content(format!("the key `{key}` {TWICE}"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,245 @@
+//! `redact` held against the source's columns, with every mistake told at once.
+//!
+//! A path's first names are a source column: one of exactly the path's name, else the longest that the path goes on from,
+//! so that names may have dots in them. Below it every field that fits is meant. What cannot be redacted so that it is
+//! told nowhere in the package is refused, rather than half done.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+
+use super::json::Rule;
+use super::leaf::Leaf;
+use super::nested::Node;
+use super::{Redactor, Told};
+use crate::diagnostic::{Diagnostic, Located, nearest, shown};
+use crate::job::{Job, Redaction, RedactionMethod};
+use crate::source::is_json;
+
+/// A redaction of one column, and what is left of its path below the field that is looked at; empty at its end.
+#[derive(Clone, Copy)]
+struct Open<'a> {
+    redaction: &'a Redaction,
+    index: usize,
+    counter: usize,
+    rest: &'a str,
+}
+
+/// Compiles the job's redactions. `chosen` are the columns of the shards, by index in the source and by name: those that
+/// are dropped are taken out. `folders` are columns whose values stand in the names of folders. `None` where nothing is
+/// redacted, or after a mistake, which is added.
+pub fn compile(
+    job: &Job,
+    source: &Schema,
+    folders: &[String],
+    chosen: &mut Vec<(usize, String)>,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Option<Redactor> {
+    if job.redactions.is_empty() {
+        return None;
+    }
+    let before = mistakes.len();
+    let mut of_columns: Vec<(usize, Open<'_>)> = Vec::new();
+    let mut dropped = Vec::new();
+    for (index, redaction) in job.redactions.iter().enumerate() {
+        let Some((column, rest)) = place(&redaction.path, source, mistakes) else { continue };
+        let name = source.field(column).name();
+        if let Some(mistake) = told_elsewhere(job, redaction, name, rest, folders) {
+            mistakes.push(mistake);
+        } else if redaction.method == RedactionMethod::Drop && rest.is_empty() {
+            if let Some(choice) = job.columns.iter().flatten().find(|choice| choice.source.value == *name) {
+                let message = format!("`{}` is selected here and dropped in `redact`", shown(name));
+                mistakes.push(choice.source.mistake(message).help("remove it from one of them"));
+            }
+            chosen.retain(|(chosen, _)| *chosen != column);
+            dropped.push(name.clone());
+        } else if chosen.iter().all(|(chosen, _)| *chosen != column) {
+            let message = format!("`{}` is redacted, but `columns` does not select it", shown(name));
+            let help = "select it, or write `drop`, which also keeps its values out of the recorded filters";
+            mistakes.push(redaction.path.mistake(message).help(help));
+        } else {
+            of_columns.push((column, Open { redaction, index, counter: 0, rest }));
+        }
+    }
+    if chosen.is_empty() && !dropped.is_empty() {
+        let path = job.redactions.first().map(|redaction| redaction.path.clone());
+        let mistake = path.map(|path| path.mistake("`redact` drops every column that would be exported"));
+        mistakes.extend(mistake.map(|mistake| mistake.help("leave at least one")));
+    }
+    let redactor = shards(source, chosen, &of_columns, dropped, mistakes);
+    (mistakes.len() == before).then_some(redactor)
+}
+
+/// What is done to each column of the shards.
+fn shards(
+    source: &Schema,
+    chosen: &[(usize, String)],
+    of_columns: &[(usize, Open<'_>)],
+    dropped: Vec<String>,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Redactor {
+    let (mut columns, mut told) = (Vec::new(), Vec::new());
+    let (mut raw, mut fields) = (Vec::new(), Vec::new());
+    let mut counters = 0..;
+    for (column, name) in chosen {
+        let field = source.field(*column).clone().with_name(name);
+        let own = of_columns.iter().filter(|(c, _)| c == column).map(|(_, open)| *open);
+        let own: Vec<Open<'_>> = own.zip(counters.by_ref()).map(|(open, counter)| Open { counter, ..open }).collect();
+        told.push(own.iter().map(Open::told).collect());
+        // A column that is exported twice has its mistakes once.
+        let mut found = Vec::new();
+        let node = if own.is_empty() { None } else { node(&field, source.field(*column).name(), &own, &mut found) };
+        mistakes.extend(found.into_iter().filter(|mistake| !mistakes.contains(mistake)).collect::<Vec<_>>());
+        fields.push(node.as_ref().and_then(|node| node.field(&field)).unwrap_or_else(|| field.clone()));
+        raw.push(field);
+        columns.push(node);
+    }
+    Redactor { columns, raw: Arc::new(Schema::new(raw)), schema: Arc::new(Schema::new(fields)), told, dropped }
+}
+
+impl Open<'_> {
+    fn told(&self) -> Told {
+        let method = match self.redaction.method {
+            RedactionMethod::Mask => "mask",
+            RedactionMethod::Nullify => "nullify",
+            RedactionMethod::Drop => "drop",
+            RedactionMethod::Replace(_) => "replace",
+            RedactionMethod::HmacSha256(_) => "hmac_sha256",
+        };
+        Told { path: self.redaction.path.value.clone(), method, index: self.index }
+    }
+
+    fn leaf(&self) -> Leaf {
+        Leaf::new(self.index, &self.redaction.method)
+    }
+
+    /// The same one level below, where the path goes there.
+    fn below(&self, name: &str) -> Option<Self> {
+        Some(Self { rest: rest_below(self.rest, name)?, ..*self })
+    }
+
+    fn mistake(&self, message: String, help: impl Into<String>) -> Diagnostic {
+        self.redaction.path.mistake(message).help(help)
+    }
+}
+
+/// What is left of a path below a name; empty where the name is all of it.
+fn rest_below<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(name)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.').filter(|rest| !rest.is_empty()) }
+}
+
+/// The column that a path begins with, by index, and the rest of the path.
+fn place<'a>(path: &'a Located<String>, source: &Schema, mistakes: &mut Vec<Diagnostic>) -> Option<(usize, &'a str)> {
+    let columns = source.fields().iter().enumerate();
+    let fitting = columns.filter_map(|(i, field)| Some((i, rest_below(&path.value, field.name())?)));
+    let found = fitting.min_by_key(|(_, rest)| rest.len());
+    if found.is_none() {
+        let first = path.value.split('.').next().unwrap_or_default();
+        let names = || source.fields().iter().map(|f| f.name().as_str());
+        let message = format!("redacted column `{}` is not in the source", shown(first));
+        mistakes.push(path.mistake(message).help(match nearest(first, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the source has {}", names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+        }));
+    }
+    found
+}
+
+/// Columns whose values the manifest or names of files tell, whatever shards hold.
+fn told_elsewhere(job: &Job, redaction: &Redaction, name: &str, rest: &str, folders: &[String]) -> Option<Diagnostic> {
+    let shown = shown(name);
+    if folders.iter().any(|folder| folder == name) {
+        let message =
+            format!("`{shown}` comes from the names of folders, which the manifest lists: it cannot be redacted");
+        let help = "leave the column out with `columns`; its values stay in the source's paths";
+        return Some(redaction.path.mistake(message).help(help));
+    }
+    let is_dropped = redaction.method == RedactionMethod::Drop && rest.is_empty();
+    if name == job.time.column.value && !is_dropped {
+        let message =
+            format!("`{shown}` is the time column, which partitions and `min_time` tell: it cannot be redacted");
+        return Some(redaction.path.mistake(message).help("`drop` leaves the exact times out of the shards"));
+    }
+    None
+}
+
+/// What is done to a field; `None` after a mistake. `path` is the field's, for messages.
+fn node(field: &Field, path: &str, open: &[Open<'_>], mistakes: &mut Vec<Diagnostic>) -> Option<Node> {
+    // Nothing else can be open here: the spec has no path inside another one.
+    if let Some(end) = open.iter().find(|open| open.rest.is_empty()) {
+        return Some(Node::Leaf(end.leaf(), end.counter));
+    }
+    if is_json(field) {
+        let rule = |open: &Open<'_>| Rule { rest: open.rest.to_owned(), leaf: open.leaf(), counter: open.counter };
+        return Some(Node::Json(open.iter().map(rule).collect()));
+    }
+    match field.data_type() {
+        DataType::Struct(fields) => {
+            let mut nodes = Vec::new();
+            for (i, child) in fields.iter().enumerate() {
+                let inner: Vec<_> = open.iter().filter_map(|open| open.below(child.name())).collect();
+                if !inner.is_empty() {
+                    nodes.push((i, node(child, &format!("{path}.{}", child.name()), &inner, mistakes)?));
+                }
+            }
+            let names = || fields.iter().map(|f| f.name().as_str());
+            let lost: Vec<_> = open.iter().filter(|open| names().all(|name| open.below(name).is_none())).collect();
+            mistakes.extend(lost.iter().map(|open| {
+                let first = open.rest.split('.').next().unwrap_or_default();
+                let message = format!("`{}` has no field `{}`", shown(path), shown(first));
+                open.mistake(
+                    message,
+                    match nearest(first, names()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("it has {}", names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+                    },
+                )
+            }));
+            lost.is_empty().then_some(Node::Struct(nodes))
+        }
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            Some(Node::List(Box::new(node(item, path, open, mistakes)?)))
+        }
+        DataType::Map(entries, _) => map(entries, path, open, mistakes),
+        other => {
+            let kind = if matches!(other, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+                "text".to_owned()
+            } else {
+                other.to_string().to_lowercase()
+            };
+            mistakes.extend(open.iter().map(|open| {
+                let message =
+                    format!("`{}` is {kind}, and nothing inside it has the name `{}`", shown(path), shown(open.rest));
+                open.mistake(message, "redact it as a whole; text that holds JSON is declared as `json` in `schema`")
+            }));
+            None
+        }
+    }
+}
+
+/// Entries of a map by their keys. All values have one type, so a method that changes it for some cannot be.
+fn map(entries: &Field, path: &str, open: &[Open<'_>], mistakes: &mut Vec<Diagnostic>) -> Option<Node> {
+    let DataType::Struct(fields) = entries.data_type() else { return None };
+    let [key, value] = fields.as_ref() else { return None };
+    let is_text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let mut nodes = Vec::new();
+    for open in open {
+        let (name, rest) = match value.data_type().is_nested() || is_json(value) {
+            true => open.rest.split_once('.').unwrap_or((open.rest, "")),
+            false => (open.rest, ""),
+        };
+        let inner = node(value, &format!("{path}.{name}"), &[Open { rest, ..*open }], mistakes)?;
+        let fits = inner.field(value).is_none_or(|field| {
+            let (from, to) = (value.data_type(), field.data_type());
+            from == to || (is_text(from) && is_text(to) && is_json(value) == is_json(&field))
+        });
+        if !fits || !is_text(key.data_type()) {
+            let message = format!("`{}` is a map, whose values keep one type", shown(path));
+            mistakes.push(open.mistake(message, "use `nullify` or `drop`, or redact the whole map"));
+            return None;
+        }
+        nodes.push((name.to_owned(), inner));
+    }
+    Some(Node::Map(nodes))
+}
