@@ -46,6 +46,19 @@ pub fn counted<N: std::fmt::Display + PartialEq + From<u8>>(n: N, noun: &str) ->
     format!("{n} {noun}{plural}")
 }
 
+/// Digits in groups of three: `1,234,567`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

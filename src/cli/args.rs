@@ -48,6 +48,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check packages: sizes, digests, row conservation, files that should not be there.
     Verify(VerifyArgs),
+    /// Tell what a package says of itself: a self-contained HTML page, or Markdown.
+    Report(ReportArgs),
     /// Run a recorded job against its source again and compare every shard.
     Reproduce(ReproduceArgs),
     /// Ask for exports and follow them: create, list, get, download, cancel, work, prune.
@@ -544,4 +546,27 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
     }
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The package's folder, here or in a store.
+    #[arg(value_name = "URI")]
+    pub package: String,
+    /// Form of the report.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
+    pub format: ReportFormat,
+    /// Where it is written; default: standard output, as with `-`.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// One self-contained page.
+    Html,
+    /// For a ticket or a pull request.
+    Markdown,
 }

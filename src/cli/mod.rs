@@ -11,6 +11,7 @@ mod init;
 mod jobs;
 mod plan;
 mod progress;
+mod report;
 mod reproduce;
 mod run;
 mod schema;
@@ -58,6 +59,7 @@ fn run(command: &Command, talk: &Talk) -> Exit {
         Command::Plan(args) => plan::plan(args, talk),
         Command::Run(args) => run::run(args, talk),
         Command::Verify(args) => verify::verify(args, talk),
+        Command::Report(args) => report::report(args, talk),
         Command::Reproduce(args) => reproduce::reproduce(args, talk),
         Command::Jobs(args) => jobs::jobs(args, talk),
         Command::Explain(args) => explain::explain(args, talk),

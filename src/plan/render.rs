@@ -8,6 +8,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Plan, Task};
+use crate::units::grouped;
 
 /// Rows of a table that a person is shown.
 const SHOWN_ROWS: usize = 50;
@@ -214,19 +215,6 @@ fn labels(plan: &Plan, range: &std::ops::Range<u32>) -> String {
 /// `1 file`, `2,000 files`.
 fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// Digits in groups of three.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// A size in the unit that leaves one to four digits before the point.

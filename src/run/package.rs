@@ -10,6 +10,7 @@ use crate::error::ErrorCode;
 use crate::job::Job;
 use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS, TOMBSTONE, Tombstone};
 use crate::plan::Plan;
+use crate::report::REPORT;
 use crate::seal::sha256;
 use crate::store::{Created, Folder, StoreError, Swap};
 
@@ -185,7 +186,7 @@ fn damage_of(sizes: &Sizes, path: &str, bytes: u64, sha256: Option<&str>) -> Res
 /// # Errors
 /// The store's.
 pub fn clear(folder: &Folder) -> Result<(), RunError> {
-    for name in [SHA256SUMS, MANIFEST] {
+    for name in [REPORT, SHA256SUMS, MANIFEST] {
         folder.remove(name)?;
     }
     for prefix in ["data/", "rejects/", "_state/"] {

@@ -14,6 +14,7 @@ use super::{RunError, RunOutcome};
 use crate::error::ErrorCode;
 use crate::job::Job;
 use crate::manifest::{JobStatus, MANIFEST, Manifest, RunRecord, SHA256SUMS};
+use crate::report::{self, HEAD_BYTES, REPORT};
 use crate::seal::sha256;
 use crate::store::{Folder, StoreError, Swap};
 
@@ -177,9 +178,36 @@ pub fn sweep(folder: &Folder, manifest: &Manifest) {
 /// The store's.
 pub fn complete_derived(folder: &Folder, manifest: &Manifest) -> Result<(), StoreError> {
     let Some(bytes) = folder.read(MANIFEST)? else { return Ok(()) };
-    let sums = manifest.sha256sums(&sha256(&bytes));
+    let digest = sha256(&bytes);
+    let sums = manifest.sha256sums(&digest);
     if folder.read(SHA256SUMS)?.as_deref() != Some(sums.as_bytes()) {
         folder.replace_bytes(SHA256SUMS, sums.as_bytes())?;
     }
+    complete_report(folder, manifest, &digest);
     Ok(())
+}
+
+/// Writes the page for people, unless there is one of this manifest, by whatever release: a complete package does not
+/// change. It can be made again at any time, so a store that refuses it is told and no more.
+fn complete_report(folder: &Folder, manifest: &Manifest, manifest_sha256: &str) {
+    if has_report(folder, manifest_sha256) {
+        return;
+    }
+    let written = match report::html(manifest, manifest_sha256) {
+        Ok(page) => folder.replace_bytes(REPORT, page.as_bytes()).map_err(|error| chain(&error)),
+        Err(error) => Err(chain(&error)),
+    };
+    if let Err(why) = written {
+        tracing::warn!("{REPORT} is not written, which `kt-export report` can do later: {why}");
+    }
+}
+
+/// Whether the page that is there says that it is about this manifest. Its head is enough: nobody sees half a page.
+fn has_report(folder: &Folder, manifest_sha256: &str) -> bool {
+    let head = || -> Option<bool> {
+        let page = folder.open_file(REPORT).ok()??;
+        let head = page.read_at(0, page.bytes().min(HEAD_BYTES)).ok()?;
+        Some(report::describes(&head, manifest_sha256))
+    };
+    head().unwrap_or(false)
 }

@@ -10,6 +10,7 @@
 mod consistency;
 mod evidence;
 mod files;
+mod page;
 mod redactions;
 mod report;
 mod rows;
@@ -18,6 +19,7 @@ mod sums;
 use std::fs;
 
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, TOMBSTONE};
+use crate::report::REPORT;
 use crate::seal::sha256;
 use crate::store::{Folder, Location};
 
@@ -75,6 +77,7 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
         Some(manifest) => files::check(&folder, manifest, options, &mut report),
         None => report.leave_out(Check::Files, "without a manifest nothing says what the files should be"),
     }
+    page::check(&folder, manifest.as_ref().zip(sha256.as_deref()), &mut report);
     look_around(&folder, &mut report);
     report.leave_out(Check::Source, "the package alone is read, not the source that it was made from");
     report
@@ -108,12 +111,9 @@ fn look_around(folder: &Folder, report: &mut VerifyReport) {
     }
     for name in names {
         match name.as_str() {
-            MANIFEST | SHA256SUMS | SIGNATURE | "data" | "rejects" => {}
+            MANIFEST | SHA256SUMS | SIGNATURE | REPORT | "data" | "rejects" => {}
             TOMBSTONE => {
                 report.leave_out(Check::Unlisted, "tombstone.json is written after the manifest and has no digest");
-            }
-            "report.html" => {
-                report.leave_out(Check::Unlisted, "report.html is made from the manifest and has no digest");
             }
             "_state" => report.leave_out(Check::Unlisted, "_state/ serves resuming and is not evidence"),
             other => report.leave_out(Check::Unlisted, format!("`{other}` is not part of a package and has no digest")),

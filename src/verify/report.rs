@@ -90,6 +90,8 @@ pub enum Check {
     Rows,
     /// There is nothing else below data/ and rejects/.
     Unlisted,
+    /// report.html is what the manifest gives.
+    Report,
     /// Who wrote the manifest.
     Signature,
     /// The source.
@@ -109,6 +111,7 @@ impl Check {
             Self::Files => "files",
             Self::Rows => "rows",
             Self::Unlisted => "unlisted",
+            Self::Report => "report",
             Self::Signature => "signature",
             Self::Source => "source",
         }

@@ -11,6 +11,7 @@ mod drift;
 mod gcs_server;
 mod jobs;
 mod project;
+mod report;
 mod restate;
 mod resume;
 mod run;

@@ -1,0 +1,105 @@
+//! `report`: what a package says of itself, as a page for people.
+//!
+//! The page goes to stdout, as everything that one asks for, or to a file. Only HTML on a terminal is refused, because
+//! nobody reads it there.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+
+use super::Talk;
+use super::args::{ReportArgs, ReportFormat};
+use crate::error::Exit;
+use crate::manifest::{MANIFEST, Manifest};
+use crate::report;
+use crate::run::chain;
+use crate::seal::sha256;
+use crate::store::{Folder, Location, StoreError, StoreOptions};
+
+/// A page, and what it is about.
+struct Made {
+    manifest: Manifest,
+    manifest_sha256: String,
+    page: String,
+}
+
+/// Reports on one package.
+pub fn report(args: &ReportArgs, talk: &Talk) -> Exit {
+    match try_report(args, talk) {
+        Ok(exit) => exit,
+        Err((exit, why)) => {
+            talk.complain(&format!("error: {why}"));
+            if talk.json {
+                talk.print_json(&serde_json::json!({"version": 1, "package": args.package, "error": why}));
+            }
+            exit
+        }
+    }
+}
+
+fn try_report(args: &ReportArgs, talk: &Talk) -> Result<Exit, (Exit, String)> {
+    let file = args.output.as_deref().filter(|output| output.as_os_str() != "-");
+    let is_html = args.format == ReportFormat::Html;
+    if is_html && file.is_none() && !talk.json && std::io::stdout().is_terminal() {
+        let why = "HTML is not for a terminal: name a file with `--output report.html`, or ask for `--format markdown`";
+        return Err((Exit::Usage, why.to_owned()));
+    }
+    let Made { manifest, manifest_sha256, page } = make(&args.package, is_html)?;
+    if let Some(file) = file {
+        let cannot = |error| format!("cannot write {}: {error}; name another file with `--output`", file.display());
+        fs::write(file, &page).map_err(|error| (Exit::Failed, cannot(error)))?;
+    }
+    if talk.json {
+        let mut object = serde_json::json!({
+            "version": 1, "package": args.package, "job_id": manifest.id, "status": manifest.status,
+            "manifest_sha256": manifest_sha256, "format": if is_html { "html" } else { "markdown" },
+            "output": file, "bytes": page.len(), "sha256": sha256(page.as_bytes()),
+        });
+        if file.is_none() {
+            object["report"] = page.into();
+        }
+        return Ok(talk.print_json(&object));
+    }
+    match file {
+        Some(file) => talk.say(&format!("{}: {}, {}", file.display(), manifest.name, manifest.status)),
+        None => return print_whole(&page),
+    }
+    Ok(Exit::Complete)
+}
+
+/// Byte for byte; a reader that went away is not a mistake.
+fn print_whole(page: &str) -> Result<Exit, (Exit, String)> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(page.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err((Exit::Failed, format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(Exit::Complete),
+    }
+}
+
+fn make(package: &str, is_html: bool) -> Result<Made, (Exit, String)> {
+    let at = Location::parse(package, &StoreOptions::default()).map_err(|e| (Exit::Usage, e.to_string()))?;
+    let failed = |error: StoreError| {
+        let exit = if error.code().is_retryable() { Exit::TryLater } else { Exit::Failed };
+        (exit, format!("{at}: {}", chain(&error)))
+    };
+    // In the words of `verify`, and with its exit code: what has no manifest is no package.
+    let refused = |why: String| (Exit::VerifyFailed, format!("{at}: {why}"));
+    // A link to a package is as good as the package.
+    let real = match &at {
+        Location::Local(root) => fs::canonicalize(root).map(Location::Local).unwrap_or_else(|_| at.clone()),
+        object => object.clone(),
+    };
+    let folder = Folder::existing(real).map_err(failed)?;
+    let folder = folder.ok_or_else(|| refused("there is no such folder".to_owned()))?;
+    let bytes = folder.read(MANIFEST).map_err(failed)?;
+    let missing = || refused(format!("{MANIFEST}: is not there: no run has ended here, or somebody removed it"));
+    let bytes = bytes.ok_or_else(missing)?;
+    let manifest = Manifest::from_json(&bytes);
+    let manifest = manifest.map_err(|error| refused(format!("{MANIFEST}: cannot be read: {}", chain(&error))))?;
+    let manifest_sha256 = sha256(&bytes);
+    let page =
+        if is_html { report::html(&manifest, &manifest_sha256) } else { report::markdown(&manifest, &manifest_sha256) };
+    let page = page.map_err(|error| (Exit::Internal, chain(&error)))?;
+    Ok(Made { manifest, manifest_sha256, page })
+}

@@ -1,0 +1,190 @@
+//! How it can be known that the package is what it says: digests, signature, chain, versions, and the commands that check
+//! them with tools of others.
+
+use jiff::tz::TimeZone;
+
+use super::page::{Block, Fact, Section, Style, Table, columns};
+use super::words::{counted, quoted, size, to_second};
+use crate::manifest::{EncryptionRecord, MANIFEST, Manifest, PackageRef, RunOutcome, SHA256SUMS};
+
+/// Where a signature of the manifest lies.
+const SIGNATURE: &str = "manifest.json.sig";
+
+/// The section.
+pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
+    let tool = &manifest.tool;
+    let facts = vec![
+        Fact::code("SHA-256 of manifest.json", manifest_sha256),
+        Fact::words(
+            "SHA-256 of every file",
+            format!("in the manifest and in {SHA256SUMS}: {}, {}", count(manifest), size(manifest.total_bytes)),
+        ),
+        match &manifest.rows_digest {
+            Some(digest) => Fact::code("Digest of all rows", digest),
+            None => Fact::words("Digest of all rows", "not asked for by the spec"),
+        },
+        signature(),
+        package(
+            "Package before this one",
+            manifest.previous.as_ref(),
+            "none is named: the spec has no chain, or this is its first",
+        ),
+        package("Takes the place of", manifest.supersedes.as_ref(), "none: this is the first export of its window"),
+        Fact::words(
+            "Written by",
+            format!("{} {}", tool.name, tool.version)
+                + &tool.commit.as_ref().map_or(String::new(), |commit| format!(", built from commit {commit}")),
+        ),
+        Fact::words("Versions", format!("manifest {}, spec {}", manifest.manifest_version, spec_version(manifest))),
+        Fact::words("This page", format!("made by {} from {MANIFEST} alone", super::maker())),
+    ];
+    let blocks = vec![
+        Block::Facts { facts },
+        Block::Heading { text: "What this report does not prove" },
+        Block::List { items: limits(manifest) },
+    ];
+    Section { id: "accuracy", title: "Accuracy", question: "How can it be known to be so?", blocks }
+}
+
+fn count(manifest: &Manifest) -> String {
+    counted(manifest.digests().count() as u64, "file")
+}
+
+/// The manifest does not name who signs it, so this page cannot know; whoever reads it can.
+fn signature() -> Fact {
+    Fact::words(
+        "Signature",
+        format!(
+            "{SIGNATURE}, where it lies beside this page; the manifest names no signer, so check it by hand as below"
+        ),
+    )
+}
+
+fn package(name: &'static str, package: Option<&PackageRef>, none: &str) -> Fact {
+    match package {
+        Some(package) => {
+            Fact { name, values: vec![package.id.clone(), format!("its manifest: {}", package.sha256)], is_code: true }
+        }
+        None => Fact::words(name, none),
+    }
+}
+
+fn spec_version(manifest: &Manifest) -> String {
+    manifest.spec.resolved["version"].as_u64().map_or("not recorded".to_owned(), |version| version.to_string())
+}
+
+fn limits(manifest: &Manifest) -> Vec<String> {
+    let mut limits = vec![
+        "This page repeats what manifest.json says. No row was read to make it, it is in no list of digests and nobody \
+         signed it: rely on the manifest and the files, and check them as below."
+            .to_owned(),
+        "Digests prove that nothing changed since the manifest was written. Who wrote it, only a signature proves.".to_owned(),
+        "That the rows add up proves that nothing was lost between the source and the package. What never reached the \
+         source cannot be seen from here."
+            .to_owned(),
+        "Records stand as they were when they were read. What changed in the source afterwards is not in this package."
+            .to_owned(),
+    ];
+    let skipped = manifest.source.files.iter().filter(|file| file.skipped.is_some()).count() as u64;
+    if skipped > 0 {
+        limits.push(format!(
+            "{} of the source were skipped because of their names. Their rows are not in the equation above.",
+            counted(skipped, "file")
+        ));
+    }
+    if manifest.expires_at.is_some() {
+        limits.push(
+            "When the retention is over, files may be deleted; tombstone.json then stands in their place, and the digests \
+             remain."
+                .to_owned(),
+        );
+    }
+    limits
+}
+
+/// The section with commands of tools that others wrote.
+pub fn by_hand(manifest: &Manifest, manifest_sha256: &str) -> Section {
+    let command = |why: &str, lines: &[&str]| Block::Command {
+        why: why.to_owned(),
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+    };
+    let mut blocks = vec![
+        Block::text("In the folder of the package, with tools that every Unix machine has or can get:"),
+        command(
+            "This page is about the manifest beside it: the digest has to be the one shown here.",
+            &[&format!("sha256sum {MANIFEST}"), &format!("# {manifest_sha256}  {MANIFEST}")],
+        ),
+        command(
+            "No file is missing or changed: each line has to end with OK. On macOS: shasum -a 256 -c.",
+            &[&format!("sha256sum -c {SHA256SUMS}")],
+        ),
+        command(
+            "Who vouches for it, if it is signed: allowed_signers holds the keys that you trust, from another place than \
+             this package; IDENTITY is the one that the first command prints.",
+            &[
+                &format!("ssh-keygen -Y find-principals -f allowed_signers -s {SIGNATURE}"),
+                &format!(
+                    "ssh-keygen -Y verify -f allowed_signers -I IDENTITY -n kt-export -s {SIGNATURE} < {MANIFEST}"
+                ),
+            ],
+        ),
+    ];
+    blocks.extend(decryption(manifest));
+    blocks.push(command(
+        "All of this, the sums and the time line of the manifest, and the rows of every file, with the program itself:",
+        &["kt-export verify --rows ."],
+    ));
+    Section { id: "verify", title: "How to verify by hand", question: "With which commands can I check it?", blocks }
+}
+
+fn decryption(manifest: &Manifest) -> Option<Block> {
+    let Some(EncryptionRecord::Age { .. }) = manifest.encryption else { return None };
+    let file = manifest.files.iter().find(|file| file.plain_sha256.is_some())?;
+    let plain = file.path.strip_suffix(".age")?;
+    let name = plain.rsplit('/').next().unwrap_or(plain);
+    Some(Block::Command {
+        why: "What is inside an encrypted file, with your key; the digest has to be the one before encryption."
+            .to_owned(),
+        lines: vec![
+            format!("age -d -i KEY_FILE -o {} {}", quoted(name), quoted(&file.path)),
+            format!("sha256sum {}", quoted(name)),
+            format!("# {}  {name}", file.plain_sha256.as_deref().unwrap_or_default()),
+        ],
+    })
+}
+
+/// The section with every run of the job.
+pub fn history(manifest: &Manifest, zone: &TimeZone) -> Section {
+    let rows = manifest.runs.iter().map(|run| {
+        let end = run.finished_at.map_or("nobody saw its end".to_owned(), |at| to_second(at, zone));
+        vec![run.run_id.clone(), outcome(run.outcome).to_owned(), to_second(run.started_at, zone), end]
+    });
+    let table = Table {
+        caption: "Runs of the job".to_owned(),
+        columns: columns([
+            ("Run", Style::Code),
+            ("Outcome", Style::Status),
+            ("Started", Style::Text),
+            ("Ended", Style::Text),
+        ]),
+        rows: rows.collect(),
+    };
+    let facts = vec![
+        Fact::words("Job planned", to_second(manifest.created_at, zone)),
+        Fact::words("Manifest written", to_second(manifest.finalized_at, zone)),
+    ];
+    let blocks = vec![Block::Facts { facts }, Block::Table(table)];
+    Section { id: "runs", title: "Runs", question: "Who worked on it, and when?", blocks }
+}
+
+fn outcome(outcome: RunOutcome) -> &'static str {
+    match outcome {
+        RunOutcome::Complete => "complete",
+        RunOutcome::Partial => "partial",
+        RunOutcome::Failed => "failed",
+        RunOutcome::Cancelled => "cancelled",
+        RunOutcome::Interrupted => "interrupted",
+        RunOutcome::TryLater => "to be tried again",
+        RunOutcome::Abandoned => "abandoned",
+    }
+}

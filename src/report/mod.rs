@@ -1,0 +1,105 @@
+//! `report.html`: what a package says of itself, for people.
+//!
+//! The page answers what an auditor asks of information that the audited entity has made: where it comes from, what was
+//! asked, whether it is complete, and how it can be known to be accurate. It is made from the manifest alone, so that it
+//! can be made again byte for byte, and proves nothing by itself; it says so, and with which commands the files are
+//! checked.
+//!
+//! All wording is decided here, in Rust ([`page`] is what a template is given); the templates only lay out. Every value is
+//! escaped where it is written, by [`markup`], so that no template can forget it: what would act in a page or hide in one
+//! stands there as a visible escape. The page needs no network and no script, and its Content-Security-Policy allows
+//! nothing but its own style sheet.
+
+mod accuracy;
+mod chart;
+mod completeness;
+mod conservation;
+mod files;
+mod markup;
+mod page;
+mod parameters;
+mod slices;
+mod source;
+mod verdict;
+mod words;
+
+use std::borrow::Cow;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use sha2::{Digest, Sha256};
+
+use crate::manifest::Manifest;
+use page::Page;
+
+/// Name of the page in a package.
+pub const REPORT: &str = "report.html";
+
+const STYLE: &str = include_str!("report.css");
+
+/// How much of a page [`describes`] looks at: its head's first lines.
+pub const HEAD_BYTES: u64 = 2048;
+
+/// A template does not fit what it is given: a bug.
+#[derive(Debug, thiserror::Error)]
+#[error("the report cannot be laid out; this is a bug")]
+pub struct ReportError(#[from] minijinja::Error);
+
+/// The page of the manifest whose bytes have the digest `manifest_sha256`: one self-contained HTML document.
+///
+/// # Errors
+/// [`ReportError`].
+pub fn html(manifest: &Manifest, manifest_sha256: &str) -> Result<String, ReportError> {
+    let style = data_encoding::BASE64.encode(&Sha256::digest(STYLE));
+    let page = Page::of(manifest, manifest_sha256);
+    lay_out(AutoEscape::Html, include_str!("report.html.jinja"), &page, &style)
+}
+
+/// The same as Markdown, for a ticket or a pull request.
+///
+/// # Errors
+/// [`ReportError`].
+pub fn markdown(manifest: &Manifest, manifest_sha256: &str) -> Result<String, ReportError> {
+    let page = Page::of(manifest, manifest_sha256);
+    lay_out(AutoEscape::Custom("markdown".into()), include_str!("report.md.jinja"), &page, "")
+}
+
+fn lay_out(escape: AutoEscape, template: &str, page: &Page, digest: &str) -> Result<String, ReportError> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(move |_| escape.clone());
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_formatter(markup::write);
+    environment.add_filter("code", markup::code_span);
+    environment.add_filter("fenced", markup::fenced);
+    let style = context! { text => Value::from_safe_string(STYLE.to_owned()), sha256 => digest };
+    Ok(environment.render_str(template, context! { page => Serde(page), style => style })?)
+}
+
+/// What a page names as its maker: a page by another release may be worded in another way.
+pub fn maker() -> String {
+    format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+}
+
+/// Whether a page, of which the first [`HEAD_BYTES`] are enough, says that it was made from the manifest with this digest.
+pub fn describes(page: &[u8], manifest_sha256: &str) -> bool {
+    head(page).contains(&format!("<meta name=\"manifest-sha256\" content=\"{manifest_sha256}\">"))
+}
+
+/// Whether a page says that this release made it.
+pub fn is_ours(page: &[u8]) -> bool {
+    head(page).contains(&format!("<meta name=\"generator\" content=\"{}\">", maker()))
+}
+
+/// What stands before the title, which is the first text that is not of this program.
+fn head(page: &[u8]) -> Cow<'_, str> {
+    let head = String::from_utf8_lossy(page.get(..HEAD_BYTES as usize).unwrap_or(page));
+    match head.find("<title>") {
+        Some(end) => head.get(..end).unwrap_or_default().to_owned().into(),
+        None => head,
+    }
+}
+
+#[cfg(test)]
+mod tests;

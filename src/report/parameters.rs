@@ -1,0 +1,331 @@
+//! What was asked, in words: from the manifest and from the resolved spec inside it.
+//!
+//! The resolved spec is free-form JSON for a reader of manifests, so that whatever is not there, or not as this release
+//! writes it, is left out and never guessed.
+
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::page::{Block, Fact, Section, Style, Table, columns};
+use super::words::{counted, value, zoned};
+use crate::manifest::{Compression, EncryptionRecord, ExportFormat, Manifest};
+use crate::units::grouped;
+
+/// The section.
+pub fn section(manifest: &Manifest, zone: &TimeZone) -> Section {
+    let mut blocks = vec![Block::Facts { facts: asked(manifest, zone) }];
+    blocks.push(Block::Heading { text: "Redaction" });
+    blocks.extend(redactions(manifest));
+    blocks.push(Block::Heading { text: "Form of the files" });
+    blocks.push(Block::Facts { facts: form(manifest, zone) });
+    blocks.push(Block::Table(columns_table(manifest)));
+    blocks.push(Block::Heading { text: "Who asked" });
+    blocks.push(Block::Facts { facts: spec(manifest) });
+    Section { id: "parameters", title: "Parameters", question: "What was asked for?", blocks }
+}
+
+fn asked(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
+    let resolved = &manifest.spec.resolved;
+    let mut facts = vec![
+        Fact::words("Export type", &manifest.type_name),
+        Fact::lines(
+            "Window",
+            vec![
+                format!("{}, cut in the zone {}", manifest.window_label, manifest.timezone),
+                format!("from {} (included)", zoned(manifest.window_start, zone)),
+                format!("to {} (not included)", zoned(manifest.window_end, zone)),
+            ],
+        ),
+        Fact::lines(
+            "Window in UTC",
+            vec![
+                format!("from {} (included)", manifest.window_start),
+                format!("to {} (not included)", manifest.window_end),
+            ],
+        ),
+    ];
+    facts.extend(partitioning(&resolved["partition"], &manifest.timezone));
+    if let Some(column) = resolved["time"]["column"].as_str() {
+        facts.push(Fact::words("Time of a row", format!("its “{column}”")));
+    }
+    let filters = filters(&manifest.filters);
+    facts.push(match (filters.is_empty(), &manifest.where_sql) {
+        (true, None) => Fact::words("Filters", "none: every row of the window was asked for"),
+        (true, Some(_)) => Fact::words("Filters", "only the condition below"),
+        (false, _) => Fact::lines("Filters, all must hold", filters),
+    });
+    facts.extend(manifest.where_sql.as_ref().map(|sql| Fact::code("Condition (SQL)", sql)));
+    facts
+}
+
+fn partitioning(partition: &Value, timezone: &str) -> Option<Fact> {
+    let by = partition["by"].as_str()?;
+    let mut lines = vec![match by {
+        "none" => "one partition for the whole window".to_owned(),
+        "hour" => "one partition an hour, named in UTC".to_owned(),
+        unit => format!("one partition a {unit}, cut in {timezone}"),
+    }];
+    lines.extend(partition["max_rows"].as_u64().map(|n| format!("a new file after {}", counted(n, "row"))));
+    lines.extend(partition["max_bytes"].as_u64().map(|n| format!("a new file after {} bytes", grouped(n))));
+    Some(Fact::lines("Partitions", lines))
+}
+
+/// Each condition as a sentence.
+fn filters(filters: &Value) -> Vec<String> {
+    let Value::Object(by_key) = filters else { return Vec::new() };
+    let mut sentences = Vec::new();
+    for (key, conditions) in by_key {
+        match conditions {
+            Value::Object(conditions) => {
+                sentences.extend(conditions.iter().map(|(operator, operand)| sentence(key, operator, operand)));
+            }
+            other => sentences.push(format!("{key}: {}", value(other))),
+        }
+    }
+    sentences
+}
+
+fn sentence(key: &str, operator: &str, operand: &Value) -> String {
+    let what = value(operand);
+    match (operator, operand) {
+        ("in", Value::Array(items)) if items.len() == 1 => format!("{key} is {what}"),
+        ("in", _) => format!("{key} is one of {what}"),
+        ("not_in", _) => format!("{key} is none of {what}"),
+        ("eq", _) => format!("{key} is {what}"),
+        ("ne", _) => format!("{key} is not {what}"),
+        ("lt", _) => format!("{key} is less than {what}"),
+        ("lte", _) => format!("{key} is at most {what}"),
+        ("gt", _) => format!("{key} is more than {what}"),
+        ("gte", _) => format!("{key} is at least {what}"),
+        ("between", Value::Array(ends)) if ends.len() == 2 => {
+            format!("{key} is between {} and {}, both included", value(&ends[0]), value(&ends[1]))
+        }
+        ("contains", _) => format!("{key} contains {what}"),
+        ("starts_with", _) => format!("{key} starts with {what}"),
+        ("ends_with", _) => format!("{key} ends with {what}"),
+        ("matches", _) => format!("{key} matches the regular expression {what}"),
+        ("is_null", Value::Bool(true)) => format!("{key} has no value"),
+        ("is_null", Value::Bool(false)) => format!("{key} has a value"),
+        _ => format!("{key} {operator} {what}"),
+    }
+}
+
+/// What was done to values, as recorded; and what was asked for without a record, such as columns that were left out.
+fn redactions(manifest: &Manifest) -> Vec<Block> {
+    let recorded: Vec<_> = manifest.columns.iter().flat_map(|column| &column.redaction).collect();
+    let mut rows: Vec<Vec<String>> = recorded
+        .iter()
+        .map(|r| {
+            let key = r.key_id.clone().unwrap_or_default();
+            vec![r.path.clone(), method(&r.method).to_owned(), grouped(r.values), key]
+        })
+        .collect();
+    if let Value::Object(asked) = &manifest.spec.resolved["redact"] {
+        for (path, how) in asked.iter().filter(|(path, _)| recorded.iter().all(|r| r.path != **path)) {
+            let name = how.as_str().or_else(|| how.as_object()?.keys().next().map(String::as_str)).unwrap_or_default();
+            rows.push(vec![path.clone(), method(name).to_owned(), "not counted".to_owned(), String::new()]);
+        }
+    }
+    if rows.is_empty() {
+        return vec![Block::text("Nothing was redacted: values are as the source has them.")];
+    }
+    let table = Table {
+        caption: "Redacted values".to_owned(),
+        columns: columns([
+            ("Column or path", Style::Code),
+            ("What was done", Style::Text),
+            ("Values", Style::Number),
+            ("Key id", Style::Code),
+        ]),
+        rows,
+    };
+    vec![
+        Block::Table(table),
+        Block::text(
+            "Nulls stay null and are not counted. A key id names the key of pseudonyms without telling it: equal ids, equal \
+             pseudonyms for equal values, in every period.",
+        ),
+    ]
+}
+
+fn method(name: &str) -> &str {
+    match name {
+        "mask" => "replaced by ***",
+        "nullify" => "replaced by null",
+        "drop" => "left out",
+        "replace" => "replaced by a fixed text",
+        "hmac_sha256" => "replaced by a pseudonym (HMAC-SHA-256)",
+        other => other,
+    }
+}
+
+fn form(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
+    let resolved = &manifest.spec.resolved;
+    let mut facts = vec![Fact::words("Format", format(manifest)), Fact::words("Compression", compression(manifest))];
+    facts.extend(match resolved["order"].as_str() {
+        Some("time") => Some(Fact::words("Order of rows", "by time, then by id, in each partition")),
+        Some("source") => Some(Fact::words("Order of rows", "as in the source: by file, then by position in it")),
+        _ => None,
+    });
+    facts.push(match &manifest.encryption {
+        None => Fact::words("Encryption", "none"),
+        Some(EncryptionRecord::Age { recipients }) => {
+            Fact { name: "Encrypted (age) to", values: recipients.clone(), is_code: true }
+        }
+        Some(EncryptionRecord::Parquet { algorithm, footer_key, columns }) => {
+            let mut lines =
+                vec![format!("Parquet modular encryption, {algorithm}"), format!("footer key: {footer_key}")];
+            lines.extend(columns.iter().map(|(column, key)| format!("key of {column}: {key}")));
+            Fact::lines("Encryption", lines)
+        }
+    });
+    for (key, name) in [("on_bad_rows", "Rows that cannot be read"), ("on_null_time", "Rows without a time")] {
+        facts.extend(match resolved[key].as_str() {
+            Some("fail") => Some(Fact::words(name, "fail the partitions that they may belong to")),
+            Some("reject") => Some(Fact::words(name, "are set aside in rejects/ and counted")),
+            _ => None,
+        });
+    }
+    facts.push(match manifest.expires_at {
+        None => Fact::words("Kept until", "no end is set"),
+        Some(at) => Fact::words("Kept until", format!("{}; then the files may be deleted", zoned(at, zone))),
+    });
+    facts
+}
+
+fn format(manifest: &Manifest) -> String {
+    let name = match manifest.export_format {
+        ExportFormat::Csv => "CSV (RFC 4180)",
+        ExportFormat::Ndjson => "NDJSON, one JSON object a line",
+        ExportFormat::Json => "JSON, one array",
+        ExportFormat::Parquet => "Apache Parquet",
+    };
+    let csv = &manifest.spec.resolved["format"]["csv"];
+    let is = |key: &str| csv[key].as_bool();
+    let mut notes = Vec::new();
+    if let Some(delimiter) = csv["delimiter"].as_str().filter(|d| *d != ",") {
+        notes.push(format!("cells end with “{delimiter}”"));
+    }
+    notes.extend((is("header") == Some(false)).then(|| "no header".to_owned()));
+    notes.extend((is("bom") == Some(true)).then(|| "starts with a byte order mark".to_owned()));
+    notes.extend((is("escape_formulas") == Some(true)).then(|| {
+        "cells that a spreadsheet would take for formulas start with an apostrophe that is not in the source".to_owned()
+    }));
+    if let Some(null) = csv["null_text"].as_str().filter(|text| !text.is_empty()) {
+        notes.push(format!("null is written “{null}”"));
+    }
+    if notes.is_empty() { name.to_owned() } else { format!("{name}; {}", notes.join("; ")) }
+}
+
+fn compression(manifest: &Manifest) -> String {
+    let (name, key) = match manifest.compression {
+        Compression::None => return "none".to_owned(),
+        Compression::Snappy => return "Snappy, inside the files".to_owned(),
+        Compression::Lz4 => return "LZ4, inside the files".to_owned(),
+        Compression::Gzip => ("gzip", "gzip"),
+        Compression::Zstd => ("zstd", "zstd"),
+    };
+    let inside = if manifest.export_format == ExportFormat::Parquet { ", inside the files" } else { "" };
+    match manifest.spec.resolved["compression"][key].as_i64() {
+        Some(level) => format!("{name}, level {level}{inside}"),
+        None => format!("{name}{inside}"),
+    }
+}
+
+fn columns_table(manifest: &Manifest) -> Table {
+    let sources = renamed(manifest);
+    let rows = manifest.columns.iter().map(|column| {
+        let from = sources.iter().find(|(_, output)| *output == column.name).map_or(String::new(), |(s, _)| s.clone());
+        let null = if column.nullable { "yes" } else { "no" };
+        vec![column.name.clone(), column.type_name.clone(), null.to_owned(), from]
+    });
+    Table {
+        caption: counted(manifest.columns.len() as u64, "column"),
+        columns: columns([
+            ("Column", Style::Code),
+            ("Type", Style::Code),
+            ("May be null", Style::Text),
+            ("Renamed from", Style::Code),
+        ]),
+        rows: rows.collect(),
+    }
+}
+
+/// Source and output names, of columns that have another name in the shards.
+fn renamed(manifest: &Manifest) -> Vec<(String, String)> {
+    let Value::Array(chosen) = &manifest.spec.resolved["columns"] else { return Vec::new() };
+    let pairs = chosen.iter().filter_map(Value::as_object).flatten();
+    pairs
+        .filter_map(|(source, output)| Some((source.clone(), output.as_str()?.to_owned())))
+        .filter(|(source, output)| source != output)
+        .collect()
+}
+
+fn spec(manifest: &Manifest) -> Vec<Fact> {
+    let spec = &manifest.spec;
+    let commit = match (&spec.git_commit, spec.git_dirty) {
+        (Some(commit), Some(true)) => Fact::lines(
+            "Git commit",
+            vec![
+                commit.clone(),
+                "the spec was not committed as it was run: its text is another than the commit’s".to_owned(),
+            ],
+        ),
+        (Some(commit), _) => Fact::code("Git commit", commit),
+        (None, Some(true)) => Fact::words("Git commit", "none: the spec was changed and not committed"),
+        (None, _) => {
+            Fact::words("Git commit", "not recorded: the spec was in no repository, or changed since its commit")
+        }
+    };
+    vec![
+        Fact::code("Spec", &spec.path),
+        Fact::code("SHA-256 of the spec", &spec.sha256),
+        commit,
+        Fact::code("Job", &manifest.id),
+        Fact::words(
+            "Meaning of the job’s id",
+            "a digest of the whole resolved spec with its window: the same question has the same id on every machine",
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_operator_has_words() {
+        let asked = json!({
+            "a": {"in": ["x"]}, "b": {"in": ["x", "y"]}, "c": {"not_in": [1]}, "d": {"eq": true}, "e": {"ne": "z"},
+            "f": {"lt": 1, "gte": 0}, "g": {"lte": 1, "gt": 0}, "h": {"between": [1, 2]}, "i": {"contains": "x"},
+            "j": {"starts_with": "x"}, "k": {"ends_with": "x"}, "l": {"matches": "^x$"}, "m": {"is_null": true},
+            "n": {"is_null": false}, "o": {"later": 1}, "p": 5,
+        });
+        let mut found = filters(&asked);
+        found.sort();
+        let expected = [
+            "a is “x”",
+            "b is one of “x”, “y”",
+            "c is none of 1",
+            "d is true",
+            "e is not “z”",
+            "f is at least 0",
+            "f is less than 1",
+            "g is at most 1",
+            "g is more than 0",
+            "h is between 1 and 2, both included",
+            "i contains “x”",
+            "j starts with “x”",
+            "k ends with “x”",
+            "l matches the regular expression “^x$”",
+            "m has no value",
+            "n has a value",
+            "o later 1",
+            "p: 5",
+        ];
+        assert_eq!(found, expected);
+        assert!(filters(&Value::Null).is_empty());
+    }
+}

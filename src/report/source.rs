@@ -1,0 +1,97 @@
+//! Where the information comes from.
+
+use super::page::{Block, Fact, Group, Section, Style, Table, columns};
+use super::words::{counted, short_size, size};
+use crate::manifest::{Manifest, SourceFileRecord};
+use crate::units::grouped;
+
+/// More files than this stand behind a summary.
+const SHOWN_FILES: usize = 25;
+
+/// The section.
+pub fn section(manifest: &Manifest) -> Section {
+    let source = &manifest.source;
+    let bytes = source.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes));
+    let skipped = source.files.iter().filter(|file| file.skipped.is_some()).count() as u64;
+    let broken = source.files.iter().filter(|file| file.error.is_some()).count() as u64;
+    let files = source.files.len() as u64;
+    let mut facts = vec![
+        Fact::code("Place", &source.uri),
+        Fact::words("Files", format!("{}, {}", counted(files, "file"), size(bytes))),
+        Fact::words("Rows read", counted(manifest.accounting.source_rows, "row")),
+    ];
+    if skipped > 0 {
+        let text = format!("{}: what a file’s name says of its time is outside the window", counted(skipped, "file"));
+        facts.push(Fact::words("Skipped unread", text));
+    }
+    if broken > 0 {
+        facts.push(Fact::words("Could not be read", counted(broken, "file")));
+    }
+    if manifest.accounting.ambiguous_time > 0 {
+        let text = format!(
+            "{} with a local time that exists twice or never in its zone: the earlier one was taken, or it was shifted \
+             forward",
+            counted(manifest.accounting.ambiguous_time, "row")
+        );
+        facts.push(Fact::words("Ambiguous times", text));
+    }
+    let mut blocks = vec![Block::Facts { facts }];
+    if !source.files.is_empty() {
+        blocks.push(Block::text(
+            "Every file that was looked at, as it was when the job was planned. A file that changed afterwards would have \
+             failed its partitions.",
+        ));
+        blocks.push(table(&source.files));
+    }
+    if !source.drift.is_empty() {
+        blocks.push(Block::Heading { text: "Where files or rows disagreed about the schema" });
+        blocks.push(Block::List { items: source.drift.clone() });
+    }
+    Section { id: "source", title: "Source", question: "Where does the information come from?", blocks }
+}
+
+fn table(files: &[SourceFileRecord]) -> Block {
+    let has = |of: fn(&SourceFileRecord) -> bool| files.iter().any(of);
+    let rows = files.iter().map(|file| {
+        let version = match (&file.etag, file.mtime) {
+            (Some(etag), _) => format!("ETag {etag}"),
+            (None, Some(at)) => format!("changed {at}"),
+            (None, None) => "not recorded".to_owned(),
+        };
+        let what = match (&file.error, &file.skipped) {
+            (Some(error), _) => format!("{}: {}", error.code, error.message),
+            (None, Some(why)) => format!("skipped: {why}"),
+            (None, None) => "read".to_owned(),
+        };
+        let rows = file.rows.map_or("unknown".to_owned(), grouped);
+        vec![file.path.clone(), short_size(file.bytes), rows, version, what]
+    });
+    let table = Table {
+        caption: "Source files".to_owned(),
+        columns: columns([
+            ("File", Style::Code),
+            ("Size", Style::Number),
+            ("Rows", Style::Number),
+            ("Version", Style::Text),
+            ("Use", Style::Text),
+        ]),
+        rows: rows.collect(),
+    };
+    if files.len() <= SHOWN_FILES {
+        return Block::Table(table);
+    }
+    let (broken, skipped) = (has(|f| f.error.is_some()), has(|f| f.skipped.is_some()));
+    let summary = match (broken, skipped) {
+        (true, _) => "some could not be read",
+        (false, true) => "some were skipped",
+        (false, false) => "all were read",
+    };
+    let group = Group {
+        title: counted(files.len() as u64, "source file"),
+        summary: summary.to_owned(),
+        status: if broken { "failed" } else { "complete" },
+        is_open: broken,
+        table,
+    };
+    Block::Groups { printed: files.len() <= super::files::MOST_PRINTED, groups: vec![group] }
+}

@@ -1,0 +1,178 @@
+//! The first thing that is read: whether the package is whole, what is missing, what to do.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::conservation::unaccounted;
+use super::page::Fact;
+use super::slices::partitions;
+use super::words::{amount, counted, listed, short_size};
+use crate::error::ErrorCode;
+use crate::manifest::{FileStatus, JobStatus, Manifest};
+use crate::units::grouped;
+
+/// The verdict.
+#[derive(Debug, Serialize)]
+pub struct Verdict {
+    /// The status as it stands in the manifest, which is how it looks.
+    pub status: &'static str,
+    /// In a few words.
+    pub headline: &'static str,
+    /// In a sentence or two.
+    pub summary: String,
+    /// Numbers to remember.
+    pub figures: Vec<Fact>,
+    /// What is missing.
+    pub missing: Vec<Missing>,
+    /// What to do about it; empty where nothing is to be done.
+    pub advice: Vec<Advice>,
+}
+
+/// Something that is not there.
+#[derive(Debug, Serialize)]
+pub struct Missing {
+    /// What.
+    pub what: String,
+    /// Why, as the run saw it.
+    pub why: String,
+}
+
+/// What to do about an error code.
+#[derive(Debug, Serialize)]
+pub struct Advice {
+    /// The code.
+    pub code: &'static str,
+    /// Its cause and the way out.
+    pub pieces: Vec<Piece>,
+}
+
+/// A piece of a sentence.
+#[derive(Debug, Serialize)]
+pub struct Piece {
+    /// The text.
+    pub text: &'static str,
+    /// Whether it stood between backticks.
+    pub is_code: bool,
+}
+
+impl Verdict {
+    /// The verdict of a manifest.
+    pub fn of(manifest: &Manifest) -> Self {
+        let missing = missing(manifest);
+        Self {
+            status: manifest.status.as_str(),
+            headline: headline(manifest.status),
+            summary: summary(manifest),
+            figures: figures(manifest),
+            advice: advice(manifest),
+            missing,
+        }
+    }
+}
+
+fn headline(status: JobStatus) -> &'static str {
+    match status {
+        JobStatus::Complete => "Complete",
+        JobStatus::Partial => "Partial: something is missing or not as expected",
+        JobStatus::Failed => "Failed: not to be used as evidence",
+        JobStatus::Cancelled => "Cancelled: given up before it was whole",
+    }
+}
+
+fn summary(manifest: &Manifest) -> String {
+    let all = partitions(&manifest.files);
+    let whole = all.iter().filter(|slice| slice.status() == "complete").count() as u64;
+    let count = all.len() as u64;
+    let rows = counted(manifest.total_rows, "row");
+    match manifest.status {
+        JobStatus::Complete if manifest.total_rows == 0 => format!(
+            "{} of the window were exported and no row of the source was asked for by this spec: the package shows that \
+             there was none.",
+            if count == 1 { "The one partition".to_owned() } else { format!("All {} partitions", grouped(count)) }
+        ),
+        JobStatus::Complete => format!(
+            "{} of the window: {rows} in {}. Every row of the source is in a file or accounted for, by the manifest’s own \
+             numbers.",
+            if count == 1 { "The one partition".to_owned() } else { format!("All {} partitions", grouped(count)) },
+            counted(manifest.files.len() as u64, "file"),
+        ),
+        _ if count == 0 => "The job ended before it had partitions. There are no rows.".to_owned(),
+        _ => format!("{} of {} are complete; {rows} are in files.", grouped(whole), counted(count, "partition")),
+    }
+}
+
+fn figures(manifest: &Manifest) -> Vec<Fact> {
+    let count = partitions(&manifest.files).len() as u64;
+    let files = manifest.files.iter().filter(|file| file.status.has_file()).count() as u64;
+    vec![
+        Fact::words("Rows", grouped(manifest.total_rows)),
+        Fact::words("Files", grouped(files)),
+        Fact::words("Partitions", grouped(count)),
+        Fact::words("Size", short_size(manifest.total_bytes)),
+    ]
+}
+
+fn missing(manifest: &Manifest) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    // One line for each cause; the first of its messages stands for all.
+    let mut causes: BTreeMap<(u8, Option<ErrorCode>), (Vec<&str>, &str)> = BTreeMap::new();
+    for file in &manifest.files {
+        let rank = match file.status {
+            FileStatus::Failed => 0,
+            FileStatus::Pending | FileStatus::Running => 1,
+            FileStatus::Partial => 2,
+            FileStatus::Complete => continue,
+        };
+        let message = file.error.as_deref().unwrap_or_default();
+        let (labels, _) = causes.entry((rank, file.error_code)).or_insert_with(|| (Vec::new(), message));
+        if labels.last() != Some(&file.partition.label.as_str()) {
+            labels.push(&file.partition.label);
+        }
+    }
+    for ((rank, code), (labels, message)) in causes {
+        let partitions = counted(labels.len() as u64, "partition");
+        let what = match rank {
+            0 => format!("{partitions} without a file: {}", listed(&labels)),
+            1 => format!("{partitions} not tried: {}", listed(&labels)),
+            _ => format!("{partitions} from which rows were set aside: {}", listed(&labels)),
+        };
+        let code = code.map_or("", ErrorCode::as_str);
+        let separator = if code.is_empty() || message.is_empty() { "" } else { ": " };
+        missing.push(Missing { what, why: format!("{code}{separator}{message}") });
+    }
+    for failed in manifest.expectations.iter().flatten().filter(|e| !e.holds) {
+        missing.push(Missing {
+            what: format!("The expectation {} does not hold", failed.name),
+            why: format!("expected {}, found {}", amount(&failed.expected), amount(&failed.actual)),
+        });
+    }
+    let rows = unaccounted(&manifest.accounting);
+    if rows > 0 {
+        missing.push(Missing {
+            what: format!(
+                "{} of the source in no file",
+                if rows == 1 { "1 row".into() } else { format!("{rows} rows") }
+            ),
+            why: "they are inside the window or were not looked at".to_owned(),
+        });
+    }
+    if let Some(code) = manifest.error_code.filter(|code| *code != ErrorCode::ExpectationFailed) {
+        missing.push(Missing { what: "The job as a whole".to_owned(), why: code.to_string() });
+    }
+    missing
+}
+
+fn advice(manifest: &Manifest) -> Vec<Advice> {
+    let of_files = manifest.files.iter().filter_map(|file| file.error_code);
+    let mut codes: Vec<ErrorCode> = manifest.error_code.into_iter().chain(of_files).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes.into_iter().map(|code| Advice { code: code.as_str(), pieces: pieces(code.advice()) }).collect()
+}
+
+/// Text and what stands between backticks, in turn.
+fn pieces(text: &'static str) -> Vec<Piece> {
+    let pieces = text.split('`').enumerate().map(|(n, text)| Piece { text, is_code: n % 2 == 1 });
+    pieces.filter(|piece| !piece.text.is_empty()).collect()
+}
