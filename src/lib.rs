@@ -9,7 +9,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 5 | `cli` |
-//! | 4 | [`run`], [`jobs`], [`download`], [`verify`], [`doctor`] |
+//! | 4 | [`run`], [`jobs`], [`download`], [`verify`], [`doctor`], [`package`], [`coverage`], [`sample`], [`pack`] |
 //! | 3 | [`source`], [`query`], [`encode`] |
 //! | 2 | [`plan`], [`job`], [`resolve`] |
 //! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`] |
@@ -19,6 +19,7 @@
 
 pub mod catalog;
 pub mod cli;
+pub mod coverage;
 pub mod diagnostic;
 pub mod doctor;
 pub mod download;
@@ -27,10 +28,13 @@ pub mod error;
 pub mod job;
 pub mod jobs;
 pub mod manifest;
+pub mod pack;
+pub mod package;
 pub mod plan;
 pub mod query;
 pub mod resolve;
 pub mod run;
+pub mod sample;
 pub mod seal;
 pub mod secret;
 pub mod source;

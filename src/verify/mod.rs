@@ -15,9 +15,11 @@ mod sums;
 
 use std::fs;
 
-use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, TOMBSTONE};
+use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, TOMBSTONE, VERIFY_TXT};
 use crate::seal::sha256;
 use crate::store::{Folder, Location};
+
+pub(crate) use rows::{Dialect, MAX_RECORD_BYTES, Pages};
 
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
 
@@ -112,6 +114,9 @@ fn look_around(folder: &Folder, report: &mut VerifyReport) {
             }
             "report.html" => {
                 report.leave_out(Check::Unlisted, "report.html is made from the manifest and has no digest");
+            }
+            VERIFY_TXT => {
+                report.leave_out(Check::Unlisted, "VERIFY.txt says how to check a packed package and has no digest");
             }
             "_state" => report.leave_out(Check::Unlisted, "_state/ serves resuming and is not evidence"),
             other => report.leave_out(Check::Unlisted, format!("`{other}` is not part of a package and has no digest")),

@@ -4,15 +4,18 @@
 
 mod bad_input;
 mod commands;
+mod coverage;
 mod determinism;
 mod doctor;
 mod drift;
 mod gcs_server;
 mod jobs;
+mod pack;
 mod project;
 mod resume;
 mod run;
 mod s3_server;
+mod sample;
 mod samples;
 mod specs;
 mod store_contract;
