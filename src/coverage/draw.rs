@@ -14,6 +14,7 @@ use super::group::Group;
 use super::interval::{Interval, gaps, union};
 use super::look::{Looked, State};
 use crate::diagnostic::{escaped, shown};
+use crate::units::counted;
 
 /// More packages than these are drawn in the line of all together only.
 const SHOWN_PACKAGES: usize = 60;
@@ -45,7 +46,7 @@ fn draw(out: &mut String, group: &Group, zone: &TimeZone, columns: usize) {
     let (start, end) = (at(group.interval.start, zone), at(group.interval.end, zone));
     // Writing to a String does not fail.
     let _ = writeln!(out, "{} ({}): {}", shown(&group.name), shown(&group.type_name), verdict(group));
-    let _ = writeln!(out, "  {start} to {end}, {} packages\n", group.packages.len());
+    let _ = writeln!(out, "  {start} to {end}, {}\n", counted(group.packages.len() as u64, "package"));
 
     let is_short = group.packages.len() <= SHOWN_PACKAGES;
     let drawn: &[Looked] = if is_short { &group.packages } else { &[] };
@@ -88,17 +89,9 @@ fn verdict(group: &Group) -> String {
         return "covered".to_owned();
     }
     let unverified = group.packages.iter().filter(|package| package.state == State::Unverified).count();
-    let counted = |count: usize, one: &str, many: &str| match count {
-        0 => None,
-        1 => Some(format!("1 {one}")),
-        n => Some(format!("{n} {many}")),
-    };
-    let parts = [
-        counted(group.gaps.len(), "gap", "gaps"),
-        counted(group.overlaps.len(), "overlap", "overlaps"),
-        counted(unverified, "unverified package", "unverified packages"),
-    ];
-    format!("NOT COVERED: {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    let parts = [(group.gaps.len(), "gap"), (group.overlaps.len(), "overlap"), (unverified, "unverified package")];
+    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(*count as u64, what));
+    format!("NOT COVERED: {}", parts.collect::<Vec<_>>().join(", "))
 }
 
 fn list(out: &mut String, title: &str, lines: impl Iterator<Item = String>) {

@@ -6,7 +6,7 @@
 use super::CoverageError;
 use crate::manifest::{MANIFEST, SHA256SUMS};
 use crate::package::real;
-use crate::store::{Folder, Location};
+use crate::store::{Folder, Location, StoreError};
 
 /// How many folders below the named one are looked into. Layouts such as `team/name/year/month` have four.
 const DEPTH: usize = 8;
@@ -33,7 +33,11 @@ pub fn packages(at: &Location) -> Result<Vec<Location>, CoverageError> {
         if looked_into > MAX_FOLDERS {
             return Err(CoverageError::TooMany { at: at.to_string(), limit: MAX_FOLDERS });
         }
-        let has = |file: &str| folder.size(&below(&name, file)).map(|size| size.is_some());
+        let has = |file: &str| match folder.size(&below(&name, file)) {
+            // Something that is no file: whoever opens the package says so.
+            Err(StoreError::WrongKind { .. }) => Ok(true),
+            size => size.map(|size| size.is_some()),
+        };
         if has(MANIFEST).map_err(failed)? || has(SHA256SUMS).map_err(failed)? {
             found.push(if name.is_empty() { at.clone() } else { at.join(&name) });
         }

@@ -125,7 +125,11 @@ pub fn pack_into(package: &Package, path: &Path, stop: &Stop) -> Result<Packed, 
         _ => {}
     }
     let file = OpenOptions::new().write(true).create_new(true).open(&part).map_err(disk("create"))?;
-    let written = fill(package, &file, stop).and_then(|packed| {
+    let filled = fill(package, &file, stop).map_err(|error| match error {
+        PackError::Write(source) => disk("write")(source),
+        other => other,
+    });
+    let written = filled.and_then(|packed| {
         file.sync_all().map_err(disk("make durable"))?;
         fs::rename(&part, path).map_err(disk("rename"))?;
         Ok(packed)
@@ -142,6 +146,7 @@ pub fn pack_into(package: &Package, path: &Path, stop: &Stop) -> Result<Packed, 
 fn fill(package: &Package, file: &File, stop: &Stop) -> Result<Packed, PackError> {
     let mut out = BufWriter::with_capacity(BLOCK_BYTES, file);
     let packed = pack(package, &mut out, stop)?;
+    // What is still in memory is not written by dropping it: an error would be lost.
     out.flush().map_err(PackError::Write)?;
     Ok(packed)
 }

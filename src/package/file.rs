@@ -111,6 +111,9 @@ impl FileError {
     }
 
     /// The one that passed through a copying function as an error of the system.
+    ///
+    /// # Errors
+    /// The error itself, where it is another one.
     pub fn inside(error: io::Error) -> Result<Self, io::Error> {
         error.downcast::<Self>()
     }

@@ -2,6 +2,83 @@
 
 use super::read::{json, ndjson};
 use super::*;
+use crate::manifest::tests::manifest;
+use crate::manifest::{Manifest, SHA256SUMS, TOMBSTONE};
+use crate::seal::sha256;
+use crate::store::Location;
+
+/// A folder with a manifest and its SHA256SUMS, and no shards.
+fn without_shards(manifest: &Manifest) -> (tempfile::TempDir, Package) {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = manifest.to_json_bytes();
+    std::fs::write(folder.path().join(SHA256SUMS), manifest.sha256sums(&sha256(&bytes))).unwrap();
+    std::fs::write(folder.path().join(MANIFEST), bytes).unwrap();
+    let package = Package::open(&Location::Local(folder.path().to_owned())).unwrap();
+    (folder, package)
+}
+
+/// Ten rows in the first of two shards.
+fn ten_rows() -> Manifest {
+    let mut manifest = Manifest { total_rows: 10, ..manifest() };
+    manifest.files[0].rows = 10;
+    manifest
+}
+
+fn refusal(package: &Package) -> SampleError {
+    sample(package, 3, 7, |_| panic!("a row was given")).unwrap_err()
+}
+
+#[test]
+fn encrypted_shards_are_refused() {
+    let mut manifest = ten_rows();
+    manifest.files[0].path += ".age";
+    let (_folder, package) = without_shards(&manifest);
+    let error = refusal(&package);
+    assert_eq!(
+        error.to_string(),
+        "`data/2026-03-01/part-0000.csv.zst.age` is encrypted, and sample reads no encrypted shards: decrypt the package \
+         first, then draw `--rows` by hand as docs/auditing.md shows"
+    );
+    assert_eq!(error.exit(), Exit::Usage);
+}
+
+#[test]
+fn a_manifest_whose_rows_do_not_add_up_and_a_shard_that_is_gone_fail_the_check() {
+    let (folder, package) = without_shards(&ten_rows());
+    let error = refusal(&package);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "`data/2026-03-01/part-0000.csv.zst` is not in {}, though the manifest lists it: bring it back from a copy of \
+             the package",
+            folder.path().canonicalize().unwrap().display()
+        )
+    );
+    assert_eq!(error.exit(), Exit::VerifyFailed);
+    let (_folder, package) = without_shards(&Manifest { total_rows: 11, ..ten_rows() });
+    let error = refusal(&package);
+    assert_eq!(
+        error.to_string(),
+        "`manifest.json` says 11 rows in all, but 10 in its shards: check the package with `kt-export verify --rows`"
+    );
+    assert_eq!(error.exit(), Exit::VerifyFailed);
+}
+
+#[test]
+fn shards_whose_retention_is_over_have_no_rows() {
+    let expires_at = Some("2026-05-01T00:00:00Z".parse().unwrap());
+    let (folder, package) = without_shards(&Manifest { expires_at, ..ten_rows() });
+    let tombstone = format!(
+        r#"{{"tombstone_version":1,"id":"{}","expires_at":"2026-05-01T00:00:00Z","pruned_at":"2026-06-01T00:00:00Z","files":2,"bytes":0}}"#,
+        package.manifest.id
+    );
+    std::fs::write(folder.path().join(TOMBSTONE), tombstone).unwrap();
+    let error = refusal(&package);
+    assert!(
+        error.to_string().contains("were deleted at 2026-06-01T00:00:00Z, when their retention was over"),
+        "{error}"
+    );
+}
 
 fn texts(found: Result<Vec<Box<RawValue>>, RowError>) -> Vec<String> {
     found.unwrap().iter().map(|row| row.get().to_owned()).collect()

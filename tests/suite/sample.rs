@@ -14,7 +14,7 @@ fn project(format: &str) -> Project {
     for (name, text) in daily_files(5, 60) {
         project.write(&name, text);
     }
-    project.complete();
+    project.run(&[]).exits(0);
     project
 }
 
@@ -137,4 +137,19 @@ fn a_sample_of_a_package_in_a_store_is_that_of_its_copy() {
     let local = project.call(&["sample", "package", "--rows", "9", "--seed", "7"]).exits(0);
     assert_eq!(remote.stdout, local.stdout);
     assert_eq!(lines(&local.stdout).len(), 9);
+}
+
+#[test]
+fn of_a_partial_package_what_is_there_is_sampled_and_that_is_said() {
+    let project = Project::with_spec(
+        "type: events\nsource: {uri: data/}\nwindow: {date_from: 2026-03-01, date_to: 2026-03-02}\non_bad_rows: reject",
+    );
+    for (name, text) in daily_files(2, 10) {
+        project.write(&name, text);
+    }
+    project.write("data/2026-03-03.ndjson", "nonsense\n");
+    project.run(&[]).exits(3);
+    let sampled = project.call(&["sample", "package", "--rows", "5", "--seed", "1"]).exits(0);
+    assert_eq!(lines(&sampled.stdout).len(), 5);
+    sampled.says(&["5 of 20 rows", "warning: the package is partial: only rows that are in its shards can be drawn"]);
 }
