@@ -46,7 +46,7 @@ fn draw(out: &mut String, group: &Group, zone: &TimeZone, columns: usize) {
     let (start, end) = (at(group.interval.start, zone), at(group.interval.end, zone));
     // Writing to a String does not fail.
     let _ = writeln!(out, "{} ({}): {}", shown(&group.name), shown(&group.type_name), verdict(group));
-    let _ = writeln!(out, "  {start} to {end}, {}\n", counted(group.packages.len() as u64, "package"));
+    let _ = writeln!(out, "  {start} to {end}, {}\n", counted(group.packages.len(), "package"));
 
     let is_short = group.packages.len() <= SHOWN_PACKAGES;
     let drawn: &[Looked] = if is_short { &group.packages } else { &[] };
@@ -90,7 +90,7 @@ fn verdict(group: &Group) -> String {
     }
     let unverified = group.packages.iter().filter(|package| package.state == State::Unverified).count();
     let parts = [(group.gaps.len(), "gap"), (group.overlaps.len(), "overlap"), (unverified, "unverified package")];
-    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(*count as u64, what));
+    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(*count, what));
     format!("NOT COVERED: {}", parts.collect::<Vec<_>>().join(", "))
 }
 
