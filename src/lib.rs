@@ -9,7 +9,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 5 | `cli` |
-//! | 4 | [`run`], [`jobs`], [`download`], [`verify`], [`doctor`] |
+//! | 4 | [`run`], [`jobs`], [`download`], [`verify`], [`doctor`], [`package`], [`coverage`], [`sample`], [`pack`] |
 //! | 3 | [`source`], [`query`], [`redact`], [`encode`] |
 //! | 2 | [`plan`], [`job`], [`resolve`], [`report`] |
 //! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`] |
@@ -20,6 +20,7 @@
 
 pub mod catalog;
 pub mod cli;
+pub mod coverage;
 pub mod diagnostic;
 pub mod doctor;
 pub mod download;
@@ -28,6 +29,8 @@ pub mod error;
 pub mod job;
 pub mod jobs;
 pub mod manifest;
+pub mod pack;
+pub mod package;
 pub mod plan;
 pub mod query;
 pub mod redact;
@@ -35,6 +38,7 @@ pub mod report;
 pub mod resolve;
 pub mod rows_digest;
 pub mod run;
+pub mod sample;
 pub mod seal;
 pub mod secret;
 pub mod source;

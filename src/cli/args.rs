@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::jobs::State;
 use crate::run::memory::{LEAST, Memory};
+use crate::sample::MAX_ROWS;
 use crate::units::{parse_bytes, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -52,6 +53,12 @@ pub enum Command {
     Report(ReportArgs),
     /// Run a recorded job against its source again and compare every shard.
     Reproduce(ReproduceArgs),
+    /// Show which time packages cover: gaps, overlaps, packages that cannot be trusted.
+    Coverage(CoverageArgs),
+    /// Draw rows by a seed, each with its shard and its place, for checking by hand.
+    Sample(SampleArgs),
+    /// Pack a package into one tar for an auditor, with instructions that need no program of ours.
+    Pack(PackArgs),
     /// Ask for exports and follow them: create, list, get, download, cancel, work, prune.
     Jobs(JobsArgs),
     /// Explain an error code: its cause, what to do, whether to retry.
@@ -521,6 +528,57 @@ pub struct CompletionsArgs {
     /// For which shell.
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// `coverage`.
+#[derive(Debug, Args)]
+pub struct CoverageArgs {
+    /// Packages, or folders or prefixes that packages are below.
+    #[arg(required = true, value_name = "URI")]
+    pub packages: Vec<String>,
+    /// Time must be covered from here: a date, or an instant; default: the first window's start.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Time must be covered up to here: a date, which counts whole, or an instant; default: the last window's end.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Zone of dates, and of what is shown.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub timezone: String,
+    /// Only packages of this spec.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Only packages of this export type.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub type_name: Option<String>,
+    /// Check every byte of every package, as `verify` does, and not only their own records.
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// `sample`.
+#[derive(Debug, Args)]
+pub struct SampleArgs {
+    /// The package's folder, here or in a store.
+    #[arg(value_name = "URI")]
+    pub package: String,
+    /// How many rows.
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=MAX_ROWS))]
+    pub rows: u64,
+    /// What decides which: any number, chosen when the package was finished. The same one draws the same rows.
+    #[arg(long, value_name = "N")]
+    pub seed: u64,
+}
+
+/// `pack`.
+#[derive(Debug, Args)]
+pub struct PackArgs {
+    /// The package's folder, here or in a store.
+    #[arg(value_name = "URI")]
+    pub package: String,
+    /// The tar; `-` for stdout.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
 }
 
 fn state(text: &str) -> Result<State, String> {

@@ -50,6 +50,19 @@ pub fn location(text: &str, current_dir: &Path) -> Result<Location, LocationErro
     })
 }
 
+/// Columns of the terminal that people read on, if it is one.
+#[cfg(unix)]
+pub fn terminal_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// Elsewhere nobody is asked.
+#[cfg(not(unix))]
+pub fn terminal_columns() -> Option<usize> {
+    None
+}
+
 /// As [`environment`], and complains.
 pub fn environment_or_complain(args: &SpecArgs, talk: &Talk) -> Option<Environment> {
     environment(args).map_err(|why| talk.complain(&format!("error: {why}"))).ok()

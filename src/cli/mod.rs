@@ -4,16 +4,19 @@
 
 mod args;
 mod completions;
+mod coverage;
 mod doctor;
 mod environment;
 mod explain;
 mod init;
 mod jobs;
+mod pack;
 mod plan;
 mod progress;
 mod report;
 mod reproduce;
 mod run;
+mod sample;
 mod schema;
 mod signals;
 mod specs;
@@ -61,6 +64,9 @@ fn run(command: &Command, talk: &Talk) -> Exit {
         Command::Verify(args) => verify::verify(args, talk),
         Command::Report(args) => report::report(args, talk),
         Command::Reproduce(args) => reproduce::reproduce(args, talk),
+        Command::Coverage(args) => coverage::coverage(args, talk),
+        Command::Sample(args) => sample::sample(args, talk),
+        Command::Pack(args) => pack::pack(args, talk),
         Command::Jobs(args) => jobs::jobs(args, talk),
         Command::Explain(args) => explain::explain(args, talk),
         Command::Schema(args) => schema::schema(args, talk),

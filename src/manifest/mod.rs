@@ -36,6 +36,9 @@ pub const MANIFEST: &str = "manifest.json";
 /// Name of the list of digests in a package.
 pub const SHA256SUMS: &str = "SHA256SUMS";
 
+/// Name of the instructions in a packed package.
+pub const VERIFY_TXT: &str = "VERIFY.txt";
+
 /// The version that is written, and the only one that is read.
 pub const MANIFEST_VERSION: u32 = 1;
 

@@ -18,10 +18,12 @@ mod sums;
 
 use std::fs;
 
-use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, TOMBSTONE};
+use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, TOMBSTONE, VERIFY_TXT};
 use crate::report::REPORT;
 use crate::seal::sha256;
 use crate::store::{Folder, Location};
+
+pub(crate) use rows::{Dialect, MAX_RECORD_BYTES, Pages};
 
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
 
@@ -114,6 +116,9 @@ fn look_around(folder: &Folder, report: &mut VerifyReport) {
             MANIFEST | SHA256SUMS | SIGNATURE | REPORT | "data" | "rejects" => {}
             TOMBSTONE => {
                 report.leave_out(Check::Unlisted, "tombstone.json is written after the manifest and has no digest");
+            }
+            VERIFY_TXT => {
+                report.leave_out(Check::Unlisted, "VERIFY.txt says how to check a packed package and has no digest");
             }
             "_state" => report.leave_out(Check::Unlisted, "_state/ serves resuming and is not evidence"),
             other => report.leave_out(Check::Unlisted, format!("`{other}` is not part of a package and has no digest")),

@@ -26,7 +26,7 @@ use crate::seal::{compression_of, unseal};
 use crate::store::Stored;
 
 /// The largest record that is read back. Real cells of 100 MB exist.
-const MAX_RECORD_BYTES: usize = 1 << 30;
+pub(crate) const MAX_RECORD_BYTES: usize = 1 << 30;
 
 /// What a file holds, before its compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,17 +93,17 @@ fn open(name: &str, file: Stored) -> io::Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::new(unseal(file.into_reader(), compression_of(name))?)))
 }
 
-/// How CSV shards were written.
-struct Dialect {
-    delimiter: u8,
-    header: bool,
+/// How CSV shards were written, as far as it matters for reading.
+pub(crate) struct Dialect {
+    pub(crate) delimiter: u8,
+    pub(crate) header: bool,
     escape_formulas: bool,
     null_text: String,
 }
 
 impl Dialect {
     /// From the spec's `format`, `csv` or `{csv: {…}}`.
-    fn of(resolved: &Value) -> Self {
+    pub(crate) fn of(resolved: &Value) -> Self {
         let options = resolved.get("format").and_then(|format| format.get("csv"));
         let option = |name| options.and_then(|options| options.get(name));
         Self {
@@ -316,7 +316,7 @@ fn decode_parquet(file: Stored, columns: &[Column], mut digester: Option<&mut Di
 }
 
 /// A file as the decoder asks for it.
-struct Pages(Stored);
+pub(crate) struct Pages(pub(crate) Stored);
 
 impl Length for Pages {
     fn len(&self) -> u64 {

@@ -1,0 +1,61 @@
+//! `coverage`: which time packages cover.
+
+use std::collections::HashSet;
+
+use super::Talk;
+use super::args::CoverageArgs;
+use super::environment::terminal_columns;
+use super::pack::refuse;
+use crate::coverage::{self, CoverageError, CoverageOptions, CoverageReport, End};
+use crate::error::Exit;
+use crate::package::real;
+use crate::run::chain;
+use crate::store::{Location, StoreOptions};
+use crate::time::zone;
+
+/// Columns where there is no terminal to ask.
+const COLUMNS: usize = 80;
+
+/// Looks for packages and judges what they cover.
+pub fn coverage(args: &CoverageArgs, talk: &Talk) -> Exit {
+    let zone = match zone::find(&args.timezone) {
+        Ok(zone) => zone,
+        Err(error) => return refuse(talk, Exit::Usage, &format!("--timezone: {error}; {}", error.help())),
+    };
+    let bound = |text: &Option<String>, end| text.as_ref().map(|text| coverage::bound(text, end, &zone)).transpose();
+    let answered = || -> Result<CoverageReport, CoverageError> {
+        let options = CoverageOptions {
+            from: bound(&args.from, End::From)?,
+            to: bound(&args.to, End::To)?,
+            name: args.name.clone(),
+            type_name: args.type_name.clone(),
+            verify: args.verify,
+        };
+        coverage::coverage(&packages(args)?, &options)
+    };
+    let report = match answered() {
+        Ok(report) => report,
+        Err(error) => return refuse(talk, error.exit(), &chain(&error)),
+    };
+    let text = coverage::text(&report, &zone, terminal_columns().unwrap_or(COLUMNS));
+    if report.covered {
+        talk.say(&text);
+    } else {
+        talk.complain(&text);
+    }
+    if talk.json {
+        talk.print_json(&report);
+    }
+    report.exit()
+}
+
+/// Every package once, however often it is named.
+fn packages(args: &CoverageArgs) -> Result<Vec<Location>, CoverageError> {
+    let mut seen = HashSet::new();
+    let mut packages = Vec::new();
+    for text in &args.packages {
+        let at = Location::parse(text, &StoreOptions::default())?;
+        packages.extend(coverage::packages(&at)?.into_iter().filter(|package| seen.insert(real(package))));
+    }
+    Ok(packages)
+}

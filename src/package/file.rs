@@ -1,0 +1,245 @@
+//! The files that a manifest vouches for, read so that other bytes than those cannot pass for them.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+
+use sha2::{Digest, Sha256};
+
+use super::Package;
+use crate::error::Exit;
+use crate::run::stop::Stop;
+use crate::store::{StoreError, Stored, check_name};
+
+/// A file that the manifest vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed<'a> {
+    /// Name in the package.
+    pub path: &'a str,
+    /// Size as stored.
+    pub bytes: u64,
+    /// Lower-case hex SHA-256 as stored.
+    pub sha256: &'a str,
+    /// Rows in it.
+    pub rows: u64,
+}
+
+/// A file that is not what the manifest says, or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The manifest names a file in a way that cannot be followed.
+    #[error("the manifest's entry `{}` cannot be followed: {why}; check the package with `kt-export verify`", path.escape_debug())]
+    Entry {
+        /// As the manifest has it.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It is gone.
+    #[error("`{path}` is not in {at}, though the manifest lists it: bring it back from a copy of the package")]
+    Missing {
+        /// Name in the package.
+        path: String,
+        /// The package.
+        at: String,
+    },
+    /// It has another length.
+    #[error(
+        "`{path}` in {at} has {found} bytes, but the manifest says {stated}: bring it back from a copy of the package"
+    )]
+    Size {
+        /// Name in the package.
+        path: String,
+        /// The package.
+        at: String,
+        /// Its size.
+        found: u64,
+        /// The manifest's.
+        stated: u64,
+    },
+    /// It has other bytes.
+    #[error(
+        "`{path}` in {at} has SHA-256 {found}, but the manifest says {stated}: bring it back from a copy of the package"
+    )]
+    Digest {
+        /// Name in the package.
+        path: String,
+        /// The package.
+        at: String,
+        /// Its digest.
+        found: String,
+        /// The manifest's.
+        stated: String,
+    },
+    /// The disk or the store refuses it.
+    #[error("cannot open `{path}`")]
+    Store {
+        /// Name in the package.
+        path: String,
+        /// Its reason.
+        source: StoreError,
+    },
+    /// The disk or the store, in the middle of it.
+    #[error("cannot read `{path}` in {at}: try again")]
+    Read {
+        /// Name in the package.
+        path: String,
+        /// The package.
+        at: String,
+        /// Its reason.
+        source: io::Error,
+    },
+    /// A signal.
+    #[error("stopped")]
+    Stopped {
+        /// Which.
+        exit: Exit,
+    },
+}
+
+impl FileError {
+    /// What the process tells its scheduler.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Entry { .. } | Self::Missing { .. } | Self::Size { .. } | Self::Digest { .. } => Exit::VerifyFailed,
+            Self::Store { source, .. } if source.code().is_retryable() => Exit::TryLater,
+            Self::Read { source, .. } if StoreError::below(source).is_some_and(|e| e.code().is_retryable()) => {
+                Exit::TryLater
+            }
+            Self::Store { .. } | Self::Read { .. } => Exit::Failed,
+            Self::Stopped { exit } => *exit,
+        }
+    }
+
+    /// The one that passed through a copying function as an error of the system.
+    ///
+    /// # Errors
+    /// The error itself, where it is another one.
+    pub fn inside(error: io::Error) -> Result<Self, io::Error> {
+        error.downcast::<Self>()
+    }
+}
+
+impl Package {
+    /// Its shards, in the order of the manifest. All names are looked at, those of rejects as well.
+    ///
+    /// # Errors
+    /// [`FileError::Entry`].
+    pub fn shards(&self) -> Result<Vec<Listed<'_>>, FileError> {
+        self.check_names()?;
+        let with_file = self.manifest.files.iter().filter(|file| file.status.has_file());
+        with_file
+            .map(|file| match file.sha256.as_deref() {
+                Some(sha256) => Ok(Listed { path: &file.path, bytes: file.bytes, sha256, rows: file.rows }),
+                None => Err(entry(&file.path, format!("it is {} and has no `sha256`", file.status))),
+            })
+            .collect()
+    }
+
+    /// Its files of rows that were set aside.
+    pub fn rejects(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.manifest.rejects.iter().map(|file| Listed {
+            path: &file.path,
+            bytes: file.bytes,
+            sha256: &file.sha256,
+            rows: file.rows,
+        })
+    }
+
+    fn check_names(&self) -> Result<(), FileError> {
+        let shards = self.manifest.files.iter().map(|file| (&file.path, "data/"));
+        let rejects = self.manifest.rejects.iter().map(|file| (&file.path, "rejects/"));
+        let mut seen = HashSet::new();
+        for (path, folder) in shards.chain(rejects) {
+            check_name(path).map_err(|error| entry(path, error.to_string()))?;
+            if path.chars().any(char::is_control) {
+                return Err(entry(path, "it holds a control character".to_owned()));
+            }
+            if !path.starts_with(folder) {
+                return Err(entry(path, format!("it is not below {folder}")));
+            }
+            if !seen.insert(path) {
+                return Err(entry(path, "it is listed twice".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A file to be read at any place, which has the size that the manifest says.
+    ///
+    /// # Errors
+    /// [`FileError::Missing`], [`FileError::Size`], [`FileError::Store`].
+    pub fn open_file(&self, file: &Listed<'_>) -> Result<Stored, FileError> {
+        let path = file.path.to_owned();
+        match self.folder.open_file(file.path) {
+            Ok(Some(stored)) if stored.bytes() == file.bytes => Ok(stored),
+            Ok(Some(stored)) => Err(FileError::Size { path, at: self.at(), found: stored.bytes(), stated: file.bytes }),
+            Ok(None) => Err(FileError::Missing { path, at: self.at() }),
+            Err(source) => Err(FileError::Store { path, source }),
+        }
+    }
+
+    /// A file from front to back. The reader fails where a whole file would end, unless every byte was what the manifest
+    /// says; its errors are [`FileError`]s ([`FileError::inside`]).
+    ///
+    /// # Errors
+    /// As [`Package::open_file`].
+    pub fn checked<'a>(&self, file: Listed<'a>, stop: &Stop) -> Result<Checked<'a>, FileError> {
+        let reader = self.open_file(&file)?.into_reader();
+        Ok(Checked { reader, file, at: self.at(), stop: stop.clone(), sha256: Sha256::new(), bytes: 0 })
+    }
+}
+
+fn entry(path: &str, why: String) -> FileError {
+    FileError::Entry { path: path.to_owned(), why }
+}
+
+/// See [`Package::checked`].
+pub struct Checked<'a> {
+    reader: Box<dyn Read + Send>,
+    file: Listed<'a>,
+    at: String,
+    stop: Stop,
+    sha256: Sha256,
+    bytes: u64,
+}
+
+impl Checked<'_> {
+    fn end(&self) -> Result<(), FileError> {
+        let (path, at) = (self.file.path.to_owned(), self.at.clone());
+        if self.bytes != self.file.bytes {
+            return Err(FileError::Size { path, at, found: self.bytes, stated: self.file.bytes });
+        }
+        let found = data_encoding::HEXLOWER.encode(&self.sha256.clone().finalize());
+        if found != self.file.sha256 {
+            return Err(FileError::Digest { path, at, found, stated: self.file.sha256.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+impl Read for Checked<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_set() {
+            let exit = self.stop.exit().unwrap_or(Exit::Interrupted);
+            return Err(io::Error::other(FileError::Stopped { exit }));
+        }
+        if into.is_empty() {
+            return Ok(0);
+        }
+        let n = match self.reader.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            Err(source) => {
+                let (path, at) = (self.file.path.to_owned(), self.at.clone());
+                return Err(io::Error::other(FileError::Read { path, at, source }));
+            }
+            Ok(n) => n,
+        };
+        self.sha256.update(into.get(..n).unwrap_or_default());
+        self.bytes += n as u64;
+        // A file that grows while it is read is not followed to its end.
+        if n == 0 || self.bytes > self.file.bytes {
+            self.end().map_err(io::Error::other)?;
+        }
+        Ok(n)
+    }
+}

@@ -1,0 +1,191 @@
+//! Some rows of a shard of text, read with readers that are not the ones that wrote it.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Cursor, Read};
+
+use csv_core::ReadRecordResult;
+use serde::Serializer;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{RowError, SampleError};
+use crate::manifest::Manifest;
+use crate::package::{Listed, Package};
+use crate::seal::{compression_of, unseal};
+use crate::verify::{Dialect, MAX_RECORD_BYTES};
+
+/// The text of a shard, without its compression. The one place that knows what lies around the rows of a stored file.
+pub(super) fn open_rows(package: &Package, shard: &Listed<'_>) -> Result<Box<dyn BufRead>, SampleError> {
+    let stored = package.open_file(shard)?.into_reader();
+    let plain = unseal(stored, compression_of(shard.path));
+    let plain = plain.map_err(|source| SampleError::Read { path: shard.path.to_owned(), source })?;
+    Ok(Box::new(BufReader::new(plain)))
+}
+
+/// Rows of NDJSON: lines, as they are.
+pub(super) fn ndjson(mut input: impl BufRead, wanted: &[u64]) -> Result<Vec<Box<RawValue>>, RowError> {
+    let mut found = Vec::with_capacity(wanted.len());
+    let mut line = Vec::new();
+    let mut row = 0;
+    for &next in wanted {
+        loop {
+            line.clear();
+            let length = input.by_ref().take(MAX_RECORD_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
+            if length == 0 {
+                return Ok(found);
+            }
+            if length > MAX_RECORD_BYTES {
+                let why = format!("has a row {} of more than {MAX_RECORD_BYTES} bytes", row + 1);
+                return Err(RowError::Contents(why));
+            }
+            row += 1;
+            if row > next {
+                break;
+            }
+        }
+        let value = serde_json::from_slice(&line);
+        found.push(value.map_err(|error| RowError::Contents(format!("has no JSON in row {row}: {error}")))?);
+    }
+    Ok(found)
+}
+
+/// Rows of a JSON array: its elements.
+pub(super) fn json(input: impl BufRead, wanted: &[u64]) -> Result<Vec<Box<RawValue>>, RowError> {
+    let mut reader = serde_json::Deserializer::from_reader(input);
+    reader.deserialize_seq(Elements { wanted }).map_err(|error| {
+        if error.is_io() {
+            RowError::Read(error.into())
+        } else {
+            RowError::Contents(format!("is not a JSON array: {error}"))
+        }
+    })
+}
+
+struct Elements<'a> {
+    wanted: &'a [u64],
+}
+
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = Vec<Box<RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Self::Value, A::Error> {
+        let mut found = Vec::with_capacity(self.wanted.len());
+        let mut wanted = self.wanted.iter().peekable();
+        for row in 0.. {
+            if wanted.next_if_eq(&&row).is_none() {
+                if rows.next_element::<IgnoredAny>()?.is_none() {
+                    break;
+                }
+            } else if let Some(value) = rows.next_element::<Box<RawValue>>()? {
+                found.push(on_one_line(value));
+            } else {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Line ends between tokens become spaces, so that a sampled row is one line. Inside strings there are none (RFC 8259, 7).
+fn on_one_line(value: Box<RawValue>) -> Box<RawValue> {
+    if !value.get().contains(['\n', '\r']) {
+        return value;
+    }
+    RawValue::from_string(value.get().replace(['\n', '\r'], " ")).unwrap_or(value)
+}
+
+/// Rows of CSV: cells by column, as text.
+pub(super) fn csv(
+    input: Box<dyn BufRead>,
+    wanted: &[u64],
+    manifest: &Manifest,
+) -> Result<Vec<Box<RawValue>>, RowError> {
+    let dialect = Dialect::of(&manifest.spec.resolved);
+    let columns: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
+    let mut records = Records::new(input, dialect.delimiter)?;
+    if dialect.header {
+        records.next(false)?;
+    }
+    let mut found = Vec::with_capacity(wanted.len());
+    let mut row = 0;
+    for &next in wanted {
+        while row < next {
+            if records.next(false)?.is_none() {
+                return Ok(found);
+            }
+            row += 1;
+        }
+        let Some(cells) = records.next(true)? else { return Ok(found) };
+        row += 1;
+        if cells.len() != columns.len() {
+            let why = format!("has {} fields in row {row}, not {}", cells.len(), columns.len());
+            return Err(RowError::Contents(why));
+        }
+        found.push(object(columns.iter().zip(cells))?);
+    }
+    Ok(found)
+}
+
+/// A JSON object with its keys in this order.
+fn object<'a>(cells: impl Iterator<Item = (&'a &'a str, String)>) -> Result<Box<RawValue>, RowError> {
+    let mut text = Vec::new();
+    let mut writer = serde_json::Serializer::new(&mut text);
+    // These are texts, written to memory, so that nothing can fail.
+    let wrong = |error: serde_json::Error| RowError::Contents(format!("has cells without a form in JSON: {error}"));
+    writer.collect_map(cells).map_err(wrong)?;
+    serde_json::from_slice(&text).map_err(wrong)
+}
+
+/// Records of CSV, one after another.
+struct Records {
+    input: Box<dyn BufRead>,
+    reader: csv_core::Reader,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Records {
+    fn new(mut input: Box<dyn BufRead>, delimiter: u8) -> Result<Self, RowError> {
+        // csv-core looks for a byte order mark only in the first buffer it is given, which may be shorter than one.
+        let mut start = Vec::new();
+        input.by_ref().take(3).read_to_end(&mut start)?;
+        if start == b"\xef\xbb\xbf" {
+            start.clear();
+        }
+        let reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+        let input = Box::new(Read::chain(Cursor::new(start), input));
+        Ok(Self { input, reader, text: vec![0; 64 * 1024], ends: vec![0; 1024] })
+    }
+
+    /// The cells of the next record, or none of them where it is only passed over; `None` after the last.
+    fn next(&mut self, is_kept: bool) -> Result<Option<Vec<String>>, RowError> {
+        let (mut record, mut record_ends) = (Vec::new(), Vec::new());
+        loop {
+            let block = self.input.fill_buf()?;
+            let (result, read, written, ended) = self.reader.read_record(block, &mut self.text, &mut self.ends);
+            self.input.consume(read);
+            if is_kept {
+                record.extend_from_slice(self.text.get(..written).unwrap_or_default());
+                record_ends.extend_from_slice(self.ends.get(..ended).unwrap_or_default());
+                if record.len() > MAX_RECORD_BYTES {
+                    return Err(RowError::Contents(format!("has a row of more than {MAX_RECORD_BYTES} bytes")));
+                }
+            }
+            match result {
+                ReadRecordResult::Record => break,
+                ReadRecordResult::End => return Ok(None),
+                ReadRecordResult::InputEmpty | ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {}
+            }
+        }
+        let starts = [0].into_iter().chain(record_ends.iter().copied());
+        let cells = starts.zip(&record_ends).map(|(start, end)| {
+            String::from_utf8(record.get(start..*end).unwrap_or_default().to_vec())
+                .map_err(|_| RowError::Contents("has a cell that is not UTF-8".to_owned()))
+        });
+        cells.collect::<Result<_, _>>().map(Some)
+    }
+}
