@@ -285,7 +285,7 @@ fn what_is_expected_and_does_not_hold_is_told_and_the_shards_are_final() {
         "  max_lag  expected the last row at most 6h before the end of the window, and it is 24h 59m 59s before it, at \
          2026-03-03T23:00:01Z",
         "every row of the source is here, but the source is not what `expect` in the spec says: look upstream for what was \
-         not delivered, and after late data has come, export the window again",
+         not delivered, and after late data has come, export the window again with --restate",
     ];
     let report = project.run(&["--json"]).exits(3).says(&says).json();
     assert_eq!(report["specs"][0]["error_code"], "expectation_failed");
