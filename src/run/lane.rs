@@ -214,7 +214,7 @@ impl Lane {
             if state.is_done {
                 return None;
             }
-            (state.sink.take(), state.failure.take(), state.rows, take(&mut state.filtered))
+            (state.sink.take(), state.failure.take(), state.rows, state.filtered.clone())
         };
         let held_bytes = sink.as_ref().map_or(0, |s| s.held_bytes);
         let parts = match (failure, sink) {
