@@ -27,7 +27,7 @@ const NAMED_SHARDS: usize = 10;
 
 /// What to do where an expectation does not hold. Conservation was checked before.
 const EXPECTATION_HELP: &str = "every row of the source is here, but the source is not what `expect` in the spec says: look \
-     upstream for what was not delivered, and after late data has come, export the window again";
+     upstream for what was not delivered, and after late data has come, export the window again with --restate";
 
 /// What became of one spec, for programs.
 #[derive(Debug, Serialize)]

@@ -1,9 +1,9 @@
 //! The records that rows are digested by, whatever format they are written in ([`rows_digest`](crate::rows_digest)).
 //!
-//! A record is what the default dialect of CSV writes, with two exceptions, so that it can be told from the shards of
-//! every format: JSON in a cell has no white space between its tokens and JSON's null is a null, because NDJSON nests
-//! it; and where shards escape formulas, text that looks escaped is taken for what it was. Where a job's shards are
-//! CSV that already looks so, their own bytes serve.
+//! A record is what the default dialect of CSV writes, with two exceptions, so that the shards of every format give the
+//! same: JSON in a cell has no white space between its tokens and JSON's null is a null, because NDJSON nests it; and
+//! where shards escape formulas, text that looks escaped is taken for what it was. Where a job's shards are CSV that
+//! looks so already, their own bytes serve.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};

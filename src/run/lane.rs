@@ -225,8 +225,8 @@ impl Lane {
             if state.is_done {
                 return None;
             }
-            let (filtered, redacted) = (take(&mut state.filtered), take(&mut state.redacted));
-            (state.sink.take(), state.failure.take(), state.rows, filtered, redacted)
+            let redacted = take(&mut state.redacted);
+            (state.sink.take(), state.failure.take(), state.rows, state.filtered.clone(), redacted)
         };
         let held_bytes = sink.as_ref().map_or(0, |s| s.held_bytes);
         let parts = match (failure, sink) {
