@@ -131,10 +131,16 @@ fn figures(manifest: &Manifest) -> Vec<Fact> {
     ]
 }
 
+/// Partitions that lack the same for the same reason.
+struct Cause<'a> {
+    labels: Vec<&'a str>,
+    message: &'a str,
+}
+
 fn missing(manifest: &Manifest) -> Vec<Missing> {
     let mut missing = Vec::new();
     // One line for each cause; the first of its messages stands for all.
-    let mut causes: BTreeMap<(u8, Option<ErrorCode>), (Vec<&str>, &str)> = BTreeMap::new();
+    let mut causes: BTreeMap<(u8, Option<ErrorCode>), Cause> = BTreeMap::new();
     for file in &manifest.files {
         let rank = match file.status {
             FileStatus::Failed => 0,
@@ -143,12 +149,12 @@ fn missing(manifest: &Manifest) -> Vec<Missing> {
             FileStatus::Complete => continue,
         };
         let message = file.error.as_deref().unwrap_or_default();
-        let (labels, _) = causes.entry((rank, file.error_code)).or_insert_with(|| (Vec::new(), message));
-        if labels.last() != Some(&file.partition.label.as_str()) {
-            labels.push(&file.partition.label);
+        let cause = causes.entry((rank, file.error_code)).or_insert(Cause { labels: Vec::new(), message });
+        if cause.labels.last() != Some(&file.partition.label.as_str()) {
+            cause.labels.push(&file.partition.label);
         }
     }
-    for ((rank, code), (labels, message)) in causes {
+    for ((rank, code), Cause { labels, message }) in causes {
         let partitions = counted(labels.len() as u64, "partition");
         let what = match rank {
             0 => format!("{partitions} without a file: {}", listed(&labels)),
