@@ -13,8 +13,9 @@ use crate::units::grouped;
 /// More bars than this are too thin for a phone.
 const MOST_BARS: usize = 120;
 
-/// Characters of a name below a bar: three of them fit on a phone.
+/// Characters of a name below a bar, of which two fit on a phone; of short ones three.
 const LONGEST_LABEL: usize = 17;
+const SHORT_LABEL: usize = 12;
 
 /// Where the bars stand, in percent of the drawing's height.
 const FLOOR: f64 = 86.0;
@@ -210,7 +211,8 @@ fn labels(slices: &[Slice], slot: f64) -> Vec<Label> {
     let mut at: Vec<usize> = if last < 4 { (0..=last).collect() } else { (0..5).map(|n| n * last / 4).collect() };
     at.dedup();
     let is_edge = |n: usize| n == 0 || n == last;
-    let always = |n: usize| is_edge(n) || n == 2 * last / 4;
+    let is_short = |n: usize| slices[n].label.chars().count() <= SHORT_LABEL;
+    let always = |n: usize| is_edge(n) || (n == 2 * last / 4 && is_short(n));
     at.into_iter()
         .map(|n| {
             let (x, anchor) = match n {

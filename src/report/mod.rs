@@ -5,8 +5,8 @@
 //! can be made again byte for byte, and proves nothing by itself; it says so, and with which commands the files are
 //! checked.
 //!
-//! All wording is decided here, in Rust ([`page`] is what a template is given); the templates only lay out. Every value is
-//! escaped where it is written, by [`markup`], so that no template can forget it: what would act in a page or hide in one
+//! All wording is decided here, in Rust (`page` is what a template is given); the templates only lay out. Every value is
+//! escaped where it is written, by `markup`, so that no template can forget it: what would act in a page or hide in one
 //! stands there as a visible escape. The page needs no network and no script, and its Content-Security-Policy allows
 //! nothing but its own style sheet.
 

@@ -9,13 +9,13 @@ use super::page::Fact;
 use super::slices::partitions;
 use super::words::{amount, counted, listed, short_size};
 use crate::error::ErrorCode;
-use crate::manifest::{FileStatus, JobStatus, Manifest};
+use crate::manifest::{FileStatus, JobStatus, Manifest, Totals};
 use crate::units::grouped;
 
 /// The verdict.
 #[derive(Debug, Serialize)]
 pub struct Verdict {
-    /// The status as it stands in the manifest, which is how it looks.
+    /// How it looks: the status as it stands in the manifest, or `failed` where the manifest contradicts it.
     pub status: &'static str,
     /// In a few words.
     pub headline: &'static str,
@@ -59,16 +59,36 @@ pub struct Piece {
 impl Verdict {
     /// The verdict of a manifest.
     pub fn of(manifest: &Manifest) -> Self {
-        let missing = missing(manifest);
+        let (status, headline, summary) = if contradicts_itself(manifest) {
+            let headline = "Called complete, but its own numbers say otherwise";
+            let summary = "The files, rows or statuses in this manifest contradict the word complete. Somebody has changed it, or it \
+                           is a bug: do not rely on it before kt-export verify finds nothing wrong.";
+            (JobStatus::Failed, headline, summary.to_owned())
+        } else {
+            (manifest.status, headline(manifest.status), summary(manifest))
+        };
         Self {
-            status: manifest.status.as_str(),
-            headline: headline(manifest.status),
-            summary: summary(manifest),
+            status: status.as_str(),
+            headline,
+            summary,
             figures: figures(manifest),
+            missing: missing(manifest),
             advice: advice(manifest),
-            missing,
         }
     }
+}
+
+/// Whether a manifest says complete and shows that it is not. A page must not repeat what the same page refutes.
+fn contradicts_itself(manifest: &Manifest) -> bool {
+    let books = &manifest.accounting;
+    let sums = Totals::of(&manifest.files);
+    manifest.status == JobStatus::Complete
+        && (books.accounted_rows() != u128::from(books.source_rows)
+            || books.written != sums.rows
+            || manifest.total_rows != sums.rows
+            || manifest.error_code.is_some()
+            || manifest.files.iter().any(|file| file.status != FileStatus::Complete)
+            || manifest.expectations.iter().flatten().any(|expectation| !expectation.holds))
 }
 
 fn headline(status: JobStatus) -> &'static str {
@@ -85,16 +105,14 @@ fn summary(manifest: &Manifest) -> String {
     let whole = all.iter().filter(|slice| slice.status() == "complete").count() as u64;
     let count = all.len() as u64;
     let rows = counted(manifest.total_rows, "row");
+    let every = if count == 1 { "The one partition".to_owned() } else { format!("All {} partitions", grouped(count)) };
     match manifest.status {
         JobStatus::Complete if manifest.total_rows == 0 => format!(
-            "{} of the window were exported and no row of the source was asked for by this spec: the package shows that \
-             there was none.",
-            if count == 1 { "The one partition".to_owned() } else { format!("All {} partitions", grouped(count)) }
+            "{every} of the window, and no row of the source is what was asked for: the package shows that there was none."
         ),
         JobStatus::Complete => format!(
-            "{} of the window: {rows} in {}. Every row of the source is in a file or accounted for, by the manifest’s own \
-             numbers.",
-            if count == 1 { "The one partition".to_owned() } else { format!("All {} partitions", grouped(count)) },
+            "{every} of the window: {rows} in {}. Every row of the source is in a file or accounted for, by the manifest’s \
+             own numbers.",
             counted(manifest.files.len() as u64, "file"),
         ),
         _ if count == 0 => "The job ended before it had partitions. There are no rows.".to_owned(),
@@ -113,10 +131,16 @@ fn figures(manifest: &Manifest) -> Vec<Fact> {
     ]
 }
 
+/// Partitions that lack the same for the same reason.
+struct Cause<'a> {
+    labels: Vec<&'a str>,
+    message: &'a str,
+}
+
 fn missing(manifest: &Manifest) -> Vec<Missing> {
     let mut missing = Vec::new();
     // One line for each cause; the first of its messages stands for all.
-    let mut causes: BTreeMap<(u8, Option<ErrorCode>), (Vec<&str>, &str)> = BTreeMap::new();
+    let mut causes: BTreeMap<(u8, Option<ErrorCode>), Cause> = BTreeMap::new();
     for file in &manifest.files {
         let rank = match file.status {
             FileStatus::Failed => 0,
@@ -125,12 +149,12 @@ fn missing(manifest: &Manifest) -> Vec<Missing> {
             FileStatus::Complete => continue,
         };
         let message = file.error.as_deref().unwrap_or_default();
-        let (labels, _) = causes.entry((rank, file.error_code)).or_insert_with(|| (Vec::new(), message));
-        if labels.last() != Some(&file.partition.label.as_str()) {
-            labels.push(&file.partition.label);
+        let cause = causes.entry((rank, file.error_code)).or_insert(Cause { labels: Vec::new(), message });
+        if cause.labels.last() != Some(&file.partition.label.as_str()) {
+            cause.labels.push(&file.partition.label);
         }
     }
-    for ((rank, code), (labels, message)) in causes {
+    for ((rank, code), Cause { labels, message }) in causes {
         let partitions = counted(labels.len() as u64, "partition");
         let what = match rank {
             0 => format!("{partitions} without a file: {}", listed(&labels)),

@@ -179,11 +179,12 @@ pub fn sweep(folder: &Folder, manifest: &Manifest) {
 pub fn complete_derived(folder: &Folder, manifest: &Manifest) -> Result<(), StoreError> {
     let Some(bytes) = folder.read(MANIFEST)? else { return Ok(()) };
     let digest = sha256(&bytes);
+    // Before SHA256SUMS, whose presence says that nothing is missing.
+    complete_report(folder, manifest, &digest);
     let sums = manifest.sha256sums(&digest);
     if folder.read(SHA256SUMS)?.as_deref() != Some(sums.as_bytes()) {
         folder.replace_bytes(SHA256SUMS, sums.as_bytes())?;
     }
-    complete_report(folder, manifest, &digest);
     Ok(())
 }
 

@@ -40,7 +40,11 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
     let mut report = VerifyReport::new(&package);
     // An auditor may well have a link to the package; links inside it are another matter.
     let real = match &package {
-        Location::Local(root) => fs::canonicalize(root).map(Location::Local).map_err(|e| e.to_string()),
+        // Where there is none, it is told below.
+        Location::Local(root) => match fs::canonicalize(root) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+            real => Ok(Location::Local(real.unwrap_or_else(|_| root.clone()))),
+        },
         object => Ok(object.clone()),
     };
     let opened = real.and_then(|at| Folder::existing(at).map_err(|e| in_one_line(&e)));
