@@ -4,6 +4,7 @@
 
 mod args;
 mod completions;
+mod decrypt;
 mod doctor;
 mod environment;
 mod explain;
@@ -58,6 +59,7 @@ fn run(command: &Command, talk: &Talk) -> Exit {
         Command::Plan(args) => plan::plan(args, talk),
         Command::Run(args) => run::run(args, talk),
         Command::Verify(args) => verify::verify(args, talk),
+        Command::Decrypt(args) => decrypt::decrypt(args, talk),
         Command::Reproduce(args) => reproduce::reproduce(args, talk),
         Command::Jobs(args) => jobs::jobs(args, talk),
         Command::Explain(args) => explain::explain(args, talk),

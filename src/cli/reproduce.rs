@@ -43,6 +43,14 @@ pub fn reproduce(args: &ReproduceArgs, talk: &Talk) -> Exit {
 fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, String)> {
     let stop = signals::listen().map_err(|why| (Exit::Failed, format!("error: {why}")))?;
     let manifest = read_manifest(&args.package)?;
+    if let Some((path, _)) = manifest.lasting_digests().find(|(_, digest)| digest.is_none()) {
+        let why = format!(
+            "error: {} is encrypted with keys of Parquet, which never gives the same bytes twice, and has no digest of its \
+             rows to compare: set `rows_digest: true` in specs whose packages are to be reproduced",
+            shown(path)
+        );
+        return Err((Exit::Usage, why));
+    }
     let Some(mut environment) = environment_or_complain(&args.given, talk) else {
         return Err((Exit::Usage, String::new()));
     };
@@ -98,7 +106,7 @@ fn read_manifest(package: &str) -> Result<Manifest, (Exit, String)> {
 /// Files whose bytes are not the same, by name.
 fn differences(recorded: &Manifest, reproduced: &Manifest) -> Vec<Difference> {
     let digests = |m: &Manifest| -> BTreeMap<String, String> {
-        m.digests().map(|(name, sha256)| (run::name_without_run(name), sha256.to_owned())).collect()
+        m.lasting_digests().map(|(name, d)| (run::name_without_run(name), d.unwrap_or_default().to_owned())).collect()
     };
     let (recorded, reproduced) = (digests(recorded), digests(reproduced));
     let mut names: Vec<_> = recorded.keys().chain(reproduced.keys()).cloned().collect();

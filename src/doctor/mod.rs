@@ -16,8 +16,8 @@ use serde::{Serialize, Serializer};
 
 use crate::diagnostic::{Diagnostic, records};
 use crate::error::Exit;
-use crate::job::Job;
-use crate::run::{self, RunError, RunOptions};
+use crate::job::{Encryption, Job};
+use crate::run::{self, RunError, RunOptions, Sealing};
 use crate::time::zone;
 use crate::units::counted;
 
@@ -67,6 +67,8 @@ pub struct Check {
 pub enum Subject {
     /// The spec and its catalog.
     Spec,
+    /// Whether recipients and keys are there.
+    Keys,
     /// Whether the window is over and its data settled.
     Window,
     /// Whether the source can be reached and listed.
@@ -107,6 +109,7 @@ impl Subject {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Spec => "spec",
+            Self::Keys => "keys",
             Self::Window => "window",
             Self::Source => "source",
             Self::Files => "files",
@@ -194,7 +197,9 @@ impl Report {
 
 /// Makes all checks of a job, until a signal comes.
 pub fn examine(job: &Job, options: &DoctorOptions) -> Report {
-    let mut checks = vec![Check::ok(Subject::Spec, format!("{}, {}", job.name, job.id)), window(job, &options.run)];
+    let mut checks = vec![Check::ok(Subject::Spec, format!("{}, {}", job.name, job.id))];
+    checks.extend(keys(job, &options.run));
+    checks.push(window(job, &options.run));
     let mut estimate = None;
     if options.run.stop.exit().is_none() {
         let source = source::examine(job, options);
@@ -215,6 +220,22 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Report {
 fn forgive(check: &mut Check) {
     check.status = Status::Warning;
     check.exit = Exit::Complete;
+}
+
+/// What encrypts; nothing where nothing is encrypted.
+fn keys(job: &Job, options: &RunOptions) -> Option<Check> {
+    let message = match (&job.encryption, Sealing::read(job, &options.env)) {
+        (None, _) => return None,
+        (Some(_), Err(error)) => return Some(Check::of_error(Subject::Keys, error)),
+        (Some(_), Ok(sealing)) => match (&sealing.recipients, &job.encryption) {
+            (Some(recipients), _) => format!("{} can decrypt the files", counted(recipients.names().len(), "recipient")),
+            (None, Some(Encryption::Parquet { columns, .. })) if !columns.is_empty() => {
+                format!("the footer key and {} can be read", counted(columns.len(), "column key"))
+            }
+            (None, _) => "the footer key can be read".to_owned(),
+        },
+    };
+    Some(Check::ok(Subject::Keys, message))
 }
 
 fn window(job: &Job, options: &RunOptions) -> Check {

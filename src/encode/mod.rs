@@ -22,7 +22,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::job::{Compression, DialectFault, Format};
 
-pub use self::parquet::ROW_GROUP_ROWS;
+pub use self::parquet::{ParquetKeyError, ParquetKeys, ROW_GROUP_ROWS};
 use self::parquet::{ParquetFormat, ParquetShard};
 use self::text_shard::{TextBlock, TextFormat, TextShard};
 
@@ -90,6 +90,17 @@ impl Encoder {
             Format::Parquet => Kind::Parquet(ParquetFormat::new(compression, &schema)?),
         };
         Ok(Self { schema, kind })
+    }
+
+    /// The same, with everything in the shards encrypted. Keys of Parquet say nothing to other formats.
+    ///
+    /// # Errors
+    /// [`EncodeError::Parquet`] where columns and their keys cannot be told apart.
+    pub fn encrypted(mut self, keys: &ParquetKeys) -> Result<Self, EncodeError> {
+        if let Kind::Parquet(format) = &mut self.kind {
+            format.encrypt(keys)?;
+        }
+        Ok(self)
     }
 
     /// Encodes rows `rows` (ascending or not, in the given order) of `batch`, whose schema is the encoder's, into `into`,

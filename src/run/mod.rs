@@ -18,6 +18,7 @@ mod publish;
 mod record;
 mod rejects;
 mod route;
+mod sealing;
 mod shard;
 pub mod stop;
 mod survey;
@@ -34,6 +35,7 @@ use jiff::Timestamp;
 
 pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
+pub use self::sealing::Sealing;
 pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
 
@@ -147,6 +149,18 @@ pub enum RunError {
         /// Each file and what is wrong.
         damage: Vec<String>,
     },
+    /// The same, where the bytes that the manifest vouches for cannot be made again.
+    #[error(
+        "{folder} is damaged: {}; its files are encrypted, so that no export has the same bytes: restore them from a copy, \
+         or export the window again into another `output.uri`",
+        damage.join("; ")
+    )]
+    DamagedForGood {
+        /// The package.
+        folder: Location,
+        /// Each file and what is wrong.
+        damage: Vec<String>,
+    },
     /// The run as a whole failed.
     #[error("{}", .0.message)]
     Failed(Failure),
@@ -162,7 +176,11 @@ impl RunError {
             Self::Spec(_) => Exit::Usage,
             Self::Failed(Failure { code: ErrorCode::Internal | ErrorCode::RowsNotConserved, .. }) => Exit::Internal,
             Self::Failed(failure) if failure.code.is_retryable() => Exit::TryLater,
-            Self::Survey(_) | Self::Occupied { .. } | Self::Damaged { .. } | Self::Failed(_) => Exit::Failed,
+            Self::Survey(_)
+            | Self::Occupied { .. }
+            | Self::Damaged { .. }
+            | Self::DamagedForGood { .. }
+            | Self::Failed(_) => Exit::Failed,
             Self::NotSettled { .. } => Exit::TryLater,
             Self::Stopped(exit) => *exit,
         }
@@ -173,7 +191,7 @@ impl RunError {
         match self {
             Self::Spec(_) | Self::Survey(_) | Self::NotSettled { .. } | Self::Stopped(_) => None,
             Self::Occupied { .. } => Some(ErrorCode::PackageOccupied),
-            Self::Damaged { .. } => Some(ErrorCode::PackageDamaged),
+            Self::Damaged { .. } | Self::DamagedForGood { .. } => Some(ErrorCode::PackageDamaged),
             Self::Failed(failure) => Some(failure.code),
         }
     }
@@ -223,11 +241,18 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
 
 /// Goes from what was found to a manifest.
 fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -> Result<RunOutcome, RunError> {
-    // All that can be wrong with the spec is told before the output folder is touched.
+    // All that can be wrong with the spec and its keys is told before the output folder is touched.
+    let sealing = Sealing::read(job, &options.env)?;
     let (mut pinned, mut prepared) = match found {
         Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         _ => plan_job(job, options, started_at)?,
     };
+    match found {
+        Found::Pinned(pinned) => sealing.check_same(pinned.encryption.as_ref())?,
+        Found::Ended(manifest) => sealing.check_same(manifest.encryption.as_ref())?,
+        Found::Nothing | Found::Complete(_) | Found::Replaceable => {}
+    }
+    pinned.encryption.clone_from(&sealing.record);
     let folder = Folder::open(&job.output)?;
     if let Found::Replaceable = found {
         // Planning took its time: somebody else may have replaced the other job meanwhile.
@@ -240,8 +265,10 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
     if package.pinned != pinned {
         // Another run was first: its plan counts.
         pinned = package.pinned.clone();
+        sealing.check_same(pinned.encryption.as_ref())?;
         prepared = prepare_pinned(job, &pinned)?;
     }
+    let prepared = prepared.seal(job, &sealing)?;
     let tally = tasks::run(job, options, &mut package, &prepared)?;
     if let Some(exit) = options.stop.exit() {
         return Err(RunError::Stopped(exit));
@@ -352,6 +379,7 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
         job: job.id.clone(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         created_at,
+        encryption: None,
         failures: package::known_failures(&plan, &surveyed),
         plan,
         file_rows: surveyed.facts.iter().map(|f| f.problem.is_none().then(|| rows(&f.units))).collect(),

@@ -8,8 +8,11 @@ use arrow::array::new_empty_array;
 use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
 
 use super::failure::chain;
+use super::sealing::{Sealing, unknown_columns};
+use super::{Failure, RunError};
 use crate::diagnostic::{Diagnostic, Located, nearest};
 use crate::encode::Encoder;
+use crate::error::ErrorCode;
 use crate::job::{Job, Order};
 use crate::query::Predicate;
 use crate::source::instants::{instants, routing_unit};
@@ -27,10 +30,26 @@ pub struct Prepared {
     pub output_schema: SchemaRef,
     /// Turns their rows into bytes.
     pub encoder: Arc<Encoder>,
+    /// Encrypts them; in clear until [`Prepared::seal`].
+    pub sealing: Sealing,
     /// Unit of instants while routing.
     pub unit: TimeUnit,
     /// Parses the time column.
     pub times: TimeParser,
+}
+
+impl Prepared {
+    /// Has shards and rejects encrypted as the job says.
+    ///
+    /// # Errors
+    /// [`RunError::Failed`] where columns and their keys cannot be told apart.
+    pub fn seal(mut self, job: &Job, sealing: &Sealing) -> Result<Self, RunError> {
+        let encoder = Encoder::new(&job.format, job.compression, self.output_schema.clone());
+        let unusable = |error| Failure { code: ErrorCode::KeyUnusable, message: chain(&error) };
+        self.encoder = Arc::new(encoder.and_then(|encoder| sealing.encoder(encoder)).map_err(unusable)?);
+        self.sealing = sealing.clone();
+        Ok(self)
+    }
 }
 
 /// Checks the job against the source's columns. A source without any column (nothing could be read, or every file is
@@ -47,7 +66,8 @@ pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> 
         let output_schema = read_schema.clone();
         let encoder = encoder(job, &output_schema)?;
         let projection = Vec::new();
-        return Ok(Prepared { predicate: None, read_schema, projection, output_schema, encoder, unit, times });
+        let sealing = Sealing::default();
+        return Ok(Prepared { predicate: None, read_schema, projection, output_schema, encoder, sealing, unit, times });
     }
     if let Some(field) = find(source, &job.time.column, "time column", &mut mistakes)
         && let Err(why) = instants(field, &new_empty_array(field.data_type()), &times, unit)
@@ -68,6 +88,7 @@ pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> 
         }
     };
     let chosen = chosen(job, source, &mut mistakes);
+    unknown_columns(job, &chosen, &mut mistakes);
     if job.order == Order::Time
         && let Some(id) = &job.id_column
         && id.span.is_some()
@@ -91,6 +112,7 @@ pub fn prepare(job: &Job, source: &Schema) -> Result<Prepared, Vec<Diagnostic>> 
         read_schema: Arc::new(read_schema),
         projection,
         encoder: encoder(job, &output_schema)?,
+        sealing: Sealing::default(),
         output_schema,
         unit,
         times,

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::failure::Failure;
 use super::ledger::TaskCounts;
 use super::unplaced::Unplaced;
-use crate::manifest::FileEntry;
+use crate::manifest::{EncryptionRecord, FileEntry};
 use crate::plan::{Partition, Plan, Task};
 use crate::seal::sha256_of;
 use crate::source::files::list::SkippedFile;
@@ -56,6 +56,9 @@ pub struct Pinned {
     pub file_rows: Vec<Option<u64>>,
     /// For each partition why it cannot be complete, where that is known before reading.
     pub failures: Vec<Option<Failure>>,
+    /// How all files of the package are encrypted. Only compared: nobody becomes a reader by standing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionRecord>,
 }
 
 /// `_state/partitions/<label>.json`: the partition is committed.

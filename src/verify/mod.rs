@@ -14,18 +14,24 @@ mod rows;
 mod sums;
 
 use std::fs;
+use std::sync::Arc;
 
+use crate::encode::ParquetKeys;
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, TOMBSTONE};
-use crate::seal::sha256;
+use crate::seal::{Identities, sha256};
 use crate::store::{Folder, Location};
 
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
 
 /// How much is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Default)]
 pub struct VerifyOptions {
     /// Read every shard back and count its rows, which costs a decompression and a parse of everything.
     pub rows: bool,
+    /// Decrypt what age encrypted and compare it with its plain digests; without any, this is not checked.
+    pub identities: Identities,
+    /// Keys of encrypted Parquet shards; without them their rows are not read.
+    pub parquet_keys: Option<Arc<ParquetKeys>>,
 }
 
 /// Checks the package in a folder or below a prefix.

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod age_vectors;
 mod bad_input;
 mod commands;
 mod determinism;
 mod doctor;
 mod drift;
+mod encryption;
 mod gcs_server;
 mod jobs;
 mod project;

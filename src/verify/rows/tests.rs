@@ -24,7 +24,7 @@ fn count_bytes(name: &str, contents: Contents, bytes: &[u8], manifest: &Manifest
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     file.rewind().unwrap();
-    count(name, Stored::file(file, bytes.len() as u64), contents, manifest)
+    count(name, Stored::file(file, bytes.len() as u64), contents, manifest, &VerifyOptions::default())
 }
 
 fn rows_of(contents: Contents, bytes: &[u8]) -> Result<u64, RowsError> {
