@@ -253,8 +253,8 @@ pub struct VerifyArgs {
 #[derive(Debug, Args)]
 pub struct IdentityArgs {
     /// A file of age identities (`AGE-SECRET-KEY-1…`) that can read what is encrypted; may be given several times.
-    #[arg(short = 'i', long = "identity", value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    #[arg(short, long, value_name = "FILE")]
+    pub identity: Vec<PathBuf>,
 }
 
 /// `decrypt`.
@@ -475,13 +475,13 @@ pub struct JobsDownloadArgs {
     #[arg(long, short, value_name = "FILE|DIR", required_unless_present = "url")]
     pub output: Option<PathBuf>,
     /// Keep the shards apart: the package as it is, manifest and digests included.
-    #[arg(long, conflicts_with_all = ["url", "files"])]
+    #[arg(long, conflicts_with_all = ["url", "identity"])]
     pub shards: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub identities: IdentityArgs,
     /// Print presigned links to the shards instead.
-    #[arg(long, conflicts_with_all = ["output", "files"])]
+    #[arg(long, conflicts_with_all = ["output", "identity"])]
     pub url: bool,
     /// How long the links work, such as 1h; at most what the service and the credentials allow.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = positive_duration, requires = "url")]

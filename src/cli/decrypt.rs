@@ -113,7 +113,7 @@ fn plain_name(file: &str) -> Result<&str, String> {
 }
 
 fn identities(args: &DecryptArgs) -> Result<Identities, String> {
-    let identities = Identities::of_files(&args.identities.files).map_err(|error| chain(&error))?;
+    let identities = Identities::of_files(&args.identities.identity).map_err(|error| chain(&error))?;
     let identities = match &args.passphrase_env {
         Some(name) => {
             let variables = variables();

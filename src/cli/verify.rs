@@ -48,7 +48,7 @@ pub fn verify(args: &VerifyArgs, talk: &Talk) -> Exit {
 
 /// How much is checked, with the keys that the command line names.
 fn options(args: &VerifyArgs) -> Result<VerifyOptions, String> {
-    let identities = Identities::of_files(&args.identities.files).map_err(|error| chain(&error))?;
+    let identities = Identities::of_files(&args.identities.identity).map_err(|error| chain(&error))?;
     let env = variables();
     let mut keys = ParquetKeys::default();
     for (name, place) in &args.parquet_keys {

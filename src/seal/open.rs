@@ -6,7 +6,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use age::armor::{ArmoredReadError, ArmoredReader};
 use age::stream::StreamReader;
@@ -19,9 +19,12 @@ use super::{compression_of, unseal};
 /// Bytes read at once: a chunk of age and its tag.
 const BLOCK_BYTES: usize = (64 << 10) + 16;
 
-/// Larger than the header for `MAX_RECIPIENTS`, armored, and what is read ahead with it; small, because the library looks
+/// Larger than the header for `MAX_RECIPIENTS`, armored, and what is read ahead with it. Small, because the library looks
 /// at the whole header again at each of its lines.
-const HEADER_BYTES: u64 = 256 << 10;
+const HEADER_BYTES: u64 = 160 << 10;
+
+/// The same in lines.
+const HEADER_LINES: u64 = 3_000;
 
 /// What names of encrypted files end with.
 pub const AGE_EXTENSION: &str = ".age";
@@ -47,12 +50,11 @@ pub fn open<'a, R: Read + Send + 'a>(
 /// # Errors
 /// [`OpenError`]; the reader itself fails where bytes were cut or changed.
 pub fn decrypt<R: Read>(reader: R, identities: &Identities) -> Result<Decrypted<impl Read + use<R>>, OpenError> {
-    let left = Arc::new(AtomicU64::new(HEADER_BYTES));
-    let limited = HeaderLimit { inner: reader, left: left.clone() };
+    let (limited, is_header) = HeaderLimit::new(reader);
     let mut buffered = BufReader::with_capacity(BLOCK_BYTES, limited);
     skip_blanks(&mut buffered)?;
     let decryptor = Decryptor::new_buffered(ArmoredReader::new(buffered)).map_err(OpenError::of)?;
-    left.store(u64::MAX, Ordering::Relaxed);
+    is_header.store(false, Ordering::Relaxed);
     Ok(Decrypted { inner: unlock(decryptor, identities)?, failed: false })
 }
 
@@ -61,11 +63,10 @@ pub(super) fn decrypt_seekable<R: Read + Seek>(
     reader: R,
     identities: &Identities,
 ) -> Result<StreamReader<impl Read + Seek + use<R>>, OpenError> {
-    let left = Arc::new(AtomicU64::new(HEADER_BYTES));
-    let limited = HeaderLimit { inner: reader, left: left.clone() };
+    let (limited, is_header) = HeaderLimit::new(reader);
     let decryptor =
         Decryptor::new_buffered(BufReader::with_capacity(BLOCK_BYTES, limited)).map_err(OpenError::of)?;
-    left.store(u64::MAX, Ordering::Relaxed);
+    is_header.store(false, Ordering::Relaxed);
     unlock(decryptor, identities)
 }
 
@@ -137,24 +138,36 @@ pub(super) fn changed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it was cut or changed after it was encrypted")
 }
 
-/// Gives only so many bytes until somebody lifts the limit.
+/// Gives only so much while somebody says that it is a header.
 struct HeaderLimit<R> {
     inner: R,
-    left: Arc<AtomicU64>,
+    is_header: Arc<AtomicBool>,
+    bytes_left: u64,
+    lines_left: u64,
+}
+
+impl<R> HeaderLimit<R> {
+    fn new(inner: R) -> (Self, Arc<AtomicBool>) {
+        let is_header = Arc::new(AtomicBool::new(true));
+        let limited =
+            Self { inner, is_header: is_header.clone(), bytes_left: HEADER_BYTES, lines_left: HEADER_LINES };
+        (limited, is_header)
+    }
 }
 
 impl<R: Read> Read for HeaderLimit<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = self.left.load(Ordering::Relaxed);
-        if left == u64::MAX {
+        if !self.is_header.load(Ordering::Relaxed) {
             return self.inner.read(into);
         }
-        let allowed = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        if allowed == 0 && !into.is_empty() {
+        let n = self.inner.read(into)?;
+        let bytes = into.get(..n).unwrap_or_default();
+        let bytes_left = self.bytes_left.checked_sub(n as u64);
+        let lines_left = self.lines_left.checked_sub(memchr::memchr_iter(b'\n', bytes).count() as u64);
+        let (Some(bytes_left), Some(lines_left)) = (bytes_left, lines_left) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the header has no end"));
-        }
-        let n = self.inner.read(into.get_mut(..allowed).unwrap_or_default())?;
-        self.left.store(left - n as u64, Ordering::Relaxed);
+        };
+        (self.bytes_left, self.lines_left) = (bytes_left, lines_left);
         Ok(n)
     }
 }

@@ -9,7 +9,7 @@ use age::stream::StreamWriter;
 use age::{Encryptor, Recipient, x25519};
 
 /// So many have room in a header that readers still take: see `open::HEADER_BYTES`.
-pub const MAX_RECIPIENTS: usize = 1000;
+pub const MAX_RECIPIENTS: usize = 500;
 
 /// Public keys, each once, in the order in which they were named.
 pub struct Recipients {
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(refused(&[]).unwrap(), "name no recipient: nobody could read the files");
         let many: Vec<String> = (0..=MAX_RECIPIENTS).map(|_| x25519::Identity::generate().to_public().to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert_eq!(refused(&many).unwrap(), "are 1001 recipients, and 1000 is the most");
+        assert_eq!(refused(&many).unwrap(), "are 501 recipients, and 500 is the most");
     }
 
     #[test]

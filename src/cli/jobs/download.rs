@@ -47,7 +47,7 @@ fn fetch(
     manifest: &Manifest,
     talk: &Talk,
 ) -> Result<Exit, Trouble> {
-    let identities = Identities::of_files(&args.identities.files).map_err(|error| Trouble::usage(chain(&error)))?;
+    let identities = Identities::of_files(&args.identities.identity).map_err(|error| Trouble::usage(chain(&error)))?;
     let stop = signals::listen().map_err(Trouble::failed)?;
     let bar = if talk.terminal && !talk.quiet { ProgressBar::new(manifest.total_bytes) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}");
