@@ -586,7 +586,8 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 /// `footer=env:NAME` or `column.message=file:PATH`.
 fn parquet_key(text: &str) -> Result<(String, SecretName), String> {
-    let wrong = || "write footer=env:NAME, footer=file:PATH, column.COLUMN=env:NAME or column.COLUMN=file:PATH".to_owned();
+    let wrong =
+        || "write footer=env:NAME, footer=file:PATH, column.COLUMN=env:NAME or column.COLUMN=file:PATH".to_owned();
     let located = |text: &str| Located::default_value(text.to_owned());
     let (name, key) = match (text.split_once("=env:"), text.split_once("=file:")) {
         (Some((name, variable)), None) => (name, SecretName::Env(located(variable))),

@@ -228,7 +228,9 @@ fn keys(job: &Job, options: &RunOptions) -> Option<Check> {
         (None, _) => return None,
         (Some(_), Err(error)) => return Some(Check::of_error(Subject::Keys, error)),
         (Some(_), Ok(sealing)) => match (&sealing.recipients, &job.encryption) {
-            (Some(recipients), _) => format!("{} can decrypt the files", counted(recipients.names().len(), "recipient")),
+            (Some(recipients), _) => {
+                format!("{} can decrypt the files", counted(recipients.names().len(), "recipient"))
+            }
             (None, Some(Encryption::Parquet { columns, .. })) if !columns.is_empty() => {
                 format!("the footer key and {} can be read", counted(columns.len(), "column key"))
             }

@@ -22,8 +22,8 @@ use arrow::record_batch::RecordBatch;
 
 use crate::job::{Compression, DialectFault, Format};
 
-pub use self::parquet::{ParquetKeyError, ParquetKeys, ROW_GROUP_ROWS};
 use self::parquet::{ParquetFormat, ParquetShard};
+pub use self::parquet::{ParquetKeyError, ParquetKeys, ROW_GROUP_ROWS};
 use self::text_shard::{TextBlock, TextFormat, TextShard};
 
 /// How the rows of a job become bytes: one for all its shards, used by many threads at once.

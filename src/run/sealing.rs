@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn other_readers_than_recorded_are_refused_in_whatever_order_they_are_named() {
-        let age = |names: &[&str]| EncryptionRecord::Age { recipients: names.iter().map(|n| (*n).to_owned()).collect() };
+        let age =
+            |names: &[&str]| EncryptionRecord::Age { recipients: names.iter().map(|n| (*n).to_owned()).collect() };
         let sealing = Sealing { record: Some(age(&["a", "b"])), ..Sealing::default() };
         assert!(sealing.check_same(Some(&age(&["b", "a"]))).is_ok() && sealing.is_random());
         for other in [None, Some(age(&["a"])), Some(age(&["a", "b", "c"]))] {

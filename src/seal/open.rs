@@ -64,8 +64,7 @@ pub(super) fn decrypt_seekable<R: Read + Seek>(
     identities: &Identities,
 ) -> Result<StreamReader<impl Read + Seek + use<R>>, OpenError> {
     let (limited, is_header) = HeaderLimit::new(reader);
-    let decryptor =
-        Decryptor::new_buffered(BufReader::with_capacity(BLOCK_BYTES, limited)).map_err(OpenError::of)?;
+    let decryptor = Decryptor::new_buffered(BufReader::with_capacity(BLOCK_BYTES, limited)).map_err(OpenError::of)?;
     is_header.store(false, Ordering::Relaxed);
     unlock(decryptor, identities)
 }
@@ -149,8 +148,7 @@ struct HeaderLimit<R> {
 impl<R> HeaderLimit<R> {
     fn new(inner: R) -> (Self, Arc<AtomicBool>) {
         let is_header = Arc::new(AtomicBool::new(true));
-        let limited =
-            Self { inner, is_header: is_header.clone(), bytes_left: HEADER_BYTES, lines_left: HEADER_LINES };
+        let limited = Self { inner, is_header: is_header.clone(), bytes_left: HEADER_BYTES, lines_left: HEADER_LINES };
         (limited, is_header)
     }
 }

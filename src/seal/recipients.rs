@@ -95,10 +95,14 @@ pub enum RecipientError {
     )]
     Ssh,
     /// An identity.
-    #[error("is a secret key: name the public key instead, `age-keygen -y` prints it; and make a new one, this one was seen")]
+    #[error(
+        "is a secret key: name the public key instead, `age-keygen -y` prints it; and make a new one, this one was seen"
+    )]
     Secret,
     /// A hybrid key.
-    #[error("is a post-quantum key, which the age library of this release cannot encrypt to; name an X25519 key, `age1…`")]
+    #[error(
+        "is a post-quantum key, which the age library of this release cannot encrypt to; name an X25519 key, `age1…`"
+    )]
     PostQuantum,
     /// A plugin's key.
     #[error("is the key of an age plugin, and this program runs no plugins; name an X25519 key, `age1…`")]
@@ -142,8 +146,7 @@ mod tests {
             text("AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33"),
             "is a secret key: name the public key instead, `age-keygen -y` prints it; and make a new one, this one was seen"
         );
-        let quantum =
-            "is a post-quantum key, which the age library of this release cannot encrypt to; name an X25519 key, `age1…`";
+        let quantum = "is a post-quantum key, which the age library of this release cannot encrypt to; name an X25519 key, `age1…`";
         assert_eq!(text("age1pq1xyz"), quantum);
         assert_eq!(text("age1tagpq1xyz"), quantum);
         assert_eq!(
@@ -159,7 +162,8 @@ mod tests {
         }
         let refused = |keys: &[&str]| Recipients::new(keys.iter().copied()).err().map(|e| e.to_string());
         assert_eq!(refused(&[]).unwrap(), "name no recipient: nobody could read the files");
-        let many: Vec<String> = (0..=MAX_RECIPIENTS).map(|_| x25519::Identity::generate().to_public().to_string()).collect();
+        let many: Vec<String> =
+            (0..=MAX_RECIPIENTS).map(|_| x25519::Identity::generate().to_public().to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(refused(&many).unwrap(), "are 501 recipients, and 500 is the most");
     }

@@ -9,7 +9,7 @@ use super::rows::{self, Contents};
 use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line};
 use crate::manifest::{EncryptionRecord, Manifest, TOMBSTONE, Tombstone};
 use crate::seal::{AGE_EXTENSION, plain_digest, sha256_of};
-use crate::store::{Folder, Location, Stored, StoreError};
+use crate::store::{Folder, Location, StoreError, Stored};
 use crate::units::counted;
 
 /// A file that the manifest vouches for.
@@ -70,7 +70,8 @@ pub(super) fn check(folder: &Folder, manifest: &Manifest, options: &VerifyOption
     let encrypted = listed.iter().filter(|file| file.lock == Lock::Age).count();
     if encrypted > 0 && options.identities.is_empty() {
         let files = counted(encrypted, "encrypted file");
-        let why = format!("the plain bytes of {files} were not read, for want of --identity (their stored digests were)");
+        let why =
+            format!("the plain bytes of {files} were not read, for want of --identity (their stored digests were)");
         report.leave_out(Check::Files, why);
     } else if encrypted > 0 {
         report.done(Check::Files, format!("plain size and SHA-256 of {}", counted(encrypted, "encrypted file")));

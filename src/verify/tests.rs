@@ -168,7 +168,8 @@ fn every_flipped_byte_and_every_cut_is_found_and_named() {
             flipped[at] ^= 1 << (at % 8);
             for damaged in [flipped.as_slice(), &whole[..at]] {
                 package.write(name, damaged);
-                let findings = verify(package.root.clone(), &VerifyOptions { rows: false, ..VerifyOptions::default() }).findings;
+                let findings =
+                    verify(package.root.clone(), &VerifyOptions { rows: false, ..VerifyOptions::default() }).findings;
                 let named = |f: &Finding| f.path.as_deref() == Some(name) || f.message.contains(name);
                 assert!(findings.iter().any(named), "{name} at {at}: {findings:#?}");
             }

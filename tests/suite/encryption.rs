@@ -99,9 +99,7 @@ fn each_of_two_recipients_reads_alone_and_a_third_does_not() {
     let bob = identity(&project, "bob.txt");
     identity(&project, "eve.txt");
     project.write("auditors.txt", format!("# the auditors\n{bob}\n\n{alice}\n"));
-    project.spec(&format!(
-        "{MARCH}encryption: {{age: {{recipients: [{alice}], recipients_file: auditors.txt}}}}"
-    ));
+    project.spec(&format!("{MARCH}encryption: {{age: {{recipients: [{alice}], recipients_file: auditors.txt}}}}"));
     project.run(&[]).exits(0);
     let package = project.package();
     assert_eq!(package.manifest()["encryption"], json!({"age": {"recipients": [alice, bob]}}));
@@ -263,7 +261,8 @@ fn a_manifest_that_lies_of_the_plain_bytes_is_found_with_the_key() {
 fn rejects_are_encrypted_like_shards() {
     let (project, _) = project_of("on_bad_rows: reject\non_null_time: reject");
     let text = std::fs::read_to_string(project.path("data/2026-03-02.ndjson")).unwrap();
-    project.write("data/2026-03-02.ndjson", format!("{text}{{\"secret-canary\": tru}}\n{{\"note\":\"secret-canary\"}}\n"));
+    project
+        .write("data/2026-03-02.ndjson", format!("{text}{{\"secret-canary\": tru}}\n{{\"note\":\"secret-canary\"}}\n"));
     project.run(&[]).exits(3);
     let package = project.package();
     is_nowhere(&package, "secret-canary");
@@ -329,8 +328,13 @@ fn decrypt_takes_standard_input_and_several_files_and_replaces_nothing() {
     let rows = |text: &str| text.lines().count();
     assert_eq!(rows(std::str::from_utf8(&output.stdout).unwrap()), rows(&text));
 
-    let several = [&["decrypt", "-i", "alice.txt", "-o", "out/"], stored.iter().map(String::as_str).collect::<Vec<_>>().as_slice()].concat();
-    let named: Vec<String> = stored.iter().map(|name| name.rsplit('/').next().unwrap().trim_end_matches(".age").to_owned()).collect();
+    let several = [
+        &["decrypt", "-i", "alice.txt", "-o", "out/"],
+        stored.iter().map(String::as_str).collect::<Vec<_>>().as_slice(),
+    ]
+    .concat();
+    let named: Vec<String> =
+        stored.iter().map(|name| name.rsplit('/').next().unwrap().trim_end_matches(".age").to_owned()).collect();
     // Parts of several days have one name.
     project.call(&several).exits(2).says(&[&format!("out/{} is already there", named[1])]);
     assert_eq!(std::fs::read(project.path(&format!("out/{}", named[0]))).unwrap(), output.stdout);
@@ -416,7 +420,9 @@ const RUN: [&str; 6] = ["run", "spec.yaml", "--progress", "never", "--now", crat
 
 #[test]
 fn parquet_shards_are_encrypted_whole_and_read_with_their_keys() {
-    for (columns, record) in [("", json!({})), ("columns: {note: {key_file: note.key}}", json!({"note": "file:note.key"}))] {
+    for (columns, record) in
+        [("", json!({})), ("columns: {note: {key_file: note.key}}", json!({"note": "file:note.key"}))]
+    {
         let project = parquet_project(columns);
         with_key(&project, &RUN).exits(0);
         let package = project.package();
@@ -459,7 +465,11 @@ fn parquet_shards_are_encrypted_whole_and_read_with_their_keys() {
 #[test]
 fn nested_columns_have_the_key_of_the_column_that_they_are_in() {
     let project = parquet_project("columns: {meta: {key_file: note.key}}");
-    let row = |n: u32| format!("{{\"occurred_at\":\"2026-03-01T00:00:{n:02}Z\",\"meta\":{{\"user\":{{\"mail\":\"canary-{n}\"}},\"tags\":[\"canary\"]}},\"list\":[{{\"x\":\"canary\"}}]}}\n");
+    let row = |n: u32| {
+        format!(
+            "{{\"occurred_at\":\"2026-03-01T00:00:{n:02}Z\",\"meta\":{{\"user\":{{\"mail\":\"canary-{n}\"}},\"tags\":[\"canary\"]}},\"list\":[{{\"x\":\"canary\"}}]}}\n"
+        )
+    };
     project.write("data/2026-03-01.ndjson", (10..40).map(row).collect::<String>());
     with_key(&project, &RUN).exits(0);
     is_nowhere(&project.package(), "canary");
@@ -477,11 +487,19 @@ fn keys_of_parquet_that_are_missing_or_wrong_are_told_before_anything_is_written
     let json = [&RUN[..], &["--json"]].concat();
     unusable(project.call(&json), "the environment variable FOOTER is not set");
     project.write("note.key", "too short");
-    unusable(with_key(&project, &json), "the key in file:note.key is not base64; `openssl rand -base64 32` makes a key");
+    unusable(
+        with_key(&project, &json),
+        "the key in file:note.key is not base64; `openssl rand -base64 32` makes a key",
+    );
     project.write("note.key", data_encoding::BASE64.encode(&[7; 24]));
-    unusable(with_key(&project, &json), "the key in file:note.key has 24 bytes, and Parquet encryption takes 16 or 32 here");
+    unusable(
+        with_key(&project, &json),
+        "the key in file:note.key has 24 bytes, and Parquet encryption takes 16 or 32 here",
+    );
     let project = parquet_project("columns: {noet: {key_file: note.key}}");
-    with_key(&project, &RUN).exits(2).says(&["column `noet` has a key and is not in the shards", "did you mean `note`?"]);
+    with_key(&project, &RUN)
+        .exits(2)
+        .says(&["column `noet` has a key and is not in the shards", "did you mean `note`?"]);
     let project = Project::with_spec(&format!(
         "{MARCH}format: parquet\nencryption: {{parquet: {{footer_key_env: FOOTER}}}}\non_bad_rows: reject"
     ));

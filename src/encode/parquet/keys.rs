@@ -114,7 +114,8 @@ fn material(name: &str, is_footer: bool) -> Vec<u8> {
 }
 
 fn key(base64: &[u8]) -> Result<Zeroizing<Vec<u8>>, ParquetKeyError> {
-    let key = Zeroizing::new(data_encoding::BASE64.decode(base64.trim_ascii()).map_err(|_| ParquetKeyError::NotBase64)?);
+    let key =
+        Zeroizing::new(data_encoding::BASE64.decode(base64.trim_ascii()).map_err(|_| ParquetKeyError::NotBase64)?);
     if KEY_BYTES.contains(&key.len()) { Ok(key) } else { Err(ParquetKeyError::Length { bytes: key.len() }) }
 }
 
