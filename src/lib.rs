@@ -3,8 +3,8 @@
 //! The path of the data names the modules:
 //!
 //! spec text → [`spec::Spec`] → [`job::Job`] + [`source::FileFacts`] → [`plan::Plan`] → source bytes → Arrow
-//! `RecordBatch` → polars query (which rows) → rows routed to partitions → redacted → encoded bytes → compressed → hashed →
-//! store → [`manifest::Manifest`].
+//! `RecordBatch` → polars query (which rows) → rows routed to partitions → redacted → encoded bytes → compressed →
+//! encrypted → hashed → store → [`manifest::Manifest`].
 //!
 //! | layer | modules |
 //! |---|---|

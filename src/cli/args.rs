@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::diagnostic::Located;
 use crate::jobs::State;
 use crate::run::memory::{LEAST, Memory};
 use crate::sample::MAX_ROWS;
+use crate::secret::SecretName;
 use crate::units::{parse_bytes, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -51,6 +53,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Tell what a package says of itself: a self-contained HTML page, or Markdown.
     Report(ReportArgs),
+    /// Decrypt files that age encrypted, such as shards and rejects; `age -d` does the same.
+    Decrypt(DecryptArgs),
     /// Run a recorded job against its source again and compare every shard.
     Reproduce(ReproduceArgs),
     /// Show which time packages cover: gaps, overlaps, packages that cannot be trusted.
@@ -250,6 +254,45 @@ pub struct VerifyArgs {
     /// Read every row back and count.
     #[arg(long)]
     pub rows: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub keys: KeyArgs,
+}
+
+/// What reads the rows of encrypted shards.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub identities: IdentityArgs,
+    /// A key of Parquet shards that are encrypted as such: `footer=env:VARIABLE`, `column.message=file:PATH`.
+    #[arg(long = "parquet-key", value_name = "KEY=WHERE", value_parser = parquet_key)]
+    pub parquet_keys: Vec<(String, SecretName)>,
+}
+
+/// Who reads encrypted files.
+#[derive(Debug, Args)]
+pub struct IdentityArgs {
+    /// A file of age identities (`AGE-SECRET-KEY-1…`) that can read what is encrypted; may be given several times.
+    #[arg(short, long, value_name = "FILE")]
+    pub identity: Vec<PathBuf>,
+}
+
+/// `decrypt`.
+#[derive(Debug, Args)]
+pub struct DecryptArgs {
+    /// Encrypted files, binary or armored; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub identities: IdentityArgs,
+    /// The environment variable that holds the passphrase, for files that were encrypted with one.
+    #[arg(long, value_name = "NAME")]
+    pub passphrase_env: Option<String>,
+    /// Where to; `-` is standard output. Default: beside the file, without `.age`; standard output for standard input.
+    #[arg(short, long, value_name = "FILE|DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// `reproduce`.
@@ -318,6 +361,7 @@ pub struct JobsCreateArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "name", "format", "compression", "partition_by", "retention", "date_from", "date_to", "start", "end", "timezone",
         "allow_open", "catalog", "kb_ids", "statuses", "actor_user_id", "session_id", "filter", "where_sql",
+        "encrypt_to",
     ])]
     pub spec: Option<PathBuf>,
     /// The job's name; default: its type.
@@ -374,6 +418,9 @@ pub struct JobsCreateArgs {
     /// How long the package is kept, such as 400d.
     #[arg(long, value_name = "DURATION")]
     pub retention: Option<String>,
+    /// Encrypt shards and rejects to this age public key; may be given several times.
+    #[arg(long, value_name = "RECIPIENT")]
+    pub encrypt_to: Vec<String>,
     /// Another job, even if the same one is there.
     #[arg(long)]
     pub new: bool,
@@ -449,10 +496,13 @@ pub struct JobsDownloadArgs {
     #[arg(long, short, value_name = "FILE|DIR", required_unless_present = "url")]
     pub output: Option<PathBuf>,
     /// Keep the shards apart: the package as it is, manifest and digests included.
-    #[arg(long, conflicts_with = "url")]
+    #[arg(long, conflicts_with_all = ["url", "identity"])]
     pub shards: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub identities: IdentityArgs,
     /// Print presigned links to the shards instead.
-    #[arg(long, conflicts_with = "output")]
+    #[arg(long, conflicts_with_all = ["output", "identity"])]
     pub url: bool,
     /// How long the links work, such as 1h; at most what the service and the credentials allow.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = positive_duration, requires = "url")]
@@ -568,6 +618,9 @@ pub struct SampleArgs {
     /// What decides which: any number, chosen when the package was finished. The same one draws the same rows.
     #[arg(long, value_name = "N")]
     pub seed: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub keys: KeyArgs,
 }
 
 /// `pack`.
@@ -627,4 +680,18 @@ pub enum ReportFormat {
     Html,
     /// For a ticket or a pull request.
     Markdown,
+}
+
+/// `footer=env:NAME` or `column.message=file:PATH`.
+fn parquet_key(text: &str) -> Result<(String, SecretName), String> {
+    let wrong =
+        || "write footer=env:NAME, footer=file:PATH, column.COLUMN=env:NAME or column.COLUMN=file:PATH".to_owned();
+    let located = |text: &str| Located::default_value(text.to_owned());
+    let (name, key) = match (text.split_once("=env:"), text.split_once("=file:")) {
+        (Some((name, variable)), None) => (name, SecretName::Env(located(variable))),
+        (None, Some((name, path))) => (name, SecretName::File { written: located(path), path: path.into() }),
+        _ => return Err(wrong()),
+    };
+    let is_key = name == "footer" || name.strip_prefix("column.").is_some_and(|column| !column.is_empty());
+    if is_key { Ok((name.to_owned(), key)) } else { Err(wrong()) }
 }

@@ -34,8 +34,8 @@ pub fn environment(args: &SpecArgs) -> Result<Environment, String> {
     })
 }
 
-/// The variables of this process. One that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
-fn variables() -> BTreeMap<String, String> {
+/// The environment variables. One that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
+pub fn variables() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
 }
 

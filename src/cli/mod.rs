@@ -5,11 +5,13 @@
 mod args;
 mod completions;
 mod coverage;
+mod decrypt;
 mod doctor;
 mod environment;
 mod explain;
 mod init;
 mod jobs;
+mod keys;
 mod pack;
 mod plan;
 mod progress;
@@ -63,6 +65,7 @@ fn run(command: &Command, talk: &Talk) -> Exit {
         Command::Run(args) => run::run(args, talk),
         Command::Verify(args) => verify::verify(args, talk),
         Command::Report(args) => report::report(args, talk),
+        Command::Decrypt(args) => decrypt::decrypt(args, talk),
         Command::Reproduce(args) => reproduce::reproduce(args, talk),
         Command::Coverage(args) => coverage::coverage(args, talk),
         Command::Sample(args) => sample::sample(args, talk),

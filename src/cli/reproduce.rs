@@ -48,6 +48,14 @@ pub fn reproduce(args: &ReproduceArgs, talk: &Talk) -> Exit {
 fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, String)> {
     let stop = signals::listen().map_err(|why| (Exit::Failed, format!("error: {why}")))?;
     let manifest = read_manifest(&args.package)?;
+    if let Some((path, _)) = manifest.lasting_digests().find(|(_, digest)| digest.is_none()) {
+        let why = format!(
+            "error: {} is encrypted with keys of Parquet, which never gives the same bytes twice, and has no digest of its \
+             rows to compare: set `rows_digest: true` in specs whose packages are to be reproduced",
+            shown(path)
+        );
+        return Err((Exit::Usage, why));
+    }
     let Some(mut environment) = environment_or_complain(&args.given, talk) else {
         return Err((Exit::Usage, String::new()));
     };
@@ -115,17 +123,18 @@ struct Told {
     sha256: Option<String>,
 }
 
-/// The files of a manifest that are there, by their names without a run.
+/// The files of a manifest that are there, by their names without a run, with digests that last from run to run.
 fn files(manifest: &Manifest) -> BTreeMap<String, Told> {
-    let shards = manifest.files.iter().filter(|f| f.status.has_file()).map(|f| {
-        let told = Told { partition: Some(f.partition.label.clone()), rows: Some(f.rows), sha256: f.sha256.clone() };
-        (run::name_without_run(&f.path), told)
+    let shards = manifest.files.iter().filter(|f| f.status.has_file());
+    let shards = shards.map(|f| (f.path.as_str(), (Some(f.partition.label.clone()), f.rows)));
+    let rejects = manifest.rejects.iter().map(|r| (r.path.as_str(), (None, r.rows)));
+    let mut rows: BTreeMap<&str, _> = shards.chain(rejects).collect();
+    let told = manifest.lasting_digests().filter_map(|(path, digest)| {
+        let (partition, rows) = rows.remove(path)?;
+        let told = Told { partition, rows: Some(rows), sha256: digest.map(str::to_owned) };
+        Some((run::name_without_run(path), told))
     });
-    let rejects = manifest.rejects.iter().map(|r| {
-        let told = Told { partition: None, rows: Some(r.rows), sha256: Some(r.sha256.clone()) };
-        (run::name_without_run(&r.path), told)
-    });
-    shards.chain(rejects).collect()
+    told.collect()
 }
 
 /// Files whose bytes are not the same, by name.
@@ -136,7 +145,7 @@ fn differences(recorded: &Manifest, reproduced: &Manifest) -> Vec<Difference> {
     names.dedup();
     let difference = |path: String| {
         let (then, now) = (recorded.remove(&path).unwrap_or_default(), reproduced.remove(&path).unwrap_or_default());
-        (then.sha256 != now.sha256).then_some(Difference {
+        ((&then.sha256, then.rows) != (&now.sha256, now.rows)).then_some(Difference {
             path,
             partition: then.partition.or(now.partition),
             recorded_rows: then.rows,

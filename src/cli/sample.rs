@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::Talk;
 use super::args::SampleArgs;
+use super::keys::read_keys;
 use super::pack::{open, refuse};
 use crate::error::Exit;
 use crate::manifest::JobStatus;
@@ -16,9 +17,13 @@ pub fn sample(args: &SampleArgs, talk: &Talk) -> Exit {
         Ok(package) => package,
         Err((exit, why)) => return refuse(talk, exit, &why),
     };
+    let keys = match read_keys(&args.keys) {
+        Ok(keys) => keys,
+        Err(why) => return refuse(talk, Exit::Usage, &why),
+    };
     let mut kept: Vec<SampledRow> = Vec::new();
     let mut out = std::io::stdout().lock();
-    let sampled = sample::sample(&package, args.rows, args.seed, |row| {
+    let sampled = sample::sample(&package, args.rows, args.seed, &keys, |row| {
         if talk.json {
             kept.push(row);
             return Ok(());

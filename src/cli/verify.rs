@@ -2,13 +2,20 @@
 
 use super::Talk;
 use super::args::VerifyArgs;
+use super::keys::read_keys;
 use crate::error::Exit;
 use crate::store::{Location, StoreOptions};
 use crate::verify::{self, VerifyOptions};
 
 /// Verifies every package; one bad one makes the exit code.
 pub fn verify(args: &VerifyArgs, talk: &Talk) -> Exit {
-    let options = VerifyOptions { rows: args.rows };
+    let options = match read_keys(&args.keys) {
+        Ok(keys) => VerifyOptions { rows: args.rows, keys },
+        Err(why) => {
+            talk.complain(&format!("error: {why}"));
+            return Exit::Usage;
+        }
+    };
     let mut packages = Vec::with_capacity(args.packages.len());
     for package in &args.packages {
         match Location::parse(package, &StoreOptions::default()) {

@@ -16,9 +16,9 @@ use serde::{Serialize, Serializer};
 
 use crate::diagnostic::{Diagnostic, records};
 use crate::error::Exit;
-use crate::job::Job;
+use crate::job::{Encryption, Job};
 use crate::redact::Keys;
-use crate::run::{self, RunError, RunOptions};
+use crate::run::{self, RunError, RunOptions, Sealing};
 use crate::time::zone;
 use crate::units::counted;
 
@@ -68,6 +68,8 @@ pub struct Check {
 pub enum Subject {
     /// The spec and its catalog.
     Spec,
+    /// Whether the recipients and keys that the spec names are there.
+    Keys,
     /// Whether the window is over and its data settled.
     Window,
     /// Whether the source can be reached and listed.
@@ -76,8 +78,6 @@ pub enum Subject {
     Files,
     /// Whether the spec fits the source's columns.
     Columns,
-    /// Whether the keys that the spec names are there.
-    Keys,
     /// Whether the largest row group fits in memory.
     Memory,
     /// Whether the output can be written, by one writer at a time.
@@ -110,11 +110,11 @@ impl Subject {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Spec => "spec",
+            Self::Keys => "keys",
             Self::Window => "window",
             Self::Source => "source",
             Self::Files => "files",
             Self::Columns => "columns",
-            Self::Keys => "keys",
             Self::Memory => "memory",
             Self::Output => "output",
             Self::Package => "package",
@@ -198,8 +198,10 @@ impl Report {
 
 /// Makes all checks of a job, until a signal comes.
 pub fn examine(job: &Job, options: &DoctorOptions) -> Report {
-    let mut checks = vec![Check::ok(Subject::Spec, format!("{}, {}", job.name, job.id)), window(job, &options.run)];
-    checks.extend(keys(job, &options.run));
+    let mut checks = vec![Check::ok(Subject::Spec, format!("{}, {}", job.name, job.id))];
+    checks.extend(pseudonyms(job, &options.run));
+    checks.extend(encryption(job, &options.run));
+    checks.push(window(job, &options.run));
     let mut estimate = None;
     if options.run.stop.exit().is_none() {
         let source = source::examine(job, options);
@@ -223,7 +225,7 @@ fn forgive(check: &mut Check) {
 }
 
 /// The keys of pseudonyms, where the spec wants any.
-fn keys(job: &Job, options: &RunOptions) -> Option<Check> {
+fn pseudonyms(job: &Job, options: &RunOptions) -> Option<Check> {
     let keys = Keys::read(&job.redactions, &options.env);
     match keys.map(|keys| keys.ids(&job.redactions)) {
         Ok(ids) if ids.is_empty() => None,
@@ -233,6 +235,24 @@ fn keys(job: &Job, options: &RunOptions) -> Option<Check> {
         }
         Err(error) => Some(Check::failure(Subject::Keys, run::chain(&error), Exit::Failed)),
     }
+}
+
+/// What encrypts; nothing where nothing is encrypted.
+fn encryption(job: &Job, options: &RunOptions) -> Option<Check> {
+    let message = match (&job.encryption, Sealing::read(job, &options.env)) {
+        (None, _) => return None,
+        (Some(_), Err(error)) => return Some(Check::of_error(Subject::Keys, error)),
+        (Some(_), Ok(sealing)) => match (&sealing.recipients, &job.encryption) {
+            (Some(recipients), _) => {
+                format!("{} can decrypt the files", counted(recipients.names().len(), "recipient"))
+            }
+            (None, Some(Encryption::Parquet { columns, .. })) if !columns.is_empty() => {
+                format!("the footer key and {} can be read", counted(columns.len(), "column key"))
+            }
+            (None, _) => "the footer key can be read".to_owned(),
+        },
+    };
+    Some(Check::ok(Subject::Keys, message))
 }
 
 fn window(job: &Job, options: &RunOptions) -> Check {

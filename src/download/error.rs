@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::Exit;
 use crate::manifest::JobStatus;
+use crate::seal::OpenError;
 use crate::store::StoreError;
 
 /// A download that did not happen.
@@ -87,11 +88,23 @@ pub enum DownloadError {
     },
     /// Rows that cannot be read without a key.
     #[error(
-        "`{shard}` is encrypted, and encrypted shards cannot be joined: download them with `--shards` and decrypt them"
+        "`{shard}` is encrypted: name a file with an identity that can read it, `--identity FILE`, or download the shards as \
+         they are with `--shards`"
     )]
     Encrypted {
         /// Name in the package.
         shard: String,
+    },
+    /// Encrypted pages are bound to their place in their file, so that row groups cannot be copied.
+    #[error("the Parquet shards are encrypted, and such shards cannot be joined: download them with `--shards`")]
+    EncryptedParquet,
+    /// A shard that the given keys do not open, or that is damaged.
+    #[error("`{shard}` cannot be decrypted: {why}")]
+    Locked {
+        /// Name in the package.
+        shard: String,
+        /// What the header says.
+        why: OpenError,
     },
     /// Nothing to join.
     #[error(
@@ -213,6 +226,7 @@ impl DownloadError {
             | Self::Contents { .. }
             | Self::Derived { .. } => Exit::VerifyFailed,
             Self::Encrypted { .. }
+            | Self::EncryptedParquet
             | Self::Exists { .. }
             | Self::OtherFormat { .. }
             | Self::CompressedParquet { .. }
@@ -224,9 +238,12 @@ impl DownloadError {
             Self::Changed { .. } | Self::Busy { .. } => Exit::TryLater,
             Self::Store { source, .. } if source.code().is_retryable() => Exit::TryLater,
             Self::Read { source, .. } if is_retryable(source) => Exit::TryLater,
-            Self::NoShards { .. } | Self::Store { .. } | Self::Read { .. } | Self::Disk { .. } | Self::Target(_) => {
-                Exit::Failed
-            }
+            Self::NoShards { .. }
+            | Self::Locked { .. }
+            | Self::Store { .. }
+            | Self::Read { .. }
+            | Self::Disk { .. }
+            | Self::Target(_) => Exit::Failed,
             Self::Stopped { exit } => *exit,
         }
     }

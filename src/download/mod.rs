@@ -22,11 +22,13 @@ mod text;
 
 use std::path::PathBuf;
 
-use crate::manifest::{ExportFormat, FileEntry, Manifest};
+use crate::manifest::{EncryptionRecord, ExportFormat, FileEntry, Manifest};
 use crate::run::stop::Stop;
+use crate::seal::{AGE_EXTENSION, Identities};
 use crate::store::{Folder, check_name};
 
 pub use self::error::DownloadError;
+pub(crate) use self::part::write_new;
 
 /// What a package becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Download<'a> {
     pub to: PathBuf,
     /// As one file or as shards.
     pub form: Form,
+    /// Read encrypted shards, which [`Form::Joined`] must; [`Form::Shards`] leaves them as they are.
+    pub identities: &'a Identities,
     /// Asked between blocks.
     pub stop: &'a Stop,
     /// Told the stored bytes that are done with, those that an earlier download brought included.
@@ -80,8 +84,12 @@ pub fn download(request: &Download<'_>) -> Result<Downloaded, DownloadError> {
     match request.form {
         Form::Shards => shards::download(request, &shards),
         Form::Joined => {
-            if let Some(shard) = shards.iter().find(|shard| shard.path.ends_with(".age")) {
+            let is_locked = |shard: &&Listed<'_>| shard.path.ends_with(AGE_EXTENSION) && request.identities.is_empty();
+            if let Some(shard) = shards.iter().find(is_locked) {
                 return Err(DownloadError::Encrypted { shard: shard.path.to_owned() });
+            }
+            if let Some(EncryptionRecord::Parquet { .. }) = request.manifest.encryption {
+                return Err(DownloadError::EncryptedParquet);
             }
             if shards.is_empty() {
                 return Err(DownloadError::NoShards { status: request.manifest.status });

@@ -20,6 +20,9 @@ use crate::store::sync_parent;
 /// What the names of unfinished files end with.
 pub(super) const PART: &str = ".part";
 
+/// The same of files that nobody goes on with.
+const UNFINISHED: &str = ".unfinished";
+
 /// The version of the record that is written, and the only one that is gone on with.
 const RECORD_VERSION: u32 = 1;
 
@@ -191,10 +194,37 @@ pub(super) fn write_whole<E>(target: &Path, write: impl FnOnce(&mut File) -> Res
 where
     E: IntoDownloadError,
 {
-    let path = beside(target, PART);
+    write_at(target, PART, false, write)
+}
+
+/// Creates a file, whole or not at all; a name that is taken is refused.
+///
+/// # Errors
+/// [`DownloadError::Exists`], [`DownloadError::Disk`], or whoever writes'.
+pub(crate) fn write_new(
+    target: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), DownloadError>,
+) -> Result<(), DownloadError> {
+    refuse_taken(target)?;
+    if let Some(folder) = target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(|source| disk("make", folder, source))?;
+    }
+    write_at(target, UNFINISHED, true, write)
+}
+
+fn write_at<E>(
+    target: &Path,
+    ending: &str,
+    is_new: bool,
+    write: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), DownloadError>
+where
+    E: IntoDownloadError,
+{
+    let path = beside(target, ending);
     let mut file = create_anew(&path)?;
     let written = write(&mut file).map_err(|error| error.into_error(&path));
-    let named = written.and_then(|()| name_it(&file, &path, target, false));
+    let named = written.and_then(|()| name_it(&file, &path, target, is_new));
     if named.is_err() {
         let _ = fs::remove_file(&path);
     }

@@ -5,7 +5,7 @@
 //! each. The joined file's footer lists every row group, so that there is no resuming: it starts over.
 
 use std::fs::File;
-use std::io::Seek;
+use std::io::{Seek, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 
 use super::part::{PartFile, create_anew, disk};
-use super::source::copy;
+use super::source::{BLOCK_BYTES, Source, check_stop, copy, read_block};
 use super::target::Target;
 use super::{Download, DownloadError, Downloaded, Listed, rows_of};
-use crate::seal::sha256;
+use crate::seal::{self, AGE_EXTENSION, OpenError, sha256};
 
 pub(super) fn join(request: &Download<'_>, shards: &[Listed<'_>], target: Target) -> Result<Downloaded, DownloadError> {
     let mut part = PartFile::open(&target.path, &sha256(&request.manifest.to_json_bytes()))?;
@@ -61,7 +61,7 @@ fn fill(
     closed.map(drop).map_err(|error| disk("write", &joined, std::io::Error::other(error)))
 }
 
-/// Copies a shard to the scratch file and verifies it.
+/// Copies a shard to the scratch file, decrypted where it is encrypted, and verifies it.
 fn fetch(
     request: &Download<'_>,
     shard: &Listed<'_>,
@@ -71,7 +71,29 @@ fn fetch(
 ) -> Result<(), DownloadError> {
     let wrong = |source| disk("write", path, source);
     scratch.rewind().and_then(|()| scratch.set_len(0)).map_err(wrong)?;
-    copy(request, shard, done, scratch, path)
+    if !shard.path.ends_with(AGE_EXTENSION) {
+        return copy(request, shard, done, scratch, path);
+    }
+    let source = Source::open(request, shard)?;
+    let locked = |why| DownloadError::Locked { shard: shard.path.to_owned(), why };
+    let decrypted = seal::decrypt(source.clone(), request.identities).map_err(locked).and_then(|mut plain| {
+        let mut block = vec![0; BLOCK_BYTES];
+        loop {
+            check_stop(request)?;
+            let n = read_block(&mut plain, &mut block).map_err(|error| locked(OpenError::Read(error)))?;
+            if n == 0 {
+                return Ok(());
+            }
+            scratch.write_all(block.get(..n).unwrap_or_default()).map_err(wrong)?;
+            (request.progress)(done.saturating_add(source.taken()));
+        }
+    });
+    match decrypted {
+        // Damage explains whatever a decoder made of it.
+        Err(error @ DownloadError::Locked { .. }) => source.settle(request, shard).and(Err(error)),
+        Err(error) => Err(error),
+        Ok(()) => source.settle(request, shard),
+    }
 }
 
 enum Fault {

@@ -11,7 +11,7 @@ use super::splice::{Seen, Splice, SpliceError};
 use super::target::Target;
 use super::{Download, DownloadError, Downloaded, Listed, rows_of};
 use crate::job::Compression;
-use crate::seal::{Sealer, compression_of, sha256, unseal};
+use crate::seal::{self, Sealer, sha256};
 
 pub(super) fn join(request: &Download<'_>, shards: &[Listed<'_>], target: Target) -> Result<Downloaded, DownloadError> {
     let Some(splice) = Splice::of(request.manifest) else {
@@ -53,6 +53,10 @@ fn fill(
                 source.settle(request, shard)?;
                 return Err(DownloadError::Contents { shard: shard.path.to_owned(), why });
             }
+            Err(Fault::Locked(error)) => {
+                source.settle(request, shard)?;
+                return Err(error);
+            }
             Err(Fault::Other(error)) => return Err(error),
         };
         part.shard_ends(&seen)?;
@@ -82,6 +86,8 @@ struct Shape {
 enum Fault {
     /// The shard is not what it should be; its digest may tell why.
     Shard(String),
+    /// The same of its header.
+    Locked(DownloadError),
     Other(DownloadError),
 }
 
@@ -94,7 +100,8 @@ fn append(
     shape: Shape,
 ) -> Result<Seen, Fault> {
     let unreadable = |error: std::io::Error| Fault::Shard(format!("its compressed text cannot be read: {error}"));
-    let mut plain = unseal(source.clone(), compression_of(shard.path)).map_err(unreadable)?;
+    let opened = seal::open(source.clone(), shard.path, request.identities);
+    let mut plain = opened.map_err(|why| Fault::Locked(DownloadError::Locked { shard: shard.path.to_owned(), why }))?;
     let mut piece = shape.splice.shard(shape.seen, shape.index == 0);
     let part_path = part.path().to_owned();
     let fault = |error| Fault::Other(disk("write", &part_path, error));

@@ -26,8 +26,8 @@ use crate::rows_digest::RowsDigest;
 
 pub use self::canonical::CanonicalRows;
 use self::canonical::Digests;
-pub use self::parquet::ROW_GROUP_ROWS;
 use self::parquet::{ParquetFormat, ParquetShard};
+pub use self::parquet::{ParquetKeyError, ParquetKeys, ROW_GROUP_ROWS};
 pub use self::text::{CellTexts, canonical_json, compact_json, unescaped_formula};
 use self::text_shard::{TextBlock, TextFormat, TextShard};
 
@@ -118,6 +118,17 @@ impl Encoder {
     /// Whether every row is digested.
     pub fn digests(&self) -> bool {
         self.canonical.is_some()
+    }
+
+    /// The same, with everything in the shards encrypted. Keys of Parquet say nothing to other formats.
+    ///
+    /// # Errors
+    /// [`EncodeError::Parquet`] where columns and their keys cannot be told apart.
+    pub fn encrypted(mut self, keys: &ParquetKeys) -> Result<Self, EncodeError> {
+        if let Kind::Parquet(format) = &mut self.kind {
+            format.encrypt(keys)?;
+        }
+        Ok(self)
     }
 
     /// Encodes rows `rows` (ascending or not, in the given order) of `batch`, whose schema is the encoder's, into `into`,

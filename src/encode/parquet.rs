@@ -16,6 +16,7 @@
 //!
 //! Durations are 64-bit integers of their unit for readers that do not know the Arrow schema.
 
+mod keys;
 mod layout;
 
 use std::io::Write;
@@ -25,7 +26,7 @@ use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::{BatchCoalescer, CastOptions, cast_with_options, take_arrays};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression as PageCompression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
@@ -33,6 +34,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use super::EncodeError;
 use super::text::unsupported;
 use crate::job::Compression;
+
+pub use self::keys::{ParquetKeyError, ParquetKeys};
 
 /// Rows of a row group; the last one of a shard may have fewer.
 ///
@@ -42,6 +45,9 @@ pub const ROW_GROUP_ROWS: usize = 122_880;
 
 /// Rows given to the Parquet writer at once: as few as its cost per call allows, since every open shard buffers them.
 const SLAB_ROWS: usize = ROW_GROUP_ROWS / 30;
+
+/// Names inside lists and maps as the Parquet specification has them.
+const COERCE_TYPES: bool = true;
 
 /// Nulls instead of values that do not fit would be silent loss.
 const EXACT: CastOptions<'static> =
@@ -60,9 +66,21 @@ impl ParquetFormat {
         let stored = Arc::new(stored_schema(schema)?);
         let gathered = Arc::new(gathered_schema(schema, &stored));
         let format = Self { stored, gathered, properties: properties(compression)? };
-        // Types that only the writer refuses are refused here, before the first row.
-        ParquetShard::new(&format, std::io::sink()).finish(&format)?;
+        format.check()?;
         Ok(format)
+    }
+
+    /// Encrypts all shards that are begun from here on.
+    pub(super) fn encrypt(&mut self, keys: &ParquetKeys) -> Result<(), EncodeError> {
+        let stored = ArrowSchemaConverter::new().with_coerce_types(COERCE_TYPES).convert(&self.stored)?;
+        let encryption = keys.encryption(&stored)?;
+        self.properties = self.properties.clone().with_file_encryption_properties(encryption);
+        self.check()
+    }
+
+    /// Types and columns that only the writer refuses are refused here, before the first row.
+    fn check(&self) -> Result<(), EncodeError> {
+        ParquetShard::new(self, std::io::sink()).finish(self).map(drop)
     }
 
     /// The rows as they are stored.
@@ -168,8 +186,7 @@ fn properties(compression: Compression) -> Result<WriterPropertiesBuilder, Encod
         .set_compression(compression)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Page)
-        // Names inside lists and maps as the Parquet specification has them.
-        .set_coerce_types(true))
+        .set_coerce_types(COERCE_TYPES))
 }
 
 /// The schema in the file. Metadata of sources (field ids, pandas' notes) is about other files and is left out. So are

@@ -48,6 +48,8 @@ pub struct Request {
     pub where_sql: Option<String>,
     /// How long the package is kept.
     pub retention: Option<String>,
+    /// age public keys that can read the files; without any they are in clear.
+    pub encrypt_to: Vec<String>,
 }
 
 impl Request {
@@ -83,6 +85,9 @@ impl Request {
         }
         if let Some(retention) = &self.retention {
             set("output", json!({"retention": retention}));
+        }
+        if !self.encrypt_to.is_empty() {
+            set("encryption", json!({"age": {"recipients": self.encrypt_to}}));
         }
         if !self.filters.is_empty() {
             set("filters", filters(&self.filters));
@@ -129,6 +134,7 @@ mod tests {
             filters: [("statuses", "blocked"), ("statuses", "escalated"), ("latency_ms", "500"), ("team", "\"7\"")]
                 .map(|(k, v)| (k.to_owned(), v.to_owned()))
                 .to_vec(),
+            encrypt_to: vec!["age1a".into(), "age1b".into()],
             ..Request::default()
         };
         let spec: Value = serde_json::from_str(&request.spec()).unwrap();
@@ -137,6 +143,7 @@ mod tests {
             json!({
                 "version": 1, "name": "events", "type": "events", "format": "csv",
                 "window": {"date_from": "2026-01-01", "date_to": "2026-01-31"},
+                "encryption": {"age": {"recipients": ["age1a", "age1b"]}},
                 "filters": {"statuses": ["blocked", "escalated"], "latency_ms": 500, "team": "7"},
             })
         );

@@ -4,6 +4,7 @@
 //! this one number can check all the rest. Nothing here writes.
 
 mod file;
+mod keys;
 
 use std::fs;
 
@@ -13,6 +14,7 @@ use crate::seal::sha256;
 use crate::store::{Folder, Location, StoreError};
 
 pub use file::{FileError, Listed};
+pub use keys::ReadKeys;
 
 /// An opened package.
 #[derive(Debug)]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::{Environment, files, output_path};
 use crate::diagnostic::{Diagnostic, Located};
-use crate::job::{Chain, Encryption, RecipientsFile, Redaction, RedactionMethod, Signing};
+use crate::job::{Chain, Encryption, OnBad, RecipientsFile, Redaction, RedactionMethod, Signing};
+use crate::seal::{RecipientError, check_recipient};
 use crate::secret::SecretName;
 use crate::spec::Spec;
 use crate::store::split_scheme;
@@ -50,11 +51,38 @@ impl Evidence {
             }),
             None => None,
         };
+        check_encryption(spec, errors);
         let chain = spec.chain.as_ref().and_then(|chain| {
             let uri = output_path::checked(&chain.uri, "chain", errors)?;
             Some(Chain { location: output_path::place(&uri, &chain.options, environment), uri })
         });
         (errors.len() == before).then_some(Self { redactions, encryption, signing, chain })
+    }
+}
+
+/// What can be said of encryption without the keys.
+fn check_encryption(spec: &Spec, errors: &mut Vec<Diagnostic>) {
+    match &spec.encryption {
+        Some(Encryption::Age { recipients, .. }) => {
+            let wrong = recipients.iter().filter_map(|r| Some((r, check_recipient(&r.value).err()?)));
+            let wrong: Vec<_> = wrong.collect();
+            // The lines are not shown where one may hold a secret.
+            let is_shown = wrong.iter().all(|(_, error)| *error != RecipientError::Secret);
+            errors.extend(wrong.into_iter().map(|(recipient, error)| {
+                let place = recipient.span.as_ref().filter(|_| is_shown);
+                Diagnostic::at(place, format!("a recipient in `encryption` {error}"))
+            }));
+        }
+        Some(Encryption::Parquet { footer_key, .. })
+            if [spec.on_bad_rows, spec.on_null_time].contains(&Some(OnBad::Reject)) =>
+        {
+            let mistake =
+                footer_key.place().mistake("rows that are set aside cannot be encrypted with keys of Parquet");
+            errors.push(mistake.help(
+                "write `on_bad_rows: fail` and `on_null_time: fail`, or encrypt with `age: {recipients: [age1…]}`",
+            ));
+        }
+        _ => {}
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The record is created exclusively, so that of any number of runs exactly one commits a partition. A part that is
 //! there without a record was left by a run that died in between, or is just being committed by another one, whose
-//! bytes are the same; only bytes that differ are replaced.
+//! bytes are the same; only bytes that differ are replaced. Encrypted parts differ from run to run, and so do their names.
 
 use super::failure::{Failure, chain};
 use super::record::{PartitionRecord, bytes, file_sha256, load, partition_record};
@@ -118,8 +118,8 @@ pub fn rejects(folder: &Folder, part: RejectsPart) -> Result<RejectsEntry, Failu
         rows: part.rows,
         bytes: part.bytes,
         sha256: part.sha256,
-        plain_bytes: None,
-        plain_sha256: None,
+        plain_bytes: part.plain.as_ref().map(|plain| plain.bytes),
+        plain_sha256: part.plain.map(|plain| plain.sha256),
     })
 }
 
@@ -150,8 +150,8 @@ fn entry(commit: &Commit<'_>, part: &Part) -> FileEntry {
         rows: part.rows,
         bytes: part.bytes,
         sha256: Some(part.sha256.clone()),
-        plain_bytes: None,
-        plain_sha256: None,
+        plain_bytes: part.plain.as_ref().map(|plain| plain.bytes),
+        plain_sha256: part.plain.as_ref().map(|plain| plain.sha256.clone()),
         rows_digest: part.rows_digest.as_ref().map(ToString::to_string),
         min_time: part.min_time,
         max_time: part.max_time,

@@ -97,7 +97,7 @@ pub fn finish(
         rows_digest,
         files,
         rejects,
-        encryption: None,
+        encryption: prepared.sealing.record.clone(),
         expectations,
         previous: None,
         supersedes: options.supersedes.as_ref().map(|s| s.reference()),
@@ -138,7 +138,7 @@ fn entries(
     tally: &Tally,
     at: Timestamp,
 ) -> Vec<FileEntry> {
-    let layout = Layout::new(job, prepared.encoder.clone(), prepared.unit, options.clock.clone(), None);
+    let layout = Layout::new(job, prepared, options.clock.clone(), None);
     let mut files = Vec::new();
     for (index, partition) in (0u32..).zip(&package.pinned.plan.partitions) {
         if let Some(record) = package.committed.get(&index) {

@@ -12,7 +12,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::encode::ROW_GROUP_ROWS;
-use crate::job::{Compression, Format, Job};
+use crate::job::{Compression, Encryption, Format, Job};
+use crate::seal::ENCRYPTION_BYTES;
 use crate::source::UnitFacts;
 use crate::store::Draft;
 
@@ -82,6 +83,9 @@ impl Memory {
     /// How many partitions may be open at once; at least one.
     pub fn open_partitions(self, job: &Job, rows: &Rows) -> usize {
         let mut each = open_partition(&job.format, job.compression, rows);
+        if matches!(job.encryption, Some(Encryption::Age { .. })) {
+            each = each.saturating_add(ENCRYPTION_BYTES);
+        }
         if job.output.local().is_none() {
             // An upload holds a part that fills and a part that is under way, but no more than the file.
             let file = rows.stored_bytes.saturating_mul(8).saturating_mul(rows.count);

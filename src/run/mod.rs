@@ -22,6 +22,7 @@ mod redacted;
 mod rejects;
 pub mod restate;
 mod route;
+mod sealing;
 mod shard;
 pub mod stop;
 mod survey;
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
+pub use self::sealing::Sealing;
 pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
 
@@ -175,6 +177,18 @@ pub enum RunError {
         /// Each file and what is wrong.
         damage: Vec<String>,
     },
+    /// The same, where the bytes that the manifest vouches for cannot be made again.
+    #[error(
+        "{folder} is damaged: {}; its files are encrypted, so that no export has the same bytes: restore them from a copy, \
+         or export the window again into another `output.uri`",
+        damage.join("; ")
+    )]
+    DamagedForGood {
+        /// The package.
+        folder: Location,
+        /// Each file and what is wrong.
+        damage: Vec<String>,
+    },
     /// The run as a whole failed.
     #[error("{}", .0.message)]
     Failed(Failure),
@@ -194,6 +208,7 @@ impl RunError {
             | Self::Occupied { .. }
             | Self::NotWhole { .. }
             | Self::Damaged { .. }
+            | Self::DamagedForGood { .. }
             | Self::Failed(_) => Exit::Failed,
             Self::NotSettled { .. } => Exit::TryLater,
             Self::Stopped(exit) => *exit,
@@ -207,7 +222,7 @@ impl RunError {
                 None
             }
             Self::Occupied { .. } => Some(ErrorCode::PackageOccupied),
-            Self::Damaged { .. } => Some(ErrorCode::PackageDamaged),
+            Self::Damaged { .. } | Self::DamagedForGood { .. } => Some(ErrorCode::PackageDamaged),
             Self::Failed(failure) => Some(failure.code),
         }
     }
@@ -260,12 +275,19 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
     if job.withholds_values() {
         panics::withhold();
     }
+    // All that can be wrong with the spec and its keys is told before the output folder is touched.
     let keys = Keys::read(&job.redactions, &options.env).map_err(|e| key_failure(&e))?;
-    // All that can be wrong with the spec is told before the output folder is touched.
+    let sealing = Sealing::read(job, &options.env)?;
     let (mut pinned, mut prepared) = match found {
         Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         _ => plan_job(job, options, started_at)?,
     };
+    match found {
+        Found::Pinned(pinned) => sealing.check_same(pinned.encryption.as_ref())?,
+        Found::Ended(manifest) => sealing.check_same(manifest.encryption.as_ref())?,
+        Found::Nothing | Found::Complete(_) | Found::Replaceable => {}
+    }
+    pinned.encryption.clone_from(&sealing.record);
     if !matches!(found, Found::Pinned(_)) {
         pinned.key_ids = keys.ids(&job.redactions);
     }
@@ -282,9 +304,11 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
     if package.pinned != pinned {
         // Another run was first: its plan counts.
         pinned = package.pinned.clone();
+        sealing.check_same(pinned.encryption.as_ref())?;
         prepared = prepare_pinned(job, &pinned)?;
         check_keys(job, &pinned, &keys)?;
     }
+    let prepared = prepared.seal(job, &sealing)?;
     let tally = tasks::run(job, options, &mut package, &prepared, &keys)?;
     if let Some(exit) = options.stop.exit() {
         return Err(RunError::Stopped(exit));
@@ -407,6 +431,7 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
         job: job.id.clone(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         created_at,
+        encryption: None,
         failures: package::known_failures(&plan, &surveyed),
         plan,
         file_rows: surveyed.facts.iter().map(|f| f.problem.is_none().then(|| rows(&f.units))).collect(),

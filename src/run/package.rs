@@ -76,6 +76,10 @@ fn examine(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Found, Ru
                 return Ok(Found::Complete(Box::new(manifest)));
             }
             match pinned {
+                // A complete manifest is final, and the same bytes cannot be made again where encryption is random.
+                _ if manifest.encryption.is_some() => {
+                    Err(RunError::DamagedForGood { folder: job.output.clone(), damage })
+                }
                 Some(pinned) if options.repair => Ok(Found::Pinned(Box::new(pinned))),
                 _ => Err(RunError::Damaged { folder: job.output.clone(), damage }),
             }

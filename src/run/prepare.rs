@@ -8,8 +8,11 @@ use arrow::array::new_empty_array;
 use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
 
 use super::failure::chain;
+use super::sealing::{Sealing, unknown_columns};
+use super::{Failure, RunError};
 use crate::diagnostic::{Diagnostic, Located, nearest};
-use crate::encode::Encoder;
+use crate::encode::{EncodeError, Encoder};
+use crate::error::ErrorCode;
 use crate::job::{Job, Order};
 use crate::query::Predicate;
 use crate::redact::{self, Redactor};
@@ -30,10 +33,26 @@ pub struct Prepared {
     pub output_schema: SchemaRef,
     /// Turns their rows into bytes.
     pub encoder: Arc<Encoder>,
+    /// Encrypts them; in clear until [`Prepared::seal`].
+    pub sealing: Sealing,
     /// Unit of instants while routing.
     pub unit: TimeUnit,
     /// Parses the time column.
     pub times: TimeParser,
+}
+
+impl Prepared {
+    /// Has shards and rejects encrypted as the job says.
+    ///
+    /// # Errors
+    /// [`RunError::Failed`] where columns and their keys cannot be told apart.
+    pub fn seal(mut self, job: &Job, sealing: &Sealing) -> Result<Self, RunError> {
+        let encoder = new_encoder(job, &self.output_schema).and_then(|encoder| sealing.encoder(encoder));
+        let unusable = |error| Failure { code: ErrorCode::KeyUnusable, message: chain(&error) };
+        self.encoder = Arc::new(encoder.map_err(unusable)?);
+        self.sealing = sealing.clone();
+        Ok(self)
+    }
 }
 
 /// Checks the job against the source's columns, of which `folders` are from names of folders. A source without any column (nothing could be read, or every file is
@@ -50,14 +69,14 @@ pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepare
         let output_schema = read_schema.clone();
         let encoder = encoder(job, &output_schema)?;
         let projection = Vec::new();
-        let redactor = None;
         return Ok(Prepared {
             predicate: None,
             read_schema,
             projection,
-            redactor,
+            redactor: None,
             output_schema,
             encoder,
+            sealing: Sealing::default(),
             unit,
             times,
         });
@@ -81,6 +100,7 @@ pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepare
         }
     };
     let mut chosen = chosen(job, source, &mut mistakes);
+    unknown_columns(job, &chosen, &mut mistakes);
     let redactor = redact::compile(job, source, folders, &mut chosen, &mut mistakes);
     if job.order == Order::Time
         && let Some(id) = &job.id_column
@@ -106,6 +126,7 @@ pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepare
         projection,
         redactor,
         encoder: encoder(job, &output_schema)?,
+        sealing: Sealing::default(),
         output_schema,
         unit,
         times,
@@ -114,9 +135,12 @@ pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepare
 
 /// A column whose type the format does not have is told before there is any output.
 fn encoder(job: &Job, schema: &SchemaRef) -> Result<Arc<Encoder>, Vec<Diagnostic>> {
-    let encoder = Encoder::new(&job.format, job.compression, schema.clone())
-        .and_then(|encoder| if job.rows_digest { encoder.with_digests(&job.format) } else { Ok(encoder) });
-    encoder.map(Arc::new).map_err(|error| vec![Diagnostic::at(None, chain(&error))])
+    new_encoder(job, schema).map(Arc::new).map_err(|error| vec![Diagnostic::at(None, chain(&error))])
+}
+
+fn new_encoder(job: &Job, schema: &SchemaRef) -> Result<Encoder, EncodeError> {
+    let encoder = Encoder::new(&job.format, job.compression, schema.clone())?;
+    if job.rows_digest { encoder.with_digests(&job.format) } else { Ok(encoder) }
 }
 
 /// The columns of the shards: index in the source and name.

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::failure::Failure;
 use super::ledger::TaskCounts;
 use super::unplaced::Unplaced;
-use crate::manifest::{FileEntry, FilterCount};
+use crate::manifest::{EncryptionRecord, FileEntry, FilterCount};
 use crate::plan::{Partition, Plan, Task};
 use crate::seal::sha256_of;
 use crate::source::files::list::SkippedFile;
@@ -59,6 +59,9 @@ pub struct Pinned {
     /// Public names of the keys of pseudonyms, by redacted path: another key would give other pseudonyms.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub key_ids: BTreeMap<String, String>,
+    /// How all files of the package are encrypted. Only compared: nobody becomes a reader by standing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionRecord>,
 }
 
 /// `_state/partitions/<label>.json`: the partition is committed.

@@ -4,13 +4,14 @@
 //! are not UTF-8 show as U+FFFD) or `row` what was read of it.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::failure::{Failure, chain};
 use crate::job::Compression;
-use crate::seal::{Sealed, Sealer};
+use crate::seal::{Plain, Recipients, Sealed, Sealer};
 use crate::store::{Draft, Folder, error_code};
 
 /// One line of a rejects file.
@@ -34,6 +35,7 @@ pub struct RejectLine<'a> {
 pub struct RejectsWriter {
     folder: Folder,
     name: String,
+    recipients: Option<Arc<Recipients>>,
     open: Option<Sealer<Draft>>,
     rows: u64,
 }
@@ -50,12 +52,14 @@ pub struct RejectsPart {
     pub bytes: u64,
     /// Their digest.
     pub sha256: String,
+    /// What they were before age encrypted them.
+    pub plain: Option<Plain>,
 }
 
 impl RejectsWriter {
-    /// Under this name.
-    pub fn new(folder: Folder, name: String) -> Self {
-        Self { folder, name, open: None, rows: 0 }
+    /// Under this name, encrypted to these recipients, or not if there are none.
+    pub fn new(folder: Folder, name: String, recipients: Option<Arc<Recipients>>) -> Self {
+        Self { folder, name, recipients, open: None, rows: 0 }
     }
 
     /// Appends so many lines.
@@ -70,7 +74,8 @@ impl RejectsWriter {
             Some(sealer) => sealer,
             None => {
                 let draft = self.folder.begin(&self.name)?;
-                Sealer::new(draft, Compression::None).map_err(|e| self.failure(&e))?
+                let sealer = Sealer::encrypted(draft, Compression::None, self.recipients.as_deref());
+                sealer.map_err(|e| self.failure(&e))?
             }
         };
         let written = self.open.insert(sealer).write_all(lines);
@@ -85,8 +90,8 @@ impl RejectsWriter {
     /// The operating system's.
     pub fn finish(mut self) -> Result<Option<RejectsPart>, Failure> {
         let Some(sealer) = self.open.take() else { return Ok(None) };
-        let Sealed { inner, bytes, sha256 } = sealer.finish().map_err(|e| self.failure(&e))?;
-        Ok(Some(RejectsPart { name: self.name, draft: inner, rows: self.rows, bytes, sha256 }))
+        let Sealed { inner, bytes, sha256, plain } = sealer.finish().map_err(|e| self.failure(&e))?;
+        Ok(Some(RejectsPart { name: self.name, draft: inner, rows: self.rows, bytes, sha256, plain }))
     }
 
     fn failure(&self, error: &std::io::Error) -> Failure {

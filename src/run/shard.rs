@@ -10,12 +10,13 @@ use arrow::datatypes::TimeUnit;
 use jiff::Timestamp;
 
 use super::Clock;
+use super::prepare::Prepared;
 use super::route::instant;
 use crate::encode::{self, EncodeError, Encoded, Encoder, Shard};
 use crate::error::ErrorCode;
 use crate::job::{Compression, Format, Job};
 use crate::rows_digest::RowsDigest;
-use crate::seal::{Sealed, Sealer};
+use crate::seal::{AGE_EXTENSION, Plain, Recipients, Sealed, Sealer};
 use crate::store::{Draft, Folder, StoreError, error_code};
 
 /// What all shards of a job have in common.
@@ -26,6 +27,8 @@ pub struct Layout {
     pub format: Format,
     /// Of the file, or of Parquet's pages.
     pub compression: Compression,
+    /// Who can read shards and rejects; `None` where age does not encrypt them.
+    pub recipients: Option<Arc<Recipients>>,
     /// A new part after so many rows.
     pub max_rows: Option<u64>,
     /// A new part after so many encoded bytes.
@@ -39,15 +42,16 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// For a job whose shards have this encoder.
-    pub fn new(job: &Job, encoder: Arc<Encoder>, unit: TimeUnit, clock: Clock, run: Option<String>) -> Self {
+    /// For a job that is ready to be written.
+    pub fn new(job: &Job, prepared: &Prepared, clock: Clock, run: Option<String>) -> Self {
         Self {
-            encoder,
+            encoder: prepared.encoder.clone(),
             format: job.format.clone(),
             compression: job.compression,
+            recipients: prepared.sealing.recipients.clone(),
             max_rows: job.partition.max_rows,
             max_bytes: job.partition.max_bytes,
-            unit,
+            unit: prepared.unit,
             clock,
             run,
         }
@@ -55,16 +59,21 @@ impl Layout {
 
     /// Name of a part, relative to the package.
     pub fn part_name(&self, partition: &str, part: usize) -> String {
-        format!("data/{partition}/part-{part:04}{}.{}{}", self.of_run(), self.format.name(), self.suffix())
+        let (run, format) = (self.of_run(), self.format.name());
+        format!("data/{partition}/part-{part:04}{run}.{format}{}{}", self.suffix(), self.age())
     }
 
     /// Name of the rejects of the task with this key, relative to the package.
     pub fn rejects_name(&self, task_key: &str) -> String {
-        format!("rejects/{task_key}{}.ndjson", self.of_run())
+        format!("rejects/{task_key}{}.ndjson{}", self.of_run(), self.age())
     }
 
     fn of_run(&self) -> String {
         self.run.as_ref().map_or(String::new(), |run| format!(".{run}"))
+    }
+
+    fn age(&self) -> &'static str {
+        if self.recipients.is_some() { AGE_EXTENSION } else { "" }
     }
 
     fn suffix(&self) -> &'static str {
@@ -111,6 +120,8 @@ pub struct Part {
     pub sha256: String,
     /// Digest of the rows, where the job asks for it.
     pub rows_digest: Option<RowsDigest>,
+    /// What they were before age encrypted them.
+    pub plain: Option<Plain>,
     /// Earliest instant.
     pub min_time: Option<Timestamp>,
     /// Latest instant.
@@ -251,7 +262,8 @@ impl PartitionWriter {
         let name = self.layout.part_name(&self.label, self.parts.len());
         let encode_error = |source| ShardError::Encode { name: name.clone(), source };
         let draft = self.folder.begin(&name)?;
-        let sealer = Sealer::new(draft, self.layout.file_compression()).map_err(|e| encode_error(e.into()))?;
+        let (compression, recipients) = (self.layout.file_compression(), self.layout.recipients.as_deref());
+        let sealer = Sealer::encrypted(draft, compression, recipients).map_err(|e| encode_error(e.into()))?;
         let shard = self.layout.encoder.start(sealer);
         let digest = self.layout.encoder.digests().then(RowsDigest::default);
         Ok(OpenPart { name, shard, rows: 0, digest, times: None, started_at: (self.layout.clock)() })
@@ -260,7 +272,7 @@ impl PartitionWriter {
     fn close(&mut self) -> Result<(), ShardError> {
         let Some(OpenPart { name, shard, rows, digest, times, started_at }) = self.open.take() else { return Ok(()) };
         let sealed = shard.finish().and_then(|sealer| Ok(sealer.finish()?));
-        let Sealed { inner, bytes, sha256 } =
+        let Sealed { inner, bytes, sha256, plain } =
             sealed.map_err(|source| ShardError::Encode { name: name.clone(), source })?;
         self.parts.push(Part {
             name,
@@ -269,6 +281,7 @@ impl PartitionWriter {
             bytes,
             sha256,
             rows_digest: digest,
+            plain,
             min_time: times.and_then(|(min, _)| instant(min, self.layout.unit)),
             max_time: times.and_then(|(_, max)| instant(max, self.layout.unit)),
             started_at,
@@ -289,6 +302,9 @@ mod tests {
             ("data/all/part-0012", "parquet"),
             ("rejects/0123456789abcdef", "ndjson"),
             ("data/2026-W10/part-0000", "json.gz"),
+            ("data/2026-03-04/part-0000", "csv.zst.age"),
+            ("data/2026/part-0001", "parquet.age"),
+            ("rejects/0123456789abcdef", "ndjson.age"),
         ] {
             let plain = format!("{name}.{ending}");
             assert_eq!(name_without_run(&format!("{name}.{run}.{ending}")), plain);

@@ -221,7 +221,11 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
                 next: 0,
                 early: BTreeMap::new(),
                 ledger: Ledger::default(),
-                rejects: RejectsWriter::new(ctx.folder.clone(), ctx.layout.rejects_name(key)),
+                rejects: RejectsWriter::new(
+                    ctx.folder.clone(),
+                    ctx.layout.rejects_name(key),
+                    ctx.layout.recipients.clone(),
+                ),
                 reads_to_come,
                 ready,
                 is_whole: true,
@@ -476,7 +480,7 @@ impl<R: Receiver> Stream for RunningTask<'_, R> {
     fn end(&self) {
         let (ledger, rejects, is_whole) = {
             let mut desk = self.desk();
-            let nothing = RejectsWriter::new(self.ctx.folder.clone(), String::new());
+            let nothing = RejectsWriter::new(self.ctx.folder.clone(), String::new(), None);
             let rejects = std::mem::replace(&mut desk.rejects, nothing);
             (std::mem::take(&mut desk.ledger), rejects, desk.is_whole)
         };

@@ -108,10 +108,10 @@ pub fn run(
     todo.sort_by_key(|t| (!t.task.partitions.is_empty(), std::cmp::Reverse(t.bytes), t.index));
     let strays = todo.partition_point(|t| t.task.partitions.is_empty());
     let stop = options.stop.part();
-    // Where nobody can replace a name, no two runs may write the same one.
-    let run = (!folder.has_exclusive_names()).then(|| options.run_id.clone());
-    let (encoder, clock) = (prepared.encoder.clone(), options.clock.clone());
-    let layout = Layout::new(job, encoder, prepared.unit, clock, run);
+    // Where nobody can replace a name, or bytes differ from run to run, no two runs may write the same one.
+    let named_by_run = !folder.has_exclusive_names() || prepared.sealing.is_random();
+    let run = named_by_run.then(|| options.run_id.clone());
+    let layout = Layout::new(job, prepared, options.clock.clone(), run);
     let reading = Quota::new(options.memory.for_reading());
     let sorting = Quota::new(options.memory.for_partitions());
     let context = TaskContext {

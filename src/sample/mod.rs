@@ -16,8 +16,9 @@ use serde_json::value::RawValue;
 
 use crate::error::Exit;
 use crate::manifest::{EncryptionRecord, ExportFormat, JobStatus, MANIFEST};
-use crate::package::{FileError, Listed, Package, PackageError};
+use crate::package::{FileError, Listed, Package, PackageError, ReadKeys};
 use crate::run::stop::Stop;
+use crate::seal::{AGE_EXTENSION, OpenError};
 use crate::store::StoreError;
 
 pub use drawing::draw;
@@ -86,12 +87,18 @@ pub enum SampleError {
         pruned_at: jiff::Timestamp,
     },
     /// Rows that cannot be read without a key.
-    #[error(
-        "`{path}` is encrypted, and sample reads no encrypted shards: decrypt the package first, then draw `--rows` by hand as docs/auditing.md shows"
-    )]
+    #[error("`{path}` is encrypted: give the key with `--identity FILE`, or, of Parquet encryption, `--parquet-key`")]
     Encrypted {
         /// Name in the package.
         path: String,
+    },
+    /// A shard that the given keys do not open.
+    #[error("`{path}` cannot be decrypted")]
+    Locked {
+        /// Name in the package.
+        path: String,
+        /// Why.
+        source: OpenError,
     },
     /// A shard with the right digest and the wrong rows: the manifest is wrong.
     #[error("`{path}` {why}: check the package with `kt-export verify --rows`")]
@@ -121,7 +128,7 @@ impl SampleError {
             Self::Package(error) => error.exit(),
             Self::File(error) => error.exit(),
             Self::Contents { .. } => Exit::VerifyFailed,
-            Self::Pruned { .. } | Self::Encrypted { .. } => Exit::Usage,
+            Self::Pruned { .. } | Self::Encrypted { .. } | Self::Locked { .. } => Exit::Usage,
             Self::Read { source, .. } if StoreError::below(source).is_some_and(|e| e.code().is_retryable()) => {
                 Exit::TryLater
             }
@@ -138,6 +145,7 @@ pub fn sample(
     package: &Package,
     rows: u64,
     seed: u64,
+    keys: &ReadKeys,
     mut give: impl FnMut(SampledRow) -> io::Result<()>,
 ) -> Result<Sampled, SampleError> {
     package.check_sums()?;
@@ -160,7 +168,7 @@ pub fn sample(
         let wanted: Vec<u64> = drawn.keys().map(|row| row - before).collect();
         if !wanted.is_empty() {
             files_read += 1;
-            let values = values(package, shard, &wanted)?;
+            let values = values(package, shard, &wanted, keys)?;
             for ((row, draw), values) in drawn.into_iter().zip(values) {
                 let file_row = row - before + 1;
                 let sampled = SampledRow { row: row + 1, file: shard.path.to_owned(), file_row, draw, values };
@@ -183,10 +191,16 @@ pub fn sample(
 }
 
 /// The values of some rows of a shard, counted from 0 and ascending, after every byte of it was compared.
-fn values(package: &Package, shard: &Listed<'_>, wanted: &[u64]) -> Result<Vec<Box<RawValue>>, SampleError> {
+fn values(
+    package: &Package,
+    shard: &Listed<'_>,
+    wanted: &[u64],
+    keys: &ReadKeys,
+) -> Result<Vec<Box<RawValue>>, SampleError> {
     let path = || shard.path.to_owned();
     let is_sealed = matches!(package.manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
-    if shard.path.ends_with(".age") || is_sealed {
+    let is_locked = shard.path.ends_with(AGE_EXTENSION) && keys.identities.is_empty();
+    if is_locked || is_sealed && keys.parquet.is_none() {
         return Err(SampleError::Encrypted { path: path() });
     }
     let mut whole = package.checked(*shard, &Stop::default())?;
@@ -195,10 +209,10 @@ fn values(package: &Package, shard: &Listed<'_>, wanted: &[u64]) -> Result<Vec<B
         Err(source) => SampleError::Read { path: path(), source },
     })?;
     let found = match package.manifest.export_format {
-        ExportFormat::Parquet => parquet::rows(package.open_file(shard)?, wanted),
-        ExportFormat::Csv => read::csv(read::open_rows(package, shard)?, wanted, &package.manifest),
-        ExportFormat::Ndjson => read::ndjson(read::open_rows(package, shard)?, wanted),
-        ExportFormat::Json => read::json(read::open_rows(package, shard)?, wanted),
+        ExportFormat::Parquet => parquet::rows(read::plain_file(package, shard, keys)?, wanted, keys.parquet.as_ref()),
+        ExportFormat::Csv => read::csv(read::open_rows(package, shard, keys)?, wanted, &package.manifest),
+        ExportFormat::Ndjson => read::ndjson(read::open_rows(package, shard, keys)?, wanted),
+        ExportFormat::Json => read::json(read::open_rows(package, shard, keys)?, wanted),
     };
     let found = found.map_err(|error| match error {
         RowError::Contents(why) => SampleError::Contents { path: path(), why },

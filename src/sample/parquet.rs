@@ -4,24 +4,33 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
 use serde_json::value::RawValue;
 
 use super::RowError;
-use crate::encode::{Encoded, Encoder};
+use crate::encode::{Encoded, Encoder, ParquetKeys};
 use crate::job::{Compression, Format};
-use crate::store::Stored;
+use crate::seal::PlainFile;
 use crate::verify::Pages;
 
 /// The rows as NDJSON would have them.
-pub(super) fn rows(file: Stored, wanted: &[u64]) -> Result<Vec<Box<RawValue>>, RowError> {
+pub(super) fn rows(
+    file: PlainFile,
+    wanted: &[u64],
+    keys: Option<&Arc<ParquetKeys>>,
+) -> Result<Vec<Box<RawValue>>, RowError> {
     // The decoder is built for files that are what they say; on others it may panic.
-    catch_unwind(AssertUnwindSafe(|| decode(file, wanted)))
+    catch_unwind(AssertUnwindSafe(|| decode(file, wanted, keys)))
         .unwrap_or_else(|_| Err(RowError::Contents("is not Parquet that can be decoded".to_owned())))
 }
 
-fn decode(file: Stored, wanted: &[u64]) -> Result<Vec<Box<RawValue>>, RowError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(Pages(file)).map_err(|error| wrong(&error))?;
+fn decode(file: PlainFile, wanted: &[u64], keys: Option<&Arc<ParquetKeys>>) -> Result<Vec<Box<RawValue>>, RowError> {
+    let mut options = ArrowReaderOptions::new();
+    if let Some(keys) = keys {
+        options = options.with_file_decryption_properties(keys.decryption().map_err(|error| wrong(&error))?);
+    }
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Pages(file), options);
+    let builder = builder.map_err(|error| wrong(&error))?;
     let mut groups = Vec::new();
     // Rows of the chosen row groups, counted as if there were no others.
     let mut ranges = Vec::new();

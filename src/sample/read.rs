@@ -10,16 +10,33 @@ use serde_json::value::RawValue;
 
 use super::{RowError, SampleError};
 use crate::manifest::Manifest;
-use crate::package::{Listed, Package};
-use crate::seal::{compression_of, unseal};
+use crate::package::{Listed, Package, ReadKeys};
+use crate::seal::{self, OpenError, PlainFile};
 use crate::verify::{Dialect, MAX_RECORD_BYTES};
 
-/// The text of a shard, without its compression. The one place that knows what lies around the rows of a stored file.
-pub(super) fn open_rows(package: &Package, shard: &Listed<'_>) -> Result<Box<dyn BufRead>, SampleError> {
+/// The text of a shard, without what lies around it.
+pub(super) fn open_rows(
+    package: &Package,
+    shard: &Listed<'_>,
+    keys: &ReadKeys,
+) -> Result<Box<dyn BufRead>, SampleError> {
     let stored = package.open_file(shard)?.into_reader();
-    let plain = unseal(stored, compression_of(shard.path));
-    let plain = plain.map_err(|source| SampleError::Read { path: shard.path.to_owned(), source })?;
+    let plain = seal::open(stored, shard.path, &keys.identities).map_err(|error| locked(shard, error))?;
     Ok(Box::new(BufReader::new(plain)))
+}
+
+/// A Parquet shard, without age around it.
+pub(super) fn plain_file(package: &Package, shard: &Listed<'_>, keys: &ReadKeys) -> Result<PlainFile, SampleError> {
+    let stored = package.open_file(shard)?;
+    PlainFile::open(stored, shard.path, &keys.identities).map_err(|error| locked(shard, error))
+}
+
+fn locked(shard: &Listed<'_>, error: OpenError) -> SampleError {
+    let path = shard.path.to_owned();
+    match error {
+        OpenError::Read(source) => SampleError::Read { path, source },
+        source => SampleError::Locked { path, source },
+    }
 }
 
 /// Rows of NDJSON: lines, as they are.

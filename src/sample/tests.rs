@@ -25,19 +25,19 @@ fn ten_rows() -> Manifest {
 }
 
 fn refusal(package: &Package) -> SampleError {
-    sample(package, 3, 7, |_| panic!("a row was given")).unwrap_err()
+    sample(package, 3, 7, &ReadKeys::default(), |_| panic!("a row was given")).unwrap_err()
 }
 
 #[test]
-fn encrypted_shards_are_refused() {
+fn encrypted_shards_are_refused_without_a_key() {
     let mut manifest = ten_rows();
     manifest.files[0].path += ".age";
     let (_folder, package) = without_shards(&manifest);
     let error = refusal(&package);
     assert_eq!(
         error.to_string(),
-        "`data/2026-03-01/part-0000.csv.zst.age` is encrypted, and sample reads no encrypted shards: decrypt the package \
-         first, then draw `--rows` by hand as docs/auditing.md shows"
+        "`data/2026-03-01/part-0000.csv.zst.age` is encrypted: give the key with `--identity FILE`, or, of Parquet \
+         encryption, `--parquet-key`"
     );
     assert_eq!(error.exit(), Exit::Usage);
 }

@@ -1,11 +1,16 @@
-//! Encoded bytes to stored bytes and back: compress, then hash and count.
+//! Encoded bytes to stored bytes and back: compress, encrypt where there are recipients, hash and count.
 //!
 //! [`Sealer`] stands between an encoder and the file: what it passes on is what is stored, so its digest is the one
-//! that `sha256sum` finds. The same bytes in, in whatever pieces and whenever flushed, give the same bytes out.
-//! [`unseal`] is the way back, for whoever reads rows out of a stored shard.
+//! that `sha256sum` finds. The same bytes in, in whatever pieces and whenever flushed, give the same bytes out; only
+//! encryption never gives the same bytes twice, so that the bytes before it have a digest of their own.
+//! [`open`] is the way back, for whoever reads rows out of a stored shard.
 
 mod digest;
+mod identities;
+mod open;
 mod pieces;
+mod plain_file;
+mod recipients;
 mod unseal;
 
 use std::io::{self, Write};
@@ -15,10 +20,15 @@ use flate2::write::GzEncoder;
 use zstd::zstd_safe::CParameter;
 
 use crate::job::Compression;
+use age::stream::StreamWriter;
 use digest::DigestWriter;
 use pieces::PieceWriter;
 
 pub use digest::{sha256, sha256_of};
+pub use identities::{Identities, IdentityError, MAX_WORK_FACTOR};
+pub use open::{AGE_EXTENSION, Decrypted, OpenError, decrypt, open, plain_digest};
+pub use plain_file::PlainFile;
+pub use recipients::{MAX_RECIPIENTS, RecipientError, Recipients, check_recipient, listed_recipients};
 pub use unseal::{compression_of, unseal};
 
 /// The gzip header's operating system byte for "unknown" (RFC 1952, 2.3.1), so that a shard does not tell where it
@@ -33,13 +43,22 @@ const TUNED_LEVEL: i32 = 3;
 /// CloudTrail records, this takes a fifth less time than plain level 3 and gives 1 to 4 % fewer bytes.
 const TUNED: [CParameter; 3] = [CParameter::HashLog(15), CParameter::ChainLog(14), CParameter::MinMatch(7)];
 
-/// Compresses (not for Parquet, which compresses its pages itself: pass [`Compression::None`]), hashes and counts on
-/// the way to `W`.
+/// What a [`Sealer`] holds more where it encrypts: a plain and an encrypted chunk.
+pub const ENCRYPTION_BYTES: u64 = 160 << 10;
+
+/// Compresses (not for Parquet, which compresses its pages itself: pass [`Compression::None`]), encrypts, hashes and
+/// counts on the way to `W`.
 ///
 /// [`Compression::Snappy`] and [`Compression::Lz4`] are compressions of Parquet pages, not of files: bytes pass as
 /// they are.
 pub struct Sealer<W: Write> {
-    codec: Codec<DigestWriter<W>>,
+    codec: Codec<Out<W>>,
+}
+
+/// What is below the compressor.
+enum Out<W: Write> {
+    Plain(DigestWriter<W>),
+    Age(Box<DigestWriter<StreamWriter<DigestWriter<W>>>>),
 }
 
 /// The compressor, if any.
@@ -58,15 +77,39 @@ pub struct Sealed<W> {
     pub bytes: u64,
     /// Lower-case hex SHA-256 of the bytes stored.
     pub sha256: String,
+    /// The bytes before encryption, where they were encrypted.
+    pub plain: Option<Plain>,
+}
+
+/// What was encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plain {
+    /// Bytes.
+    pub bytes: u64,
+    /// Their SHA-256 in lower-case hex.
+    pub sha256: String,
 }
 
 impl<W: Write> Sealer<W> {
-    /// Starts.
+    /// Starts; nothing is encrypted.
     ///
     /// # Errors
     /// The codec's.
     pub fn new(inner: W, compression: Compression) -> io::Result<Self> {
-        let out = DigestWriter::new(inner);
+        Self::over(Out::Plain(DigestWriter::new(inner)), compression)
+    }
+
+    /// Starts; what is compressed is encrypted to these recipients, or not if there are none.
+    ///
+    /// # Errors
+    /// The codec's, and the writer's, which is given the age header.
+    pub fn encrypted(inner: W, compression: Compression, to: Option<&Recipients>) -> io::Result<Self> {
+        let Some(recipients) = to else { return Self::new(inner, compression) };
+        let stream = recipients.encrypt(DigestWriter::new(inner))?;
+        Self::over(Out::Age(Box::new(DigestWriter::new(stream))), compression)
+    }
+
+    fn over(out: Out<W>, compression: Compression) -> io::Result<Self> {
         let codec = match compression {
             Compression::None | Compression::Snappy | Compression::Lz4 => Codec::Plain(out),
             Compression::Gzip(level) => {
@@ -88,19 +131,42 @@ impl<W: Write> Sealer<W> {
         Ok(Self { codec })
     }
 
-    /// Ends the compressed stream and gives the digest.
+    /// Ends the compressed and the encrypted stream and gives the digests.
     ///
     /// # Errors
     /// The writer's.
     pub fn finish(self) -> io::Result<Sealed<W>> {
-        let mut out = match self.codec {
+        let out = match self.codec {
             Codec::Plain(out) => out,
             Codec::Gzip(pieces) => pieces.finish()?.finish()?,
             Codec::Zstd(encoder) => encoder.finish()?,
         };
+        let (mut out, plain) = match out {
+            Out::Plain(out) => (out, None),
+            Out::Age(plain) => {
+                let (stream, bytes, sha256) = plain.into_parts();
+                (stream.finish()?, Some(Plain { bytes, sha256 }))
+            }
+        };
         out.flush()?;
         let (inner, bytes, sha256) = out.into_parts();
-        Ok(Sealed { inner, bytes, sha256 })
+        Ok(Sealed { inner, bytes, sha256, plain })
+    }
+}
+
+impl<W: Write> Write for Out<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(out) => out.write(bytes),
+            Self::Age(plain) => plain.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(out) => out.flush(),
+            Self::Age(plain) => plain.flush(),
+        }
     }
 }
 
@@ -122,6 +188,9 @@ impl<W: Write> Write for Sealer<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod encryption_tests;
 
 #[cfg(test)]
 mod tests {

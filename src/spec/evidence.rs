@@ -51,7 +51,7 @@ struct AgeSchema {
     recipients_file: Option<String>,
 }
 
-/// Keys of Parquet modular encryption: 16, 24 or 32 bytes, in base64.
+/// Keys of Parquet modular encryption: 16 or 32 bytes, in base64.
 #[derive(JsonSchema)]
 #[schemars(rename = "ParquetEncryption", deny_unknown_fields)]
 #[allow(dead_code, reason = "the shape for the JSON Schema")]

@@ -7,22 +7,51 @@ use rayon::prelude::*;
 
 use super::rows::{self, Contents, Digester};
 use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line};
-use crate::manifest::{Manifest, TOMBSTONE, Tombstone};
-use crate::seal::sha256_of;
-use crate::store::{Folder, Location, StoreError};
+use crate::manifest::{EncryptionRecord, Manifest, TOMBSTONE, Tombstone};
+use crate::seal::{AGE_EXTENSION, plain_digest, sha256_of};
+use crate::store::{Folder, Location, StoreError, Stored};
+use crate::units::counted;
 
 /// A file that the manifest vouches for.
 struct Listed<'a> {
     path: &'a str,
     bytes: u64,
     sha256: &'a str,
+    /// Before age encrypted it.
+    plain_bytes: Option<u64>,
+    plain_sha256: Option<&'a str>,
     rows: u64,
     rows_digest: Option<&'a str>,
     contents: Contents,
+    lock: Lock,
+}
+
+/// What it takes to read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    Open,
+    Age,
+    Parquet,
+}
+
+impl Listed<'_> {
+    fn is_readable(&self, options: &VerifyOptions) -> bool {
+        let has_key = match self.lock {
+            Lock::Open => true,
+            Lock::Age => !options.keys.identities.is_empty(),
+            Lock::Parquet => options.keys.parquet.is_some(),
+        };
+        has_key && self.contents != Contents::Unknown
+    }
 }
 
 pub(super) fn check(folder: &Folder, manifest: &Manifest, options: &VerifyOptions, report: &mut VerifyReport) {
     let mut listed = listed(manifest);
+    if let Some(EncryptionRecord::Age { .. }) = manifest.encryption {
+        for file in listed.iter().filter(|file| file.lock != Lock::Age) {
+            report.find(Check::Files, Some(file.path), "is not encrypted, but the manifest says that all files are");
+        }
+    }
     if let Some(tombstone) = tombstone(folder, manifest, report) {
         let all = listed.len();
         listed.retain(|file| !matches!(folder.size(file.path), Ok(None)));
@@ -35,14 +64,20 @@ pub(super) fn check(folder: &Folder, manifest: &Manifest, options: &VerifyOption
             ),
         );
     }
-    let results: Vec<Vec<Finding>> =
+    let results: Vec<Option<Finding>> =
         listed.par_iter().map(|file| check_file(folder, manifest, file, options)).collect();
     report.extend(results.into_iter().flatten());
     report.done(Check::Files, format!("size and SHA-256 of {} files", listed.len()));
-    if manifest.files.iter().any(|file| file.plain_sha256.is_some()) {
-        report.leave_out(Check::Files, "plain_sha256 of encrypted files, for want of the key");
+    let encrypted = listed.iter().filter(|file| file.lock == Lock::Age).count();
+    if encrypted > 0 && options.keys.identities.is_empty() {
+        let files = counted(encrypted, "encrypted file");
+        let why =
+            format!("the plain bytes of {files} were not read, for want of --identity (their stored digests were)");
+        report.leave_out(Check::Files, why);
+    } else if encrypted > 0 {
+        report.done(Check::Files, format!("plain size and SHA-256 of {}", counted(encrypted, "encrypted file")));
     }
-    let unreadable = listed.iter().filter(|file| file.contents == Contents::Unknown).count();
+    let unreadable = listed.iter().filter(|file| !file.is_readable(options)).count();
     if !options.rows {
         report.leave_out(Check::Rows, "rows were not read back: ask for it with --rows");
     } else {
@@ -51,7 +86,7 @@ pub(super) fn check(folder: &Folder, manifest: &Manifest, options: &VerifyOption
         if unreadable > 0 {
             report.leave_out(
                 Check::Rows,
-                format!("rows of {unreadable} files that are encrypted or of an unknown format"),
+                format!("rows of {unreadable} files that are encrypted, for want of the key, or of an unknown format"),
             );
         }
     }
@@ -70,78 +105,105 @@ fn tombstone(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) ->
 }
 
 fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {
+    let by_parquet = matches!(manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
     let shards = manifest.files.iter().filter_map(|file| {
         Some(Listed {
             path: &file.path,
             bytes: file.bytes,
             sha256: file.sha256.as_deref()?,
+            plain_bytes: file.plain_bytes,
+            plain_sha256: file.plain_sha256.as_deref(),
             rows: file.rows,
             rows_digest: file.rows_digest.as_deref(),
-            contents: Contents::of_shard(&file.path, manifest.export_format),
+            contents: Contents::of_shard(manifest.export_format),
+            lock: match file.path.ends_with(AGE_EXTENSION) {
+                true => Lock::Age,
+                false if by_parquet => Lock::Parquet,
+                false => Lock::Open,
+            },
         })
     });
     let rejects = manifest.rejects.iter().map(|file| Listed {
         path: &file.path,
         bytes: file.bytes,
         sha256: &file.sha256,
+        plain_bytes: file.plain_bytes,
+        plain_sha256: file.plain_sha256.as_deref(),
         rows: file.rows,
         rows_digest: None,
         contents: Contents::of_rejects(&file.path),
+        lock: if file.path.ends_with(AGE_EXTENSION) { Lock::Age } else { Lock::Open },
     });
     shards.chain(rejects).collect()
 }
 
-fn check_file(folder: &Folder, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Vec<Finding> {
-    let finding = |check, message| vec![Finding { check, path: Some(file.path.to_owned()), message }];
-    let opened = || match folder.open_file(file.path) {
-        Ok(Some(stored)) => Ok(Some(stored)),
-        Ok(None) => Err(finding(Check::Files, "is not there".to_owned())),
-        // Already found as a fault of the manifest.
-        Err(StoreError::BadName { .. }) => Ok(None),
-        Err(StoreError::WrongKind { path, .. }) if is_last(&path, file.path) => {
-            Err(finding(Check::Files, "is not a regular file".to_owned()))
-        }
-        Err(error) => Err(finding(Check::Files, in_one_line(&error))),
-    };
-    let stored = match opened() {
-        Ok(Some(stored)) => stored,
-        Ok(None) => return Vec::new(),
-        Err(found) => return found,
-    };
+fn check_file(folder: &Folder, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Option<Finding> {
+    let found = check_bytes(folder, file, options).and_then(|()| check_rows(folder, manifest, file, options));
+    let (check, message) = found.err()??;
+    Some(Finding { check, path: Some(file.path.to_owned()), message })
+}
+
+/// What is wrong with a file; `None` where it was found elsewhere already.
+type Fault = Option<(Check, String)>;
+
+/// Its stored bytes and, where there is a key, its plain ones.
+fn check_bytes(folder: &Folder, file: &Listed, options: &VerifyOptions) -> Result<(), Fault> {
+    let fault = |message| Err(Some((Check::Files, message)));
+    let stored = opened(folder, file)?;
     if stored.bytes() != file.bytes {
-        let message = format!("has {} bytes, but the manifest says {}", stored.bytes(), file.bytes);
-        return finding(Check::Files, message);
+        return fault(format!("has {} bytes, but the manifest says {}", stored.bytes(), file.bytes));
     }
     match sha256_of(stored.into_reader()) {
         Ok(digest) if digest == file.sha256 => {}
-        Ok(digest) => {
-            let message = format!("has SHA-256 {digest}, but the manifest says {}", file.sha256);
-            return finding(Check::Files, message);
-        }
-        Err(error) => return finding(Check::Files, format!("cannot be read: {error}")),
+        Ok(digest) => return fault(format!("has SHA-256 {digest}, but the manifest says {}", file.sha256)),
+        Err(error) => return fault(format!("cannot be read: {error}")),
     }
-    // What is damaged need not be parsed: its digest has told.
-    if options.rows && file.contents != Contents::Unknown {
-        let stored = match opened() {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return Vec::new(),
-            Err(found) => return found,
-        };
-        let mut digester = file.rows_digest.map(|_| Digester::new(manifest));
-        match rows::count(file.path, stored, file.contents, manifest, digester.as_mut()) {
-            Ok(rows) if rows == file.rows => {}
-            Ok(rows) => {
-                return finding(Check::Rows, format!("has {rows} rows, but the manifest says {}", file.rows));
-            }
-            Err(error) => return finding(Check::Rows, error.to_string()),
-        }
-        let digest = digester.map(|digester| digester.finish().to_string());
-        if digest.as_deref() != file.rows_digest {
-            let message = "has other rows than its `rows_digest` in the manifest is of".to_owned();
-            return finding(Check::Rows, message);
-        }
+    if file.lock != Lock::Age || options.keys.identities.is_empty() {
+        return Ok(());
     }
-    Vec::new()
+    match plain_digest(opened(folder, file)?.into_reader(), &options.keys.identities) {
+        Ok((bytes, _)) if Some(bytes) != file.plain_bytes => {
+            let stated = file.plain_bytes.map_or("nothing of it".to_owned(), |bytes| bytes.to_string());
+            fault(format!("has {bytes} plain bytes, but the manifest says {stated}"))
+        }
+        Ok((_, digest)) if Some(digest.as_str()) != file.plain_sha256 => {
+            let stated = file.plain_sha256.unwrap_or("nothing of it");
+            fault(format!("has plain bytes with SHA-256 {digest}, but the manifest says {stated}"))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => fault(format!("cannot be decrypted: {error}")),
+    }
+}
+
+/// What is damaged need not be parsed: its digest has told.
+fn check_rows(folder: &Folder, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Result<(), Fault> {
+    if !options.rows || !file.is_readable(options) {
+        return Ok(());
+    }
+    let fault = |message| Err(Some((Check::Rows, message)));
+    let mut digester = file.rows_digest.map(|_| Digester::new(manifest));
+    match rows::count(file.path, opened(folder, file)?, file.contents, manifest, options, digester.as_mut()) {
+        Ok(rows) if rows == file.rows => {}
+        Ok(rows) => return fault(format!("has {rows} rows, but the manifest says {}", file.rows)),
+        Err(error) => return fault(error.to_string()),
+    }
+    let digest = digester.map(|digester| digester.finish().to_string());
+    if digest.as_deref() != file.rows_digest {
+        return fault("has other rows than its `rows_digest` in the manifest is of".to_owned());
+    }
+    Ok(())
+}
+
+fn opened(folder: &Folder, file: &Listed) -> Result<Stored, Fault> {
+    let message = match folder.open_file(file.path) {
+        Ok(Some(stored)) => return Ok(stored),
+        Ok(None) => "is not there".to_owned(),
+        // Already found as a fault of the manifest.
+        Err(StoreError::BadName { .. }) => return Err(None),
+        Err(StoreError::WrongKind { path, .. }) if is_last(&path, file.path) => "is not a regular file".to_owned(),
+        Err(error) => in_one_line(&error),
+    };
+    Err(Some((Check::Files, message)))
 }
 
 /// Whether a path is that of the named file itself and not of a folder above it.

@@ -19,6 +19,7 @@ mod sums;
 use std::fs;
 
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, TOMBSTONE, VERIFY_TXT};
+use crate::package::ReadKeys;
 use crate::report::REPORT;
 use crate::seal::sha256;
 use crate::store::{Folder, Location};
@@ -28,10 +29,13 @@ pub(crate) use rows::{Dialect, MAX_RECORD_BYTES, Pages};
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
 
 /// How much is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Default)]
 pub struct VerifyOptions {
     /// Read every shard back and count its rows, which costs a decompression and a parse of everything.
     pub rows: bool,
+    /// Decrypt what age encrypted and compare it with its plain digests, and read the rows of encrypted Parquet shards.
+    /// What there is no key for is not checked.
+    pub keys: ReadKeys,
 }
 
 /// Checks the package in a folder or below a prefix.

@@ -9,20 +9,22 @@ mod restore;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use csv_core::ReadFieldResult;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::reader::{ChunkReader, Length};
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(super) use self::digest::Digester;
-use crate::encode::CanonicalRows;
+use super::VerifyOptions;
+use crate::encode::{CanonicalRows, ParquetKeys};
 use crate::job::is_formula;
 use crate::manifest::{Column, ExportFormat, Manifest};
-use crate::seal::{compression_of, unseal};
+use crate::seal::{self, AGE_EXTENSION, OpenError, PlainFile};
 use crate::store::Stored;
 
 /// The largest record that is read back. Real cells of 100 MB exist.
@@ -35,15 +37,12 @@ pub(super) enum Contents {
     Ndjson,
     Json,
     Parquet,
-    /// Encrypted, or of a kind that nothing is said about.
+    /// Of a kind that nothing is said about.
     Unknown,
 }
 
 impl Contents {
-    pub(super) fn of_shard(path: &str, format: ExportFormat) -> Self {
-        if path.ends_with(".age") {
-            return Self::Unknown;
-        }
+    pub(super) fn of_shard(format: ExportFormat) -> Self {
         match format {
             ExportFormat::Csv => Self::Csv,
             ExportFormat::Ndjson => Self::Ndjson,
@@ -54,6 +53,7 @@ impl Contents {
 
     /// Rejected rows are objects, one a line, whatever the shards are.
     pub(super) fn of_rejects(path: &str) -> Self {
+        let path = path.strip_suffix(AGE_EXTENSION).unwrap_or(path);
         let plain = path.strip_suffix(".zst").or_else(|| path.strip_suffix(".gz")).unwrap_or(path);
         if plain.ends_with(".ndjson") { Self::Ndjson } else { Self::Unknown }
     }
@@ -76,21 +76,25 @@ pub(super) fn count(
     file: Stored,
     contents: Contents,
     manifest: &Manifest,
+    options: &VerifyOptions,
     digester: Option<&mut Digester>,
 ) -> Result<u64, RowsError> {
     let columns: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
+    let locked = |error: OpenError| RowsError::File(format!("cannot be read back: {error}"));
+    let open = |file: Stored| -> Result<Box<dyn BufRead>, RowsError> {
+        let rows = seal::open(file.into_reader(), name, &options.keys.identities).map_err(locked)?;
+        Ok(Box::new(BufReader::new(rows)))
+    };
     match contents {
-        Contents::Csv => csv(open(name, file)?, &Dialect::of(&manifest.spec.resolved), &columns, digester),
-        Contents::Ndjson => ndjson(open(name, file)?, digester),
-        Contents::Json => json(open(name, file)?, digester),
-        Contents::Parquet => parquet(file, &manifest.columns, digester),
+        Contents::Csv => csv(open(file)?, &Dialect::of(&manifest.spec.resolved), &columns, digester),
+        Contents::Ndjson => ndjson(open(file)?, digester),
+        Contents::Json => json(open(file)?, digester),
+        Contents::Parquet => {
+            let plain = PlainFile::open(file, name, &options.keys.identities).map_err(locked)?;
+            parquet(plain, &manifest.columns, options.keys.parquet.as_ref(), digester)
+        }
         Contents::Unknown => Err(RowsError::File("is of an unknown format".to_owned())),
     }
-}
-
-/// The bytes of a file without their compression, which its name tells.
-fn open(name: &str, file: Stored) -> io::Result<Box<dyn BufRead>> {
-    Ok(Box::new(BufReader::new(unseal(file.into_reader(), compression_of(name))?)))
 }
 
 /// How CSV shards were written, as far as it matters for reading.
@@ -285,15 +289,29 @@ impl<'de> Visitor<'de> for Object {
     }
 }
 
-fn parquet(file: Stored, columns: &[Column], digester: Option<&mut Digester>) -> Result<u64, RowsError> {
+fn parquet(
+    file: PlainFile,
+    columns: &[Column],
+    keys: Option<&Arc<ParquetKeys>>,
+    digester: Option<&mut Digester>,
+) -> Result<u64, RowsError> {
     // The decoder is built for files that are what they say; on others it may panic.
-    catch_unwind(AssertUnwindSafe(|| decode_parquet(file, columns, digester)))
+    catch_unwind(AssertUnwindSafe(|| decode_parquet(file, columns, keys, digester)))
         .unwrap_or_else(|_| Err(RowsError::File("is not Parquet that can be decoded".to_owned())))
 }
 
-fn decode_parquet(file: Stored, columns: &[Column], mut digester: Option<&mut Digester>) -> Result<u64, RowsError> {
+fn decode_parquet(
+    file: PlainFile,
+    columns: &[Column],
+    keys: Option<&Arc<ParquetKeys>>,
+    mut digester: Option<&mut Digester>,
+) -> Result<u64, RowsError> {
     let wrong = |error: &dyn fmt::Display| RowsError::File(format!("is not Parquet that can be decoded: {error}"));
-    let builder = ParquetRecordBatchReaderBuilder::try_new(Pages(file)).map_err(|e| wrong(&e))?;
+    let mut options = ArrowReaderOptions::new();
+    if let Some(keys) = keys {
+        options = options.with_file_decryption_properties(keys.decryption().map_err(|e| wrong(&e))?);
+    }
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Pages(file), options).map_err(|e| wrong(&e))?;
     if !builder.schema().fields().iter().map(|field| field.name()).eq(columns.iter().map(|column| &column.name)) {
         return Err(RowsError::File("its columns are not those that the manifest lists".to_owned()));
     }
@@ -316,7 +334,7 @@ fn decode_parquet(file: Stored, columns: &[Column], mut digester: Option<&mut Di
 }
 
 /// A file as the decoder asks for it.
-pub(crate) struct Pages(pub(crate) Stored);
+pub(crate) struct Pages(pub(crate) PlainFile);
 
 impl Length for Pages {
     fn len(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod age_vectors;
 mod bad_input;
 mod commands;
 mod conservation;
@@ -9,6 +10,7 @@ mod coverage;
 mod determinism;
 mod doctor;
 mod drift;
+mod encryption;
 mod gcs_server;
 mod jobs;
 mod pack;

@@ -91,6 +91,7 @@ fn source(args: &JobsCreateArgs, environment: &Environment) -> Result<Arc<Source
         filters: filters.concat(),
         where_sql: args.where_sql.clone(),
         retention: args.retention.clone(),
+        encrypt_to: args.encrypt_to.clone(),
     };
     Ok(Arc::new(SourceText { path: PathBuf::from(FLAGS), text: request.spec() }))
 }

@@ -12,6 +12,7 @@ use crate::download::{self, Download, Form};
 use crate::error::Exit;
 use crate::manifest::{JobStatus, Manifest};
 use crate::run::chain;
+use crate::seal::Identities;
 use crate::store::Folder;
 
 /// Downloads.
@@ -46,6 +47,7 @@ fn fetch(
     manifest: &Manifest,
     talk: &Talk,
 ) -> Result<Exit, Trouble> {
+    let identities = Identities::of_files(&args.identities.identity).map_err(|error| Trouble::usage(chain(&error)))?;
     let stop = signals::listen().map_err(Trouble::failed)?;
     let bar = if talk.terminal && !talk.quiet { ProgressBar::new(manifest.total_bytes) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}");
@@ -55,6 +57,7 @@ fn fetch(
         manifest,
         to: output.to_owned(),
         form: if args.shards { Form::Shards } else { Form::Joined },
+        identities: &identities,
         stop: &stop,
         progress: &|bytes| bar.set_position(bytes),
     });

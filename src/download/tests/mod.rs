@@ -196,7 +196,9 @@ impl Package {
         };
         let manifest = &self.manifest;
         let to = to.to_owned();
-        let done = download(&Download { folder: &folder, manifest, to, form, stop: &stop, progress: &progress });
+        let identities = &Identities::none();
+        let request = Download { folder: &folder, manifest, to, form, identities, stop: &stop, progress: &progress };
+        let done = download(&request);
         if done.is_ok() {
             let rejects: u64 = self.manifest.rejects.iter().map(|file| file.bytes).sum();
             let shards: u64 = self.manifest.files.iter().map(|file| file.bytes).sum();

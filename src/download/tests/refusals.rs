@@ -1,7 +1,7 @@
 //! What is not downloaded, and the words for it.
 
 use super::*;
-use crate::manifest::{FileStatus, JobStatus};
+use crate::manifest::{EncryptionRecord, FileStatus, JobStatus};
 
 fn small(format: &Format) -> Package {
     Package::rows(format, "", &[vec![row(1, "a")], vec![row(2, "b")]])
@@ -159,9 +159,19 @@ fn what_names_no_file_is_refused() {
 #[test]
 fn encrypted_shards_and_packages_without_shards_cannot_be_joined() {
     let mut package = Package::of(&csv_format(), ".age", &[(b"secret".to_vec(), 1)]);
-    let text = "`data/h00000/part-0000.csv.age` is encrypted, and encrypted shards cannot be joined: download them with `--shards` and decrypt them";
+    let text = "`data/h00000/part-0000.csv.age` is encrypted: name a file with an identity that can read it, `--identity \
+                FILE`, or download the shards as they are with `--shards`";
     assert_eq!(refused(&package, "all.csv", Form::Joined), (text.to_owned(), Exit::Usage));
+    package.manifest.encryption = Some(EncryptionRecord::Parquet {
+        algorithm: "AES_GCM_V1".to_owned(),
+        footer_key: "env:KEY".to_owned(),
+        columns: Default::default(),
+    });
+    package.manifest.files[0].path = "data/h00000/part-0000.parquet".to_owned();
+    let text = "the Parquet shards are encrypted, and such shards cannot be joined: download them with `--shards`";
+    assert_eq!(refused(&package, "all.parquet", Form::Joined), (text.to_owned(), Exit::Usage));
     package.manifest.files[0].status = FileStatus::Failed;
+    package.manifest.encryption = None;
     package.manifest.status = JobStatus::Failed;
     let text =
         "the package is failed and has no shard to download: run its job again, or take its manifest with `--shards`";

@@ -24,7 +24,8 @@ fn count_bytes(name: &str, contents: Contents, bytes: &[u8], manifest: &Manifest
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     file.rewind().unwrap();
-    count(name, Stored::file(file, bytes.len() as u64), contents, manifest, None)
+    let options = VerifyOptions::default();
+    count(name, Stored::file(file, bytes.len() as u64), contents, manifest, &options, None)
 }
 
 fn rows_of(contents: Contents, bytes: &[u8]) -> Result<u64, RowsError> {

@@ -78,7 +78,14 @@ fn digest(format: &Format, batch: &RecordBatch) -> RowsDigest {
     file.rewind().unwrap();
     let manifest = manifest(format, &batch.schema());
     let mut digester = Digester::new(&manifest);
-    let read = count("x", Stored::file(file, bytes.len() as u64), contents, &manifest, Some(&mut digester));
+    let read = count(
+        "x",
+        Stored::file(file, bytes.len() as u64),
+        contents,
+        &manifest,
+        &crate::verify::VerifyOptions::default(),
+        Some(&mut digester),
+    );
     assert_eq!(read.unwrap_or_else(|e| panic!("{format:?}: {e}")), rows as u64, "{format:?}");
     assert!(digester.finish() == written, "{format:?}: {}", String::from_utf8_lossy(&bytes));
     written

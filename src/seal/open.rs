@@ -1,0 +1,240 @@
+//! Stored bytes back to rows, for whoever reads a package: decrypted where the name ends with `.age`, decompressed as
+//! the rest of the name says.
+//!
+//! What comes out has been authenticated, 64 KiB at a time; only the end of the stream proves that nothing is missing,
+//! so a reader that stops early has proven less. Headers come from strangers and are bounded.
+
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use age::armor::{ArmoredReadError, ArmoredReader};
+use age::stream::StreamReader;
+use age::{DecryptError, Decryptor};
+
+use super::digest::DigestWriter;
+use super::identities::{Identities, MAX_WORK_FACTOR};
+use super::{compression_of, unseal};
+
+/// Bytes read at once: a chunk of age and its tag.
+const BLOCK_BYTES: usize = (64 << 10) + 16;
+
+/// Larger than the header for `MAX_RECIPIENTS`, armored, and what is read ahead with it. Small, because the library looks
+/// at the whole header again at each of its lines.
+const HEADER_BYTES: u64 = 160 << 10;
+
+/// The same in lines.
+const HEADER_LINES: u64 = 3_000;
+
+/// What names of encrypted files end with.
+pub const AGE_EXTENSION: &str = ".age";
+
+/// The rows of a stored file: the one way to read a package's shards and rejects. `path` is the file's name in the
+/// manifest; `identities` matter only where it ends with `.age`.
+///
+/// # Errors
+/// [`OpenError`]; the reader itself fails where bytes were cut or changed.
+pub fn open<'a, R: Read + Send + 'a>(
+    reader: R,
+    path: &str,
+    identities: &Identities,
+) -> Result<Box<dyn Read + Send + 'a>, OpenError> {
+    match path.strip_suffix(AGE_EXTENSION) {
+        Some(plain) => unseal(decrypt(reader, identities)?, compression_of(plain)).map_err(OpenError::Read),
+        None => unseal(reader, compression_of(path)).map_err(OpenError::Read),
+    }
+}
+
+/// The plain bytes of an age file, binary or armored.
+///
+/// # Errors
+/// [`OpenError`]; the reader itself fails where bytes were cut or changed.
+pub fn decrypt<R: Read>(reader: R, identities: &Identities) -> Result<Decrypted<impl Read + use<R>>, OpenError> {
+    let (limited, is_header) = HeaderLimit::new(reader);
+    let mut buffered = BufReader::with_capacity(BLOCK_BYTES, limited);
+    skip_blanks(&mut buffered)?;
+    let decryptor = Decryptor::new_buffered(ArmoredReader::new(buffered)).map_err(OpenError::of)?;
+    is_header.store(false, Ordering::Relaxed);
+    Ok(Decrypted { inner: unlock(decryptor, identities)?, failed: false })
+}
+
+/// As [`decrypt`] of a binary file, for readers that go back and forth.
+pub(super) fn decrypt_seekable<R: Read + Seek>(
+    reader: R,
+    identities: &Identities,
+) -> Result<StreamReader<impl Read + Seek + use<R>>, OpenError> {
+    let (limited, is_header) = HeaderLimit::new(reader);
+    let decryptor = Decryptor::new_buffered(BufReader::with_capacity(BLOCK_BYTES, limited)).map_err(OpenError::of)?;
+    is_header.store(false, Ordering::Relaxed);
+    unlock(decryptor, identities)
+}
+
+fn unlock<R: Read>(decryptor: Decryptor<R>, identities: &Identities) -> Result<StreamReader<R>, OpenError> {
+    match decryptor.is_scrypt() {
+        true if !identities.has_passphrase() => return Err(OpenError::NeedsPassphrase),
+        false if !identities.has_keys() => return Err(OpenError::NeedsIdentity),
+        _ => {}
+    }
+    decryptor.decrypt(identities.all()).map_err(OpenError::of)
+}
+
+/// Size and SHA-256, in lower-case hex, of the plain bytes of an age file.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn plain_digest(reader: impl Read, identities: &Identities) -> Result<(u64, String), OpenError> {
+    let mut digest = DigestWriter::new(io::sink());
+    let mut plain = BufReader::with_capacity(BLOCK_BYTES, decrypt(reader, identities)?);
+    io::copy(&mut plain, &mut digest).map_err(OpenError::Read)?;
+    let (_, bytes, sha256) = digest.into_parts();
+    Ok((bytes, sha256))
+}
+
+/// Blank lines may stand before armor (<https://c2sp.org/age#ascii-armor>), and before nothing else.
+fn skip_blanks(reader: &mut impl BufRead) -> Result<(), OpenError> {
+    let mut skipped = false;
+    loop {
+        let block = reader.fill_buf().map_err(OpenError::of_io)?;
+        let blanks = block.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let next = block.get(blanks).copied();
+        let at_end = block.is_empty();
+        skipped |= blanks > 0;
+        reader.consume(blanks);
+        match next {
+            Some(b'-') => return Ok(()),
+            None if !at_end => {}
+            _ if skipped => return Err(OpenError::Header),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The plain bytes; after an error there are none.
+pub struct Decrypted<R> {
+    inner: R,
+    failed: bool,
+}
+
+impl<R: Read> Read for Decrypted<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(changed());
+        }
+        match self.inner.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                self.failed = true;
+                let is_ours = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+                Err(if is_ours { changed() } else { error })
+            }
+            read => read,
+        }
+    }
+}
+
+/// Whoever cuts or changes an encrypted file is told the same.
+pub(super) fn changed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it was cut or changed after it was encrypted")
+}
+
+/// Gives only so much while somebody says that it is a header.
+struct HeaderLimit<R> {
+    inner: R,
+    is_header: Arc<AtomicBool>,
+    bytes_left: u64,
+    lines_left: u64,
+}
+
+impl<R> HeaderLimit<R> {
+    fn new(inner: R) -> (Self, Arc<AtomicBool>) {
+        let is_header = Arc::new(AtomicBool::new(true));
+        let limited = Self { inner, is_header: is_header.clone(), bytes_left: HEADER_BYTES, lines_left: HEADER_LINES };
+        (limited, is_header)
+    }
+}
+
+impl<R: Read> Read for HeaderLimit<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if !self.is_header.load(Ordering::Relaxed) {
+            return self.inner.read(into);
+        }
+        let n = self.inner.read(into)?;
+        let bytes = into.get(..n).unwrap_or_default();
+        let bytes_left = self.bytes_left.checked_sub(n as u64);
+        let lines_left = self.lines_left.checked_sub(memchr::memchr_iter(b'\n', bytes).count() as u64);
+        let (Some(bytes_left), Some(lines_left)) = (bytes_left, lines_left) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the header has no end"));
+        };
+        (self.bytes_left, self.lines_left) = (bytes_left, lines_left);
+        Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for HeaderLimit<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+/// Why an encrypted file cannot be opened. What stands before the message names it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Nothing to decrypt it with.
+    #[error("it is encrypted: name a file with an identity that can read it, `--identity FILE`")]
+    NeedsIdentity,
+    /// Nothing to decrypt it with.
+    #[error("it is encrypted with a passphrase: name the variable that holds it, `--passphrase-env NAME`")]
+    NeedsPassphrase,
+    /// Other keys are needed.
+    #[error("none of the given identities is among its recipients")]
+    NoMatch,
+    /// The passphrase is another one.
+    #[error("the passphrase is wrong, or its header was changed")]
+    WrongPassphrase,
+    /// Not age.
+    #[error("it is no age file, or its header is damaged")]
+    Header,
+    /// The text around it.
+    #[error("its armor is damaged: the text between `-----BEGIN AGE ENCRYPTED FILE-----` and its end line")]
+    Armor,
+    /// The header does not fit the key in it.
+    #[error("its header was changed after it was encrypted")]
+    Mac,
+    /// A later age.
+    #[error("it is of a version of age that this release does not read")]
+    Version,
+    /// Its maker wants this machine to work for hours.
+    #[error("its passphrase asks for a work factor of {required}, and {MAX_WORK_FACTOR} is the most that is computed")]
+    Work {
+        /// The exponent.
+        required: u8,
+    },
+    /// Damage, or whatever the reader below says.
+    #[error("{0}")]
+    Read(#[source] io::Error),
+}
+
+impl OpenError {
+    fn of(error: DecryptError) -> Self {
+        match error {
+            DecryptError::NoMatchingKeys => Self::NoMatch,
+            DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => Self::WrongPassphrase,
+            DecryptError::InvalidHeader => Self::Header,
+            DecryptError::InvalidMac => Self::Mac,
+            DecryptError::UnknownFormat => Self::Version,
+            DecryptError::ExcessiveWork { required, .. } => Self::Work { required },
+            DecryptError::Io(error) => Self::of_io(error),
+            other => Self::Read(io::Error::other(other.to_string())),
+        }
+    }
+
+    fn of_io(error: io::Error) -> Self {
+        if error.get_ref().is_some_and(|inner| inner.is::<ArmoredReadError>()) {
+            return Self::Armor;
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Self::Header,
+            _ => Self::Read(error),
+        }
+    }
+}
