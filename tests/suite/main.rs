@@ -10,6 +10,7 @@ mod drift;
 mod gcs_server;
 mod jobs;
 mod project;
+mod redaction;
 mod resume;
 mod run;
 mod s3_server;
