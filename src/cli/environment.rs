@@ -1,5 +1,6 @@
 //! What the library is told of the world: clock, variables, folders, processors. Looked at once.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
@@ -24,15 +25,18 @@ pub fn environment(args: &SpecArgs) -> Result<Environment, String> {
         .map_err(|e| format!("the current folder cannot be found: {e}; change to one that exists"))?;
     let output_base = location(args.output.as_deref().unwrap_or_default(), &current_dir);
     let output_base = output_base.map_err(|error| format!("--output: {error}"))?;
-    // A variable that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
-    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
     Ok(Environment {
         now: args.now.unwrap_or_else(Timestamp::now),
         vars: args.vars.iter().cloned().collect(),
-        env,
+        env: variables(),
         current_dir,
         output_base,
     })
+}
+
+/// The variables of this process. One that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
+pub fn variables() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
 }
 
 /// A place as named on a command line.

@@ -236,10 +236,15 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
         Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         _ => plan_job(job, options, started_at)?,
     };
-    if !matches!(found, Found::Pinned(_)) {
-        pinned.key_ids = keys.ids(&job.redactions);
+    match found {
+        Found::Pinned(_) => {}
+        Found::Ended(manifest) => {
+            check_keys(job, &manifest.key_ids(), &keys)?;
+            pinned.key_ids = keys.ids(&job.redactions);
+        }
+        _ => pinned.key_ids = keys.ids(&job.redactions),
     }
-    check_keys(job, &pinned, &keys)?;
+    check_keys(job, &pinned.key_ids, &keys)?;
     let folder = Folder::open(&job.output)?;
     if let Found::Replaceable = found {
         // Planning took its time: somebody else may have replaced the other job meanwhile.
@@ -253,7 +258,7 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
         // Another run was first: its plan counts.
         pinned = package.pinned.clone();
         prepared = prepare_pinned(job, &pinned)?;
-        check_keys(job, &pinned, &keys)?;
+        check_keys(job, &pinned.key_ids, &keys)?;
     }
     let tally = tasks::run(job, options, &mut package, &prepared, &keys)?;
     if let Some(exit) = options.stop.exit() {
@@ -263,10 +268,10 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
 }
 
 /// Pseudonyms of one package are made with one key, whoever goes on with it.
-fn check_keys(job: &Job, pinned: &Pinned, keys: &Keys) -> Result<(), Failure> {
+fn check_keys(job: &Job, begun: &BTreeMap<String, String>, keys: &Keys) -> Result<(), Failure> {
     let ids = keys.ids(&job.redactions);
-    let Some((path, id)) = ids.iter().find(|(path, id)| pinned.key_ids.get(*path) != Some(*id)) else { return Ok(()) };
-    let begun = pinned.key_ids.get(path).map_or("none", String::as_str);
+    let other = ids.iter().find_map(|(path, id)| Some((path, id, begun.get(path).filter(|begun| *begun != id)?)));
+    let Some((path, id, begun)) = other else { return Ok(()) };
     let message = format!(
         "the key for `{path}` has the id {id}, but the package was begun with {begun}, and its pseudonyms would not be the \
          same; run again with that key, or remove the output folder to start over"

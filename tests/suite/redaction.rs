@@ -483,16 +483,33 @@ fn a_key_that_is_missing_or_short_ends_the_run_before_anything_is_written() {
 
 #[test]
 fn a_package_that_was_begun_with_one_key_is_not_continued_with_another() {
-    let project = project("ndjson", "", &rows());
-    project.write("data/b.parquet", "not Parquet");
-    run(&project).exits(4);
-    let mut command = project.command(&["run", "spec.yaml", "--now", NOW]);
-    let outcome = crate::project::outcome(command.env("PSEUDONYM_KEY", "another-key-of-enough-bytes")).exits(4);
-    outcome.says(&[
-        "the key for `email` has the id",
-        "but the package was begun with 277a10cdee1e0e64",
-        "run again with that key",
-    ]);
+    let project = Project::new();
+    for (name, text) in daily_files(2, 10) {
+        project.write(&name, text);
+    }
+    project.write("data/2026-03-02.ndjson", "{");
+    project.spec(
+        "type: events\nsource: {uri: data/}\nwindow: {date_from: 2026-03-01, date_to: 2026-03-02}\n\
+         redact: {note: {hmac_sha256: {key_env: PSEUDONYM_KEY}}}",
+    );
+    call(&project, &["run", "spec.yaml", "--now", NOW]).exits(3);
+    let before = project.package().snapshot();
+    // The source is mended, so that the plan is made anew.
+    for (name, text) in daily_files(2, 10) {
+        project.write(&name, text);
+    }
+    let with_another_key = || {
+        let mut command = project.command(&["run", "spec.yaml", "--now", NOW]);
+        crate::project::outcome(command.env("PSEUDONYM_KEY", "another-key-of-enough-bytes")).exits(4)
+    };
+    // printf %s 'kt-export key id' | openssl dgst -sha256 -hmac another-key-of-enough-bytes
+    let texts = [
+        "the key for `note` has the id 43c707efce8f56c7, but the package was begun with 277a10cdee1e0e64, and its pseudonyms",
+    ];
+    with_another_key().says(&texts);
+    assert_eq!(project.package().snapshot(), before);
+    std::fs::remove_file(project.path("package/manifest.json")).expect("a manifest");
+    with_another_key().says(&texts);
 }
 
 #[test]

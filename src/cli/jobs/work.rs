@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Trouble, record_of, store_location};
 use crate::cli::args::JobsWorkArgs;
-use crate::cli::environment::run_options;
+use crate::cli::environment::{run_options, variables};
 use crate::cli::run::summary;
 use crate::cli::{Talk, signals};
 use crate::diagnostic::render_text;
@@ -84,6 +84,8 @@ fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, talk: 
     let commit = record.git_commit.clone();
     let mut options = RunOptions {
         git_commit: Arc::new(LazyLock::new(Box::new(move || commit))),
+        // What the record leaves out: keys are where the work is done.
+        env: Arc::new(variables()),
         ..run_options(&record.spec.path, &args.resources, &environment, stop.clone())
     };
     if let Some(run_id) = &args.detached {
