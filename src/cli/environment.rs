@@ -34,7 +34,7 @@ pub fn environment(args: &SpecArgs) -> Result<Environment, String> {
     })
 }
 
-/// The environment variables. One that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
+/// The variables of this process. One that is not UTF-8 cannot be meant by a spec, which names variables in UTF-8.
 pub fn variables() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
 }

@@ -12,6 +12,8 @@ mod record;
 mod sums;
 mod tombstone;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -150,6 +152,15 @@ pub struct Manifest {
     pub runs: Vec<RunRecord>,
     /// What wrote it.
     pub tool: ToolRecord,
+}
+
+impl Manifest {
+    /// Public names of the keys that pseudonyms in the shards were made with, by redacted path. None without shards.
+    pub fn key_ids(&self) -> BTreeMap<String, String> {
+        let has_shards = self.files.iter().any(|file| file.status.has_file());
+        let redactions = self.columns.iter().filter(|_| has_shards).flat_map(|column| &column.redaction);
+        redactions.filter_map(|redaction| Some((redaction.path.clone(), redaction.key_id.clone()?))).collect()
+    }
 }
 
 /// How a job ended. A job that has not ended has no manifest.

@@ -284,14 +284,17 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
     };
     match found {
         Found::Pinned(pinned) => sealing.check_same(pinned.encryption.as_ref())?,
-        Found::Ended(manifest) => sealing.check_same(manifest.encryption.as_ref())?,
+        Found::Ended(manifest) => {
+            sealing.check_same(manifest.encryption.as_ref())?;
+            check_keys(job, &manifest.key_ids(), &keys)?;
+        }
         Found::Nothing | Found::Complete(_) | Found::Replaceable => {}
     }
     pinned.encryption.clone_from(&sealing.record);
     if !matches!(found, Found::Pinned(_)) {
         pinned.key_ids = keys.ids(&job.redactions);
     }
-    check_keys(job, &pinned, &keys)?;
+    check_keys(job, &pinned.key_ids, &keys)?;
     let folder = Folder::open(&job.output)?;
     if let Found::Replaceable = found {
         // Planning took its time: somebody else may have replaced the other job meanwhile.
@@ -306,7 +309,7 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
         pinned = package.pinned.clone();
         sealing.check_same(pinned.encryption.as_ref())?;
         prepared = prepare_pinned(job, &pinned)?;
-        check_keys(job, &pinned, &keys)?;
+        check_keys(job, &pinned.key_ids, &keys)?;
     }
     let prepared = prepared.seal(job, &sealing)?;
     let tally = tasks::run(job, options, &mut package, &prepared, &keys)?;
@@ -317,10 +320,10 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
 }
 
 /// Pseudonyms of one package are made with one key, whoever goes on with it.
-fn check_keys(job: &Job, pinned: &Pinned, keys: &Keys) -> Result<(), Failure> {
+fn check_keys(job: &Job, begun: &BTreeMap<String, String>, keys: &Keys) -> Result<(), Failure> {
     let ids = keys.ids(&job.redactions);
-    let Some((path, id)) = ids.iter().find(|(path, id)| pinned.key_ids.get(*path) != Some(*id)) else { return Ok(()) };
-    let begun = pinned.key_ids.get(path).map_or("none", String::as_str);
+    let other = ids.iter().find_map(|(path, id)| Some((path, id, begun.get(path).filter(|begun| *begun != id)?)));
+    let Some((path, id, begun)) = other else { return Ok(()) };
     let message = format!(
         "the key for `{path}` has the id {id}, but the package was begun with {begun}, and its pseudonyms would not be the \
          same; run again with that key, or remove the output folder to start over"

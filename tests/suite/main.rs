@@ -15,6 +15,7 @@ mod gcs_server;
 mod jobs;
 mod pack;
 mod project;
+mod redaction;
 mod report;
 mod restate;
 mod resume;
