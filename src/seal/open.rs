@@ -229,7 +229,7 @@ impl OpenError {
     }
 
     fn of_io(error: io::Error) -> Self {
-        if error.get_ref().is_some_and(|inner| inner.is::<ArmoredReadError>()) {
+        if error.get_ref().and_then(|inner| inner.downcast_ref::<ArmoredReadError>()).is_some() {
             return Self::Armor;
         }
         match error.kind() {
