@@ -201,7 +201,7 @@ pub enum OpenError {
     #[error("its header was changed after it was encrypted")]
     Mac,
     /// A later age.
-    #[error("it is of a version of age that this release does not read")]
+    #[error("it is of a version of age that this release does not read, or its header is damaged")]
     Version,
     /// Its maker wants this machine to work for hours.
     #[error("its passphrase asks for a work factor of {required}, and {MAX_WORK_FACTOR} is the most that is computed")]
@@ -229,7 +229,7 @@ impl OpenError {
     }
 
     fn of_io(error: io::Error) -> Self {
-        if error.get_ref().is_some_and(|inner| inner.is::<ArmoredReadError>()) {
+        if error.get_ref().and_then(|inner| inner.downcast_ref::<ArmoredReadError>()).is_some() {
             return Self::Armor;
         }
         match error.kind() {
