@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Trouble, record_of, store_location};
 use crate::cli::args::JobsWorkArgs;
-use crate::cli::environment::{run_options, variables};
+use crate::cli::environment::run_options;
 use crate::cli::run::summary;
 use crate::cli::{Talk, signals};
 use crate::diagnostic::render_text;
