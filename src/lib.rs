@@ -12,12 +12,13 @@
 //! | 4 | [`run`], [`jobs`], [`download`], [`verify`], [`doctor`] |
 //! | 3 | [`source`], [`query`], [`encode`] |
 //! | 2 | [`plan`], [`job`], [`resolve`] |
-//! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`] |
+//! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`], [`signature`], [`chain`] |
 //! | 0 | [`error`], [`diagnostic`], [`secret`], [`time`], [`units`] |
 //!
 //! A module imports from lower layers, and sideways only where the path above says so.
 
 pub mod catalog;
+pub mod chain;
 pub mod cli;
 pub mod diagnostic;
 pub mod doctor;
@@ -33,6 +34,7 @@ pub mod resolve;
 pub mod run;
 pub mod seal;
 pub mod secret;
+pub mod signature;
 pub mod source;
 pub mod spec;
 pub mod store;

@@ -78,6 +78,8 @@ pub(crate) fn manifest() -> Manifest {
         encryption: None,
         expectations: None,
         previous: None,
+        link: None,
+        signer: None,
         supersedes: None,
         runs: vec![RunRecord {
             run_id: "r1".into(),

@@ -89,6 +89,8 @@ pub fn finish(
         encryption: None,
         expectations: None,
         previous: None,
+        link: None,
+        signer: None,
         supersedes: None,
         runs: Vec::new(),
         tool: ToolRecord {

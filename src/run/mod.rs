@@ -11,6 +11,7 @@ mod finish;
 mod lane;
 mod ledger;
 pub mod memory;
+mod notary;
 mod package;
 mod prepare;
 pub mod progress;
@@ -37,9 +38,11 @@ pub use self::prepare::{Prepared, prepare};
 pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
 
+pub(crate) use self::notary::{links_of, signer_of};
 pub(crate) use self::package::{Found, peek};
 
 use self::memory::{Memory, Rows};
+use self::notary::Notary;
 use self::package::Package;
 use self::progress::Progress;
 use self::record::{Pinned, STATE_VERSION};
@@ -223,7 +226,8 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
 
 /// Goes from what was found to a manifest.
 fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -> Result<RunOutcome, RunError> {
-    // All that can be wrong with the spec is told before the output folder is touched.
+    // All that can be wrong with the spec or a key is told before the output folder is touched.
+    let mut notary = Notary::load(job, options)?;
     let (mut pinned, mut prepared) = match found {
         Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         _ => plan_job(job, options, started_at)?,
@@ -236,7 +240,8 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
             _ => return run(job, options),
         }
     }
-    let mut package = Package::pin(folder, found, &pinned, options)?;
+    notary.open_chain(job)?;
+    let mut package = Package::pin(folder, found, &pinned, options, notary)?;
     if package.pinned != pinned {
         // Another run was first: its plan counts.
         pinned = package.pinned.clone();

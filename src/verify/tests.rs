@@ -93,7 +93,7 @@ impl Package {
     }
 
     fn verify(&self) -> VerifyReport {
-        verify(self.root.clone(), &VerifyOptions { rows: true })
+        verify(self.root.clone(), &VerifyOptions { rows: true, ..VerifyOptions::default() })
     }
 
     /// The findings as `path: message`, with their check.
@@ -138,7 +138,7 @@ fn a_whole_package_is_intact_and_the_report_says_what_was_not_checked() {
     assert_eq!(done, all);
     let left_out: Vec<_> = report.not_checked.iter().map(|n| n.check).collect();
     assert_eq!(left_out, [Check::Signature, Check::Source]);
-    let quick = verify(package.root.clone(), &VerifyOptions { rows: false });
+    let quick = verify(package.root.clone(), &VerifyOptions::default());
     assert!(quick.intact);
     assert!(quick.not_checked.iter().any(|n| n.check == Check::Rows && n.why.contains("--rows")));
     assert!(quick.checked.iter().all(|c| c.check != Check::Rows));
@@ -168,7 +168,7 @@ fn every_flipped_byte_and_every_cut_is_found_and_named() {
             flipped[at] ^= 1 << (at % 8);
             for damaged in [flipped.as_slice(), &whole[..at]] {
                 package.write(name, damaged);
-                let findings = verify(package.root.clone(), &VerifyOptions { rows: false }).findings;
+                let findings = verify(package.root.clone(), &VerifyOptions::default()).findings;
                 let named = |f: &Finding| f.path.as_deref() == Some(name) || f.message.contains(name);
                 assert!(findings.iter().any(named), "{name} at {at}: {findings:#?}");
             }
@@ -242,7 +242,7 @@ fn links_are_found_and_not_followed() {
     let package = Package::new();
     let link = package.root.parent().unwrap().join("link");
     symlink(&package.root, &link).unwrap();
-    assert!(verify(link.clone(), &VerifyOptions { rows: true }).intact);
+    assert!(verify(link.clone(), &VerifyOptions { rows: true, ..VerifyOptions::default() }).intact);
 }
 
 #[test]

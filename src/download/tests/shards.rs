@@ -48,7 +48,7 @@ fn the_copy_passes_verify_and_sha256sum() {
     fs::remove_file(package.root().join(SHA256SUMS)).unwrap();
     let to = package.out("copy");
     package.fetch(&to, Form::Shards).unwrap();
-    let report = verify(to.clone(), &VerifyOptions { rows: true });
+    let report = verify(to.clone(), &VerifyOptions { rows: true, ..VerifyOptions::default() });
     assert_eq!(report.findings, []);
     let check = std::process::Command::new("sha256sum").args(["-c", "--quiet", SHA256SUMS]).current_dir(&to).status();
     assert!(check.is_ok_and(|status| status.success()));

@@ -1,0 +1,397 @@
+//! A chain against its packages: that no package is missing, altered, put back to an earlier state or added.
+//!
+//! The links prove each other from the front; each manifest, and with it its signature, proves its own link and the one
+//! before. What nothing in the chain can prove is that it goes on: that needs the head as somebody noted it.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::report::Printable;
+use super::{Check, Finding, NotChecked, in_one_line};
+use crate::chain::{Chain, Link, Linked};
+use crate::error::Exit;
+use crate::manifest::{JobStatus, MANIFEST, Manifest, PackageRef};
+use crate::seal::sha256;
+use crate::store::{Folder, Location, StoreError};
+
+/// The result of checking one chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ChainReport {
+    /// [`super::REPORT_VERSION`].
+    pub version: u32,
+    /// The chain's folder as the user named it.
+    pub chain: String,
+    /// Nothing was found.
+    pub intact: bool,
+    /// The last link, for somebody to note; null where there is none.
+    pub head: Option<Head>,
+    /// The links that can be read, in order.
+    pub links: Vec<VerifiedLink>,
+    /// What is wrong; paths are those of links in the chain's folder, or of manifests with their package.
+    pub findings: Vec<Finding>,
+    /// What was not checked, and why.
+    pub not_checked: Vec<NotChecked>,
+}
+
+/// A link that somebody noted, so that nothing up to it can be taken away without being seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Head {
+    /// Its number.
+    pub number: u64,
+    /// Lower-case hex SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// One link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct VerifiedLink {
+    /// Its number.
+    pub number: u64,
+    /// Lower-case hex SHA-256 of its bytes.
+    pub sha256: String,
+    /// The job.
+    pub id: String,
+    /// The spec's name.
+    pub name: String,
+    /// First instant inside the package's window.
+    #[schemars(with = "String")]
+    pub window_start: Timestamp,
+    /// First instant after it.
+    #[schemars(with = "String")]
+    pub window_end: Timestamp,
+    /// How the job ended.
+    pub status: JobStatus,
+    /// Where its package was found; null where it was not.
+    pub package: Option<String>,
+    /// A later link of the same job, whose package is the one that counts.
+    pub replaced_by: Option<u64>,
+}
+
+impl std::str::FromStr for Head {
+    type Err = String;
+
+    /// `12:` and 64 hex digits, as reports show it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let head = text.split_once(':').and_then(|(number, sha256)| {
+            let is_digest = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit());
+            let number = number.parse().ok().filter(|number| *number > 0)?;
+            is_digest.then(|| Self { number, sha256: sha256.to_ascii_lowercase() })
+        });
+        head.ok_or_else(|| "write the number and the SHA-256 of a link, as `verify --chain` prints its head: 12:9f86d0…".to_owned())
+    }
+}
+
+impl std::fmt::Display for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.number, self.sha256)
+    }
+}
+
+/// A package that was given.
+struct Package {
+    at: Location,
+    folder: Folder,
+    manifest: Manifest,
+    sha256: String,
+}
+
+impl Package {
+    /// `None` where nothing can be read; that is told when the package itself is checked.
+    fn read(at: &Location) -> Option<Self> {
+        let folder = open(at).ok()??;
+        let bytes = folder.read(MANIFEST).ok()??;
+        let manifest = Manifest::from_json(&bytes).ok()?;
+        Some(Self { at: at.clone(), folder, manifest, sha256: sha256(&bytes) })
+    }
+
+    fn manifest_path(&self) -> String {
+        self.at.join(MANIFEST).to_string()
+    }
+}
+
+fn open(at: &Location) -> Result<Option<Folder>, StoreError> {
+    match at {
+        // An auditor may well have a link to the folder.
+        Location::Local(path) => Folder::existing(fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
+        object => Folder::existing(object),
+    }
+}
+
+/// Checks a chain and which of its packages are among those given.
+pub fn verify_chain(chain: &Location, packages: &[Location], expected_head: Option<&Head>) -> ChainReport {
+    let mut report = ChainReport::new(chain);
+    let read = open(chain).and_then(|folder| folder.map(|folder| Chain::read(&folder)).transpose());
+    let links = match read {
+        Ok(Some(links)) => links,
+        Ok(None) => return report.unreadable("there is no such folder".to_owned()),
+        Err(error) => return report.unreadable(in_one_line(&error)),
+    };
+    for flaw in links.flaws() {
+        report.find(&flaw.name, flaw.message);
+    }
+    report.head = links.head().map(Head::of);
+    if report.head.is_none() && report.findings.is_empty() {
+        report.find("000001.json", "is not there: the chain has no link");
+    }
+    check_head(&links, expected_head, &mut report);
+    let found: Vec<Package> = packages.iter().filter_map(Package::read).collect();
+    for linked in links.links() {
+        let verified = check_link(linked, &links, &found, packages.is_empty(), &mut report);
+        report.links.push(verified);
+    }
+    let names: BTreeSet<&str> = links.links().map(|linked| linked.link.name.as_str()).collect();
+    for package in &found {
+        check_package(package, &links, &names, &mut report);
+    }
+    if packages.is_empty() {
+        report.leave_out("the packages: none was named, so that only the links were checked against each other");
+    }
+    if !links.strangers().is_empty() {
+        report.leave_out(format!("files that are no links: {}", links.strangers().join(", ")));
+    }
+    report
+}
+
+/// Whether the chain still reaches as far as somebody saw it reach.
+fn check_head(links: &Chain, expected: Option<&Head>, report: &mut ChainReport) {
+    let Some(expected) = expected else {
+        return report.leave_out(
+            "whether links were taken away at the end: note the head now and give it with --expect-head the next time",
+        );
+    };
+    let name = Link::file_name(expected.number);
+    match links.link(expected.number) {
+        Some(there) if there.sha256 == expected.sha256 => {}
+        Some(there) => report.find(
+            &name,
+            format!(
+                "has the digest {}, and {} was expected: the chain was written anew",
+                there.sha256, expected.sha256
+            ),
+        ),
+        None => report.find(&name, "is not there, and was expected: the chain was cut off before it"),
+    }
+}
+
+/// A link against the package that it names.
+fn check_link(
+    linked: &Linked,
+    links: &Chain,
+    found: &[Package],
+    is_alone: bool,
+    report: &mut ChainReport,
+) -> VerifiedLink {
+    let link = &linked.link;
+    let name = Link::file_name(link.number);
+    let mut verified = VerifiedLink::of(linked);
+    let mut of_job = found.iter().filter(|package| package.manifest.id == link.id);
+    let last = links.last_of(&link.id).filter(|last| last.link.number > link.number);
+    if let Some(last) = last {
+        verified.replaced_by = Some(last.link.number);
+        let kept = kept(link, of_job, report);
+        match kept {
+            Some((package, manifest)) => check_manifest(linked, &manifest, &package, links, report),
+            None if is_alone => {}
+            None => report.leave_out(format!(
+                "link {}, which link {} replaced: its manifest is not kept with a package",
+                link.number, last.link.number
+            )),
+        }
+        return verified;
+    }
+    let exact = of_job.clone().find(|package| package.sha256 == link.manifest_sha256);
+    if let Some(package) = exact {
+        verified.package = Some(package.at.to_string());
+        check_manifest(linked, &package.manifest, &package.manifest_path(), links, report);
+    } else if of_job.next().is_none() && !is_alone {
+        let message = format!(
+            "its package is missing: {} for {} to {}, written to {}",
+            link.name, link.window_start, link.window_end, link.package
+        );
+        report.find(&name, message);
+    }
+    verified
+}
+
+/// The manifest of a link that was replaced, where its package kept it.
+fn kept<'a>(
+    link: &Link,
+    packages: impl Iterator<Item = &'a Package>,
+    report: &mut ChainReport,
+) -> Option<(String, Manifest)> {
+    for package in packages {
+        let name = format!("_state/manifests/{}.json", link.manifest_sha256.get(..16).unwrap_or_default());
+        let path = package.at.join(&name).to_string();
+        match package.folder.read(&name) {
+            Ok(Some(bytes)) if sha256(&bytes) == link.manifest_sha256 => {
+                return Manifest::from_json(&bytes).ok().map(|manifest| (path, manifest));
+            }
+            Ok(Some(_)) => report.find(&path, format!("is not the manifest that link {} names", link.number)),
+            Ok(None) => {}
+            Err(error) => report.find(&path, in_one_line(&error)),
+        }
+    }
+    None
+}
+
+/// A manifest, found under its digest, against its link and the link before.
+fn check_manifest(linked: &Linked, manifest: &Manifest, path: &str, links: &Chain, report: &mut ChainReport) {
+    let link = &linked.link;
+    let name = Link::file_name(link.number);
+    match Link::of(manifest, &link.manifest_sha256) {
+        Some(expected) if expected == *link => {}
+        Some(expected) => {
+            let fields = differing(&expected, link).join(", ");
+            report.find(&name, format!("does not say what its manifest says: {fields}"));
+        }
+        None => report.find(&name, "links a manifest that was written without a place in a chain"),
+    }
+    let before = link.number.checked_sub(1).and_then(|before| links.link(before));
+    let before = before.map(|b| PackageRef { id: b.link.id.clone(), sha256: b.link.manifest_sha256.clone() });
+    if manifest.previous != before {
+        let show = |of: &Option<PackageRef>| of.as_ref().map_or("none".to_owned(), |p| format!("{} {}", p.id, p.sha256));
+        let message =
+            format!("`previous` is {}, and the link before has {}", show(&manifest.previous), show(&before));
+        report.find(path, message);
+    }
+}
+
+/// Names of the fields that two links disagree about.
+fn differing(expected: &Link, link: &Link) -> Vec<&'static str> {
+    [
+        ("number", expected.number == link.number),
+        ("id", expected.id == link.id),
+        ("name", expected.name == link.name),
+        ("window_start", expected.window_start == link.window_start),
+        ("window_end", expected.window_end == link.window_end),
+        ("status", expected.status == link.status),
+        ("package", expected.package == link.package),
+        ("previous", expected.previous == link.previous),
+        ("created_at", expected.created_at == link.created_at),
+    ]
+    .into_iter()
+    .filter_map(|(name, same)| (!same).then_some(name))
+    .collect()
+}
+
+/// A package that was given against what the chain says of its job.
+fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, report: &mut ChainReport) {
+    let path = package.manifest_path();
+    let manifest = &package.manifest;
+    let Some(last) = links.last_of(&manifest.id) else {
+        if names.contains(manifest.name.as_str()) {
+            let message = format!("is in no link of the chain, in which other packages of {} are", manifest.name);
+            report.find(&path, message);
+        }
+        return;
+    };
+    if package.sha256 == last.link.manifest_sha256 {
+        return;
+    }
+    let earlier = links.links().find(|l| l.link.manifest_sha256 == package.sha256 && l.link.id == manifest.id);
+    let message = match earlier {
+        Some(earlier) => format!(
+            "is the manifest of link {}, which link {} replaced: the package was put back to an earlier state",
+            earlier.link.number, last.link.number
+        ),
+        None => format!(
+            "is not the manifest that link {} names: it has the digest {} instead of {}",
+            last.link.number, package.sha256, last.link.manifest_sha256
+        ),
+    };
+    report.find(&path, message);
+}
+
+impl Head {
+    fn of(linked: &Linked) -> Self {
+        Self { number: linked.link.number, sha256: linked.sha256.clone() }
+    }
+}
+
+impl VerifiedLink {
+    fn of(linked: &Linked) -> Self {
+        let Link { number, id, name, window_start, window_end, status, .. } = linked.link.clone();
+        let sha256 = linked.sha256.clone();
+        Self { number, sha256, id, name, window_start, window_end, status, package: None, replaced_by: None }
+    }
+}
+
+impl ChainReport {
+    fn new(chain: &Location) -> Self {
+        Self {
+            version: super::REPORT_VERSION,
+            chain: chain.to_string(),
+            intact: true,
+            head: None,
+            links: Vec::new(),
+            findings: Vec::new(),
+            not_checked: Vec::new(),
+        }
+    }
+
+    fn unreadable(mut self, why: String) -> Self {
+        self.findings.push(Finding { check: Check::Chain, path: None, message: why });
+        self.intact = false;
+        self
+    }
+
+    fn find(&mut self, path: &str, message: impl Into<String>) {
+        let finding = Finding { check: Check::Chain, path: Some(path.to_owned()), message: message.into() };
+        self.findings.push(finding);
+        self.intact = false;
+    }
+
+    fn leave_out(&mut self, why: impl Into<String>) {
+        self.not_checked.push(NotChecked { check: Check::Chain, why: why.into() });
+    }
+
+    /// What the process should tell its scheduler.
+    pub fn exit(&self) -> Exit {
+        if self.intact { Exit::Complete } else { Exit::VerifyFailed }
+    }
+}
+
+/// Text for people, safe on a terminal.
+impl std::fmt::Display for ChainReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verdict = match self.findings.len() {
+            0 => "intact".to_owned(),
+            1 => "NOT INTACT, 1 finding".to_owned(),
+            n => format!("NOT INTACT, {n} findings"),
+        };
+        writeln!(f, "chain {}: {verdict}", Printable(&self.chain))?;
+        for link in &self.links {
+            let place = match (&link.package, link.replaced_by) {
+                (_, Some(later)) => format!("replaced by link {later}"),
+                (Some(at), None) => at.clone(),
+                (None, None) => "not looked at".to_owned(),
+            };
+            let VerifiedLink { number, name, window_start, window_end, status, .. } = link;
+            let name = Printable(name);
+            writeln!(f, "  {number:>6} {name} {window_start} to {window_end}, {status}: {}", Printable(&place))?;
+        }
+        if let Some(head) = &self.head {
+            writeln!(f, "  head {head}")?;
+        }
+        if !self.findings.is_empty() {
+            writeln!(f, "\nwrong:")?;
+        }
+        for finding in &self.findings {
+            match &finding.path {
+                Some(path) => writeln!(f, "  {}: {}", Printable(path), Printable(&finding.message))?,
+                None => writeln!(f, "  {}", Printable(&finding.message))?,
+            }
+        }
+        if !self.not_checked.is_empty() {
+            writeln!(f, "\nnot checked:")?;
+        }
+        for left_out in &self.not_checked {
+            writeln!(f, "  {}", Printable(&left_out.why))?;
+        }
+        Ok(())
+    }
+}
