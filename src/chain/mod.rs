@@ -71,7 +71,7 @@ impl Chain {
         let mut new = Vec::new();
         for listed in folder.list("")? {
             match number_of(&listed.name) {
-                Some(number) if listed.name == Link::file_name(number) => {
+                Some(number) if number > 0 && listed.name == Link::file_name(number) => {
                     if !self.found.contains_key(&number) {
                         new.push((number, listed));
                     }
@@ -136,14 +136,13 @@ impl Chain {
         }
         let mut before: Option<(u64, Option<&Linked>)> = None;
         for (&number, found) in &self.found {
-            let expected = before.map_or(1, |(number, _)| number + 1);
+            let expected = before.map_or(1, |(number, _)| number.saturating_add(1));
             if number != expected {
                 let upto = match number - 1 {
                     last if last == expected => String::new(),
                     last => format!(", nor the links up to {}", Link::file_name(last)),
                 };
-                let message =
-                    format!("is not there{upto}, but {} is: somebody removed it", Link::file_name(number));
+                let message = format!("is not there{upto}, but {} is: somebody removed it", Link::file_name(number));
                 flaws.push(Flaw { name: Link::file_name(expected), message });
             }
             let mut flaw = |message: String| flaws.push(Flaw { name: Link::file_name(number), message });
@@ -153,7 +152,7 @@ impl Chain {
                     if link.number != number {
                         flaw(format!("says that it is link {}: it was put in the place of another", link.number));
                     }
-                    let before = before.filter(|(before, _)| before + 1 == number);
+                    let before = before.filter(|(before, _)| *before == number - 1);
                     match (&link.previous, before) {
                         (None, _) if number == 1 => {}
                         (Some(_), _) if number == 1 => {

@@ -122,8 +122,7 @@ fn parse_line(line: usize, text: &str, zone: &TimeZone) -> Result<Option<Allowed
         return Err("it names no principals".to_owned());
     }
     let principals = principals.to_owned();
-    let signer =
-        |key| AllowedSigner { line, principals, namespaces: None, valid_after: None, valid_before: None, key };
+    let signer = |key| AllowedSigner { line, principals, namespaces: None, valid_after: None, valid_before: None, key };
     if let Ok(key) = PublicKey::from_openssh(rest) {
         return Ok(Some(signer(key)));
     }
@@ -223,9 +222,9 @@ fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
         Err(_) => time.to_date().ok().map(|date| DateTime::from_parts(date, Time::midnight())),
     });
     let instant = civil.and_then(|civil| zone.to_ambiguous_zoned(civil).compatible().ok());
-    instant
-        .map(|zoned| zoned.timestamp())
-        .ok_or_else(|| format!("`{}` is no time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC", text.escape_debug()))
+    instant.map(|zoned| zoned.timestamp()).ok_or_else(|| {
+        format!("`{}` is no time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC", text.escape_debug())
+    })
 }
 
 /// Whether a name fits a list of patterns: one of them, and none of those with `!` before it.

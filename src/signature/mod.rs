@@ -11,7 +11,7 @@ mod agent;
 mod allowed;
 mod signer;
 
-use ssh_key::{Algorithm, EcdsaCurve, HashAlg, PublicKey, SshSig};
+use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, PublicKey, SshSig};
 
 pub use allowed::{AllowedError, AllowedSigners, Listing};
 pub use signer::{SignError, Signer};
@@ -60,15 +60,17 @@ pub fn check(signature: &[u8], bytes: &[u8]) -> Result<PublicKey, SignatureError
     // Text before the armor is no part of it to some readers and an error to others.
     let text = text.filter(|text| text.starts_with("-----BEGIN")).ok_or(SignatureError::Malformed(None))?;
     let signature = SshSig::from_pem(text).map_err(|error| SignatureError::Malformed(Some(error)))?;
-    if signature.version() != SSHSIG_VERSION {
-        return Err(SignatureError::Malformed(None));
-    }
     if signature.namespace() != NAMESPACE {
         return Err(SignatureError::Namespace { found: signature.namespace().to_owned() });
     }
     let key = PublicKey::from(signature.public_key().clone());
     if !is_checkable(&key.algorithm()) {
         return Err(SignatureError::Unsupported { algorithm: key.algorithm().to_string() });
+    }
+    // The library reads more than one text as one signature: lengths that are too long, version 0.
+    let is_canonical = signature.to_pem(LineEnding::LF).is_ok_and(|pem| pem.trim_end() == text.trim_end_matches('\n'));
+    if signature.version() != SSHSIG_VERSION || !is_canonical {
+        return Err(SignatureError::Malformed(None));
     }
     match key.verify(NAMESPACE, bytes, &signature) {
         Ok(()) => Ok(key),
@@ -88,14 +90,13 @@ fn one_line(key: &PublicKey) -> String {
 
 /// RSA is not: the only library for it has an open advisory.
 fn is_checkable(algorithm: &Algorithm) -> bool {
-    is_signing(algorithm) || matches!(algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256)
+    is_signing(algorithm) || matches!(algorithm, Algorithm::SkEd25519)
 }
 
 /// Kinds of keys that sign here. Keys on hardware want a touch, which no scheduler gives.
 fn is_signing(algorithm: &Algorithm) -> bool {
     let curves = [EcdsaCurve::NistP256, EcdsaCurve::NistP384];
-    matches!(algorithm, Algorithm::Ed25519)
-        || matches!(algorithm, Algorithm::Ecdsa { curve } if curves.contains(curve))
+    matches!(algorithm, Algorithm::Ed25519) || matches!(algorithm, Algorithm::Ecdsa { curve } if curves.contains(curve))
 }
 
 /// Whether a manifest's `signer.public_key` is this key.

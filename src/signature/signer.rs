@@ -151,8 +151,11 @@ impl Signer {
 
     #[cfg(unix)]
     fn ask_agent(&self, socket: &std::path::Path, bytes: &[u8]) -> Result<SshSig, SignError> {
-        let failed =
-            |why: String| SignError::Agent { socket: socket.to_owned(), fingerprint: fingerprint(&self.public_key), why };
+        let failed = |why: String| SignError::Agent {
+            socket: socket.to_owned(),
+            fingerprint: fingerprint(&self.public_key),
+            why,
+        };
         let malformed = |_| failed("its answer is no signature; restart the agent".to_owned());
         let blob = self.public_key.to_bytes().map_err(malformed)?;
         let data = SshSig::signed_data(NAMESPACE, HashAlg::Sha512, bytes).map_err(malformed)?;

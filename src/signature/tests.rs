@@ -158,7 +158,8 @@ fn an_agent_that_is_away_is_named_with_the_key_it_should_sign_with() {
     let env = BTreeMap::from([("SSH_AUTH_SOCK".to_owned(), "/nowhere/agent".to_owned())]);
     let why = told(Signer::load(&in_file(fixture("ed25519.pub")), "me", &env));
     let key = PublicKey::from_openssh(std::str::from_utf8(&read("ed25519.pub")).unwrap()).unwrap();
-    let begin = format!("the ssh-agent at /nowhere/agent does not sign with {}: it cannot be reached (", fingerprint(&key));
+    let begin =
+        format!("the ssh-agent at /nowhere/agent does not sign with {}: it cannot be reached (", fingerprint(&key));
     assert!(why.starts_with(&begin) && why.ends_with("); check SSH_AUTH_SOCK"), "{why}");
 }
 

@@ -81,7 +81,9 @@ impl std::str::FromStr for Head {
             let number = number.parse().ok().filter(|number| *number > 0)?;
             is_digest.then(|| Self { number, sha256: sha256.to_ascii_lowercase() })
         });
-        head.ok_or_else(|| "write the number and the SHA-256 of a link, as `verify --chain` prints its head: 12:9f86d0…".to_owned())
+        head.ok_or_else(|| {
+            "write the number and the SHA-256 of a link, as `verify --chain` prints its head: 12:9f86d0…".to_owned()
+        })
     }
 }
 
@@ -230,7 +232,9 @@ fn kept<'a>(
             Ok(Some(bytes)) if sha256(&bytes) == link.manifest_sha256 => {
                 return Manifest::from_json(&bytes).ok().map(|manifest| (path, manifest));
             }
-            Ok(Some(_)) => report.find(&path, format!("is not the manifest that link {} names", link.number)),
+            Ok(Some(_)) => {
+                report.find(&path, format!("is not the manifest that {} names", Link::file_name(link.number)))
+            }
             Ok(None) => {}
             Err(error) => report.find(&path, in_one_line(&error)),
         }
@@ -253,9 +257,9 @@ fn check_manifest(linked: &Linked, manifest: &Manifest, path: &str, links: &Chai
     let before = link.number.checked_sub(1).and_then(|before| links.link(before));
     let before = before.map(|b| PackageRef { id: b.link.id.clone(), sha256: b.link.manifest_sha256.clone() });
     if manifest.previous != before {
-        let show = |of: &Option<PackageRef>| of.as_ref().map_or("none".to_owned(), |p| format!("{} {}", p.id, p.sha256));
-        let message =
-            format!("`previous` is {}, and the link before has {}", show(&manifest.previous), show(&before));
+        let show =
+            |of: &Option<PackageRef>| of.as_ref().map_or("none".to_owned(), |p| format!("{} {}", p.id, p.sha256));
+        let message = format!("`previous` is {}, and the link before has {}", show(&manifest.previous), show(&before));
         report.find(path, message);
     }
 }
@@ -295,12 +299,15 @@ fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, repor
     let earlier = links.links().find(|l| l.link.manifest_sha256 == package.sha256 && l.link.id == manifest.id);
     let message = match earlier {
         Some(earlier) => format!(
-            "is the manifest of link {}, which link {} replaced: the package was put back to an earlier state",
-            earlier.link.number, last.link.number
+            "is the manifest of {}, which {} replaced: the package was put back to an earlier state",
+            Link::file_name(earlier.link.number),
+            Link::file_name(last.link.number)
         ),
         None => format!(
-            "is not the manifest that link {} names: it has the digest {} instead of {}",
-            last.link.number, package.sha256, last.link.manifest_sha256
+            "is not the manifest that {} names: it has the digest {} instead of {}",
+            Link::file_name(last.link.number),
+            package.sha256,
+            last.link.manifest_sha256
         ),
     };
     report.find(&path, message);

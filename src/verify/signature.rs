@@ -66,14 +66,17 @@ pub(super) fn check(
     if let Some(signer) = signer
         && !signature::is_named(&signer.public_key, &key)
     {
-        let named = PublicKey::from_openssh(&signer.public_key).map_or_else(|_| "no key".to_owned(), |k| fingerprint(&k));
+        let named =
+            PublicKey::from_openssh(&signer.public_key).map_or_else(|_| "no key".to_owned(), |k| fingerprint(&k));
         let message = format!("was made by {print}, but the manifest names {named} as its signer's key");
         return report.find(Check::Signature, Some(SIGNATURE), message);
     }
     let identity = signer.map(|signer| signer.identity.as_str());
     let allowed_for = whose(&key, identity, manifest, options, report);
     let what = match (&allowed_for, identity) {
-        (Some(principals), _) => format!("signature of manifest.json by {} {print}, a key of {principals}", key.algorithm()),
+        (Some(principals), _) => {
+            format!("signature of manifest.json by {} {print}, a key of {principals}", key.algorithm())
+        }
         (None, Some(identity)) => {
             format!("signature of manifest.json by {} {print}, which calls itself {identity}", key.algorithm())
         }
@@ -107,6 +110,11 @@ fn whose(
     let at = manifest?.finalized_at;
     let print = fingerprint(key);
     let whom = identity.map_or_else(|| "anybody".to_owned(), |identity| format!("`{identity}`"));
+    let lines: Vec<String> = list.authorities().iter().map(usize::to_string).collect();
+    if !lines.is_empty() {
+        let why = format!("certificate authorities are not supported: left out line {}", lines.join(", "));
+        report.leave_out(Check::Signature, why);
+    }
     match list.look_up(key, identity, at) {
         Listing::Allowed { principals } => return Some(principals),
         Listing::Unknown => {
@@ -120,11 +128,6 @@ fn whose(
             );
             report.find(Check::Signature, Some(SIGNATURE), message);
         }
-    }
-    let lines: Vec<String> = list.authorities().iter().map(usize::to_string).collect();
-    if !lines.is_empty() {
-        let why = format!("certificate authorities are not supported: left out line {}", lines.join(", "));
-        report.leave_out(Check::Signature, why);
     }
     None
 }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod chain;
 mod commands;
+mod damage;
 mod determinism;
 mod doctor;
 mod drift;
@@ -14,6 +16,7 @@ mod resume;
 mod run;
 mod s3_server;
 mod samples;
+mod signatures;
 mod specs;
 mod store_contract;
 mod store_faults;
