@@ -15,7 +15,7 @@ use std::thread;
 pub use link::{LINK_VERSION, Link, LinkRef};
 
 use crate::seal::sha256;
-use crate::store::{Folder, StoreError};
+use crate::store::{Folder, Listed, StoreError};
 
 /// Larger than any link.
 const LARGEST_BYTES: u64 = 64 << 10;
@@ -32,6 +32,9 @@ pub struct Chain {
     /// Other files.
     strangers: Vec<String>,
 }
+
+/// A number and what stands under it: a link, or why it is none.
+type Found = (u64, Result<Linked, String>);
 
 /// A link and the digest of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,12 +87,12 @@ impl Chain {
         let readers = if folder.location().local().is_some() { 1 } else { READERS };
         let portion = new.len().div_ceil(readers).max(1);
         let read = thread::scope(|scope| {
-            let read_one = |(number, listed): &(u64, crate::store::Listed)| -> Result<_, StoreError> {
+            let read_one = |(number, listed): &(u64, Listed)| -> Result<Option<Found>, StoreError> {
                 let link = match listed.bytes {
                     0..=LARGEST_BYTES => folder.read(&listed.name)?.as_deref().map(parse),
                     _ => Some(Err("is larger than any link".to_owned())),
                 };
-                Ok((*number, link))
+                Ok(link.map(|link| (*number, link)))
             };
             let threads: Vec<_> = new
                 .chunks(portion)
@@ -97,8 +100,8 @@ impl Chain {
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
-        let read: Vec<Vec<(u64, Option<Result<Linked, String>>)>> = Result::from_iter::<Vec<_>>(read)?;
-        self.found.extend(read.into_iter().flatten().filter_map(|(number, link)| Some((number, link?))));
+        let read: Vec<Vec<Option<Found>>> = Result::from_iter::<Vec<_>>(read)?;
+        self.found.extend(read.into_iter().flatten().flatten());
         Ok(())
     }
 

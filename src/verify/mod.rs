@@ -9,6 +9,7 @@
 //! the last state of its package and that no package is missing.
 
 mod chain;
+mod chain_report;
 mod consistency;
 mod files;
 mod report;
@@ -25,7 +26,8 @@ use crate::seal::sha256;
 use crate::signature::AllowedSigners;
 use crate::store::{Folder, Location};
 
-pub use chain::{ChainReport, Head, VerifiedLink, verify_chain};
+pub use chain::verify_chain;
+pub use chain_report::{ChainReport, Head, VerifiedLink};
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
 pub use search::packages_below;
 pub use signature::VerifiedSignature;
