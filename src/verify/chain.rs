@@ -153,7 +153,7 @@ fn kept<'a>(
                 return Manifest::from_json(&bytes).ok().map(|manifest| (path, manifest));
             }
             Ok(Some(_)) => {
-                report.find(&path, format!("is not the manifest that {} names", Link::file_name(link.number)))
+                report.find(&path, format!("is not the manifest that {} names", Link::file_name(link.number)));
             }
             Ok(None) => {}
             Err(error) => report.find(&path, in_one_line(&error)),
