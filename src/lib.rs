@@ -12,13 +12,14 @@
 //! | 4 | [`run`], [`jobs`], [`download`], [`verify`], [`doctor`], [`package`], [`coverage`], [`sample`], [`pack`] |
 //! | 3 | [`source`], [`query`], [`redact`], [`encode`] |
 //! | 2 | [`plan`], [`job`], [`resolve`], [`report`] |
-//! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`] |
+//! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`], [`signature`], [`chain`] |
 //! | 0 | [`error`], [`diagnostic`], [`secret`], [`time`], [`units`] |
 //!
 //! A module imports from lower layers, and sideways only where the path above says so. [`report`] needs the manifest
 //! alone, so that [`run`] can leave one in the package and [`verify`] can make it again.
 
 pub mod catalog;
+pub mod chain;
 pub mod cli;
 pub mod coverage;
 pub mod diagnostic;
@@ -41,6 +42,7 @@ pub mod run;
 pub mod sample;
 pub mod seal;
 pub mod secret;
+pub mod signature;
 pub mod source;
 pub mod spec;
 pub mod store;

@@ -8,6 +8,7 @@ use crate::run::memory::{LEAST, Memory};
 use crate::sample::MAX_ROWS;
 use crate::secret::SecretName;
 use crate::units::{parse_bytes, parse_duration};
+use crate::verify::Head;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Declarative batch exporter for compliance evidence.
@@ -49,7 +50,7 @@ pub enum Command {
     Plan(PlanArgs),
     /// Run specs: fill their packages, or resume where an earlier run stopped.
     Run(RunArgs),
-    /// Check packages: sizes, digests, row conservation, files that should not be there.
+    /// Check packages: sizes, digests, row conservation, signature, chain, files that should not be there.
     Verify(VerifyArgs),
     /// Tell what a package says of itself: a self-contained HTML page, or Markdown.
     Report(ReportArgs),
@@ -248,12 +249,24 @@ pub struct RunArgs {
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Package folders, here or in a store.
-    #[arg(required = true, value_name = "URI")]
+    /// Package folders, here or in a store; with --chain also folders that packages are below.
+    #[arg(required_unless_present = "chain", value_name = "URI")]
     pub packages: Vec<String>,
     /// Read every row back and count.
     #[arg(long)]
     pub rows: bool,
+    /// Whose keys may sign: a list of allowed signers as for ssh-keygen -Y verify.
+    #[arg(long, value_name = "FILE")]
+    pub allowed_signers: Option<PathBuf>,
+    /// A package without a signature is not intact.
+    #[arg(long)]
+    pub require_signature: bool,
+    /// Check this chain's links and that the packages are those that it links.
+    #[arg(long, value_name = "URI")]
+    pub chain: Option<String>,
+    /// A link that was the chain's last one when somebody noted it: its number and SHA-256, 12:9f86d0…
+    #[arg(long, value_name = "N:SHA256", requires = "chain")]
+    pub expect_head: Option<Head>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub keys: KeyArgs,

@@ -87,7 +87,7 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
     let folder = scratch.join(format!("kt-export-reproduce-{}", options.run_id));
     job.output = Location::Local(folder.clone());
     job.allow_open = true;
-    // What is only compared is no evidence.
+    // What is only compared is no evidence of its own.
     (job.signing, job.chain) = (None, None);
     let style = if talk.quiet || !talk.terminal { Style::Hidden } else { Style::Bar };
     let drawing = Drawing::start(style, &job.name, options.progress.clone());

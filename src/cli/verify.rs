@@ -1,42 +1,73 @@
-//! `verify`: checks packages and says what it could not check.
+//! `verify`: checks packages and chains of them, and says what it could not check.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
 
 use super::Talk;
 use super::args::VerifyArgs;
 use super::keys::read_keys;
 use crate::error::Exit;
+use crate::run;
+use crate::signature::AllowedSigners;
 use crate::store::{Location, StoreOptions};
 use crate::verify::{self, VerifyOptions};
 
-/// Verifies every package; one bad one makes the exit code.
+/// Verifies every package, and the chain; one finding makes the exit code.
 pub fn verify(args: &VerifyArgs, talk: &Talk) -> Exit {
-    let options = match read_keys(&args.keys) {
-        Ok(keys) => VerifyOptions { rows: args.rows, keys },
+    match try_verify(args, talk) {
+        Ok(exit) => exit,
         Err(why) => {
             talk.complain(&format!("error: {why}"));
-            return Exit::Usage;
+            Exit::Usage
         }
+    }
+}
+
+fn try_verify(args: &VerifyArgs, talk: &Talk) -> Result<Exit, String> {
+    let place = |text: &String| Location::parse(text, &StoreOptions::default()).map_err(|error| error.to_string());
+    let named = args.packages.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+    let chain = args.chain.as_ref().map(place).transpose()?;
+    let options = VerifyOptions {
+        rows: args.rows,
+        keys: read_keys(&args.keys)?,
+        allowed_signers: args.allowed_signers.as_deref().map(allowed_signers).transpose()?.map(Arc::new),
+        require_signature: args.require_signature,
+        with_chain: chain.is_some(),
     };
-    let mut packages = Vec::with_capacity(args.packages.len());
-    for package in &args.packages {
-        match Location::parse(package, &StoreOptions::default()) {
-            Ok(at) => packages.push(at),
-            Err(error) => {
-                talk.complain(&format!("error: {error}"));
-                return Exit::Usage;
-            }
+    let mut packages = Vec::new();
+    for at in named {
+        if chain.is_none() {
+            packages.push(at);
+            continue;
         }
+        let found = verify::packages_below(&at);
+        packages.extend(found.map_err(|error| format!("cannot look for packages: {}", run::chain(&error)))?);
     }
     let reports: Vec<_> = packages.iter().map(|at| verify::verify(at, &options)).collect();
-    let verified = reports.iter().all(|r| r.intact);
+    let chain = chain.map(|chain| verify::verify_chain(&chain, &packages, args.expect_head.as_ref()));
+    let verified = reports.iter().all(|r| r.intact) && chain.as_ref().is_none_or(|chain| chain.intact);
     if talk.json {
-        talk.print_json(&serde_json::json!({"version": 1, "verified": verified, "packages": reports}));
+        let mut object = serde_json::json!({"version": 1, "verified": verified, "packages": reports});
+        if let Some(chain) = &chain {
+            object["chain"] = serde_json::json!(chain);
+        }
+        talk.print_json(&object);
     }
-    for report in &reports {
-        if report.intact {
-            talk.say(&report.to_string());
+    let texts = reports.iter().map(|report| (report.to_string(), report.intact));
+    for (text, is_intact) in texts.chain(chain.iter().map(|chain| (chain.to_string(), chain.intact))) {
+        if is_intact {
+            talk.say(&text);
         } else {
-            talk.complain(&report.to_string());
+            talk.complain(&text);
         }
     }
-    if verified { Exit::Complete } else { Exit::VerifyFailed }
+    Ok(if verified { Exit::Complete } else { Exit::VerifyFailed })
+}
+
+/// Reads a list of keys; times in it that name no zone are this machine's, as they are for ssh-keygen.
+fn allowed_signers(path: &std::path::Path) -> Result<AllowedSigners, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the allowed signers in {}: {error}", path.display()))?;
+    AllowedSigners::parse(&text, &TimeZone::system()).map_err(|error| format!("{}: {error}", path.display()))
 }

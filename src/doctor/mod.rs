@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing stays behind, neither in the output folder nor beside it.
 
+mod evidence;
 mod output;
 mod sample;
 mod source;
@@ -80,6 +81,10 @@ pub enum Subject {
     Columns,
     /// Whether the largest row group fits in memory.
     Memory,
+    /// Whether the key signs.
+    Key,
+    /// Whether the chain can go on.
+    Chain,
     /// Whether the output can be written, by one writer at a time.
     Output,
     /// What the output folder holds.
@@ -116,6 +121,8 @@ impl Subject {
             Self::Files => "files",
             Self::Columns => "columns",
             Self::Memory => "memory",
+            Self::Key => "key",
+            Self::Chain => "chain",
             Self::Output => "output",
             Self::Package => "package",
             Self::Disk => "disk",
@@ -209,6 +216,7 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Report {
         estimate = source.window_bytes;
     }
     if options.run.stop.exit().is_none() {
+        checks.extend(evidence::examine(job, options));
         let output = output::examine(job, options, estimate);
         if output.is_complete {
             // The run that is asked about would not come to them; the next one of a relative window would.

@@ -12,12 +12,9 @@ use std::path::{Path, PathBuf};
 use super::part::{PART, beside, disk, lock, write_whole};
 use super::source::{check_stop, copy};
 use super::{Download, DownloadError, Downloaded, Listed, rows_of};
-use crate::manifest::{MANIFEST, Manifest, SHA256SUMS};
+use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, SIGNATURE};
 use crate::seal::{sha256, sha256_of};
 use crate::store::resolve;
-
-/// The manifest's signature.
-const SIGNATURE: &str = "manifest.json.sig";
 
 /// The manifest for people.
 const REPORT: &str = "report.html";

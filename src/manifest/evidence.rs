@@ -121,3 +121,24 @@ fn friendly(seconds: &str) -> String {
         },
     )
 }
+
+/// Whose signature stands beside the manifest, so that this cannot be changed without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignerRecord {
+    /// The principal in an auditor's list of allowed signers.
+    pub identity: String,
+    /// The public key: kind and base64, as in `*.pub` files of OpenSSH.
+    pub public_key: String,
+}
+
+/// The place of this manifest in its spec's chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRecord {
+    /// The number of its link; the first is 1.
+    pub number: u64,
+    /// Lower-case hex SHA-256 of the bytes of the link before; null in the first.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub previous_sha256: Option<String>,
+}

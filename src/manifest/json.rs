@@ -66,7 +66,7 @@ pub fn json_schema() -> Value {
     SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Manifest>().to_value()
 }
 
-pub(super) fn to_bytes<T: Serialize>(record: &T) -> Vec<u8> {
+pub(crate) fn to_bytes<T: Serialize>(record: &T) -> Vec<u8> {
     // These types have text keys only and are written to memory, so that nothing can fail.
     let mut bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
     bytes.push(b'\n');
@@ -74,7 +74,7 @@ pub(super) fn to_bytes<T: Serialize>(record: &T) -> Vec<u8> {
 }
 
 /// Looks at the version before anything else, so that the record of a later release is called that and not malformed.
-pub(super) fn from_versioned<T: DeserializeOwned>(
+pub(crate) fn from_versioned<T: DeserializeOwned>(
     bytes: &[u8],
     field: &'static str,
     supported: u32,

@@ -23,8 +23,9 @@ use crate::error::ErrorCode;
 use json::Instant;
 
 pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals, rows_digest};
-pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount, seconds};
+pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount, LinkRecord, SignerRecord, seconds};
 pub use json::{ManifestError, json_schema};
+pub(crate) use json::{from_versioned, to_bytes};
 pub use record::{
     Column, Compression, ExportFormat, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord,
     SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord,
@@ -37,6 +38,9 @@ pub const MANIFEST: &str = "manifest.json";
 
 /// Name of the list of digests in a package.
 pub const SHA256SUMS: &str = "SHA256SUMS";
+
+/// Name of the manifest's signature in a package.
+pub const SIGNATURE: &str = "manifest.json.sig";
 
 /// Name of the instructions in a packed package.
 pub const VERIFY_TXT: &str = "VERIFY.txt";
@@ -142,6 +146,12 @@ pub struct Manifest {
     /// The package before this one in the spec's chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PackageRef>,
+    /// Its place in the spec's chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkRecord>,
+    /// Who signs this manifest, in `manifest.json.sig`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<SignerRecord>,
     /// The package of the same window that this revision takes the place of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<PackageRef>,

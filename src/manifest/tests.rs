@@ -79,6 +79,8 @@ pub(crate) fn manifest() -> Manifest {
         encryption: None,
         expectations: None,
         previous: None,
+        link: None,
+        signer: None,
         supersedes: None,
         restatement: None,
         runs: vec![RunRecord {

@@ -100,6 +100,8 @@ pub fn finish(
         encryption: prepared.sealing.record.clone(),
         expectations,
         previous: None,
+        link: None,
+        signer: None,
         supersedes: options.supersedes.as_ref().map(|s| s.reference()),
         restatement: None,
         runs: Vec::new(),

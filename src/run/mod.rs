@@ -13,6 +13,7 @@ mod finish;
 mod lane;
 mod ledger;
 pub mod memory;
+mod notary;
 mod package;
 mod prepare;
 pub mod progress;
@@ -46,9 +47,11 @@ pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
 
 #[cfg(test)]
 pub(crate) use self::finish::column;
+pub(crate) use self::notary::{links_of, signer_of};
 pub(crate) use self::package::{Found, peek};
 
 use self::memory::{Memory, Rows};
+use self::notary::Notary;
 use self::package::Package;
 use self::progress::Progress;
 use self::record::{Pinned, STATE_VERSION};
@@ -278,6 +281,7 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
     // All that can be wrong with the spec and its keys is told before the output folder is touched.
     let keys = Keys::read(&job.redactions, &options.env).map_err(|e| key_failure(&e))?;
     let sealing = Sealing::read(job, &options.env)?;
+    let mut notary = Notary::load(job, options)?;
     let (mut pinned, mut prepared) = match found {
         Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         _ => plan_job(job, options, started_at)?,
@@ -303,7 +307,8 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
             _ => return run(job, options),
         }
     }
-    let mut package = Package::pin(folder, found, &pinned, options)?;
+    notary.open_chain(job)?;
+    let mut package = Package::pin(folder, found, &pinned, options, notary)?;
     if package.pinned != pinned {
         // Another run was first: its plan counts.
         pinned = package.pinned.clone();

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::commit::manifest_partition;
 use super::failure::Failure;
+use super::notary::{self, Notary};
 use super::record::{PLAN, PartitionRecord, Pinned, Records, StateError, bytes, file_sha256, partition_record};
 use super::{RunError, RunOptions, Survey};
 use crate::error::ErrorCode;
 use crate::job::Job;
-use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS, TOMBSTONE, Tombstone};
+use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS, SIGNATURE, TOMBSTONE, Tombstone};
 use crate::plan::Plan;
 use crate::report::REPORT;
 use crate::seal::sha256;
@@ -34,7 +35,7 @@ pub enum Found {
 /// [`RunError::Occupied`], [`RunError::Damaged`], or the store's.
 pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
     let Some(folder) = Folder::existing(&job.output)? else { return Ok(Found::Nothing) };
-    folder.settle(MANIFEST)?;
+    notary::settle(job, &folder)?;
     let found = examine(&folder, job, options)?;
     if let Found::Complete(manifest) = &found {
         super::publish::complete_derived(&folder, manifest)?;
@@ -190,7 +191,7 @@ fn damage_of(sizes: &Sizes, path: &str, bytes: u64, sha256: Option<&str>) -> Res
 /// # Errors
 /// The store's.
 pub fn clear(folder: &Folder) -> Result<(), RunError> {
-    for name in [REPORT, SHA256SUMS, MANIFEST] {
+    for name in [REPORT, SHA256SUMS, SIGNATURE, MANIFEST] {
         folder.remove(name)?;
     }
     for prefix in ["data/", "rejects/", "_state/"] {
@@ -206,6 +207,8 @@ pub fn clear(folder: &Folder) -> Result<(), RunError> {
 pub struct Package {
     /// Where.
     pub folder: Folder,
+    /// Signs and links its manifest.
+    pub notary: Notary,
     /// The pinned plan's text.
     plan_text: Vec<u8>,
     /// The plan that counts.
@@ -223,7 +226,13 @@ impl Package {
     ///
     /// # Errors
     /// [`RunError::Damaged`]; [`RunError::Failed`] where complete shards were made from a source that has changed.
-    pub fn pin(folder: Folder, found: &Found, planned: &Pinned, options: &RunOptions) -> Result<Self, RunError> {
+    pub fn pin(
+        folder: Folder,
+        found: &Found,
+        planned: &Pinned,
+        options: &RunOptions,
+        notary: Notary,
+    ) -> Result<Self, RunError> {
         let text = bytes(PLAN, planned)?;
         let pinned = match found {
             Found::Ended(_) => {
@@ -246,7 +255,7 @@ impl Package {
             let most: &mut u32 = attempts.entry(file.partition.label.clone()).or_default();
             *most = file.attempts.max(*most);
         }
-        let mut package = Self { folder, plan_text, pinned, previous, committed: BTreeMap::new(), attempts };
+        let mut package = Self { folder, notary, plan_text, pinned, previous, committed: BTreeMap::new(), attempts };
         package.committed = package.find_committed(options)?;
         Ok(package)
     }

@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::failure::{Failure, chain};
+use super::notary::{self, Place, kept_manifest};
 use super::package::Package;
 use super::record::{PartitionRecord, Records, TaskRecord, partition_record, task_key, task_record};
 use super::{RunError, RunOutcome};
 use crate::error::ErrorCode;
 use crate::job::Job;
-use crate::manifest::{JobStatus, MANIFEST, Manifest, RunRecord, SHA256SUMS};
+use crate::manifest::{JobStatus, MANIFEST, Manifest, RunRecord, SHA256SUMS, SIGNATURE};
 use crate::report::{self, HEAD_BYTES, REPORT};
 use crate::seal::sha256;
 use crate::store::{Folder, StoreError, Swap};
@@ -22,8 +23,9 @@ use crate::store::{Folder, StoreError, Swap};
 ///
 /// # Errors
 /// [`RunError::Failed`].
-pub fn publish(job: &Job, package: &Package, manifest: Manifest, run: RunRecord) -> Result<RunOutcome, RunError> {
+pub fn publish(job: &Job, package: &Package, mut manifest: Manifest, run: RunRecord) -> Result<RunOutcome, RunError> {
     package.check_plan()?;
+    manifest.signer = package.notary.signer();
     if let Some(previous) = &package.previous
         && (previous.status == JobStatus::Complete || tells_the_same(previous, &manifest))
     {
@@ -56,6 +58,7 @@ fn tells_the_same(previous: &Manifest, new: &Manifest) -> bool {
         let mut m = m.clone();
         let epoch = Timestamp::UNIX_EPOCH;
         (m.created_at, m.started_at, m.finalized_at, m.expires_at) = (epoch, epoch, epoch, None);
+        (m.previous, m.link) = (None, None);
         m.runs.clear();
         for file in &mut m.files {
             (file.attempts, file.started_at, file.finalized_at) = (0, None, None);
@@ -135,16 +138,27 @@ fn write(job: &Job, package: &Package, mut manifest: Manifest, run: RunRecord) -
     let mut previous = package.previous.clone();
     loop {
         manifest.runs = previous.iter().flat_map(|m| m.runs.clone()).chain([run.clone()]).collect();
-        let bytes = manifest.to_json_bytes();
         let expected = previous.as_ref().map(|m| sha256(&m.to_json_bytes()));
-        let kept = expected.as_deref().map(|digest| format!("_state/manifests/{}.json", &digest[..16]));
-        if folder.replace_bytes_if(MANIFEST, expected.as_deref(), &bytes, kept.as_deref())? == Swap::Replaced {
+        let kept = expected.as_deref().map(kept_manifest);
+        let place = package.notary.attest(folder, &mut manifest, expected.as_deref())?;
+        let bytes = manifest.to_json_bytes();
+        if place == Place::Taken
+            && folder.replace_bytes_if(MANIFEST, expected.as_deref(), &bytes, kept.as_deref())? == Swap::Replaced
+        {
+            if manifest.signer.is_none() && previous.is_some_and(|previous| previous.signer.is_some()) {
+                folder.remove(SIGNATURE)?;
+            }
             complete_derived(folder, &manifest)?;
             sweep(folder, &manifest);
             return Ok(RunOutcome { manifest, package: job.output.clone(), unchanged: false });
         }
-        folder.settle(MANIFEST)?;
-        let theirs = folder.read(MANIFEST)?.and_then(|bytes| Manifest::from_json(&bytes).ok());
+        notary::settle(job, folder)?;
+        let theirs = folder.read(MANIFEST)?;
+        if theirs.as_deref().map(sha256) == expected {
+            // Another job's run was faster in the chain, and this one lines up behind it.
+            continue;
+        }
+        let theirs = theirs.and_then(|bytes| Manifest::from_json(&bytes).ok());
         match theirs {
             Some(theirs) if theirs.id == manifest.id && is_as_good(&theirs, &manifest) => {
                 complete_derived(folder, &theirs)?;
@@ -180,6 +194,7 @@ pub fn complete_derived(folder: &Folder, manifest: &Manifest) -> Result<(), Stor
     let Some(bytes) = folder.read(MANIFEST)? else { return Ok(()) };
     let digest = sha256(&bytes);
     // Before SHA256SUMS, whose presence says that nothing is missing.
+    notary::complete_signature(folder, manifest, &bytes)?;
     complete_report(folder, manifest, &digest);
     let sums = manifest.sha256sums(&digest);
     if folder.read(SHA256SUMS)?.as_deref() != Some(sums.as_bytes()) {

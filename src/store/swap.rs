@@ -95,6 +95,14 @@ impl Folder {
         }
     }
 
+    /// Whether `name` once held the bytes with this digest, and holds others now.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn was_replaced(&self, name: &str, sha256: &str) -> Result<bool, StoreError> {
+        Ok(self.size(&successor(name, sha256))?.is_some())
+    }
+
     /// Installs what was decided for `name` but, after a crash, not yet installed. Call it before a read whose answer
     /// matters; without it [`Folder::read`] may give an older version, never a torn one.
     ///

@@ -5,8 +5,11 @@
 //! is wrong becomes a finding that names the file, and never a panic, whatever the bytes are. What cannot be checked is
 //! said as well, because an auditor must not take silence for proof.
 //!
-//! Digests prove that nothing changed since the manifest was written, not who wrote it: that is a signature's part.
+//! Digests prove that nothing changed since the manifest was written, a signature who wrote it, and a chain that it is
+//! the last state of its package and that no package is missing.
 
+mod chain;
+mod chain_report;
 mod consistency;
 mod evidence;
 mod files;
@@ -14,19 +17,27 @@ mod page;
 mod redactions;
 mod report;
 mod rows;
+mod search;
+mod signature;
 mod sums;
 
 use std::fs;
+use std::sync::Arc;
 
-use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, TOMBSTONE, VERIFY_TXT};
+use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, SIGNATURE, TOMBSTONE, VERIFY_TXT};
 use crate::package::ReadKeys;
 use crate::report::REPORT;
 use crate::seal::sha256;
+use crate::signature::AllowedSigners;
 use crate::store::{Folder, Location};
 
+pub use chain::verify_chain;
+pub use chain_report::{ChainReport, Head, VerifiedLink};
 pub(crate) use rows::{Dialect, MAX_RECORD_BYTES, Pages};
 
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
+pub use search::packages_below;
+pub use signature::VerifiedSignature;
 
 /// How much is checked.
 #[derive(Default)]
@@ -36,6 +47,12 @@ pub struct VerifyOptions {
     /// Decrypt what age encrypted and compare it with its plain digests, and read the rows of encrypted Parquet shards.
     /// What there is no key for is not checked.
     pub keys: ReadKeys,
+    /// Whose keys may sign.
+    pub allowed_signers: Option<Arc<AllowedSigners>>,
+    /// A package without a signature is not intact.
+    pub require_signature: bool,
+    /// A chain is checked as well, so that a package need not say that it has a place in one.
+    pub with_chain: bool,
 }
 
 /// Checks the package in a folder or below a prefix.
@@ -88,6 +105,13 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
         None => report.leave_out(Check::Files, "without a manifest nothing says what the files should be"),
     }
     page::check(&folder, manifest.as_ref().zip(sha256.as_deref()), &mut report);
+    signature::check(&folder, bytes.as_deref(), manifest.as_ref(), options, &mut report);
+    if let Some(link) = manifest.as_ref().and_then(|manifest| manifest.link.as_ref())
+        && !options.with_chain
+    {
+        let why = format!("the package is link {} of a chain, which --chain checks", link.number);
+        report.leave_out(Check::Chain, why);
+    }
     look_around(&folder, &mut report);
     report.leave_out(Check::Source, "the package alone is read, not the source that it was made from");
     report
@@ -95,7 +119,6 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
 
 /// Says which parts of the folder no digest covers.
 fn look_around(folder: &Folder, report: &mut VerifyReport) {
-    const SIGNATURE: &str = "manifest.json.sig";
     let names = match folder.location() {
         Location::Local(root) => fs::read_dir(root).map_err(|e| e.to_string()).map(|entries| {
             entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
@@ -114,11 +137,6 @@ fn look_around(folder: &Folder, report: &mut VerifyReport) {
     };
     names.sort();
     names.dedup();
-    if names.iter().any(|name| name == SIGNATURE) {
-        report.leave_out(Check::Signature, "this release cannot check manifest.json.sig: use ssh-keygen -Y verify");
-    } else {
-        report.leave_out(Check::Signature, "none is present, so nothing proves who wrote the manifest");
-    }
     for name in names {
         match name.as_str() {
             MANIFEST | SHA256SUMS | SIGNATURE | REPORT | "data" | "rejects" => {}

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::VerifiedSignature;
 use crate::error::Exit;
 use crate::manifest::{JobStatus, Manifest};
 use crate::store::Location;
@@ -29,6 +30,8 @@ pub struct VerifyReport {
     pub checked: Vec<Checked>,
     /// What was not checked, and why.
     pub not_checked: Vec<NotChecked>,
+    /// Who signed the manifest; null where nobody did or the signature does not hold.
+    pub signature: Option<VerifiedSignature>,
 }
 
 /// The job that the package claims to be.
@@ -94,6 +97,8 @@ pub enum Check {
     Report,
     /// Who wrote the manifest.
     Signature,
+    /// The package's place in its spec's chain.
+    Chain,
     /// The source.
     Source,
 }
@@ -113,6 +118,7 @@ impl Check {
             Self::Unlisted => "unlisted",
             Self::Report => "report",
             Self::Signature => "signature",
+            Self::Chain => "chain",
             Self::Source => "source",
         }
     }
@@ -159,6 +165,7 @@ impl VerifyReport {
             findings: Vec::new(),
             checked: Vec::new(),
             not_checked: Vec::new(),
+            signature: None,
         }
     }
 
@@ -234,7 +241,7 @@ impl fmt::Display for VerifyReport {
 }
 
 /// Text that cannot move a terminal's cursor or turn its direction.
-struct Printable<'a>(&'a str);
+pub(super) struct Printable<'a>(pub &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -138,7 +138,7 @@ fn a_whole_package_is_intact_and_the_report_says_what_was_not_checked() {
     assert_eq!(done, all);
     let left_out: Vec<_> = report.not_checked.iter().map(|n| n.check).collect();
     assert_eq!(left_out, [Check::Signature, Check::Source]);
-    let quick = verify(package.root.clone(), &VerifyOptions { rows: false, ..VerifyOptions::default() });
+    let quick = verify(package.root.clone(), &VerifyOptions::default());
     assert!(quick.intact);
     assert!(quick.not_checked.iter().any(|n| n.check == Check::Rows && n.why.contains("--rows")));
     assert!(quick.checked.iter().all(|c| c.check != Check::Rows));
@@ -168,8 +168,7 @@ fn every_flipped_byte_and_every_cut_is_found_and_named() {
             flipped[at] ^= 1 << (at % 8);
             for damaged in [flipped.as_slice(), &whole[..at]] {
                 package.write(name, damaged);
-                let findings =
-                    verify(package.root.clone(), &VerifyOptions { rows: false, ..VerifyOptions::default() }).findings;
+                let findings = verify(package.root.clone(), &VerifyOptions::default()).findings;
                 let named = |f: &Finding| f.path.as_deref() == Some(name) || f.message.contains(name);
                 assert!(findings.iter().any(named), "{name} at {at}: {findings:#?}");
             }

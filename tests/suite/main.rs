@@ -4,9 +4,11 @@
 
 mod age_vectors;
 mod bad_input;
+mod chain;
 mod commands;
 mod conservation;
 mod coverage;
+mod damage;
 mod determinism;
 mod doctor;
 mod drift;
@@ -23,6 +25,7 @@ mod run;
 mod s3_server;
 mod sample;
 mod samples;
+mod signatures;
 mod specs;
 mod store_contract;
 mod store_faults;

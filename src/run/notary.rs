@@ -1,0 +1,242 @@
+//! Signs what a run publishes and gives it its place in the chain.
+//!
+//! Both happen before the manifest has its name. Only a run that has just made a manifest signs it: nobody who changes
+//! a package can have a later run sign the change. And a manifest is kept in `_state/manifests/` before its link says
+//! its digest, so that whoever finds the link can publish exactly these bytes, and every link's manifest exists.
+
+use super::RunOptions;
+use super::failure::{Failure, chain as causes};
+use crate::chain::{Chain, Link, Linked};
+use crate::error::ErrorCode;
+use crate::job::Job;
+use crate::manifest::{LinkRecord, MANIFEST, Manifest, PackageRef, SIGNATURE, SignerRecord};
+use crate::seal::sha256;
+use crate::signature::{self, SignError, Signer};
+use crate::store::{Created, Folder, StoreError};
+
+/// What a job's spec says of signature and chain, ready to be done.
+pub struct Notary {
+    signer: Option<Signer>,
+    chain: Option<Folder>,
+}
+
+/// Whether a manifest may have its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a manifest that lost its place must not be published"]
+pub enum Place {
+    /// It has its place in the chain, or there is none.
+    Taken,
+    /// Somebody else took the place; look again.
+    Lost,
+}
+
+impl From<SignError> for Failure {
+    fn from(error: SignError) -> Self {
+        Self { code: ErrorCode::KeyUnusable, message: causes(&error) }
+    }
+}
+
+impl Notary {
+    /// Loads the key and lets it sign something. Touches nothing.
+    ///
+    /// # Errors
+    /// `key_unusable`.
+    pub fn load(job: &Job, options: &RunOptions) -> Result<Self, Failure> {
+        let load = |signing: &crate::job::Signing| Signer::load(&signing.key, &signing.identity.value, &options.env);
+        Ok(Self { signer: job.signing.as_ref().map(load).transpose()?, chain: None })
+    }
+
+    /// Opens the chain for writing.
+    ///
+    /// # Errors
+    /// `chain_broken`, or the store's.
+    pub fn open_chain(&mut self, job: &Job) -> Result<(), Failure> {
+        if let Some(chain) = &job.chain {
+            let folder = Folder::open(&chain.location)?;
+            read_chain(&folder)?;
+            self.chain = Some(folder);
+        }
+        Ok(())
+    }
+
+    /// Who signs.
+    pub fn signer(&self) -> Option<SignerRecord> {
+        self.signer.as_ref().map(Signer::record)
+    }
+
+    /// Signs and links a manifest that is to replace one with the digest `expected`. Its place is written into it.
+    ///
+    /// # Errors
+    /// `key_unusable`, `chain_broken`, or the store's.
+    pub fn attest(&self, package: &Folder, manifest: &mut Manifest, expected: Option<&str>) -> Result<Place, Failure> {
+        let Some(folder) = &self.chain else {
+            self.sign(package, &manifest.to_json_bytes())?;
+            return Ok(Place::Taken);
+        };
+        let chain = read_chain(folder)?;
+        if undecided(&chain, package, &manifest.id, expected)?.is_some() {
+            return Ok(Place::Lost);
+        }
+        let before = chain.head();
+        manifest.previous =
+            before.map(|b| PackageRef { id: b.link.id.clone(), sha256: b.link.manifest_sha256.clone() });
+        let number = before.map_or(1, |before| before.link.number + 1);
+        manifest.link = Some(LinkRecord { number, previous_sha256: before.map(|before| before.sha256.clone()) });
+        let bytes = manifest.to_json_bytes();
+        let digest = sha256(&bytes);
+        self.sign(package, &bytes)?;
+        let _ = package.create_bytes(&kept_manifest(&digest), &bytes)?;
+        let Some(link) = Link::of(manifest, &digest) else { return Ok(Place::Lost) };
+        let (name, link) = (Link::file_name(number), link.to_json_bytes());
+        let created = folder.create_bytes(&name, &link)?;
+        // A store that ignores conditions may have let somebody else write there meanwhile.
+        let is_ours = created == Created::Created
+            && (folder.is_exclusive() || folder.read(&name)?.as_deref() == Some(link.as_slice()));
+        Ok(if is_ours { Place::Taken } else { Place::Lost })
+    }
+
+    /// Keeps the signature of a manifest that is about to be published.
+    fn sign(&self, package: &Folder, bytes: &[u8]) -> Result<(), Failure> {
+        let Some(signer) = &self.signer else { return Ok(()) };
+        let signature = signer.sign(bytes)?;
+        package.replace_bytes(&kept_signature(&sha256(bytes)), signature.as_bytes())?;
+        Ok(())
+    }
+}
+
+/// The key that would sign, in words.
+///
+/// # Errors
+/// As [`Notary::load`].
+pub fn signer_of(job: &Job, options: &RunOptions) -> Result<String, Failure> {
+    let signer = Notary::load(job, options)?.signer;
+    let in_agent = |signer: &Signer| if signer.is_in_agent() { " in the ssh-agent" } else { "" };
+    Ok(signer.map_or_else(String::new, |signer| format!("{signer}{}", in_agent(&signer))))
+}
+
+/// How many links the job's chain has.
+///
+/// # Errors
+/// As [`Notary::open_chain`]; nothing is written.
+pub fn links_of(job: &Job) -> Result<usize, Failure> {
+    let folder = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten();
+    folder.map_or(Ok(0), |folder| Ok(read_chain(&folder)?.links().count()))
+}
+
+/// Where a manifest is kept that is linked and not yet published, or was replaced.
+pub fn kept_manifest(sha256: &str) -> String {
+    format!("_state/manifests/{}.json", sha256.get(..16).unwrap_or(sha256))
+}
+
+fn kept_signature(sha256: &str) -> String {
+    format!("{}.sig", kept_manifest(sha256))
+}
+
+/// The chain, if nothing is wrong with it.
+fn read_chain(folder: &Folder) -> Result<Chain, Failure> {
+    let chain = Chain::read(folder)?;
+    match chain.flaws().as_slice() {
+        [] => Ok(chain),
+        [flaw, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+            let at = folder.location();
+            Err(Failure {
+                code: ErrorCode::ChainBroken,
+                message: format!(
+                    "{at}: {} {}{more}; no package is linked to a broken chain, look with `kt-export verify --chain {at}`",
+                    flaw.name, flaw.message
+                ),
+            })
+        }
+    }
+}
+
+/// The last link of a job, and its manifest, if that is not the current one and never was.
+fn undecided(
+    chain: &Chain,
+    package: &Folder,
+    job: &str,
+    current: Option<&str>,
+) -> Result<Option<(Linked, Vec<u8>)>, Failure> {
+    let Some(linked) = chain.last_of(job) else { return Ok(None) };
+    let digest = &linked.link.manifest_sha256;
+    if current == Some(digest) || package.was_replaced(MANIFEST, digest)? {
+        return Ok(None);
+    }
+    let kept = package.read(&kept_manifest(digest))?.filter(|bytes| sha256(bytes) == *digest);
+    match (kept, current) {
+        (Some(bytes), _) => Ok(Some((linked.clone(), bytes))),
+        (None, None) => {
+            tracing::warn!(
+                "link {} of the chain is of this very job, and its manifest is gone; the package that is made now gets a \
+                 link of its own",
+                linked.link.number
+            );
+            Ok(None)
+        }
+        (None, Some(_)) => Err(Failure {
+            code: ErrorCode::ChainBroken,
+            message: format!(
+                "{MANIFEST} in {} is not the one that link {} names, and that one is not kept either: somebody replaced \
+                 it; bring back the manifest with the SHA-256 {digest}",
+                package.location(),
+                linked.link.number
+            ),
+        }),
+    }
+}
+
+/// Publishes what was linked for this job and, after a crash or by a run that is slower, not yet published. Reads no
+/// chain where the job is complete.
+///
+/// # Errors
+/// `chain_broken`, or the store's.
+pub fn settle(job: &Job, package: &Folder) -> Result<(), Failure> {
+    package.settle(MANIFEST)?;
+    let Some(folder) = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten() else {
+        return Ok(());
+    };
+    let current = package.read(MANIFEST)?;
+    if let Some(bytes) = &current
+        && !Manifest::from_json(bytes)
+            .is_ok_and(|manifest| manifest.id == job.id && manifest.status != crate::manifest::JobStatus::Complete)
+    {
+        return Ok(());
+    }
+    let current = current.as_deref().map(sha256);
+    if let Some((linked, bytes)) = undecided(&read_chain(&folder)?, package, &job.id, current.as_deref())? {
+        tracing::info!("publishing the manifest of link {}", linked.link.number);
+        let kept = current.as_deref().map(kept_manifest);
+        // Whoever was faster published the same bytes.
+        let _ = package.replace_bytes_if(MANIFEST, current.as_deref(), &bytes, kept.as_deref())?;
+    }
+    Ok(())
+}
+
+/// Writes the signature of the published manifest from where it is kept. A signature that another key made, or of
+/// another manifest, gives way to it; where none is kept, what is there stays.
+///
+/// # Errors
+/// The store's.
+pub fn complete_signature(package: &Folder, manifest: &Manifest, bytes: &[u8]) -> Result<(), StoreError> {
+    let Some(signer) = &manifest.signer else { return Ok(()) };
+    let is_good = |signature: &[u8]| {
+        signature::check(signature, bytes).is_ok_and(|key| signature::is_named(&signer.public_key, &key))
+    };
+    let there = package.read(SIGNATURE)?;
+    if there.as_deref().is_some_and(is_good) {
+        return Ok(());
+    }
+    match package.read(&kept_signature(&sha256(bytes)))? {
+        Some(kept) if is_good(&kept) => package.replace_bytes(SIGNATURE, &kept),
+        _ => {
+            let state = if there.is_some() { "is not that of the manifest" } else { "is not there" };
+            tracing::warn!(
+                "{SIGNATURE} {state}, and only the run that makes a manifest signs it: bring it back from a copy, or \
+                 check the package and sign it by hand with `ssh-keygen -Y sign -n {} -f KEY {MANIFEST}`",
+                signature::NAMESPACE
+            );
+            Ok(())
+        }
+    }
+}
