@@ -4,9 +4,9 @@ use crate::manifest::{MANIFEST, SHA256SUMS, SIGNATURE};
 use crate::store::{Folder, Location, StoreError};
 
 /// Folders below the one that was named, in which packages are looked for: enough for `<team>/<spec>/<year>/<month>/`.
-pub const SEARCH_DEPTH: usize = 6;
+const SEARCH_DEPTH: usize = 6;
 
-/// The packages in a folder: itself, or those at most [`SEARCH_DEPTH`] folders below it. Where there is none, the
+/// The packages in a folder: itself, or those at most six folders below it. Where there is none, the
 /// folder is taken for a package, so that checking it says what is missing.
 ///
 /// A folder that has lost its manifest and still has what goes with one is a package, too.
