@@ -53,7 +53,7 @@ pub struct Encoded {
     rows: usize,
     text: TextBlock,
     columnar: Option<RecordBatch>,
-    digests: Option<Digests>,
+    digests: Option<Box<Digests>>,
 }
 
 impl Encoded {
@@ -65,7 +65,7 @@ impl Encoded {
     /// Memory that they take.
     pub fn memory(&self) -> usize {
         let columnar = self.columnar.as_ref().map_or(0, RecordBatch::get_array_memory_size);
-        self.text.memory() + columnar + self.digests.as_ref().map_or(0, Digests::memory)
+        self.text.memory() + columnar + self.digests.as_ref().map_or(0, |digests| digests.memory())
     }
 
     /// The digest of some of the rows, where the encoder digests them.

@@ -9,7 +9,7 @@ use super::package::Package;
 use super::record::PartitionRecord;
 use super::tasks::Tally;
 use crate::error::ErrorCode;
-use crate::job::Job;
+use crate::job::{Filter, Job};
 use crate::manifest::{Accounting, FileEntry, FilterCount, JobStatus};
 use crate::plan::Read;
 
@@ -79,7 +79,7 @@ fn planned_rows(package: &Package, read: &Read) -> u64 {
 /// The filters of a job, in the order of the spec, `where` last, with how many rows each took out of a partition. A
 /// source without columns has nothing to filter, and no counts.
 pub fn filter_counts(job: &Job, rows: &[u64]) -> Vec<FilterCount> {
-    let filters = job.filters.iter().map(|filter| filter.name());
+    let filters = job.filters.iter().map(Filter::name);
     let names = filters.chain(job.where_sql.iter().map(|_| "where".to_owned()));
     names
         .zip(rows.iter().copied().chain(std::iter::repeat(0)))

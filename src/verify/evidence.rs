@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Check, VerifyReport};
 use crate::error::ErrorCode;
 use crate::manifest::{self, Expectation, FileEntry, JobStatus, MANIFEST, Manifest, Totals};
+use crate::rows_digest::RowsDigest;
 
 pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     filter_counts(manifest, report);
@@ -36,7 +37,7 @@ fn rows_digest(manifest: &Manifest, report: &mut VerifyReport) {
     }
     for file in manifest.files.iter().filter(|file| file.status.has_file() || file.rows_digest.is_some()) {
         let digest = file.rows_digest.as_deref();
-        if !digest.is_some_and(|digest| digest.parse::<crate::rows_digest::RowsDigest>().is_ok()) {
+        if digest.is_none_or(|digest| digest.parse::<RowsDigest>().is_err()) {
             report.find(Check::Totals, Some(&file.path), "its `rows_digest` is missing, or is none of version 1");
         }
     }

@@ -171,7 +171,6 @@ fn what_this_version_cannot_do_is_refused_and_not_ignored() {
         ("encryption", "{age: {recipients: [age1x]}}"),
         ("sign", "{ssh_key_file: key}"),
         ("chain", "{uri: chain/}"),
-        ("expect", "{min_rows: 1}"),
     ] {
         is_refused(&spec(&format!("{key}: {value}")), &["spec.yaml:6:1", &format!("`{key}`")]);
     }

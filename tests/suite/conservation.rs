@@ -14,12 +14,12 @@ fn rows() -> Vec<Value> {
             "event_id": format!("e{i:02}"),
             "occurred_at": format!("2026-03-{:02}T{:02}:30:00.{:03}Z", 1 + i / 12, i % 12 * 2, i),
             "status": (["allowed", "blocked", "escalated"][(i % 3) as usize]),
-            "team": if i % 4 == 0 { Value::Null } else { json!(["red", "blue", ""][(i % 3) as usize]) },
-            "latency_ms": if i % 5 == 0 { Value::Null } else { json!(i * 100) },
+            "team": if i.is_multiple_of(4) { Value::Null } else { json!(["red", "blue", ""][(i % 3) as usize]) },
+            "latency_ms": if i.is_multiple_of(5) { Value::Null } else { json!(i * 100) },
             "cost": 0.1 * f64::from(i) - 0.05,
-            "cached": i % 2 == 0,
+            "cached": i.is_multiple_of(2),
             "message": format!("line {i}\n\"quoted\", = 1; \u{e9}\u{4e16}\u{1f600} \\ \t"),
-            "tags": if i % 7 == 0 { json!([]) } else { json!(["a, b", format!("t{i}"), null]) },
+            "tags": if i.is_multiple_of(7) { json!([]) } else { json!(["a, b", format!("t{i}"), null]) },
             "meta": {"user": {"email": format!("u{i}@example.com")}, "n": i, "empty": {}},
         })
     };
@@ -192,6 +192,9 @@ fn without_being_asked_for_there_is_no_digest() {
     assert!(manifest.get("filter_counts").is_none() && manifest.get("expectations").is_none());
 }
 
+/// Whether a filter is true of a row.
+type Test = fn(&Value) -> bool;
+
 #[test]
 fn every_filter_counts_the_rows_that_it_is_the_first_to_leave_out() {
     let project = Project::with_spec(
@@ -203,7 +206,7 @@ fn every_filter_counts_the_rows_that_it_is_the_first_to_leave_out() {
     let package = project.complete();
     let manifest = package.manifest();
     // The same in plain words: null is neither true nor false, so it leaves a row out.
-    let tests: [(&str, fn(&Value) -> bool); 5] = [
+    let tests: [(&str, Test); 5] = [
         ("statuses in", |row| row["status"] != "allowed"),
         ("latency_ms gte", |row| row["latency_ms"].as_u64().is_some_and(|n| n >= 300)),
         ("latency_ms lt", |row| row["latency_ms"].as_u64().is_some_and(|n| n < 2000)),

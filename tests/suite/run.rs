@@ -236,6 +236,7 @@ fn the_manifest_says_what_was_exported_from_what() {
             "source_rows": 12, "outside_window": 3, "filtered_out": 3, "null_time": 0, "rejected": 0,
             "ambiguous_time": 0, "written": 6,
         },
+        "filter_counts": [{"filter": "statuses in", "rows": 3}, {"filter": "where", "rows": 0}],
         "files": [
             file("2026-03-01", "2026-02-28T23:00:00Z", "2026-03-01T23:00:00Z", 2,
                 Some("2026-02-28T23:59:59.999999Z"), Some("2026-03-01T00:00:00Z")),
