@@ -49,14 +49,14 @@ pub struct CatalogType {
 }
 
 /// Keys of a catalog.
-pub const CATALOG_KEYS: Keys = Keys { known: &["version", "defaults", "types"], later: &[] };
+pub const CATALOG_KEYS: Keys = Keys { known: &["version", "defaults", "types"] };
 
 /// Keys of `defaults`.
-pub const DEFAULTS_KEYS: Keys = Keys { known: &["timezone"], later: &[] };
+pub const DEFAULTS_KEYS: Keys = Keys { known: &["timezone"] };
 
 /// Keys of a type.
 pub const CATALOG_TYPE_KEYS: Keys =
-    Keys { known: &["description", "source", "time", "id", "fields", "schema", "on_schema_drift"], later: &[] };
+    Keys { known: &["description", "source", "time", "id", "fields", "schema", "on_schema_drift"] };
 
 impl Catalog {
     /// Reads a catalog from its document. The catalog is sound only if no mistake was added.

@@ -63,6 +63,8 @@ struct Shared<'a> {
     stop: Stop,
     package: Mutex<&'a mut Package>,
     tally: Mutex<Tally>,
+    /// What tasks without partitions left out. It is here before their records are, which take their time.
+    strays: Mutex<Vec<Unplaced>>,
 }
 
 /// Runs every task that is not done.
@@ -142,6 +144,7 @@ pub fn run(
         todo: todo.iter().map(|t| (t.index, t)).collect(),
         stop: stop.clone(),
         package: Mutex::new(package),
+        strays: Mutex::new(strays_of(plan, &tally)),
         tally: Mutex::new(tally),
     };
     let found_earlier: Vec<Unplaced> = lock(&shared.tally).records.values().flat_map(|r| r.unplaced.clone()).collect();
@@ -228,6 +231,7 @@ impl Receiver for ToCommitters<'_, '_> {
         if self.shared.todo[&task].task.partitions.is_empty() {
             // At once: the tasks that come next ask for it.
             self.shared.fail_concerned(&outcome.unplaced);
+            lock(&self.shared.strays).extend(outcome.unplaced.iter().cloned());
         }
         if outcome.is_whole {
             let _ = self.commits.send(Commission::Task(task, outcome));
@@ -346,9 +350,7 @@ impl Shared<'_> {
 
     /// What the tasks without partitions left out may belong to any other's.
     fn left_out_elsewhere(&self, partition: u32) -> Option<Failure> {
-        let tally = lock(&self.tally);
-        let strays = tally.records.iter().filter(|(i, _)| self.plan.tasks[**i].partitions.is_empty());
-        strays.flat_map(|(_, record)| &record.unplaced).filter(|u| u.allowed).find_map(|u| u.of(partition))
+        lock(&self.strays).iter().filter(|u| u.allowed).find_map(|u| u.of(partition))
     }
 
     /// A task fails: all partitions that it was to write, or, if it has none of its own, all that its rows concern.
@@ -375,6 +377,12 @@ impl Shared<'_> {
             self.stop.halt();
         }
     }
+}
+
+/// What the tasks without partitions that are recorded left out.
+fn strays_of(plan: &Plan, tally: &Tally) -> Vec<Unplaced> {
+    let strays = tally.records.iter().filter(|(index, _)| plan.tasks[**index].partitions.is_empty());
+    strays.flat_map(|(_, record)| record.unplaced.clone()).collect()
 }
 
 /// A panic of another worker leaves nothing half-changed behind these locks: each holds for one insertion.

@@ -16,8 +16,8 @@ const FORMATS: [&str; 4] = ["csv", "ndjson", "json", "parquet"];
 const COMPRESSIONS: [&str; 5] = ["zstd", "gzip", "none", "snappy", "lz4"];
 
 /// Keys of `format.csv`.
-pub const CSV_KEYS: Keys = Keys { known: &["delimiter", "bom", "escape_formulas", "header", "null_text"], later: &[] };
-const NO_KEYS: Keys = Keys { known: &[], later: &[] };
+pub const CSV_KEYS: Keys = Keys { known: &["delimiter", "bom", "escape_formulas", "header", "null_text"] };
+const NO_KEYS: Keys = Keys { known: &[] };
 
 /// Reads `format`: a word, or a mapping of one word to options.
 pub(crate) fn decode(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<Format>> {

@@ -152,7 +152,6 @@ pub const SPEC_KEYS: Keys = Keys {
         "on_null_time",
         "vars",
     ],
-    later: &[],
 };
 
 impl Spec {

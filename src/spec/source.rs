@@ -74,7 +74,7 @@ pub struct SourceSpec {
 
 /// Keys of `source`.
 pub const SOURCE_KEYS: Keys =
-    Keys { known: &["uri", "format", "hive_partitioning", "path_time", "records", "options"], later: &[] };
+    Keys { known: &["uri", "format", "hive_partitioning", "path_time", "records", "options"] };
 
 /// `auto`, `true` or `false`.
 #[derive(JsonSchema)]
@@ -107,7 +107,7 @@ struct PathTimeKeys {
 }
 
 /// Keys of `path_time`.
-pub const PATH_TIME_KEYS: Keys = Keys { known: &["pattern", "covers"], later: &[] };
+pub const PATH_TIME_KEYS: Keys = Keys { known: &["pattern", "covers"] };
 
 impl SourceSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
@@ -138,7 +138,7 @@ impl SourceSpec {
 
 /// Keys of `options`.
 pub const OPTION_KEYS: Keys =
-    Keys { known: &["endpoint", "region", "profile", "account", "virtual_hosted_style", "anonymous"], later: &[] };
+    Keys { known: &["endpoint", "region", "profile", "account", "virtual_hosted_style", "anonymous"] };
 
 /// `options`, in a source and in an output. Credentials are none of them: those come from the environment.
 pub(crate) fn store_options(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<StoreOptions> {
@@ -235,7 +235,7 @@ pub struct TimeSpec {
 }
 
 /// Keys of `time`.
-pub const TIME_KEYS: Keys = Keys { known: &["column", "format", "timezone"], later: &[] };
+pub const TIME_KEYS: Keys = Keys { known: &["column", "format", "timezone"] };
 
 impl TimeSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {

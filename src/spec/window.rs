@@ -77,7 +77,6 @@ pub const WINDOW_KEYS: Keys = Keys {
         "settle",
         "allow_open",
     ],
-    later: &[],
 };
 
 type MakeForm = fn(Located<String>) -> WindowForm;

@@ -17,8 +17,6 @@ pub type Decode<T> = fn(&Node, &str, &mut Vec<Diagnostic>) -> Option<T>;
 pub struct Keys {
     /// Understood.
     pub known: &'static [&'static str],
-    /// Planned, and refused until they are implemented: ignoring one would export something else than was asked for.
-    pub later: &'static [&'static str],
 }
 
 /// A mapping with a fixed set of keys.
@@ -43,21 +41,17 @@ impl<'n> Fields<'n> {
             if keys.known.contains(&key) {
                 continue;
             }
-            errors.push(if keys.later.contains(&key) {
-                entry.key.mistake(format!("`{key}` is not implemented in this version")).help("remove it")
-            } else {
-                let mistake = entry.key.mistake(format!("unknown key `{}`{inside}", shown(key)));
-                // Comparing with every known key is worth it only for mistakes that will be shown.
-                let is_shown = errors.len() < limits::MISTAKES;
-                mistake.help(match nearest(key, keys.known.iter().copied().filter(|_| is_shown)) {
-                    Some(known) => {
-                        misspelt.push(known);
-                        format!("did you mean `{known}`?")
-                    }
-                    None if keys.known.is_empty() => format!("`{what}` takes no keys"),
-                    None => format!("known keys: {}", keys.known.join(", ")),
-                })
-            });
+            let mistake = entry.key.mistake(format!("unknown key `{}`{inside}", shown(key)));
+            // Comparing with every known key is worth it only for mistakes that will be shown.
+            let is_shown = errors.len() < limits::MISTAKES;
+            errors.push(mistake.help(match nearest(key, keys.known.iter().copied().filter(|_| is_shown)) {
+                Some(known) => {
+                    misspelt.push(known);
+                    format!("did you mean `{known}`?")
+                }
+                None if keys.known.is_empty() => format!("`{what}` takes no keys"),
+                None => format!("known keys: {}", keys.known.join(", ")),
+            }));
         }
         Some(Self { entries, at: at.clone(), inside, misspelt })
     }

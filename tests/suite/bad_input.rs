@@ -165,18 +165,6 @@ fn an_output_below_a_link_is_not_written_through() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused_and_not_ignored() {
-    for (key, value) in [
-        ("redact", "{note: mask}"),
-        ("encryption", "{age: {recipients: [age1x]}}"),
-        ("sign", "{ssh_key_file: key}"),
-        ("chain", "{uri: chain/}"),
-    ] {
-        is_refused(&spec(&format!("{key}: {value}")), &["spec.yaml:6:1", &format!("`{key}`")]);
-    }
-}
-
-#[test]
 fn hostile_yaml_and_templates_end_soon() {
     let bomb =
         (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, i| format!("{text}a{i}: &a{i} [*a{j}, *a{j}]\n", j = i - 1));

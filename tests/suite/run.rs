@@ -839,3 +839,19 @@ fn the_manifest_says_what_git_knows_of_the_spec() {
     project.write("spec.yaml", format!("{text}\n# not committed\n"));
     assert_eq!(state("dirty"), (commit, json!(true)));
 }
+
+#[test]
+fn rows_that_another_file_left_out_are_told_however_long_they_take_to_record() {
+    let spec = "type: events\nsource: {uri: data/}\nwindow: {date: 2026-03-01}\non_bad_rows: reject";
+    let project = Project::with_spec(spec);
+    let row = |day: u32| format!("{{\"event_id\": \"e{day}\", \"occurred_at\": \"2026-03-0{day}T00:00:00Z\"}}\n");
+    project.write("data/a.ndjson", row(1));
+    project.write("data/b.ndjson", row(2) + &"nonsense\n".repeat(20_000));
+    for _ in 0..3 {
+        project.run(&[]).exits(3);
+        let manifest = project.package().manifest();
+        assert_eq!((&manifest["status"], &manifest["files"][0]["status"]), (&json!("partial"), &json!("partial")));
+        project.call(&["verify", "package"]).exits(0);
+        std::fs::remove_dir_all(project.path("package")).expect("removed");
+    }
+}
