@@ -13,11 +13,9 @@ use super::part::{PART, beside, disk, lock, write_whole};
 use super::source::{check_stop, copy};
 use super::{Download, DownloadError, Downloaded, Listed, rows_of};
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, SIGNATURE};
+use crate::report::REPORT;
 use crate::seal::{sha256, sha256_of};
 use crate::store::resolve;
-
-/// The manifest for people.
-const REPORT: &str = "report.html";
 
 pub(super) fn download(request: &Download<'_>, shards: &[Listed<'_>]) -> Result<Downloaded, DownloadError> {
     let manifest = manifest_bytes(request)?;

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::Exit;
-use crate::manifest::{MANIFEST, SHA256SUMS, TOMBSTONE, VERIFY_TXT};
+use crate::manifest::{MANIFEST, SHA256SUMS, SIGNATURE, TOMBSTONE, VERIFY_TXT};
 use crate::package::{FileError, Listed, Package, PackageError};
+use crate::report::REPORT;
 use crate::run::stop::Stop;
 use crate::store::{StoreError, sync_parent};
 
@@ -24,12 +25,6 @@ use instructions::Facts;
 
 /// Blocks for the disk.
 const BLOCK_BYTES: usize = 256 * 1024;
-
-/// The manifest's signature.
-const SIGNATURE: &str = "manifest.json.sig";
-
-/// The manifest for people.
-const REPORT: &str = "report.html";
 
 /// A tar that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

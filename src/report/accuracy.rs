@@ -4,11 +4,8 @@
 use jiff::tz::TimeZone;
 
 use super::page::{Block, Fact, Section, Style, Table, columns};
-use super::words::{counted, quoted, size, to_second};
-use crate::manifest::{EncryptionRecord, MANIFEST, Manifest, PackageRef, RunOutcome, SHA256SUMS};
-
-/// Where a signature of the manifest lies.
-const SIGNATURE: &str = "manifest.json.sig";
+use super::words::{counted, listed, quoted, size, to_second};
+use crate::manifest::{EncryptionRecord, MANIFEST, Manifest, PackageRef, RunOutcome, SHA256SUMS, SIGNATURE};
 
 /// The section.
 pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
@@ -23,13 +20,15 @@ pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
             Some(digest) => Fact::code("Digest of all rows", digest),
             None => Fact::words("Digest of all rows", "not asked for by the spec"),
         },
-        signature(),
+        signature(manifest),
+        link(manifest),
         package(
             "Package before this one",
             manifest.previous.as_ref(),
-            "none is named: the spec has no chain, or this is its first",
+            "none: the spec has no chain, or this is its first",
         ),
         package("Takes the place of", manifest.supersedes.as_ref(), "none: this is the first export of its window"),
+        revision(manifest),
         Fact::words(
             "Written by",
             format!("{} {}", tool.name, tool.version)
@@ -50,14 +49,29 @@ fn count(manifest: &Manifest) -> String {
     counted(manifest.digests().count() as u64, "file")
 }
 
-/// The manifest does not name who signs it, so this page cannot know; whoever reads it can.
-fn signature() -> Fact {
-    Fact::words(
-        "Signature",
-        format!(
-            "{SIGNATURE}, where it lies beside this page; the manifest names no signer, so check it by hand as below"
-        ),
-    )
+/// Who is to have signed the manifest. Whether the signature is there and good, this page cannot know.
+fn signature(manifest: &Manifest) -> Fact {
+    match &manifest.signer {
+        Some(signer) => {
+            let values = vec![
+                signer.identity.clone(),
+                signer.public_key.clone(),
+                format!("{SIGNATURE}, to be checked as below"),
+            ];
+            Fact { name: "Signed by", values, is_code: true }
+        }
+        None => {
+            Fact::words("Signature", "none: the spec names nobody who signs, so nothing proves who wrote the manifest")
+        }
+    }
+}
+
+/// Its place among the packages of the spec.
+fn link(manifest: &Manifest) -> Fact {
+    match &manifest.link {
+        Some(link) => Fact::words("Place in the chain", format!("link {}", link.number)),
+        None => Fact::words("Place in the chain", "none: the spec has no chain"),
+    }
 }
 
 fn package(name: &'static str, package: Option<&PackageRef>, none: &str) -> Fact {
@@ -67,6 +81,19 @@ fn package(name: &'static str, package: Option<&PackageRef>, none: &str) -> Fact
         }
         None => Fact::words(name, none),
     }
+}
+
+/// What a revision changed.
+fn revision(manifest: &Manifest) -> Fact {
+    let Some(restatement) = &manifest.restatement else { return Fact::words("Revision", "1, the first") };
+    let changed = restatement.partitions.iter().filter(|partition| partition.rows_before != partition.rows_after);
+    let told: Vec<String> = changed
+        .map(|p| format!("{}: {} before, {} now", p.label, counted(p.rows_before, "row"), p.rows_after))
+        .collect();
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    let told = if told.is_empty() { "every partition has as many rows as before".to_owned() } else { listed(&told) };
+    let values = vec![restatement.revision.to_string(), told];
+    Fact { name: "Revision", values, is_code: false }
 }
 
 fn spec_version(manifest: &Manifest) -> String {
@@ -118,17 +145,16 @@ pub fn by_hand(manifest: &Manifest, manifest_sha256: &str) -> Section {
             "No file is missing or changed: each line has to end with OK. On macOS: shasum -a 256 -c.",
             &[&format!("sha256sum -c {SHA256SUMS}")],
         ),
-        command(
-            "Who vouches for it, if it is signed: allowed_signers holds the keys that you trust, from another place than \
-             this package; IDENTITY is the one that the first command prints.",
-            &[
-                &format!("ssh-keygen -Y find-principals -f allowed_signers -s {SIGNATURE}"),
-                &format!(
-                    "ssh-keygen -Y verify -f allowed_signers -I IDENTITY -n kt-export -s {SIGNATURE} < {MANIFEST}"
-                ),
-            ],
-        ),
     ];
+    if let Some(signer) = &manifest.signer {
+        let identity = quoted(&signer.identity);
+        blocks.push(command(
+            "Who vouches for it: allowed_signers holds the keys that you trust, from another place than this package.",
+            &[&format!(
+                "ssh-keygen -Y verify -f allowed_signers -I {identity} -n kt-export -s {SIGNATURE} < {MANIFEST}"
+            )],
+        ));
+    }
     blocks.extend(decryption(manifest));
     blocks.push(command(
         "All of this, the sums and the time line of the manifest, and the rows of every file, with the program itself:",

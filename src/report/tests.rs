@@ -6,8 +6,8 @@ use super::*;
 use crate::error::ErrorCode;
 use crate::manifest::tests::{entry, manifest};
 use crate::manifest::{
-    Column, ColumnRedaction, EncryptionRecord, Expectation, FileStatus, FilterCount, JobStatus, PackageRef,
-    RejectsEntry, RunOutcome, SourceFileError, SourceFileRecord,
+    Column, ColumnRedaction, EncryptionRecord, Expectation, FileStatus, FilterCount, JobStatus, LinkRecord, PackageRef,
+    RejectsEntry, RestatedPartition, Restatement, RunOutcome, SignerRecord, SourceFileError, SourceFileRecord,
 };
 
 const DIGEST: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -47,6 +47,13 @@ fn full() -> Manifest {
         Some(vec![Expectation { name: "min_rows".into(), expected: json!(1), actual: json!(10), holds: true }]);
     full.previous = Some(PackageRef { id: "job_previous".into(), sha256: "1".repeat(64) });
     full.supersedes = Some(PackageRef { id: "job_superseded".into(), sha256: "2".repeat(64) });
+    full.restatement = Some(Restatement {
+        revision: 2,
+        partitions: vec![RestatedPartition { label: "2026-03-01".into(), rows_before: 4, rows_after: 5 }],
+    });
+    full.link = Some(LinkRecord { number: 7, previous_sha256: Some("3".repeat(64)) });
+    full.signer =
+        Some(SignerRecord { identity: "o'brien@example.com".into(), public_key: "ssh-ed25519 AAAAC3Nz".into() });
     full.spec.git_commit = Some("abc123".into());
     full.spec.git_dirty = Some(true);
     full.source.files = vec![
@@ -139,6 +146,8 @@ fn a_complete_package_is_called_complete_and_every_question_is_answered() {
             "the spec was not committed as it was run",
             "sha256sum -c SHA256SUMS",
             "ssh-keygen -Y verify",
+            "link 7",
+            "2026-03-01: 4 rows before, 5 now",
             "age -d -i KEY_FILE -o part-0000.csv.zst data/2026-03-01/part-0000.csv.zst.age",
             DIGEST,
             "What this report does not prove",
@@ -222,7 +231,7 @@ fn what_the_manifest_does_not_say_is_said_to_be_so() {
             "Nothing was redacted",
             "The spec expects nothing of the result",
             "not asked for by the spec",
-            "none is named: the spec has no chain",
+            "none: the spec has no chain",
             "no end is set",
             "None: every row could be read and placed in time",
             "the spec was in no repository",

@@ -35,48 +35,59 @@ def must(*command):
         sys.exit(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}")
 
 
+def programs(debian):
+    """Has the commands at hand; on Debian installs what is missing. `debian` maps commands to packages."""
+    missing = [package for command, package in dict(debian).items() if not shutil.which(command)]
+    if missing:
+        _apt(*missing)
+
+
+def modules(rig, npm):
+    """The folder of these npm packages."""
+    folder = cache(rig) / "npm"
+    stamp = folder / "installed"
+    if not (stamp.exists() and stamp.read_text() == "\n".join(npm)):
+        folder.mkdir(parents=True, exist_ok=True)
+        must("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--omit=optional", *npm)
+        stamp.write_text("\n".join(npm))
+    return folder / "node_modules"
+
+
 def enter(rig, script, debian=(), npm=()):
-    """Brings the cache up to date and goes on in its Python. `debian` maps commands to the packages that have them."""
+    """Brings the cache up to date and goes on in its Python."""
     folder = cache(rig)
     python = folder / "venv" / "bin" / "python"
     if Path(sys.prefix) == folder / "venv":
         return
-    requirements = Path(script).resolve().parent / "requirements.txt"
-    wanted = "\n".join([requirements.read_text(), *npm])
-    stamp = folder / "installed"
-    missing = [package for command, package in dict(debian).items() if not shutil.which(command)]
-    if missing:
-        _apt(*missing)
-    if not (stamp.exists() and stamp.read_text() == wanted and python.exists()):
-        started = time.monotonic()
-        _install(folder, python, requirements, npm)
-        stamp.write_text(wanted)
-        print(f"ok   tools are installed, {time.monotonic() - started:.0f} s", flush=True)
-    os.execv(python, [python, script, *sys.argv[1:]])
-
-
-def _install(folder, python, requirements, npm):
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import ensurepip  # noqa: F401
-    except ImportError:
-        _apt("python3-venv")
+    started = time.monotonic()
+    programs(debian)
     failed = []
 
-    def packages():
-        (folder / "npm").mkdir(exist_ok=True)
+    def in_the_background():
         try:
-            must("npm", "install", "--prefix", folder / "npm", "--no-audit", "--no-fund", "--omit=optional", *npm)
+            modules(rig, npm)
         except SystemExit as end:
             failed.append(end.code)
 
-    background = threading.Thread(target=packages if npm else lambda: None)
+    background = threading.Thread(target=in_the_background if npm else lambda: None)
     background.start()
-    must(sys.executable, "-m", "venv", "--clear", folder / "venv")
-    must(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements)
+    requirements = Path(script).resolve().parent / "requirements.txt"
+    stamp = folder / "installed"
+    is_new = not (stamp.exists() and stamp.read_text() == requirements.read_text() and python.exists())
+    if is_new:
+        try:
+            import ensurepip  # noqa: F401
+        except ImportError:
+            _apt("python3-venv")
+        must(sys.executable, "-m", "venv", "--clear", folder / "venv")
+        must(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements)
+        stamp.write_text(requirements.read_text())
     background.join()
     if failed:
         sys.exit(failed[0])
+    if is_new:
+        print(f"ok   tools are installed, {time.monotonic() - started:.0f} s", flush=True)
+    os.execv(python, [python, script, *sys.argv[1:]])
 
 
 def _apt(*packages):
