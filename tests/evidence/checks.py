@@ -188,8 +188,174 @@ def pyarrow_reads_encrypted_parquet(rig):
     return f"{rows} rows"
 
 
+def a_pack_is_checked_as_its_instructions_say(rig):
+    rest = f"{rig.signing()}\n{rig.encryption()}\nchain: {{uri: chain/}}"
+    package = rig.export("packed", rest)
+    tars = [rig.project / name for name in ("one.tar", "two.tar")]
+    for tar in tars:
+        rig.call("pack", str(package), "--output", str(tar)).exits(0)
+    must(tars[0].read_bytes() == tars[1].read_bytes(), "two packs of one package differ")
+    room = rig.auditor / "room"
+    room.mkdir()
+    shutil.copy(tars[0], room)
+    shutil.copy(rig.auditor / "allowed_signers", room)
+    shutil.copy(rig.project / "age.key", room / "identity.txt")
+    text = shell("tar -xOf one.tar --wildcards '*/VERIFY.txt'", room)
+    commands = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    must(not any("kt-export" in command for command in commands if not command.startswith("ssh-keygen")), text)
+    said = shell("\n".join(commands), room)
+    must("manifest.json: OK" in said and "Good" in said and (room / "plain").is_dir(), said)
+    return f"{len(commands)} commands"
+
+
+def a_sample_is_the_same_twice_and_follows_from_its_rule(rig):
+    package = rig.project / "out" / "packed"
+    call = ("sample", str(package), "--rows", "25", "--seed", "7", "--identity", "age.key", "--json")
+    once, again = rig.call(*call).exits(0), rig.call(*call).exits(0)
+    must(once.stdout == again.stdout, "two samples by one seed differ")
+    sample = json.loads(once.stdout)
+    manifest, rows = sha256((package / "manifest.json").read_bytes()), []
+    draw = 0
+    while len(rows) < 25:
+        draw += 1
+        digest = sha256(f"kt-export sample 1 {manifest} 7 {draw}".encode())
+        row = int(digest[:32], 16) % sample["population"] + 1
+        if row not in rows:
+            rows.append(row)
+    found = [row["row"] for row in sample["rows"]]
+    must(found == sorted(rows), f"rows {found}, but the rule gives {sorted(rows)}")
+    rig.call(*call[:-3], "--json").exits(2).says("--identity")
+    return "25 rows of encrypted shards"
+
+
+def three_formats_have_one_digest_of_rows(rig):
+    page = (DOCS / "conservation.md").read_text()
+    program = re.search(r"```python\n(.*?)```", page, re.DOTALL).group(1)
+    (rig.auditor / "rows_digest.py").write_text(program)
+    digests = set()
+    for format_ in ("csv", "ndjson", "parquet"):
+        package = rig.export(f"rows-{format_}", f"format: {format_}\nrows_digest: true")
+        rig.call("verify", "--rows", str(package)).exits(0)
+        digests.add(rig.manifest(package)["rows_digest"])
+        if format_ != "parquet":
+            said = shell(f"python3 rows_digest.py {package}", rig.auditor)
+            must(digests & set(said.split()), f"the program of the documentation says {said}")
+    must(len(digests) == 1, f"{digests}")
+    return digests.pop()[:32] + "…"
+
+
+def pseudonyms_are_those_of_openssl(rig):
+    key = CANARIES["CANARY_PSEUDONYM_KEY"]
+    rest = "format: ndjson\ncompression: none\nredact: {event_id: {hmac_sha256: {key_env: CANARY_PSEUDONYM_KEY}}}"
+    package = rig.export("pseudonyms", rest, CANARIES)
+    first = rig.manifest(package)["files"][0]["path"]
+    found = json.loads((package / first).read_text().splitlines()[0])["event_id"]
+    raw = json.loads((rig.project / "data" / "2026-01-01.ndjson").read_text().splitlines()[0])["event_id"]
+    said = shell(f"printf %s {raw} | openssl dgst -sha256 -hmac {key}", rig.auditor)
+    must(found in said, f"{found} is not what openssl gives: {said}")
+    return found[:16] + "…"
+
+
+def no_secret_and_no_redacted_value_is_anywhere(rig):
+    """Searches all bytes of packages, of the store of jobs and of what was said, as they are and decoded."""
+    source = rig.project / "secrets"
+    source.mkdir()
+    rows = [
+        {"event_id": f"e{n}", "occurred_at": f"2026-01-0{n % DAYS + 1}T00:00:0{n}Z", "actor_user_id": CANARY_VALUE}
+        | {"message": f"from {CANARY_VALUE}", "metadata": {"user": {"email": CANARY_VALUE, "plan": "gold"}}}
+        for n in range(9)
+    ]
+    lines = [json.dumps(row) for row in rows] + [f'{{"event_id": "{CANARY_VALUE}", "occurred_at": "never {CANARY_VALUE}"}}']
+    (source / "events.ndjson").write_text("\n".join([*lines, f"not json {CANARY_VALUE}"]) + "\n")
+    redact = (
+        "redact: {actor_user_id: {hmac_sha256: {key_env: CANARY_PSEUDONYM_KEY}}, message: mask, event_id: nullify, "
+        "metadata.user.email: drop}"
+    )
+    filters = f"filters: {{actor_user_id: {CANARY_VALUE}}}\non_bad_rows: reject"
+    keys = "encryption: {parquet: {footer_key_env: CANARY_FOOTER_KEY, columns: {message: {key_env: CANARY_COLUMN_KEY}}}}"
+    said = []
+    for name, rest in [
+        ("secret-csv", f"format: csv\n{filters}"),
+        ("secret-ndjson", f"format: ndjson\n{filters}"),
+        ("secret-parquet", f"format: parquet\n{keys}"),
+    ]:
+        spec = rig.spec(name, f"{redact}\n{rest}\n{rig.signing()}")
+        text = (rig.project / spec).read_text().replace("uri: data/", "uri: secrets/")
+        (rig.project / spec).write_text(text)
+        for call in (["doctor", spec], ["plan", spec], ["run", spec, "-vv", "--log-format", "json", "--progress", "never"]):
+            outcome = rig.call(*call, environment=CANARIES)
+            said.append(outcome.stdout + outcome.stderr)
+        package = str(rig.project / "out" / name)
+        for call in (["verify", "--rows", package], ["report", package, "--format", "markdown"]):
+            outcome = rig.call(*call, environment=CANARIES)
+            said.append(outcome.stdout + outcome.stderr)
+        must((rig.project / "out" / name / "_state" / "plan.json").exists(), "".join(said))
+    secrets = [*CANARIES.values(), CANARY_VALUE]
+    forms = {form for s in secrets for form in (s.encode(), s.encode().hex().encode(), base64.b64encode(s.encode()))}
+    searched = 0
+    for path in [p for p in (rig.project / "out").rglob("*") if p.is_file() and "secret-" in str(p)]:
+        bytes_ = path.read_bytes()
+        if path.name.endswith(".zst"):
+            bytes_ += zstandard.ZstdDecompressor().stream_reader(io.BytesIO(bytes_)).read()
+        for form in forms:
+            must(form not in bytes_, f"{path} holds {form.decode()}")
+        searched += 1
+    for form in forms:
+        must(form.decode() not in "".join(said), f"it said {form.decode()}:\n" + "".join(said))
+    return f"{searched} files and {len(said)} outputs searched"
+
+
+def twelve_months_show_what_is_missing(rig):
+    year = rig.project / "year"
+    year.mkdir()
+    lines = [f'{{"event_id": "m{month}", "occurred_at": "2025-{month:02}-15T00:00:00Z"}}' for month in range(1, 13)]
+    (year / "events.ndjson").write_text("\n".join(lines) + "\n")
+    for month in range(1, 13):
+        spec = (
+            f"version: 1\nname: monthly\ntype: events\nsource: {{uri: year/}}\npartition: {{by: month}}\n"
+            f"window: {{month: 2025-{month:02}}}\noutput: {{uri: months/2025-{month:02}}}\nchain: {{uri: links/}}\n"
+            f"{rig.signing()}\n"
+        )
+        (rig.project / "month.yaml").write_text(spec)
+        rig.call("run", "month.yaml", "--progress", "never").exits(0)
+    signers = ("--allowed-signers", str(rig.auditor / "allowed_signers"), "--require-signature")
+    check = ("verify", "months", "--chain", "links", *signers)
+    rig.call("coverage", "months").exits(0)
+    rig.call(*check).exits(0)
+    months = rig.project / "months"
+
+    def changed(what, undo, *texts):
+        rig.call("coverage", "months").exits(5).says(texts[0])
+        rig.call(*check).exits(5).says(*texts[1:])
+        undo()
+        rig.call(*check).exits(0)
+
+    shutil.move(months / "2025-04", rig.project / "aside")
+    changed("removed", lambda: shutil.move(rig.project / "aside", months / "2025-04"), "2025-04-01T00:00", "000004.json")
+    shutil.move(months / "2025-05", rig.project / "aside")
+    shutil.copytree(months / "2025-06", months / "2025-05")
+
+    def back():
+        shutil.rmtree(months / "2025-05")
+        shutil.move(rig.project / "aside", months / "2025-05")
+
+    changed("replaced", back, "2025-05-01T00:00", "000005.json")
+    spec = (rig.project / "month.yaml").read_text()
+    spec = spec.replace("month: 2025-12", "date_from: 2025-06-20, date_to: 2025-07-10").replace("2025-12", "odd")
+    (rig.project / "month.yaml").write_text(spec.replace("chain: {uri: links/}\n", ""))
+    rig.call("run", "month.yaml", "--progress", "never").exits(0)
+    changed("overlapping", lambda: shutil.rmtree(months / "odd"), "overlap", "odd")
+    return "one removed, one replaced, one overlapping"
+
+
 ALL = [
     stock_tools_accept_a_package,
     age_opens_every_encrypted_file,
     pyarrow_reads_encrypted_parquet,
+    a_pack_is_checked_as_its_instructions_say,
+    a_sample_is_the_same_twice_and_follows_from_its_rule,
+    three_formats_have_one_digest_of_rows,
+    pseudonyms_are_those_of_openssl,
+    no_secret_and_no_redacted_value_is_anywhere,
+    twelve_months_show_what_is_missing,
 ]
