@@ -48,7 +48,7 @@ fn names(sql: &str, name: &str) -> bool {
     sql.match_indices(&name).any(|(at, found)| {
         let before = sql.get(..at).and_then(|s| s.chars().next_back());
         let after = sql.get(at + found.len()..).and_then(|s| s.chars().next());
-        !(begins && is_part(before)) && !(ends && is_part(after))
+        !(begins && is_part(before) || ends && is_part(after))
     })
 }
 
