@@ -342,8 +342,7 @@ fn a_reject_says_where_the_row_stands_and_why_and_nothing_of_it() {
 
 #[test]
 fn files_whose_values_do_not_fit_the_plan_are_told_without_the_values() {
-    for (declared, value) in
-        [("int64", WORD.to_owned()), ("timestamp", WORD.to_owned()), ("json", format!("{{{WORD}"))]
+    for (declared, value) in [("int64", WORD.to_owned()), ("timestamp", WORD.to_owned()), ("json", format!("{{{WORD}"))]
     {
         let project = project("parquet", "", &rows());
         let spec = std::fs::read_to_string(project.path("spec.yaml")).expect("text");
