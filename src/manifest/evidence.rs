@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::units::counted;
+
 /// What was done to the values of a column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -74,7 +76,10 @@ impl Expectation {
     pub fn in_words(&self) -> String {
         let Self { expected, actual, .. } = self;
         match self.name.as_str() {
-            "min_rows" => format!("expected at least {expected} rows, and there are {actual}"),
+            "min_rows" => {
+                let least = expected.as_u64().map_or_else(|| expected.to_string(), |rows| counted(rows, "row"));
+                format!("expected at least {least}, and found {actual}")
+            }
             "non_empty_partitions" => {
                 let first = actual.get("first").and_then(Value::as_str).unwrap_or_default();
                 let found = match actual.get("empty").and_then(Value::as_u64) {

@@ -6,7 +6,7 @@ use super::chart::chart;
 use super::conservation::figure;
 use super::files;
 use super::page::{Block, Section, Style, Table, columns};
-use super::words::{amount, counted, short_size};
+use super::words::{counted, short_size};
 use crate::manifest::Manifest;
 use crate::units::grouped;
 
@@ -46,16 +46,11 @@ fn expectations(manifest: &Manifest) -> Block {
     };
     let rows = expectations.iter().map(|e| {
         let holds = if e.holds { "holds" } else { "does not hold" };
-        vec![e.name.clone(), holds.to_owned(), amount(&e.expected), amount(&e.actual)]
+        vec![e.name.clone(), holds.to_owned(), e.in_words()]
     });
     Block::Table(Table {
         caption: "Expectations".to_owned(),
-        columns: columns([
-            ("Expectation", Style::Code),
-            ("Result", Style::Status),
-            ("Expected", Style::Text),
-            ("Found", Style::Text),
-        ]),
+        columns: columns([("Expectation", Style::Code), ("Result", Style::Status), ("Meaning", Style::Text)]),
         rows: rows.collect(),
     })
 }

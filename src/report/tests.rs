@@ -220,7 +220,7 @@ fn every_status_has_its_verdict() {
     unmet.expectations =
         Some(vec![Expectation { name: "min_rows".into(), expected: json!(1), actual: json!(0), holds: false }]);
     let page = html(&unmet, DIGEST).unwrap();
-    assert!(page.contains("The expectation min_rows does not hold</strong><br>expected 1, found 0"));
+    assert!(page.contains("The expectation min_rows does not hold</strong><br>expected at least 1 row, and found 0"));
     assert!(page.contains("s-does-not-hold") && page.contains("<code>expectation_failed</code>"));
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::conservation::unaccounted;
 use super::page::Fact;
 use super::slices::partitions;
-use super::words::{amount, counted, listed, short_size};
+use super::words::{counted, listed, short_size};
 use crate::error::ErrorCode;
 use crate::manifest::{FileStatus, JobStatus, Manifest, Totals};
 use crate::units::grouped;
@@ -166,10 +166,8 @@ fn missing(manifest: &Manifest) -> Vec<Missing> {
         missing.push(Missing { what, why: format!("{code}{separator}{message}") });
     }
     for failed in manifest.expectations.iter().flatten().filter(|e| !e.holds) {
-        missing.push(Missing {
-            what: format!("The expectation {} does not hold", failed.name),
-            why: format!("expected {}, found {}", amount(&failed.expected), amount(&failed.actual)),
-        });
+        missing
+            .push(Missing { what: format!("The expectation {} does not hold", failed.name), why: failed.in_words() });
     }
     let rows = unaccounted(&manifest.accounting);
     if rows > 0 {

@@ -80,11 +80,6 @@ pub fn value(value: &Value) -> String {
     }
 }
 
-/// A value that is counted or measured: as [`value`], with digits in groups.
-pub fn amount(found: &Value) -> String {
-    found.as_u64().map_or_else(|| value(found), grouped)
-}
-
 /// The first characters of a text.
 pub fn shortened(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {

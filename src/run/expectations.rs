@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn as_many_rows_as_expected_are_enough() {
         let expected = Expectations { min_rows: Some(10), ..Expectations::default() };
-        let words = |rows| (rows >= 10, format!("min_rows: expected at least 10 rows, and there are {rows}"));
+        let words = |rows| (rows >= 10, format!("min_rows: expected at least 10 rows, and found {rows}"));
         assert_eq!(told(expected, [4, 5, 1], None), [words(10)]);
         assert_eq!(told(expected, [4, 5, 0], None), [words(9)]);
     }

@@ -92,7 +92,7 @@ def with_everything(manifest):
         file["plain_bytes"], file["plain_sha256"] = file["bytes"], "b2" * 32
     manifest["expectations"] = [
         {"name": "min_rows", "expected": 1, "actual": manifest["total_rows"], "holds": True},
-        {"name": "non_empty_partitions", "expected": True, "actual": ["2026-03-07"], "holds": False},
+        {"name": "non_empty_partitions", "expected": True, "actual": {"empty": 1, "first": "2026-03-07"}, "holds": False},
     ]
     manifest["status"], manifest["error_code"] = "partial", "expectation_failed"
     manifest["previous"] = {"id": "job_" + "b" * 26, "sha256": "c3" * 32}

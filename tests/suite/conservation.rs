@@ -285,7 +285,7 @@ fn what_is_expected_and_does_not_hold_is_told_and_the_shards_are_final() {
     let project = expecting("{min_rows: 73, non_empty_partitions: true, max_lag: 6h}");
     let says = [
         "test 2026-03-01_2026-03-04 partial",
-        "  min_rows expected at least 73 rows, and there are 72",
+        "  min_rows expected at least 73 rows, and found 72",
         "  non_empty_partitions expected a row in every partition, and 1 has none: 2026-03-04",
         "  max_lag  expected the last row at most 6h before the end of the window, and it is 25h 1s before it, at \
          2026-03-03T22:59:59Z",
