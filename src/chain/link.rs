@@ -31,7 +31,7 @@ pub struct Link {
     pub status: JobStatus,
     /// Lower-case hex SHA-256 of the manifest's bytes.
     pub manifest_sha256: String,
-    /// The package's folder as the spec writes it: `output.uri`, rendered.
+    /// The package's folder as the spec writes it: `output.uri`, rendered; of a revision with its number.
     pub package: String,
     /// The link before; null in the first.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -63,7 +63,7 @@ impl Link {
             window_end: manifest.window_end,
             status: manifest.status,
             manifest_sha256: manifest_sha256.to_owned(),
-            package: manifest.spec.resolved["output"]["uri"].as_str().unwrap_or_default().to_owned(),
+            package: place_of(manifest),
             previous: previous_sha256.map(|sha256| LinkRef { number: number.saturating_sub(1), sha256 }),
             created_at: manifest.finalized_at,
         })
@@ -85,5 +85,13 @@ impl Link {
     /// Its name in the folder of its chain: at least six digits, so that names sort as numbers do.
     pub fn file_name(number: u64) -> String {
         format!("{number:06}.json")
+    }
+}
+
+fn place_of(manifest: &Manifest) -> String {
+    let uri = manifest.spec.resolved["output"]["uri"].as_str().unwrap_or_default();
+    match &manifest.restatement {
+        Some(restatement) => format!("{}.r{}", uri.trim_end_matches('/'), restatement.revision),
+        None => uri.to_owned(),
     }
 }

@@ -116,3 +116,23 @@ fn a_revision_is_noted_in_the_store_of_jobs_and_taken_up_from_there() {
     let again = manifest(&project, "package.r2");
     assert_eq!((&again["id"], &again["restatement"]["revision"]), (&json!(id), &json!(2)));
 }
+
+#[test]
+fn a_revision_is_linked_and_takes_the_place_of_what_it_supersedes() {
+    let project = project();
+    project.spec(&format!("{SPEC}\nchain: {{uri: links/}}"));
+    project.complete();
+    late(&project, "a");
+    project.run(&["--restate"]).exits(0);
+    let link = |number: u32| -> Value {
+        let text = std::fs::read(project.path(&format!("links/00000{number}.json"))).expect("a link");
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    assert_eq!((&link(1)["package"], &link(2)["package"]), (&json!("package/"), &json!("package.r2")));
+    assert_eq!(link(2)["manifest_sha256"], digest(&project, "package.r2"));
+    project.call(&["verify", "package", "package.r2", "--chain", "links"]).exits(0);
+    project.call(&["coverage", "package", "package.r2"]).exits(0).says(&["package.r2 takes its place"]);
+    // Without the revision the superseded package alone does not pass for all there is.
+    std::fs::remove_dir_all(project.path("package.r2")).expect("removed");
+    project.call(&["verify", "package", "--chain", "links"]).exits(5).says(&["000002.json"]);
+}
