@@ -232,7 +232,7 @@ pub enum Exit {
     Internal,
     /// The command line, a spec or a catalog is wrong.
     Usage,
-    /// Some partitions failed or rows were rejected; the manifest says which.
+    /// Some partitions failed, rows were rejected or an expectation does not hold; the manifest says which.
     Partial,
     /// No partition is usable, or the run as a whole failed.
     Failed,

@@ -88,7 +88,7 @@ pub enum SecretError {
         name: String,
     },
     /// No such file, or not for us.
-    #[error("cannot read the key in {}", path.display())]
+    #[error("cannot read the key in {}, which the spec names: it has to be a file that this process may read", path.display())]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -144,7 +144,13 @@ mod tests {
             text(&env("KEY")),
             "the environment variable KEY is not set; set it to the key, where this process runs"
         );
-        assert_eq!(text(&file(path.clone())), format!("cannot read the key in {}", path.display()));
+        assert_eq!(
+            text(&file(path.clone())),
+            format!(
+                "cannot read the key in {}, which the spec names: it has to be a file that this process may read",
+                path.display()
+            )
+        );
         fs::write(&path, "\n").unwrap();
         assert_eq!(text(&file(path.clone())), "the key in file:key.txt is empty");
         fs::write(&path, vec![b'a'; 70_000]).unwrap();

@@ -237,7 +237,11 @@ fn an_unusable_key_ends_the_run_before_it_begins() {
     for (name, text) in daily_files(3, 20) {
         project.write(&name, text);
     }
-    project.run(&[]).exits(4).says(&["cannot read the key in ", "/key: No such file"]);
+    project.run(&[]).exits(4).says(&[
+        "cannot read the key in ",
+        "/key, which the spec names: it has to be a file",
+        ": No such file",
+    ]);
     for (name, words) in [
         ("passphrase", "the key in file:key has a passphrase: add it to the ssh-agent with `ssh-add`"),
         ("rsa2048", "the key in file:key is of the kind ssh-rsa, which is not used for signing here"),

@@ -39,7 +39,8 @@ Exit codes:
   0  complete
   1  internal error (a bug)
   2  command line, spec or catalog wrong
-  3  partial: some partitions failed or rows were set aside; the manifest says which
+  3  partial: some partitions failed, rows were set aside or an expectation does not hold; the
+     manifest says which
   4  failed: no partition usable, or the run as a whole
   5  verification failed
   6  try again later: the window is not over or not settled, a store is throttled or does not answer
