@@ -63,7 +63,10 @@ fn examine(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Found, Ru
     match owner {
         Some(owner) if owner != job.id => return foreign(job, options, &owner, manifest.as_ref()),
         Some(_) => {}
-        None => return if is_vacant(folder)? { Ok(Found::Nothing) } else { Err(occupied_by_files(job)) },
+        None if is_vacant(folder)? => return Ok(Found::Nothing),
+        // Another run may have pinned its plan after it was looked for, and written shards before they were.
+        None if Pinned::load(folder).is_ok_and(|pinned| pinned.is_some()) => return examine(folder, job, options),
+        None => return Err(occupied_by_files(job)),
     }
     match (manifest, pinned) {
         (Some(manifest), pinned) if manifest.status == JobStatus::Complete => {
