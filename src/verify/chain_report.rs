@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::report::Printable;
+use super::report::{Printable, verdict, write_findings};
 use super::{Check, Finding, NotChecked, REPORT_VERSION};
 use crate::chain::{Link, Linked};
 use crate::error::Exit;
@@ -138,12 +138,7 @@ impl ChainReport {
 /// Text for people, safe on a terminal.
 impl std::fmt::Display for ChainReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let verdict = match self.findings.len() {
-            0 => "intact".to_owned(),
-            1 => "NOT INTACT, 1 finding".to_owned(),
-            n => format!("NOT INTACT, {n} findings"),
-        };
-        writeln!(f, "chain {}: {verdict}", Printable(&self.chain))?;
+        writeln!(f, "chain {}: {}", Printable(&self.chain), verdict(&self.findings))?;
         for link in &self.links {
             let place = match (&link.package, link.replaced_by) {
                 (_, Some(later)) => format!("replaced by link {later}"),
@@ -157,15 +152,7 @@ impl std::fmt::Display for ChainReport {
         if let Some(head) = &self.head {
             writeln!(f, "  head {head}")?;
         }
-        if !self.findings.is_empty() {
-            writeln!(f, "\nwrong:")?;
-        }
-        for finding in &self.findings {
-            match &finding.path {
-                Some(path) => writeln!(f, "  {}: {}", Printable(path), Printable(&finding.message))?,
-                None => writeln!(f, "  {}", Printable(&finding.message))?,
-            }
-        }
+        write_findings(f, &self.findings)?;
         if !self.not_checked.is_empty() {
             writeln!(f, "\nnot checked:")?;
         }

@@ -9,6 +9,7 @@ use super::VerifiedSignature;
 use crate::error::Exit;
 use crate::manifest::{JobStatus, Manifest};
 use crate::store::Location;
+use crate::units::counted;
 
 /// Version of the JSON object.
 pub const REPORT_VERSION: u32 = 1;
@@ -203,26 +204,13 @@ impl VerifyReport {
 /// Text for people. Control characters of the package's own texts are escaped, so that it is safe on a terminal.
 impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = match self.findings.len() {
-            0 => "intact".to_owned(),
-            1 => "NOT INTACT, 1 finding".to_owned(),
-            n => format!("NOT INTACT, {n} findings"),
-        };
-        writeln!(f, "{}: {verdict}", Printable(&self.package))?;
+        writeln!(f, "{}: {}", Printable(&self.package), verdict(&self.findings))?;
         if let Some(job) = &self.job {
             writeln!(f, "  {} {} ({})", Printable(&job.name), Printable(&job.window_label), Printable(&job.type_name))?;
             writeln!(f, "  {}", Printable(&job.id))?;
             writeln!(f, "  {}: {} rows in {} files, {} bytes", job.status, job.total_rows, job.files, job.total_bytes)?;
         }
-        if !self.findings.is_empty() {
-            writeln!(f, "\nwrong:")?;
-        }
-        for finding in &self.findings {
-            match &finding.path {
-                Some(path) => writeln!(f, "  {}: {}", Printable(path), Printable(&finding.message))?,
-                None => writeln!(f, "  {}", Printable(&finding.message))?,
-            }
-        }
+        write_findings(f, &self.findings)?;
         if !self.checked.is_empty() {
             writeln!(f, "\nchecked:")?;
         }
@@ -238,6 +226,28 @@ impl fmt::Display for VerifyReport {
         }
         Ok(())
     }
+}
+
+/// `intact`, or how much is wrong.
+pub(super) fn verdict(findings: &[Finding]) -> String {
+    match findings.len() {
+        0 => "intact".to_owned(),
+        n => format!("NOT INTACT, {}", counted(n, "finding")),
+    }
+}
+
+/// What is wrong, a line each; nothing where nothing is.
+pub(super) fn write_findings(f: &mut fmt::Formatter<'_>, findings: &[Finding]) -> fmt::Result {
+    if !findings.is_empty() {
+        writeln!(f, "\nwrong:")?;
+    }
+    for finding in findings {
+        match &finding.path {
+            Some(path) => writeln!(f, "  {}: {}", Printable(path), Printable(&finding.message))?,
+            None => writeln!(f, "  {}", Printable(&finding.message))?,
+        }
+    }
+    Ok(())
 }
 
 /// Text that cannot move a terminal's cursor or turn its direction.
