@@ -1,9 +1,7 @@
 //! One partition while its task runs: rows arrive from many threads and go to its shards in the order of their chunks,
 //! or, where they are to be sorted, are held until all are there.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
@@ -12,6 +10,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::failure::{Failure, chain};
+use super::in_order::{self, InOrder, Waiting};
 use super::memory::Quota;
 use super::redacted;
 use super::shard::{Part, PartitionWriter, ShardError};
@@ -26,6 +25,7 @@ pub struct Lane {
     /// Its index in the plan.
     pub partition: u32,
     state: Mutex<State>,
+    rows: InOrder<Sink, Piece>,
 }
 
 struct State {
@@ -38,10 +38,6 @@ struct State {
     /// Committed by an earlier run, only counted.
     is_done: bool,
     failure: Option<Failure>,
-    /// Absent while a thread appends to it.
-    sink: Option<Sink>,
-    /// By chunk, rows whose turn has not come, or that came while another thread appended.
-    waiting: BTreeMap<u64, VecDeque<Piece>>,
 }
 
 /// Where rows go in order.
@@ -65,8 +61,7 @@ pub enum Piece {
 /// Rows and their instants.
 type Held = (RecordBatch, Int64Array);
 
-impl Piece {
-    /// All of it; an empty piece is left.
+impl in_order::Piece for Piece {
     fn take(&mut self) -> Self {
         match self {
             Self::Encoded(rows, times) => Self::Encoded(take(rows), take(times)),
@@ -74,14 +69,15 @@ impl Piece {
         }
     }
 
-    /// Memory that it takes.
     fn memory(&self) -> usize {
         match self {
             Self::Encoded(rows, times) => rows.memory() + size_of_val(times.as_slice()),
             Self::Unsorted(held) => piece_memory(held),
         }
     }
+}
 
+impl Piece {
     /// Rows `own` of a batch.
     ///
     /// # Errors
@@ -116,10 +112,9 @@ impl Lane {
             redacted: Vec::new(),
             is_done: !is_written,
             failure: None,
-            sink: Some(Sink { writer, held: Vec::new(), held_bytes: 0 }),
-            waiting: BTreeMap::new(),
         };
-        Self { partition, state: Mutex::new(state) }
+        let sink = Sink { writer, held: Vec::new(), held_bytes: 0 };
+        Self { partition, state: Mutex::new(state), rows: InOrder::new(partition, sink) }
     }
 
     /// This partition fails and the others go on.
@@ -148,92 +143,43 @@ impl Lane {
         state.rows + state.filtered.iter().sum::<u64>()
     }
 
-    /// Takes rows of a chunk. They are appended at once if it is their turn, unless another thread is appending: then that
-    /// thread appends them too, and this one goes on; where they must wait, `piece` is left empty.
+    /// Takes rows of a chunk; where they must wait for their turn, `piece` is left empty.
     pub fn put(&self, chunk: u64, piece: &mut Piece, turns: &Turns, waiting: &Waiting, sorting: &Quota) {
-        let mut state = self.lock();
-        if !state.is_wanted() {
-            return;
-        }
-        let is_next = turns.is_next(chunk, self.partition) && !state.waiting.contains_key(&chunk);
-        match state.sink.take_if(|_| is_next) {
-            Some(mut sink) => {
-                drop(state);
-                let appended = sink.append(piece, sorting);
-                self.append_waiting(sink, appended, turns, waiting, sorting);
-            }
-            None => {
-                let piece = piece.take();
-                waiting.add(&piece);
-                state.waiting.entry(chunk).or_default().push_back(piece);
-                // The turn may have come since it was looked at.
-                drop(state);
-                self.advance(turns, waiting, sorting);
-            }
+        if self.lock().is_wanted() {
+            self.rows.put(chunk, piece, turns, waiting, &mut |sink, piece| self.append(sink, piece, sorting));
         }
     }
 
-    /// Appends what has waited and may be appended now, unless another thread does.
+    /// Appends what has waited and may be appended now.
     pub fn advance(&self, turns: &Turns, waiting: &Waiting, sorting: &Quota) {
-        let sink = self.lock().sink.take();
-        if let Some(sink) = sink {
-            self.append_waiting(sink, Ok(()), turns, waiting, sorting);
-        }
+        self.rows.advance(turns, waiting, &mut |sink, piece| self.append(sink, piece, sorting));
     }
 
-    /// Appends what may be appended until nothing is left, then gives the sink back.
-    fn append_waiting(
-        &self,
-        mut sink: Sink,
-        mut last: Result<(), Failure>,
-        turns: &Turns,
-        waiting: &Waiting,
-        sorting: &Quota,
-    ) {
-        let mut shrinking = None;
-        loop {
-            let mut state = self.lock();
-            if let Err(failure) = &last {
-                state.fail(failure);
-            }
-            let piece = match state.waiting.first_entry() {
-                Some(mut first) if turns.is_next(*first.key(), self.partition) => {
-                    let piece = first.get_mut().pop_front();
-                    if first.get().is_empty() {
-                        first.remove();
-                    }
-                    piece
-                }
-                _ => None,
-            };
-            let Some(mut piece) = piece else {
-                state.sink = Some(sink);
-                return;
-            };
-            let is_wanted = state.is_wanted();
-            drop(state);
-            shrinking.get_or_insert_with(|| waiting.shrink());
-            waiting.remove(&piece);
-            last = if is_wanted { sink.append(&mut piece, sorting) } else { Ok(()) };
+    fn append(&self, sink: &mut Sink, piece: &mut Piece, sorting: &Quota) {
+        if self.lock().is_wanted()
+            && let Err(failure) = sink.append(piece, sorting)
+        {
+            self.fail(&failure);
         }
     }
 
     /// Ends the last part and compares the rows in the shards with the rows routed. `None`: only counted.
     pub fn finish(&self, ctx: &TaskContext<'_>) -> Option<Finished> {
-        let (sink, failure, rows, filtered, mut redacted) = {
+        let (failure, rows, filtered, mut redacted) = {
             let mut state = self.lock();
             if state.is_done {
                 return None;
             }
             let redacted = take(&mut state.redacted);
-            (state.sink.take(), state.failure.take(), state.rows, state.filtered.clone(), redacted)
+            (state.failure.take(), state.rows, state.filtered.clone(), redacted)
         };
+        let sink = self.rows.finish();
         let held_bytes = sink.as_ref().map_or(0, |s| s.held_bytes);
         let parts = match (failure, sink) {
             (Some(failure), _) => Err(failure),
             (None, Some(Sink { writer, held, .. })) => finish(ctx, writer, &held, rows, &mut redacted),
             (None, None) => {
-                let message = "a thread that appended rows did not come back; this is a bug".to_owned();
+                let message = "rows were never appended to their shard; this is a bug".to_owned();
                 Err(Failure { code: ErrorCode::Internal, message })
             }
         };
@@ -272,48 +218,6 @@ impl Sink {
                 Ok(())
             }
         }
-    }
-}
-
-/// The rows of a task that wait for their turn.
-#[derive(Debug, Default)]
-pub struct Waiting {
-    bytes: AtomicUsize,
-    /// Threads that append what has waited.
-    appending: AtomicUsize,
-}
-
-impl Waiting {
-    /// Memory that they take, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether they are becoming fewer.
-    pub fn shrinks(&self) -> bool {
-        self.appending.load(Ordering::Relaxed) > 0
-    }
-
-    /// Until the guard is dropped, somebody makes them fewer.
-    fn shrink(&self) -> Shrinking<'_> {
-        self.appending.fetch_add(1, Ordering::Relaxed);
-        Shrinking(self)
-    }
-
-    fn add(&self, piece: &Piece) {
-        self.bytes.fetch_add(piece.memory(), Ordering::Relaxed);
-    }
-
-    fn remove(&self, piece: &Piece) {
-        self.bytes.fetch_sub(piece.memory(), Ordering::Relaxed);
-    }
-}
-
-struct Shrinking<'a>(&'a Waiting);
-
-impl Drop for Shrinking<'_> {
-    fn drop(&mut self) {
-        self.0.appending.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -14,7 +14,8 @@ use arrow::datatypes::SchemaRef;
 
 use super::chunk;
 use super::failure::Failure;
-use super::lane::{Finished, Lane, Piece, Waiting};
+use super::in_order::Waiting;
+use super::lane::{Finished, Lane, Piece};
 use super::ledger::{Findings, Ledger, Place, TaskCounts};
 use super::memory::Quota;
 use super::progress::Progress;
@@ -407,7 +408,7 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
         lane.put(chunk, piece, &self.turns, &self.waiting, self.ctx.sorting);
         let is_too_much = || self.waiting.bytes() > self.ctx.waiting_bytes && !self.ctx.stop.is_set();
         if is_too_much() {
-            self.turns.wait_while(chunk, is_too_much, || self.waiting.shrinks());
+            self.turns.wait_while(chunk, is_too_much, || self.waiting.is_draining());
         }
     }
 
