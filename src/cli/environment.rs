@@ -73,11 +73,15 @@ fn threads(args: &ResourceArgs) -> usize {
     args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get), usize::from)
 }
 
+/// Threads that make partitions durable, side by side with those that encode.
+const COMMITTERS: usize = 8;
+
 /// How to run a spec: nothing repaired, nothing replaced, all told to nobody.
 pub fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environment, stop: Stop) -> RunOptions {
     RunOptions {
         run_id: run_id(),
         threads: threads(resources),
+        committers: COMMITTERS,
         memory: resources.memory.unwrap_or_else(Memory::of_machine),
         repair: false,
         replace: None,

@@ -72,6 +72,8 @@ fn package(job: &Job, found: Result<Found, RunError>) -> Check {
             subject,
             format!("unfinished since {}, a run continues it with the plan that it was begun with", pinned.created_at),
         ),
+        Ok(Found::Outdated(why)) => Check::ok(subject, format!("unfinished, and {why}: a run plans it anew")),
+        Ok(Found::Repairable(..)) => Check::ok(subject, "damaged, and a run with `--repair` exports the files again"),
         Ok(Found::Ended(manifest)) => {
             Check::ok(subject, format!("{} when it ended, a run tries again what is not complete", manifest.status))
         }

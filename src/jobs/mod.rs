@@ -19,7 +19,9 @@ mod state;
 mod view;
 
 pub use heartbeat::{ABANDONED_AFTER, Heartbeat, RunEnd, announce};
-pub use prune::{Expired, Pruned, prune};
+#[cfg(test)]
+pub(crate) use prune::prune_package;
+pub use prune::{Expired, PruneError, Pruned, prune};
 pub use record::{JobRecord, Package, TextRecord};
 pub use request::{Request, TimeSpan};
 pub use state::State;

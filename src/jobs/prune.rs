@@ -1,15 +1,18 @@
 //! Deletes shards whose retention is over, and says so in their place.
 //!
-//! Manifest, signature and SHA256SUMS stay as they are: they prove what was there. `tombstone.json` beside them is
-//! written first, so that shards are never missing without a reason.
+//! Manifest, signature and SHA256SUMS stay as they are: they prove what was there. The package's log decides first
+//! ([`log`]), so that no run can publish a manifest that names what is deleted; then `tombstone.json` is written beside the
+//! manifest, so that shards are never missing without a reason; then they go.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::view::Jobs;
 use crate::error::ErrorCode;
-use crate::manifest::{TOMBSTONE, Tombstone};
-use crate::store::{Folder, StoreError};
+use crate::manifest::{Manifest, TOMBSTONE, Tombstone};
+use crate::run::{StateError, log};
+use crate::seal::sha256;
+use crate::store::{Folder, Listed, StoreError};
 
 /// A job whose retention is over.
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +31,17 @@ pub struct Expired {
     pub kept: Vec<(String, String)>,
 }
 
+/// Why a store cannot be pruned.
+#[derive(Debug, thiserror::Error)]
+pub enum PruneError {
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A package's state cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
 /// What was, or would be, pruned.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Pruned {
@@ -40,8 +54,8 @@ pub struct Pruned {
 /// Prunes a store, or only tells what it would do.
 ///
 /// # Errors
-/// [`StoreError`]; a file that the store does not let go is no error.
-pub fn prune(jobs: &Jobs, now: Timestamp, is_dry: bool) -> Result<Pruned, StoreError> {
+/// [`PruneError`]; a file that the store does not let go is no error.
+pub fn prune(jobs: &Jobs, now: Timestamp, is_dry: bool) -> Result<Pruned, PruneError> {
     let mut pruned = Pruned::default();
     for view in jobs.list(now)? {
         let Some(record) = jobs.record(&view.id)? else { continue };
@@ -51,46 +65,72 @@ pub fn prune(jobs: &Jobs, now: Timestamp, is_dry: bool) -> Result<Pruned, StoreE
                 Ok(drafts) => pruned.uploads.extend(drafts.into_iter().map(|name| (view.id.clone(), name))),
                 // Listing uploads is a permission of its own.
                 Err(error) if error.code() == ErrorCode::StoreDenied => tracing::warn!("{error}"),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         let Some(expires_at) = view.expires_at.filter(|at| *at <= now && view.status.is_settled()) else { continue };
-        let Some(manifest) = jobs.manifest(&record)? else { continue };
-        let mut there = Vec::new();
-        for (name, _) in manifest.digests() {
-            if let Some(bytes) = package.size(name)? {
-                there.push((name.to_owned(), bytes));
-            }
-        }
+        let Some((manifest, manifest_bytes)) = jobs.manifest_bytes(&record)? else { continue };
+        // All of them: a run that was overtaken may have left some that no manifest names.
+        let mut there = package.list("data/")?;
+        there.extend(package.list("rejects/")?);
         if there.is_empty() && package.size(TOMBSTONE)?.is_some() {
             continue;
         }
-        let bytes = there.iter().map(|(_, bytes)| bytes).sum();
+        let bytes = there.iter().map(|file| file.bytes).sum();
         let mut expired =
             Expired { id: view.id.clone(), name: view.name, expires_at, files: there.len(), bytes, kept: Vec::new() };
         if !is_dry {
-            expired.kept = bury(&package, &view.id, expires_at, now, &there)?;
+            match prune_package(&package, &manifest, &manifest_bytes, expires_at, now)? {
+                Some(kept) => expired.kept = kept,
+                None => {
+                    tracing::warn!("{}: a run has changed the package meanwhile, nothing is deleted; prune again", view.id);
+                    continue;
+                }
+            }
         }
         pruned.expired.push(expired);
     }
     Ok(pruned)
 }
 
-/// Deletes shards, after saying so, and gives those that the store did not let go.
+/// Deletes the shards of a package, after its log has decided so and a tombstone says so, and gives those that the store
+/// did not let go. `None`: the manifest is not the one that was judged by any more, so nothing is deleted.
+///
+/// # Errors
+/// [`PruneError`].
+pub(crate) fn prune_package(
+    package: &Folder,
+    manifest: &Manifest,
+    manifest_bytes: &[u8],
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Vec<(String, String)>>, PruneError> {
+    // Before anything is destroyed: a run that is about to end must not name what is deleted here.
+    let run = format!("prune-{}", now.strftime("%Y%m%dT%H%M%S%.6fZ"));
+    if !log::decide_prune(package, manifest, &sha256(manifest_bytes), &run, now)? {
+        return Ok(None);
+    }
+    // All of them: a run that was overtaken may have left some that no manifest names.
+    let mut there = package.list("data/")?;
+    there.extend(package.list("rejects/")?);
+    bury(package, &manifest.id, expires_at, now, &there).map(Some)
+}
+
+/// Deletes files, after saying so.
 fn bury(
     package: &Folder,
     id: &str,
     expires_at: Timestamp,
     now: Timestamp,
-    there: &[(String, u64)],
-) -> Result<Vec<(String, String)>, StoreError> {
+    there: &[Listed],
+) -> Result<Vec<(String, String)>, PruneError> {
     let mut tombstone = Tombstone {
         tombstone_version: 1,
         id: id.to_owned(),
         expires_at,
         pruned_at: now,
         files: there.len() as u64,
-        bytes: there.iter().map(|(_, bytes)| bytes).sum(),
+        bytes: there.iter().map(|file| file.bytes).sum(),
         kept: Vec::new(),
     };
     let write = |tombstone: &Tombstone| {
@@ -100,11 +140,11 @@ fn bury(
     };
     write(&tombstone)?;
     let mut kept = Vec::new();
-    for (name, _) in there {
+    for Listed { name, .. } in there {
         match package.remove(name) {
             Ok(()) => {}
             Err(error) if error.code() == ErrorCode::StoreDenied => kept.push((name.clone(), error.to_string())),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     if !kept.is_empty() {

@@ -264,6 +264,15 @@ impl Jobs {
         Ok(self.read_package(record, MANIFEST)?.and_then(|bytes| manifest_of(record, &bytes)))
     }
 
+    /// The manifest in a job's package with its bytes, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn manifest_bytes(&self, record: &JobRecord) -> Result<Option<(Manifest, Vec<u8>)>, StoreError> {
+        let bytes = self.read_package(record, MANIFEST)?;
+        Ok(bytes.and_then(|bytes| manifest_of(record, &bytes).map(|manifest| (manifest, bytes))))
+    }
+
     /// The folder of a job's package, if it is there.
     ///
     /// # Errors

@@ -36,6 +36,11 @@ pub use tombstone::{TOMBSTONE, Tombstone};
 /// Name of the manifest in a package. Its presence means that a run ended.
 pub const MANIFEST: &str = "manifest.json";
 
+/// Where a package keeps every version of its manifest, by the digest of its bytes.
+pub fn kept_manifest(sha256: &str) -> String {
+    format!("_state/manifests/{}.json", sha256.get(..16).unwrap_or(sha256))
+}
+
 /// Name of the list of digests in a package.
 pub const SHA256SUMS: &str = "SHA256SUMS";
 

@@ -1,16 +1,20 @@
 //! Sealed parts to a committed partition: every part under its name, then the record that makes them count.
 //!
-//! The record is created exclusively, so that of any number of runs exactly one commits a partition. A part that is
-//! there without a record was left by a run that died in between, or is just being committed by another one, whose
-//! bytes are the same; only bytes that differ are replaced. Encrypted parts differ from run to run, and so do their names.
+//! The record is created exclusively, so that of any number of runs exactly one commits a partition of a generation. A
+//! name is given to bytes once: a part that is there already with the same bytes stays, because another run is committing
+//! it or died before its record; where other bytes have the name, the part gets another one. Nothing is replaced. What
+//! this run has published for nothing it removes after the record of another run has decided against it.
 
 use super::failure::{Failure, chain};
-use super::record::{PartitionRecord, bytes, file_sha256, load, partition_record};
+use super::record::{
+    PartitionRecord, STATE_VERSION, TOOL_VERSION, bytes, file_sha256, is_proven, load, partition_record, sign,
+};
 use super::rejects::RejectsPart;
-use super::shard::Part;
+use super::shard::{Part, name_with_run, name_without_run};
 use crate::error::ErrorCode;
-use crate::manifest::{FileEntry, FileStatus, FilterCount, ManifestPartition, RejectsEntry};
+use crate::manifest::{FileEntry, FileStatus, FilterCount, Manifest, ManifestPartition, RejectsEntry};
 use crate::plan::Partition;
+use crate::signature::Signer;
 use crate::store::{Created, Draft, Folder, Publish, StoreError};
 
 /// What a commit record says besides its parts.
@@ -19,6 +23,8 @@ pub struct Commit<'a> {
     pub job: &'a str,
     /// This run.
     pub run: &'a str,
+    /// The plan's.
+    pub generation: u32,
     /// Which partition.
     pub partition: &'a Partition,
     /// Digest of what it is made from.
@@ -31,8 +37,17 @@ pub struct Commit<'a> {
     pub attempts: u32,
     /// Why the partition is partial, if it is.
     pub left_out: Option<&'a Failure>,
+    /// Signs the record, where the job signs.
+    pub signer: Option<&'a Signer>,
     /// Now.
     pub at: jiff::Timestamp,
+}
+
+/// A file that has its name.
+struct Published {
+    name: String,
+    /// By this run, and not by another one before.
+    is_new: bool,
 }
 
 /// Commits a partition. If another run was first, its record is given back.
@@ -40,106 +55,174 @@ pub struct Commit<'a> {
 /// # Errors
 /// The store's; nothing is committed then.
 pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<PartitionRecord, Failure> {
-    let name = partition_record(&commit.partition.label);
-    // A run that slept while others went on must not touch what they committed.
-    if let Some(record) = load(folder, &name)? {
-        return ours(folder, commit, record, &[]);
-    }
+    let name = partition_record(&commit.partition.label, commit.generation);
     let mut files = Vec::with_capacity(parts.len());
-    for part in parts {
-        files.push(entry(commit, &part));
-        let published = publish(folder, &part.name, part.draft, part.bytes, &part.sha256);
-        // Another run that finished the job has cleaned up: its record says all.
-        if let Err(error) = &published
-            && let Some(record) = load(folder, &name)?
-        {
-            tracing::debug!("{}: {}, committed by another run", part.name, chain(error));
-            return ours(folder, commit, record, &files);
-        }
-        published?;
+    let mut new = Vec::new();
+    // A run that slept while others went on has nothing to add.
+    if let Some(record) = load(folder, &name)? {
+        return theirs(folder, commit, &name, record, &files, &new);
     }
-    let record = PartitionRecord {
-        state_version: super::record::STATE_VERSION,
+    for part in parts {
+        let mut entry = entry(commit, &part);
+        match publish(folder, part.draft, &part.sha256, commit.run) {
+            Ok(published) => {
+                entry.path.clone_from(&published.name);
+                files.push(entry);
+                new.extend(published.is_new.then_some(published.name));
+            }
+            Err(error) => {
+                // Another run that finished the job has cleaned up: its record says all.
+                let Some(record) = load(folder, &name)? else { return Err(error.into()) };
+                tracing::debug!("{}: {}, committed by another run", part.name, chain(&error));
+                return theirs(folder, commit, &name, record, &files, &new);
+            }
+        }
+    }
+    let mut record = PartitionRecord {
+        state_version: STATE_VERSION,
         job: commit.job.to_owned(),
         run: commit.run.to_owned(),
+        tool_version: TOOL_VERSION.to_owned(),
         inputs: commit.inputs.to_owned(),
         filtered_out: commit.filter_counts.iter().map(|filter| filter.rows).sum(),
         filter_counts: commit.filter_counts.clone(),
         redacted: commit.redacted.to_vec(),
         files,
+        signature: None,
     };
-    if folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Exists {
-        let theirs = load(folder, &name)?.unwrap_or_else(|| record.clone());
-        return ours(folder, commit, theirs, &record.files);
+    sign(&name, &mut record, commit.signer)?;
+    if folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Created {
+        return Ok(record);
     }
-    // A run that gave this partition up may have cleaned away the parts before the record was there.
-    for file in &record.files {
-        if folder.size(&file.path)? != Some(file.bytes) {
-            folder.remove(&name)?;
-            let message = format!("{} was removed by another run of the job; run again", file.path);
-            return Err(Failure { code: ErrorCode::WriteFailed, message });
+    let Some(first) = load(folder, &name)? else { return Err(vanished(&name)) };
+    theirs(folder, commit, &name, first, &record.files, &new)
+}
+
+fn vanished(name: &str) -> Failure {
+    let message = format!("{name} was there and is gone: somebody removes files of the package; run again");
+    Failure { code: ErrorCode::WriteFailed, message }
+}
+
+/// Another run was first: its record counts, once it is proven. What this run has published for nothing goes.
+fn theirs(
+    folder: &Folder,
+    commit: &Commit<'_>,
+    name: &str,
+    record: PartitionRecord,
+    published: &[FileEntry],
+    new: &[String],
+) -> Result<PartitionRecord, Failure> {
+    for path in new.iter().filter(|path| record.files.iter().all(|theirs| theirs.path != **path)) {
+        folder.remove(path)?;
+    }
+    let label = &commit.partition.label;
+    let wrong = |code, what: String| Failure { code, message: format!("{name}, written by another run, {what}") };
+    if record.job != commit.job || record.inputs != commit.inputs {
+        return Err(wrong(ErrorCode::PackageOccupied, format!("is not about this job's partition {label}; run again")));
+    }
+    if !is_proven(name, &record, commit.signer) {
+        return Err(wrong(ErrorCode::KeyUnusable, "is not signed by this job's key; run again to export it anew".to_owned()));
+    }
+    let digests = |files: &[FileEntry]| files.iter().map(|f| f.sha256.clone()).collect::<Vec<_>>();
+    if digests(&record.files) != digests(published) {
+        for file in &record.files {
+            if file_sha256(folder, &file.path)? != file.sha256 {
+                let what = format!("names {}, which has other bytes or is missing; `--repair` exports it again", file.path);
+                return Err(wrong(ErrorCode::PackageDamaged, what));
+            }
         }
     }
     Ok(record)
-}
-
-/// Another run's record counts if it is about the same rows. What this run has published under names of its own goes.
-fn ours(
-    folder: &Folder,
-    commit: &Commit<'_>,
-    record: PartitionRecord,
-    published: &[FileEntry],
-) -> Result<PartitionRecord, Failure> {
-    for file in published.iter().filter(|ours| record.files.iter().all(|theirs| theirs.path != ours.path)) {
-        folder.remove(&file.path)?;
-    }
-    if record.job == commit.job && record.inputs == commit.inputs {
-        return Ok(record);
-    }
-    let label = &commit.partition.label;
-    Err(if record.job == commit.job {
-        let message =
-            format!("another run has exported partition {label} from other source files meanwhile; run again");
-        Failure { code: ErrorCode::SourceChanged, message }
-    } else {
-        let message = format!("another job, {}, has exported partition {label} here meanwhile", record.job);
-        Failure { code: ErrorCode::PackageOccupied, message }
-    })
 }
 
 /// Publishes a task's rejects.
 ///
 /// # Errors
 /// The store's.
-pub fn rejects(folder: &Folder, part: RejectsPart) -> Result<RejectsEntry, Failure> {
-    publish(folder, &part.name, part.draft, part.bytes, &part.sha256)?;
-    Ok(RejectsEntry {
-        path: part.name,
-        rows: part.rows,
-        bytes: part.bytes,
-        sha256: part.sha256,
-        plain_bytes: part.plain.as_ref().map(|plain| plain.bytes),
-        plain_sha256: part.plain.map(|plain| plain.sha256),
-    })
+pub fn rejects(folder: &Folder, part: RejectsPart, run: &str) -> Result<(RejectsEntry, bool), Failure> {
+    let RejectsPart { draft, rows, bytes, sha256, plain, .. } = part;
+    let Published { name, is_new } = publish(folder, draft, &sha256, run)?;
+    let entry = RejectsEntry {
+        path: name,
+        rows,
+        bytes,
+        sha256,
+        plain_bytes: plain.as_ref().map(|plain| plain.bytes),
+        plain_sha256: plain.map(|plain| plain.sha256),
+    };
+    Ok((entry, is_new))
 }
 
-/// Gives a draft its name. What is there already stays if it is the same.
-fn publish(folder: &Folder, name: &str, draft: Draft, bytes: u64, sha256: &str) -> Result<(), StoreError> {
-    if !folder.has_exclusive_names() {
-        // Nobody else's.
-        return draft.publish(Publish::Create);
+/// Gives a draft its name, or, where that is taken by other bytes, one with the run in it.
+fn publish(folder: &Folder, mut draft: Draft, sha256: &str, run: &str) -> Result<Published, StoreError> {
+    let name = draft.name().to_owned();
+    if draft.create()? == Created::Created {
+        return Ok(Published { name, is_new: true });
     }
-    let same = || {
-        folder.size(name).is_ok_and(|size| size == Some(bytes))
-            && file_sha256(folder, name).is_ok_and(|there| there.as_deref() == Some(sha256))
-    };
-    if folder.size(name)?.is_some() && !same() {
-        return draft.publish(Publish::Replace);
+    if file_sha256(folder, &name)?.as_deref() == Some(sha256) {
+        // Its writer may have died before it was on the disk.
+        folder.make_durable(&name)?;
+        return Ok(Published { name, is_new: false });
     }
-    match draft.publish(Publish::Create) {
-        Err(StoreError::AlreadyExists { .. }) if same() => Ok(()),
-        published => published,
+    let own = name_with_run(&name, run);
+    tracing::warn!("{name} is there with other bytes, left by another run; this one writes {own}");
+    draft.rename(&own)?;
+    draft.publish(Publish::Create)?;
+    Ok(Published { name: own, is_new: true })
+}
+
+/// Puts exported parts in the place of damaged files: only bytes that the complete manifest names.
+///
+/// # Errors
+/// `package_damaged` where the export has other bytes; the store's.
+pub fn restore(folder: &Folder, manifest: &Manifest, label: &str, parts: Vec<Part>) -> Result<(), Failure> {
+    let listed: Vec<&FileEntry> =
+        manifest.files.iter().filter(|f| f.status.has_file() && f.partition.label == label).collect();
+    if listed.len() != parts.len() {
+        let message = format!(
+            "partition {label} was exported again in {} files and the manifest lists {}: this export cannot be repeated, \
+             bring the files back from a copy",
+            parts.len(),
+            listed.len()
+        );
+        return Err(Failure { code: ErrorCode::PackageDamaged, message });
     }
+    for (file, part) in listed.iter().zip(parts) {
+        restore_file(folder, &file.path, file.sha256.as_deref().unwrap_or_default(), part.draft, &part.sha256)?;
+    }
+    Ok(())
+}
+
+/// The same for a task's rejects.
+///
+/// # Errors
+/// As [`restore`].
+pub fn restore_rejects(folder: &Folder, manifest: &Manifest, part: RejectsPart) -> Result<(), Failure> {
+    let key = name_without_run(&part.name);
+    let Some(listed) = manifest.rejects.iter().find(|file| name_without_run(&file.path) == key) else { return Ok(()) };
+    restore_file(folder, &listed.path, &listed.sha256, part.draft, &part.sha256)
+}
+
+fn restore_file(
+    folder: &Folder,
+    path: &str,
+    listed_sha256: &str,
+    mut draft: Draft,
+    sha256: &str,
+) -> Result<(), Failure> {
+    if sha256 != listed_sha256 {
+        let message = format!(
+            "{path} was exported again with the SHA-256 {sha256}, and the manifest lists {listed_sha256}: the files of the \
+             source have their sizes and times and yet other rows, or this export cannot be repeated; bring the file back \
+             from a copy"
+        );
+        return Err(Failure { code: ErrorCode::PackageDamaged, message });
+    }
+    if file_sha256(folder, path)?.as_deref() == Some(sha256) {
+        return Ok(());
+    }
+    draft.rename(path)?;
+    Ok(draft.publish(Publish::Replace)?)
 }
 
 fn entry(commit: &Commit<'_>, part: &Part) -> FileEntry {

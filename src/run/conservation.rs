@@ -5,7 +5,7 @@
 
 use super::RunError;
 use super::failure::Failure;
-use super::package::Package;
+use super::pin::Package;
 use super::record::PartitionRecord;
 use super::tasks::Tally;
 use crate::error::ErrorCode;

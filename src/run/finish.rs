@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use jiff::Timestamp;
 
 use super::failure::Failure;
-use super::package::{Package, without_shard};
+use super::pin::{Package, without_shard};
 use super::prepare::Prepared;
 use super::publish;
 use super::redacted;
@@ -21,7 +21,7 @@ use crate::redact::Keys;
 use crate::seal::sha256;
 use crate::source::is_json;
 
-/// Balances, cleans up and writes the manifest.
+/// Balances and publishes the manifest. `None` where others have decided something else: look again.
 ///
 /// # Errors
 /// [`RunError::Failed`] where rows do not balance or the store fails.
@@ -33,7 +33,7 @@ pub fn finish(
     keys: &Keys,
     tally: &Tally,
     started_at: Timestamp,
-) -> Result<RunOutcome, RunError> {
+) -> Result<Option<RunOutcome>, RunError> {
     // What may only have to wait must not look like an end.
     if let Some(failure) = tally.failures.values().find(|failure| failure.code.is_retryable()) {
         let missing = package.pinned.plan.partitions.len() - package.committed.len();
@@ -41,6 +41,16 @@ pub fn finish(
         let message =
             format!("{message}; {missing} partitions are still missing, no manifest was written, run again to go on");
         return Err(RunError::Failed(Failure { code, message }));
+    }
+    if package.is_repair {
+        if let Some(failure) = tally.failures.values().chain(tally.unrecorded.values()).next() {
+            return Err(RunError::Failed(failure.clone()));
+        }
+        return publish::repaired(job, package, options).map(Some);
+    }
+    // Its rows are not accounted for, though every partition may be there.
+    if let Some(failure) = tally.unrecorded.values().next() {
+        return Err(RunError::Failed(failure.clone()));
     }
     let at = (options.clock)();
     let files = entries(job, options, package, prepared, tally, at);
@@ -128,7 +138,7 @@ pub fn finish(
             JobStatus::Cancelled => manifest::RunOutcome::Cancelled,
         },
     };
-    publish::publish(job, package, manifest, run)
+    publish::publish(job, package, options, manifest, run)
 }
 
 /// One entry a shard, or why there is none.
@@ -140,7 +150,7 @@ fn entries(
     tally: &Tally,
     at: Timestamp,
 ) -> Vec<FileEntry> {
-    let layout = Layout::new(job, prepared, options.clock.clone(), None);
+    let layout = Layout::new(job, prepared, options.clock.clone(), package.generation(), None);
     let mut files = Vec::new();
     for (index, partition) in (0u32..).zip(&package.pinned.plan.partitions) {
         if let Some(record) = package.committed.get(&index) {

@@ -1,23 +1,29 @@
 //! A job to a package: pinned plan, workers, commit records, manifest.
 //!
-//! The package alone decides what state the job is in, so any run, or several at once, can go on where another one
-//! stopped. The order is fixed: the plan is pinned before the first shard, a shard is whole before its partition's
-//! record, every record is there before the manifest, and the manifest before what derives from it.
+//! The package alone decides what state the job is in ([`log`]), so any run, or several at once, can go on where another
+//! one stopped. The order is fixed: the plan is pinned before the first shard, a shard is whole before its partition's
+//! record, every record is there before the manifest is decided on, it is decided before it is installed, and installed
+//! before anything is removed.
 
+mod adopt;
 mod chunk;
 mod commit;
 mod conservation;
+mod damage;
 mod expectations;
 mod failure;
 mod finish;
 mod in_order;
+mod install;
 mod lane;
 mod ledger;
+pub(crate) mod log;
 pub mod memory;
 #[cfg(test)]
 mod model;
 mod notary;
 mod package;
+mod pin;
 mod prepare;
 pub mod progress;
 mod publish;
@@ -28,6 +34,8 @@ pub mod restate;
 mod route;
 mod sealing;
 mod shard;
+#[cfg(test)]
+mod simulation;
 pub mod stop;
 mod survey;
 mod sync;
@@ -45,6 +53,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
+pub use self::record::StateError;
 pub use self::sealing::Sealing;
 pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
@@ -56,7 +65,7 @@ pub(crate) use self::package::{Found, peek};
 
 use self::memory::{Memory, Rows};
 use self::notary::Notary;
-use self::package::Package;
+use self::pin::Package;
 use self::progress::Progress;
 use self::record::{Pinned, STATE_VERSION};
 use self::redacted::key_failure;
@@ -84,8 +93,11 @@ pub type Later<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
 pub struct RunOptions {
     /// Names this run.
     pub run_id: String,
-    /// Worker threads.
+    /// Worker threads. One works on the thread of the caller.
     pub threads: usize,
+    /// Threads that commit partitions: they wait for disks, not for processors, and disks do several things at once. With
+    /// none, workers commit.
+    pub committers: usize,
     /// What they may take together.
     pub memory: Memory,
     /// Export damaged shards again.
@@ -186,8 +198,8 @@ pub enum RunError {
     },
     /// The same, where the bytes that the manifest vouches for cannot be made again.
     #[error(
-        "{folder} is damaged: {}; its files are encrypted, so that no export has the same bytes: restore them from a copy, \
-         or export the window again into another `output.uri`",
+        "{folder} is damaged: {}; {why}: restore the files from a copy, or export the window again into another \
+         `output.uri`",
         damage.join("; ")
     )]
     DamagedForGood {
@@ -195,6 +207,8 @@ pub enum RunError {
         folder: Location,
         /// Each file and what is wrong.
         damage: Vec<String>,
+        /// Why they cannot be exported again.
+        why: &'static str,
     },
     /// The run as a whole failed.
     #[error("{}", .0.message)]
@@ -247,11 +261,14 @@ impl From<StoreError> for RunError {
     }
 }
 
-impl From<record::StateError> for RunError {
-    fn from(error: record::StateError) -> Self {
+impl From<StateError> for RunError {
+    fn from(error: StateError) -> Self {
         Self::Failed(error.into())
     }
 }
+
+/// How often a run looks again because other runs have decided something meanwhile.
+const ROUNDS: usize = 16;
 
 /// Runs a job, or goes on with it.
 ///
@@ -260,25 +277,51 @@ impl From<record::StateError> for RunError {
 pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
     let started_at = (options.clock)();
     check_settled(job, options.now)?;
-    let found = package::look(job, options)?;
-    if let Found::Complete(manifest) = found {
-        return Ok(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true });
-    }
-    match fill(job, options, &found, started_at) {
-        // Another run may have finished the job meanwhile, and swept away what this one had begun. Under repair the
-        // manifest was there before, and says nothing.
-        Err(error @ RunError::Failed(_)) if !options.repair => match package::look(job, options) {
-            Ok(Found::Complete(manifest)) => {
-                Ok(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true })
+    for _ in 0..ROUNDS {
+        if let Some(exit) = options.stop.exit() {
+            return Err(RunError::Stopped(exit));
+        }
+        let found = look(job, options)?;
+        if let Found::Complete(manifest) = found.found {
+            return Ok(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true });
+        }
+        match fill(job, options, &found, started_at) {
+            Ok(Some(outcome)) => return Ok(outcome),
+            Ok(None) => {}
+            Err(error @ (RunError::Failed(_) | RunError::Damaged { .. })) if !options.repair => {
+                return completed_by_another(job, options).ok_or(error);
             }
-            _ => Err(error),
-        },
-        ended => ended,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(package::taken_over(&Folder::open(&job.output)?).into())
+}
+
+fn look(job: &Job, options: &RunOptions) -> Result<package::Look, RunError> {
+    // A key that cannot be used is told where it is needed: a complete package needs none.
+    let notary = Notary::load(job, options).ok();
+    package::look(job, options, notary.as_ref().and_then(Notary::signer))
+}
+
+/// Another run may have finished the job meanwhile, and swept away what this one had begun. What this run has written
+/// itself is no answer to its own error.
+fn completed_by_another(job: &Job, options: &RunOptions) -> Option<RunOutcome> {
+    let found = look(job, options).ok()?;
+    match (found.found, found.entry) {
+        (Found::Complete(manifest), Some(entry)) if entry.run != options.run_id => {
+            Some(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true })
+        }
+        _ => None,
     }
 }
 
-/// Goes from what was found to a manifest.
-fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -> Result<RunOutcome, RunError> {
+/// Goes from what was found to a manifest. `None`: others have decided something else meanwhile, look again.
+fn fill(
+    job: &Job,
+    options: &RunOptions,
+    look: &package::Look,
+    started_at: Timestamp,
+) -> Result<Option<RunOutcome>, RunError> {
     if job.withholds_values() {
         panics::withhold();
     }
@@ -286,35 +329,33 @@ fn fill(job: &Job, options: &RunOptions, found: &Found, started_at: Timestamp) -
     let keys = Keys::read(&job.redactions, &options.env).map_err(|e| key_failure(&e))?;
     let sealing = Sealing::read(job, &options.env)?;
     let mut notary = Notary::load(job, options)?;
-    let (mut pinned, mut prepared) = match found {
-        Found::Pinned(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
+    let (mut pinned, mut prepared) = match &look.found {
+        Found::Pinned(pinned) | Found::Repairable(pinned) => {
+            (pinned.as_ref().clone(), prepare_pinned(job, pinned)?)
+        }
+        Found::Outdated(why) => {
+            tracing::warn!("{}: {why}; the job is planned anew", job.output);
+            plan_job(job, options, started_at)?
+        }
         _ => plan_job(job, options, started_at)?,
     };
-    match found {
-        Found::Pinned(pinned) => sealing.check_same(pinned.encryption.as_ref())?,
+    match &look.found {
+        Found::Pinned(pinned) | Found::Repairable(pinned) => sealing.check_same(pinned.encryption.as_ref())?,
         Found::Ended(manifest) => {
             sealing.check_same(manifest.encryption.as_ref())?;
             check_keys(job, &manifest.key_ids(), &keys)?;
         }
-        Found::Nothing | Found::Complete(_) | Found::Replaceable => {}
+        Found::Nothing | Found::Complete(_) | Found::Outdated(_) | Found::Replaceable => {}
     }
     pinned.encryption.clone_from(&sealing.record);
-    if !matches!(found, Found::Pinned(_)) {
+    if !matches!(look.found, Found::Pinned(_) | Found::Repairable(..)) {
         pinned.key_ids = keys.ids(&job.redactions);
     }
     check_keys(job, &pinned.key_ids, &keys)?;
     let folder = Folder::open(&job.output)?;
-    if let Found::Replaceable = found {
-        // Planning took its time: somebody else may have replaced the other job meanwhile.
-        match package::look(job, options)? {
-            Found::Replaceable => package::clear(&folder)?,
-            _ => return run(job, options),
-        }
-    }
     notary.open_chain(job)?;
-    let mut package = Package::pin(folder, found, &pinned, options, notary)?;
+    let Some(mut package) = Package::pin(job, folder, look, &pinned, options, notary)? else { return Ok(None) };
     if package.pinned != pinned {
-        // Another run was first: its plan counts.
         pinned = package.pinned.clone();
         sealing.check_same(pinned.encryption.as_ref())?;
         prepared = prepare_pinned(job, &pinned)?;
@@ -441,10 +482,10 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
     Pinned {
         state_version: STATE_VERSION,
         job: job.id.clone(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        tool_version: record::TOOL_VERSION.to_owned(),
         created_at,
         encryption: None,
-        failures: package::known_failures(&plan, &surveyed),
+        failures: pin::known_failures(&plan, &surveyed),
         plan,
         file_rows: surveyed.facts.iter().map(|f| f.problem.is_none().then(|| rows(&f.units))).collect(),
         files: surveyed.files,

@@ -4,19 +4,23 @@
 //! a package can have a later run sign the change. And a manifest is kept in `_state/manifests/` before its link says
 //! its digest, so that whoever finds the link can publish exactly these bytes, and every link's manifest exists.
 
-use super::RunOptions;
+use std::sync::Arc;
+
 use super::failure::{Failure, chain as causes};
+use super::log::{self, Entry};
+use super::record::sign;
+use super::{RunError, RunOptions};
 use crate::chain::{Chain, Link, Linked};
 use crate::error::ErrorCode;
 use crate::job::Job;
-use crate::manifest::{LinkRecord, MANIFEST, Manifest, PackageRef, SIGNATURE, SignerRecord};
+use crate::manifest::{LinkRecord, MANIFEST, Manifest, PackageRef, SIGNATURE, SignerRecord, kept_manifest};
 use crate::seal::sha256;
 use crate::signature::{self, SignError, Signer};
 use crate::store::{Created, Folder, StoreError};
 
 /// What a job's spec says of signature and chain, ready to be done.
 pub struct Notary {
-    signer: Option<Signer>,
+    signer: Option<Arc<Signer>>,
     chain: Option<Folder>,
 }
 
@@ -43,7 +47,7 @@ impl Notary {
     /// `key_unusable`.
     pub fn load(job: &Job, options: &RunOptions) -> Result<Self, Failure> {
         let load = |signing: &crate::job::Signing| Signer::load(&signing.key, &signing.identity.value, &options.env);
-        Ok(Self { signer: job.signing.as_ref().map(load).transpose()?, chain: None })
+        Ok(Self { signer: job.signing.as_ref().map(load).transpose()?.map(Arc::new), chain: None })
     }
 
     /// Opens the chain for writing.
@@ -59,22 +63,32 @@ impl Notary {
         Ok(())
     }
 
-    /// Who signs.
-    pub fn signer(&self) -> Option<SignerRecord> {
-        self.signer.as_ref().map(Signer::record)
+    /// Signs what the run leaves, where the job signs.
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.as_deref()
     }
 
-    /// Signs and links a manifest that is to replace one with the digest `expected`. Its place is written into it.
+    /// The same, for threads.
+    pub fn shared_signer(&self) -> Option<Arc<Signer>> {
+        self.signer.clone()
+    }
+
+    /// Who signs.
+    pub fn signer_record(&self) -> Option<SignerRecord> {
+        self.signer().map(Signer::record)
+    }
+
+    /// Signs and links a manifest that is to follow the state `last`. Its place is written into it.
     ///
     /// # Errors
     /// `key_unusable`, `chain_broken`, or the store's.
-    pub fn attest(&self, package: &Folder, manifest: &mut Manifest, expected: Option<&str>) -> Result<Place, Failure> {
+    pub fn attest(&self, package: &Folder, last: &Entry, manifest: &mut Manifest) -> Result<Place, Failure> {
         let Some(folder) = &self.chain else {
             self.sign(package, &manifest.to_json_bytes())?;
             return Ok(Place::Taken);
         };
         let chain = read_chain(folder)?;
-        if undecided(&chain, package, &manifest.id, expected)?.is_some() {
+        if undecided(&chain, package, &manifest.id, Some(last))?.is_some() {
             return Ok(Place::Lost);
         }
         let before = chain.head();
@@ -123,11 +137,6 @@ pub fn links_of(job: &Job) -> Result<usize, Failure> {
     folder.map_or(Ok(0), |folder| Ok(read_chain(&folder)?.links().count()))
 }
 
-/// Where a manifest is kept that is linked and not yet published, or was replaced.
-pub fn kept_manifest(sha256: &str) -> String {
-    format!("_state/manifests/{}.json", sha256.get(..16).unwrap_or(sha256))
-}
-
 fn kept_signature(sha256: &str) -> String {
     format!("{}.sig", kept_manifest(sha256))
 }
@@ -151,20 +160,26 @@ fn read_chain(folder: &Folder) -> Result<Chain, Failure> {
     }
 }
 
-/// The last link of a job, and its manifest, if that is not the current one and never was.
+/// The last link of a job, and its manifest, if that was never published.
 fn undecided(
     chain: &Chain,
     package: &Folder,
     job: &str,
-    current: Option<&str>,
+    last: Option<&Entry>,
 ) -> Result<Option<(Linked, Vec<u8>)>, Failure> {
     let Some(linked) = chain.last_of(job) else { return Ok(None) };
     let digest = &linked.link.manifest_sha256;
-    if current == Some(digest) || package.was_replaced(MANIFEST, digest)? {
+    let published = last.and_then(|last| last.manifest.as_ref());
+    if published.is_some_and(|published| published.sha256 == *digest) {
+        return Ok(None);
+    }
+    if let Some(last) = last
+        && log::was_published(package, last, digest)?
+    {
         return Ok(None);
     }
     let kept = package.read(&kept_manifest(digest))?.filter(|bytes| sha256(bytes) == *digest);
-    match (kept, current) {
+    match (kept, published) {
         (Some(bytes), _) => Ok(Some((linked.clone(), bytes))),
         (None, None) => {
             tracing::warn!(
@@ -186,30 +201,34 @@ fn undecided(
     }
 }
 
-/// Publishes what was linked for this job and, after a crash or by a run that is slower, not yet published. Reads no
+/// Publishes what was linked for this job and, after a crash or by a run that is slower, is not yet in the log. Reads no
 /// chain where the job is complete.
 ///
 /// # Errors
 /// `chain_broken`, or the store's.
-pub fn settle(job: &Job, package: &Folder) -> Result<(), Failure> {
-    package.settle(MANIFEST)?;
+pub fn publish_linked(
+    job: &Job,
+    options: &RunOptions,
+    package: &Folder,
+    signer: Option<&Signer>,
+) -> Result<(), RunError> {
     let Some(folder) = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten() else {
         return Ok(());
     };
-    let current = package.read(MANIFEST)?;
-    if let Some(bytes) = &current
-        && !Manifest::from_json(bytes)
-            .is_ok_and(|manifest| manifest.id == job.id && manifest.status != crate::manifest::JobStatus::Complete)
-    {
+    let Some(last) = log::read(package)? else { return Ok(()) };
+    if last.job != job.id || !last.is_open() {
         return Ok(());
     }
-    let current = current.as_deref().map(sha256);
-    if let Some((linked, bytes)) = undecided(&read_chain(&folder)?, package, &job.id, current.as_deref())? {
-        tracing::info!("publishing the manifest of link {}", linked.link.number);
-        let kept = current.as_deref().map(kept_manifest);
-        // Whoever was faster published the same bytes.
-        let _ = package.replace_bytes_if(MANIFEST, current.as_deref(), &bytes, kept.as_deref())?;
-    }
+    let Some((linked, bytes)) = undecided(&read_chain(&folder)?, package, &job.id, Some(&last))? else {
+        return Ok(());
+    };
+    let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(()) };
+    tracing::info!("publishing the manifest of link {}", linked.link.number);
+    let digest = linked.link.manifest_sha256.clone();
+    let mut entry = last.manifest(&options.run_id, (options.clock)(), digest, manifest.status);
+    sign(&entry.name(), &mut entry, signer)?;
+    // Whoever was faster has published the same.
+    let _ = log::append(package, &entry)?;
     Ok(())
 }
 

@@ -1,19 +1,19 @@
-//! The package as a run finds it: what is committed, what may be done about it.
+//! The package as a run finds it, and what may be done about it.
 
-use std::collections::BTreeMap;
-
-use super::commit::manifest_partition;
+use super::damage;
 use super::failure::Failure;
-use super::notary::{self, Notary};
-use super::record::{PLAN, PartitionRecord, Pinned, Records, StateError, bytes, file_sha256, partition_record};
-use super::{RunError, RunOptions, Survey};
+use super::install::{self, Decided};
+use super::log::{self, Entry};
+use super::notary;
+use super::record::{PLAN, Pinned, StateError, TOOL_VERSION, is_proven};
+use super::{RunError, RunOptions};
 use crate::error::ErrorCode;
 use crate::job::Job;
-use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS, SIGNATURE, TOMBSTONE, Tombstone};
-use crate::plan::Plan;
-use crate::report::REPORT;
+use crate::manifest::{JobStatus, MANIFEST, Manifest};
+use crate::plan::{self, Plan};
 use crate::seal::sha256;
-use crate::store::{Created, Folder, StoreError, Swap};
+use crate::signature::Signer;
+use crate::store::Folder;
 
 /// What the output folder holds before the run.
 pub enum Found {
@@ -21,27 +21,48 @@ pub enum Found {
     Nothing,
     /// The finished job: nothing to do.
     Complete(Box<Manifest>),
-    /// A job that started and has no manifest yet, or whose complete package is to be repaired.
+    /// A job that started and has not ended.
     Pinned(Box<Pinned>),
+    /// A job that started and has not ended, with a plan that is not followed any more. It is planned anew.
+    Outdated(String),
     /// A job that ended without being complete. It is planned anew: what failed may have been mended.
     Ended(Box<Manifest>),
+    /// The finished job, of which files are to be exported again under their names.
+    Repairable(Box<Pinned>),
     /// Another job, which is to be removed.
     Replaceable,
 }
 
-/// Looks, and touches nothing but what a crash left undone behind a complete manifest.
+/// What was found, and the state of the log that it was found in.
+pub struct Look {
+    /// What.
+    pub found: Found,
+    /// The last decision; none in an empty folder.
+    pub entry: Option<Entry>,
+}
+
+impl Look {
+    fn at(found: Found, entry: Option<Entry>) -> Self {
+        Self { found, entry }
+    }
+}
+
+/// Looks, and changes nothing but what a crash left undone: what the log has decided is installed.
 ///
 /// # Errors
 /// [`RunError::Occupied`], [`RunError::Damaged`], or the store's.
-pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
-    let Some(folder) = Folder::existing(&job.output)? else { return Ok(Found::Nothing) };
-    notary::settle(job, &folder)?;
-    let found = examine(&folder, job, options)?;
-    if let Found::Complete(manifest) = &found {
-        super::publish::complete_derived(&folder, manifest)?;
-        super::publish::sweep(&folder, manifest);
+pub fn look(job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<Look, RunError> {
+    let Some(folder) = Folder::existing(&job.output)? else { return Ok(Look::at(Found::Nothing, None)) };
+    notary::publish_linked(job, options, &folder, signer)?;
+    install::settle(&folder, options.repair)?;
+    let look = examine(&folder, job, options, signer)?;
+    if let (Found::Complete(manifest), Some(entry)) = (&look.found, &look.entry) {
+        install::complete_derived(&folder)?;
+        if entry.pruned_at.is_none() {
+            install::clean(&folder, entry, manifest)?;
+        }
     }
-    Ok(found)
+    Ok(look)
 }
 
 /// As [`look`], and touches nothing at all.
@@ -49,75 +70,188 @@ pub fn look(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
 /// # Errors
 /// As [`look`].
 pub fn peek(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
-    Folder::existing(&job.output)?.map_or(Ok(Found::Nothing), |folder| examine(&folder, job, options))
+    let Some(folder) = Folder::existing(&job.output)? else { return Ok(Found::Nothing) };
+    Ok(examine(&folder, job, options, None)?.found)
 }
 
-fn examine(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Found, RunError> {
-    let pinned = match Pinned::load(folder) {
-        Ok(pinned) => pinned,
-        Err(StateError::Unreadable { .. }) if options.replace.is_some() => None,
-        Err(error) => return Err(error.into()),
+fn examine(folder: &Folder, job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<Look, RunError> {
+    let Some(entry) = log::read(folder)? else { return without_log(folder, job, options) };
+    let decided = install::decided(folder, &entry)?;
+    if entry.job != job.id {
+        return foreign(job, options, entry, decided.as_ref());
+    }
+    check_manifest(folder, job, options, &entry, decided.as_ref())?;
+    if let Some(at) = entry.pruned_at {
+        return match decided {
+            Some(Decided { manifest, .. }) if manifest.status == JobStatus::Complete => {
+                Ok(Look::at(Found::Complete(Box::new(manifest)), Some(entry)))
+            }
+            _ => Err(RunError::Occupied {
+                folder: job.output.clone(),
+                holds: format!("a package whose shards were deleted on {at} because its retention was over"),
+                way_out: "choose another `output.uri`, or move the folder away".to_owned(),
+            }),
+        };
+    }
+    if entry.is_open() {
+        return Ok(Look::at(opened(folder, job, &entry, signer)?, Some(entry)));
+    }
+    let Some(Decided { manifest, .. }) = decided else {
+        return Ok(Look::at(Found::Outdated("it has no plan".to_owned()), Some(entry)));
     };
-    let manifest = read_manifest(folder)?;
-    let owner = manifest.as_ref().map(|m| m.id.clone()).or_else(|| pinned.as_ref().map(|p| p.job.clone()));
-    match owner {
-        Some(owner) if owner != job.id => return foreign(job, options, &owner, manifest.as_ref()),
-        Some(_) => {}
-        None if is_vacant(folder)? => return Ok(Found::Nothing),
-        // Another run may have pinned its plan after it was looked for, and written shards before they were.
-        None if Pinned::load(folder).is_ok_and(|pinned| pinned.is_some()) => return examine(folder, job, options),
-        None => return Err(occupied_by_files(job)),
+    if manifest.status != JobStatus::Complete {
+        return Ok(Look::at(Found::Ended(Box::new(manifest)), Some(entry)));
     }
-    match (manifest, pinned) {
-        (Some(manifest), pinned) if manifest.status == JobStatus::Complete => {
-            let damage = damage(folder, &manifest, options.repair)?;
-            if damage.is_empty() {
-                return Ok(Found::Complete(Box::new(manifest)));
-            }
-            // What was deleted when its retention was over is not damage.
-            let tombstone = folder.read(TOMBSTONE)?.and_then(|bytes| Tombstone::of(&manifest, &bytes));
-            if tombstone.is_some() {
-                return Ok(Found::Complete(Box::new(manifest)));
-            }
-            match pinned {
-                // A complete manifest is final, and the same bytes cannot be made again where encryption is random.
-                _ if manifest.encryption.is_some() => {
-                    Err(RunError::DamagedForGood { folder: job.output.clone(), damage })
-                }
-                Some(pinned) if options.repair => Ok(Found::Pinned(Box::new(pinned))),
-                _ => Err(RunError::Damaged { folder: job.output.clone(), damage }),
-            }
-        }
-        (Some(manifest), _) => Ok(Found::Ended(Box::new(manifest))),
-        (None, Some(pinned)) => Ok(Found::Pinned(Box::new(pinned))),
-        (None, None) => Ok(Found::Nothing),
+    complete(folder, job, options, entry, manifest)
+}
+
+/// The job is complete, if its files are as they were.
+fn complete(
+    folder: &Folder,
+    job: &Job,
+    options: &RunOptions,
+    entry: Entry,
+    manifest: Manifest,
+) -> Result<Look, RunError> {
+    let damage = damage::of_manifest(folder, &manifest, options.repair, options.threads, &options.stop)?;
+    if damage.is_empty() {
+        return Ok(Look::at(Found::Complete(Box::new(manifest)), Some(entry)));
+    }
+    let for_good = |why: &'static str| RunError::DamagedForGood { folder: job.output.clone(), damage: damage.clone(), why };
+    // A complete manifest is final, and the same bytes cannot be made again where encryption is random.
+    if manifest.encryption.is_some() {
+        return Err(for_good("its files are encrypted, so that no export has the same bytes"));
+    }
+    if !options.repair {
+        return Err(RunError::Damaged { folder: job.output.clone(), damage });
+    }
+    if !folder.has_exclusive_names() {
+        return Err(for_good("an object store cannot repair a file under its name"));
+    }
+    match pinned(folder, job, &entry) {
+        Ok(Some(pinned)) => Ok(Look::at(Found::Repairable(Box::new(pinned)), Some(entry))),
+        Ok(None) => Err(for_good("the plan that it was made by is gone")),
+        Err(error) => Err(error),
     }
 }
 
-fn read_manifest(folder: &Folder) -> Result<Option<Manifest>, RunError> {
-    let Some(bytes) = folder.read(MANIFEST)? else { return Ok(None) };
-    Manifest::from_json(&bytes).map(Some).map_err(|error| RunError::Occupied {
-        folder: folder.location().clone(),
-        holds: format!("a {MANIFEST} that cannot be read: {}", super::chain(&error)),
-        way_out: "choose another `output.uri`, or move the folder away".to_owned(),
+/// The pinned plan that the log names; `None` where there is none.
+fn pinned(folder: &Folder, job: &Job, entry: &Entry) -> Result<Option<Pinned>, RunError> {
+    let Some(named) = &entry.plan else { return Ok(None) };
+    let Some(bytes) = folder.read(&named.path)? else { return Ok(None) };
+    let changed = |why: &str| StateError::Unreadable {
+        name: named.path.clone(),
+        source: serde::de::Error::custom(why),
+    };
+    if sha256(&bytes) != named.sha256 {
+        return Err(changed("it was changed after it was pinned").into());
+    }
+    let pinned = Pinned::from_json(&named.path, &bytes)?;
+    if pinned.job != job.id {
+        return Err(changed("it is the plan of another job").into());
+    }
+    Ok(Some(pinned))
+}
+
+/// Whether a plan has just the partitions that the job has.
+fn is_of_job(job: &Job, plan: &Plan) -> bool {
+    plan::partition::partitions(&job.window, job.partition.by).is_ok_and(|partitions| partitions == plan.partitions)
+}
+
+/// A generation is open: its plan is followed, if it is proven to be ours.
+fn opened(folder: &Folder, job: &Job, entry: &Entry, signer: Option<&Signer>) -> Result<Found, RunError> {
+    let Some(pinned) = pinned(folder, job, entry)? else {
+        return Ok(Found::Outdated("its plan is gone".to_owned()));
+    };
+    Ok(if pinned.tool_version != TOOL_VERSION {
+        Found::Outdated(format!("version {} of the program planned it", pinned.tool_version))
+    } else if !is_of_job(job, &pinned.plan) {
+        Found::Outdated("its plan has other partitions than the job".to_owned())
+    } else if !is_proven(&entry.name(), entry, signer) {
+        Found::Outdated("its plan is not signed by the key that signs now".to_owned())
+    } else {
+        Found::Pinned(Box::new(pinned))
+    })
+}
+
+/// `manifest.json` has to be a version that was published.
+fn check_manifest(
+    folder: &Folder,
+    job: &Job,
+    options: &RunOptions,
+    entry: &Entry,
+    decided: Option<&Decided>,
+) -> Result<(), RunError> {
+    let Some(there) = folder.read(MANIFEST)? else { return Ok(()) };
+    let is_known = decided.is_some_and(|decided| decided.bytes == there)
+        || log::was_published(folder, entry, &sha256(&there))?;
+    if is_known || options.repair {
+        return Ok(());
+    }
+    let damage = vec![format!("{MANIFEST} was changed after it was published")];
+    Err(RunError::Damaged { folder: job.output.clone(), damage })
+}
+
+/// A folder in which nothing was decided: empty, begun, of somebody else, or a package that an earlier release made.
+fn without_log(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Look, RunError> {
+    if let Some(bytes) = folder.read(MANIFEST)? {
+        let manifest = Manifest::from_json(&bytes).map_err(|error| RunError::Occupied {
+            folder: folder.location().clone(),
+            holds: format!("a {MANIFEST} that cannot be read: {}", super::chain(&error)),
+            way_out: "choose another `output.uri`, or move the folder away".to_owned(),
+        })?;
+        let entry = Entry::of_earlier_release(&manifest.id, Some((&sha256(&bytes), manifest.status)), manifest.finalized_at);
+        if manifest.id != job.id {
+            return foreign(job, options, entry, Some(&Decided { bytes, manifest }));
+        }
+        return match manifest.status {
+            JobStatus::Complete => complete(folder, job, options, entry, manifest),
+            _ => Ok(Look::at(Found::Ended(Box::new(manifest)), Some(entry))),
+        };
+    }
+    if let Some(bytes) = folder.read(PLAN)? {
+        /// Whose a plan is, whatever else a release wrote into it.
+        #[derive(serde::Deserialize)]
+        struct Owner {
+            job: String,
+        }
+        return match serde_json::from_slice::<Owner>(&bytes) {
+            Ok(owner) if owner.job != job.id => {
+                foreign(job, options, Entry::of_earlier_release(&owner.job, None, options.now), None)
+            }
+            // Pinned, and not yet in the log: whoever comes by decides it.
+            _ => Ok(Look::at(Found::Pinned(Box::new(Pinned::from_json(PLAN, &bytes)?)), None)),
+        };
+    }
+    // Another run may have pinned its plan after it was looked for, and written shards before they were.
+    let is_vacant = folder.list("data/")?.is_empty() && folder.list("rejects/")?.is_empty();
+    if is_vacant {
+        return Ok(Look::at(Found::Nothing, None));
+    }
+    if folder.size(PLAN)?.is_some() {
+        return examine(folder, job, options, None);
+    }
+    Err(RunError::Occupied {
+        folder: job.output.clone(),
+        holds: "files below data/ or rejects/ that belong to no job".to_owned(),
+        way_out: "choose another `output.uri`, or move them away".to_owned(),
     })
 }
 
 /// Another job has the place.
-fn foreign(job: &Job, options: &RunOptions, owner: &str, manifest: Option<&Manifest>) -> Result<Found, RunError> {
-    let complete = manifest.is_some_and(|m| m.status == JobStatus::Complete);
-    let asked = options.replace.as_deref() == Some(owner);
-    if asked && !complete {
-        return Ok(Found::Replaceable);
+fn foreign(job: &Job, options: &RunOptions, entry: Entry, decided: Option<&Decided>) -> Result<Look, RunError> {
+    let is_final = entry.is_complete() || entry.pruned_at.is_some();
+    let owner = &entry.job;
+    if options.replace.as_deref() == Some(owner) && !is_final {
+        return Ok(Look::at(Found::Replaceable, Some(entry)));
     }
-    let name = manifest.map_or(String::new(), |m| format!(" ({}, window {})", m.name, m.window_label));
+    let name = decided.map_or(String::new(), |Decided { manifest, .. }| {
+        format!(" ({}, window {})", manifest.name, manifest.window_label)
+    });
     Err(RunError::Occupied {
         folder: job.output.clone(),
-        holds: format!(
-            "{} package of another job, {owner}{name}",
-            if complete { "the complete" } else { "an unfinished" }
-        ),
-        way_out: if complete {
+        holds: format!("{} package of another job, {owner}{name}", if is_final { "the complete" } else { "an unfinished" }),
+        way_out: if is_final {
             "a complete package is final: choose another `output.uri`, for example with `{{ window.label }}`".to_owned()
         } else {
             format!("choose another `output.uri`, or remove that job with `--replace {owner}`")
@@ -125,289 +259,10 @@ fn foreign(job: &Job, options: &RunOptions, owner: &str, manifest: Option<&Manif
     })
 }
 
-/// Files of a package without a plan or a manifest are not ours to write over.
-fn is_vacant(folder: &Folder) -> Result<bool, RunError> {
-    Ok(folder.list("data/")?.is_empty() && folder.list("rejects/")?.is_empty())
-}
-
-fn occupied_by_files(job: &Job) -> RunError {
-    RunError::Occupied {
-        folder: job.output.clone(),
-        holds: "files below data/ or rejects/ that belong to no job".to_owned(),
-        way_out: "choose another `output.uri`, or move them away".to_owned(),
-    }
-}
-
-/// Listed files that are missing or have another size; with `digests`, also those that have other bytes.
-fn damage(folder: &Folder, manifest: &Manifest, digests: bool) -> Result<Vec<String>, RunError> {
-    let shards = manifest.files.iter().filter(|f| f.status.has_file());
-    let shards = shards.map(|f| (f.path.as_str(), f.bytes, f.sha256.as_deref()));
-    let rejects = manifest.rejects.iter().map(|r| (r.path.as_str(), r.bytes, Some(r.sha256.as_str())));
-    let mut damage = Vec::new();
-    let sizes = Sizes::of(folder)?;
-    for (path, bytes, sha256) in shards.chain(rejects) {
-        damage.extend(damage_of(&sizes, path, bytes, sha256.filter(|_| digests))?);
-    }
-    Ok(damage)
-}
-
-/// Sizes of many files. A folder is asked for each, and says so where one is no file; a store lists them all at once.
-struct Sizes<'a> {
-    folder: &'a Folder,
-    listed: Option<BTreeMap<String, u64>>,
-}
-
-impl<'a> Sizes<'a> {
-    fn of(folder: &'a Folder) -> Result<Self, StoreError> {
-        if folder.location().local().is_some() {
-            return Ok(Self { folder, listed: None });
-        }
-        let mut listed = folder.list("data/")?;
-        listed.extend(folder.list("rejects/")?);
-        Ok(Self { folder, listed: Some(listed.into_iter().map(|found| (found.name, found.bytes)).collect()) })
-    }
-
-    fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        match &self.listed {
-            Some(listed) => Ok(listed.get(name).copied()),
-            None => self.folder.size(name),
-        }
-    }
-}
-
-/// What is wrong with one committed file. Its bytes are only read where a digest is given.
-fn damage_of(sizes: &Sizes, path: &str, bytes: u64, sha256: Option<&str>) -> Result<Option<String>, RunError> {
-    Ok(match sizes.size(path)? {
-        None => Some(format!("{path} is missing")),
-        Some(size) if size != bytes => Some(format!("{path} has {size} bytes instead of {bytes}")),
-        Some(_) => match sha256 {
-            Some(sha256) if file_sha256(sizes.folder, path)?.as_deref() != Some(sha256) => {
-                Some(format!("{path} has other bytes than were exported"))
-            }
-            _ => None,
-        },
-    })
-}
-
-/// Removes another job's package, the records last, so that a crash in between leaves something that is recognised.
-///
-/// # Errors
-/// The store's.
-pub fn clear(folder: &Folder) -> Result<(), RunError> {
-    for name in [REPORT, SHA256SUMS, SIGNATURE, MANIFEST] {
-        folder.remove(name)?;
-    }
-    for prefix in ["data/", "rejects/", "_state/"] {
-        for listed in folder.list(prefix)?.into_iter().filter(|l| l.name != PLAN) {
-            folder.remove(&listed.name)?;
-        }
-    }
-    folder.remove(PLAN)?;
-    Ok(())
-}
-
-/// A package that this run may fill.
-pub struct Package {
-    /// Where.
-    pub folder: Folder,
-    /// Signs and links its manifest.
-    pub notary: Notary,
-    /// The pinned plan's text.
-    plan_text: Vec<u8>,
-    /// The plan that counts.
-    pub pinned: Pinned,
-    /// The manifest that this run's may take the place of.
-    pub previous: Option<Manifest>,
-    /// Records of partitions that are done, by index.
-    pub committed: BTreeMap<u32, PartitionRecord>,
-    /// By label, the runs that tried a partition, as `previous` tells.
-    attempts: BTreeMap<String, u32>,
-}
-
-impl Package {
-    /// Pins the plan, unless somebody was first, and reads what is committed.
-    ///
-    /// # Errors
-    /// [`RunError::Damaged`]; [`RunError::Failed`] where complete shards were made from a source that has changed.
-    pub fn pin(
-        folder: Folder,
-        found: &Found,
-        planned: &Pinned,
-        options: &RunOptions,
-        notary: Notary,
-    ) -> Result<Self, RunError> {
-        let text = bytes(PLAN, planned)?;
-        let pinned = match found {
-            Found::Ended(_) => {
-                repin(&folder, &text)?;
-                planned.clone()
-            }
-            _ => match folder.create_bytes(PLAN, &text)? {
-                Created::Created => planned.clone(),
-                Created::Exists => Pinned::load(&folder)?.unwrap_or_else(|| planned.clone()),
-            },
-        };
-        let previous = match found {
-            Found::Ended(manifest) => Some(manifest.as_ref().clone()),
-            // A package under repair keeps its manifest, byte for byte.
-            _ => read_manifest(&folder)?,
-        };
-        let plan_text = folder.read(PLAN)?.unwrap_or_default();
-        let mut attempts = BTreeMap::new();
-        for file in previous.iter().flat_map(|m| &m.files) {
-            let most: &mut u32 = attempts.entry(file.partition.label.clone()).or_default();
-            *most = file.attempts.max(*most);
-        }
-        let mut package = Self { folder, notary, plan_text, pinned, previous, committed: BTreeMap::new(), attempts };
-        package.committed = package.find_committed(options)?;
-        Ok(package)
-    }
-
-    /// Refuses to go on where the job was planned anew, or replaced by another one, while this run slept.
-    ///
-    /// # Errors
-    /// [`RunError::Failed`]; nothing was changed.
-    pub fn check_plan(&self) -> Result<(), RunError> {
-        if self.folder.read(PLAN)?.as_deref() == Some(self.plan_text.as_slice()) {
-            return Ok(());
-        }
-        Err(RunError::Failed(Failure {
-            code: ErrorCode::PackageOccupied,
-            message: format!("{PLAN} was replaced by another run meanwhile; nothing was changed, run again"),
-        }))
-    }
-
-    /// Reads the records of all partitions and keeps those that stand.
-    fn find_committed(&self, options: &RunOptions) -> Result<BTreeMap<u32, PartitionRecord>, RunError> {
-        let Self { folder, pinned, .. } = self;
-        let mut committed = BTreeMap::new();
-        let mut damage = Vec::new();
-        let there = Records::listed(folder)?;
-        let mut records = Vec::new();
-        for (index, partition) in (0u32..).zip(&pinned.plan.partitions) {
-            let name = partition_record(&partition.label);
-            records.extend(there.load::<PartitionRecord>(&name)?.map(|record| (index, partition, name, record)));
-        }
-        // After the records, because a shard is there before its record.
-        let sizes = Sizes::of(folder)?;
-        for (index, partition, name, record) in records {
-            let partial = record.files.iter().any(|f| f.status != FileStatus::Complete);
-            let same = record.job == pinned.job && record.inputs == pinned.inputs[index as usize];
-            if !same && partial {
-                // What was left out may be there now.
-                self.check_plan()?;
-                folder.remove(&name)?;
-                continue;
-            }
-            if !same {
-                return Err(changed(&partition.label).into());
-            }
-            let mut broken = Vec::new();
-            for file in &record.files {
-                let sha256 = file.sha256.as_deref().filter(|_| options.repair);
-                broken.extend(damage_of(&sizes, &file.path, file.bytes, sha256)?);
-            }
-            if broken.is_empty() {
-                committed.insert(index, record);
-            } else if options.repair {
-                folder.remove(&name)?;
-            } else {
-                damage.extend(broken);
-            }
-        }
-        if damage.is_empty() {
-            Ok(committed)
-        } else {
-            Err(RunError::Damaged { folder: folder.location().clone(), damage })
-        }
-    }
-
-    /// Runs that tried a partition before this one.
-    pub fn earlier_attempts(&self, label: &str) -> u32 {
-        self.attempts.get(label).copied().unwrap_or(0)
-    }
-}
-
-/// A job that ended is planned anew; its earlier plan is kept beside.
-fn repin(folder: &Folder, text: &[u8]) -> Result<(), RunError> {
-    loop {
-        folder.settle(PLAN)?;
-        let Some(old) = folder.read(PLAN)? else {
-            match folder.create_bytes(PLAN, text)? {
-                Created::Created => return Ok(()),
-                Created::Exists => continue,
-            }
-        };
-        if same_plan(&old, text) {
-            return Ok(());
-        }
-        let digest = sha256(&old);
-        let kept = format!("_state/plans/{}.json", &digest[..16]);
-        if folder.replace_bytes_if(PLAN, Some(&digest), text, Some(&kept))? == Swap::Replaced {
-            return Ok(());
-        }
-    }
-}
-
-/// Whether two pinned plans differ only in when they were made.
-fn same_plan(old: &[u8], new: &[u8]) -> bool {
-    let parse = |text: &[u8]| serde_json::from_slice::<Pinned>(text).ok();
-    match (parse(old), parse(new)) {
-        (Some(old), Some(new)) => Pinned { created_at: new.created_at, ..old } == new,
-        _ => false,
-    }
-}
-
-fn changed(label: &str) -> Failure {
+/// Why a run cannot go on where another one has taken the package over.
+pub fn taken_over(folder: &Folder) -> Failure {
     Failure {
-        code: ErrorCode::SourceChanged,
-        message: format!(
-            "partition {label} was exported completely, but the source files that its rows come from have changed since; \
-             export into another `output.uri`, or bring the files back; a package that is complete can be restated with \
-             `--restate`"
-        ),
-    }
-}
-
-/// For each partition, why it cannot be complete, as far as the survey tells: files that broke while they were inspected.
-pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
-    let mut failures: Vec<Option<Failure>> = vec![None; plan.partitions.len()];
-    for (file, partitions) in plan.broken() {
-        let Some(problem) = &surveyed.facts[file as usize].problem else { continue };
-        let failure = Failure { code: problem.code, message: problem.to_string() };
-        for partition in partitions {
-            failures[partition as usize].get_or_insert_with(|| failure.clone());
-        }
-    }
-    failures
-}
-
-/// The entry of a partition that has no shard.
-pub fn without_shard(
-    pinned: &Pinned,
-    index: u32,
-    path: String,
-    status: FileStatus,
-    failure: Option<&Failure>,
-    attempts: u32,
-    at: jiff::Timestamp,
-) -> crate::manifest::FileEntry {
-    crate::manifest::FileEntry {
-        path,
-        status,
-        partition: manifest_partition(&pinned.plan.partitions[index as usize]),
-        rows: 0,
-        bytes: 0,
-        sha256: None,
-        plain_bytes: None,
-        plain_sha256: None,
-        rows_digest: None,
-        min_time: None,
-        max_time: None,
-        attempts,
-        started_at: None,
-        finalized_at: (status == FileStatus::Failed).then_some(at),
-        error_code: failure.map(|f| f.code),
-        error: failure.map(|f| f.message.clone()),
+        code: ErrorCode::PackageOccupied,
+        message: format!("other runs keep taking over {} while this one works; nothing was changed, run again", folder.location()),
     }
 }

@@ -1,55 +1,119 @@
-//! A manifest to its name, after what does not belong beside it is gone, and before what derives from it.
+//! The end of a run: its manifest is decided on, then installed, and only then is removed what it leaves over.
 //!
-//! The manifest is replaced by compare-and-swap: of several runs that end at once one writes it, and a complete one
-//! stays.
-
-use std::collections::BTreeSet;
+//! A manifest ends the generation in which its run worked. Of several runs that end at once one decides; the others see
+//! that, and give its outcome if it is as good as theirs.
 
 use jiff::Timestamp;
 
-use super::failure::{Failure, chain};
-use super::notary::{self, Place, kept_manifest};
-use super::package::Package;
-use super::record::{PartitionRecord, Records, TaskRecord, partition_record, task_key, task_record};
-use super::{RunError, RunOutcome};
+use super::failure::Failure;
+use super::install;
+use super::log::{self, Entry};
+use super::notary::{self, Place};
+use super::pin::{Package, append_signed};
+use super::{RunError, RunOptions, RunOutcome, damage};
 use crate::error::ErrorCode;
 use crate::job::Job;
-use crate::manifest::{JobStatus, MANIFEST, Manifest, RunRecord, SHA256SUMS, SIGNATURE};
-use crate::report::{self, HEAD_BYTES, REPORT};
+use crate::manifest::{JobStatus, MANIFEST, Manifest, RunRecord, SIGNATURE, kept_manifest};
 use crate::seal::sha256;
-use crate::store::{Folder, StoreError, Swap};
+use crate::store::Created;
 
-/// Publishes the manifest of a run, unless what an earlier run published stands.
+/// How often a manifest is linked again where other jobs of the chain are faster.
+const ROUNDS: usize = 64;
+
+/// Publishes the manifest of a run. `None` where others have decided something else, so that the run has to look again.
 ///
 /// # Errors
-/// [`RunError::Failed`].
-pub fn publish(job: &Job, package: &Package, mut manifest: Manifest, run: RunRecord) -> Result<RunOutcome, RunError> {
-    package.check_plan()?;
-    manifest.signer = package.notary.signer();
-    if let Some(previous) = &package.previous
-        && (previous.status == JobStatus::Complete || tells_the_same(previous, &manifest))
-    {
-        return keep(job, package, previous, &manifest);
+/// [`RunError::Failed`], [`RunError::Damaged`].
+pub fn publish(
+    job: &Job,
+    package: &Package,
+    options: &RunOptions,
+    mut manifest: Manifest,
+    run: RunRecord,
+) -> Result<Option<RunOutcome>, RunError> {
+    let folder = &package.folder;
+    // No manifest names a file that is not there.
+    let damage = damage::of_manifest(folder, &manifest, false, options.threads, &options.stop)?;
+    if !damage.is_empty() {
+        return Err(RunError::Damaged { folder: job.output.clone(), damage });
     }
-    clean(package, &manifest)?;
-    write(job, package, manifest, run)
+    manifest.signer = package.notary.signer_record();
+    let previous = package.previous.as_ref();
+    manifest.runs = previous.iter().flat_map(|p| p.manifest.runs.clone()).chain([run]).collect();
+    let same = previous.filter(|previous| tells_the_same(&previous.manifest, &manifest));
+    for _ in 0..ROUNDS {
+        if let Some(exit) = options.stop.exit() {
+            return Err(RunError::Stopped(exit));
+        }
+        notary::publish_linked(job, options, folder, package.notary.signer())?;
+        let Some(last) = log::read(folder)? else { return Ok(None) };
+        if last != package.entry {
+            return overtaken(job, package, &manifest, &last);
+        }
+        // A job that could not be made better keeps its manifest: only the generation ends.
+        let (bytes, status) = match same {
+            Some(previous) => (previous.bytes.clone(), previous.manifest.status),
+            None => {
+                if package.notary.attest(folder, &last, &mut manifest)? == Place::Lost {
+                    // Another job's run was faster in the chain, and this one lines up behind it.
+                    continue;
+                }
+                (manifest.to_json_bytes(), manifest.status)
+            }
+        };
+        let digest = sha256(&bytes);
+        let kept = kept_manifest(&digest);
+        if folder.create_bytes(&kept, &bytes)? == Created::Exists && folder.read(&kept)?.as_deref() != Some(&bytes) {
+            let message = format!("{kept} is there with other bytes; remove it and run again");
+            return Err(RunError::Failed(Failure { code: ErrorCode::PackageDamaged, message }));
+        }
+        let entry = last.manifest(&options.run_id, (options.clock)(), digest, status);
+        let Some(entry) = append_signed(folder, entry, &package.notary)? else { continue };
+        let manifest = match same {
+            Some(previous) => previous.manifest.clone(),
+            None => manifest,
+        };
+        install(package, &entry, &manifest)?;
+        return Ok(Some(RunOutcome { manifest, package: job.output.clone(), unchanged: same.is_some() }));
+    }
+    Err(super::package::taken_over(folder).into())
 }
 
-/// What an earlier run wrote stands: a repaired package, or a job of which nothing could be made better.
-fn keep(job: &Job, package: &Package, previous: &Manifest, new: &Manifest) -> Result<RunOutcome, RunError> {
-    let exported: BTreeSet<_> = new.digests().collect();
-    if let Some((path, _)) = previous.digests().find(|file| !exported.contains(file)) {
-        return Err(RunError::Failed(Failure {
-            code: ErrorCode::PackageDamaged,
-            message: format!(
-                "{path} was exported again and is not what the manifest says: the source has changed since the package was complete"
-            ),
-        }));
+/// Makes the package show what was decided.
+fn install(package: &Package, entry: &Entry, manifest: &Manifest) -> Result<(), RunError> {
+    let folder = &package.folder;
+    install::settle(folder, false)?;
+    let was_signed = package.previous_manifest().is_some_and(|previous| previous.signer.is_some());
+    if manifest.signer.is_none() && was_signed {
+        folder.remove(SIGNATURE)?;
     }
-    clean(package, previous)?;
-    complete_derived(&package.folder, previous)?;
-    sweep(&package.folder, previous);
-    Ok(RunOutcome { manifest: previous.clone(), package: job.output.clone(), unchanged: true })
+    install::complete_derived(folder)?;
+    install::clean(folder, entry, manifest)?;
+    Ok(())
+}
+
+/// Others have decided something since this run's plan was pinned.
+fn overtaken(
+    job: &Job,
+    package: &Package,
+    ours: &Manifest,
+    last: &Entry,
+) -> Result<Option<RunOutcome>, RunError> {
+    let folder = &package.folder;
+    if last.job != job.id || last.pruned_at.is_some() {
+        return Ok(None);
+    }
+    install::settle(folder, false)?;
+    let Some(theirs) = install::decided(folder, last)?.filter(|_| !last.is_open()) else { return Ok(None) };
+    install::complete_derived(folder)?;
+    // What this run has published belongs to no manifest now.
+    install::clean(folder, last, &theirs.manifest)?;
+    if !is_as_good(&theirs.manifest, ours) {
+        return Ok(None);
+    }
+    // Linked before the log had it, and published by another run on this one's behalf.
+    let is_ours = theirs.bytes == ours.to_json_bytes();
+    Ok(Some(RunOutcome { manifest: theirs.manifest, package: job.output.clone(), unchanged: !is_ours }))
 }
 
 /// Whether two manifests differ only in when they were made and how often it was tried.
@@ -62,115 +126,14 @@ fn tells_the_same(previous: &Manifest, new: &Manifest) -> bool {
         m.runs.clear();
         for file in &mut m.files {
             (file.attempts, file.started_at, file.finalized_at) = (0, None, None);
+            // Where a shard would have been.
+            if !file.status.has_file() {
+                file.path = super::shard::name_without_run(&file.path);
+            }
         }
         m
     };
     timeless(previous) == timeless(new)
-}
-
-/// Removes what is below `data/` and `rejects/` and not in the manifest: dead runs' files. What a record names stays:
-/// another run has just committed it, and may have written a manifest that names it. What has no record yet stays too:
-/// another run may be about to commit it, and no look at the records is late enough to rule that out. The run that
-/// completes the job finds a record for everything, and so removes the rest.
-fn clean(package: &Package, manifest: &Manifest) -> Result<(), RunError> {
-    let folder = &package.folder;
-    let listed: BTreeSet<&str> = manifest.digests().map(|(name, _)| name).collect();
-    let mut unlisted = folder.list("data/")?;
-    unlisted.extend(folder.list("rejects/")?);
-    unlisted.retain(|there| !listed.contains(there.name.as_str()));
-    if unlisted.is_empty() {
-        return Ok(());
-    }
-    let recorded = Recorded::of(package)?;
-    for there in unlisted.iter().filter(|there| !recorded.files.contains(&there.name)) {
-        if recorded.open.contains(owner(&there.name)) {
-            tracing::info!("leaving {}, which another run may be about to commit", there.name);
-        } else {
-            tracing::info!("removing {}, which no run committed", there.name);
-            folder.remove(&there.name)?;
-        }
-    }
-    Ok(())
-}
-
-/// The partition or task of a file: `data/<label>` or `rejects/<key>`.
-fn owner(name: &str) -> &str {
-    let ends = |c| if name.starts_with("data/") { c == '/' } else { c == '.' };
-    let start = name.find('/').map_or(0, |slash| slash + 1);
-    let end = name.get(start..).and_then(|rest| rest.find(ends)).map_or(name.len(), |end| start + end);
-    name.get(..end).unwrap_or(name)
-}
-
-/// What the records of the plan's partitions and tasks tell.
-#[derive(Default)]
-struct Recorded {
-    /// Files that they name.
-    files: BTreeSet<String>,
-    /// Owners of files that have no record yet.
-    open: BTreeSet<String>,
-}
-
-impl Recorded {
-    fn of(package: &Package) -> Result<Self, RunError> {
-        let Package { folder, pinned, .. } = package;
-        let mut recorded = Self::default();
-        let records = Records::listed(folder)?;
-        for partition in &pinned.plan.partitions {
-            match records.load::<PartitionRecord>(&partition_record(&partition.label))? {
-                Some(record) => recorded.files.extend(record.files.into_iter().map(|f| f.path)),
-                None => drop(recorded.open.insert(format!("data/{}", partition.label))),
-            }
-        }
-        for task in &pinned.plan.tasks {
-            let key = task_key(task, &pinned.files, &pinned.plan.partitions);
-            match records.load::<TaskRecord>(&task_record(&key))? {
-                Some(record) => recorded.files.extend(record.rejects.map(|r| r.path)),
-                None => drop(recorded.open.insert(format!("rejects/{key}"))),
-            }
-        }
-        Ok(recorded)
-    }
-}
-
-/// Compare-and-swap: of several runs that end at once one writes the manifest, and a complete one stays.
-fn write(job: &Job, package: &Package, mut manifest: Manifest, run: RunRecord) -> Result<RunOutcome, RunError> {
-    let folder = &package.folder;
-    let mut previous = package.previous.clone();
-    loop {
-        manifest.runs = previous.iter().flat_map(|m| m.runs.clone()).chain([run.clone()]).collect();
-        let expected = previous.as_ref().map(|m| sha256(&m.to_json_bytes()));
-        let kept = expected.as_deref().map(kept_manifest);
-        let place = package.notary.attest(folder, &mut manifest, expected.as_deref())?;
-        let bytes = manifest.to_json_bytes();
-        if place == Place::Taken
-            && folder.replace_bytes_if(MANIFEST, expected.as_deref(), &bytes, kept.as_deref())? == Swap::Replaced
-        {
-            if manifest.signer.is_none() && previous.is_some_and(|previous| previous.signer.is_some()) {
-                folder.remove(SIGNATURE)?;
-            }
-            complete_derived(folder, &manifest)?;
-            sweep(folder, &manifest);
-            return Ok(RunOutcome { manifest, package: job.output.clone(), unchanged: false });
-        }
-        notary::settle(job, folder)?;
-        let theirs = folder.read(MANIFEST)?;
-        if theirs.as_deref().map(sha256) == expected {
-            // Another job's run was faster in the chain, and this one lines up behind it.
-            continue;
-        }
-        let theirs = theirs.and_then(|bytes| Manifest::from_json(&bytes).ok());
-        match theirs {
-            Some(theirs) if theirs.id == manifest.id && is_as_good(&theirs, &manifest) => {
-                complete_derived(folder, &theirs)?;
-                return Ok(RunOutcome { manifest: theirs, package: job.output.clone(), unchanged: true });
-            }
-            Some(theirs) if theirs.id == manifest.id => previous = Some(theirs),
-            _ => {
-                let message = format!("{MANIFEST} was replaced by something else while this run ended");
-                return Err(RunError::Failed(Failure { code: ErrorCode::PackageOccupied, message }));
-            }
-        }
-    }
 }
 
 fn is_as_good(theirs: &Manifest, ours: &Manifest) -> bool {
@@ -178,52 +141,22 @@ fn is_as_good(theirs: &Manifest, ours: &Manifest) -> bool {
     theirs.status == JobStatus::Complete || usable(theirs) >= usable(ours)
 }
 
-/// Removes what dead runs have left half-done. The package does not need it, so a store that refuses is told and no more.
-pub fn sweep(folder: &Folder, manifest: &Manifest) {
-    match folder.remove_drafts(manifest.status == JobStatus::Complete) {
-        Ok(names) => names.iter().for_each(|name| tracing::info!("removing the unfinished {name}")),
-        Err(error) => tracing::warn!("what dead runs left behind stays for now: {}", chain(&error)),
-    }
-}
-
-/// Writes what derives from the manifest, where it is not there yet.
+/// A repaired package keeps its manifest; its files must be what it lists.
 ///
 /// # Errors
-/// The store's.
-pub fn complete_derived(folder: &Folder, manifest: &Manifest) -> Result<(), StoreError> {
-    let Some(bytes) = folder.read(MANIFEST)? else { return Ok(()) };
-    let digest = sha256(&bytes);
-    // Before SHA256SUMS, whose presence says that nothing is missing.
-    notary::complete_signature(folder, manifest, &bytes)?;
-    complete_report(folder, manifest, &digest);
-    let sums = manifest.sha256sums(&digest);
-    if folder.read(SHA256SUMS)?.as_deref() != Some(sums.as_bytes()) {
-        folder.replace_bytes(SHA256SUMS, sums.as_bytes())?;
-    }
-    Ok(())
-}
-
-/// Writes the page for people, unless there is one of this manifest, by whatever release: a complete package does not
-/// change. It can be made again at any time, so a store that refuses it is told and no more.
-fn complete_report(folder: &Folder, manifest: &Manifest, manifest_sha256: &str) {
-    if has_report(folder, manifest_sha256) {
-        return;
-    }
-    let written = match report::html(manifest, manifest_sha256) {
-        Ok(page) => folder.replace_bytes(REPORT, page.as_bytes()).map_err(|error| chain(&error)),
-        Err(error) => Err(chain(&error)),
+/// [`RunError::Damaged`].
+pub fn repaired(job: &Job, package: &Package, options: &RunOptions) -> Result<RunOutcome, RunError> {
+    let folder = &package.folder;
+    let Some(decided) = &package.previous else {
+        let message = format!("{MANIFEST} in {} is gone", folder.location());
+        return Err(RunError::Failed(Failure { code: ErrorCode::PackageDamaged, message }));
     };
-    if let Err(why) = written {
-        tracing::warn!("{REPORT} is not written, which `kt-export report` can do later: {why}");
+    let damage = damage::of_manifest(folder, &decided.manifest, true, options.threads, &options.stop)?;
+    if !damage.is_empty() {
+        return Err(RunError::Damaged { folder: job.output.clone(), damage });
     }
-}
-
-/// Whether the page that is there says that it is about this manifest. Its head is enough: nobody sees half a page.
-fn has_report(folder: &Folder, manifest_sha256: &str) -> bool {
-    let head = || -> Option<bool> {
-        let page = folder.open_file(REPORT).ok()??;
-        let head = page.read_at(0, page.bytes().min(HEAD_BYTES)).ok()?;
-        Some(report::describes(&head, manifest_sha256))
-    };
-    head().unwrap_or(false)
+    install::complete_derived(folder)?;
+    install::clean(folder, &package.entry, &decided.manifest)?;
+    let manifest = decided.manifest.clone();
+    Ok(RunOutcome { manifest, package: job.output.clone(), unchanged: true })
 }

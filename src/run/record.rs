@@ -1,10 +1,13 @@
 //! What a run leaves in `_state/` so that another one can go on: the pinned plan, a record per committed partition,
 //! a record per task.
 //!
-//! A record is created once and says what was made from what: tasks and partitions carry keys that are digests of
-//! their inputs, so a record found later is either about the same rows or recognisably about others.
+//! A record is created once, and never changed or removed while it counts. It says what was made from what: tasks and
+//! partitions carry keys that are digests of their inputs, so a record found later is either about the same rows or
+//! recognisably about others. Names carry the generation of the plan, see [`super::log`].
+//!
+//! Where the spec signs, so are records: whoever resumes a job must not sign what somebody without the key has written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use arrow::datatypes::Schema;
 use jiff::Timestamp;
@@ -14,10 +17,12 @@ use sha2::{Digest, Sha256};
 
 use super::failure::Failure;
 use super::ledger::TaskCounts;
+use super::log::suffix;
 use super::unplaced::Unplaced;
 use crate::manifest::{EncryptionRecord, FileEntry, FilterCount};
 use crate::plan::{Partition, Plan, Task};
 use crate::seal::sha256_of;
+use crate::signature::{self, Signer};
 use crate::source::files::list::SkippedFile;
 use crate::source::{FileFacts, SourceFile, TimeRange};
 use crate::store::{Folder, StoreError};
@@ -25,7 +30,9 @@ use crate::store::{Folder, StoreError};
 /// The pinned plan.
 pub const PLAN: &str = "_state/plan.json";
 /// Version of everything in `_state/`.
-pub const STATE_VERSION: u32 = 1;
+pub const STATE_VERSION: u32 = 2;
+/// The version of the program, in plans and records: another version may make other bytes of the same rows.
+pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What the first run decided and every later one keeps to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +82,8 @@ pub struct PartitionRecord {
     pub job: String,
     /// The run that won.
     pub run: String,
+    /// Version of the program that wrote the shards.
+    pub tool_version: String,
     /// Digest of what it is made from.
     pub inputs: String,
     /// Rows that the predicate dropped.
@@ -87,6 +96,9 @@ pub struct PartitionRecord {
     pub redacted: Vec<u64>,
     /// Its shards.
     pub files: Vec<FileEntry>,
+    /// By the key that signs the job's manifests, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 /// `_state/tasks/<key>.json`: the task's rows are accounted for.
@@ -98,12 +110,66 @@ pub struct TaskRecord {
     pub state_version: u32,
     /// The job.
     pub job: String,
+    /// The run that was first.
+    pub run: String,
+    /// Version of the program that counted.
+    pub tool_version: String,
     /// Rows.
     pub counts: TaskCounts,
     /// Rows that could not be read or placed.
     pub unplaced: Vec<Unplaced>,
     /// The rows left out.
     pub rejects: Option<crate::manifest::RejectsEntry>,
+    /// By the key that signs the job's manifests, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// What is signed where the spec signs.
+pub trait Signed: Serialize + Clone {
+    /// Its signature, armored as `ssh-keygen -Y sign` writes it.
+    fn signature(&mut self) -> &mut Option<String>;
+}
+
+impl Signed for PartitionRecord {
+    fn signature(&mut self) -> &mut Option<String> {
+        &mut self.signature
+    }
+}
+
+impl Signed for TaskRecord {
+    fn signature(&mut self) -> &mut Option<String> {
+        &mut self.signature
+    }
+}
+
+/// What a signature covers: a line that no manifest begins with, the record's name, and the record without its signature.
+fn signed_bytes<T: Signed>(name: &str, record: &T) -> Result<Vec<u8>, StateError> {
+    let mut unsigned = record.clone();
+    *unsigned.signature() = None;
+    let mut text = format!("kt-export state {STATE_VERSION}: {name}\n").into_bytes();
+    text.extend(bytes(name, &unsigned)?);
+    Ok(text)
+}
+
+/// Signs a record, where the job signs.
+///
+/// # Errors
+/// `key_unusable`.
+pub fn sign<T: Signed>(name: &str, record: &mut T, signer: Option<&Signer>) -> Result<(), Failure> {
+    if let Some(signer) = signer {
+        *record.signature() = Some(signer.sign(&signed_bytes(name, record)?)?);
+    }
+    Ok(())
+}
+
+/// Whether whoever has the job's key wrote a record. Where the job does not sign, anybody may.
+pub fn is_proven<T: Signed>(name: &str, record: &T, signer: Option<&Signer>) -> bool {
+    let Some(signer) = signer else { return true };
+    let Some(signature) = record.clone().signature().take() else { return false };
+    let Ok(signed) = signed_bytes(name, record) else { return false };
+    signature::check(signature.as_bytes(), &signed)
+        .is_ok_and(|key| signature::is_named(&signer.record().public_key, &key))
 }
 
 /// Another version's records are refused, not guessed at.
@@ -116,13 +182,13 @@ fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::E
 }
 
 impl Pinned {
-    /// Reads the pinned plan; `None` where there is none. What others index by it is checked here, because anybody can
-    /// edit a file.
+    /// Reads a pinned plan. What others index by it is checked here, because anybody can edit a file.
     ///
     /// # Errors
-    /// [`StateError`].
-    pub fn load(folder: &Folder) -> Result<Option<Self>, StateError> {
-        let Some(pinned) = load::<Self>(folder, PLAN)? else { return Ok(None) };
+    /// [`StateError::Unreadable`].
+    pub fn from_json(name: &str, bytes: &[u8]) -> Result<Self, StateError> {
+        let unreadable = |source| StateError::Unreadable { name: name.to_owned(), source };
+        let pinned: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
         let (files, partitions) = (pinned.files.len(), pinned.plan.partitions.len());
         let units = |file: u32| pinned.plan.files.get(file as usize).map_or(0, |f| f.units.len());
         let whole = [pinned.plan.files.len(), pinned.file_rows.len()].iter().all(|n| *n == files)
@@ -134,24 +200,25 @@ impl Pinned {
             })
             && pinned.plan.concerns.iter().all(|c| c.partitions.end as usize <= partitions);
         if whole {
-            return Ok(Some(pinned));
+            return Ok(pinned);
         }
-        let source = serde_json::Error::custom("its parts do not fit each other");
-        Err(StateError::Unreadable { name: PLAN.to_owned(), source })
+        Err(unreadable(serde_json::Error::custom("its parts do not fit each other")))
     }
 }
 
-const PARTITION_RECORDS: &str = "_state/partitions/";
-const TASK_RECORDS: &str = "_state/tasks/";
+/// Where the records of partitions are.
+pub const PARTITION_RECORDS: &str = "_state/partitions/";
+/// Where the records of tasks are.
+pub const TASK_RECORDS: &str = "_state/tasks/";
 
 /// Name of a partition's record.
-pub fn partition_record(label: &str) -> String {
-    format!("{PARTITION_RECORDS}{label}.json")
+pub fn partition_record(label: &str, generation: u32) -> String {
+    format!("{PARTITION_RECORDS}{label}{}.json", suffix(generation))
 }
 
 /// Name of a task's record.
-pub fn task_record(key: &str) -> String {
-    format!("{TASK_RECORDS}{key}.json")
+pub fn task_record(key: &str, generation: u32) -> String {
+    format!("{TASK_RECORDS}{key}{}.json", suffix(generation))
 }
 
 /// Why state cannot be used.
@@ -178,34 +245,6 @@ pub enum StateError {
 pub fn load<T: DeserializeOwned>(folder: &Folder, name: &str) -> Result<Option<T>, StateError> {
     let Some(bytes) = folder.read(name)? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|source| StateError::Unreadable { name: name.to_owned(), source })
-}
-
-/// The records that were there at one moment, so that those that were not need not be asked for one by one.
-pub struct Records<'a> {
-    folder: &'a Folder,
-    names: BTreeSet<String>,
-}
-
-impl<'a> Records<'a> {
-    /// Lists them.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn listed(folder: &'a Folder) -> Result<Self, StoreError> {
-        let mut names = BTreeSet::new();
-        for prefix in [PARTITION_RECORDS, TASK_RECORDS] {
-            names.extend(folder.list(prefix)?.into_iter().map(|found| found.name));
-        }
-        Ok(Self { folder, names })
-    }
-
-    /// Reads one; `None` where there was none.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn load<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
-        if self.names.contains(name) { load(self.folder, name) } else { Ok(None) }
-    }
 }
 
 /// The bytes of a record.

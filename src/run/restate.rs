@@ -6,18 +6,20 @@
 
 use std::collections::BTreeMap;
 
-use super::package::{self, Found};
+use super::notary::Notary;
+use super::package::{self, Found, Look};
 use super::{RunError, RunOptions, RunOutcome, SurveyError, list_source};
 use crate::diagnostic::Diagnostic;
 use crate::job::Job;
 use crate::manifest::{FileEntry, FileStatus, Manifest, PackageRef, RestatedPartition, Restatement};
-use crate::seal::sha256;
 
 /// The package that a revision takes the place of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Superseded {
     /// Its manifest.
     pub manifest: Manifest,
+    /// Digest of the manifest's bytes.
+    pub sha256: String,
     /// 1 for the first package.
     pub revision: u32,
 }
@@ -40,16 +42,18 @@ pub fn next(
     options: &RunOptions,
     revise: impl Fn(u32) -> Result<Job, Vec<Diagnostic>>,
 ) -> Result<Next, RunError> {
-    let mut latest = match whole(package::look(first, options)?) {
-        Ok(manifest) => Superseded { manifest, revision: 1 },
+    let notary = Notary::load(first, options).ok();
+    let signer = notary.as_ref().and_then(Notary::signer);
+    let mut latest = match whole(package::look(first, options, signer)?) {
+        Ok((manifest, sha256)) => Superseded { manifest, sha256, revision: 1 },
         Err(_) => return Err(RunError::NotWhole { folder: first.output.clone() }),
     };
     let mut place = first.output.clone();
     loop {
         let job = revise(latest.revision + 1).map_err(RunError::Spec)?;
-        match whole(package::look(&job, options)?) {
-            Ok(manifest) => {
-                latest = Superseded { manifest, revision: latest.revision + 1 };
+        match whole(package::look(&job, options, signer)?) {
+            Ok((manifest, sha256)) => {
+                latest = Superseded { manifest, sha256, revision: latest.revision + 1 };
                 place = job.output;
             }
             Err(Found::Nothing) if is_made_from(&latest.manifest, &job, options)? => {
@@ -61,11 +65,16 @@ pub fn next(
 }
 
 /// A package with every shard, also if they are not what the spec expects: nothing but late data can make it better.
-fn whole(found: Found) -> Result<Manifest, Found> {
-    match found {
-        Found::Complete(manifest) => Ok(*manifest),
-        Found::Ended(manifest) if manifest.files.iter().all(|f| f.status == FileStatus::Complete) => Ok(*manifest),
-        other => Err(other),
+fn whole(look: Look) -> Result<(Manifest, String), Found> {
+    let published = look.entry.and_then(|entry| entry.manifest);
+    match (look.found, published) {
+        (Found::Complete(manifest), Some(published)) => Ok((*manifest, published.sha256)),
+        (Found::Ended(manifest), Some(published))
+            if manifest.files.iter().all(|f| f.status == FileStatus::Complete) =>
+        {
+            Ok((*manifest, published.sha256))
+        }
+        (other, _) => Err(other),
     }
 }
 
@@ -85,7 +94,7 @@ fn is_made_from(manifest: &Manifest, job: &Job, options: &RunOptions) -> Result<
 impl Superseded {
     /// What the revision's manifest says of the package that it supersedes.
     pub fn reference(&self) -> PackageRef {
-        PackageRef { id: self.manifest.id.clone(), sha256: sha256(&self.manifest.to_json_bytes()) }
+        PackageRef { id: self.manifest.id.clone(), sha256: self.sha256.clone() }
     }
 
     /// What became of the rows, given the files of the revision.

@@ -10,6 +10,7 @@ use arrow::datatypes::TimeUnit;
 use jiff::Timestamp;
 
 use super::Clock;
+use super::log::suffix;
 use super::prepare::Prepared;
 use super::route::instant;
 use crate::encode::{self, EncodeError, Encoded, Encoder, Shard};
@@ -37,13 +38,15 @@ pub struct Layout {
     pub unit: TimeUnit,
     /// For the times in the manifest.
     pub clock: Clock,
+    /// The plan's, which names carry from the second on.
+    pub generation: u32,
     /// Part of names, where a name must not be another run's.
     pub run: Option<String>,
 }
 
 impl Layout {
     /// For a job that is ready to be written.
-    pub fn new(job: &Job, prepared: &Prepared, clock: Clock, run: Option<String>) -> Self {
+    pub fn new(job: &Job, prepared: &Prepared, clock: Clock, generation: u32, run: Option<String>) -> Self {
         Self {
             encoder: prepared.encoder.clone(),
             format: job.format.clone(),
@@ -53,23 +56,26 @@ impl Layout {
             max_bytes: job.partition.max_bytes,
             unit: prepared.unit,
             clock,
+            generation,
             run,
         }
     }
 
     /// Name of a part, relative to the package.
     pub fn part_name(&self, partition: &str, part: usize) -> String {
-        let (run, format) = (self.of_run(), self.format.name());
-        format!("data/{partition}/part-{part:04}{run}.{format}{}{}", self.suffix(), self.age())
+        let (by, format) = (self.by(), self.format.name());
+        format!("data/{partition}/part-{part:04}{by}.{format}{}{}", self.suffix(), self.age())
     }
 
     /// Name of the rejects of the task with this key, relative to the package.
     pub fn rejects_name(&self, task_key: &str) -> String {
-        format!("rejects/{task_key}{}.ndjson{}", self.of_run(), self.age())
+        format!("rejects/{task_key}{}.ndjson{}", self.by(), self.age())
     }
 
-    fn of_run(&self) -> String {
-        self.run.as_ref().map_or(String::new(), |run| format!(".{run}"))
+    /// The generation and run that a name carries.
+    fn by(&self) -> String {
+        let run = self.run.as_ref().map_or(String::new(), |run| format!(".{run}"));
+        format!("{}{run}", suffix(self.generation))
     }
 
     fn age(&self) -> &'static str {
@@ -94,8 +100,16 @@ impl Layout {
     }
 }
 
-/// A name that `Layout` gave, as it is where names carry no run: what stands between the first dot of the file's name
-/// and its format goes, whichever run that was.
+/// A name that `Layout` gave, with a run in it: for bytes that differ from what has the name already.
+pub fn name_with_run(name: &str, run: &str) -> String {
+    let format = [".csv", ".ndjson", ".json", ".parquet"].iter().filter_map(|format| name.rfind(format)).max();
+    let at = format.unwrap_or(name.len());
+    let (stem, ending) = name.split_at_checked(at).unwrap_or((name, ""));
+    format!("{stem}.{run}{ending}")
+}
+
+/// A name that `Layout` gave, as it is where names carry neither run nor generation: what stands between the first dot of
+/// the file's name and its format goes.
 pub fn name_without_run(name: &str) -> String {
     let file = name.rfind('/').map_or(0, |slash| slash + 1);
     let stem = name.get(file..).and_then(|rest| rest.find('.')).map(|dot| file + dot);
@@ -308,6 +322,8 @@ mod tests {
         ] {
             let plain = format!("{name}.{ending}");
             assert_eq!(name_without_run(&format!("{name}.{run}.{ending}")), plain);
+            assert_eq!(name_without_run(&format!("{name}.g2.{run}.{ending}")), plain);
+            assert_eq!(name_with_run(&plain, run), format!("{name}.{run}.{ending}"));
             assert_eq!(name_without_run(&plain), plain);
         }
     }

@@ -5,16 +5,17 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::adopt;
 use super::commit::{self, Commit, commit};
 use super::conservation::filter_counts;
 use super::failure::Failure;
 use super::lane::Finished;
 use super::memory::Quota;
-use super::package::Package;
+use super::pin::Package;
 use super::prepare::Prepared;
 use super::progress::Progress;
 use super::record::{
-    PartitionRecord, Pinned, Records, STATE_VERSION, TaskRecord, bytes, load, partition_record, task_key, task_record,
+    Pinned, STATE_VERSION, TOOL_VERSION, TaskRecord, bytes, file_sha256, is_proven, load, sign, task_key, task_record,
 };
 use super::redacted::Redacting;
 use super::route::bounds;
@@ -27,10 +28,9 @@ use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
 use crate::plan::{Plan, Read, Task};
 use crate::redact::Keys;
-use crate::store::Folder;
-
-/// Threads that commit partitions: they wait for disks, not for processors, and disks do several things at once.
-const COMMITTERS: usize = 8;
+use crate::manifest::{Manifest, RejectsEntry};
+use crate::signature::Signer;
+use crate::store::{Created, Folder};
 
 /// Finished partitions that wait for one of them; each is an open file.
 const QUEUED: usize = 64;
@@ -42,6 +42,8 @@ pub struct Tally {
     pub failures: BTreeMap<u32, Failure>,
     /// Tasks whose rows are accounted for, by index.
     pub records: BTreeMap<usize, TaskRecord>,
+    /// Why the rows of tasks are not accounted for, though all of them were read.
+    pub unrecorded: BTreeMap<usize, Failure>,
 }
 
 /// One task with what the workers need to know of it.
@@ -57,6 +59,12 @@ struct Shared<'a> {
     options: &'a RunOptions,
     plan: &'a Plan,
     folder: &'a Folder,
+    /// The plan's.
+    generation: u32,
+    /// Signs records, where the job signs.
+    signer: Option<Arc<Signer>>,
+    /// The manifest of a package under repair.
+    repaired: Option<Manifest>,
     /// Those that are run, by index in the plan.
     todo: BTreeMap<usize, &'a Todo<'a>>,
     /// Stops taking tasks: a signal, or the first failure under `on_partition_error: stop`.
@@ -88,14 +96,12 @@ pub fn run(
         }
     }
     let mut todo = Vec::new();
-    let records = Records::listed(&folder)?;
     for (index, task) in plan.tasks.iter().enumerate() {
         let key = task_key(task, &pinned.files, &plan.partitions);
-        let record: Option<TaskRecord> = records.load(&task_record(&key))?;
         let done = |p: &u32| package.committed.contains_key(p) || tally.failures.contains_key(p);
-        match record.filter(|r| r.job == job.id && has_rejects(&folder, r)) {
+        match package.tasks.get(&index) {
             Some(record) if task.partitions.clone().all(|p| done(&p)) => {
-                tally.records.insert(index, record);
+                tally.records.insert(index, record.clone());
             }
             _ => todo.push(Todo { index, key, task, bytes: task_bytes(&pinned, task) }),
         }
@@ -113,7 +119,7 @@ pub fn run(
     // Where nobody can replace a name, or bytes differ from run to run, no two runs may write the same one.
     let named_by_run = !folder.has_exclusive_names() || prepared.sealing.is_random();
     let run = named_by_run.then(|| options.run_id.clone());
-    let layout = Layout::new(job, prepared, options.clock.clone(), run);
+    let layout = Layout::new(job, prepared, options.clock.clone(), package.generation(), run);
     let reading = Quota::new(options.memory.for_reading());
     let sorting = Quota::new(options.memory.for_partitions());
     let context = TaskContext {
@@ -141,6 +147,9 @@ pub fn run(
         options,
         plan,
         folder: &folder,
+        generation: package.generation(),
+        signer: package.notary.shared_signer(),
+        repaired: package.previous_manifest().filter(|_| package.is_repair).cloned(),
         todo: todo.iter().map(|t| (t.index, t)).collect(),
         stop: stop.clone(),
         package: Mutex::new(package),
@@ -152,11 +161,12 @@ pub fn run(
     let (commits, queue) = sync_channel(QUEUED);
     let queue = Mutex::new(queue);
     std::thread::scope(|scope| {
-        for i in 0..COMMITTERS {
+        for i in 0..options.committers {
             let committer = std::thread::Builder::new().name(format!("commit-{i}"));
             committer.spawn_scoped(scope, || shared.commit_all(&queue)).map_err(|e| Failure::internal(&e))?;
         }
         // Dropped at the end of the scope, which ends the queue.
+        let commits = (options.committers > 0).then_some(commits);
         let receiver = ToCommitters { shared: &shared, commits };
         for phase in [&todo[..strays], &todo[strays..]] {
             let tasks: Vec<_> = phase.iter().map(|todo| receiver.start(&context, todo)).collect();
@@ -167,25 +177,28 @@ pub fn run(
     let Shared { package, tally, .. } = shared;
     let package = package.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    adopt(job, package, &todo, &mut tally)?;
+    adopt(job, package, &options.run_id, &todo, &mut tally)?;
     Ok(tally)
 }
 
 /// What this run could not do, another one may have done meanwhile; then its records count.
-fn adopt(job: &Job, package: &mut Package, todo: &[Todo<'_>], tally: &mut Tally) -> Result<(), RunError> {
+fn adopt(job: &Job, package: &mut Package, run: &str, todo: &[Todo<'_>], tally: &mut Tally) -> Result<(), RunError> {
+    if package.is_repair {
+        return Ok(());
+    }
     for index in tally.failures.keys().copied().collect::<Vec<_>>() {
-        let name = partition_record(&package.pinned.plan.partitions[index as usize].label);
-        let record: Option<PartitionRecord> = load(&package.folder, &name)?;
-        let inputs = &package.pinned.inputs[index as usize];
-        if let Some(record) = record.filter(|r| r.job == job.id && r.inputs == *inputs) {
+        if let Some(record) = adopt::of_another_run(package, run, index)? {
             package.committed.insert(index, record);
             tally.failures.remove(&index);
         }
     }
     for todo in todo.iter().filter(|todo| !tally.records.contains_key(&todo.index)).collect::<Vec<_>>() {
-        let record: Option<TaskRecord> = load(&package.folder, &task_record(&todo.key))?;
-        if let Some(record) = record.filter(|r| r.job == job.id && has_rejects(&package.folder, r)) {
+        let name = task_record(&todo.key, package.generation());
+        let record: Option<TaskRecord> = load(&package.folder, &name)?;
+        let record = record.filter(|r| r.job == job.id && r.run != run && has_rejects(&package.folder, r));
+        if let Some(record) = record.filter(|r| is_proven(&name, r, package.notary.signer())) {
             tally.records.insert(todo.index, record);
+            tally.unrecorded.remove(&todo.index);
         }
     }
     Ok(())
@@ -198,13 +211,15 @@ fn task_bytes(pinned: &Pinned, task: &Task) -> u64 {
 
 /// A record whose rejects file is gone does not stand.
 fn has_rejects(folder: &Folder, record: &TaskRecord) -> bool {
-    record.rejects.as_ref().is_none_or(|r| folder.size(&r.path).is_ok_and(|size| size == Some(r.bytes)))
+    let is_whole = |r: &RejectsEntry| file_sha256(folder, &r.path).is_ok_and(|found| found.as_deref() == Some(&r.sha256));
+    record.rejects.as_ref().is_none_or(is_whole)
 }
 
 /// Hands finished partitions to the threads that make them durable, so that no worker waits for a disk.
 struct ToCommitters<'s, 'a> {
     shared: &'s Shared<'a>,
-    commits: SyncSender<Commission>,
+    /// None where workers commit.
+    commits: Option<SyncSender<Commission>>,
 }
 
 /// What is to be made durable.
@@ -221,10 +236,19 @@ impl ToCommitters<'_, '_> {
     }
 }
 
+impl ToCommitters<'_, '_> {
+    fn hand_over(&self, commission: Commission) {
+        match &self.commits {
+            // The queue ends after the workers.
+            Some(commits) => drop(commits.send(commission)),
+            None => self.shared.work_on(commission),
+        }
+    }
+}
+
 impl Receiver for ToCommitters<'_, '_> {
     fn partition(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
-        // The queue ends after the workers.
-        let _ = self.commits.send(Commission::Partition(task, finished, left_out));
+        self.hand_over(Commission::Partition(task, finished, left_out));
     }
 
     fn task(&self, task: usize, outcome: TaskOutcome) {
@@ -234,7 +258,7 @@ impl Receiver for ToCommitters<'_, '_> {
             lock(&self.shared.strays).extend(outcome.unplaced.iter().cloned());
         }
         if outcome.is_whole {
-            let _ = self.commits.send(Commission::Task(task, outcome));
+            self.hand_over(Commission::Task(task, outcome));
         }
     }
 
@@ -261,42 +285,86 @@ impl Shared<'_> {
         loop {
             let next = lock(queue).recv();
             let Ok(commission) = next else { break };
-            let (task, partition) = match &commission {
-                Commission::Partition(task, finished, _) => (*task, Some(finished.partition)),
-                Commission::Task(task, _) => (*task, None),
-            };
-            let done = workers::caught(|| match commission {
-                Commission::Partition(task, finished, left_out) => self.commit(task, finished, left_out),
-                Commission::Task(task, outcome) => self.record(task, outcome),
-            });
-            if let Err(panic) = done {
-                let message = format!("a committing thread panicked: {panic}; this is a bug");
-                let failure = Failure { code: ErrorCode::Internal, message };
-                match partition {
-                    Some(partition) => self.fail_one(partition, &failure),
-                    None => self.fail(self.todo[&task].task, &failure),
-                }
+            self.work_on(commission);
+        }
+    }
+
+    fn work_on(&self, commission: Commission) {
+        let (task, partition) = match &commission {
+            Commission::Partition(task, finished, _) => (*task, Some(finished.partition)),
+            Commission::Task(task, _) => (*task, None),
+        };
+        let done = workers::caught(|| match commission {
+            Commission::Partition(task, finished, left_out) => self.commit(task, finished, left_out),
+            Commission::Task(task, outcome) => self.record(task, outcome),
+        });
+        if let Err(panic) = done {
+            let message = format!("a committing thread panicked: {panic}; this is a bug");
+            let failure = Failure { code: ErrorCode::Internal, message };
+            match partition {
+                Some(partition) => self.fail_one(partition, &failure),
+                None => self.fail(self.todo[&task].task, &failure),
             }
         }
     }
 
     /// All rows of a task are accounted for.
     fn record(&self, task: usize, outcome: TaskOutcome) {
-        let TaskOutcome { counts, unplaced, rejects, .. } = outcome;
-        let Todo { key, task: planned, .. } = self.todo[&task];
-        let record = rejects.map(|part| commit::rejects(self.folder, part)).transpose().and_then(|rejects| {
-            let job = self.job.id.clone();
-            let record = TaskRecord { state_version: STATE_VERSION, job, counts, unplaced, rejects };
-            let name = task_record(key);
-            self.folder.replace_bytes(&name, &bytes(&name, &record)?)?;
-            Ok(record)
-        });
-        match record {
+        match self.try_record(task, outcome) {
             Ok(record) => {
                 lock(&self.tally).records.insert(task, record);
             }
-            Err(failure) => self.fail(planned, &failure),
+            Err(failure) => {
+                tracing::warn!("{}: {}", failure.code, failure.message);
+                lock(&self.tally).unrecorded.insert(task, failure);
+            }
         }
+    }
+
+    fn try_record(&self, task: usize, outcome: TaskOutcome) -> Result<TaskRecord, Failure> {
+        let TaskOutcome { counts, unplaced, rejects, .. } = outcome;
+        let name = task_record(&self.todo[&task].key, self.generation);
+        let run = &self.options.run_id;
+        let mut record = TaskRecord {
+            state_version: STATE_VERSION,
+            job: self.job.id.clone(),
+            run: run.clone(),
+            tool_version: TOOL_VERSION.to_owned(),
+            counts,
+            unplaced,
+            rejects: None,
+            signature: None,
+        };
+        if let Some(manifest) = &self.repaired {
+            rejects.map_or(Ok(()), |part| commit::restore_rejects(self.folder, manifest, part))?;
+            return Ok(record);
+        }
+        let rejects = rejects.map(|part| commit::rejects(self.folder, part, run)).transpose()?;
+        record.rejects = rejects.as_ref().map(|(entry, _)| entry.clone());
+        sign(&name, &mut record, self.signer.as_deref())?;
+        if self.folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Created {
+            return Ok(record);
+        }
+        // Another run was first. Its rejects count, and this run's go unless they are the same file.
+        let theirs: Option<TaskRecord> = load(self.folder, &name)?;
+        let Some(theirs) = theirs.filter(|theirs| theirs.job == record.job) else {
+            let message = format!("{name} was written by somebody else; run again");
+            return Err(Failure { code: ErrorCode::PackageOccupied, message });
+        };
+        if let Some((ours, true)) = rejects
+            && theirs.rejects.as_ref().is_none_or(|theirs| theirs.path != ours.path)
+        {
+            self.folder.remove(&ours.path)?;
+        }
+        if theirs.counts != record.counts || !is_proven(&name, &theirs, self.signer.as_deref()) {
+            let message = format!("{name}, written by another run, is not what this run counted, or not signed by its key");
+            return Err(Failure { code: ErrorCode::PackageDamaged, message });
+        }
+        if !has_rejects(self.folder, &theirs) {
+            let message = format!("{name}, written by another run, names rejects that are not there as they were");
+            return Err(Failure { code: ErrorCode::PackageDamaged, message });
+        }
+        Ok(theirs)
     }
 
     fn commit(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
@@ -310,17 +378,27 @@ impl Shared<'_> {
             let package = lock(&self.package);
             (package.earlier_attempts(&partition.label) + 1, package.pinned.inputs[index as usize].clone())
         };
+        if let Some(manifest) = &self.repaired {
+            let restored = parts.and_then(|parts| commit::restore(self.folder, manifest, &partition.label, parts));
+            match restored {
+                Ok(()) => Progress::add(&self.options.progress.committed_partitions, 1),
+                Err(failure) => self.fail_one(index, &failure),
+            }
+            return;
+        }
         let left_out = left_out.or_else(|| self.left_out_elsewhere(index));
         let committed = parts.and_then(|parts| {
             let record = Commit {
                 job: &self.job.id,
                 run: &self.options.run_id,
+                generation: self.generation,
                 partition,
                 inputs: &inputs,
                 filter_counts: filter_counts(self.job, &filtered),
                 redacted: &redacted,
                 attempts,
                 left_out: left_out.as_ref(),
+                signer: self.signer.as_deref(),
                 at: (self.options.clock)(),
             };
             commit(self.folder, &record, parts)

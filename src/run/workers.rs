@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rayon::prelude::*;
+
 use super::stop::Stop;
 use crate::panics;
 
@@ -55,10 +57,31 @@ pub fn for_each_part<S: Stream>(threads: usize, streams: &[S], stop: &Stop) -> R
         return Ok(());
     }
     let threads = threads.max(1);
+    if threads == 1 {
+        let board = Board { state: Mutex::new(BoardState::default()), changed: Condvar::new(), threads, streams };
+        board.work_off(stop);
+        return Ok(());
+    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("worker-{i}")).build()?;
     let board = Board { state: Mutex::new(BoardState::default()), changed: Condvar::new(), threads, streams };
     pool.broadcast(|_| board.work_off(stop));
     Ok(())
+}
+
+/// What `work` gives for each item, on `threads` threads, in the order of the items.
+///
+/// # Errors
+/// The pool's, where the operating system gives no threads.
+pub fn map<T: Sync, R: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Result<Vec<R>, rayon::ThreadPoolBuildError> {
+    if threads <= 1 || items.len() <= 1 {
+        return Ok(items.iter().map(work).collect());
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    Ok(pool.install(|| items.par_iter().map(&work).collect()))
 }
 
 /// Which streams are open, as all threads see it.

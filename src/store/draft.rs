@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use super::StoreError;
+use super::{Created, StoreError};
 
 /// How a draft gets its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +16,11 @@ pub enum Publish {
 
 /// What a store knows of a draft.
 pub(super) trait Unpublished: Write + Send {
-    /// Makes the bytes durable and gives them their name.
-    fn publish(self: Box<Self>, mode: Publish) -> Result<(), StoreError>;
+    /// Makes the bytes durable and gives them their name. After [`StoreError::AlreadyExists`] they may be published under
+    /// another one.
+    fn publish(&mut self, mode: Publish) -> Result<(), StoreError>;
+    /// Changes the name that they are going to have.
+    fn rename(&mut self, name: &str) -> Result<(), StoreError>;
 }
 
 /// A file that has no name yet. Dropping it removes it.
@@ -39,8 +42,30 @@ impl Draft {
     /// # Errors
     /// [`StoreError::AlreadyExists`] where another one was first (`Create` only); [`StoreError::DraftGone`] where
     /// another run cleaned up; else the store's error.
-    pub fn publish(self, mode: Publish) -> Result<(), StoreError> {
+    pub fn publish(mut self, mode: Publish) -> Result<(), StoreError> {
         self.bytes.publish(mode)
+    }
+
+    /// As [`Draft::publish`] with [`Publish::Create`]; where the name is taken the draft stays, to get another one.
+    ///
+    /// # Errors
+    /// As [`Draft::publish`].
+    pub fn create(&mut self) -> Result<Created, StoreError> {
+        match self.bytes.publish(Publish::Create) {
+            Ok(()) => Ok(Created::Created),
+            Err(StoreError::AlreadyExists { .. }) => Ok(Created::Exists),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes the name that it is going to have.
+    ///
+    /// # Errors
+    /// [`StoreError::BadName`]; an upload to an object store has its name from the start.
+    pub fn rename(&mut self, name: &str) -> Result<(), StoreError> {
+        self.bytes.rename(name)?;
+        name.clone_into(&mut self.name);
+        Ok(())
     }
 }
 

@@ -41,12 +41,6 @@ pub enum StoreError {
         /// The name it was to get.
         name: String,
     },
-    /// A replacement whose bytes were current before: its history would be a circle.
-    #[error("`{name}` cannot be replaced by bytes that it held before")]
-    Repeated {
-        /// Name in the package.
-        name: String,
-    },
     /// A file is larger than anything that is read into memory.
     #[error("{} has {bytes} bytes, more than the {limit} that are read at once", path.display())]
     TooLarge {
@@ -127,7 +121,7 @@ impl StoreError {
             Self::WrongKind { .. } | Self::ReadOnly { .. } | Self::Profile { .. } => ErrorCode::StoreDenied,
             Self::AlreadyExists { .. } => ErrorCode::PackageOccupied,
             Self::DraftGone { .. } | Self::TooLarge { .. } | Self::Threads { .. } => ErrorCode::WriteFailed,
-            Self::BadName { .. } | Self::Repeated { .. } => ErrorCode::Internal,
+            Self::BadName { .. } => ErrorCode::Internal,
         }
     }
 }

@@ -33,11 +33,13 @@ pub(super) trait Backend: fmt::Debug + Send + Sync {
     fn server_time(&self) -> Result<Option<Timestamp>, StoreError>;
     /// Whether a name is created by at most one of any number of writers.
     fn is_exclusive(&self) -> bool;
+    /// Whether nobody can put other bytes under a name while a reader looks.
+    fn has_exclusive_names(&self) -> bool;
     fn begin(&self, name: &str) -> Result<Box<dyn Unpublished>, StoreError>;
     fn create_bytes(&self, name: &str, bytes: &[u8]) -> Result<Created, StoreError>;
     fn replace_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
-    /// Gives `name` the bytes of `decided`, which stays.
-    fn install(&self, decided: &str, name: &str) -> Result<(), StoreError>;
+    fn swap(&self, name: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError>;
+    fn make_durable(&self, name: &str) -> Result<(), StoreError>;
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     fn size(&self, name: &str) -> Result<Option<u64>, StoreError>;
     fn open(&self, name: &str) -> Result<Option<Stored>, StoreError>;
@@ -65,7 +67,12 @@ impl Folder {
     /// [`StoreError::WrongKind`] where it, or something above it, is not a folder; [`StoreError::ReadOnly`];
     /// [`StoreError::Io`], [`StoreError::Remote`].
     pub fn open(location: impl Into<Location>) -> Result<Self, StoreError> {
-        let folder = match location.into() {
+        let location = location.into();
+        #[cfg(test)]
+        if let Some(folder) = super::simulated::open(&location) {
+            return Ok(folder);
+        }
+        let folder = match location {
             Location::Local(root) => Self::local(LocalFolder::make(root)?),
             Location::Object(at) => Self::remote(at)?,
         };
@@ -86,10 +93,20 @@ impl Folder {
     /// # Errors
     /// [`StoreError::WrongKind`] where a local one is not a folder; [`StoreError::Io`], [`StoreError::Remote`].
     pub fn existing(location: impl Into<Location>) -> Result<Option<Self>, StoreError> {
-        Ok(match location.into() {
+        let location = location.into();
+        #[cfg(test)]
+        if let Some(folder) = super::simulated::existing(&location) {
+            return Ok(folder);
+        }
+        Ok(match location {
             Location::Local(root) => LocalFolder::existing(root)?.map(Self::local),
             Location::Object(at) => Some(Self::remote(at)?),
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_backend(location: Location, backend: Arc<dyn Backend>) -> Self {
+        Self { location, backend }
     }
 
     fn local(folder: LocalFolder) -> Self {
@@ -119,7 +136,7 @@ impl Folder {
     /// Whether nobody can put other bytes under a name while a reader looks, so that names need not tell who wrote
     /// them. Object stores have no rename, so there a shard's name carries its run.
     pub fn has_exclusive_names(&self) -> bool {
-        self.location.local().is_some()
+        self.backend.has_exclusive_names()
     }
 
     /// A file for `name`, to be written and then published.
@@ -144,6 +161,24 @@ impl Folder {
     /// As [`Folder::create_bytes`].
     pub fn replace_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.backend.replace_bytes(name, bytes)
+    }
+
+    /// Gives `name` the bytes `new` if it holds `old`, or, with `None`, if there is no such file. Says whether it did. A
+    /// crash may leave no file of this name, and a reader may for a moment find none; never one that was overtaken.
+    ///
+    /// # Errors
+    /// As [`Folder::create_bytes`].
+    pub fn swap(&self, name: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
+        self.backend.swap(name, old, new)
+    }
+
+    /// Makes durable a file that another run, perhaps a dead one, has written: that it can be read does not mean that it
+    /// is on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn make_durable(&self, name: &str) -> Result<(), StoreError> {
+        self.backend.make_durable(name)
     }
 
     /// A whole file; `None` where there is none.

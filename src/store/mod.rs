@@ -10,7 +10,7 @@
 //! - A name is created by at most one of any number of writers: [`Folder::create_bytes`]; where a store cannot give
 //!   that, [`Folder::is_exclusive`] says so.
 //! - A name of the package never leads out of the package: [`check_name`] sees every one of them.
-//! - A replaced file has exactly one successor: [`Folder::replace_bytes_if`].
+//! - A file is swapped only for the bytes that it held: [`Folder::swap`].
 
 mod draft;
 mod error;
@@ -19,8 +19,9 @@ mod local;
 mod location;
 mod probe;
 mod remote;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod stored;
-mod swap;
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -33,7 +34,6 @@ pub use location::{Location, LocationError, ObjectLocation, Scheme, StoreOptions
 pub use probe::{Probed, free_bytes, probe};
 pub use remote::Refusal;
 pub use stored::{Found, Stored, list_below, look_at};
-pub use swap::Swap;
 
 /// What [`Folder::read`] takes into memory at most. The largest file read whole is a manifest; one of 100,000
 /// partitions has about 80 MB.

@@ -28,6 +28,8 @@ pub struct Stored {
 enum Place {
     File(Mutex<File>),
     Object(Object),
+    #[cfg(test)]
+    Memory(Bytes),
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +46,11 @@ impl Stored {
     /// An open file of so many bytes.
     pub fn file(file: File, bytes: u64) -> Self {
         Self { bytes, place: Place::File(Mutex::new(file)) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory(bytes: Bytes) -> Self {
+        Self { bytes: bytes.len() as u64, place: Place::Memory(bytes) }
     }
 
     pub(super) fn object(bucket: Arc<Bucket>, key: String, bytes: u64, etag: Option<String>) -> Self {
@@ -86,6 +93,12 @@ impl Stored {
                 self.read_exact_at(start, &mut block)?;
                 Ok(block.into())
             }
+            #[cfg(test)]
+            Place::Memory(bytes) => {
+                let mut block = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+                fill(bytes, start, &mut block)?;
+                Ok(block.into())
+            }
             Place::Object(object) => {
                 let mut window = object.window.lock().unwrap_or_else(PoisonError::into_inner);
                 let wanted = usize::try_from(length).map_err(io::Error::other)?;
@@ -117,6 +130,8 @@ impl Stored {
                 file.seek(SeekFrom::Start(start))?;
                 file.read_exact(into)
             }
+            #[cfg(test)]
+            Place::Memory(bytes) => fill(bytes, start, into),
             Place::Object(_) => {
                 into.copy_from_slice(&self.read_at(start, into.len() as u64)?);
                 Ok(())
@@ -130,6 +145,8 @@ impl Stored {
     /// As [`Stored::read_at`].
     pub fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
         match &self.place {
+            #[cfg(test)]
+            Place::Memory(_) => ranges.iter().map(|r| self.read_at(r.start, r.end.saturating_sub(r.start))).collect(),
             Place::File(_) => ranges.iter().map(|r| self.read_at(r.start, r.end.saturating_sub(r.start))).collect(),
             Place::Object(object) => {
                 let read = object.bucket.read_ranges(&object.key, ranges, object.etag.as_deref());
@@ -142,11 +159,21 @@ impl Stored {
     pub fn into_reader(self) -> Box<dyn Read + Send> {
         match self.place {
             Place::File(file) => Box::new(file.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            #[cfg(test)]
+            Place::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
             Place::Object(object) => {
                 Box::new(Sequential { object, bytes: self.bytes, asked: 0, here: Bytes::new(), ahead: None })
             }
         }
     }
+}
+
+#[cfg(test)]
+fn fill(bytes: &Bytes, start: u64, into: &mut [u8]) -> io::Result<()> {
+    let start = usize::try_from(start).map_err(io::Error::other)?;
+    let there = bytes.get(start..start.saturating_add(into.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
+    into.copy_from_slice(there);
+    Ok(())
 }
 
 /// Reads an object in large pieces, the next one while this one is worked on.

@@ -13,7 +13,7 @@ use super::Talk;
 use super::args::{JobsArgs, JobsCommand, JobsIdArgs, StoreArgs};
 use super::environment::location;
 use crate::error::Exit;
-use crate::jobs::{JobRecord, JobView, Jobs, State};
+use crate::jobs::{JobRecord, JobView, Jobs, State, PruneError};
 use crate::run::Failure;
 use crate::store::{Location, StoreError};
 
@@ -55,8 +55,22 @@ impl Trouble {
 
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
-        let Failure { code, message } = error.into();
+        Failure::from(error).into()
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(Failure { code, message }: Failure) -> Self {
         Self { exit: if code.is_retryable() { Exit::TryLater } else { Exit::Failed }, why: message }
+    }
+}
+
+impl From<PruneError> for Trouble {
+    fn from(error: PruneError) -> Self {
+        match error {
+            PruneError::Store(error) => error.into(),
+            PruneError::State(error) => Failure::from(error).into(),
+        }
     }
 }
 

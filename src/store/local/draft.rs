@@ -26,7 +26,7 @@ pub(super) struct LocalDraft {
 const ATTEMPTS: usize = 16;
 
 impl Unpublished for LocalDraft {
-    fn publish(self: Box<Self>, mode: Publish) -> Result<(), StoreError> {
+    fn publish(&mut self, mode: Publish) -> Result<(), StoreError> {
         let published = self.name_it(mode);
         if published.is_err()
             && let Ok(target) = self.folder.resolve(&self.name)
@@ -34,6 +34,12 @@ impl Unpublished for LocalDraft {
             self.folder.remove_emptied(&target);
         }
         published
+    }
+
+    fn rename(&mut self, name: &str) -> Result<(), StoreError> {
+        self.folder.resolve(name)?;
+        name.clone_into(&mut self.name);
+        Ok(())
     }
 }
 
@@ -57,6 +63,8 @@ impl LocalDraft {
                     return sync_parent(&target);
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    // It counts as there, so it has to survive a crash that its writer did not live to see.
+                    sync_parent(&target)?;
                     return Err(StoreError::AlreadyExists { name: self.name.clone() });
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {

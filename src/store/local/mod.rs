@@ -123,10 +123,37 @@ impl LocalFolder {
         Err(StoreError::io("create a file in", &self.root().join(DRAFTS), last))
     }
 
+    /// Removes `name` if it holds `old`; says whether it did.
+    fn take_away(&self, name: &str, old: &[u8]) -> Result<bool, StoreError> {
+        let target = self.resolve(name)?;
+        let (taken, _) = self.temporary(|path| File::create_new(path))?;
+        let moved = fs::rename(&target, &taken);
+        let found = moved.and_then(|()| fs::read(&taken));
+        let is_old = match &found {
+            Ok(found) if found == old => true,
+            Ok(_) => {
+                // Another run has put a newer one there. Where a still newer one has come meanwhile, that one stays.
+                match fs::hard_link(&taken, &target) {
+                    Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                        return Err(StoreError::io("put back", &target, error));
+                    }
+                    _ => false,
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(_) => false,
+        };
+        let _ = fs::remove_file(&taken);
+        match found {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::io("replace", &target, error)),
+            _ => Ok(is_old),
+        }
+    }
+
     fn put(&self, name: &str, bytes: &[u8], mode: Publish) -> Result<(), StoreError> {
         let mut draft = self.draft(name)?;
         draft.write_all(bytes).map_err(|e| StoreError::io("write", &draft.temporary, e))?;
-        Box::new(draft).publish(mode)
+        draft.publish(mode)
     }
 
     /// Removes the folders above a path that are empty, and gives the last one removed: an object store has no empty
@@ -226,6 +253,10 @@ impl Backend for LocalFolder {
         true
     }
 
+    fn has_exclusive_names(&self) -> bool {
+        true
+    }
+
     fn begin(&self, name: &str) -> Result<Box<dyn Unpublished>, StoreError> {
         Ok(Box::new(self.draft(name)?))
     }
@@ -242,19 +273,25 @@ impl Backend for LocalFolder {
         self.put(name, bytes, Publish::Replace)
     }
 
-    fn install(&self, decided: &str, name: &str) -> Result<(), StoreError> {
-        let (source, target) = (self.resolve(decided)?, self.resolve(name)?);
-        // A second name for the same bytes, so that the rename installs them whole and the decision stays.
-        let (temporary, ()) = self.temporary(|path| fs::hard_link(&source, path))?;
-        let renamed = fs::rename(&temporary, &target);
-        // rename(2) of two names of one file does nothing at all, so the temporary one may still be there.
-        let _ = fs::remove_file(&temporary);
-        match renamed {
-            Ok(()) => sync_parent(&target),
-            // Removed by a run that cleaned up.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(StoreError::io("replace", &target, error)),
+    /// No call of the system replaces a file only if it is still the old one. So the old one is taken away first and looked
+    /// at, and the new one gets the name only if nothing else has it: a run that slept in between cannot put an old
+    /// version over a newer one.
+    fn swap(&self, name: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
+        if let Some(old) = old
+            && !self.take_away(name, old)?
+        {
+            return Ok(false);
         }
+        Ok(self.create_bytes(name, new)? == Created::Created)
+    }
+
+    fn make_durable(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.resolve(name)?;
+        match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened.and_then(|file| file.sync_all()).map_err(|e| StoreError::io("make durable", &path, e))?,
+        }
+        sync_parent(&path)
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

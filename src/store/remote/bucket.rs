@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::signer::Method;
 use object_store::{
-    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, coalesce_ranges,
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion,
+    coalesce_ranges,
 };
 use tokio::runtime::Runtime;
 
@@ -180,6 +181,35 @@ impl Bucket {
         let path = self.path(key)?;
         let payload = PutPayload::from(bytes.to_vec());
         self.ask("write", key, self.client().objects.put(&path, payload))?.map(drop)
+    }
+
+    /// Replaces a small object if it has the bytes `old`; says whether it did. A store without conditional replacement
+    /// (`If-Match`) replaces it right after it was compared.
+    pub(in crate::store) fn swap(&self, key: &str, old: &[u8], new: &[u8]) -> Result<bool, StoreError> {
+        let path = self.path(key)?;
+        let read = async {
+            let found = self.client().objects.get(&path).await?;
+            let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+            Ok((version, found.bytes().await?))
+        };
+        let Some((version, bytes)) = found(self.ask("read", key, read)?)? else { return Ok(false) };
+        if bytes != old {
+            return Ok(false);
+        }
+        if self.exclusive.get() != Some(&false) {
+            let payload = PutPayload::from(new.to_vec());
+            let mode = PutMode::Update(version).into();
+            match wait(self.client().objects.put_opts(&path, payload, mode))? {
+                Ok(_) => return Ok(true),
+                // Where the answer to a first try was lost, the object tells.
+                Err(object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. }) => {
+                    return Ok(self.read(key)?.is_some_and(|there| there == new));
+                }
+                Err(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => {}
+                Err(error) => return Err(store_error("replace", self.object(key), &error)),
+            }
+        }
+        self.put(key, new).map(|()| true)
     }
 
     /// Creates a small object, if nobody has. Bytes that are the same count as ours: a reply may have been lost, and

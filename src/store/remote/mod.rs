@@ -79,6 +79,11 @@ impl Backend for Prefix {
         self.bucket.is_exclusive()
     }
 
+    /// There is no rename, so a shard's name carries its run.
+    fn has_exclusive_names(&self) -> bool {
+        false
+    }
+
     fn begin(&self, name: &str) -> Result<Box<dyn Unpublished>, StoreError> {
         Ok(Box::new(Upload::new(self.bucket.clone(), self.key(name)?)?))
     }
@@ -91,11 +96,16 @@ impl Backend for Prefix {
         self.bucket.put(&self.key(name)?, bytes)
     }
 
-    fn install(&self, decided: &str, name: &str) -> Result<(), StoreError> {
-        match self.read(decided)? {
-            Some(bytes) => self.replace_bytes(name, &bytes),
-            None => Ok(()),
+    fn swap(&self, name: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
+        match old {
+            None => Ok(self.create_bytes(name, new)? == Created::Created),
+            Some(old) => self.bucket.swap(&self.key(name)?, old, new),
         }
+    }
+
+    /// What an object store has acknowledged or shows is durable.
+    fn make_durable(&self, name: &str) -> Result<(), StoreError> {
+        self.key(name).map(drop)
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -140,7 +140,7 @@ impl Write for Upload {
 impl Unpublished for Upload {
     /// An upload in parts cannot be completed conditionally. What has the name before is not replaced, but of two
     /// writers at the same moment the later one wins; so names are given of which no two runs have the same.
-    fn publish(mut self: Box<Self>, mode: Publish) -> Result<(), StoreError> {
+    fn publish(&mut self, mode: Publish) -> Result<(), StoreError> {
         if self.parts.is_some() {
             return self.complete(mode);
         }
@@ -151,6 +151,11 @@ impl Unpublished for Upload {
                 crate::store::Created::Exists => Err(StoreError::AlreadyExists { name: self.key.clone() }),
             },
         }
+    }
+
+    /// An upload has its name from the start.
+    fn rename(&mut self, name: &str) -> Result<(), StoreError> {
+        Err(StoreError::BadName { name: name.to_owned(), why: "an upload under another name has begun" })
     }
 }
 

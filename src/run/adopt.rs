@@ -1,0 +1,216 @@
+//! What earlier runs have committed, as far as it can be proven.
+//!
+//! A record counts if it belongs to this job and its files cannot have been removed: either no manifest has ended its
+//! generation yet, or that manifest names them. Its shards are read and hashed again, because a record only says what
+//! somebody wrote once; and where the spec signs, the record must be signed by the same key, so that this run never signs
+//! what somebody without the key has put there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::damage::{self, Committed, Sizes};
+use super::log::by_generation;
+use super::pin::{Package, changed};
+use super::record::{
+    PARTITION_RECORDS, PartitionRecord, TASK_RECORDS, TOOL_VERSION, TaskRecord, is_proven, load, partition_record,
+    task_key, task_record,
+};
+use super::{RunError, RunOptions};
+use crate::manifest::FileStatus;
+
+/// What is adopted.
+pub enum Adopted {
+    /// These records count.
+    Records {
+        /// By index of the partition.
+        partitions: BTreeMap<u32, PartitionRecord>,
+        /// By index of the task.
+        tasks: BTreeMap<usize, TaskRecord>,
+    },
+    /// A record of the open generation cannot be adopted, and its name is taken.
+    NewGeneration,
+}
+
+/// A record that was found.
+struct Candidate<K, T> {
+    key: K,
+    generation: u32,
+    record: T,
+}
+
+/// Finds what counts.
+///
+/// # Errors
+/// [`RunError::Damaged`] where files are not as they were committed, unless they are to be repaired;
+/// [`RunError::Failed`] where the source of complete shards has changed.
+pub fn adopt(package: &Package, options: &RunOptions) -> Result<Adopted, RunError> {
+    let manifest = package.previous_manifest();
+    let listed: BTreeSet<(&str, Option<&str>)> =
+        manifest.iter().flat_map(|m| damage::listed(m)).map(|file| (file.path, file.sha256)).collect();
+    let Some(partitions) = partitions(package, &listed)? else { return Ok(Adopted::NewGeneration) };
+    let Some(tasks) = tasks(package, &listed)? else { return Ok(Adopted::NewGeneration) };
+    let mut files: Vec<(u32, Committed<'_>)> = Vec::new();
+    for found in &partitions {
+        files.extend(found.record.files.iter().map(|file| (found.generation, Committed::from(file))));
+    }
+    for found in &tasks {
+        files.extend(found.record.rejects.iter().map(|file| (found.generation, Committed::from(file))));
+    }
+    let (broken, is_own) = broken(package, options, &files)?;
+    if !broken.is_empty() && !options.repair {
+        return Err(RunError::Damaged {
+            folder: package.folder.location().clone(),
+            damage: broken.into_values().collect(),
+        });
+    }
+    if is_own && !package.is_repair {
+        return Ok(Adopted::NewGeneration);
+    }
+    let broken: BTreeSet<String> = broken.into_keys().collect();
+    let partitions = partitions
+        .into_iter()
+        .filter(|found| found.record.files.iter().all(|file| !broken.contains(&file.path)))
+        .map(|found| (found.key, found.record))
+        .collect();
+    let tasks = tasks
+        .into_iter()
+        .filter(|found| found.record.rejects.iter().all(|file| !broken.contains(&file.path)))
+        .map(|found| (found.key, found.record))
+        .collect();
+    Ok(Adopted::Records { partitions, tasks })
+}
+
+/// Files that are not as they were committed, by name, and whether one is of the open generation.
+fn broken(
+    package: &Package,
+    options: &RunOptions,
+    files: &[(u32, Committed<'_>)],
+) -> Result<(BTreeMap<String, String>, bool), RunError> {
+    let sizes = Sizes::of(&package.folder)?;
+    let mut broken = BTreeMap::new();
+    let mut is_own = false;
+    let mut whole = Vec::new();
+    for (generation, file) in files {
+        match sizes.damage(*file)? {
+            Some(wrong) => {
+                is_own |= *generation == package.generation();
+                broken.insert(file.path.to_owned(), wrong);
+            }
+            None => whole.push((*generation, *file)),
+        }
+    }
+    let read: Vec<Committed<'_>> = whole.iter().map(|(_, file)| *file).collect();
+    let checked = damage::digests(&package.folder, &read, options.threads, &options.stop)?;
+    for ((generation, file), wrong) in whole.iter().zip(checked) {
+        if let Some(wrong) = wrong {
+            is_own |= *generation == package.generation();
+            broken.insert(file.path.to_owned(), wrong);
+        }
+    }
+    Ok((broken, is_own))
+}
+
+/// Whether a record of this generation, with these files, may count.
+fn is_kept<'f>(
+    package: &Package,
+    generation: u32,
+    mut files: impl Iterator<Item = Committed<'f>>,
+    listed: &BTreeSet<(&str, Option<&str>)>,
+) -> bool {
+    let ended = package.entry.manifest.as_ref().map_or(0, |manifest| manifest.generation);
+    generation > ended || files.all(|file| listed.contains(&(file.path, file.sha256)))
+}
+
+/// Generations that count, the newest first.
+fn counting<'g>(package: &Package, found: Option<&'g Vec<u32>>) -> impl Iterator<Item = u32> + use<'g> {
+    let counting = package.entry.first_generation..=package.generation();
+    found.into_iter().flatten().copied().filter(move |generation| counting.contains(generation))
+}
+
+type Candidates<K, T> = Option<Vec<Candidate<K, T>>>;
+
+/// `None`: one of the open generation is not proven.
+fn partitions(
+    package: &Package,
+    listed: &BTreeSet<(&str, Option<&str>)>,
+) -> Result<Candidates<u32, PartitionRecord>, RunError> {
+    let Package { folder, pinned, notary, .. } = package;
+    let generations = by_generation(folder, PARTITION_RECORDS)?;
+    let mut candidates = Vec::new();
+    for (key, partition) in (0u32..).zip(&pinned.plan.partitions) {
+        for generation in counting(package, generations.get(&partition.label)) {
+            let name = partition_record(&partition.label, generation);
+            let Some(record) = load::<PartitionRecord>(folder, &name)? else { continue };
+            let files = record.files.iter().map(Committed::from);
+            if record.job != pinned.job || !is_kept(package, generation, files, listed) {
+                continue;
+            }
+            if record.tool_version != TOOL_VERSION || !is_proven(&name, &record, notary.signer()) {
+                if generation == package.generation() {
+                    tracing::warn!("{name} is not signed by this job's key; partition {} is exported again", partition.label);
+                    return Ok(None);
+                }
+                continue;
+            }
+            if record.inputs != pinned.inputs[key as usize] {
+                // What was left out may be there now.
+                if record.files.iter().any(|f| f.status != FileStatus::Complete) {
+                    continue;
+                }
+                return Err(changed(&partition.label).into());
+            }
+            candidates.push(Candidate { key, generation, record });
+            break;
+        }
+    }
+    Ok(Some(candidates))
+}
+
+/// `None`: one of the open generation is not proven.
+fn tasks(
+    package: &Package,
+    listed: &BTreeSet<(&str, Option<&str>)>,
+) -> Result<Candidates<usize, TaskRecord>, RunError> {
+    let Package { folder, pinned, notary, .. } = package;
+    let generations = by_generation(folder, TASK_RECORDS)?;
+    let mut candidates = Vec::new();
+    for (index, task) in pinned.plan.tasks.iter().enumerate() {
+        let key = task_key(task, &pinned.files, &pinned.plan.partitions);
+        for generation in counting(package, generations.get(&key)) {
+            let name = task_record(&key, generation);
+            let Some(record) = load::<TaskRecord>(folder, &name)? else { continue };
+            let files = record.rejects.iter().map(Committed::from);
+            if record.job != pinned.job || !is_kept(package, generation, files, listed) {
+                continue;
+            }
+            if record.tool_version != TOOL_VERSION || !is_proven(&name, &record, notary.signer()) {
+                if generation == package.generation() {
+                    tracing::warn!("{name} is not signed by this job's key; what it counts is read again");
+                    return Ok(None);
+                }
+                continue;
+            }
+            candidates.push(Candidate { key: index, generation, record });
+            break;
+        }
+    }
+    Ok(Some(candidates))
+}
+
+/// The record of a partition by another run of this generation, if it is proven.
+///
+/// # Errors
+/// The store's.
+pub fn of_another_run(package: &Package, run: &str, index: u32) -> Result<Option<PartitionRecord>, RunError> {
+    let Package { folder, pinned, notary, .. } = package;
+    let name = partition_record(&pinned.plan.partitions[index as usize].label, package.generation());
+    let record: Option<PartitionRecord> = load(folder, &name)?;
+    // One of this run's own, where its writing failed, is no proof that it is on the disk.
+    let record = record.filter(|r| r.run != run && r.job == pinned.job && r.inputs == pinned.inputs[index as usize]);
+    let Some(record) = record.filter(|record| is_proven(&name, record, notary.signer())) else { return Ok(None) };
+    for file in &record.files {
+        if super::record::file_sha256(folder, &file.path)? != file.sha256 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(record))
+}

@@ -1,0 +1,130 @@
+//! Files of a package that are not there as they were committed.
+
+use std::collections::BTreeMap;
+
+use super::RunError;
+use super::failure::Failure;
+use super::record::file_sha256;
+use super::stop::Stop;
+use super::workers;
+use crate::manifest::{FileEntry, Manifest, RejectsEntry};
+use crate::store::{Folder, StoreError};
+
+/// A committed file: where it is and what it has to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Committed<'a> {
+    /// Name in the package.
+    pub path: &'a str,
+    /// Size.
+    pub bytes: u64,
+    /// Digest.
+    pub sha256: Option<&'a str>,
+}
+
+impl<'a> From<&'a FileEntry> for Committed<'a> {
+    fn from(file: &'a FileEntry) -> Self {
+        Self { path: &file.path, bytes: file.bytes, sha256: file.sha256.as_deref() }
+    }
+}
+
+impl<'a> From<&'a RejectsEntry> for Committed<'a> {
+    fn from(file: &'a RejectsEntry) -> Self {
+        Self { path: &file.path, bytes: file.bytes, sha256: Some(&file.sha256) }
+    }
+}
+
+/// All files that a manifest lists.
+pub fn listed(manifest: &Manifest) -> impl Iterator<Item = Committed<'_>> {
+    let shards = manifest.files.iter().filter(|f| f.status.has_file()).map(Committed::from);
+    shards.chain(manifest.rejects.iter().map(Committed::from))
+}
+
+/// Sizes of many files. A folder is asked for each, and says so where one is no file; a store lists them all at once.
+pub struct Sizes<'a> {
+    folder: &'a Folder,
+    listed: Option<BTreeMap<String, u64>>,
+}
+
+impl<'a> Sizes<'a> {
+    /// As they are now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn of(folder: &'a Folder) -> Result<Self, StoreError> {
+        if folder.has_exclusive_names() {
+            return Ok(Self { folder, listed: None });
+        }
+        let mut listed = folder.list("data/")?;
+        listed.extend(folder.list("rejects/")?);
+        Ok(Self { folder, listed: Some(listed.into_iter().map(|found| (found.name, found.bytes)).collect()) })
+    }
+
+    fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        match &self.listed {
+            Some(listed) => Ok(listed.get(name).copied()),
+            None => self.folder.size(name),
+        }
+    }
+
+    /// What is wrong with a file, as far as its size tells.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn damage(&self, file: Committed<'_>) -> Result<Option<String>, StoreError> {
+        Ok(match self.size(file.path)? {
+            None => Some(format!("{} is missing", file.path)),
+            Some(size) if size != file.bytes => {
+                Some(format!("{} has {size} bytes instead of {}", file.path, file.bytes))
+            }
+            Some(_) => None,
+        })
+    }
+}
+
+/// What is wrong with files whose sizes are right: reads them all, on so many threads. One answer a file.
+///
+/// # Errors
+/// The store's; [`RunError::Stopped`].
+pub fn digests(
+    folder: &Folder,
+    files: &[Committed<'_>],
+    threads: usize,
+    stop: &Stop,
+) -> Result<Vec<Option<String>>, RunError> {
+    let check = |file: &Committed<'_>| -> Result<Option<String>, RunError> {
+        if let Some(exit) = stop.exit() {
+            return Err(RunError::Stopped(exit));
+        }
+        let found = file_sha256(folder, file.path)?;
+        let is_same = found.is_some() && found.as_deref() == file.sha256;
+        Ok((!is_same).then(|| format!("{} has other bytes than were exported", file.path)))
+    };
+    let checked = workers::map(threads, files, check).map_err(|e| Failure::internal(&e))?;
+    checked.into_iter().collect()
+}
+
+/// Listed files that are missing or have another size; with `digests`, also those that have other bytes.
+///
+/// # Errors
+/// As [`digests`].
+pub fn of_manifest(
+    folder: &Folder,
+    manifest: &Manifest,
+    with_digests: bool,
+    threads: usize,
+    stop: &Stop,
+) -> Result<Vec<String>, RunError> {
+    let sizes = Sizes::of(folder)?;
+    let mut damage = Vec::new();
+    let mut whole = Vec::new();
+    for file in listed(manifest) {
+        match sizes.damage(file)? {
+            Some(wrong) => damage.push(wrong),
+            None => whole.push(file),
+        }
+    }
+    if with_digests {
+        damage.extend(digests(folder, &whole, threads, stop)?.into_iter().flatten());
+    }
+    Ok(damage)
+}

@@ -1,0 +1,233 @@
+//! The package as a run fills it: the plan is pinned, and what earlier runs have committed is adopted.
+
+use std::collections::BTreeMap;
+
+use super::adopt::{self, Adopted};
+use super::commit::manifest_partition;
+use super::failure::Failure;
+use super::install::{self, Decided};
+use super::log::{self, Entry};
+use super::notary::Notary;
+use super::package::{Found, Look};
+use super::record::{PLAN, PartitionRecord, Pinned, TaskRecord, bytes, sign};
+use super::{RunError, RunOptions, Survey};
+use crate::error::ErrorCode;
+use crate::job::Job;
+use crate::manifest::{FileStatus, Manifest};
+use crate::plan::Plan;
+use crate::seal::sha256;
+use crate::store::{Created, Folder};
+
+/// A package that this run may fill.
+pub struct Package {
+    /// Where.
+    pub folder: Folder,
+    /// Signs and links its manifest.
+    pub notary: Notary,
+    /// The decision that opened the generation in which this run commits.
+    pub entry: Entry,
+    /// The plan that counts.
+    pub pinned: Pinned,
+    /// The manifest that this run's may take the place of; of a package under repair, the one that stays.
+    pub previous: Option<Decided>,
+    /// Files of the complete package are exported again under their names, and nothing else changes.
+    pub is_repair: bool,
+    /// Records of partitions that are done, by index.
+    pub committed: BTreeMap<u32, PartitionRecord>,
+    /// Records of tasks that are done, by index.
+    pub tasks: BTreeMap<usize, TaskRecord>,
+    /// By label, the runs that tried a partition, as `previous` tells.
+    attempts: BTreeMap<String, u32>,
+}
+
+impl Package {
+    /// Pins the plan and adopts what is committed. `None` where another run has decided something meanwhile: look again.
+    ///
+    /// # Errors
+    /// [`RunError::Damaged`]; [`RunError::Failed`] where complete shards were made from a source that has changed.
+    pub fn pin(
+        job: &Job,
+        folder: Folder,
+        look: &Look,
+        planned: &Pinned,
+        options: &RunOptions,
+        notary: Notary,
+    ) -> Result<Option<Self>, RunError> {
+        let is_repair = matches!(look.found, Found::Repairable(..));
+        let (entry, mut is_decided, pinned) = match (&look.found, &look.entry) {
+            (Found::Repairable(pinned), Some(entry)) => (entry.clone(), true, pinned.as_ref().clone()),
+            (Found::Pinned(pinned), Some(entry)) if entry.is_open() => (entry.clone(), true, pinned.as_ref().clone()),
+            _ => match propose_plan(job, &folder, look, planned, options)? {
+                Some((entry, pinned)) => (entry, false, pinned),
+                None => return Ok(None),
+            },
+        };
+        let previous = install::decided(&folder, &entry)?;
+        let mut attempts = BTreeMap::new();
+        for file in previous.iter().flat_map(|decided| &decided.manifest.files) {
+            let most: &mut u32 = attempts.entry(file.partition.label.clone()).or_default();
+            *most = file.attempts.max(*most);
+        }
+        let (committed, tasks) = (BTreeMap::new(), BTreeMap::new());
+        let mut package =
+            Self { folder, notary, entry, pinned, previous, is_repair, committed, tasks, attempts };
+        // Before it is decided: a plan that cannot be followed must not be pinned.
+        loop {
+            match adopt::adopt(&package, options)? {
+                Adopted::Records { partitions, tasks } => {
+                    (package.committed, package.tasks) = (partitions, tasks);
+                    break;
+                }
+                // Records are never replaced, so what cannot be adopted is exported again in a generation of its own.
+                Adopted::NewGeneration => {
+                    let Some(plan) = package.entry.plan.clone() else { return Ok(None) };
+                    package.entry = new_plan(job, Some(&package.entry), options, plan.path, plan.sha256);
+                    is_decided = false;
+                }
+            }
+        }
+        if !is_decided {
+            let entry = package.entry.clone();
+            match append_signed(&package.folder, entry, &package.notary)? {
+                Some(entry) => package.entry = entry,
+                None => return Ok(None),
+            }
+        }
+        if package.entry.first_generation > 1 && !is_repair {
+            install::settle(&package.folder, false)?;
+            install::clear_replaced(&package.folder, &package.entry)?;
+        }
+        Ok(Some(package))
+    }
+
+    /// The generation in which this run commits.
+    pub fn generation(&self) -> u32 {
+        self.entry.generation()
+    }
+
+    /// The manifest before this run's.
+    pub fn previous_manifest(&self) -> Option<&Manifest> {
+        self.previous.as_ref().map(|decided| &decided.manifest)
+    }
+
+    /// Runs that tried a partition before this one.
+    pub fn earlier_attempts(&self, label: &str) -> u32 {
+        self.attempts.get(label).copied().unwrap_or(0)
+    }
+}
+
+/// The entry that opens a generation with a plan: the one that was just made, unless it says the same as the last one.
+fn propose_plan(
+    job: &Job,
+    folder: &Folder,
+    look: &Look,
+    planned: &Pinned,
+    options: &RunOptions,
+) -> Result<Option<(Entry, Pinned)>, RunError> {
+    let last = look.entry.as_ref();
+    let (path, text, pinned) = match (&look.found, last) {
+        // Another run wrote the plan and did not come to the log.
+        (Found::Pinned(pinned), _) => {
+            let Some(text) = folder.read(PLAN)? else { return Ok(None) };
+            (PLAN.to_owned(), text, pinned.as_ref().clone())
+        }
+        (_, None) => {
+            let text = bytes(PLAN, planned)?;
+            if folder.create_bytes(PLAN, &text)? == Created::Exists {
+                return Ok(None);
+            }
+            (PLAN.to_owned(), text, planned.clone())
+        }
+        (_, Some(last)) => {
+            let named = last.plan.as_ref().filter(|_| last.job == job.id);
+            let text = named.map(|plan| folder.read(&plan.path)).transpose()?.flatten();
+            let same = named.and_then(|plan| {
+                let text = text.filter(|text| sha256(text) == plan.sha256)?;
+                let old = Pinned::from_json(&plan.path, &text).ok()?;
+                let is_same = Pinned { created_at: planned.created_at, ..old.clone() } == *planned;
+                is_same.then(|| (plan.path.clone(), text, old))
+            });
+            match same {
+                Some(same) => same,
+                None => {
+                    let text = bytes(PLAN, planned)?;
+                    let path = format!("_state/plans/{}.json", sha256(&text).get(..16).unwrap_or_default());
+                    let _ = folder.create_bytes(&path, &text)?;
+                    (path, text, planned.clone())
+                }
+            }
+        }
+    };
+    Ok(Some((new_plan(job, last, options, path, sha256(&text)), pinned)))
+}
+
+fn new_plan(job: &Job, last: Option<&Entry>, options: &RunOptions, path: String, sha256: String) -> Entry {
+    Entry::plan(last, &job.id, &options.run_id, (options.clock)(), path, sha256)
+}
+
+/// Signs an entry and adds it to the log; `None` where another run was first.
+///
+/// # Errors
+/// `key_unusable`, or the store's.
+pub fn append_signed(folder: &Folder, mut entry: Entry, notary: &Notary) -> Result<Option<Entry>, RunError> {
+    sign(&entry.name(), &mut entry, notary.signer())?;
+    Ok(match log::append(folder, &entry)? {
+        Created::Created => Some(entry),
+        Created::Exists => None,
+    })
+}
+
+/// For each partition, why it cannot be complete, as far as the survey tells: files that broke while they were inspected.
+pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
+    let mut failures: Vec<Option<Failure>> = vec![None; plan.partitions.len()];
+    for (file, partitions) in plan.broken() {
+        let Some(problem) = &surveyed.facts[file as usize].problem else { continue };
+        let failure = Failure { code: problem.code, message: problem.to_string() };
+        for partition in partitions {
+            failures[partition as usize].get_or_insert_with(|| failure.clone());
+        }
+    }
+    failures
+}
+
+/// The entry of a partition that has no shard.
+pub fn without_shard(
+    pinned: &Pinned,
+    index: u32,
+    path: String,
+    status: FileStatus,
+    failure: Option<&Failure>,
+    attempts: u32,
+    at: jiff::Timestamp,
+) -> crate::manifest::FileEntry {
+    crate::manifest::FileEntry {
+        path,
+        status,
+        partition: manifest_partition(&pinned.plan.partitions[index as usize]),
+        rows: 0,
+        bytes: 0,
+        sha256: None,
+        plain_bytes: None,
+        plain_sha256: None,
+        rows_digest: None,
+        min_time: None,
+        max_time: None,
+        attempts,
+        started_at: None,
+        finalized_at: (status == FileStatus::Failed).then_some(at),
+        error_code: failure.map(|f| f.code),
+        error: failure.map(|f| f.message.clone()),
+    }
+}
+
+/// Complete shards whose source has changed.
+pub fn changed(label: &str) -> Failure {
+    Failure {
+        code: ErrorCode::SourceChanged,
+        message: format!(
+            "partition {label} was exported completely, but the source files that its rows come from have changed since; \
+             export into another `output.uri`, or bring the files back; a package that is complete can be restated with \
+             `--restate`"
+        ),
+    }
+}
