@@ -334,9 +334,9 @@ fn unreadable_rows_are_set_aside_where_the_spec_allows_it() {
     assert!(rejects.iter().all(|r| !r["error"].as_str().unwrap().is_empty()));
     assert_eq!(column(&package.rows(), "event_id").len(), 6);
     project.call(&["verify", "--rows", "package"]).exits(0);
-    let before = package.snapshot();
+    let before = package.evidence();
     project.run(&[]).exits(3);
-    assert!(package.snapshot() == before, "nothing became better, so nothing changes");
+    assert!(package.evidence() == before, "nothing became better, so nothing changes");
 }
 
 #[test]

@@ -161,6 +161,7 @@ fn a_run_that_died_before_its_link_leaves_nothing_that_counts() {
         std::fs::remove_file(project.path(&day(1)).join(name)).unwrap();
     }
     std::fs::remove_file(project.path("chain/000001.json")).unwrap();
+    std::fs::remove_file(project.path(&day(1)).join("_state/log/000002.json")).unwrap();
     run(&project, 1).exits(0);
     run(&project, 2).exits(0);
     assert_eq!(links(&project), 2);
@@ -217,8 +218,9 @@ fn a_run_that_died_between_link_and_replacement_is_finished_by_the_next_one() {
     for (name, bytes) in &before {
         std::fs::write(package.join(name), bytes).unwrap();
     }
-    // The decision to replace is what comes right after the link.
-    std::fs::remove_dir_all(package.join("_state/successors/manifest.json")).unwrap();
+    // The entry in the log is what comes right after the link.
+    let entries = crate::project::files_below(&package.join("_state/log"));
+    std::fs::remove_file(entries.values().next_back().unwrap()).unwrap();
     project.call(&STRICT).exits(5).says(&[
         "evidence/2026-03-02/manifest.json: is the manifest of 000002.json, which 000003.json replaced: the package was put back \
          to an earlier state",
@@ -243,7 +245,8 @@ fn a_linked_manifest_that_is_gone_ends_the_run() {
     for (name, bytes) in &before {
         std::fs::write(package.join(name), bytes).unwrap();
     }
-    std::fs::remove_dir_all(package.join("_state/successors")).unwrap();
+    let entries = crate::project::files_below(&package.join("_state/log"));
+    std::fs::remove_file(entries.values().next_back().unwrap()).unwrap();
     std::fs::remove_dir_all(package.join("_state/manifests")).unwrap();
     run(&project, 2).exits(4).says(&[
         "manifest.json in ",

@@ -302,9 +302,9 @@ fn what_is_expected_and_does_not_hold_is_told_and_the_shards_are_final() {
     assert!(package.statuses().iter().all(|(_, status, _)| status == "complete"));
     project.call(&["verify", "--rows", "package"]).exits(0);
     // Nothing can be made better, so nothing changes.
-    let before = package.snapshot();
+    let before = package.evidence();
     project.run(&[]).exits(3).says(&["partial already", says[1]]);
-    assert!(package.snapshot() == before);
+    assert!(package.evidence() == before);
     // What was exported whole stays as it is when late data comes.
     let (name, text) = daily_files(4, 24).pop().unwrap();
     project.write(&name, text);

@@ -318,6 +318,7 @@ fn what_the_package_holds_decides() {
     doctor(&project, &[]).exits(4).says(&["is damaged: data/2026-03-03/part-0000.csv.zst is missing", "run --repair"]);
     // As a run leaves it that was killed.
     std::fs::remove_file(project.path("package/manifest.json")).unwrap();
+    std::fs::remove_file(project.path("package/_state/log/000002.json")).unwrap();
     doctor(&project, &[]).exits(0).says(&["ok package  unfinished since 20", "a run continues it"]);
     std::fs::remove_dir_all(project.path("package")).unwrap();
     project.write("package/data/x", "");

@@ -186,7 +186,7 @@ fn a_partial_job_is_completed_and_repaired_and_a_complete_one_is_not() {
     let stored = std::fs::read(package.root.join(path)).unwrap();
     std::fs::remove_file(package.root.join(path)).unwrap();
     let message = format!(
-        "is damaged: {path} is missing; its files are encrypted, so that no export has the same bytes: restore them from a \
+        "is damaged: {path} is missing; its files are encrypted, so that no export has the same bytes: restore the files from a \
          copy, or export the window again into another `output.uri`"
     );
     for args in [&[][..], &["--repair"]] {

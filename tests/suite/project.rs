@@ -256,12 +256,30 @@ impl Package {
         files_below(&self.root.join("data")).into_iter().map(|(name, path)| (name, bytes(&path))).collect()
     }
 
+    /// Shards by the names that an undisturbed run gives them: without the generation of their plan.
+    pub fn undisturbed_shards(&self) -> BTreeMap<String, Vec<u8>> {
+        self.shards().into_iter().map(|(name, bytes)| (without_generation(&name), bytes)).collect()
+    }
+
+    /// As [`Package::snapshot`], without what serves resuming alone.
+    pub fn evidence(&self) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+        self.snapshot().into_iter().filter(|(name, _)| !name.starts_with("_state/")).collect()
+    }
+
     /// Names, bytes and modification times of everything.
     pub fn snapshot(&self) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
         let stamp = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).expect("a time");
         let files = files_below(&self.root).into_iter();
         files.map(|(name, path)| (name, (bytes(&path), stamp(&path)))).collect()
     }
+}
+
+/// A shard's name without the generation of its plan.
+pub fn without_generation(name: &str) -> String {
+    let is_generation = |segment: &&str| {
+        segment.strip_prefix('g').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    name.split('.').filter(|segment| !is_generation(segment)).collect::<Vec<_>>().join(".")
 }
 
 fn bytes(path: &Path) -> Vec<u8> {

@@ -193,12 +193,16 @@ fn a_missing_or_foreign_signature_is_completed_from_what_the_run_kept() {
 #[test]
 fn no_run_signs_a_manifest_that_it_did_not_make() {
     let (project, package) = signed();
+    let published = std::fs::read(package.root.join("manifest.json")).unwrap();
     edit_manifest(&package.root, |manifest| manifest["spec"]["path"] = json!("other.yaml"));
     let stale = "is no signature of these bytes by its key";
     verify(&project, &[]).exits(5).says(&[stale]);
-    let warning = "manifest.json.sig is not that of the manifest, and only the run that makes a manifest signs it";
-    project.run(&[]).exits(0).says(&[warning]);
+    project.run(&[]).exits(4).says(&["manifest.json was changed after it was published", "--repair"]);
     verify(&project, &[]).exits(5).says(&[stale]);
+    project.run(&["--repair"]).exits(0);
+    assert_eq!(std::fs::read(package.root.join("manifest.json")).unwrap(), published);
+    verify(&project, &[]).exits(0);
+    std::fs::remove_dir_all(package.root.join("_state")).unwrap();
     std::fs::remove_file(package.root.join("manifest.json.sig")).unwrap();
     project
         .run(&[])

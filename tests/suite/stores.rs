@@ -56,8 +56,9 @@ pub fn shards(server: &S3Server) -> BTreeMap<String, Vec<u8>> {
     listed.iter().map(|path| (without_run(path), bytes(path))).collect()
 }
 
-/// `data/2026-03-01/part-0000.<run>.csv.zst` as a local package names it.
+/// `data/2026-03-01/part-0000.g2.<run>.csv.zst` as an undisturbed local package names it.
 fn without_run(path: &str) -> String {
+    let path = crate::project::without_generation(path);
     let (folder, name) = path.rsplit_once('/').unwrap();
     let mut parts: Vec<&str> = name.split('.').collect();
     // A run's name has a fraction of a second, so one dot of its own.
