@@ -120,9 +120,16 @@ impl Chain {
         self.found.last_key_value()?.1.as_ref().ok()
     }
 
-    /// The last link of a job.
+    /// The last link of a job that is one of a manifest.
     pub fn last_of(&self, job: &str) -> Option<&Linked> {
-        self.links().rev().find(|linked| linked.link.id == job)
+        self.links().rev().find(|linked| linked.link.id == job && linked.link.tombstone_sha256.is_none())
+    }
+
+    /// The links that say that shards of a manifest were deleted, in order.
+    pub fn deletions_of(&self, manifest_sha256: &str) -> impl Iterator<Item = &Linked> {
+        self.links().filter(move |linked| {
+            linked.link.tombstone_sha256.is_some() && linked.link.manifest_sha256 == manifest_sha256
+        })
     }
 
     /// Files that are no links.

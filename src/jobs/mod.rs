@@ -16,11 +16,12 @@ mod prune;
 mod record;
 mod request;
 mod state;
+mod tombstone;
 mod view;
 
 pub use heartbeat::{ABANDONED_AFTER, Heartbeat, RunEnd, announce};
-pub use prune::{Expired, Pruned, prune};
+pub use prune::{Expired, Prune, Pruned, Refused, prune};
 pub use record::{JobRecord, Package, TextRecord};
 pub use request::{Request, TimeSpan};
 pub use state::State;
-pub use view::{JobView, Jobs};
+pub use view::{JobView, Jobs, Listed, PassedOver};

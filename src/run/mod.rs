@@ -13,7 +13,7 @@ mod finish;
 mod lane;
 mod ledger;
 pub mod memory;
-mod notary;
+pub(crate) mod notary;
 mod package;
 mod prepare;
 pub mod progress;

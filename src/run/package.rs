@@ -9,7 +9,7 @@ use super::record::{PLAN, PartitionRecord, Pinned, Records, StateError, bytes, f
 use super::{RunError, RunOptions, Survey};
 use crate::error::ErrorCode;
 use crate::job::Job;
-use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS, SIGNATURE, TOMBSTONE, Tombstone};
+use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest, SHA256SUMS, SIGNATURE};
 use crate::plan::Plan;
 use crate::report::REPORT;
 use crate::seal::sha256;
@@ -75,8 +75,7 @@ fn examine(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Found, Ru
                 return Ok(Found::Complete(Box::new(manifest)));
             }
             // What was deleted when its retention was over is not damage.
-            let tombstone = folder.read(TOMBSTONE)?.and_then(|bytes| Tombstone::of(&manifest, &bytes));
-            if tombstone.is_some() {
+            if is_pruned(folder, &manifest, options)? {
                 return Ok(Found::Complete(Box::new(manifest)));
             }
             match pinned {
@@ -92,6 +91,13 @@ fn examine(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Found, Ru
         (None, Some(pinned)) => Ok(Found::Pinned(Box::new(pinned))),
         (None, None) => Ok(Found::Nothing),
     }
+}
+
+/// Whether the package says, and can be believed, that its shards were deleted when its retention was over.
+fn is_pruned(folder: &Folder, manifest: &Manifest, options: &RunOptions) -> Result<bool, RunError> {
+    let Some(bytes) = folder.read(MANIFEST)? else { return Ok(false) };
+    let buried = crate::package::tombstone::read(folder, manifest, &sha256(&bytes), (options.clock)())?;
+    Ok(buried.is_some_and(|buried| buried.believed().is_some()))
 }
 
 fn read_manifest(folder: &Folder) -> Result<Option<Manifest>, RunError> {

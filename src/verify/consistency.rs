@@ -4,12 +4,14 @@
 
 use std::collections::HashSet;
 
-use super::{Check, VerifyReport, evidence, redactions};
+use jiff::Timestamp;
+
+use super::{Check, VerifyReport, evidence, redactions, times};
 use crate::manifest::{FileEntry, FileStatus, JobStatus, MANIFEST, Manifest, Totals};
 use crate::resolve;
 use crate::store::check_name;
 
-pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
+pub(super) fn check(manifest: &Manifest, now: Timestamp, report: &mut VerifyReport) {
     job_id(manifest, report);
     names(manifest, report);
     redactions::check(manifest, report);
@@ -19,6 +21,7 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     conservation(manifest, report);
     window(manifest, report);
     statuses(manifest, report);
+    times::check(manifest, now, report);
     evidence::check(manifest, report);
     report.done(Check::Statuses, "the job's status follows from those of its files");
 }

@@ -86,12 +86,16 @@ pub enum Check {
     Window,
     /// Job and file statuses agree.
     Statuses,
+    /// No time is in the future, and none contradicts another.
+    Times,
     /// SHA256SUMS is what the manifest gives.
     Sums,
     /// Every file has the size and digest that the manifest gives.
     Files,
     /// Every file has the rows that the manifest gives.
     Rows,
+    /// What is said of deleted shards can be believed.
+    Tombstone,
     /// There is nothing else below data/ and rejects/.
     Unlisted,
     /// report.html is what the manifest gives.
@@ -113,9 +117,11 @@ impl Check {
             Self::Conservation => "conservation",
             Self::Window => "window",
             Self::Statuses => "statuses",
+            Self::Times => "times",
             Self::Sums => "sums",
             Self::Files => "files",
             Self::Rows => "rows",
+            Self::Tombstone => "tombstone",
             Self::Unlisted => "unlisted",
             Self::Report => "report",
             Self::Signature => "signature",

@@ -30,4 +30,5 @@ mod specs;
 mod store_contract;
 mod store_faults;
 mod stores;
+mod tombstones;
 mod verify;

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use super::Talk;
 use super::args::{JobsArgs, JobsCommand, JobsIdArgs, StoreArgs};
 use super::environment::location;
+use crate::diagnostic::{escaped, shown};
 use crate::error::Exit;
-use crate::jobs::{JobRecord, JobView, Jobs, State};
+use crate::jobs::{JobRecord, JobView, Jobs, PassedOver, State};
 use crate::run::Failure;
 use crate::store::{Location, StoreError};
 
@@ -75,12 +76,19 @@ fn existing(args: &StoreArgs) -> Result<Jobs, Trouble> {
     Jobs::existing(&at)?.ok_or_else(none)
 }
 
+/// Names the jobs that a command could not look at.
+fn tell_passed_over(passed_over: &[PassedOver], talk: &Talk) {
+    for PassedOver { id, why } in passed_over {
+        talk.complain(&format!("warning: {} is passed over: {}", shown(id), escaped(why)));
+    }
+}
+
 fn record_of(jobs: &Jobs, id: &str) -> Result<JobRecord, Trouble> {
     jobs.record(id)?.ok_or_else(|| no_job(jobs, id))
 }
 
 fn no_job(jobs: &Jobs, id: &str) -> Trouble {
-    let id = crate::diagnostic::shown(id);
+    let id = shown(id);
     Trouble::usage(format!("there is no job `{id}` in {}; `jobs list` shows those that are there", jobs.location()))
 }
 
