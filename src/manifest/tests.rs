@@ -67,7 +67,7 @@ pub(crate) fn manifest() -> Manifest {
             git_dirty: None,
             resolved: json!({"format": "csv"}),
         },
-        source: SourceRecord { uri: "data/".into(), files: Vec::new(), drift: Vec::new() },
+        source: SourceRecord { uri: "data/".into(), files: Vec::new(), files_sha256: None, drift: Vec::new() },
         accounting: Accounting::default(),
         filter_counts: Vec::new(),
         rows_digest: None,
@@ -86,7 +86,7 @@ pub(crate) fn manifest() -> Manifest {
         runs: vec![RunRecord {
             run_id: "r1".into(),
             started_at: "2026-04-01T00:00:00Z".parse().unwrap(),
-            finished_at: Some("2026-04-01T00:00:02.5Z".parse().unwrap()),
+            finished_at: None,
             outcome: RunOutcome::Complete,
         }],
         tool: ToolRecord { name: "kt-export".into(), version: "0.1.0".into(), commit: None },

@@ -212,6 +212,7 @@ fn entries(package: &Package) -> Result<Vec<Entry<'_>>, PackError> {
         files: listed.len(),
         deleted: all - listed.len(),
         is_signed,
+        tombstone: tombstone.as_ref(),
     };
     entries.push(Entry::Small(VERIFY_TXT, instructions::text(&package.manifest, &facts).into_bytes()));
     entries.extend(listed.into_iter().map(Entry::Listed));

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::{Check, VerifyReport, evidence, redactions, times};
+use super::{Check, VerifyReport, evidence, implied, redactions, times};
 use crate::manifest::{FileEntry, FileStatus, JobStatus, MANIFEST, Manifest, Totals};
 use crate::resolve;
 use crate::store::check_name;
@@ -16,6 +16,7 @@ pub(super) fn check(manifest: &Manifest, now: Timestamp, report: &mut VerifyRepo
     names(manifest, report);
     redactions::check(manifest, report);
     report.done(Check::Manifest, "manifest.json is a version 1 manifest, its job id is that of its spec");
+    implied::check(manifest, report);
     totals(manifest, report);
     report.done(Check::Totals, "total_rows, total_bytes, partial_count and failed_count are the sums over the files");
     conservation(manifest, report);

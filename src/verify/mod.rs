@@ -13,6 +13,8 @@ mod chain_report;
 mod consistency;
 mod evidence;
 mod files;
+mod implied;
+mod implied_files;
 mod page;
 mod redactions;
 mod report;

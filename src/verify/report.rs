@@ -78,6 +78,8 @@ impl VerifiedJob {
 pub enum Check {
     /// The manifest can be read and its id, names and digests are well-formed.
     Manifest,
+    /// The manifest says of the job what `spec.resolved` implies.
+    Spec,
     /// The manifest's sums are those of its files.
     Totals,
     /// Every row of the source is accounted for.
@@ -113,6 +115,7 @@ impl Check {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
+            Self::Spec => "spec",
             Self::Totals => "totals",
             Self::Conservation => "conservation",
             Self::Window => "window",
