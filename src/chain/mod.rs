@@ -89,7 +89,11 @@ impl Chain {
         let read = thread::scope(|scope| {
             let read_one = |(number, listed): &(u64, Listed)| -> Result<Option<Found>, StoreError> {
                 let link = match listed.bytes {
-                    0..=LARGEST_BYTES => folder.read(&listed.name)?.as_deref().map(parse),
+                    0..=LARGEST_BYTES => match folder.read(&listed.name) {
+                        // The other links can still be told of; a store that does not answer may answer later.
+                        Err(error) if !error.code().is_retryable() => Some(Err(format!("cannot be read: {error}"))),
+                        bytes => bytes?.as_deref().map(parse),
+                    },
                     _ => Some(Err("is larger than any link".to_owned())),
                 };
                 Ok(link.map(|link| (*number, link)))

@@ -365,7 +365,13 @@ impl Jobs {
     fn runs(&self, id: &str) -> Result<Vec<RunState>, StoreError> {
         let mut runs = BTreeMap::new();
         for listed in self.folder.list(&format!("jobs/{id}/runs/"))? {
-            let Some(bytes) = self.folder.read(&listed.name)? else { continue };
+            let bytes = match self.folder.read(&listed.name) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                // It only informs, so that a job is not lost for one that is no file.
+                Err(error) if !error.code().is_retryable() => continue,
+                Err(error) => return Err(error),
+            };
             if let Ok(run) = serde_json::from_slice::<RunState>(&bytes) {
                 runs.insert(listed.name, run);
             }

@@ -15,6 +15,7 @@ mod drift;
 mod encryption;
 mod gcs_server;
 mod jobs;
+mod jobs_passed_over;
 mod pack;
 mod project;
 mod redaction;
