@@ -1,6 +1,7 @@
 //! `tombstone.json`: shards may be missing when their retention is over and whoever vouches for the package says so.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use kt_export::manifest::Tombstone;
 use kt_export::seal::sha256;
 use serde_json::{Value, json};
 
-use crate::project::{Outcome, Package, Project, daily_files};
+use crate::project::{Outcome, Package, Project, daily_files, outcome};
 use crate::signatures::{SIGN, fixture, give_key, signature};
 
 const SPEC: &str = "version: 1\nname: daily\ntype: events\nsource: {uri: data/}\n\
@@ -83,7 +84,7 @@ fn an_unsigned_tombstone_before_retention_is_over_excuses_nothing() {
     ]);
     project.call(&["sample", "package", "--seed", "1"]).exits(5).says(&["which is in the future"]);
     // A run takes it for what it is, a damaged package.
-    project.run(&[]).exits(4).says(&["package_damaged"]);
+    project.run(&[]).exits(4).says(&["is damaged: data/2026-03-02/part-0000.csv.zst is missing"]);
     // When the day has come, the signature is still missing.
     let later = ["--now", "2127-01-01T00:00:00Z"];
     let late = project.call(&[&STRICT[..], &later].concat()).exits(5);
@@ -106,6 +107,7 @@ fn a_prune_is_signed_where_the_package_is() {
     said.says(&["2 of 2 files: deleted at ", "ok  tombstone.json is about this package"]);
     project.call(&["coverage", "package"]).exits(0).says(&["its retention is over"]);
     project.call(&["pack", "package", "--output", "x.tar"]).exits(0);
+    verify_txt_runs(&project);
     project.run(&[]).exits(0).says(&["complete already"]);
     prune(&project).exits(0).says(&["nothing to prune"]);
 
@@ -135,6 +137,20 @@ fn a_prune_is_signed_where_the_package_is() {
     sign(&package.root, "stranger");
     let other = "tombstone.json: is signed by mallory@example.com, but the package by evidence@example.com";
     project.call(&["verify", "package"]).exits(5).says(&[other]);
+}
+
+/// The commands of VERIFY.txt, with the auditor's list beside the tar.
+fn verify_txt_runs(project: &Project) {
+    if Command::new("ssh-keygen").arg("-?").stderr(Stdio::null()).status().is_err() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(project.path("x.tar"), folder.path().join("x.tar")).unwrap();
+    std::fs::copy(project.path("allowed"), folder.path().join("allowed_signers")).unwrap();
+    let script = "set -o pipefail; tar -xOf x.tar --wildcards '*/VERIFY.txt' | sed -n 's/^    //p' | sh -eu";
+    let checked = outcome(Command::new("bash").args(["-c", script]).current_dir(folder.path())).exits(0);
+    let good = "Good \"kt-export\" signature for evidence@example.com";
+    assert_eq!(checked.stdout.matches(good).count(), 2, "{checked:?}");
 }
 
 fn sign(package: &Path, key: &str) {

@@ -62,13 +62,13 @@ fn every_field_that_the_job_implies_is_compared() {
         m.window_label = "2027".into();
     });
     finds("`window_start` is \"2025-03-01T00:00:00Z\", but `spec.resolved` gives \"2026-03-01T00:00:00Z\"", |m| {
-        m.window_start = "2025-03-01T00:00:00Z".parse().unwrap()
+        m.window_start = "2025-03-01T00:00:00Z".parse().unwrap();
     });
     finds("`window_end` is \"2027-03-01T00:00:00Z\", but `spec.resolved` gives \"2026-03-03T00:00:00Z\"", |m| {
-        m.window_end = "2027-03-01T00:00:00Z".parse().unwrap()
+        m.window_end = "2027-03-01T00:00:00Z".parse().unwrap();
     });
     finds("`expires_at` is \"2099-01-01T00:00:00Z\", but `spec.resolved` gives \"2026-04-02T00:00:02.5Z\"", |m| {
-        m.expires_at = Some("2099-01-01T00:00:00Z".parse().unwrap())
+        m.expires_at = Some("2099-01-01T00:00:00Z".parse().unwrap());
     });
     finds("`expires_at` is null, but `spec.resolved` gives \"2026-04-02T00:00:02.5Z\"", |m| m.expires_at = None);
     finds("`where` is null, but `spec.resolved` gives \"latency_ms > 5\"", |m| m.where_sql = None);
@@ -86,7 +86,7 @@ fn every_field_that_the_job_implies_is_compared() {
     finds("`source.uri` is s3://prod/, but `spec.resolved` gives ./data/", |m| m.source.uri = "s3://prod/".into());
     finds("`columns` are text, but `spec.resolved` selects event_id", |m| m.columns[0].name = "text".into());
     finds("`filter_counts` are of where, but `spec.resolved` filters by latency_ms gte, status in, where", |m| {
-        drop(m.filter_counts.drain(..2))
+        drop(m.filter_counts.drain(..2));
     });
     finds("`encryption` is not what `spec.resolved` asks for", |m| {
         m.encryption = Some(EncryptionRecord::Parquet {
@@ -118,7 +118,7 @@ fn partitions_parts_and_rows_are_those_of_the_job() {
         m.rows_digest = Some("rows-v1:".into());
     });
     finds("`spec.resolved` asks for `rows_digest`, but there is none", |m| {
-        m.spec.resolved["rows_digest"] = json!(true)
+        m.spec.resolved["rows_digest"] = json!(true);
     });
     finds("there are files of rejected rows, but `spec.resolved` rejects none", |m| {
         m.rejects = vec![crate::manifest::RejectsEntry {
