@@ -1,12 +1,13 @@
 //! `000001.json`, …: one link of a chain of packages.
 //!
 //! A link is a function of the manifest that it names: every field of it stands in the manifest, or is its digest. So a
-//! signature of the manifest covers its link, and a link that says anything else was changed.
+//! signature of the manifest covers its link, and a link that says anything else was changed. When the shards of a
+//! package are deleted, a second link of it says so; that one is a function of the manifest and of the tombstone.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{JobStatus, LinkRecord, Manifest, ManifestError, from_versioned, to_bytes};
+use crate::manifest::{JobStatus, LinkRecord, Manifest, ManifestError, Tombstone, from_versioned, to_bytes};
 
 /// The version that is written, and the only one that is read.
 pub const LINK_VERSION: u32 = 1;
@@ -31,12 +32,15 @@ pub struct Link {
     pub status: JobStatus,
     /// Lower-case hex SHA-256 of the manifest's bytes.
     pub manifest_sha256: String,
+    /// Of a link that says that the package's shards were deleted: lower-case hex SHA-256 of `tombstone.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tombstone_sha256: Option<String>,
     /// The package's folder as the spec writes it: `output.uri`, rendered; of a revision with its number.
     pub package: String,
     /// The link before; null in the first.
     #[serde(deserialize_with = "Option::deserialize")]
     pub previous: Option<LinkRef>,
-    /// When the manifest was written.
+    /// When the manifest was written, or the shards were deleted.
     pub created_at: Timestamp,
 }
 
@@ -53,8 +57,22 @@ pub struct LinkRef {
 impl Link {
     /// The link of a manifest whose bytes have this digest; `None` where it has no place in a chain.
     pub fn of(manifest: &Manifest, manifest_sha256: &str) -> Option<Self> {
-        let LinkRecord { number, previous_sha256 } = manifest.link.clone()?;
+        Some(Self::at(manifest.link.clone()?, manifest, manifest_sha256))
+    }
+
+    /// The link of a tombstone whose bytes have the digest `sha256`; `None` where it has no place in a chain.
+    pub fn of_tombstone(manifest: &Manifest, tombstone: &Tombstone, sha256: &str) -> Option<Self> {
+        let place = tombstone.link.clone()?;
         Some(Self {
+            tombstone_sha256: Some(sha256.to_owned()),
+            created_at: tombstone.pruned_at,
+            ..Self::at(place, manifest, &tombstone.manifest_sha256)
+        })
+    }
+
+    fn at(place: LinkRecord, manifest: &Manifest, manifest_sha256: &str) -> Self {
+        let LinkRecord { number, previous_sha256 } = place;
+        Self {
             link_version: LINK_VERSION,
             number,
             id: manifest.id.clone(),
@@ -63,10 +81,11 @@ impl Link {
             window_end: manifest.window_end,
             status: manifest.status,
             manifest_sha256: manifest_sha256.to_owned(),
+            tombstone_sha256: None,
             package: place_of(manifest),
             previous: previous_sha256.map(|sha256| LinkRef { number: number.saturating_sub(1), sha256 }),
             created_at: manifest.finalized_at,
-        })
+        }
     }
 
     /// Pretty JSON, newline at the end. Equal links give equal bytes.

@@ -89,7 +89,11 @@ impl Chain {
         let read = thread::scope(|scope| {
             let read_one = |(number, listed): &(u64, Listed)| -> Result<Option<Found>, StoreError> {
                 let link = match listed.bytes {
-                    0..=LARGEST_BYTES => folder.read(&listed.name)?.as_deref().map(parse),
+                    0..=LARGEST_BYTES => match folder.read(&listed.name) {
+                        // The other links can still be told of; a store that does not answer may answer later.
+                        Err(error) if !error.code().is_retryable() => Some(Err(format!("cannot be read: {error}"))),
+                        bytes => bytes?.as_deref().map(parse),
+                    },
                     _ => Some(Err("is larger than any link".to_owned())),
                 };
                 Ok(link.map(|link| (*number, link)))
@@ -120,9 +124,16 @@ impl Chain {
         self.found.last_key_value()?.1.as_ref().ok()
     }
 
-    /// The last link of a job.
+    /// The last link of a job that is one of a manifest.
     pub fn last_of(&self, job: &str) -> Option<&Linked> {
-        self.links().rev().find(|linked| linked.link.id == job)
+        self.links().rev().find(|linked| linked.link.id == job && linked.link.tombstone_sha256.is_none())
+    }
+
+    /// The links that say that shards of a manifest were deleted, in order.
+    pub fn deletions_of(&self, manifest_sha256: &str) -> impl Iterator<Item = &Linked> {
+        self.links().filter(move |linked| {
+            linked.link.tombstone_sha256.is_some() && linked.link.manifest_sha256 == manifest_sha256
+        })
     }
 
     /// Files that are no links.

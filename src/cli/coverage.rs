@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
+
 use super::Talk;
 use super::args::CoverageArgs;
 use super::environment::terminal_columns;
@@ -25,6 +27,7 @@ pub fn coverage(args: &CoverageArgs, talk: &Talk) -> Exit {
     let bound = |text: &Option<String>, end| text.as_ref().map(|text| coverage::bound(text, end, &zone)).transpose();
     let answered = || -> Result<CoverageReport, CoverageError> {
         let options = CoverageOptions {
+            now: args.now.unwrap_or_else(Timestamp::now),
             from: bound(&args.from, End::From)?,
             to: bound(&args.to, End::To)?,
             name: args.name.clone(),

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use jiff::Timestamp;
+
 use super::args::PackArgs;
 use super::{Talk, signals};
 use crate::error::Exit;
@@ -58,7 +60,7 @@ fn tell(args: &PackArgs, package: &Package, packed: &Packed, talk: &Talk) -> Exi
 /// The package that a command line names, or an exit code and why not.
 pub(super) fn open(uri: &str) -> Result<Package, (Exit, String)> {
     let at = Location::parse(uri, &StoreOptions::default()).map_err(|error| (Exit::Usage, error.to_string()))?;
-    Package::open(&at).map_err(|error| (error.exit(), chain(&error)))
+    Package::open(&at, Timestamp::now()).map_err(|error| (error.exit(), chain(&error)))
 }
 
 /// Says why there is nothing, to people and to programs.

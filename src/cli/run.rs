@@ -234,6 +234,8 @@ fn register(store: &str, job: &Job, environment: &Environment, options: &RunOpti
         let package = Package::Place { location: job.output.clone(), output_base, revision };
         let record = JobRecord::new(job, package, environment, (options.clock)());
         let _ = jobs.create(&record).map_err(|e| run::chain(&e))?;
+        // Whoever runs a job wants it, whatever was wished before.
+        jobs.uncancel(&job.id).map_err(|e| run::chain(&e))?;
         let folder = jobs.job_folder(&job.id).map_err(|e| run::chain(&e))?;
         Ok(Heartbeat::start(folder, &options.run_id, options.progress.clone(), options.stop.clone()))
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Talk;
@@ -29,9 +30,11 @@ fn try_verify(args: &VerifyArgs, talk: &Talk) -> Result<Exit, String> {
     let named = args.packages.iter().map(place).collect::<Result<Vec<_>, _>>()?;
     let chain = args.chain.as_ref().map(place).transpose()?;
     let options = VerifyOptions {
+        now: args.now.unwrap_or_else(Timestamp::now),
         rows: args.rows,
         keys: read_keys(&args.keys)?,
         allowed_signers: args.allowed_signers.as_deref().map(allowed_signers).transpose()?.map(Arc::new),
+        signer: args.signer.clone(),
         require_signature: args.require_signature,
         with_chain: chain.is_some(),
     };
@@ -45,7 +48,7 @@ fn try_verify(args: &VerifyArgs, talk: &Talk) -> Result<Exit, String> {
         packages.extend(found.map_err(|error| format!("cannot look for packages: {}", run::chain(&error)))?);
     }
     let reports: Vec<_> = packages.iter().map(|at| verify::verify(at, &options)).collect();
-    let chain = chain.map(|chain| verify::verify_chain(&chain, &packages, args.expect_head.as_ref()));
+    let chain = chain.map(|chain| verify::verify_chain(&chain, &packages, args.expect_head.as_ref(), options.now));
     let verified = reports.iter().all(|r| r.intact) && chain.as_ref().is_none_or(|chain| chain.intact);
     if talk.json {
         let mut object = serde_json::json!({"version": 1, "verified": verified, "packages": reports});

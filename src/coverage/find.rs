@@ -33,16 +33,25 @@ pub fn packages(at: &Location) -> Result<Vec<Location>, CoverageError> {
         if looked_into > MAX_FOLDERS {
             return Err(CoverageError::TooMany { at: at.to_string(), limit: MAX_FOLDERS });
         }
+        // One folder that cannot be looked into hides no other; whoever opens it as a package says why.
+        let is_alone = |error: &StoreError| !name.is_empty() && !error.code().is_retryable();
         let has = |file: &str| match folder.size(&below(&name, file)) {
             // Something that is no file: whoever opens the package says so.
             Err(StoreError::WrongKind { .. }) => Ok(true),
+            Err(error) if is_alone(&error) => Ok(true),
             size => size.map(|size| size.is_some()),
         };
-        if has(MANIFEST).map_err(failed)? || has(SHA256SUMS).map_err(failed)? {
+        let mut is_package = has(MANIFEST).map_err(failed)? || has(SHA256SUMS).map_err(failed)?;
+        let folders = if depth < DEPTH { folder.folders(&name) } else { Ok(Vec::new()) };
+        is_package |= folders.as_ref().is_err_and(is_alone);
+        if is_package {
             found.push(if name.is_empty() { at.clone() } else { at.join(&name) });
         }
         if depth < DEPTH {
-            let folders = folder.folders(&name).map_err(failed)?;
+            let folders = match folders {
+                Err(error) if is_alone(&error) => Vec::new(),
+                folders => folders.map_err(failed)?,
+            };
             // Last in, first out: the first name is looked into next.
             let others = folders.iter().rev().filter(|folder| !INSIDE.contains(&folder.as_str()));
             waiting.extend(others.map(|folder| (below(&name, folder), depth + 1)));

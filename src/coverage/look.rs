@@ -87,9 +87,9 @@ pub struct Missing {
 }
 
 /// Looks at a package: its manifest against SHA256SUMS, and every byte if `verify` says so.
-pub(super) fn look(at: &Location, is_verified: bool) -> Looked {
+pub(super) fn look(at: &Location, is_verified: bool, now: Timestamp) -> Looked {
     let package = at.to_string();
-    match examine(at, is_verified) {
+    match examine(at, is_verified, now) {
         Ok((claim, faults)) => {
             let state = if faults.is_empty() { State::Counted } else { State::Unverified };
             let mut notes = faults;
@@ -102,8 +102,8 @@ pub(super) fn look(at: &Location, is_verified: bool) -> Looked {
     }
 }
 
-fn examine(at: &Location, is_verified: bool) -> Result<(Option<Claim>, Vec<String>), PackageError> {
-    let package = Package::open(at)?;
+fn examine(at: &Location, is_verified: bool, now: Timestamp) -> Result<(Option<Claim>, Vec<String>), PackageError> {
+    let package = Package::open(at, now)?;
     let mut faults = Vec::new();
     faults.extend(package.check_sums().err().map(|error| chain(&error)));
     let tombstone = package.tombstone().unwrap_or_else(|error| {
@@ -111,7 +111,7 @@ fn examine(at: &Location, is_verified: bool) -> Result<(Option<Claim>, Vec<Strin
         None
     });
     if is_verified {
-        let report = verify::verify(at, &VerifyOptions::default());
+        let report = verify::verify(at, &VerifyOptions::at(now));
         let found = report.findings.first().map(|finding| match (&finding.path, report.findings.len()) {
             (Some(path), 1) => format!("{path}: {}", finding.message),
             (None, 1) => finding.message.clone(),

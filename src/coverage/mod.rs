@@ -33,8 +33,10 @@ pub use look::{Claim, Looked, Missing, State};
 pub const COVERAGE_VERSION: u32 = 1;
 
 /// What is asked.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct CoverageOptions {
+    /// The clock: later times are in the future.
+    pub now: Timestamp,
     /// Must be covered from here; default: from where the first window starts.
     pub from: Option<Timestamp>,
     /// Must be covered up to here; default: to where the last window ends.
@@ -45,6 +47,14 @@ pub struct CoverageOptions {
     pub type_name: Option<String>,
     /// Whether every byte of every package is checked.
     pub verify: bool,
+}
+
+/// In tests no time is in the future.
+#[cfg(test)]
+impl Default for CoverageOptions {
+    fn default() -> Self {
+        Self { now: Timestamp::MAX, from: None, to: None, name: None, type_name: None, verify: false }
+    }
 }
 
 /// The answer.
@@ -171,7 +181,7 @@ pub fn coverage(packages: &[Location], options: &CoverageOptions) -> Result<Cove
     {
         return Err(CoverageError::Empty { from, to });
     }
-    let looked: Vec<Looked> = packages.par_iter().map(|at| look::look(at, options.verify)).collect();
+    let looked: Vec<Looked> = packages.par_iter().map(|at| look::look(at, options.verify, options.now)).collect();
     Ok(group::report(looked, options))
 }
 

@@ -232,9 +232,9 @@ fn a_pruned_package_covers_and_says_that_its_rows_are_gone() {
     let shelf = Shelf::new();
     let expires_at = Some("2026-05-01T00:00:00Z".parse().unwrap());
     let expired = Manifest { expires_at, ..days(1, 2) };
-    shelf.put("a", &expired);
+    let digest = shelf.put("a", &expired);
     let tombstone = format!(
-        r#"{{"tombstone_version":1,"id":"{}","expires_at":"2026-05-01T00:00:00Z","pruned_at":"2026-06-01T00:00:00Z","files":2,"bytes":0}}"#,
+        r#"{{"tombstone_version":1,"id":"{}","manifest_sha256":"{digest}","expires_at":"2026-05-01T00:00:00Z","pruned_at":"2026-06-01T00:00:00Z","files":2,"bytes":0}}"#,
         expired.id
     );
     let path = shelf.0.path().join("a/tombstone.json");

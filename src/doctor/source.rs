@@ -50,7 +50,7 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
     };
     let is_sample = !others.is_empty() || !survey.is_whole;
     let plan = run::plan_survey(job, run.memory, &survey);
-    checks.push(files_read(&survey, others.len(), plan.as_ref().ok().filter(|_| !is_sample)));
+    checks.push(files_read(job, &survey, others.len(), plan.as_ref().ok().filter(|_| !is_sample)));
     checks.push(columns(job, &survey, is_sample));
     let window_bytes = plan.as_ref().ok().map(|plan| {
         let unread = others.iter().filter(|file| !is_outside(job, &file.name)).map(|file| file.bytes);
@@ -99,7 +99,7 @@ fn listed(job: &Job, listing: &Listing) -> Check {
 }
 
 /// What could be read. `plan` only where every row was looked at.
-fn files_read(survey: &Survey, others: usize, plan: Option<&Plan>) -> Check {
+fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) -> Check {
     let broken: Vec<&SourceError> = survey.facts.iter().filter_map(|facts| facts.problem.as_ref()).collect();
     let all = survey.files.len() + others;
     let columns = survey.schema.arrow.fields().len();
@@ -125,11 +125,20 @@ fn files_read(survey: &Survey, others: usize, plan: Option<&Plan>) -> Check {
             ),
             _ => match unplaced_rows(survey) {
                 0 => Check::ok(Subject::Files, seen),
-                n => Check::warning(
-                    Subject::Files,
-                    format!("{seen}, {n} of them unreadable or without a time"),
-                    "mend them: they fail partitions, or are set aside with `on_bad_rows: reject`, `on_null_time: reject`",
-                ),
+                n => {
+                    let message = format!("{seen}, {n} of them unreadable or without a time");
+                    // Which of the two they are is not counted, so both have to be allowed.
+                    let help = match (job.on_bad_rows, job.on_null_time) {
+                        (OnBad::Reject, OnBad::Reject) => {
+                            "mend them, or take a partial package: the spec rejects them, so a run writes them to rejects/"
+                        }
+                        _ => {
+                            "mend them: the partitions that they may belong to would fail; with `on_bad_rows: reject` and \
+                             `on_null_time: reject` they are written to rejects/ instead"
+                        }
+                    };
+                    Check::failure(Subject::Files, message, Exit::Partial).help(help)
+                }
             },
         };
     }
@@ -142,7 +151,7 @@ fn files_read(survey: &Survey, others: usize, plan: Option<&Plan>) -> Check {
     if broken.len() == survey.files.len() {
         return Check::failure(Subject::Files, message, Exit::Failed).help(help);
     }
-    Check::warning(Subject::Files, message, help)
+    Check::failure(Subject::Files, message, Exit::Partial).help(help)
 }
 
 /// Rows of row formats that have no known place, unless none at all has one. Of Parquet it is rarely proven.
@@ -183,7 +192,7 @@ fn columns(job: &Job, survey: &Survey, is_sample: bool) -> Check {
             let help = "name the time column in `time: {column: …}` and how it is written in `format`";
             // Null or not a time: either may be set aside.
             match (job.on_null_time, job.on_bad_rows) {
-                (OnBad::Reject, OnBad::Reject) => Check::warning(Subject::Columns, message, help),
+                (OnBad::Reject, OnBad::Reject) => Check::failure(Subject::Columns, message, Exit::Partial).help(help),
                 _ => Check::failure(Subject::Columns, message, Exit::Failed).help(help),
             }
         }

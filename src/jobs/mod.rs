@@ -16,13 +16,16 @@ mod prune;
 mod record;
 mod request;
 mod state;
+mod tombstone;
 mod view;
 
 pub use heartbeat::{ABANDONED_AFTER, Heartbeat, RunEnd, announce};
 #[cfg(test)]
 pub(crate) use prune::prune_package;
-pub use prune::{Expired, PruneError, Pruned, prune};
+#[cfg(test)]
+pub(crate) use tombstone::Burial;
+pub use prune::{Expired, Prune, Pruned, Refused, prune};
 pub use record::{JobRecord, Package, TextRecord};
 pub use request::{Request, TimeSpan};
 pub use state::State;
-pub use view::{JobView, Jobs};
+pub use view::{JobView, Jobs, Listed, PassedOver};

@@ -2,17 +2,35 @@
 //!
 //! Manifest, signature and SHA256SUMS stay as they are: they prove what was there. The package's log decides first
 //! ([`log`]), so that no run can publish a manifest that names what is deleted; then `tombstone.json` is written beside the
-//! manifest, so that shards are never missing without a reason; then they go.
+//! manifest ([`super::tombstone`]), so that shards are never missing without a reason; then they go.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::view::Jobs;
-use crate::error::ErrorCode;
-use crate::manifest::{Manifest, TOMBSTONE, Tombstone};
-use crate::run::{StateError, log};
-use crate::seal::sha256;
+use super::record::JobRecord;
+use super::tombstone::Burial;
+use super::view::{JobView, Jobs, PassedOver};
+use crate::diagnostic::render_text;
+use crate::error::{ErrorCode, Exit};
+use crate::job::Job;
+use crate::manifest::TOMBSTONE;
+use crate::run::{Failure, log};
 use crate::store::{Folder, Listed, StoreError};
+
+/// How to prune.
+#[derive(Debug)]
+pub struct Prune<'a> {
+    /// Retention is over for what expires up to here.
+    pub until: Timestamp,
+    /// The clock.
+    pub now: Timestamp,
+    /// Where keys are that specs name by variable.
+    pub env: &'a BTreeMap<String, String>,
+    /// Only tell what would be done.
+    pub is_dry: bool,
+}
 
 /// A job whose retention is over.
 #[derive(Debug, Clone, Serialize)]
@@ -31,15 +49,15 @@ pub struct Expired {
     pub kept: Vec<(String, String)>,
 }
 
-/// Why a store cannot be pruned.
-#[derive(Debug, thiserror::Error)]
-pub enum PruneError {
-    /// The store's.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A package's state cannot be read.
-    #[error(transparent)]
-    State(#[from] StateError),
+/// A job that could not be pruned.
+#[derive(Debug, Clone, Serialize)]
+pub struct Refused {
+    /// The job.
+    pub id: String,
+    /// Why, for programs.
+    pub error_code: ErrorCode,
+    /// Why, and what to do.
+    pub why: String,
 }
 
 /// What was, or would be, pruned.
@@ -49,107 +67,119 @@ pub struct Pruned {
     pub expired: Vec<Expired>,
     /// Unfinished uploads of runs that are dead, by job and file.
     pub uploads: Vec<(String, String)>,
+    /// Jobs of which nothing more was deleted than is told.
+    pub refused: Vec<Refused>,
+    /// Folders of jobs that cannot be used.
+    pub passed_over: Vec<PassedOver>,
 }
 
-/// Prunes a store, or only tells what it would do.
+impl Pruned {
+    /// What the process tells its scheduler.
+    pub fn exit(&self) -> Exit {
+        let exit = |refused: &Refused| if refused.error_code.is_retryable() { Exit::TryLater } else { Exit::Failed };
+        self.refused.iter().map(exit).fold(Exit::Complete, Exit::worst)
+    }
+}
+
+/// Prunes a store, or only tells what it would do. A job that cannot be pruned stops no other.
 ///
 /// # Errors
-/// [`PruneError`]; a file that the store does not let go is no error.
-pub fn prune(jobs: &Jobs, now: Timestamp, is_dry: bool) -> Result<Pruned, PruneError> {
-    let mut pruned = Pruned::default();
-    for view in jobs.list(now)? {
-        let Some(record) = jobs.record(&view.id)? else { continue };
-        let Some(package) = jobs.package(&record)? else { continue };
-        if view.status.is_settled() {
-            match if is_dry { package.drafts() } else { package.remove_drafts(true) } {
-                Ok(drafts) => pruned.uploads.extend(drafts.into_iter().map(|name| (view.id.clone(), name))),
-                // Listing uploads is a permission of its own.
-                Err(error) if error.code() == ErrorCode::StoreDenied => tracing::warn!("{error}"),
-                Err(error) => return Err(error.into()),
-            }
+/// [`StoreError`] of the store itself; a file that the store does not let go is no error.
+pub fn prune(jobs: &Jobs, how: &Prune<'_>) -> Result<Pruned, StoreError> {
+    let listed = jobs.list(how.until)?;
+    let mut pruned = Pruned { passed_over: listed.passed_over, ..Pruned::default() };
+    for view in listed.views {
+        if let Err(Failure { code, message }) = prune_job(jobs, &view, how, &mut pruned) {
+            pruned.refused.push(Refused { id: view.id, error_code: code, why: message });
         }
-        let Some(expires_at) = view.expires_at.filter(|at| *at <= now && view.status.is_settled()) else { continue };
-        let Some((manifest, manifest_bytes)) = jobs.manifest_bytes(&record)? else { continue };
-        // All of them: a run that was overtaken may have left some that no manifest names.
-        let mut there = package.list("data/")?;
-        there.extend(package.list("rejects/")?);
-        if there.is_empty() && package.size(TOMBSTONE)?.is_some() {
-            continue;
-        }
-        let bytes = there.iter().map(|file| file.bytes).sum();
-        let mut expired =
-            Expired { id: view.id.clone(), name: view.name, expires_at, files: there.len(), bytes, kept: Vec::new() };
-        if !is_dry {
-            match prune_package(&package, &manifest, &manifest_bytes, expires_at, now)? {
-                Some(kept) => expired.kept = kept,
-                None => {
-                    tracing::warn!("{}: a run has changed the package meanwhile, nothing is deleted; prune again", view.id);
-                    continue;
-                }
-            }
-        }
-        pruned.expired.push(expired);
     }
     Ok(pruned)
 }
 
-/// Deletes the shards of a package, after its log has decided so and a tombstone says so, and gives those that the store
-/// did not let go. `None`: the manifest is not the one that was judged by any more, so nothing is deleted.
-///
-/// # Errors
-/// [`PruneError`].
-pub(crate) fn prune_package(
-    package: &Folder,
-    manifest: &Manifest,
-    manifest_bytes: &[u8],
-    expires_at: Timestamp,
-    now: Timestamp,
-) -> Result<Option<Vec<(String, String)>>, PruneError> {
-    // Before anything is destroyed: a run that is about to end must not name what is deleted here.
-    let run = format!("prune-{}", now.strftime("%Y%m%dT%H%M%S%.6fZ"));
-    if !log::decide_prune(package, manifest, &sha256(manifest_bytes), &run, now)? {
-        return Ok(None);
+fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) -> Result<(), Failure> {
+    let Some(record) = jobs.record(&view.id)? else { return Ok(()) };
+    let Some(package) = jobs.package(&record)? else { return Ok(()) };
+    if view.status.is_settled() {
+        match if how.is_dry { package.drafts() } else { package.remove_drafts(true) } {
+            Ok(drafts) => pruned.uploads.extend(drafts.into_iter().map(|name| (view.id.clone(), name))),
+            // Listing uploads is a permission of its own.
+            Err(error) if error.code() == ErrorCode::StoreDenied => tracing::warn!("{error}"),
+            Err(error) => return Err(error.into()),
+        }
     }
-    // All of them: a run that was overtaken may have left some that no manifest names.
-    let mut there = package.list("data/")?;
-    there.extend(package.list("rejects/")?);
-    bury(package, &manifest.id, expires_at, now, &there).map(Some)
+    let is_over = |at: &Timestamp| *at <= how.until && view.status.is_settled();
+    let Some(expires_at) = view.expires_at.filter(is_over) else { return Ok(()) };
+    let Some((manifest, manifest_sha256)) = jobs.stored_manifest(&record)? else { return Ok(()) };
+    let there = shards(&package)?;
+    if there.is_empty() && package.size(TOMBSTONE)?.is_some() {
+        return Ok(());
+    }
+    let (id, name) = (view.id.clone(), view.name.clone());
+    let bytes = there.iter().map(|file| file.bytes).sum();
+    let mut expired = Expired { id, name, expires_at, files: there.len(), bytes, kept: Vec::new() };
+    if !how.is_dry {
+        let burial = Burial {
+            package: &package,
+            manifest: &manifest,
+            manifest_sha256: &manifest_sha256,
+            job: &|| resolve(jobs, &record),
+            now: how.now,
+            env: how.env,
+        };
+        let Some(kept) = prune_package(&burial)? else {
+            let message = "a run has changed the package meanwhile, so nothing was deleted; prune again".to_owned();
+            return Err(Failure { code: ErrorCode::PackageOccupied, message });
+        };
+        expired.kept = kept;
+    }
+    pruned.expired.push(expired);
+    Ok(())
 }
 
-/// Deletes files, after saying so.
-fn bury(
-    package: &Folder,
-    id: &str,
-    expires_at: Timestamp,
-    now: Timestamp,
-    there: &[Listed],
-) -> Result<Vec<(String, String)>, PruneError> {
-    let mut tombstone = Tombstone {
-        tombstone_version: 1,
-        id: id.to_owned(),
-        expires_at,
-        pruned_at: now,
-        files: there.len() as u64,
-        bytes: there.iter().map(|file| file.bytes).sum(),
-        kept: Vec::new(),
-    };
-    let write = |tombstone: &Tombstone| {
-        let mut bytes = serde_json::to_vec_pretty(tombstone).unwrap_or_default();
-        bytes.push(b'\n');
-        package.replace_bytes(TOMBSTONE, &bytes)
-    };
-    write(&tombstone)?;
+/// The job, for what its spec says of keys and chain.
+fn resolve(jobs: &Jobs, record: &JobRecord) -> Result<Job, Failure> {
+    record.resolve(jobs.location()).map_err(|mistakes| Failure {
+        code: ErrorCode::KeyUnusable,
+        message: format!(
+            "the spec in the job's record does not resolve, and it names the key or the chain that the deletion needs: {}",
+            render_text(&mistakes, false).trim_end()
+        ),
+    })
+}
+
+/// All of them: a run that was overtaken may have left some that no manifest names.
+fn shards(package: &Folder) -> Result<Vec<Listed>, StoreError> {
+    let mut there = package.list("data/")?;
+    there.extend(package.list("rejects/")?);
+    Ok(there)
+}
+
+/// Deletes the shards of a package and gives those that the store did not let go. `None`: its manifest is not the one that
+/// was judged by any more, so nothing is deleted.
+///
+/// # Errors
+/// As [`Burial::announce`].
+pub(crate) fn prune_package(burial: &Burial<'_>) -> Result<Option<Vec<(String, String)>>, Failure> {
+    burial.check()?;
+    // Before anything is destroyed: a run that is about to end must not name what is deleted here.
+    let run = format!("prune-{}", burial.now.strftime("%Y%m%dT%H%M%S%.6fZ"));
+    if !log::decide_prune(burial.package, burial.manifest, burial.manifest_sha256, &run, burial.now)? {
+        return Ok(None);
+    }
+    let there = shards(burial.package)?;
+    burial.announce(there.len() as u64, there.iter().map(|file| file.bytes).sum())?;
+    Ok(Some(delete(burial.package, &there)?))
+}
+
+/// Deletes shards, and gives those that the store did not let go.
+fn delete(package: &Folder, there: &[Listed]) -> Result<Vec<(String, String)>, StoreError> {
     let mut kept = Vec::new();
     for Listed { name, .. } in there {
         match package.remove(name) {
             Ok(()) => {}
             Err(error) if error.code() == ErrorCode::StoreDenied => kept.push((name.clone(), error.to_string())),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
-    }
-    if !kept.is_empty() {
-        tombstone.kept = kept.iter().map(|(name, _)| name.clone()).collect();
-        write(&tombstone)?;
     }
     Ok(kept)
 }

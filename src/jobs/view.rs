@@ -10,8 +10,11 @@ use serde_json::Value;
 use super::heartbeat::{Counts, RunEnd, RunState};
 use super::record::{CANCEL, JobRecord, Package, RECORD};
 use super::state::State;
+use crate::diagnostic::shown;
 use crate::error::ErrorCode;
 use crate::manifest::{ExportFormat, FileEntry, JobStatus, MANIFEST, Manifest, SHA256SUMS, TOMBSTONE};
+use crate::run::chain;
+use crate::seal::sha256;
 use crate::store::{Created, Folder, Location, StoreError};
 
 /// Requests to a store at a time.
@@ -78,6 +81,31 @@ pub struct JobView {
     pub files: Option<Vec<FileEntry>>,
 }
 
+/// All jobs of a store.
+#[derive(Debug, Clone, Default)]
+pub struct Listed {
+    /// Newest first, without their files.
+    pub views: Vec<JobView>,
+    /// Folders of jobs that cannot be used. They stop nobody from using the others.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// A job that cannot be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PassedOver {
+    /// Its folder below `jobs/`.
+    pub id: String,
+    /// Why, and what to do.
+    pub why: String,
+}
+
+/// What stands under a job's name.
+enum Recorded {
+    Absent,
+    Usable(Box<JobRecord>),
+    Unusable(String),
+}
+
 /// What a list needs of a manifest, without its files.
 #[derive(Debug, Deserialize)]
 struct Summary {
@@ -142,17 +170,30 @@ impl Jobs {
     /// # Errors
     /// [`StoreError`].
     pub fn record(&self, id: &str) -> Result<Option<JobRecord>, StoreError> {
-        if id.contains('/') || !id.starts_with("job_") {
-            return Ok(None);
-        }
-        let Some(bytes) = self.folder.read(&format!("jobs/{id}/{RECORD}"))? else { return Ok(None) };
-        match serde_json::from_slice::<JobRecord>(&bytes) {
-            Ok(record) => Ok(Some(record)),
-            Err(error) => {
-                tracing::warn!("jobs/{id}/{RECORD} is passed over: {error}");
-                Ok(None)
+        Ok(match self.recorded(id)? {
+            Recorded::Usable(record) => Some(*record),
+            Recorded::Absent => None,
+            Recorded::Unusable(why) => {
+                tracing::warn!("{id}: {why}");
+                None
             }
+        })
+    }
+
+    fn recorded(&self, id: &str) -> Result<Recorded, StoreError> {
+        if id.contains('/') || !id.starts_with("job_") {
+            return Ok(Recorded::Absent);
         }
+        let name = format!("jobs/{id}/{RECORD}");
+        let Some(bytes) = self.folder.read(&name)? else { return Ok(Recorded::Absent) };
+        let unusable =
+            |why: String| Recorded::Unusable(format!("{name} {why}; remove the folder, or bring the record back"));
+        Ok(match serde_json::from_slice::<JobRecord>(&bytes) {
+            // Paths are made of the id, so it has to be the folder's.
+            Ok(record) if record.id == id => Recorded::Usable(Box::new(record)),
+            Ok(record) => unusable(format!("is the record of another job, {}", shown(&record.id))),
+            Err(error) => unusable(format!("cannot be read: {error}")),
+        })
     }
 
     /// Ids of all jobs.
@@ -165,20 +206,47 @@ impl Jobs {
         Ok(ids)
     }
 
-    /// All jobs, newest first, without their files.
+    /// All jobs, those included that cannot be looked at.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn list(&self, now: Timestamp) -> Result<Vec<JobView>, StoreError> {
+    /// [`StoreError`] of the store itself.
+    pub fn list(&self, now: Timestamp) -> Result<Listed, StoreError> {
         let ids = self.ids()?;
         // Mostly waiting for a store; on this machine, one for each processor.
         let readers = if self.location().local().is_some() { 0 } else { READERS.min(ids.len()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(readers).build();
         let pool = pool.map_err(|error| StoreError::Threads { message: error.to_string() })?;
-        let look = || ids.par_iter().filter_map(|id| self.view(id, now).transpose()).collect::<Result<Vec<_>, _>>();
-        let mut views = pool.install(look)?;
-        views.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
-        Ok(views)
+        let look = || ids.par_iter().map(|id| self.look(id, now)).collect::<Result<Vec<_>, _>>();
+        let mut listed = Listed::default();
+        for looked in pool.install(look)?.into_iter().flatten() {
+            match looked {
+                Ok(view) => listed.views.push(view),
+                Err(passed_over) => listed.passed_over.push(passed_over),
+            }
+        }
+        listed.views.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
+        listed.passed_over.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(listed)
+    }
+
+    /// A job for a list; `None` where there is none. Only a store that does not answer is an error.
+    fn look(&self, id: &str, now: Timestamp) -> Result<Option<Result<JobView, PassedOver>>, StoreError> {
+        let passed_over = |why| Ok(Some(Err(PassedOver { id: id.to_owned(), why })));
+        let record = match self.recorded(id) {
+            Ok(Recorded::Usable(record)) => *record,
+            Ok(Recorded::Absent) => return Ok(None),
+            Ok(Recorded::Unusable(why)) => return passed_over(why),
+            Err(error) if error.code().is_retryable() => return Err(error),
+            Err(error) => return passed_over(chain(&error)),
+        };
+        let is_elsewhere = matches!(record.package, Package::Place { .. });
+        let view = self.read_package(&record, MANIFEST).and_then(|bytes| self.view_of(record, bytes.as_deref(), now));
+        match view {
+            Ok(view) => Ok(Some(Ok(view))),
+            // A store that does not answer may answer later, but a package elsewhere is no reason to wait.
+            Err(error) if error.code().is_retryable() && !is_elsewhere => Err(error),
+            Err(error) => passed_over(chain(&error)),
+        }
     }
 
     /// A job, without its files; `None` where there is none.
@@ -261,16 +329,13 @@ impl Jobs {
     /// # Errors
     /// [`StoreError`].
     pub fn manifest(&self, record: &JobRecord) -> Result<Option<Manifest>, StoreError> {
-        Ok(self.read_package(record, MANIFEST)?.and_then(|bytes| manifest_of(record, &bytes)))
+        Ok(self.stored_manifest(record)?.map(|(manifest, _)| manifest))
     }
 
-    /// The manifest in a job's package with its bytes, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn manifest_bytes(&self, record: &JobRecord) -> Result<Option<(Manifest, Vec<u8>)>, StoreError> {
+    /// The same with the lower-case hex SHA-256 of its bytes.
+    pub(super) fn stored_manifest(&self, record: &JobRecord) -> Result<Option<(Manifest, String)>, StoreError> {
         let bytes = self.read_package(record, MANIFEST)?;
-        Ok(bytes.and_then(|bytes| manifest_of(record, &bytes).map(|manifest| (manifest, bytes))))
+        Ok(bytes.and_then(|bytes| Some((manifest_of(record, &bytes)?, sha256(&bytes)))))
     }
 
     /// The folder of a job's package, if it is there.
@@ -300,7 +365,13 @@ impl Jobs {
     fn runs(&self, id: &str) -> Result<Vec<RunState>, StoreError> {
         let mut runs = BTreeMap::new();
         for listed in self.folder.list(&format!("jobs/{id}/runs/"))? {
-            let Some(bytes) = self.folder.read(&listed.name)? else { continue };
+            let bytes = match self.folder.read(&listed.name) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                // It only informs, so that a job is not lost for one that is no file.
+                Err(error) if !error.code().is_retryable() => continue,
+                Err(error) => return Err(error),
+            };
             if let Ok(run) = serde_json::from_slice::<RunState>(&bytes) {
                 runs.insert(listed.name, run);
             }

@@ -31,7 +31,7 @@ pub use record::{
     SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord,
 };
 pub use sums::sha256sums;
-pub use tombstone::{TOMBSTONE, Tombstone};
+pub use tombstone::{CLOCK_SKEW, TOMBSTONE, TOMBSTONE_SIGNATURE, TOMBSTONE_VERSION, Tombstone, is_in_future};
 
 /// Name of the manifest in a package. Its presence means that a run ended.
 pub const MANIFEST: &str = "manifest.json";

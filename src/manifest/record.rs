@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::evidence::ColumnRedaction;
 use super::json::Instant;
 use crate::job;
+use crate::seal::sha256;
 
 /// Format of shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -117,9 +118,22 @@ pub struct SourceRecord {
     pub uri: String,
     /// Its files, in the order that their rows have.
     pub files: Vec<SourceFileRecord>,
+    /// Lower-case hex SHA-256 of the canonical JSON (RFC 8785) of `files`, to note and to compare with other packages'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub files_sha256: Option<String>,
     /// Where files or rows disagreed about the schema, and how it was settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
+}
+
+impl SourceRecord {
+    /// What `files_sha256` has to be; `None` where there are no files.
+    pub fn digest_of_files(files: &[SourceFileRecord]) -> Option<String> {
+        // Only numbers that JSON cannot hold make this fail, and sizes and counts are none.
+        let canonical = serde_json_canonicalizer::to_vec(&files).unwrap_or_default();
+        (!files.is_empty()).then(|| sha256(&canonical))
+    }
 }
 
 /// One file of the source, with its identity when the job was planned.

@@ -7,8 +7,14 @@
 
 use std::fmt::Write;
 
+use jiff::Timestamp;
+
 use crate::diagnostic::escaped;
-use crate::manifest::{EncryptionRecord, ExportFormat, FileStatus, JobStatus, Manifest};
+use crate::manifest::{
+    EncryptionRecord, ExportFormat, FileStatus, JobStatus, MANIFEST, Manifest, SIGNATURE, SignerRecord, TOMBSTONE,
+    TOMBSTONE_SIGNATURE, Tombstone,
+};
+use crate::signature::ByHand;
 use crate::verify::Dialect;
 
 /// Partitions that are named at most.
@@ -24,6 +30,8 @@ pub(super) struct Facts<'a> {
     /// Listed, but not in the tar, because their retention is over.
     pub deleted: usize,
     pub is_signed: bool,
+    /// What says that files were deleted.
+    pub tombstone: Option<&'a Tombstone>,
 }
 
 /// The text. Writing to a String does not fail.
@@ -40,7 +48,17 @@ pub(super) fn text(manifest: &Manifest, facts: &Facts<'_>) -> String {
     );
     page.command(&format!("echo '{}  manifest.json' | sha256sum -c -", facts.manifest_sha256));
     if facts.is_signed {
-        signature(&mut page);
+        page.step(
+            "Who signed the manifest? You need your own list of signers whom you trust, in\n\
+             the format of ssh-keygen, as `allowed_signers` beside the tar. The key has to\n\
+             be that of the name below when it signed, and the name one that you expect.\n\
+             (OpenSSH 9.1 or later; before, it reads the time without `Z` and as local.)",
+        );
+        let signer = manifest.signer.as_ref();
+        signature(&mut page, MANIFEST, SIGNATURE, manifest.finalized_at, signer);
+    }
+    if let Some(tombstone) = facts.tombstone {
+        deletion(&mut page, tombstone, facts);
     }
     files(&mut page, facts);
     let plain = decrypted(&mut page, manifest, facts);
@@ -120,16 +138,27 @@ fn not_complete(page: &mut Page, manifest: &Manifest) {
     }
 }
 
-fn signature(page: &mut Page) {
-    page.step(
-        "Who signed the manifest? You need your own list of signers whom you trust, in\n\
-         the format of ssh-keygen, as `allowed_signers` beside the tar.",
-    );
-    page.command("signer=$(ssh-keygen -Y find-principals -s manifest.json.sig -f ../allowed_signers | head -n 1)");
+/// Takes the signer's name from the file that is signed: it is the name that counts, whichever the list has first.
+fn signature(page: &mut Page, file: &str, signature: &str, at: Timestamp, signer: Option<&SignerRecord>) {
+    let by_hand = ByHand { list: "../allowed_signers", file, signature, at };
+    // awk takes what stands between quotes; a name that JSON writes otherwise than it is has to be looked up.
+    let is_plain = |name: &str| !name.chars().any(|c| c.is_control() || matches!(c, '"' | '\\'));
+    page.command(&match signer {
+        Some(signer) if is_plain(&signer.identity) => {
+            format!("signer=$(awk -F'\"' '/^  \"signer\": / {{ s = 1 }} s && /^    \"identity\": / {{ print $4; exit }}' {file})")
+        }
+        _ => format!("signer=$({} | head -n 1)", by_hand.find_principals()),
+    });
     page.command("echo \"signed by $signer\"");
-    page.command(
-        "ssh-keygen -Y verify -f ../allowed_signers -I \"$signer\" -n kt-export -s manifest.json.sig < manifest.json",
-    );
+    page.command(&by_hand.verify("\"$signer\""));
+}
+
+fn deletion(page: &mut Page, tombstone: &Tombstone, facts: &Facts<'_>) {
+    page.step("Who says that files were deleted, and of which package?");
+    page.command(&format!("grep -q '\"manifest_sha256\": \"{}\"' {TOMBSTONE}", facts.manifest_sha256));
+    if tombstone.signer.is_some() {
+        signature(page, TOMBSTONE, TOMBSTONE_SIGNATURE, tombstone.pruned_at, tombstone.signer.as_ref());
+    }
 }
 
 fn files(page: &mut Page, facts: &Facts<'_>) {

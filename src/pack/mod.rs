@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::Exit;
-use crate::manifest::{MANIFEST, SHA256SUMS, SIGNATURE, TOMBSTONE, VERIFY_TXT};
+use crate::manifest::{MANIFEST, SHA256SUMS, SIGNATURE, TOMBSTONE, TOMBSTONE_SIGNATURE, VERIFY_TXT};
 use crate::package::{FileError, Listed, Package, PackageError};
 use crate::report::REPORT;
 use crate::run::stop::Stop;
@@ -200,7 +200,7 @@ fn entries(package: &Package) -> Result<Vec<Entry<'_>>, PackError> {
     }
     let mut entries = vec![Entry::Small(MANIFEST, package.manifest_bytes.clone()), Entry::Small(SHA256SUMS, sums)];
     let mut is_signed = false;
-    for name in [SIGNATURE, REPORT, TOMBSTONE] {
+    for name in [SIGNATURE, REPORT, TOMBSTONE, TOMBSTONE_SIGNATURE] {
         if let Some(bytes) = package.folder.read(name).map_err(failed)? {
             is_signed |= name == SIGNATURE;
             entries.push(Entry::Small(name, bytes));
@@ -212,6 +212,7 @@ fn entries(package: &Package) -> Result<Vec<Entry<'_>>, PackError> {
         files: listed.len(),
         deleted: all - listed.len(),
         is_signed,
+        tombstone: tombstone.as_ref(),
     };
     entries.push(Entry::Small(VERIFY_TXT, instructions::text(&package.manifest, &facts).into_bytes()));
     entries.extend(listed.into_iter().map(Entry::Listed));

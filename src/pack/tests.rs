@@ -2,10 +2,17 @@
 
 use super::instructions::{Facts, text};
 use crate::manifest::tests::manifest;
-use crate::manifest::{Compression, EncryptionRecord, ExportFormat, FileStatus, JobStatus, Manifest};
+use crate::manifest::{Compression, EncryptionRecord, ExportFormat, FileStatus, JobStatus, Manifest, SignerRecord};
 
 fn facts() -> Facts<'static> {
-    Facts { folder: "events-2026-03-job_x", manifest_sha256: "feed", files: 2, deleted: 0, is_signed: false }
+    Facts {
+        folder: "events-2026-03-job_x",
+        manifest_sha256: "feed",
+        files: 2,
+        deleted: 0,
+        is_signed: false,
+        tombstone: None,
+    }
 }
 
 /// The lines that are commands.
@@ -52,7 +59,18 @@ fn every_format_is_counted_in_its_own_way() {
 #[test]
 fn signed_encrypted_and_pruned_packages_are_checked_as_such() {
     let signed = text(&manifest(), &Facts { is_signed: true, ..facts() });
-    assert!(signed.contains("-Y verify -f ../allowed_signers -I \"$signer\" -n kt-export -s manifest.json.sig <"));
+    let find = "signer=$(ssh-keygen -Y find-principals -f ../allowed_signers -O verify-time=20260401000002Z -s";
+    let verify = "ssh-keygen -Y verify -f ../allowed_signers -I \"$signer\" -n kt-export -O verify-time=20260401000002Z -s \
+                  manifest.json.sig < manifest.json\n";
+    assert!(signed.contains(verify) && signed.contains(find), "{signed}");
+    let by = |identity: &str| {
+        let signer = Some(SignerRecord { identity: identity.into(), public_key: "ssh-ed25519 AAAA".into() });
+        commands(&Manifest { signer, ..manifest() }, &Facts { is_signed: true, ..facts() })
+    };
+    let name =
+        r#"signer=$(awk -F'"' '/^  "signer": / { s = 1 } s && /^    "identity": / { print $4; exit }' manifest.json)"#;
+    assert!(by("evidence@example.com").iter().any(|line| line == name));
+    assert!(by("two\"words").iter().any(|line| line.starts_with(find)));
     let age = EncryptionRecord::Age { recipients: vec!["age1x".into()] };
     let sealed = commands(&Manifest { encryption: Some(age), ..manifest() }, &facts());
     assert!(

@@ -5,11 +5,14 @@
 
 mod file;
 mod keys;
+pub mod tombstone;
 
 use std::fs;
 
+use jiff::Timestamp;
+
 use crate::error::Exit;
-use crate::manifest::{MANIFEST, Manifest, ManifestError, SHA256SUMS, TOMBSTONE, Tombstone};
+use crate::manifest::{MANIFEST, Manifest, ManifestError, SHA256SUMS, Tombstone};
 use crate::seal::sha256;
 use crate::store::{Folder, Location, StoreError};
 
@@ -27,6 +30,8 @@ pub struct Package {
     pub manifest_bytes: Vec<u8>,
     /// Lower-case hex SHA-256 of [`Package::manifest_bytes`].
     pub manifest_sha256: String,
+    /// The clock when it was opened: later times are in the future.
+    pub now: Timestamp,
 }
 
 /// A place that is no package, or one whose own record cannot be trusted.
@@ -61,12 +66,14 @@ pub enum PackageError {
         at: String,
     },
     /// Shards are said to be deleted, but not by a tombstone that fits.
-    #[error(
-        "tombstone.json in {at} is not about this package, or from before its retention was over: check who wrote it"
-    )]
+    #[error("{name} in {at} {fault}: find out who wrote it, and check the package with `kt-export verify`")]
     Tombstone {
         /// The package.
         at: String,
+        /// The tombstone, or its signature.
+        name: &'static str,
+        /// Why it counts for nothing.
+        fault: String,
     },
     /// The disk or the store.
     #[error("cannot look at {at}")]
@@ -97,7 +104,7 @@ impl Package {
     ///
     /// # Errors
     /// [`PackageError::NoManifest`], [`PackageError::Manifest`], [`PackageError::Store`].
-    pub fn open(at: &Location) -> Result<Self, PackageError> {
+    pub fn open(at: &Location, now: Timestamp) -> Result<Self, PackageError> {
         let none = || PackageError::NoManifest { at: at.to_string() };
         let failed = |source| PackageError::Store { at: at.to_string(), source };
         let folder = Folder::existing(real(at)).map_err(failed)?.ok_or_else(none)?;
@@ -105,7 +112,7 @@ impl Package {
         let manifest = Manifest::from_json(&manifest_bytes)
             .map_err(|source| PackageError::Manifest { at: at.to_string(), source })?;
         let manifest_sha256 = sha256(&manifest_bytes);
-        Ok(Self { folder, manifest, manifest_bytes, manifest_sha256 })
+        Ok(Self { folder, manifest, manifest_bytes, manifest_sha256, now })
     }
 
     /// Its folder, for messages.
@@ -132,13 +139,12 @@ impl Package {
     /// # Errors
     /// [`PackageError::Tombstone`], [`PackageError::Store`].
     pub fn tombstone(&self) -> Result<Option<Tombstone>, PackageError> {
-        match self.folder.read(TOMBSTONE) {
-            Ok(None) => Ok(None),
-            Ok(Some(bytes)) => {
-                let found = Tombstone::of(&self.manifest, &bytes);
-                found.map(Some).ok_or_else(|| PackageError::Tombstone { at: self.at() })
-            }
-            Err(source) => Err(PackageError::Store { at: self.at(), source }),
+        let buried = tombstone::read(&self.folder, &self.manifest, &self.manifest_sha256, self.now)
+            .map_err(|source| PackageError::Store { at: self.at(), source })?;
+        let Some(buried) = buried else { return Ok(None) };
+        match buried.faults.first() {
+            Some((name, fault)) => Err(PackageError::Tombstone { at: self.at(), name, fault: fault.clone() }),
+            None => Ok(buried.tombstone),
         }
     }
 }

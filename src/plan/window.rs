@@ -4,6 +4,7 @@
 //! it was written in, the same two instants in the same zone have the same label.
 
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::window_text::{
@@ -37,8 +38,17 @@ pub fn resolve(form: &WindowForm, timezone: &Located<String>, now: Timestamp) ->
             return Err(problems);
         }
     };
-    let label = label(&calendar, bounds.start, bounds.end);
-    Ok(Window { start: bounds.start, end: bounds.end, label, timezone: calendar.timezone })
+    Ok(labeled(calendar, bounds.start, bounds.end))
+}
+
+/// The window between two instants in a zone.
+pub fn of_instants(start: Timestamp, end: Timestamp, timezone: TimeZone) -> Window {
+    labeled(Calendar::new(timezone), start, end)
+}
+
+fn labeled(calendar: Calendar, start: Timestamp, end: Timestamp) -> Window {
+    let label = label(&calendar, start, end);
+    Window { start, end, label, timezone: calendar.timezone }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use super::page::{Block, Fact, Section, Style, Table, columns};
 use super::words::{counted, listed, quoted, size, to_second};
 use crate::manifest::{EncryptionRecord, MANIFEST, Manifest, PackageRef, RunOutcome, SHA256SUMS, SIGNATURE};
+use crate::signature::ByHand;
 
 /// The section.
 pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
@@ -148,11 +149,11 @@ pub fn by_hand(manifest: &Manifest, manifest_sha256: &str) -> Section {
     ];
     if let Some(signer) = &manifest.signer {
         let identity = quoted(&signer.identity);
+        let by_hand =
+            ByHand { list: "allowed_signers", file: MANIFEST, signature: SIGNATURE, at: manifest.finalized_at };
         blocks.push(command(
             "Who vouches for it: allowed_signers holds the keys that you trust, from another place than this package.",
-            &[&format!(
-                "ssh-keygen -Y verify -f allowed_signers -I {identity} -n kt-export -s {SIGNATURE} < {MANIFEST}"
-            )],
+            &[&by_hand.verify(&identity)],
         ));
     }
     blocks.extend(decryption(manifest));

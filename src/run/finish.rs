@@ -205,9 +205,11 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
         skipped: Some(file.reason.clone()),
         error: None,
     });
+    let files: Vec<_> = read.chain(skipped).collect();
     SourceRecord {
         uri: job.source.uri.value.clone(),
-        files: read.chain(skipped).collect(),
+        files_sha256: SourceRecord::digest_of_files(&files),
+        files,
         drift: pinned.plan.drift.clone(),
     }
 }

@@ -21,7 +21,7 @@ pub(crate) mod log;
 pub mod memory;
 #[cfg(test)]
 mod model;
-mod notary;
+pub(crate) mod notary;
 mod package;
 mod pin;
 mod prepare;

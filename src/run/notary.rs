@@ -101,12 +101,7 @@ impl Notary {
         self.sign(package, &bytes)?;
         let _ = package.create_bytes(&kept_manifest(&digest), &bytes)?;
         let Some(link) = Link::of(manifest, &digest) else { return Ok(Place::Lost) };
-        let (name, link) = (Link::file_name(number), link.to_json_bytes());
-        let created = folder.create_bytes(&name, &link)?;
-        // A store that ignores conditions may have let somebody else write there meanwhile.
-        let is_ours = created == Created::Created
-            && (folder.is_exclusive() || folder.read(&name)?.as_deref() == Some(link.as_slice()));
-        Ok(if is_ours { Place::Taken } else { Place::Lost })
+        Ok(if owns_new_link(folder, &link)? { Place::Taken } else { Place::Lost })
     }
 
     /// Keeps the signature of a manifest that is about to be published.
@@ -141,8 +136,23 @@ fn kept_signature(sha256: &str) -> String {
     format!("{}.sig", kept_manifest(sha256))
 }
 
+/// Creates a link; whether its number is now its own.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn owns_new_link(folder: &Folder, link: &Link) -> Result<bool, StoreError> {
+    let (name, bytes) = (Link::file_name(link.number), link.to_json_bytes());
+    let created = folder.create_bytes(&name, &bytes)?;
+    // A store that ignores conditions may have let somebody else write there meanwhile.
+    Ok(created == Created::Created
+        && (folder.is_exclusive() || folder.read(&name)?.as_deref() == Some(bytes.as_slice())))
+}
+
 /// The chain, if nothing is wrong with it.
-fn read_chain(folder: &Folder) -> Result<Chain, Failure> {
+///
+/// # Errors
+/// `chain_broken`, or the store's.
+pub(crate) fn read_chain(folder: &Folder) -> Result<Chain, Failure> {
     let chain = Chain::read(folder)?;
     match chain.flaws().as_slice() {
         [] => Ok(chain),

@@ -117,6 +117,12 @@ fn complete(
     if damage.is_empty() {
         return Ok(Look::at(Found::Complete(Box::new(manifest)), Some(entry)));
     }
+    // What was deleted when its retention was over is not damage.
+    let digest = entry.manifest.as_ref().map_or("", |published| published.sha256.as_str());
+    let buried = crate::package::tombstone::read(folder, &manifest, digest, (options.clock)())?;
+    if buried.is_some_and(|buried| buried.believed().is_some()) {
+        return Ok(Look::at(Found::Complete(Box::new(manifest)), Some(entry)));
+    }
     let for_good = |why: &'static str| RunError::DamagedForGood { folder: job.output.clone(), damage: damage.clone(), why };
     // A complete manifest is final, and the same bytes cannot be made again where encryption is random.
     if manifest.encryption.is_some() {

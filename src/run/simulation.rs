@@ -34,7 +34,7 @@ use super::{RunError, RunOptions, RunOutcome, run};
 use crate::diagnostic::SourceText;
 use crate::error::Exit;
 use crate::job::Job;
-use crate::jobs::prune_package;
+use crate::jobs::{Burial, prune_package};
 use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest};
 use crate::resolve::{CatalogText, Environment, Place, resolve_text};
 use crate::seal::sha256;
@@ -464,7 +464,7 @@ impl Schedule {
         let place = bench.root.join("copy");
         Self::write(&self.world, "out/", &place);
         let allowed = self.variant.is_signed.then(|| Arc::new(allowed()));
-        let report = verify(place, &VerifyOptions { rows: true, allowed_signers: allowed, ..VerifyOptions::default() });
+        let report = verify(place, &VerifyOptions { rows: true, allowed_signers: allowed, ..VerifyOptions::at(self.clock.now()) });
         if report.exit() != Exit::Complete {
             wrong.push(format!("verify finds {:?}", report.findings));
         }
@@ -529,8 +529,17 @@ fn prune(job: &Job, at: Timestamp) -> Result<(), String> {
     let Ok(Some(folder)) = Folder::existing(&job.output) else { return Ok(()) };
     let Ok(Some(bytes)) = folder.read(MANIFEST) else { return Ok(()) };
     let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(()) };
-    let Some(expires_at) = manifest.expires_at.filter(|expires_at| *expires_at <= at) else { return Ok(()) };
-    let _ = prune_package(&folder, &manifest, &bytes, expires_at, at);
+    if manifest.expires_at.is_some_and(|expires_at| expires_at <= at) {
+        let burial = Burial {
+            package: &folder,
+            manifest: &manifest,
+            manifest_sha256: &sha256(&bytes),
+            job: &|| Ok(job.clone()),
+            now: at,
+            env: &env(),
+        };
+        let _ = prune_package(&burial);
+    }
     Ok(())
 }
 

@@ -13,7 +13,7 @@ fn without_shards(manifest: &Manifest) -> (tempfile::TempDir, Package) {
     let bytes = manifest.to_json_bytes();
     std::fs::write(folder.path().join(SHA256SUMS), manifest.sha256sums(&sha256(&bytes))).unwrap();
     std::fs::write(folder.path().join(MANIFEST), bytes).unwrap();
-    let package = Package::open(&Location::Local(folder.path().to_owned())).unwrap();
+    let package = Package::open(&Location::Local(folder.path().to_owned()), jiff::Timestamp::MAX).unwrap();
     (folder, package)
 }
 
@@ -69,8 +69,8 @@ fn shards_whose_retention_is_over_have_no_rows() {
     let expires_at = Some("2026-05-01T00:00:00Z".parse().unwrap());
     let (folder, package) = without_shards(&Manifest { expires_at, ..ten_rows() });
     let tombstone = format!(
-        r#"{{"tombstone_version":1,"id":"{}","expires_at":"2026-05-01T00:00:00Z","pruned_at":"2026-06-01T00:00:00Z","files":2,"bytes":0}}"#,
-        package.manifest.id
+        r#"{{"tombstone_version":1,"id":"{}","manifest_sha256":"{}","expires_at":"2026-05-01T00:00:00Z","pruned_at":"2026-06-01T00:00:00Z","files":2,"bytes":0}}"#,
+        package.manifest.id, package.manifest_sha256
     );
     std::fs::write(folder.path().join(TOMBSTONE), tombstone).unwrap();
     let error = refusal(&package);

@@ -82,8 +82,10 @@ impl AllowedSigners {
         &self.authorities
     }
 
-    /// Whether a key may sign packages for `principal` (`None`: for anybody who is listed) at an instant.
+    /// Whether a key may sign packages for `principal` (`None`: for anybody who is listed) at an instant, of which the whole
+    /// seconds count: ssh-keygen's `verify-time` has no others, and both must say the same.
     pub fn look_up(&self, key: &PublicKey, principal: Option<&str>, at: Timestamp) -> Listing {
+        let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
         let mut refusals = Vec::new();
         for signer in self.signers.iter().filter(|signer| signer.key.key_data() == key.key_data()) {
             match signer.refusal(principal, at) {

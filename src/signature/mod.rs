@@ -9,11 +9,13 @@
 #[cfg(unix)]
 mod agent;
 mod allowed;
+mod by_hand;
 mod signer;
 
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, PublicKey, SshSig};
 
 pub use allowed::{AllowedError, AllowedSigners, Listing};
+pub use by_hand::ByHand;
 pub use signer::{SignError, Signer};
 
 /// What our signatures are for, as `ssh-keygen -Y sign -n` names it.

@@ -6,10 +6,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use jiff::Timestamp;
+
 use super::chain_report::{ChainReport, Head, VerifiedLink};
 use super::in_one_line;
 use crate::chain::{Chain, Link, Linked};
-use crate::manifest::{MANIFEST, Manifest, PackageRef};
+use crate::manifest::{MANIFEST, Manifest, PackageRef, TOMBSTONE, Tombstone, is_in_future};
 use crate::seal::sha256;
 use crate::store::{Folder, Location, StoreError};
 
@@ -44,7 +46,12 @@ fn open(at: &Location) -> Result<Option<Folder>, StoreError> {
 }
 
 /// Checks a chain and which of its packages are among those given.
-pub fn verify_chain(chain: &Location, packages: &[Location], expected_head: Option<&Head>) -> ChainReport {
+pub fn verify_chain(
+    chain: &Location,
+    packages: &[Location],
+    expected_head: Option<&Head>,
+    now: Timestamp,
+) -> ChainReport {
     let mut report = ChainReport::new(chain);
     let read = open(chain).and_then(|folder| folder.map(|folder| Chain::read(&folder)).transpose());
     let links = match read {
@@ -64,6 +71,11 @@ pub fn verify_chain(chain: &Location, packages: &[Location], expected_head: Opti
     for linked in links.links() {
         let verified = check_link(linked, &links, &found, packages.is_empty(), &mut report);
         report.links.push(verified);
+        let at = linked.link.created_at;
+        if is_in_future(at, now) {
+            let name = Link::file_name(linked.link.number);
+            report.find(&name, format!("`created_at` is {at}, in the future: it is {now}"));
+        }
     }
     let names: BTreeSet<&str> = links.links().map(|linked| linked.link.name.as_str()).collect();
     for package in &found {
@@ -110,6 +122,10 @@ fn check_link(
     let link = &linked.link;
     let name = Link::file_name(link.number);
     let mut verified = VerifiedLink::of(linked);
+    if link.tombstone_sha256.is_some() {
+        check_deletion(linked, found, is_alone, &mut verified, report);
+        return verified;
+    }
     let mut of_job = found.iter().filter(|package| package.manifest.id == link.id);
     let last = links.last_of(&link.id).filter(|last| last.link.number > link.number);
     if let Some(last) = last {
@@ -137,6 +153,50 @@ fn check_link(
         report.find(&name, message);
     }
     verified
+}
+
+/// A link that says that shards were deleted, against the package's tombstone.
+fn check_deletion(
+    linked: &Linked,
+    found: &[Package],
+    is_alone: bool,
+    verified: &mut VerifiedLink,
+    report: &mut ChainReport,
+) {
+    let link = &linked.link;
+    let name = Link::file_name(link.number);
+    let package = found.iter().find(|package| package.sha256 == link.manifest_sha256);
+    let Some(package) = package else {
+        if !is_alone {
+            // That the package is missing, or has another manifest, is told of the manifest's own link.
+            report.leave_out(format!("link {}, by which shards were deleted: its package is not there", link.number));
+        }
+        return;
+    };
+    verified.package = Some(package.at.to_string());
+    let path = package.at.join(TOMBSTONE).to_string();
+    let bytes = match package.folder.read(TOMBSTONE) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            let message =
+                format!("is not there, and {name} says that shards were deleted: `jobs prune` writes it again");
+            return report.find(&path, message);
+        }
+        Err(error) => return report.find(&path, in_one_line(&error)),
+    };
+    let digest = sha256(&bytes);
+    if Some(&digest) != link.tombstone_sha256.as_ref() {
+        return report.find(&path, format!("is not the one that {name} names: somebody changed it"));
+    }
+    let expected = Tombstone::from_json(&bytes).ok();
+    match expected.and_then(|tombstone| Link::of_tombstone(&package.manifest, &tombstone, &digest)) {
+        Some(expected) if expected == *link => {}
+        Some(expected) => {
+            let fields = differing(&expected, link).join(", ");
+            report.find(&name, format!("does not say what its tombstone says: {fields}"));
+        }
+        None => report.find(&name, "links a tombstone that was written without a place in a chain"),
+    }
 }
 
 /// The manifest of a link that was replaced, where its package kept it.
@@ -206,6 +266,7 @@ fn differing(expected: &Link, link: &Link) -> Vec<&'static str> {
 fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, report: &mut ChainReport) {
     let path = package.manifest_path();
     let manifest = &package.manifest;
+    check_tombstone(package, links, report);
     let Some(last) = links.last_of(&manifest.id) else {
         if names.contains(manifest.name.as_str()) {
             let message = format!("is in no link of the chain, in which other packages of {} are", manifest.name);
@@ -231,4 +292,16 @@ fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, repor
         ),
     };
     report.find(&path, message);
+}
+
+/// A tombstone that says that it is linked has to be; what is wrong with the file itself is told with its package.
+fn check_tombstone(package: &Package, links: &Chain, report: &mut ChainReport) {
+    let Ok(Some(bytes)) = package.folder.read(TOMBSTONE) else { return };
+    let is_chained = Tombstone::from_json(&bytes).is_ok_and(|tombstone| tombstone.link.is_some());
+    let digest = sha256(&bytes);
+    let mut linked = links.deletions_of(&package.sha256);
+    if is_chained && !linked.any(|linked| linked.link.tombstone_sha256.as_ref() == Some(&digest)) {
+        let path = package.at.join(TOMBSTONE).to_string();
+        report.find(&path, "is in no link of the chain: nobody but whoever wrote it says that shards were deleted");
+    }
 }

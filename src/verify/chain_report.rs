@@ -62,6 +62,9 @@ pub struct VerifiedLink {
     pub package: Option<String>,
     /// A later link of the same job, whose package is the one that counts.
     pub replaced_by: Option<u64>,
+    /// When the package's shards were deleted, where the link says that; its manifest is that of an earlier link.
+    #[schemars(with = "Option<String>")]
+    pub pruned_at: Option<Timestamp>,
 }
 
 impl std::str::FromStr for Head {
@@ -96,7 +99,9 @@ impl VerifiedLink {
     pub(super) fn of(linked: &Linked) -> Self {
         let Link { number, id, name, window_start, window_end, status, .. } = linked.link.clone();
         let sha256 = linked.sha256.clone();
-        Self { number, sha256, id, name, window_start, window_end, status, package: None, replaced_by: None }
+        let pruned_at = linked.link.tombstone_sha256.as_ref().map(|_| linked.link.created_at);
+        let (package, replaced_by) = (None, None);
+        Self { number, sha256, id, name, window_start, window_end, status, package, replaced_by, pruned_at }
     }
 }
 
@@ -147,7 +152,8 @@ impl std::fmt::Display for ChainReport {
             };
             let VerifiedLink { number, name, window_start, window_end, status, .. } = link;
             let name = Printable(name);
-            writeln!(f, "  {number:>6} {name} {window_start} to {window_end}, {status}: {}", Printable(&place))?;
+            let what = link.pruned_at.map_or_else(|| status.to_string(), |at| format!("shards deleted at {at}"));
+            writeln!(f, "  {number:>6} {name} {window_start} to {window_end}, {what}: {}", Printable(&place))?;
         }
         if let Some(head) = &self.head {
             writeln!(f, "  head {head}")?;

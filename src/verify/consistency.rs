@@ -4,21 +4,25 @@
 
 use std::collections::HashSet;
 
-use super::{Check, VerifyReport, evidence, redactions};
+use jiff::Timestamp;
+
+use super::{Check, VerifyReport, evidence, implied, redactions, times};
 use crate::manifest::{FileEntry, FileStatus, JobStatus, MANIFEST, Manifest, Totals};
 use crate::resolve;
 use crate::store::check_name;
 
-pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
+pub(super) fn check(manifest: &Manifest, now: Timestamp, report: &mut VerifyReport) {
     job_id(manifest, report);
     names(manifest, report);
     redactions::check(manifest, report);
     report.done(Check::Manifest, "manifest.json is a version 1 manifest, its job id is that of its spec");
+    implied::check(manifest, report);
     totals(manifest, report);
     report.done(Check::Totals, "total_rows, total_bytes, partial_count and failed_count are the sums over the files");
     conservation(manifest, report);
     window(manifest, report);
     statuses(manifest, report);
+    times::check(manifest, now, report);
     evidence::check(manifest, report);
     report.done(Check::Statuses, "the job's status follows from those of its files");
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::rows::{self, Contents, Digester};
-use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line};
-use crate::manifest::{EncryptionRecord, Manifest, TOMBSTONE, Tombstone};
+use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line, tombstone};
+use crate::manifest::{EncryptionRecord, Manifest, TOMBSTONE};
 use crate::seal::{AGE_EXTENSION, plain_digest, sha256_of};
 use crate::store::{Folder, Location, StoreError, Stored};
 use crate::units::counted;
@@ -45,17 +45,27 @@ impl Listed<'_> {
     }
 }
 
-pub(super) fn check(folder: &Folder, manifest: &Manifest, options: &VerifyOptions, report: &mut VerifyReport) {
+pub(super) fn check(
+    folder: &Folder,
+    manifest: &Manifest,
+    manifest_sha256: &str,
+    options: &VerifyOptions,
+    report: &mut VerifyReport,
+) {
     let mut listed = listed(manifest);
     if let Some(EncryptionRecord::Age { .. }) = manifest.encryption {
         for file in listed.iter().filter(|file| file.lock != Lock::Age) {
             report.find(Check::Files, Some(file.path), "is not encrypted, but the manifest says that all files are");
         }
     }
-    if let Some(tombstone) = tombstone(folder, manifest, report) {
+    if let Some(tombstone) = tombstone::check(folder, manifest, manifest_sha256, options, report) {
         let all = listed.len();
         listed.retain(|file| !matches!(folder.size(file.path), Ok(None)));
         let gone = all - listed.len();
+        if gone as u64 > tombstone.files {
+            let message = format!("says that {} files were deleted, but {gone} are not there", tombstone.files);
+            report.find(Check::Tombstone, Some(TOMBSTONE), message);
+        }
         report.leave_out(
             Check::Files,
             format!(
@@ -92,16 +102,6 @@ pub(super) fn check(folder: &Folder, manifest: &Manifest, options: &VerifyOption
     }
     unlisted(folder, manifest, report);
     report.done(Check::Unlisted, "nothing else is below data/ and rejects/");
-}
-
-/// What the package says of shards that were deleted; one that does not fit the manifest is found.
-fn tombstone(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) -> Option<Tombstone> {
-    let bytes = folder.read(TOMBSTONE).ok().flatten()?;
-    let tombstone = Tombstone::of(manifest, &bytes);
-    if tombstone.is_none() {
-        report.find(Check::Files, Some(TOMBSTONE), "is not about this package, or from before its retention was over");
-    }
-    tombstone
 }
 
 fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {

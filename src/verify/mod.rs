@@ -13,6 +13,8 @@ mod chain_report;
 mod consistency;
 mod evidence;
 mod files;
+mod implied;
+mod implied_files;
 mod page;
 mod redactions;
 mod report;
@@ -20,11 +22,15 @@ mod rows;
 mod search;
 mod signature;
 mod sums;
+mod times;
+mod tombstone;
 
 use std::fs;
 use std::sync::Arc;
 
-use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, SIGNATURE, TOMBSTONE, VERIFY_TXT};
+use jiff::Timestamp;
+
+use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, SIGNATURE, TOMBSTONE, TOMBSTONE_SIGNATURE, VERIFY_TXT};
 use crate::package::ReadKeys;
 use crate::report::REPORT;
 use crate::seal::sha256;
@@ -40,19 +46,45 @@ pub use search::packages_below;
 pub use signature::VerifiedSignature;
 
 /// How much is checked.
-#[derive(Default)]
 pub struct VerifyOptions {
+    /// The clock: later times are in the future.
+    pub now: Timestamp,
     /// Read every shard back and count its rows, which costs a decompression and a parse of everything.
     pub rows: bool,
     /// Decrypt what age encrypted and compare it with its plain digests, and read the rows of encrypted Parquet shards.
     /// What there is no key for is not checked.
     pub keys: ReadKeys,
-    /// Whose keys may sign.
+    /// Whose keys may sign. A package without a signature is then not intact.
     pub allowed_signers: Option<Arc<AllowedSigners>>,
+    /// Who must have signed. Means something only with [`VerifyOptions::allowed_signers`].
+    pub signer: Option<String>,
     /// A package without a signature is not intact.
     pub require_signature: bool,
     /// A chain is checked as well, so that a package need not say that it has a place in one.
     pub with_chain: bool,
+}
+
+impl VerifyOptions {
+    /// What can be checked without reading rows and without being given keys.
+    pub fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            rows: false,
+            keys: ReadKeys::default(),
+            allowed_signers: None,
+            signer: None,
+            require_signature: false,
+            with_chain: false,
+        }
+    }
+}
+
+/// In tests no time is in the future.
+#[cfg(test)]
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self::at(Timestamp::MAX)
+    }
 }
 
 /// Checks the package in a folder or below a prefix.
@@ -96,12 +128,12 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
     });
     if let Some(manifest) = &manifest {
         report.job = Some(VerifiedJob::of(manifest));
-        consistency::check(manifest, &mut report);
+        consistency::check(manifest, options.now, &mut report);
     }
     let sha256 = bytes.as_deref().map(sha256);
     sums::check(&folder, manifest.as_ref(), sha256.as_deref(), &mut report);
     match &manifest {
-        Some(manifest) => files::check(&folder, manifest, options, &mut report),
+        Some(manifest) => files::check(&folder, manifest, sha256.as_deref().unwrap_or_default(), options, &mut report),
         None => report.leave_out(Check::Files, "without a manifest nothing says what the files should be"),
     }
     page::check(&folder, manifest.as_ref().zip(sha256.as_deref()), &mut report);
@@ -139,10 +171,7 @@ fn look_around(folder: &Folder, report: &mut VerifyReport) {
     names.dedup();
     for name in names {
         match name.as_str() {
-            MANIFEST | SHA256SUMS | SIGNATURE | REPORT | "data" | "rejects" => {}
-            TOMBSTONE => {
-                report.leave_out(Check::Unlisted, "tombstone.json is written after the manifest and has no digest");
-            }
+            MANIFEST | SHA256SUMS | SIGNATURE | REPORT | TOMBSTONE | TOMBSTONE_SIGNATURE | "data" | "rejects" => {}
             VERIFY_TXT => {
                 report.leave_out(Check::Unlisted, "VERIFY.txt says how to check a packed package and has no digest");
             }

@@ -78,6 +78,8 @@ impl VerifiedJob {
 pub enum Check {
     /// The manifest can be read and its id, names and digests are well-formed.
     Manifest,
+    /// The manifest says of the job what `spec.resolved` implies.
+    Spec,
     /// The manifest's sums are those of its files.
     Totals,
     /// Every row of the source is accounted for.
@@ -86,12 +88,16 @@ pub enum Check {
     Window,
     /// Job and file statuses agree.
     Statuses,
+    /// No time is in the future, and none contradicts another.
+    Times,
     /// SHA256SUMS is what the manifest gives.
     Sums,
     /// Every file has the size and digest that the manifest gives.
     Files,
     /// Every file has the rows that the manifest gives.
     Rows,
+    /// What is said of deleted shards can be believed.
+    Tombstone,
     /// There is nothing else below data/ and rejects/.
     Unlisted,
     /// report.html is what the manifest gives.
@@ -109,13 +115,16 @@ impl Check {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
+            Self::Spec => "spec",
             Self::Totals => "totals",
             Self::Conservation => "conservation",
             Self::Window => "window",
             Self::Statuses => "statuses",
+            Self::Times => "times",
             Self::Sums => "sums",
             Self::Files => "files",
             Self::Rows => "rows",
+            Self::Tombstone => "tombstone",
             Self::Unlisted => "unlisted",
             Self::Report => "report",
             Self::Signature => "signature",

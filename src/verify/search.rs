@@ -21,16 +21,28 @@ pub fn packages_below(at: &Location) -> Result<Vec<Location>, StoreError> {
         let mut next = Vec::new();
         for name in level {
             let below = |file: &str| if name.is_empty() { file.to_owned() } else { format!("{name}/{file}") };
+            // One folder that cannot be looked into hides no other; checking it as a package says why.
+            let is_alone = |error: &StoreError| !name.is_empty() && !error.code().is_retryable();
             let mut is_package = false;
             for file in [MANIFEST, SHA256SUMS, SIGNATURE] {
-                is_package = is_package || folder.size(&below(file))?.is_some();
+                is_package = is_package
+                    || match folder.size(&below(file)) {
+                        Err(error) if is_alone(&error) || matches!(error, StoreError::WrongKind { .. }) => true,
+                        size => size?.is_some(),
+                    };
             }
+            let folders = if is_package { Ok(Vec::new()) } else { folder.folders(&name) };
+            let folders = match folders {
+                Err(error) if is_alone(&error) => {
+                    is_package = true;
+                    Vec::new()
+                }
+                folders => folders?,
+            };
             if is_package {
                 found.push(if name.is_empty() { at.clone() } else { at.join(&name) });
-            } else {
-                let folders = folder.folders(&name)?.into_iter();
-                next.extend(folders.filter(|folder| folder != "_state").map(|folder| below(&folder)));
             }
+            next.extend(folders.into_iter().filter(|folder| folder != "_state").map(|folder| below(&folder)));
         }
         level = next;
     }

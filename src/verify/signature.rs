@@ -1,14 +1,15 @@
 //! Who signed the manifest.
 //!
 //! A signature that is there is always checked: its armor, what it is for, and that it is one of exactly these bytes.
-//! Whose key it is, only a list of allowed signers can say.
+//! Whose key it is, only a list of allowed signers can say; who gives one wants a signature.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use ssh_key::PublicKey;
 
 use super::{Check, VerifyOptions, VerifyReport, in_one_line};
-use crate::manifest::{Manifest, SIGNATURE};
+use crate::manifest::{MANIFEST, Manifest, SIGNATURE};
 use crate::signature::{self, Listing, fingerprint};
 use crate::store::Folder;
 
@@ -52,6 +53,10 @@ pub(super) fn check(
             (false, None) if options.require_signature => {
                 report.find(Check::Signature, Some(SIGNATURE), "is not there, and a signature is required");
             }
+            (false, None) if options.allowed_signers.is_some() => {
+                let message = "is not there, and --allowed-signers says whose signature it must be";
+                report.find(Check::Signature, Some(SIGNATURE), message);
+            }
             (false, None) => {
                 report.leave_out(Check::Signature, "none is present, so nothing proves who wrote the manifest");
             }
@@ -72,7 +77,17 @@ pub(super) fn check(
         return report.find(Check::Signature, Some(SIGNATURE), message);
     }
     let identity = signer.map(|signer| signer.identity.as_str());
-    let allowed_for = whose(&key, identity, manifest, options, report);
+    if let (Some(wanted), Some(identity)) = (&options.signer, identity)
+        && wanted != identity
+    {
+        let message = format!("the manifest says that `{identity}` signed it, but --signer wants `{wanted}`");
+        report.find(Check::Signature, Some(MANIFEST), message);
+    }
+    // Who is asked for comes from the auditor where it can: the manifest's own word is the signer's.
+    let asked = options.signer.as_deref().or(identity);
+    // Without a manifest that can be read nothing says when it was signed; that is a finding of its own.
+    let at = manifest.map(|manifest| manifest.finalized_at);
+    let allowed_for = at.and_then(|at| whose(&key, asked, at, (Check::Signature, SIGNATURE), options, report));
     let what = match (&allowed_for, identity) {
         (Some(principals), _) => {
             format!("signature of manifest.json by {} {print}, a key of {principals}", key.algorithm())
@@ -91,42 +106,42 @@ pub(super) fn check(
     report.done(Check::Signature, what);
 }
 
-/// The principals that the list has for the key, if it may sign this.
-fn whose(
+/// The principals that the list has for the key, if it may sign as this identity at this time; what it may not is a
+/// finding about the check and file of `subject`.
+pub(super) fn whose(
     key: &PublicKey,
     identity: Option<&str>,
-    manifest: Option<&Manifest>,
+    at: Timestamp,
+    (check, path): (Check, &str),
     options: &VerifyOptions,
     report: &mut VerifyReport,
 ) -> Option<String> {
     let Some(list) = &options.allowed_signers else {
         report.leave_out(
-            Check::Signature,
+            check,
             "whose key signed: nobody said whose it must be, give a list of keys with --allowed-signers",
         );
         return None;
     };
-    // Without a manifest that can be read nothing says when it was signed; that is a finding of its own.
-    let at = manifest?.finalized_at;
     let print = fingerprint(key);
     let whom = identity.map_or_else(|| "anybody".to_owned(), |identity| format!("`{identity}`"));
     let lines: Vec<String> = list.authorities().iter().map(usize::to_string).collect();
     if !lines.is_empty() {
         let why = format!("certificate authorities are not supported: left out line {}", lines.join(", "));
-        report.leave_out(Check::Signature, why);
+        report.leave_out(check, why);
     }
     match list.look_up(key, identity, at) {
         Listing::Allowed { principals } => return Some(principals),
         Listing::Unknown => {
             let message = format!("was made by {print}, which is not in the list of allowed signers");
-            report.find(Check::Signature, Some(SIGNATURE), message);
+            report.find(check, Some(path), message);
         }
         Listing::Refused { why } => {
             let message = format!(
                 "was made by {print}, which the list of allowed signers does not allow to sign this for {whom}: {}",
                 why.join("; ")
             );
-            report.find(Check::Signature, Some(SIGNATURE), message);
+            report.find(check, Some(path), message);
         }
     }
     None

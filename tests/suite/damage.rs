@@ -107,14 +107,14 @@ fn what_is_flipped_is_found() {
     // Every byte of the last link, which none follows.
     let place = |name: &str| Location::Local(evidence.project.path(name));
     let packages = packages_below(&place("evidence")).unwrap();
-    assert!(verify_chain(&place("chain"), &packages, None).intact);
+    assert!(verify_chain(&place("chain"), &packages, None, jiff::Timestamp::now()).intact);
     let name = "chain/000004.json";
     let whole = &evidence.whole[name];
     for at in 0..whole.len() {
         let mut flipped = whole.clone();
         flipped[at] ^= 1;
         evidence.project.write(name, &flipped);
-        let report = verify_chain(&place("chain"), &packages, None);
+        let report = verify_chain(&place("chain"), &packages, None, jiff::Timestamp::now());
         assert!(!report.intact && report.to_string().contains("000004.json"), "byte {at}: {report}");
     }
 }

@@ -194,11 +194,22 @@ fn rows_without_a_time_are_noticed() {
     project.run(&[]).exits(4);
     std::fs::remove_dir_all(project.path("package")).unwrap();
     project.spec(&format!("{SPEC}\ntime: {{column: note}}\non_null_time: reject\non_bad_rows: reject"));
-    doctor(&project, &[]).exits(0).says(&["!  columns  no row seen has a time in `note`"]);
+    doctor(&project, &[]).exits(3).says(&["x  columns  no row seen has a time in `note`"]);
     project.spec(SPEC);
     let text = std::fs::read_to_string(project.path("data/2026-03-03.ndjson")).unwrap();
     project.write("data/2026-03-03.ndjson", format!("{text}{{\"event_id\":\"x\"}}\nno JSON\n"));
-    doctor(&project, &[]).exits(0).says(&["102 rows seen, 2 of them unreadable or without a time", "help: mend them"]);
+    let seen = "102 rows seen, 2 of them unreadable or without a time";
+    doctor(&project, &[]).exits(3).says(&[
+        &format!("x  files    looked into 5 files: 5 columns, {seen}"),
+        "help: mend them: the partitions that they may belong to would fail; with `on_bad_rows: reject` and \
+         `on_null_time: reject` they are written to rejects/ instead",
+    ]);
+    project.spec(&format!("{SPEC}\non_null_time: reject\non_bad_rows: reject"));
+    doctor(&project, &[]).exits(3).says(&[
+        seen,
+        "help: mend them, or take a partial package: the spec rejects them, so a run writes them to rejects/",
+    ]);
+    project.run(&[]).exits(3);
 }
 
 #[test]
@@ -208,10 +219,10 @@ fn broken_files_are_named_and_all_of_them_are_a_failure() {
         project.write(&name.replace("ndjson", "parquet"), parquet_of(&text));
     }
     project.write("data/2026-03-02.parquet", "no Parquet at all");
-    doctor(&project, &[]).exits(0).says(&[
-        "!  files    1 file cannot be read: 2026-03-02.parquet: ",
+    doctor(&project, &[]).exits(3).says(&[
+        "x  files    1 file cannot be read: 2026-03-02.parquet: ",
         "help: mend or remove them: the partitions",
-        "1 spec examined: 1 with warnings",
+        "1 spec examined: 1 with failures",
     ]);
     project.write("data/2026-03-01.parquet", "nor this");
     doctor(&project, &[]).exits(4).says(&["x  files    2 files cannot be read: 2026-03-01.parquet: "]);
@@ -330,7 +341,7 @@ fn a_package_that_ended_partial_would_be_tried_again() {
     let project = project();
     project.write("data/2026-03-03.ndjson", "{\"event_id\":\n");
     project.run(&[]).exits(3);
-    doctor(&project, &[]).exits(0).says(&["ok package  partial when it ended, a run tries again what is not complete"]);
+    doctor(&project, &[]).exits(3).says(&["ok package  partial when it ended, a run tries again what is not complete"]);
 }
 
 #[test]

@@ -321,3 +321,77 @@ fn a_real_agent_signs_with_keys_that_it_alone_has() {
     drop(agent);
     run(&[]).exits(4).says(&["it cannot be reached ("]);
 }
+
+#[test]
+fn a_list_of_signers_demands_a_signature() {
+    let project = Project::with_spec(SPEC);
+    give_key(&project, "ed25519");
+    for (name, text) in daily_files(3, 20) {
+        project.write(&name, text);
+    }
+    project.complete();
+    let missing = "manifest.json.sig: is not there, and --allowed-signers says whose signature it must be";
+    verify(&project, &["--allowed-signers", "allowed"]).exits(5).says(&[missing]);
+}
+
+#[test]
+fn who_must_have_signed_is_the_auditors_word_and_not_the_manifests() {
+    let (project, package) = signed();
+    let signer = |identity: &str| verify(&project, &[&STRICT[..], &["--signer", identity]].concat());
+    signer("evidence@example.com").exits(0);
+    // The list has two keys; whoever has the second cannot pass for the first.
+    let stranger = std::fs::read_to_string(fixture("stranger.pub")).unwrap();
+    let list = std::fs::read_to_string(project.path("allowed")).unwrap();
+    project.write("allowed", format!("{list}intern@example.com {stranger}"));
+    let public = stranger.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    edit_manifest(&package.root, |manifest| {
+        manifest["signer"] = json!({"identity": "intern@example.com", "public_key": public});
+    });
+    let by_stranger = signature("stranger", &package.root.join("manifest.json"));
+    std::fs::write(package.root.join("manifest.json.sig"), by_stranger).unwrap();
+    std::fs::remove_file(package.root.join("report.html")).unwrap();
+    verify(&project, &STRICT).exits(0).says(&["a key of intern@example.com"]);
+    signer("evidence@example.com").exits(5).says(&[
+        "manifest.json: the manifest says that `intern@example.com` signed it, but --signer wants `evidence@example.com`",
+        "which the list of allowed signers does not allow to sign this for `evidence@example.com`: line 3: the key is that of \
+         intern@example.com",
+    ]);
+    // Without a list the name is only a word.
+    verify(&project, &["--signer", "evidence@example.com"]).exits(2).says(&["--allowed-signers <FILE>"]);
+}
+
+#[test]
+fn verify_txt_and_verify_agree_on_keys_that_were_replaced() {
+    let (project, package) = signed();
+    let finalized_at: jiff::Timestamp = package.manifest()["finalized_at"].as_str().unwrap().parse().unwrap();
+    let public = std::fs::read_to_string(fixture("ed25519.pub")).unwrap();
+    project.call(&["pack", "package", "--output", "out.tar"]).exits(0);
+    let in_utc = |seconds: i64| {
+        let at = finalized_at.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+        at.strftime("%Y%m%d%H%M%SZ").to_string()
+    };
+    let cases = [
+        (format!("valid-before=\"{}\"", in_utc(1)), true),
+        // The second in which it signed counts whole.
+        (format!("valid-before=\"{}\"", in_utc(0)), true),
+        (format!("valid-before=\"{}\"", in_utc(-1)), false),
+        (format!("valid-after=\"{}\"", in_utc(0)), true),
+        (format!("valid-after=\"{}\"", in_utc(1)), false),
+        ("namespaces=\"git\"".to_owned(), false),
+    ];
+    for (options, is_good) in cases {
+        // Another name of the same key stands first.
+        let list = format!("other@example.com {options} {public}evidence@example.com {options} {public}");
+        project.write("allowed", &list);
+        verify(&project, &STRICT).exits(if is_good { 0 } else { 5 });
+        if Command::new("ssh-keygen").arg("-?").stderr(Stdio::null()).status().is_err() {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(project.path("out.tar"), folder.path().join("out.tar")).unwrap();
+        std::fs::write(folder.path().join("allowed_signers"), &list).unwrap();
+        let script = "tar -xOf out.tar --wildcards '*/VERIFY.txt' | sed -n 's/^    //p' | sh -eu";
+        let checked = outcome(Command::new("bash").args(["-o", "pipefail", "-c", script]).current_dir(folder.path()));
+        assert_eq!(checked.code == Some(0), is_good, "{options}: {checked:?}");
+    }
+}

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::project::{Package, Project, daily_files, files_below, outcome};
+use crate::signatures::edit_manifest;
 
 fn package(format: &str) -> (Project, Package) {
     let project = Project::with_spec(&format!(
@@ -179,4 +180,55 @@ fn rejects_are_part_of_the_evidence() {
     let name = package.manifest()["rejects"][0]["path"].as_str().unwrap().to_owned();
     std::fs::write(package.root.join(&name), "nothing\n").unwrap();
     is_told(&project, &package, &name);
+}
+
+/// What somebody edits in an unsigned manifest who keeps everything else in step.
+type Edit = fn(&mut Value);
+
+#[test]
+fn an_edit_that_contradicts_the_job_is_found_one_by_one() {
+    let project = Project::with_spec(
+        "type: events\nsource: {uri: data/}\nwindow: {date_from: 2026-03-01, date_to: 2026-03-02}\n\
+         filters: {status: blocked}\ncompression: none",
+    );
+    for (name, text) in daily_files(2, 9) {
+        project.write(&name, text);
+    }
+    let package = project.complete();
+    let manifest = std::fs::read(package.root.join("manifest.json")).unwrap();
+    let edits: [(&str, Edit); 12] = [
+        ("`filters` is {}", |m| m["filters"] = json!({})),
+        ("`where` is \"x = 1\"", |m| m["where"] = json!("x = 1")),
+        ("`name` is \"other\"", |m| m["name"] = json!("other")),
+        ("`type` is \"other\"", |m| m["type"] = json!("other")),
+        ("`timezone` is \"Asia/Tokyo\"", |m| m["timezone"] = json!("Asia/Tokyo")),
+        ("`window_label` is \"2027\"", |m| m["window_label"] = json!("2027")),
+        ("`source.uri` is s3://prod/", |m| m["source"]["uri"] = json!("s3://prod/")),
+        ("`window_start` is", |m| {
+            m["window_start"] = json!("2025-03-01T00:00:00Z");
+            m["files"][0]["partition"]["start"] = json!("2025-03-01T00:00:00Z");
+        }),
+        ("`source.files_sha256` is not the digest", |m| {
+            drop(m["source"]["files"].as_array_mut().unwrap().pop());
+            let written = m["accounting"]["written"].as_u64().unwrap();
+            m["accounting"]["source_rows"] = json!(9);
+            m["accounting"]["filtered_out"] = json!(9 - written);
+            m["filter_counts"][0]["rows"] = json!(9 - written);
+        }),
+        ("`expires_at` is \"2099-01-01T00:00:00Z\"", |m| m["expires_at"] = json!("2099-01-01T00:00:00Z")),
+        ("`created_at` is 2999-01-01T00:00:00Z, in the future", |m| m["created_at"] = json!("2999-01-01T00:00:00Z")),
+        ("`finalized_at` is 2026-04-01T00:00:00Z, but the run that wrote it has", |m| {
+            m["finalized_at"] = json!("2026-04-01T00:00:00Z");
+        }),
+    ];
+    std::fs::remove_file(package.root.join("report.html")).unwrap();
+    for (words, edit) in edits {
+        std::fs::write(package.root.join("manifest.json"), &manifest).unwrap();
+        edit_manifest(&package.root, edit);
+        project.call(&["verify", "--rows", "package"]).exits(5).says(&[words]);
+    }
+    // How the spec's file was called is nobody's business but git's.
+    std::fs::write(package.root.join("manifest.json"), &manifest).unwrap();
+    edit_manifest(&package.root, |m| m["spec"]["path"] = json!("x"));
+    project.call(&["verify", "--rows", "package"]).exits(0);
 }

@@ -19,12 +19,18 @@ pub struct VerifyArgs {
     /// Read every row back and count.
     #[arg(long)]
     pub rows: bool,
-    /// Whose keys may sign: a list of allowed signers as for ssh-keygen -Y verify.
+    /// Whose keys may sign: a list of allowed signers as for ssh-keygen -Y verify. Demands a signature.
     #[arg(long, value_name = "FILE")]
     pub allowed_signers: Option<PathBuf>,
+    /// Who must have signed: a principal of the list, whatever identity the manifest names.
+    #[arg(long, value_name = "IDENTITY", requires = "allowed_signers")]
+    pub signer: Option<String>,
     /// A package without a signature is not intact.
     #[arg(long)]
     pub require_signature: bool,
+    /// The instant after which times are in the future, RFC 3339; default: the clock.
+    #[arg(long, value_name = "TIME")]
+    pub now: Option<jiff::Timestamp>,
     /// Check this chain's links and that the packages are those that it links.
     #[arg(long, value_name = "URI")]
     pub chain: Option<String>,
@@ -107,6 +113,9 @@ pub struct CoverageArgs {
     /// Zone of dates, and of what is shown.
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub timezone: String,
+    /// The instant after which times are in the future, RFC 3339; default: the clock.
+    #[arg(long, value_name = "TIME")]
+    pub now: Option<jiff::Timestamp>,
     /// Only packages of this spec.
     #[arg(long)]
     pub name: Option<String>,

@@ -4,25 +4,26 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use jiff::Timestamp;
 
-use super::{Trouble, store_location};
+use super::{Trouble, store_location, tell_passed_over};
 use crate::cli::Talk;
 use crate::cli::args::JobsListArgs;
 use crate::diagnostic::shown;
 use crate::error::Exit;
-use crate::jobs::{JobView, Jobs};
+use crate::jobs::{JobView, Jobs, Listed};
 
 /// Lists.
 pub(super) fn list(args: &JobsListArgs, talk: &Talk) -> Result<Exit, Trouble> {
     let at = store_location(&args.store)?;
-    let mut views = match Jobs::existing(&at)? {
+    let Listed { mut views, passed_over } = match Jobs::existing(&at)? {
         Some(jobs) => jobs.list(Timestamp::now())?,
-        None => Vec::new(),
+        None => Listed::default(),
     };
+    tell_passed_over(&passed_over, talk);
     views.retain(|view| args.status.is_none_or(|status| view.status == status));
     views.retain(|view| args.type_name.as_ref().is_none_or(|name| view.type_name == *name));
     views.truncate(args.limit.unwrap_or(usize::MAX));
     if talk.json {
-        return Ok(talk.print_json(&serde_json::json!({"version": 1, "jobs": views})));
+        return Ok(talk.print_json(&serde_json::json!({"version": 1, "jobs": views, "passed_over": passed_over})));
     }
     if views.is_empty() {
         talk.say(&format!("no jobs in {at}"));

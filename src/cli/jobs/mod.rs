@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use super::Talk;
 use super::args::{JobsArgs, JobsCommand, JobsIdArgs, StoreArgs};
 use super::environment::location;
+use crate::diagnostic::{escaped, shown};
 use crate::error::Exit;
-use crate::jobs::{JobRecord, JobView, Jobs, State, PruneError};
+use crate::jobs::{JobRecord, JobView, Jobs, PassedOver, State};
 use crate::run::Failure;
 use crate::store::{Location, StoreError};
 
@@ -65,15 +66,6 @@ impl From<Failure> for Trouble {
     }
 }
 
-impl From<PruneError> for Trouble {
-    fn from(error: PruneError) -> Self {
-        match error {
-            PruneError::Store(error) => error.into(),
-            PruneError::State(error) => Failure::from(error).into(),
-        }
-    }
-}
-
 /// Where the store is; a local one absolute.
 fn store_location(args: &StoreArgs) -> Result<Location, Trouble> {
     let current_dir = std::env::current_dir();
@@ -89,12 +81,19 @@ fn existing(args: &StoreArgs) -> Result<Jobs, Trouble> {
     Jobs::existing(&at)?.ok_or_else(none)
 }
 
+/// Names the jobs that a command could not look at.
+fn tell_passed_over(passed_over: &[PassedOver], talk: &Talk) {
+    for PassedOver { id, why } in passed_over {
+        talk.complain(&format!("warning: {} is passed over: {}", shown(id), escaped(why)));
+    }
+}
+
 fn record_of(jobs: &Jobs, id: &str) -> Result<JobRecord, Trouble> {
     jobs.record(id)?.ok_or_else(|| no_job(jobs, id))
 }
 
 fn no_job(jobs: &Jobs, id: &str) -> Trouble {
-    let id = crate::diagnostic::shown(id);
+    let id = shown(id);
     Trouble::usage(format!("there is no job `{id}` in {}; `jobs list` shows those that are there", jobs.location()))
 }
 

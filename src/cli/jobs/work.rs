@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Trouble, record_of, store_location};
+use super::{Trouble, record_of, store_location, tell_passed_over};
 use crate::cli::args::JobsWorkArgs;
 use crate::cli::environment::run_options;
 use crate::cli::run::summary;
@@ -14,7 +14,7 @@ use crate::cli::{Talk, signals};
 use crate::diagnostic::render_text;
 use crate::error::Exit;
 use crate::job::Job;
-use crate::jobs::{Heartbeat, JobRecord, Jobs, Package, RunEnd};
+use crate::jobs::{Heartbeat, JobRecord, Jobs, Listed, Package, RunEnd};
 use crate::resolve::Place;
 use crate::run::restate::{self, Next, Superseded};
 use crate::run::stop::Stop;
@@ -39,13 +39,19 @@ pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
     // One that could not be done is not tried again at once.
     let mut tried = BTreeSet::new();
     let mut done = 0u64;
+    let mut told = BTreeSet::new();
     loop {
-        let mut waiting = jobs.list(Timestamp::now())?;
+        let Listed { views: mut waiting, passed_over } = jobs.list(Timestamp::now())?;
+        // Told once, however long this process waits.
+        let news: Vec<_> = passed_over.iter().filter(|job| told.insert(job.id.clone())).cloned().collect();
+        tell_passed_over(&news, talk);
         waiting.retain(|view| view.status.is_open() && !tried.contains(&view.id));
         if waiting.is_empty() && !args.follow {
             talk.say(&format!("no job is waiting; {done} done"));
             if talk.json {
-                talk.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "jobs": done}));
+                talk.print_json(&serde_json::json!({
+                    "version": 1, "exit_code": worst.code(), "jobs": done, "passed_over": passed_over,
+                }));
             }
             return Ok(worst);
         }
@@ -59,7 +65,12 @@ pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
                 return Ok(exit);
             }
             tried.insert(view.id.clone());
-            let is_open = jobs.view(&view.id, Timestamp::now())?.is_some_and(|now| now.status.is_open());
+            let is_open = match jobs.view(&view.id, Timestamp::now()) {
+                Ok(now) => now.is_some_and(|now| now.status.is_open()),
+                Err(error) if error.code().is_retryable() => return Err(error.into()),
+                // The next list passes it over.
+                Err(_) => false,
+            };
             if let Some(record) = jobs.record(&view.id)?.filter(|_| is_open) {
                 worst = worst.worst(one(&jobs, &record, args, &stop, talk));
                 done += 1;

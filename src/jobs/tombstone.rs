@@ -1,0 +1,197 @@
+//! Says in a package that its shards are about to be deleted, before any of them is.
+//!
+//! A deletion is vouched for as the package is: signed where the package is signed, by the key that the job's spec names
+//! now, and linked where it is chained. Where that cannot be done nothing is deleted, because a package that lost its
+//! shards without proof never verifies again. As with a manifest, the link decides: the tombstone is kept in
+//! `_state/tombstones/` before its link says its digest, so that whoever finds the link can publish exactly these bytes.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::chain::{Chain, Link};
+use crate::error::ErrorCode;
+use crate::job::Job;
+use crate::manifest::{LinkRecord, MANIFEST, Manifest, TOMBSTONE, TOMBSTONE_SIGNATURE, TOMBSTONE_VERSION, Tombstone};
+use crate::package::tombstone;
+use crate::run::Failure;
+use crate::run::notary::{owns_new_link, read_chain};
+use crate::seal::sha256;
+use crate::signature::Signer;
+use crate::store::{Folder, StoreError};
+
+/// Tries for a number in the chain; who loses so often is in a chain that others write to without end.
+const LINK_TRIES: usize = 100;
+
+/// A package whose shards are to be deleted.
+pub(crate) struct Burial<'a> {
+    pub package: &'a Folder,
+    pub manifest: &'a Manifest,
+    pub manifest_sha256: &'a str,
+    /// The job, for what its spec says of keys and chain.
+    pub job: &'a dyn Fn() -> Result<Job, Failure>,
+    /// The clock.
+    pub now: Timestamp,
+    /// Where keys are that the spec names by variable.
+    pub env: &'a BTreeMap<String, String>,
+}
+
+impl Burial<'_> {
+    /// Writes the tombstone, unless one is there that can be believed.
+    ///
+    /// # Errors
+    /// `key_unusable` or `chain_broken` where the deletion cannot be vouched for, or the store's.
+    pub fn announce(&self, files: u64, bytes: u64) -> Result<(), Failure> {
+        let there = tombstone::read(self.package, self.manifest, self.manifest_sha256, self.now)?;
+        if there.is_some_and(|there| there.believed().is_some()) {
+            return Ok(());
+        }
+        let expires_at = self.manifest.expires_at.ok_or_else(|| Failure {
+            code: ErrorCode::Internal,
+            message: format!("{MANIFEST} in {} has no `expires_at`", self.package.location()),
+        })?;
+        let job = match (&self.manifest.signer, &self.manifest.link) {
+            (None, None) => None,
+            _ => Some((self.job)()?),
+        };
+        let signer = job.as_ref().map(|job| self.signer(job)).transpose()?.flatten();
+        let tombstone = Tombstone {
+            tombstone_version: TOMBSTONE_VERSION,
+            id: self.manifest.id.clone(),
+            manifest_sha256: self.manifest_sha256.to_owned(),
+            expires_at,
+            pruned_at: self.now,
+            files,
+            bytes,
+            link: None,
+            signer: signer.as_ref().map(Signer::record),
+        };
+        match job.filter(|_| self.manifest.link.is_some()) {
+            Some(job) => self.link(&job, tombstone, signer.as_ref()),
+            None => {
+                let bytes = tombstone.to_json_bytes();
+                let signature = signer.map(|signer| signer.sign(&bytes)).transpose().map_err(Failure::from)?;
+                self.publish(&bytes, signature.as_deref().map(str::as_bytes))?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the deletion can be vouched for. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`Burial::announce`].
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.manifest.signer.is_some() || self.manifest.link.is_some() {
+            let job = (self.job)()?;
+            self.signer(&job)?;
+            if self.manifest.link.is_some() {
+                read_chain(&self.chain(&job)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn signer(&self, job: &Job) -> Result<Option<Signer>, Failure> {
+        let Some(of_package) = &self.manifest.signer else { return Ok(None) };
+        let unusable = |message| Failure { code: ErrorCode::KeyUnusable, message };
+        let signing = job.signing.as_ref().filter(|signing| signing.identity.value == of_package.identity);
+        let signing = signing.ok_or_else(|| {
+            unusable(format!(
+                "the package is signed by {}, and the spec in the job's record names no key of that identity: create the job \
+                 from the spec that signs",
+                of_package.identity
+            ))
+        })?;
+        let signer = Signer::load(&signing.key, &signing.identity.value, self.env).map_err(|error| {
+            let why = Failure::from(error).message;
+            unusable(format!(
+                "the package is signed, so its deletion has to be signed as well, and the key cannot be used: {why}; a key that \
+                 replaces it may stand in its place"
+            ))
+        })?;
+        Ok(Some(signer))
+    }
+
+    fn chain(&self, job: &Job) -> Result<Folder, Failure> {
+        let folder = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten();
+        folder.ok_or_else(|| Failure {
+            code: ErrorCode::ChainBroken,
+            message: format!(
+                "the package is link {} of a chain, so its deletion has to be linked as well, and the chain is not where \
+                 the spec in the job's record says: bring it back",
+                self.manifest.link.as_ref().map_or(0, |link| link.number)
+            ),
+        })
+    }
+
+    /// Takes the next number of the chain, or publishes what took one before and died.
+    fn link(&self, job: &Job, mut tombstone: Tombstone, signer: Option<&Signer>) -> Result<(), Failure> {
+        let broken = |message| Failure { code: ErrorCode::ChainBroken, message };
+        let folder = self.chain(job)?;
+        for _ in 0..LINK_TRIES {
+            let chain = read_chain(&folder)?;
+            let own = chain.last_of(&self.manifest.id);
+            if own.is_none_or(|own| own.link.manifest_sha256 != self.manifest_sha256) {
+                return Err(broken(format!(
+                    "{MANIFEST} is not the one that the last link of the job in {} names: look with `kt-export verify \
+                     --chain {}`",
+                    folder.location(),
+                    folder.location()
+                )));
+            }
+            if self.publish_linked(&chain)? {
+                return Ok(());
+            }
+            let head = chain.head();
+            let number = head.map_or(1, |head| head.link.number.saturating_add(1));
+            tombstone.link = Some(LinkRecord { number, previous_sha256: head.map(|head| head.sha256.clone()) });
+            let bytes = tombstone.to_json_bytes();
+            let digest = sha256(&bytes);
+            let signature = signer.map(|signer| signer.sign(&bytes)).transpose().map_err(Failure::from)?;
+            if let Some(signature) = &signature {
+                self.package.replace_bytes(&kept_signature(&digest), signature.as_bytes())?;
+            }
+            self.package.replace_bytes(&kept(&digest), &bytes)?;
+            let Some(link) = Link::of_tombstone(self.manifest, &tombstone, &digest) else { break };
+            if owns_new_link(&folder, &link)? {
+                self.publish(&bytes, signature.as_deref().map(str::as_bytes))?;
+                return Ok(());
+            }
+        }
+        Err(broken(format!(
+            "{LINK_TRIES} times another job took the next number of the chain in {}: prune when fewer jobs end",
+            folder.location()
+        )))
+    }
+
+    /// Publishes the tombstone that the chain links already and the package does not have, after a crash.
+    fn publish_linked(&self, chain: &Chain) -> Result<bool, Failure> {
+        for linked in chain.deletions_of(self.manifest_sha256) {
+            let Some(digest) = &linked.link.tombstone_sha256 else { continue };
+            let bytes = self.package.read(&kept(digest))?.filter(|bytes| sha256(bytes) == *digest);
+            let Some(bytes) = bytes else { continue };
+            let signature = self.package.read(&kept_signature(digest))?;
+            self.publish(&bytes, signature.as_deref())?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// The signature first, so that a tombstone never stands without it.
+    fn publish(&self, bytes: &[u8], signature: Option<&[u8]>) -> Result<(), StoreError> {
+        match signature {
+            Some(signature) => self.package.replace_bytes(TOMBSTONE_SIGNATURE, signature)?,
+            None => self.package.remove(TOMBSTONE_SIGNATURE)?,
+        }
+        self.package.replace_bytes(TOMBSTONE, bytes)
+    }
+}
+
+fn kept(sha256: &str) -> String {
+    format!("_state/tombstones/{}.json", sha256.get(..16).unwrap_or(sha256))
+}
+
+fn kept_signature(sha256: &str) -> String {
+    format!("{}.sig", kept(sha256))
+}

@@ -1,0 +1,78 @@
+//! What a package says of deleted shards, and whether to believe it.
+//!
+//! One function decides for `verify`, `coverage`, `sample`, `pack`, `jobs prune` and a run that finds shards missing, so
+//! that none of them believes what another calls a finding. Whose key signed, and the chain, are left to `verify`.
+
+use jiff::Timestamp;
+use ssh_key::PublicKey;
+
+use crate::manifest::{Manifest, TOMBSTONE, TOMBSTONE_SIGNATURE, Tombstone};
+use crate::seal::sha256;
+use crate::signature;
+use crate::store::{Folder, StoreError};
+
+/// A tombstone that is there.
+#[derive(Debug)]
+pub struct Buried {
+    /// What it says; `None` where it cannot be read.
+    pub tombstone: Option<Tombstone>,
+    /// Lower-case hex SHA-256 of its bytes.
+    pub sha256: String,
+    /// The key that signed it.
+    pub key: Option<PublicKey>,
+    /// Why it excuses nothing, with the file that is wrong. Empty where it does.
+    pub faults: Vec<(&'static str, String)>,
+}
+
+impl Buried {
+    /// What it says, if that can be believed.
+    pub fn believed(self) -> Option<Tombstone> {
+        self.tombstone.filter(|_| self.faults.is_empty())
+    }
+}
+
+/// Reads the tombstone of a package whose manifest has the digest `manifest_sha256`; `None` where there is none.
+///
+/// # Errors
+/// The store's.
+pub fn read(
+    folder: &Folder,
+    manifest: &Manifest,
+    manifest_sha256: &str,
+    now: Timestamp,
+) -> Result<Option<Buried>, StoreError> {
+    let Some(bytes) = folder.read(TOMBSTONE)? else { return Ok(None) };
+    let mut buried = Buried { tombstone: None, sha256: sha256(&bytes), key: None, faults: Vec::new() };
+    let tombstone = match Tombstone::from_json(&bytes) {
+        Ok(tombstone) => tombstone,
+        Err(error) => {
+            buried.faults.push((TOMBSTONE, format!("cannot be read: {}", crate::run::chain(&error))));
+            return Ok(Some(buried));
+        }
+    };
+    let faults = tombstone.faults(manifest, manifest_sha256, now);
+    buried.faults.extend(faults.into_iter().map(|fault| (TOMBSTONE, fault)));
+    if let Some(signer) = &tombstone.signer {
+        match checked_key(folder, &bytes, &signer.public_key)? {
+            Ok(key) => buried.key = Some(key),
+            Err(fault) => buried.faults.push((TOMBSTONE_SIGNATURE, fault)),
+        }
+    }
+    buried.tombstone = Some(tombstone);
+    Ok(Some(buried))
+}
+
+/// The key that signed these bytes, which must be the one that they name.
+fn checked_key(folder: &Folder, bytes: &[u8], named: &str) -> Result<Result<PublicKey, String>, StoreError> {
+    let Some(signature) = folder.read(TOMBSTONE_SIGNATURE)? else {
+        return Ok(Err(format!("is not there, and {TOMBSTONE} says that it is signed")));
+    };
+    Ok(match signature::check(&signature, bytes) {
+        Ok(key) if signature::is_named(named, &key) => Ok(key),
+        Ok(key) => {
+            let print = signature::fingerprint(&key);
+            Err(format!("was made by {print}, but {TOMBSTONE} names another key as its signer's"))
+        }
+        Err(error) => Err(crate::run::chain(&error)),
+    })
+}
