@@ -53,7 +53,7 @@ fn every_format_is_counted_in_its_own_way() {
 fn signed_encrypted_and_pruned_packages_are_checked_as_such() {
     let signed = text(&manifest(), &Facts { is_signed: true, ..facts() });
     assert!(signed.contains("-Y verify -f ../allowed_signers -I \"$signer\" -n kt-export -s manifest.json.sig <"));
-    let age = EncryptionRecord::Age { recipients: vec!["age1x".into()] };
+    let age = EncryptionRecord::Age { recipients: vec!["age1x".into()], digests: crate::job::Digests::Clear };
     let sealed = commands(&Manifest { encryption: Some(age), ..manifest() }, &facts());
     assert!(
         sealed.iter().any(|line| line.contains("age -d -i ../identity.txt -o \"../plain/${file%.age}\" \"$file\""))

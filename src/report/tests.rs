@@ -29,7 +29,10 @@ fn full() -> Manifest {
     full.where_sql = Some("cost > 0.5".into());
     full.filter_counts = vec![FilterCount { filter: "statuses in".into(), rows: 1_234 }];
     full.rows_digest = Some("d".repeat(64));
-    full.encryption = Some(EncryptionRecord::Age { recipients: vec!["age1one".into(), "age1two".into()] });
+    full.encryption = Some(EncryptionRecord::Age {
+        recipients: vec!["age1one".into(), "age1two".into()],
+        digests: crate::job::Digests::Clear,
+    });
     for file in &mut full.files {
         file.path.push_str(".age");
         file.plain_sha256 = Some("e".repeat(64));
@@ -88,6 +91,7 @@ fn full() -> Manifest {
         sha256: "3".repeat(64),
         plain_bytes: None,
         plain_sha256: None,
+        sealed: None,
     }];
     full.expires_at = Some("2027-01-01T00:00:00Z".parse().unwrap());
     full

@@ -120,6 +120,7 @@ pub fn rejects(folder: &Folder, part: RejectsPart) -> Result<RejectsEntry, Failu
         sha256: part.sha256,
         plain_bytes: part.plain.as_ref().map(|plain| plain.bytes),
         plain_sha256: part.plain.map(|plain| plain.sha256),
+        sealed: part.sealed,
     })
 }
 
@@ -153,6 +154,7 @@ fn entry(commit: &Commit<'_>, part: &Part) -> FileEntry {
         plain_bytes: part.plain.as_ref().map(|plain| plain.bytes),
         plain_sha256: part.plain.as_ref().map(|plain| plain.sha256.clone()),
         rows_digest: part.rows_digest.as_ref().map(ToString::to_string),
+        sealed: part.sealed.clone(),
         min_time: part.min_time,
         max_time: part.max_time,
         attempts: commit.attempts,

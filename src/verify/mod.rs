@@ -17,6 +17,7 @@ mod page;
 mod redactions;
 mod report;
 mod rows;
+mod sealed;
 mod search;
 mod signature;
 mod sums;
@@ -25,7 +26,7 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, SIGNATURE, TOMBSTONE, VERIFY_TXT};
-use crate::package::ReadKeys;
+use crate::package::{ReadKeys, reveal};
 use crate::report::REPORT;
 use crate::seal::sha256;
 use crate::signature::AllowedSigners;
@@ -94,14 +95,19 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
             None
         }
     });
-    if let Some(manifest) = &manifest {
+    // Checked with what is sealed where it would stand in clear, as far as there are keys.
+    let mut opened = manifest.clone();
+    if let (Some(manifest), Some(opened)) = (&manifest, &mut opened) {
         report.job = Some(VerifiedJob::of(manifest));
-        consistency::check(manifest, &mut report);
+        sealed::check(manifest, &mut report);
+        let revealed = reveal(opened, &options.keys);
+        consistency::check(opened, &mut report);
+        sealed::opened(opened, revealed, &mut report);
     }
     let sha256 = bytes.as_deref().map(sha256);
     sums::check(&folder, manifest.as_ref(), sha256.as_deref(), &mut report);
-    match &manifest {
-        Some(manifest) => files::check(&folder, manifest, options, &mut report),
+    match &opened {
+        Some(opened) => files::check(&folder, opened, options, &mut report),
         None => report.leave_out(Check::Files, "without a manifest nothing says what the files should be"),
     }
     page::check(&folder, manifest.as_ref().zip(sha256.as_deref()), &mut report);

@@ -25,6 +25,7 @@ mod run;
 mod s3_server;
 mod sample;
 mod samples;
+mod sealed_digests;
 mod signatures;
 mod specs;
 mod store_contract;
