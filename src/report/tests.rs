@@ -257,8 +257,17 @@ fn what_the_manifest_does_not_say_is_said_to_be_so() {
 /// Every free text replaced, by way of JSON, so that no field can be forgotten.
 fn hostile(value: &Json, text: &str) -> Json {
     // What has a form is not free.
-    const FORMED: [&str; 8] =
-        ["id", "status", "export_format", "compression", "error_code", "code", "outcome", "manifest_version"];
+    const FORMED: [&str; 9] = [
+        "id",
+        "status",
+        "export_format",
+        "compression",
+        "error_code",
+        "code",
+        "outcome",
+        "manifest_version",
+        "digests",
+    ];
     match value {
         Json::Object(fields) => Json::Object(
             fields

@@ -4,7 +4,6 @@
 //! whoever can write there must not be able to name a reader. What an earlier run recorded is only compared.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,13 +12,14 @@ use jiff::Timestamp;
 
 use super::RunError;
 use super::failure::{Failure, chain};
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::{Diagnostic, in_order, listed_names, nearest_for};
 use crate::encode::{EncodeError, Encoder, ParquetKeyError, ParquetKeys};
 use crate::error::ErrorCode;
 use crate::job::{Digests, Encryption, Job, RecipientsFile};
 use crate::manifest::{EncryptionRecord, Facts, SealedFacts};
 use crate::seal::{FactsKey, Recipients, listed_recipients};
 use crate::secret::SecretName;
+use crate::small_file;
 
 /// Larger than a list of as many recipients as there may be.
 const LARGEST_LIST_BYTES: u64 = 1 << 20;
@@ -177,14 +177,12 @@ fn listed(file: &RecipientsFile) -> Result<Vec<String>, RunError> {
     if names.is_empty() && mistakes.is_empty() {
         mistakes.push(file.written.mistake(format!("{} names no recipient", file.path.display())));
     }
-    if mistakes.is_empty() { Ok(names) } else { Err(RunError::Spec(mistakes)) }
+    if mistakes.is_empty() { Ok(names) } else { Err(RunError::Spec(in_order(mistakes))) }
 }
 
 fn read_list(path: &Path) -> io::Result<String> {
-    if fs::metadata(path)?.len() > LARGEST_LIST_BYTES {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    fs::read_to_string(path)
+    let bytes = small_file::read_regular(path, LARGEST_LIST_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 /// Reads a key and hands it on.
@@ -205,9 +203,9 @@ pub fn unknown_columns(job: &Job, shards: &[(usize, String)], mistakes: &mut Vec
     for (column, _) in columns {
         if !names().any(|name| name == column.value) {
             let mistake = column.mistake(format!("column `{}` has a key and is not in the shards", column.value));
-            mistakes.push(mistake.help(match nearest(&column.value, names()) {
+            mistakes.push(mistake.help(match nearest_for(mistakes, &column.value, names()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the shards have {}", names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+                None => format!("the shards have {}", listed_names(names())),
             }));
         }
     }

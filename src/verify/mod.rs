@@ -34,7 +34,7 @@ use crate::store::{Folder, Location};
 
 pub use chain::verify_chain;
 pub use chain_report::{ChainReport, Head, VerifiedLink};
-pub(crate) use rows::{Dialect, MAX_RECORD_BYTES, Pages};
+pub(crate) use rows::{Budget, Dialect, Limited, MAX_RECORD_BYTES, Pages, TOO_LONG};
 
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
 pub use search::packages_below;
