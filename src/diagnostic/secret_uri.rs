@@ -71,7 +71,7 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
         let rest = text.get(start..).unwrap_or_default();
         let end = rest.find(|c: char| c.is_whitespace() || "\"'`<>".contains(c)).unwrap_or(rest.len());
         of_uri(&scheme, rest.get(..end).unwrap_or_default(), |range| {
-            found.push(range.start + start..range.end + start)
+            found.push(range.start + start..range.end + start);
         });
     }
     found.sort_by_key(|range| (range.start, range.end));
@@ -128,7 +128,7 @@ mod tests {
             ("\"https://host/a?canary\"", "\"https://host/a?******\""),
             ("s3://b/k?X-Amz-Signature=canary&v=1 then", "s3://b/k?X-Amz-Signature=******&v=1 then"),
             ("https://h/a?sig=canary#canary", "https://h/a?sig=******#******"),
-            ("https://h/a?u=https://bob:canary@h2/", "https://h/a?u=***********************"),
+            ("https://h/a?u=https://bob:canary@h2/", "https://h/a?u=**********************"),
             ("postgres://bob:canary@host:5432/db", "postgres://**********@host:5432/db"),
             ("abfss://c:canary@account.dfs.core.windows.net/", "abfss://********@account.dfs.core.windows.net/"),
         ] {
