@@ -18,7 +18,7 @@ use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
 
 pub use csv_format::{CsvFormat, DialectFault, is_formula};
-pub use evidence::{Chain, Encryption, Expectations, RecipientsFile, Redaction, RedactionMethod, Signing};
+pub use evidence::{Chain, Digests, Encryption, Expectations, RecipientsFile, Redaction, RedactionMethod, Signing};
 
 /// One spec with its window resolved.
 #[derive(Debug, Clone)]

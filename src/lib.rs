@@ -13,7 +13,7 @@
 //! | 3 | [`source`], [`query`], [`redact`], [`encode`] |
 //! | 2 | [`plan`], [`job`], [`resolve`], [`report`] |
 //! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`], [`signature`], [`chain`] |
-//! | 0 | [`error`], [`diagnostic`], [`secret`], [`time`], [`units`] |
+//! | 0 | [`error`], [`diagnostic`], [`secret`], [`small_file`], [`time`], [`units`] |
 //!
 //! A module imports from lower layers, and sideways only where the path above says so. [`report`] needs the manifest
 //! alone, so that [`run`] can leave one in the package and [`verify`] can make it again.
@@ -43,6 +43,7 @@ pub mod sample;
 pub mod seal;
 pub mod secret;
 pub mod signature;
+pub mod small_file;
 pub mod source;
 pub mod spec;
 pub mod store;

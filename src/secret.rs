@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
 use zeroize::Zeroizing;
 
 use crate::diagnostic::Located;
+use crate::small_file;
 
 /// Larger than any key.
 const LARGEST_BYTES: u64 = 64 << 10;
@@ -41,10 +42,13 @@ impl SecretName {
             }
             Self::File { path, .. } => {
                 let unreadable = |source| SecretError::Unreadable { path: path.clone(), source };
-                if fs::metadata(path).map_err(unreadable)?.len() > LARGEST_BYTES {
-                    return Err(SecretError::TooLarge { path: path.clone() });
+                match small_file::read_regular(path, LARGEST_BYTES) {
+                    Ok(bytes) => Zeroizing::new(bytes),
+                    Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                        return Err(SecretError::TooLarge { path: path.clone() });
+                    }
+                    Err(error) => return Err(unreadable(error)),
                 }
-                Zeroizing::new(fs::read(path).map_err(unreadable)?)
             }
         };
         if secret.ends_with(b"\n") {
@@ -112,6 +116,8 @@ pub enum SecretError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn env(name: &str) -> SecretName {

@@ -8,6 +8,7 @@ use std::io::{IsTerminal, Write};
 
 use super::Talk;
 use super::args::{ReportArgs, ReportFormat};
+use crate::diagnostic::masked;
 use crate::error::Exit;
 use crate::manifest::{MANIFEST, Manifest};
 use crate::report;
@@ -29,7 +30,7 @@ pub fn report(args: &ReportArgs, talk: &Talk) -> Exit {
         Err((exit, why)) => {
             talk.complain(&format!("error: {why}"));
             if talk.json {
-                talk.print_json(&serde_json::json!({"version": 1, "package": args.package, "error": why}));
+                talk.print_json(&serde_json::json!({"version": 1, "package": masked(&args.package), "error": why}));
             }
             exit
         }

@@ -9,11 +9,13 @@ use serde::Serialize;
 
 use super::args::ReproduceArgs;
 use super::environment::{environment_or_complain, run_options};
+use super::keys::read_keys;
 use super::progress::{Drawing, Style};
 use super::{Talk, signals};
 use crate::diagnostic::{render_text, shown};
 use crate::error::Exit;
-use crate::manifest::{MANIFEST, Manifest};
+use crate::manifest::{EncryptionRecord, MANIFEST, Manifest};
+use crate::package::{ReadKeys, reveal};
 use crate::resolve::{resolve, revise};
 use crate::run::{self, RunError};
 use crate::store::{Folder, Location, StoreError, StoreOptions};
@@ -47,14 +49,16 @@ pub fn reproduce(args: &ReproduceArgs, talk: &Talk) -> Exit {
 
 fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, String)> {
     let stop = signals::listen().map_err(|why| (Exit::Failed, format!("error: {why}")))?;
-    let manifest = read_manifest(&args.package)?;
+    let mut manifest = read_manifest(&args.package)?;
+    let is_parquet = matches!(manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
+    if is_parquet && manifest.spec.resolved["rows_digest"] != true {
+        let shard = manifest.files.iter().find(|file| file.status.has_file());
+        return Err((Exit::Usage, nothing_lasts(shard.map_or(args.package.as_str(), |file| file.path.as_str()))));
+    }
+    let keys = read_keys(&args.keys).map_err(|why| (Exit::Usage, format!("error: {why}")))?;
+    open_sealed(&mut manifest, &keys)?;
     if let Some((path, _)) = manifest.lasting_digests().find(|(_, digest)| digest.is_none()) {
-        let why = format!(
-            "error: {} is encrypted with keys of Parquet, which never gives the same bytes twice, and has no digest of its \
-             rows to compare: set `rows_digest: true` in specs whose packages are to be reproduced",
-            shown(path)
-        );
-        return Err((Exit::Usage, why));
+        return Err((Exit::Usage, nothing_lasts(path)));
     }
     let Some(mut environment) = environment_or_complain(&args.given, talk) else {
         return Err((Exit::Usage, String::new()));
@@ -101,7 +105,9 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
     if let Err(error) = removed {
         talk.complain(&format!("warning: cannot remove {}: {error}", folder.display()));
     }
-    let differences = differences(&manifest, &outcome.manifest);
+    let mut reproduced = outcome.manifest;
+    open_sealed(&mut reproduced, &keys)?;
+    let differences = differences(&manifest, &reproduced);
     tell(args, &manifest, &differences, talk);
     Ok(if differences.is_empty() { Exit::Complete } else { Exit::VerifyFailed })
 }
@@ -113,6 +119,38 @@ fn read_manifest(package: &str) -> Result<Manifest, (Exit, String)> {
     let none = || (Exit::Usage, format!("error: {at} has no {MANIFEST}; name a package's folder"));
     Manifest::from_json(&bytes.ok_or_else(none)?)
         .map_err(|e| (Exit::VerifyFailed, format!("error: {at}/{MANIFEST}: {}", run::chain(&e))))
+}
+
+/// Why a file cannot be compared.
+fn nothing_lasts(path: &str) -> String {
+    format!(
+        "error: {} is encrypted with keys of Parquet, which never gives the same bytes twice, and has no digest of its \
+         rows to compare: set `rows_digest: true` in specs whose packages are to be reproduced",
+        shown(path)
+    )
+}
+
+/// Opens the digests that are compared, where they are sealed.
+fn open_sealed(manifest: &mut Manifest, keys: &ReadKeys) -> Result<(), (Exit, String)> {
+    let revealed = reveal(manifest, keys);
+    if let Some(missing) = revealed.missing {
+        let flag = match manifest.encryption {
+            Some(EncryptionRecord::Parquet { .. }) => "give the keys of all its columns with `--parquet-key`",
+            _ => "give an identity of one of its recipients with `--identity`",
+        };
+        let why = format!(
+            "error: the digests that would be compared are sealed in this package, and {missing}; {flag}, or set \
+             `digests: clear` in the `encryption` of specs whose packages are to be reproduced without a key"
+        );
+        return Err((Exit::Usage, why));
+    }
+    match revealed.faults.first() {
+        None => Ok(()),
+        Some((path, why)) => {
+            let why = format!("error: the sealed digests of {} cannot be opened: {why}", shown(path));
+            Err((Exit::Failed, why))
+        }
+    }
 }
 
 /// One file as a manifest tells of it.

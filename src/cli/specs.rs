@@ -7,7 +7,8 @@ use walkdir::WalkDir;
 use std::sync::Arc;
 
 use crate::diagnostic::SourceText;
-use crate::spec::{self, FileKind};
+use crate::small_file;
+use crate::spec::{self, FileKind, limits};
 
 /// What a file on the command line is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,7 @@ fn is_yaml(path: &Path) -> bool {
 }
 
 fn kind(path: &Path) -> Option<FileKind> {
-    let text = std::fs::read_to_string(path).ok()?;
+    // What is larger, or no file, is told when it is read as a spec.
+    let text = String::from_utf8(small_file::read_regular(path, limits::TEXT_BYTES as u64).ok()?).ok()?;
     spec::kind(&Arc::new(SourceText { path: path.to_owned(), text })).ok()
 }

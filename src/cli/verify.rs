@@ -11,8 +11,12 @@ use super::keys::read_keys;
 use crate::error::Exit;
 use crate::run;
 use crate::signature::AllowedSigners;
+use crate::small_file;
 use crate::store::{Location, StoreOptions};
 use crate::verify::{self, VerifyOptions};
+
+/// Larger than any list of keys.
+const LARGEST_LIST_BYTES: u64 = 1 << 20;
 
 /// Verifies every package, and the chain; one finding makes the exit code.
 pub fn verify(args: &VerifyArgs, talk: &Talk) -> Exit {
@@ -70,7 +74,8 @@ fn try_verify(args: &VerifyArgs, talk: &Talk) -> Result<Exit, String> {
 
 /// Reads a list of keys; times in it that name no zone are this machine's, as they are for ssh-keygen.
 fn allowed_signers(path: &std::path::Path) -> Result<AllowedSigners, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read the allowed signers in {}: {error}", path.display()))?;
+    let unreadable = |why: String| format!("cannot read the allowed signers in {}: {why}", path.display());
+    let bytes = small_file::read_any(path, LARGEST_LIST_BYTES).map_err(|error| unreadable(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8 text".to_owned()))?;
     AllowedSigners::parse(&text, &TimeZone::system()).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -5,14 +5,22 @@
 
 mod render;
 mod schema;
+mod secret_uri;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use render::{DiagnosticRecord, records, render_github, render_text};
+pub use secret_uri::{grants_access, masked, userinfo};
 
 /// How much of a value a message repeats.
 pub const SHOWN_CHARS: usize = 80;
+
+/// Mistakes that are told of one file and its catalog; the rest are counted.
+pub const MISTAKES: usize = 100;
+
+/// Names that a message lists.
+const LISTED_NAMES: usize = 20;
 
 /// A file's text, kept so that a message can show the line it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,16 +124,60 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         return None;
     }
     let limit = (length / 3).max(1);
+    let may_be_near = |c: &&str| c.chars().take(length + limit + 1).count().abs_diff(length) <= limit;
     candidates
         .into_iter()
+        .filter(may_be_near)
         .map(|c| (strsim::damerau_levenshtein(&word.to_lowercase(), &c.to_lowercase()), c))
         .filter(|(d, _)| *d <= limit)
         .min_by_key(|(d, _)| *d)
         .map(|(_, c)| c)
 }
 
+/// Mistakes in order of place, file by file, each told once, and no more than anybody reads.
+pub fn in_order(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for error in &errors {
+        if let Some(span) = &error.span
+            && !files.contains(&span.source.path)
+        {
+            files.push(span.source.path.clone());
+        }
+    }
+    let place = |d: &Diagnostic| d.span.as_ref().map(|s| (files.iter().position(|f| *f == s.source.path), s.start));
+    errors.sort_by_key(place);
+    errors.dedup();
+    if errors.len() > MISTAKES {
+        let more = errors.split_off(MISTAKES).len();
+        errors.push(Diagnostic::at(None, format!("{more} more mistakes are not shown")));
+    }
+    errors
+}
+
+/// As [`nearest`], for the next of these mistakes: looking for it is worth it only for a mistake that will be shown.
+pub fn nearest_for<'a>(
+    mistakes: &[Diagnostic],
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    if mistakes.len() < MISTAKES { nearest(word, candidates) } else { None }
+}
+
+/// Names for a message, as many as anybody reads.
+pub fn listed_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut names = names.into_iter();
+    let mut listed: Vec<String> = names.by_ref().take(LISTED_NAMES).map(|name| format!("`{}`", shown(name))).collect();
+    let more = names.count();
+    if more > 0 {
+        listed.push(format!("and {more} more"));
+    }
+    listed.join(", ")
+}
+
 /// A value as a message may repeat it: what a terminal would obey or hide is escaped, and what is long is cut.
 pub fn shown(value: &str) -> String {
+    // Before it is cut, so that a URI is seen whole.
+    let value = masked(value);
     let mut cut: String = value.chars().take(SHOWN_CHARS).collect();
     if cut.len() < value.len() {
         cut.push('…');

@@ -4,11 +4,12 @@
 //! the file, apart from finding its line.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
-use super::{Diagnostic, Span, escaped, is_unsafe_to_show};
+use super::{Diagnostic, Span, escaped, is_unsafe_to_show, masked};
 
 /// Characters kept on either side of the mistake when a line is long.
 const LINE_CONTEXT_CHARS: usize = 200;
@@ -23,7 +24,7 @@ pub fn render_text(diagnostics: &[Diagnostic], color: bool) -> String {
         if index > 0 {
             text.push('\n');
         }
-        let mut group = Group::with_title(Level::ERROR.primary_title(escaped(&diagnostic.message)));
+        let mut group = Group::with_title(Level::ERROR.primary_title(escaped(&masked(&diagnostic.message))));
         if let Some(span) = &diagnostic.span {
             let (line, column) = span.line_column();
             let excerpt = Excerpt::of(span);
@@ -39,7 +40,7 @@ pub fn render_text(diagnostics: &[Diagnostic], color: bool) -> String {
             };
         }
         if let Some(help) = &diagnostic.help {
-            group = group.element(Level::HELP.message(escaped(help)));
+            group = group.element(Level::HELP.message(escaped(&masked(help))));
         }
         text.push_str(&renderer.render(&[group]));
         text.push('\n');
@@ -70,9 +71,12 @@ impl Excerpt {
         let line_start = text.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
         let line_end = text.get(start..).and_then(|t| t.find('\n')).map_or(text.len(), |at| start + at);
         let end = end.clamp(start, line_end);
-        let before = text.get(line_start..start).unwrap_or_default();
-        let marked = text.get(start..end).unwrap_or_default();
-        let after = text.get(end..line_end).unwrap_or_default().trim_end_matches('\r');
+        // The line of a URI that was refused for its password is shown without it.
+        let text = masked(text.get(line_start..line_end).unwrap_or_default());
+        let at = |range: Range<usize>| text.get(range.start - line_start..range.end - line_start).unwrap_or_default();
+        let before = at(line_start..start);
+        let marked = at(start..end);
+        let after = at(end..line_end).trim_end_matches('\r');
 
         let skipped = before.chars().count().saturating_sub(LINE_CONTEXT_CHARS);
         let mut line = String::new();
@@ -120,10 +124,10 @@ pub fn render_github(diagnostics: &[Diagnostic]) -> String {
             }
         }
         text.push_str("::");
-        text.push_str(&github_data(&diagnostic.message));
+        text.push_str(&github_data(&masked(&diagnostic.message)));
         if let Some(help) = &diagnostic.help {
             text.push_str("%0Ahelp: ");
-            text.push_str(&github_data(help));
+            text.push_str(&github_data(&masked(help)));
         }
         text.push('\n');
     }
@@ -174,8 +178,8 @@ pub fn records(diagnostics: &[Diagnostic]) -> Vec<DiagnosticRecord> {
             column: start.map(|p| p.1),
             end_line: end.map(|p| p.0),
             end_column: end.map(|p| p.1),
-            message: diagnostic.message.clone(),
-            help: diagnostic.help.clone(),
+            message: masked(&diagnostic.message).into_owned(),
+            help: diagnostic.help.as_deref().map(|help| masked(help).into_owned()),
         }
     };
     diagnostics.iter().map(record).collect()

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Located;
 use crate::secret::SecretName;
@@ -41,6 +43,8 @@ pub enum Encryption {
         recipients: Vec<Located<String>>,
         /// A file with one recipient a line, `#` before comments.
         recipients_file: Option<RecipientsFile>,
+        /// Who may read the digests of what is encrypted.
+        digests: Digests,
     },
     /// Parquet modular encryption, AES-GCM.
     Parquet {
@@ -48,7 +52,21 @@ pub enum Encryption {
         footer_key: SecretName,
         /// Keys of columns, by name in the shards.
         columns: Vec<(Located<String>, SecretName)>,
+        /// Who may read the digests of what is encrypted.
+        digests: Digests,
     },
+}
+
+/// Where the manifest has what confirms a guess of an encrypted file's content: its digests and size before encryption,
+/// and its first and last time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Digests {
+    /// Encrypted, for those who can read the file.
+    #[default]
+    Sealed,
+    /// In clear, for everybody who sees the manifest.
+    Clear,
 }
 
 /// A file that is no secret.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json::Instant;
 use super::record::Column;
+use super::sealed::SealedFacts;
 use crate::error::ErrorCode;
 use crate::rows_digest::RowsDigest;
 
@@ -40,11 +41,15 @@ pub struct FileEntry {
     /// product of those of all files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_digest: Option<String>,
-    /// Earliest time of its rows; null where it has none.
+    /// Where the file is encrypted and `encryption` says `digests: sealed`: `plain_bytes`, `plain_sha256`, `rows_digest`,
+    /// `min_time` and `max_time`, for those who can read it. They stand nowhere else then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SealedFacts>,
+    /// Earliest time of its rows; null where it has none, or it is sealed.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schemars(with = "Option<Instant>")]
     pub min_time: Option<Timestamp>,
-    /// Latest time of its rows; null where it has none.
+    /// Latest time of its rows; null where it has none, or it is sealed.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schemars(with = "Option<Instant>")]
     pub max_time: Option<Timestamp>,
@@ -139,6 +144,9 @@ pub struct RejectsEntry {
     /// Lower-case hex SHA-256 of the bytes before encryption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain_sha256: Option<String>,
+    /// As in `files`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SealedFacts>,
 }
 
 /// The digest of all rows, from those of the files. `None` where one that is there has none that can be read.

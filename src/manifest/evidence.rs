@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::job::Digests;
 use crate::units::counted;
 
 /// What was done to the values of a column.
@@ -33,6 +34,9 @@ pub enum EncryptionRecord {
     Age {
         /// Public keys that can read the files.
         recipients: Vec<String>,
+        /// Whether the digests of what is encrypted are sealed. Packages of earlier releases have them in clear.
+        #[serde(default = "in_clear")]
+        digests: Digests,
     },
     /// Parquet modular encryption.
     Parquet {
@@ -42,7 +46,24 @@ pub enum EncryptionRecord {
         footer_key: String,
         /// The same for columns with a key of their own.
         columns: BTreeMap<String, String>,
+        /// As for age.
+        #[serde(default = "in_clear")]
+        digests: Digests,
     },
+}
+
+/// What packages were before digests were sealed.
+fn in_clear() -> Digests {
+    Digests::Clear
+}
+
+impl EncryptionRecord {
+    /// Where the digests of what is encrypted stand.
+    pub fn digests(&self) -> Digests {
+        match self {
+            Self::Age { digests, .. } | Self::Parquet { digests, .. } => *digests,
+        }
+    }
 }
 
 /// How many rows a filter left out.
@@ -92,7 +113,10 @@ impl Expectation {
             }
             "max_lag" => {
                 let of_actual = |key| actual.get(key).and_then(Value::as_str);
+                let is_sealed = actual.get("sealed") == Some(&Value::Bool(true));
                 let found = match (of_actual("lag"), of_actual("max_time")) {
+                    _ if is_sealed && self.holds => "it is; when it was is sealed".to_owned(),
+                    _ if is_sealed => "none is; when the last one was is sealed".to_owned(),
                     (Some(lag), Some(time)) => format!("it is {} before it, at {time}", friendly(lag)),
                     _ => "there is no row".to_owned(),
                 };

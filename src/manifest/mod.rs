@@ -9,6 +9,7 @@ mod entry;
 mod evidence;
 mod json;
 mod record;
+mod sealed;
 mod sums;
 mod tombstone;
 
@@ -30,6 +31,7 @@ pub use record::{
     Column, Compression, ExportFormat, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord,
     SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord,
 };
+pub use sealed::{Facts, SealedFacts};
 pub use sums::sha256sums;
 pub use tombstone::{CLOCK_SKEW, TOMBSTONE, TOMBSTONE_SIGNATURE, TOMBSTONE_VERSION, Tombstone, is_in_future};
 

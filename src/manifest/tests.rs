@@ -18,6 +18,7 @@ pub(crate) fn entry(path: &str, label: &str, start: &str, end: &str) -> FileEntr
         plain_bytes: None,
         plain_sha256: None,
         rows_digest: None,
+        sealed: None,
         min_time: None,
         max_time: None,
         attempts: 1,
@@ -128,6 +129,7 @@ fn a_manifest_is_read_as_it_was_written() {
         sha256: "3".repeat(64),
         plain_bytes: None,
         plain_sha256: None,
+        sealed: None,
     }];
     written.source.files = vec![SourceFileRecord {
         path: "a.csv".into(),

@@ -5,6 +5,7 @@
 
 mod file;
 mod keys;
+mod reveal;
 pub mod tombstone;
 
 use std::fs;
@@ -18,6 +19,7 @@ use crate::store::{Folder, Location, StoreError};
 
 pub use file::{FileError, Listed};
 pub use keys::ReadKeys;
+pub use reveal::{Revealed, reveal};
 
 /// An opened package.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use arrow::datatypes::Schema;
 use super::check::{Mismatch, Operand, Values, compare, is_null, one_of, text_test};
 use super::expr::{Inputs, Node, Op, TextTest};
 use super::literal::{Literal, Number};
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::{Diagnostic, nearest_for};
 use crate::job::{Condition, Filter, Scalar};
 
 /// Compiled size that a regular expression may have. Below the 10 MiB where polars' own compilation stops.
@@ -15,20 +15,30 @@ const REGEX_BYTES: usize = 4 << 20;
 ///
 /// # Errors
 /// The column where there is none of that name, the condition where it does not fit the column.
-pub(super) fn filter(inputs: &mut Inputs, filter: &Filter, schema: &Schema) -> Result<Node, Diagnostic> {
+pub(super) fn filter(
+    inputs: &mut Inputs,
+    filter: &Filter,
+    schema: &Schema,
+    mistakes: &[Diagnostic],
+) -> Result<Node, Diagnostic> {
     let name = filter.column.value.as_str();
     let Some((_, field)) = schema.column_with_name(name) else {
-        return Err(unknown_column(name, schema, filter.column.span.as_ref()));
+        return Err(unknown_column(name, schema, filter.column.span.as_ref(), mistakes));
     };
     let column = Operand::Values(Values::column(name, field.data_type()));
     condition(inputs, &column, &filter.condition.value)
         .map_err(|e| Diagnostic::at(filter.condition.span.as_ref(), e.message).help(e.help))
 }
 
-/// The mistake of naming a column that the source does not have.
-pub(super) fn unknown_column(name: &str, schema: &Schema, span: Option<&crate::diagnostic::Span>) -> Diagnostic {
+/// The mistake, after these others, of naming a column that the source does not have.
+pub(super) fn unknown_column(
+    name: &str,
+    schema: &Schema,
+    span: Option<&crate::diagnostic::Span>,
+    mistakes: &[Diagnostic],
+) -> Diagnostic {
     let names = || schema.fields().iter().map(|f| f.name().as_str());
-    let help = match nearest(name, names()) {
+    let help = match nearest_for(mistakes, name, names()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => {
             let known: Vec<_> = names().take(20).collect();

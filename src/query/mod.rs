@@ -122,7 +122,7 @@ impl Predicate {
         }
         let (mut inputs, mut nodes, mut mistakes) = (Inputs::default(), Vec::new(), Vec::new());
         for filter in filters {
-            match filters::filter(&mut inputs, filter, schema) {
+            match filters::filter(&mut inputs, filter, schema, &mistakes) {
                 Ok(node) => nodes.push((node, inputs.0.len())),
                 Err(mistake) => mistakes.push(mistake),
             }

@@ -165,7 +165,8 @@ impl Translator<'_> {
         match self.schema.column_with_name(&name.value) {
             Some((_, field)) => Some(Operand::Values(Values::column(&name.value, field.data_type()))),
             None => {
-                let mut mistake = unknown_column(&name.value, self.schema, self.place.span(name.span).as_ref());
+                let mut mistake =
+                    unknown_column(&name.value, self.schema, self.place.span(name.span).as_ref(), &self.mistakes);
                 if name.quote_style.is_some() {
                     let help = mistake.help.unwrap_or_default();
                     mistake.help = Some(format!("{help}; text stands in single quotes, only columns in double quotes"));

@@ -12,7 +12,7 @@ use super::json::Rule;
 use super::leaf::Leaf;
 use super::nested::Node;
 use super::{Redactor, Told};
-use crate::diagnostic::{Diagnostic, Located, nearest, shown};
+use crate::diagnostic::{Diagnostic, Located, listed_names, nearest, nearest_for, shown};
 use crate::job::{Job, Redaction, RedactionMethod};
 use crate::source::is_json;
 
@@ -138,9 +138,9 @@ fn place<'a>(path: &'a Located<String>, source: &Schema, mistakes: &mut Vec<Diag
         let first = path.value.split('.').next().unwrap_or_default();
         let names = || source.fields().iter().map(|f| f.name().as_str());
         let message = format!("redacted column `{}` is not in the source", shown(first));
-        mistakes.push(path.mistake(message).help(match nearest(first, names()) {
+        mistakes.push(path.mistake(message).help(match nearest_for(mistakes, first, names()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the source has {}", names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+            None => format!("the source has {}", listed_names(names())),
         }));
     }
     found
@@ -192,7 +192,7 @@ fn node(field: &Field, path: &str, open: &[Open<'_>], mistakes: &mut Vec<Diagnos
                     message,
                     match nearest(first, names()) {
                         Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("it has {}", names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+                        None => format!("it has {}", listed_names(names())),
                     },
                 )
             }));

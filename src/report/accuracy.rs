@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::page::{Block, Fact, Section, Style, Table, columns};
 use super::words::{counted, listed, quoted, size, to_second};
+use crate::job::Digests;
 use crate::manifest::{EncryptionRecord, MANIFEST, Manifest, PackageRef, RunOutcome, SHA256SUMS, SIGNATURE};
 use crate::signature::ByHand;
 
@@ -19,6 +20,10 @@ pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
         ),
         match &manifest.rows_digest {
             Some(digest) => Fact::code("Digest of all rows", digest),
+            None if is_sealed(manifest) && manifest.spec.resolved["rows_digest"] == true => {
+                let words = "sealed with the digests of the files: kt-export verify --identity KEY_FILE opens them";
+                Fact::words("Digest of all rows", words)
+            }
             None => Fact::words("Digest of all rows", "not asked for by the spec"),
         },
         signature(manifest),
@@ -44,6 +49,11 @@ pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
         Block::List { items: limits(manifest) },
     ];
     Section { id: "accuracy", title: "Accuracy", question: "How can it be known to be so?", blocks }
+}
+
+/// Whether digests of what is encrypted are for those alone who can read it.
+fn is_sealed(manifest: &Manifest) -> bool {
+    manifest.encryption.as_ref().is_some_and(|encryption| encryption.digests() == Digests::Sealed)
 }
 
 fn count(manifest: &Manifest) -> String {
@@ -166,9 +176,21 @@ pub fn by_hand(manifest: &Manifest, manifest_sha256: &str) -> Section {
 
 fn decryption(manifest: &Manifest) -> Option<Block> {
     let Some(EncryptionRecord::Age { .. }) = manifest.encryption else { return None };
-    let file = manifest.files.iter().find(|file| file.plain_sha256.is_some())?;
+    let file = manifest.files.iter().find(|file| file.plain_sha256.is_some() || file.sealed.is_some())?;
     let plain = file.path.strip_suffix(".age")?;
     let name = plain.rsplit('/').next().unwrap_or(plain);
+    if let Some(sealed) = &file.sealed {
+        return Some(Block::Command {
+            why: "What is inside an encrypted file, with your key; the digest has to be the `plain_sha256` that the last \
+                  command shows."
+                .to_owned(),
+            lines: vec![
+                format!("age -d -i KEY_FILE -o {} {}", quoted(name), quoted(&file.path)),
+                format!("sha256sum {}", quoted(name)),
+                format!("echo {} | base64 -d | age -d -i KEY_FILE", quoted(&sealed.data)),
+            ],
+        });
+    }
     Some(Block::Command {
         why: "What is inside an encrypted file, with your key; the digest has to be the one before encryption."
             .to_owned(),

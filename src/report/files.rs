@@ -101,6 +101,7 @@ fn table(caption: String, files: &[&FileEntry], zone: &TimeZone) -> Table {
 fn times(file: &FileEntry, zone: &TimeZone) -> String {
     let short = |at: jiff::Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
     match (file.min_time, file.max_time) {
+        _ if file.sealed.is_some() => "sealed".to_owned(),
         (Some(first), Some(last)) => {
             let (first, last) = (short(first), short(last));
             match (first.split_once(' '), last.split_once(' ')) {

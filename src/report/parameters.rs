@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::page::{Block, Fact, Section, Style, Table, columns};
 use super::words::{counted, value, zoned};
+use crate::job::Digests;
 use crate::manifest::{Compression, EncryptionRecord, ExportFormat, Manifest};
 use crate::units::grouped;
 
@@ -169,16 +170,25 @@ fn form(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
     });
     facts.push(match &manifest.encryption {
         None => Fact::words("Encryption", "none"),
-        Some(EncryptionRecord::Age { recipients }) => {
+        Some(EncryptionRecord::Age { recipients, .. }) => {
             Fact { name: "Encrypted (age) to", values: recipients.clone(), is_code: true }
         }
-        Some(EncryptionRecord::Parquet { algorithm, footer_key, columns }) => {
+        Some(EncryptionRecord::Parquet { algorithm, footer_key, columns, .. }) => {
             let mut lines =
                 vec![format!("Parquet modular encryption, {algorithm}"), format!("footer key: {footer_key}")];
             lines.extend(columns.iter().map(|(column, key)| format!("key of {column}: {key}")));
             Fact::lines("Encryption", lines)
         }
     });
+    facts.extend(manifest.encryption.as_ref().map(|encryption| {
+        let who = match encryption.digests() {
+            Digests::Sealed => {
+                "sealed: only those who can read a file can read its first and last time and the digests of its content"
+            }
+            Digests::Clear => "in clear: they let anybody who sees the manifest confirm a guess of a row",
+        };
+        Fact::words("Digests of encrypted content", who)
+    }));
     for (key, name) in [("on_bad_rows", "Rows that cannot be read"), ("on_null_time", "Rows without a time")] {
         facts.extend(match resolved[key].as_str() {
             Some("fail") => Some(Fact::words(name, "fail the partitions that they may belong to")),

@@ -29,7 +29,10 @@ fn full() -> Manifest {
     full.where_sql = Some("cost > 0.5".into());
     full.filter_counts = vec![FilterCount { filter: "statuses in".into(), rows: 1_234 }];
     full.rows_digest = Some("d".repeat(64));
-    full.encryption = Some(EncryptionRecord::Age { recipients: vec!["age1one".into(), "age1two".into()] });
+    full.encryption = Some(EncryptionRecord::Age {
+        recipients: vec!["age1one".into(), "age1two".into()],
+        digests: crate::job::Digests::Clear,
+    });
     for file in &mut full.files {
         file.path.push_str(".age");
         file.plain_sha256 = Some("e".repeat(64));
@@ -88,6 +91,7 @@ fn full() -> Manifest {
         sha256: "3".repeat(64),
         plain_bytes: None,
         plain_sha256: None,
+        sealed: None,
     }];
     full.expires_at = Some("2027-01-01T00:00:00Z".parse().unwrap());
     full
@@ -253,8 +257,17 @@ fn what_the_manifest_does_not_say_is_said_to_be_so() {
 /// Every free text replaced, by way of JSON, so that no field can be forgotten.
 fn hostile(value: &Json, text: &str) -> Json {
     // What has a form is not free.
-    const FORMED: [&str; 8] =
-        ["id", "status", "export_format", "compression", "error_code", "code", "outcome", "manifest_version"];
+    const FORMED: [&str; 9] = [
+        "id",
+        "status",
+        "export_format",
+        "compression",
+        "error_code",
+        "code",
+        "outcome",
+        "manifest_version",
+        "digests",
+    ];
     match value {
         Json::Object(fields) => Json::Object(
             fields

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::withheld;
 use crate::diagnostic::Located;
-use crate::job::{Compression, Condition, Encryption, Format, Job, Redaction, RedactionMethod, Scalar};
+use crate::job::{Compression, Condition, Digests, Encryption, Format, Job, Redaction, RedactionMethod, Scalar};
 use crate::secret::SecretName;
 use crate::spec::time_format_text;
 use crate::store::StoreOptions;
@@ -164,15 +164,20 @@ fn redactions(redactions: &[Redaction]) -> Option<Value> {
 
 fn encryption(encryption: &Encryption) -> Value {
     match encryption {
-        Encryption::Age { recipients, recipients_file } => json!({"age": {
+        Encryption::Age { recipients, recipients_file, digests } => json!({"digests": published(*digests), "age": {
             "recipients": recipients.iter().map(|r| &r.value).collect::<Vec<_>>(),
             "recipients_file": recipients_file.as_ref().map(|file| &file.written.value),
         }}),
-        Encryption::Parquet { footer_key, columns } => json!({"parquet": {
+        Encryption::Parquet { footer_key, columns, digests } => json!({"digests": published(*digests), "parquet": {
             "footer_key": secret(footer_key),
             "columns": columns.iter().map(|(c, key)| (c.value.clone(), secret(key))).collect::<Map<_, _>>(),
         }}),
     }
+}
+
+/// Nothing for the default, so that jobs keep their names.
+fn published(digests: Digests) -> Option<&'static str> {
+    (digests != Digests::default()).then(|| digests.word())
 }
 
 /// Where a key is, never the key.

@@ -38,11 +38,13 @@ impl Evidence {
         let redactions = redactions.collect();
         let signing = spec.sign.as_ref().map(|s| Signing { key: secret(&s.key), identity: s.identity.clone() });
         let encryption = match &spec.encryption {
-            Some(Encryption::Parquet { footer_key, columns }) => Some(Encryption::Parquet {
+            Some(Encryption::Parquet { footer_key, columns, digests }) => Some(Encryption::Parquet {
+                digests: *digests,
                 footer_key: secret(footer_key),
                 columns: columns.iter().map(|(column, key)| (column.clone(), secret(key))).collect(),
             }),
-            Some(Encryption::Age { recipients, recipients_file }) => Some(Encryption::Age {
+            Some(Encryption::Age { recipients, recipients_file, digests }) => Some(Encryption::Age {
+                digests: *digests,
                 recipients: recipients.clone(),
                 recipients_file: recipients_file.as_ref().map(|file| RecipientsFile {
                     path: beside(&file.written, environment, errors),

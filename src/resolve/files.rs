@@ -1,13 +1,13 @@
 //! The files that a spec names, and the catalog that it does not.
 
-use std::fs::File;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::diagnostic::{Diagnostic, Located, SourceText, Span, escaped};
 use crate::resolve::Environment;
+use crate::small_file;
 use crate::spec::{self, FileKind, limits};
 use crate::store::split_scheme;
 use crate::yaml;
@@ -21,19 +21,19 @@ pub(super) fn read(path: &Path, environment: &Environment) -> Result<Arc<SourceT
     let unreadable = |error: std::io::Error| {
         vec![Diagnostic { message: format!("cannot read {shown_path}: {error}"), span: None, help: None }]
     };
-    let file = File::open(environment.current_dir.join(path)).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells that there is more, without reading a gigabyte to say so.
-    let limit = limits::TEXT_BYTES as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() > limits::TEXT_BYTES {
-        let source = Arc::new(SourceText { path: path.to_owned(), text: String::new() });
-        let message = format!("the file is larger than {} bytes", limits::TEXT_BYTES);
-        return Err(vec![
-            Diagnostic::at(Some(&Span { source, start: 0, end: 0 }), message)
-                .help("a spec is some kilobytes of YAML; is this the right file?"),
-        ]);
-    }
+    let read = small_file::read_regular(&environment.current_dir.join(path), limits::TEXT_BYTES as u64);
+    let bytes = match read {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            let source = Arc::new(SourceText { path: path.to_owned(), text: String::new() });
+            let message = format!("the file is larger than {} bytes", limits::TEXT_BYTES);
+            return Err(vec![
+                Diagnostic::at(Some(&Span { source, start: 0, end: 0 }), message)
+                    .help("a spec is some kilobytes of YAML; is this the right file?"),
+            ]);
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Arc::new(SourceText { path: path.to_owned(), text })),
         Err(error) => {

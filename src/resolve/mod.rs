@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::catalog::{self, BUILT_IN_TYPES, Catalog};
-use crate::diagnostic::{Diagnostic, Located, SourceText, nearest, shown};
+use crate::diagnostic::{Diagnostic, Located, SourceText, in_order, nearest, shown};
 use crate::job::{CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
 use crate::plan::partition::partitions;
 use crate::spec::{self, CompressionSpec, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place};
@@ -169,26 +169,6 @@ fn resolve_document(
         Some(job) if errors.is_empty() => Ok(job),
         _ => Err(errors),
     }
-}
-
-/// Mistakes in order of place, file by file, each told once, and no more than anybody reads.
-fn in_order(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    for error in &errors {
-        if let Some(span) = &error.span
-            && !files.contains(&span.source.path)
-        {
-            files.push(span.source.path.clone());
-        }
-    }
-    let place = |d: &Diagnostic| d.span.as_ref().map(|s| (files.iter().position(|f| *f == s.source.path), s.start));
-    errors.sort_by_key(place);
-    errors.dedup();
-    if errors.len() > spec::limits::MISTAKES {
-        let more = errors.split_off(spec::limits::MISTAKES).len();
-        errors.push(Diagnostic::at(None, format!("{more} more mistakes are not shown")));
-    }
-    errors
 }
 
 /// Merges spec, catalog and built-in entry. `None` where something needed is missing; its mistake is then reported.

@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, shown};
 use crate::job::Window;
 use crate::resolve::Environment;
 use crate::spec::{OutputUri, Spec, limits};
-use crate::store::{Location, StoreOptions, split_scheme};
+use crate::store::{Location, LocationError, StoreOptions, split_scheme};
 
 /// The output folder as text, relative or absolute, with a `/` at its end; `None` after a mistake.
 pub(super) fn text(spec: &Spec, window: Option<&Window>, errors: &mut Vec<Diagnostic>) -> Option<String> {
@@ -63,11 +63,14 @@ fn check(path: &str, trusted_bytes: usize) -> Result<(), (String, &'static str)>
         if scheme.eq_ignore_ascii_case("file") {
             return check(rest, trusted_bytes - (path.len() - rest.len()));
         }
+        const STORES: &str = "write a path, s3://, gs://, az:// or abfss://";
+        // Of the whole URI, because the signature of a presigned link stands behind the key.
+        if let Err(error @ LocationError::Secret { .. }) = Location::parse(path, &StoreOptions::default()) {
+            return Err((format!("cannot be written: {error}"), STORES));
+        }
         return match Location::parse(&format!("{scheme}://{bucket}"), &StoreOptions::default()) {
-            Err(error) => Err((format!("cannot be written: {error}"), "write a path, s3://, gs://, az:// or abfss://")),
-            Ok(Location::Object(at)) if at.scheme.is_web() => {
-                refuse("is on a web server, which is only read", "write a path, s3://, gs://, az:// or abfss://")
-            }
+            Err(error) => Err((format!("cannot be written: {error}"), STORES)),
+            Ok(Location::Object(at)) if at.scheme.is_web() => refuse("is on a web server, which is only read", STORES),
             Ok(_) => {
                 let base = "bucket";
                 let key = bucket_end.and_then(|end| path.get(end..)).unwrap_or_default();

@@ -140,7 +140,7 @@ fn theirs(
 /// # Errors
 /// The store's.
 pub fn rejects(folder: &Folder, part: RejectsPart, run: &str) -> Result<(RejectsEntry, bool), Failure> {
-    let RejectsPart { draft, rows, bytes, sha256, plain, .. } = part;
+    let RejectsPart { draft, rows, bytes, sha256, plain, sealed, .. } = part;
     let Published { name, is_new } = publish(folder, draft, &sha256, run)?;
     let entry = RejectsEntry {
         path: name,
@@ -149,6 +149,7 @@ pub fn rejects(folder: &Folder, part: RejectsPart, run: &str) -> Result<(Rejects
         sha256,
         plain_bytes: plain.as_ref().map(|plain| plain.bytes),
         plain_sha256: plain.map(|plain| plain.sha256),
+        sealed,
     };
     Ok((entry, is_new))
 }
@@ -236,6 +237,7 @@ fn entry(commit: &Commit<'_>, part: &Part) -> FileEntry {
         plain_bytes: part.plain.as_ref().map(|plain| plain.bytes),
         plain_sha256: part.plain.as_ref().map(|plain| plain.sha256.clone()),
         rows_digest: part.rows_digest.as_ref().map(ToString::to_string),
+        sealed: part.sealed.clone(),
         min_time: part.min_time,
         max_time: part.max_time,
         attempts: commit.attempts,

@@ -210,6 +210,7 @@ pub fn without_shard(
         plain_bytes: None,
         plain_sha256: None,
         rows_digest: None,
+        sealed: None,
         min_time: None,
         max_time: None,
         attempts,

@@ -10,7 +10,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
 use super::failure::chain;
 use super::sealing::{Sealing, unknown_columns};
 use super::{Failure, RunError};
-use crate::diagnostic::{Diagnostic, Located, nearest};
+use crate::diagnostic::{Diagnostic, Located, in_order, listed_names, nearest_for};
 use crate::encode::{EncodeError, Encoder};
 use crate::error::ErrorCode;
 use crate::job::{Job, Order};
@@ -109,7 +109,7 @@ pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepare
         find(source, id, "id column", &mut mistakes);
     }
     if !mistakes.is_empty() {
-        return Err(mistakes);
+        return Err(in_order(mistakes));
     }
     let mut needed: BTreeSet<usize> = chosen.iter().map(|(i, _)| *i).collect();
     let names = predicate.iter().flat_map(|p| p.columns().iter().map(String::as_str));
@@ -168,9 +168,9 @@ fn find<'a>(
     if found.is_none() {
         let names = || source.fields().iter().map(|f| f.name().as_str());
         let mistake = Diagnostic::at(name.span.as_ref(), format!("{what} `{}` is not in the source", name.value));
-        mistakes.push(mistake.help(match nearest(&name.value, names()) {
+        mistakes.push(mistake.help(match nearest_for(mistakes, &name.value, names()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the source has {}", names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+            None => format!("the source has {}", listed_names(names())),
         }));
     }
     found

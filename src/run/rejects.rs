@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::failure::{Failure, chain};
+use super::sealing::FactsSealer;
 use crate::job::Compression;
+use crate::manifest::{Facts, SealedFacts};
 use crate::seal::{Plain, Recipients, Sealed, Sealer};
 use crate::store::{Draft, Folder, error_code};
 
@@ -36,6 +38,7 @@ pub struct RejectsWriter {
     folder: Folder,
     name: String,
     recipients: Option<Arc<Recipients>>,
+    facts: Option<Arc<FactsSealer>>,
     open: Option<Sealer<Draft>>,
     rows: u64,
 }
@@ -52,14 +55,23 @@ pub struct RejectsPart {
     pub bytes: u64,
     /// Their digest.
     pub sha256: String,
-    /// What they were before age encrypted them.
+    /// What they were before age encrypted them, where it is not sealed.
     pub plain: Option<Plain>,
+    /// The same, where it is sealed.
+    pub sealed: Option<SealedFacts>,
 }
 
 impl RejectsWriter {
     /// Under this name, encrypted to these recipients, or not if there are none.
     pub fn new(folder: Folder, name: String, recipients: Option<Arc<Recipients>>) -> Self {
-        Self { folder, name, recipients, open: None, rows: 0 }
+        Self { folder, name, recipients, facts: None, open: None, rows: 0 }
+    }
+
+    /// With what confirms a guess of its content sealed.
+    #[must_use]
+    pub fn sealing(mut self, facts: Option<Arc<FactsSealer>>) -> Self {
+        self.facts = facts;
+        self
     }
 
     /// Appends so many lines.
@@ -91,7 +103,19 @@ impl RejectsWriter {
     pub fn finish(mut self) -> Result<Option<RejectsPart>, Failure> {
         let Some(sealer) = self.open.take() else { return Ok(None) };
         let Sealed { inner, bytes, sha256, plain } = sealer.finish().map_err(|e| self.failure(&e))?;
-        Ok(Some(RejectsPart { name: self.name, draft: inner, rows: self.rows, bytes, sha256, plain }))
+        let (plain, sealed) = match &self.facts {
+            None => (plain, None),
+            Some(sealer) => {
+                let facts = Facts {
+                    sha256: sha256.clone(),
+                    plain_bytes: plain.as_ref().map(|plain| plain.bytes),
+                    plain_sha256: plain.map(|plain| plain.sha256),
+                    ..Facts::default()
+                };
+                (None, Some(sealer.seal(&facts).map_err(|e| self.failure(&e))?))
+            }
+        };
+        Ok(Some(RejectsPart { name: self.name, draft: inner, rows: self.rows, bytes, sha256, plain, sealed }))
     }
 
     fn failure(&self, error: &std::io::Error) -> Failure {

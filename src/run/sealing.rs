@@ -4,19 +4,22 @@
 //! whoever can write there must not be able to name a reader. What an earlier run recorded is only compared.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::RunError;
 use super::failure::{Failure, chain};
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::{Diagnostic, in_order, listed_names, nearest_for};
 use crate::encode::{EncodeError, Encoder, ParquetKeyError, ParquetKeys};
 use crate::error::ErrorCode;
-use crate::job::{Encryption, Job, RecipientsFile};
-use crate::manifest::EncryptionRecord;
-use crate::seal::{Recipients, listed_recipients};
+use crate::job::{Digests, Encryption, Job, RecipientsFile};
+use crate::manifest::{EncryptionRecord, Facts, SealedFacts};
+use crate::seal::{FactsKey, Recipients, listed_recipients};
 use crate::secret::SecretName;
+use crate::small_file;
 
 /// Larger than a list of as many recipients as there may be.
 const LARGEST_LIST_BYTES: u64 = 1 << 20;
@@ -30,6 +33,8 @@ pub struct Sealing {
     parquet: Option<Arc<ParquetKeys>>,
     /// What the manifest says of it.
     pub record: Option<EncryptionRecord>,
+    /// Seals what confirms a guess; `None` where that stands in clear.
+    facts: Option<FactsKey>,
 }
 
 impl Sealing {
@@ -41,7 +46,7 @@ impl Sealing {
     pub fn read(job: &Job, env: &BTreeMap<String, String>) -> Result<Self, RunError> {
         match &job.encryption {
             None => Ok(Self::default()),
-            Some(Encryption::Age { recipients, recipients_file }) => {
+            Some(Encryption::Age { recipients, recipients_file, digests }) => {
                 let mut names: Vec<String> = recipients.iter().map(|recipient| recipient.value.clone()).collect();
                 if let Some(file) = recipients_file {
                     names.extend(listed(file)?);
@@ -51,21 +56,28 @@ impl Sealing {
                     let span = place.and_then(|place| place.span.as_ref());
                     RunError::Spec(vec![Diagnostic::at(span, format!("the recipients in `encryption` {error}"))])
                 })?;
-                let record = EncryptionRecord::Age { recipients: recipients.names().to_vec() };
-                Ok(Self { recipients: Some(Arc::new(recipients)), parquet: None, record: Some(record) })
+                let record = EncryptionRecord::Age { recipients: recipients.names().to_vec(), digests: *digests };
+                let recipients = Arc::new(recipients);
+                let facts = (*digests == Digests::Sealed).then(|| FactsKey::Age(recipients.clone()));
+                Ok(Self { recipients: Some(recipients), parquet: None, record: Some(record), facts })
             }
-            Some(Encryption::Parquet { footer_key, columns }) => {
+            Some(Encryption::Parquet { footer_key, columns, digests }) => {
                 let mut keys = ParquetKeys::default();
                 set(footer_key, env, |text| keys.set_footer(text))?;
                 for (column, key) in columns {
                     set(key, env, |text| keys.set_column(&column.value, text))?;
                 }
+                let unusable = |error: io::Error| Failure { code: ErrorCode::KeyUnusable, message: chain(&error) };
+                let secret =
+                    keys.facts_secret(columns.iter().map(|(column, _)| column.value.as_str())).map_err(unusable)?;
+                let facts = (*digests == Digests::Sealed).then(|| FactsKey::Secret(secret));
                 let record = EncryptionRecord::Parquet {
+                    digests: *digests,
                     algorithm: "AES_GCM_V1".to_owned(),
                     footer_key: footer_key.to_string(),
                     columns: columns.iter().map(|(column, key)| (column.value.clone(), key.to_string())).collect(),
                 };
-                Ok(Self { recipients: None, parquet: Some(Arc::new(keys)), record: Some(record) })
+                Ok(Self { recipients: None, parquet: Some(Arc::new(keys)), record: Some(record), facts })
             }
         }
     }
@@ -81,6 +93,13 @@ impl Sealing {
         }
     }
 
+    /// Seals the facts of the job's files; `None` where they stand in clear.
+    pub fn facts(&self, job: &Job) -> Option<Arc<FactsSealer>> {
+        let max_lag = job.expectations.as_ref().and_then(|expected| expected.max_lag);
+        let lag_from = max_lag.map(|lag| job.window.end.checked_sub(lag).unwrap_or(Timestamp::MIN));
+        self.facts.clone().map(|key| Arc::new(FactsSealer { key, lag_from }))
+    }
+
     /// Whether bytes differ from run to run, so that names must, too.
     pub fn is_random(&self) -> bool {
         self.record.is_some()
@@ -91,21 +110,49 @@ impl Sealing {
     /// # Errors
     /// [`Failure`] with `key_unusable`.
     pub fn check_same(&self, recorded: Option<&EncryptionRecord>) -> Result<(), Failure> {
-        if readers(recorded) == readers(self.record.as_ref()) {
+        let now = self.record.as_ref();
+        let message = if readers(recorded) != readers(now) {
+            "this job's package was begun for other recipients or with other keys than are named now, and one package has \
+             the same for all its files; name them again as they were, or export into another `output.uri`"
+        } else if recorded.map(EncryptionRecord::digests) != now.map(EncryptionRecord::digests) {
+            "this job's package was begun with its digests in clear, by a release that did not seal them; write \
+             `digests: clear` in `encryption`, or export into another `output.uri`"
+        } else {
             return Ok(());
-        }
-        let message = "this job's package was begun for other recipients or with other keys than are named now, and one \
-                       package has the same for all its files; name them again as they were, or export into another \
-                       `output.uri`";
+        };
         Err(Failure { code: ErrorCode::KeyUnusable, message: message.to_owned() })
     }
 }
 
-/// The record with recipients in one order.
+/// Seals what confirms a guess of a file's content.
+pub struct FactsSealer {
+    key: FactsKey,
+    /// The first time that is within the `max_lag` that the spec expects.
+    lag_from: Option<Timestamp>,
+}
+
+impl FactsSealer {
+    /// Seals the facts of one file. Whether its last row is within the `max_lag` that the spec expects stays in clear: the
+    /// run that ends the job has to know it of files that it did not write, and cannot open what is sealed.
+    ///
+    /// # Errors
+    /// The system's, where it gives no random numbers.
+    pub fn seal(&self, facts: &Facts) -> io::Result<SealedFacts> {
+        let within_max_lag = self.lag_from.map(|from| facts.max_time.is_some_and(|last| last >= from));
+        Ok(SealedFacts { data: self.key.seal(&facts.to_bytes().map_err(io::Error::other)?)?, within_max_lag })
+    }
+}
+
+/// The record with recipients in one order, and nothing of digests.
 fn readers(record: Option<&EncryptionRecord>) -> Option<EncryptionRecord> {
     let mut record = record.cloned();
-    if let Some(EncryptionRecord::Age { recipients }) = &mut record {
-        recipients.sort_unstable();
+    match &mut record {
+        Some(EncryptionRecord::Age { recipients, digests }) => {
+            recipients.sort_unstable();
+            *digests = Digests::default();
+        }
+        Some(EncryptionRecord::Parquet { digests, .. }) => *digests = Digests::default(),
+        None => {}
     }
     record
 }
@@ -130,14 +177,12 @@ fn listed(file: &RecipientsFile) -> Result<Vec<String>, RunError> {
     if names.is_empty() && mistakes.is_empty() {
         mistakes.push(file.written.mistake(format!("{} names no recipient", file.path.display())));
     }
-    if mistakes.is_empty() { Ok(names) } else { Err(RunError::Spec(mistakes)) }
+    if mistakes.is_empty() { Ok(names) } else { Err(RunError::Spec(in_order(mistakes))) }
 }
 
-fn read_list(path: &Path) -> std::io::Result<String> {
-    if fs::metadata(path)?.len() > LARGEST_LIST_BYTES {
-        return Err(std::io::Error::other("it is larger than 1 MiB"));
-    }
-    fs::read_to_string(path)
+fn read_list(path: &Path) -> io::Result<String> {
+    let bytes = small_file::read_regular(path, LARGEST_LIST_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 /// Reads a key and hands it on.
@@ -158,9 +203,9 @@ pub fn unknown_columns(job: &Job, shards: &[(usize, String)], mistakes: &mut Vec
     for (column, _) in columns {
         if !names().any(|name| name == column.value) {
             let mistake = column.mistake(format!("column `{}` has a key and is not in the shards", column.value));
-            mistakes.push(mistake.help(match nearest(&column.value, names()) {
+            mistakes.push(mistake.help(match nearest_for(mistakes, &column.value, names()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the shards have {}", names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+                None => format!("the shards have {}", listed_names(names())),
             }));
         }
     }
@@ -172,8 +217,10 @@ mod tests {
 
     #[test]
     fn other_readers_than_recorded_are_refused_in_whatever_order_they_are_named() {
-        let age =
-            |names: &[&str]| EncryptionRecord::Age { recipients: names.iter().map(|n| (*n).to_owned()).collect() };
+        let age = |names: &[&str]| EncryptionRecord::Age {
+            recipients: names.iter().map(|n| (*n).to_owned()).collect(),
+            digests: Digests::Sealed,
+        };
         let sealing = Sealing { record: Some(age(&["a", "b"])), ..Sealing::default() };
         assert!(sealing.check_same(Some(&age(&["b", "a"]))).is_ok() && sealing.is_random());
         for other in [None, Some(age(&["a"])), Some(age(&["a", "b", "c"]))] {

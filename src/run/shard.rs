@@ -13,9 +13,11 @@ use super::Clock;
 use super::log::suffix;
 use super::prepare::Prepared;
 use super::route::instant;
+use super::sealing::FactsSealer;
 use crate::encode::{self, EncodeError, Encoded, Encoder, Shard};
 use crate::error::ErrorCode;
 use crate::job::{Compression, Format, Job};
+use crate::manifest::{Facts, SealedFacts};
 use crate::rows_digest::RowsDigest;
 use crate::seal::{AGE_EXTENSION, Plain, Recipients, Sealed, Sealer};
 use crate::store::{Draft, Folder, StoreError, error_code};
@@ -30,6 +32,8 @@ pub struct Layout {
     pub compression: Compression,
     /// Who can read shards and rejects; `None` where age does not encrypt them.
     pub recipients: Option<Arc<Recipients>>,
+    /// Seals what confirms a guess of an encrypted file's content; `None` where that stands in clear.
+    pub facts: Option<Arc<FactsSealer>>,
     /// A new part after so many rows.
     pub max_rows: Option<u64>,
     /// A new part after so many encoded bytes.
@@ -52,6 +56,7 @@ impl Layout {
             format: job.format.clone(),
             compression: job.compression,
             recipients: prepared.sealing.recipients.clone(),
+            facts: prepared.sealing.facts(job),
             max_rows: job.partition.max_rows,
             max_bytes: job.partition.max_bytes,
             unit: prepared.unit,
@@ -132,16 +137,34 @@ pub struct Part {
     pub bytes: u64,
     /// Their digest.
     pub sha256: String,
-    /// Digest of the rows, where the job asks for it.
+    /// Digest of the rows, where the job asks for it and it is not sealed.
     pub rows_digest: Option<RowsDigest>,
-    /// What they were before age encrypted them.
+    /// What they were before age encrypted them, where it is not sealed.
     pub plain: Option<Plain>,
+    /// These and the instants, where they are sealed.
+    pub sealed: Option<SealedFacts>,
     /// Earliest instant.
     pub min_time: Option<Timestamp>,
     /// Latest instant.
     pub max_time: Option<Timestamp>,
     /// When the first byte was written.
     pub started_at: Timestamp,
+}
+
+impl Part {
+    /// Puts away what must not stand in clear, in the records of a run that is not over as little as in the manifest.
+    fn seal(&mut self, sealer: &FactsSealer) -> std::io::Result<()> {
+        let plain = self.plain.take();
+        self.sealed = Some(sealer.seal(&Facts {
+            sha256: self.sha256.clone(),
+            plain_bytes: plain.as_ref().map(|plain| plain.bytes),
+            plain_sha256: plain.map(|plain| plain.sha256),
+            rows_digest: self.rows_digest.take().map(|digest| digest.to_string()),
+            min_time: self.min_time.take(),
+            max_time: self.max_time.take(),
+        })?);
+        Ok(())
+    }
 }
 
 /// Why a shard could not be written.
@@ -288,7 +311,7 @@ impl PartitionWriter {
         let sealed = shard.finish().and_then(|sealer| Ok(sealer.finish()?));
         let Sealed { inner, bytes, sha256, plain } =
             sealed.map_err(|source| ShardError::Encode { name: name.clone(), source })?;
-        self.parts.push(Part {
+        let mut part = Part {
             name,
             draft: inner,
             rows,
@@ -296,10 +319,15 @@ impl PartitionWriter {
             sha256,
             rows_digest: digest,
             plain,
+            sealed: None,
             min_time: times.and_then(|(min, _)| instant(min, self.layout.unit)),
             max_time: times.and_then(|(_, max)| instant(max, self.layout.unit)),
             started_at,
-        });
+        };
+        if let Some(sealer) = &self.layout.facts {
+            part.seal(sealer).map_err(|e| ShardError::Encode { name: part.name.clone(), source: e.into() })?;
+        }
+        self.parts.push(part);
         Ok(())
     }
 }

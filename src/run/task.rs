@@ -226,7 +226,8 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
                     ctx.folder.clone(),
                     ctx.layout.rejects_name(key),
                     ctx.layout.recipients.clone(),
-                ),
+                )
+                .sealing(ctx.layout.facts.clone()),
                 reads_to_come,
                 ready,
                 is_whole: true,

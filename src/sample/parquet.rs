@@ -4,7 +4,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+};
 use serde_json::value::RawValue;
 
 use super::RowError;
@@ -29,8 +31,10 @@ fn decode(file: PlainFile, wanted: &[u64], keys: Option<&Arc<ParquetKeys>>) -> R
     if let Some(keys) = keys {
         options = options.with_file_decryption_properties(keys.decryption().map_err(|error| wrong(&error))?);
     }
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Pages(file), options);
-    let builder = builder.map_err(|error| wrong(&error))?;
+    let pages = Pages::new(file)?;
+    let metadata = ArrowReaderMetadata::load(&pages, options).map_err(|error| wrong(&error))?;
+    let batch_rows = pages.batch_rows(metadata.metadata()).map_err(|error| wrong(&error))?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(pages, metadata).with_batch_size(batch_rows);
     let mut groups = Vec::new();
     // Rows of the chosen row groups, counted as if there were no others.
     let mut ranges = Vec::new();

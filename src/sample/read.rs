@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Cursor, Read};
+use std::rc::Rc;
 
 use csv_core::ReadRecordResult;
 use serde::Serializer;
@@ -12,7 +13,7 @@ use super::{RowError, SampleError};
 use crate::manifest::Manifest;
 use crate::package::{Listed, Package, ReadKeys};
 use crate::seal::{self, OpenError, PlainFile};
-use crate::verify::{Dialect, MAX_RECORD_BYTES};
+use crate::verify::{Budget, Dialect, Limited, MAX_RECORD_BYTES, TOO_LONG};
 
 /// The text of a shard, without what lies around it.
 pub(super) fn open_rows(
@@ -52,8 +53,7 @@ pub(super) fn ndjson(mut input: impl BufRead, wanted: &[u64]) -> Result<Vec<Box<
                 return Ok(found);
             }
             if length > MAX_RECORD_BYTES {
-                let why = format!("has a row {} of more than {MAX_RECORD_BYTES} bytes", row + 1);
-                return Err(RowError::Contents(why));
+                return Err(too_long(row + 1));
             }
             row += 1;
             if row > next {
@@ -68,9 +68,12 @@ pub(super) fn ndjson(mut input: impl BufRead, wanted: &[u64]) -> Result<Vec<Box<
 
 /// Rows of a JSON array: its elements.
 pub(super) fn json(input: impl BufRead, wanted: &[u64]) -> Result<Vec<Box<RawValue>>, RowError> {
-    let mut reader = serde_json::Deserializer::from_reader(input);
-    reader.deserialize_seq(Elements { wanted }).map_err(|error| {
-        if error.is_io() {
+    let budget = Budget::new();
+    let mut reader = serde_json::Deserializer::from_reader(Limited::new(input, budget.clone()));
+    reader.deserialize_seq(Elements { wanted, budget: budget.clone() }).map_err(|error| {
+        if let Some(row) = budget.exceeded() {
+            too_long(row)
+        } else if error.is_io() {
             RowError::Read(error.into())
         } else {
             RowError::Contents(format!("is not a JSON array: {error}"))
@@ -78,8 +81,13 @@ pub(super) fn json(input: impl BufRead, wanted: &[u64]) -> Result<Vec<Box<RawVal
     })
 }
 
+fn too_long(row: u64) -> RowError {
+    RowError::Contents(format!("has a row {row} that {TOO_LONG}"))
+}
+
 struct Elements<'a> {
     wanted: &'a [u64],
+    budget: Rc<Budget>,
 }
 
 impl<'de> Visitor<'de> for Elements<'_> {
@@ -93,6 +101,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
         let mut found = Vec::with_capacity(self.wanted.len());
         let mut wanted = self.wanted.iter().peekable();
         for row in 0.. {
+            self.budget.next_row();
             if wanted.next_if_eq(&&row).is_none() {
                 if rows.next_element::<IgnoredAny>()?.is_none() {
                     break;
@@ -123,7 +132,7 @@ pub(super) fn csv(
 ) -> Result<Vec<Box<RawValue>>, RowError> {
     let dialect = Dialect::of(&manifest.spec.resolved);
     let columns: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
-    let mut records = Records::new(input, dialect.delimiter)?;
+    let mut records = Records::new(input, dialect.delimiter, columns.len())?;
     if dialect.header {
         records.next(false)?;
     }
@@ -163,10 +172,14 @@ struct Records {
     reader: csv_core::Reader,
     text: Vec<u8>,
     ends: Vec<usize>,
+    /// Cells that a record may have.
+    columns: usize,
+    /// Records given or passed over, the header too.
+    record: u64,
 }
 
 impl Records {
-    fn new(mut input: Box<dyn BufRead>, delimiter: u8) -> Result<Self, RowError> {
+    fn new(mut input: Box<dyn BufRead>, delimiter: u8, columns: usize) -> Result<Self, RowError> {
         // csv-core looks for a byte order mark only in the first buffer it is given, which may be shorter than one.
         let mut start = Vec::new();
         input.by_ref().take(3).read_to_end(&mut start)?;
@@ -175,12 +188,13 @@ impl Records {
         }
         let reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
         let input = Box::new(Read::chain(Cursor::new(start), input));
-        Ok(Self { input, reader, text: vec![0; 64 * 1024], ends: vec![0; 1024] })
+        Ok(Self { input, reader, text: vec![0; 64 * 1024], ends: vec![0; 1024], columns, record: 0 })
     }
 
     /// The cells of the next record, or none of them where it is only passed over; `None` after the last.
     fn next(&mut self, is_kept: bool) -> Result<Option<Vec<String>>, RowError> {
         let (mut record, mut record_ends) = (Vec::new(), Vec::new());
+        self.record += 1;
         loop {
             let block = self.input.fill_buf()?;
             let (result, read, written, ended) = self.reader.read_record(block, &mut self.text, &mut self.ends);
@@ -189,7 +203,12 @@ impl Records {
                 record.extend_from_slice(self.text.get(..written).unwrap_or_default());
                 record_ends.extend_from_slice(self.ends.get(..ended).unwrap_or_default());
                 if record.len() > MAX_RECORD_BYTES {
-                    return Err(RowError::Contents(format!("has a row of more than {MAX_RECORD_BYTES} bytes")));
+                    return Err(RowError::Contents(format!("has a record {} that {TOO_LONG}", self.record)));
+                }
+                // At once: a record of nothing but delimiters has millions of cells.
+                if record_ends.len() > self.columns {
+                    let why = format!("has more than {} fields in its record {}", self.columns, self.record);
+                    return Err(RowError::Contents(why));
                 }
             }
             match result {

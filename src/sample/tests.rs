@@ -105,3 +105,14 @@ fn rows_that_are_not_there_are_missing_and_do_not_panic() {
         "has no JSON in row 1: EOF while parsing an object at line 2 column 0"
     );
 }
+
+#[test]
+fn a_row_that_is_too_long_is_named_and_not_held() {
+    let long = "x".repeat(crate::verify::MAX_RECORD_BYTES);
+    let why = "has a row 2 that is longer than 512 MiB, the most that is read back of one row";
+    for row in [0, 1, 2] {
+        let found = json(format!("[{{}},{{\"id\":\"{long}\"}},{{}}]").as_bytes(), &[row]).unwrap_err();
+        assert_eq!(found.to_string(), why);
+    }
+    assert_eq!(ndjson(format!("{{}}\n{{\"id\":\"{long}\"}}\n").as_bytes(), &[1]).unwrap_err().to_string(), why);
+}

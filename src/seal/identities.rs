@@ -3,11 +3,13 @@
 //! They come from files that the reader names, or from a passphrase; never from anything that a package says.
 
 use std::path::{Path, PathBuf};
-use std::{fmt, fs, io, str};
+use std::{fmt, io, str};
 
 use age::secrecy::SecretString;
 use age::{Identity, scrypt, x25519};
 use zeroize::Zeroizing;
+
+use crate::small_file;
 
 /// Larger than any list of keys.
 const LARGEST_BYTES: u64 = 1 << 20;
@@ -85,10 +87,13 @@ impl fmt::Debug for Identities {
 
 fn keys_in(path: &Path) -> Result<Vec<x25519::Identity>, IdentityError> {
     let unreadable = |source| IdentityError::Unreadable { path: path.to_owned(), source };
-    if fs::metadata(path).map_err(unreadable)?.len() > LARGEST_BYTES {
-        return Err(IdentityError::TooLarge { path: path.to_owned() });
-    }
-    let bytes = Zeroizing::new(fs::read(path).map_err(unreadable)?);
+    let bytes = match small_file::read_any(path, LARGEST_BYTES) {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Err(IdentityError::TooLarge { path: path.to_owned() });
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
     if bytes.starts_with(b"age-encryption.org/") || bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
         return Err(IdentityError::Encrypted { path: path.to_owned() });
     }
@@ -168,6 +173,8 @@ pub enum IdentityError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const KEY: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";

@@ -6,6 +6,7 @@
 //! [`open`] is the way back, for whoever reads rows out of a stored shard.
 
 mod digest;
+mod facts;
 mod identities;
 mod open;
 mod pieces;
@@ -25,6 +26,7 @@ use digest::DigestWriter;
 use pieces::PieceWriter;
 
 pub use digest::{sha256, sha256_of};
+pub use facts::{FactsKey, FactsSecret, open_facts, open_facts_with};
 pub use identities::{Identities, IdentityError, MAX_WORK_FACTOR};
 pub use open::{AGE_EXTENSION, Decrypted, OpenError, decrypt, open, plain_digest};
 pub use plain_file::PlainFile;

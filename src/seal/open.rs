@@ -200,6 +200,9 @@ pub enum OpenError {
     /// The header does not fit the key in it.
     #[error("its header was changed after it was encrypted")]
     Mac,
+    /// Keys of Parquet that do not fit.
+    #[error("it was sealed with other keys than are given, or changed afterwards")]
+    Keys,
     /// A later age.
     #[error("it is of a version of age that this release does not read, or its header is damaged")]
     Version,

@@ -11,13 +11,13 @@ use super::output::{OutputUri, output_uri};
 use super::secret::{self, KeySchema};
 use super::source::store_options;
 use crate::diagnostic::{Diagnostic, Located};
-use crate::job::{Encryption, Expectations, RecipientsFile, Signing};
+use crate::job::{Digests, Encryption, Expectations, RecipientsFile, Signing};
 use crate::store::StoreOptions;
-use crate::yaml::decode::{Fields, Keys, boolean, count, list, mapping, text};
+use crate::yaml::decode::{Fields, Keys, boolean, count, list, mapping, text, word};
 use crate::yaml::{Entry, Node};
 
 /// Keys of `encryption`.
-pub const ENCRYPTION_KEYS: Keys = Keys { known: &["age", "parquet"] };
+pub const ENCRYPTION_KEYS: Keys = Keys { known: &["age", "parquet", "digests"] };
 /// Keys of `encryption.age`.
 pub const AGE_KEYS: Keys = Keys { known: &["recipients", "recipients_file"] };
 /// Keys of `encryption.parquet`.
@@ -38,6 +38,9 @@ pub(crate) struct EncryptionSchema {
     age: Option<AgeSchema>,
     /// Parquet modular encryption, format `parquet` only: readable with any reader that knows it, given the keys.
     parquet: Option<ParquetSchema>,
+    /// What the manifest says of what is encrypted: its digests and sizes before encryption, its first and last time, with
+    /// which anybody can confirm a guess of a row. `sealed`: only to those who can read the shards; `clear`: to everybody.
+    digests: Option<Digests>,
 }
 
 /// Who can read the shards. At least one recipient.
@@ -106,9 +109,10 @@ pub(crate) struct ExpectSchema {
 /// Reads `encryption`.
 pub(crate) fn encryption(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Encryption> {
     let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "encryption", ENCRYPTION_KEYS, errors)?;
+    let digests = fields.optional("digests", errors, word).unwrap_or_default();
     match (fields.get("age"), fields.get("parquet")) {
-        (Some(age), None) => self::age(age, errors),
-        (None, Some(parquet)) => self::parquet(parquet, errors),
+        (Some(age), None) => self::age(age, digests, errors),
+        (None, Some(parquet)) => self::parquet(parquet, digests, errors),
         (Some(_), Some(second)) => {
             errors.push(second.key.mistake("`encryption` has both `age` and `parquet`").help("keep one of them"));
             None
@@ -123,7 +127,7 @@ pub(crate) fn encryption(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<
     }
 }
 
-fn age(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Encryption> {
+fn age(entry: &Entry, digests: Digests, errors: &mut Vec<Diagnostic>) -> Option<Encryption> {
     let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "age", AGE_KEYS, errors)?;
     let recipients = fields.optional("recipients", errors, texts).unwrap_or_default();
     let recipients_file = fields
@@ -134,14 +138,14 @@ fn age(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Encryption> {
         errors.push(mistake.help("add `recipients: [age1…]` or `recipients_file: PATH`"));
         return None;
     }
-    Some(Encryption::Age { recipients, recipients_file })
+    Some(Encryption::Age { recipients, recipients_file, digests })
 }
 
 fn texts(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<String>>> {
     Some(list(node, what, errors)?.iter().filter_map(|item| text(item, what, errors)).collect())
 }
 
-fn parquet(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Encryption> {
+fn parquet(entry: &Entry, digests: Digests, errors: &mut Vec<Diagnostic>) -> Option<Encryption> {
     let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "parquet", PARQUET_KEYS, errors)?;
     let footer_key = secret::decode(&fields, entry, "parquet", ["footer_key_env", "footer_key_file"], errors);
     let mut columns = Vec::new();
@@ -152,7 +156,7 @@ fn parquet(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Encryption> {
             }
         }
     }
-    Some(Encryption::Parquet { footer_key: footer_key?, columns })
+    Some(Encryption::Parquet { footer_key: footer_key?, columns, digests })
 }
 
 /// Parquet encrypts its own pages; other formats have nothing of the kind.

@@ -48,7 +48,4 @@ pub const FILTER_VALUES: usize = 10_000;
 /// Length of one segment of the output path, and so of a spec's name. What ext4, XFS, APFS and NTFS agree on.
 pub const PATH_SEGMENT_BYTES: usize = 255;
 
-pub use crate::diagnostic::SHOWN_CHARS;
-
-/// Mistakes that are told of one file and its catalog; the rest are counted.
-pub const MISTAKES: usize = 100;
+pub use crate::diagnostic::{MISTAKES, SHOWN_CHARS};

@@ -1,6 +1,6 @@
 //! The words that specs and catalogs write for the closed sets of [`crate::job`].
 
-use crate::job::{OnBad, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceFormat};
+use crate::job::{Digests, OnBad, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceFormat};
 use crate::yaml::decode::Word;
 
 impl Word for PartitionBy {
@@ -39,4 +39,8 @@ impl Word for OnPartitionError {
 
 impl Word for OnBad {
     const WORDS: &'static [(&'static str, Self)] = &[("fail", Self::Fail), ("reject", Self::Reject)];
+}
+
+impl Word for Digests {
+    const WORDS: &'static [(&'static str, Self)] = &[("sealed", Self::Sealed), ("clear", Self::Clear)];
 }

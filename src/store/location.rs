@@ -8,6 +8,8 @@ use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::{grants_access, userinfo};
+
 /// A file or a folder, here or in an object store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "Written", try_from = "Written")]
@@ -168,8 +170,12 @@ impl Location {
         if authority.is_empty() {
             return Err(LocationError::NoBucket { scheme: scheme.as_str(), what });
         }
-        if scheme != Scheme::Abfss && authority.contains('@') {
+        if userinfo(scheme.as_str(), rest).is_some() {
             return Err(LocationError::Secret { at: "before the @" });
+        }
+        // A presigned link; other stores have keys with such characters.
+        if key.split_once(['?', '#']).is_some_and(|(_, query)| grants_access(query)) {
+            return Err(LocationError::Secret { at: "after the ?" });
         }
         let mut key = key.trim_end_matches('/').to_owned();
         if scheme.is_web() {

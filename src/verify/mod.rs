@@ -19,6 +19,7 @@ mod page;
 mod redactions;
 mod report;
 mod rows;
+mod sealed;
 mod search;
 mod signature;
 mod sums;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, SIGNATURE, TOMBSTONE, TOMBSTONE_SIGNATURE, VERIFY_TXT};
-use crate::package::ReadKeys;
+use crate::package::{ReadKeys, reveal};
 use crate::report::REPORT;
 use crate::seal::sha256;
 use crate::signature::AllowedSigners;
@@ -39,7 +40,7 @@ use crate::store::{Folder, Location};
 
 pub use chain::verify_chain;
 pub use chain_report::{ChainReport, Head, VerifiedLink};
-pub(crate) use rows::{Dialect, MAX_RECORD_BYTES, Pages};
+pub(crate) use rows::{Budget, Dialect, Limited, MAX_RECORD_BYTES, Pages, TOO_LONG};
 
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
 pub use search::packages_below;
@@ -126,14 +127,19 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
             None
         }
     });
-    if let Some(manifest) = &manifest {
+    // Checked with what is sealed where it would stand in clear, as far as there are keys.
+    let mut opened = manifest.clone();
+    if let (Some(manifest), Some(opened)) = (&manifest, &mut opened) {
         report.job = Some(VerifiedJob::of(manifest));
-        consistency::check(manifest, options.now, &mut report);
+        sealed::check(manifest, &mut report);
+        let revealed = reveal(opened, &options.keys);
+        consistency::check(opened, options.now, &mut report);
+        sealed::opened(opened, revealed, &mut report);
     }
     let sha256 = bytes.as_deref().map(sha256);
     sums::check(&folder, manifest.as_ref(), sha256.as_deref(), &mut report);
-    match &manifest {
-        Some(manifest) => files::check(&folder, manifest, sha256.as_deref().unwrap_or_default(), options, &mut report),
+    match &opened {
+        Some(opened) => files::check(&folder, opened, sha256.as_deref().unwrap_or_default(), options, &mut report),
         None => report.leave_out(Check::Files, "without a manifest nothing says what the files should be"),
     }
     page::check(&folder, manifest.as_ref().zip(sha256.as_deref()), &mut report);

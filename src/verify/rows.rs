@@ -1,34 +1,35 @@
 //! Reads shards back, counts their rows and digests them, with readers that are not the ones that wrote them.
 //!
 //! CSV records are counted by `csv-core`, JSON by `serde_json`, Parquet by decoding every page with the `parquet`
-//! crate. Files are streamed; a record larger than [`MAX_RECORD_BYTES`] is refused rather than held.
+//! crate. Files are streamed; a record larger than [`MAX_RECORD_BYTES`], or with more cells than there are columns, is refused
+//! rather than held.
 
 mod digest;
+mod limit;
+mod pages;
 mod restore;
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
 use csv_core::ReadFieldResult;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::file::reader::{ChunkReader, Length};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(super) use self::digest::Digester;
+pub(crate) use self::limit::{Budget, Limited, MAX_RECORD_BYTES, TOO_LONG};
+pub(crate) use self::pages::Pages;
 use super::VerifyOptions;
 use crate::encode::{CanonicalRows, ParquetKeys};
 use crate::job::is_formula;
 use crate::manifest::{Column, ExportFormat, Manifest};
 use crate::seal::{self, AGE_EXTENSION, OpenError, PlainFile};
 use crate::store::Stored;
-
-/// The largest record that is read back. Real cells of 100 MB exist.
-pub(crate) const MAX_RECORD_BYTES: usize = 1 << 30;
 
 /// What a file holds, before its compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,8 +160,10 @@ fn csv(
             cell.extend_from_slice(text.get(..written).unwrap_or_default());
             record_bytes += written;
             if record_bytes > MAX_RECORD_BYTES {
-                let why = if is_header { "the header, is too long" } else { "is too long" };
-                return Err(RowsError::Row { row: if is_header { 0 } else { row }, why: why.to_owned() });
+                return Err(match is_header {
+                    true => RowsError::File("has a header of more than 512 MiB".to_owned()),
+                    false => RowsError::Row { row, why: TOO_LONG.to_owned() },
+                });
             }
         }
         let record_end = match result {
@@ -168,8 +171,14 @@ fn csv(
             ReadFieldResult::End => break,
             ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => continue,
         };
+        if fields >= columns.len() && !is_header {
+            // At once: a record of nothing but delimiters has millions of cells.
+            return Err(RowsError::Row { row, why: format!("has more than {} fields", columns.len()) });
+        }
         if is_header {
-            header.push(cell.clone());
+            if header.len() <= columns.len() {
+                header.push(cell.clone());
+            }
         } else if let Some(digester) = &mut digester {
             let quoted = opening == Some(b'"');
             digester.csv_cell(&cell, quoted, dialect).map_err(|why| RowsError::Row { row, why })?;
@@ -220,6 +229,9 @@ fn ndjson(mut input: Box<dyn BufRead>, mut digester: Option<&mut Digester>) -> R
         }
         rows += 1;
         let wrong = |why: String| RowsError::Row { row: rows, why };
+        if length > MAX_RECORD_BYTES {
+            return Err(wrong(TOO_LONG.to_owned()));
+        }
         if line.pop_if(|byte| *byte == b'\n').is_none() {
             return Err(wrong("does not end with a newline".to_owned()));
         }
@@ -234,15 +246,22 @@ fn ndjson(mut input: Box<dyn BufRead>, mut digester: Option<&mut Digester>) -> R
 }
 
 fn json(input: Box<dyn BufRead>, digester: Option<&mut Digester>) -> Result<u64, RowsError> {
-    let mut reader = serde_json::Deserializer::from_reader(input);
-    let wrong = |error: serde_json::Error| RowsError::File(format!("is not a JSON array of objects: {error}"));
-    let rows = reader.deserialize_seq(Rows(digester)).map_err(wrong)?;
+    let budget = Budget::new();
+    let mut reader = serde_json::Deserializer::from_reader(Limited::new(input, budget.clone()));
+    let wrong = |error: serde_json::Error| match budget.exceeded() {
+        Some(row) => RowsError::Row { row, why: TOO_LONG.to_owned() },
+        None => RowsError::File(format!("is not a JSON array of objects: {error}")),
+    };
+    let rows = reader.deserialize_seq(Rows { digester, budget: budget.clone() }).map_err(wrong)?;
     reader.end().map_err(wrong)?;
     Ok(rows)
 }
 
 /// Counts the objects of an array without keeping them.
-struct Rows<'a>(Option<&'a mut Digester>);
+struct Rows<'a> {
+    digester: Option<&'a mut Digester>,
+    budget: Rc<Budget>,
+}
 
 impl<'de> Visitor<'de> for Rows<'_> {
     type Value = u64;
@@ -253,14 +272,17 @@ impl<'de> Visitor<'de> for Rows<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<u64, A::Error> {
         let mut count = 0;
-        let Some(digester) = self.0 else {
+        self.budget.next_row();
+        let Some(digester) = self.digester else {
             while rows.next_element::<Object>()?.is_some() {
                 count += 1;
+                self.budget.next_row();
             }
             return Ok(count);
         };
         while let Some(row) = rows.next_element::<Box<RawValue>>()? {
             count += 1;
+            self.budget.next_row();
             digester.json_row(row.get()).map_err(|why| A::Error::custom(format!("row {count} {why}")))?;
         }
         Ok(count)
@@ -311,7 +333,10 @@ fn decode_parquet(
     if let Some(keys) = keys {
         options = options.with_file_decryption_properties(keys.decryption().map_err(|e| wrong(&e))?);
     }
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Pages(file), options).map_err(|e| wrong(&e))?;
+    let pages = Pages::new(file)?;
+    let metadata = ArrowReaderMetadata::load(&pages, options).map_err(|e| wrong(&e))?;
+    let batch_rows = pages.batch_rows(metadata.metadata()).map_err(|e| wrong(&e))?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(pages, metadata).with_batch_size(batch_rows);
     if !builder.schema().fields().iter().map(|field| field.name()).eq(columns.iter().map(|column| &column.name)) {
         return Err(RowsError::File("its columns are not those that the manifest lists".to_owned()));
     }
@@ -331,30 +356,6 @@ fn decode_parquet(
         return Err(RowsError::File(format!("its footer says {stated} rows, but it has {rows}")));
     }
     Ok(rows)
-}
-
-/// A file as the decoder asks for it.
-pub(crate) struct Pages(pub(crate) PlainFile);
-
-impl Length for Pages {
-    fn len(&self) -> u64 {
-        self.0.bytes()
-    }
-}
-
-impl ChunkReader for Pages {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        /// A page header is rarely larger.
-        const HEADER_BYTES: u64 = 64 << 10;
-        let length = self.0.bytes().saturating_sub(start).min(HEADER_BYTES);
-        Ok(self.0.read_at(start, length)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        Ok(self.0.read_at(start, length as u64)?)
-    }
 }
 
 #[cfg(test)]

@@ -379,6 +379,7 @@ fn a_partial_package_with_rejects_and_a_failed_partition_is_intact() {
         sha256: sha256(rejected),
         plain_bytes: None,
         plain_sha256: None,
+        sealed: None,
     }];
     package.write("rejects/task-0.ndjson", rejected);
     package.finish();

@@ -136,8 +136,11 @@ def age_opens_every_encrypted_file(rig):
             (rig.project / "opened").unlink()
             by_another = pyrage.decrypt(path.read_bytes(), [rig.other])
             must(opened == by_another, f"{path}: age and pyrage read other bytes")
-            must(sha256(opened) == file["plain_sha256"], f"{path}: plain_sha256 is of other bytes")
-            must(len(opened) == file["plain_bytes"], f"{path}: plain_bytes is another number")
+            facts = shell(f"echo '{file['sealed']['data']}' | base64 -d | age -d -i age.key", rig.project)
+            facts = json.loads(facts)
+            must(facts["sha256"] == file["sha256"], f"{path}: the sealed facts are those of another file")
+            must(sha256(opened) == facts["plain_sha256"], f"{path}: plain_sha256 is of other bytes")
+            must(len(opened) == facts["plain_bytes"], f"{path}: plain_bytes is another number")
             out = rig.project / "decrypted"
             rig.call("decrypt", str(path), "--identity", "age.key", "--output", str(out)).exits(0)
             must(out.read_bytes() == opened, f"{path}: decrypt gives other bytes than age -d")

@@ -39,10 +39,22 @@ fn paths(package: &Package) -> Vec<String> {
     package.files().iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
 }
 
+/// What is sealed of a file, as the age crate alone opens it for Alice.
+fn facts(project: &Project, file: &Value) -> Value {
+    for fact in ["plain_bytes", "plain_sha256", "rows_digest"] {
+        assert!(file.get(fact).is_none(), "{fact} stands in clear");
+    }
+    let secret = std::fs::read_to_string(project.path("alice.txt")).unwrap();
+    let key: age::x25519::Identity = secret.lines().last().unwrap().parse().unwrap();
+    let sealed = data_encoding::BASE64.decode(file["sealed"]["data"].as_str().unwrap().as_bytes()).unwrap();
+    serde_json::from_slice(&age::decrypt(&key, &sealed).unwrap()).unwrap()
+}
+
 /// `plain_sha256` by partition.
-fn plain_digests(package: &Package) -> BTreeMap<String, String> {
+fn plain_digests(project: &Project, package: &Package) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    package.files().iter().map(|f| (text(&f["partition"]["label"]), text(&f["plain_sha256"]))).collect()
+    let digest = |file: &Value| text(&facts(project, file)["plain_sha256"]);
+    package.files().iter().map(|f| (text(&f["partition"]["label"]), digest(f))).collect()
 }
 
 #[track_caller]
@@ -68,10 +80,10 @@ fn every_format_and_compression_decrypts_to_what_it_would_be_in_clear() {
         project.run(&[]).exits(0);
         let package = project.package();
         let manifest = package.manifest();
-        assert_eq!(manifest["encryption"], json!({"age": {"recipients": [alice]}}));
+        assert_eq!(manifest["encryption"], json!({"age": {"recipients": [alice], "digests": "sealed"}}));
         is_nowhere(&package, CANARY);
         project.call(&["verify", "package"]).exits(0).says(&[
-            "the plain bytes of 3 encrypted files were not read, for want of --identity (their stored digests were)",
+            "the plain bytes of 3 encrypted files were not read, because no --identity was given (their stored digests were)",
         ]);
         let verified = project.call(&["verify", "--rows", "package", "-i", "alice.txt"]).exits(0);
         verified.says(&["plain size and SHA-256 of 3 encrypted files", "rows of 3 files, read back"]);
@@ -83,7 +95,10 @@ fn every_format_and_compression_decrypts_to_what_it_would_be_in_clear() {
             let path = locked["path"].as_str().unwrap();
             assert!(path.ends_with(&format!(".{extensions}.age")), "{path}");
             let open_bytes = std::fs::read(clear.root.join(open["path"].as_str().unwrap())).unwrap();
-            assert_eq!((&locked["plain_sha256"], &locked["plain_bytes"]), (&open["sha256"], &open["bytes"]));
+            let facts = facts(&project, locked);
+            assert_eq!((&facts["plain_sha256"], &facts["plain_bytes"]), (&open["sha256"], &open["bytes"]));
+            assert_eq!((&facts["min_time"], &facts["max_time"]), (&open["min_time"], &open["max_time"]));
+            assert_eq!((&locked["min_time"], &locked["max_time"]), (&Value::Null, &Value::Null));
             assert_eq!(locked["rows"], open["rows"]);
             let stored = format!("package/{path}");
             project.call(&["decrypt", &stored, "-i", "alice.txt", "-o", "decrypted"]).exits(0);
@@ -102,7 +117,7 @@ fn each_of_two_recipients_reads_alone_and_a_third_does_not() {
     project.spec(&format!("{MARCH}encryption: {{age: {{recipients: [{alice}], recipients_file: auditors.txt}}}}"));
     project.run(&[]).exits(0);
     let package = project.package();
-    assert_eq!(package.manifest()["encryption"], json!({"age": {"recipients": [alice, bob]}}));
+    assert_eq!(package.manifest()["encryption"], json!({"age": {"recipients": [alice, bob], "digests": "sealed"}}));
     for reader in ["alice.txt", "bob.txt"] {
         project.call(&["verify", "--rows", "package", "-i", reader]).exits(0);
     }
@@ -113,7 +128,15 @@ fn each_of_two_recipients_reads_alone_and_a_third_does_not() {
     project.call(&["decrypt", &stored, "-i", "eve.txt", "-o", "out"]).exits(4).says(&[message]);
     assert!(!project.path("out").exists());
     // It is compared by its plain bytes.
-    project.call(&["reproduce", "package"]).exits(0).says(&["reproduced"]);
+    for reader in ["alice.txt", "bob.txt"] {
+        project.call(&["reproduce", "package", "-i", reader]).exits(0).says(&["reproduced"]);
+    }
+    project.call(&["reproduce", "package"]).exits(2).says(&[
+        "the digests that would be compared are sealed in this package, and no --identity was given; give an identity of one \
+         of its recipients with `--identity`, or set `digests: clear`",
+    ]);
+    let sealed = "cannot be opened: none of the given identities is among its recipients";
+    project.call(&["reproduce", "package", "-i", "eve.txt"]).exits(4).says(&["the sealed digests of", sealed]);
     // Of several identities one is enough.
     project.call(&["decrypt", &stored, "-i", "eve.txt", "-i", "bob.txt", "-o", "out"]).exits(0);
 }
@@ -124,8 +147,9 @@ fn plain_bytes_are_the_same_for_any_number_of_threads_and_stored_bytes_never() {
     let digests = |threads: &str, output: &str| {
         project.run(&["--threads", threads, "--output", output]).exits(0);
         let files = project.package_in(&format!("{output}/package")).files();
-        let all = |key: &str| files.iter().map(|f| f[key].as_str().unwrap().to_owned()).collect::<Vec<_>>();
-        (all("plain_sha256"), all("sha256"))
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let plain: Vec<_> = files.iter().map(|f| text(&facts(&project, f)["plain_sha256"])).collect();
+        (plain, files.iter().map(|f| text(&f["sha256"])).collect::<Vec<_>>())
     };
     let (one, stored_one) = digests("1", "one");
     let (four, stored_four) = digests("4", "four");
@@ -140,7 +164,7 @@ fn a_killed_run_is_gone_on_with_and_keeps_what_was_committed() {
         project.write(&name, text);
     }
     project.run(&["--output", "golden"]).exits(0);
-    let golden = plain_digests(&project.package_in("golden/package"));
+    let golden = plain_digests(&project, &project.package_in("golden/package"));
     let mut kept = 0;
     for wanted in 0..3 {
         let output = format!("killed-{wanted}");
@@ -156,7 +180,7 @@ fn a_killed_run_is_gone_on_with_and_keeps_what_was_committed() {
         let committed = files_below(&records).into_values().map(|path| std::fs::read_to_string(path).unwrap());
         let committed: Vec<String> = committed.collect();
         project.run(&["--output", &output]).exits(0);
-        assert_eq!(plain_digests(&package), golden);
+        assert_eq!(plain_digests(&project, &package), golden);
         for path in paths(&package) {
             kept += usize::from(committed.iter().any(|record| record.contains(&path)));
         }
@@ -213,7 +237,10 @@ fn readers_are_not_changed_while_a_job_is_under_way() {
     assert_eq!(refused.json()["specs"][0]["error_code"], "key_unusable");
     project.write("auditors.txt", format!("# as before\n{alice}\n"));
     project.run(&[]).exits(0);
-    assert_eq!(project.package().manifest()["encryption"], json!({"age": {"recipients": [alice]}}));
+    assert_eq!(
+        project.package().manifest()["encryption"],
+        json!({"age": {"recipients": [alice], "digests": "sealed"}})
+    );
 }
 
 #[test]
@@ -246,10 +273,11 @@ fn damage_anywhere_in_an_encrypted_shard_is_named_and_never_decrypted() {
 
 #[test]
 fn a_manifest_that_lies_of_the_plain_bytes_is_found_with_the_key() {
-    let (project, _) = project_of("");
+    let (project, alice) = project_of("");
+    project.spec(&format!("{MARCH}encryption: {{age: {{recipients: [{alice}]}}, digests: clear}}\n"));
     project.run(&[]).exits(0);
     let package = project.package();
-    let digest = plain_digests(&package)["2026-03-02"].clone();
+    let digest = package.files()[1]["plain_sha256"].as_str().unwrap().to_owned();
     let path = package.root.join("manifest.json");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace(&digest, &"0".repeat(64))).unwrap();
@@ -273,7 +301,7 @@ fn rejects_are_encrypted_like_shards() {
     project.call(&["decrypt", &format!("package/{path}"), "-i", "alice.txt", "-o", "rejects.ndjson"]).exits(0);
     let plain = std::fs::read_to_string(project.path("rejects.ndjson")).unwrap();
     assert_eq!(plain.matches("secret-canary").count(), 2, "{plain}");
-    assert_eq!(rejects["plain_bytes"], plain.len());
+    assert_eq!(facts(&project, &rejects)["plain_bytes"], plain.len());
     project.call(&["verify", "--rows", "package", "-i", "alice.txt"]).exits(0).says(&["4 encrypted files"]);
     // Running again leaves no file that nobody vouches for.
     project.run(&[]).exits(3);
@@ -426,7 +454,8 @@ fn parquet_shards_are_encrypted_whole_and_read_with_their_keys() {
         let project = parquet_project(columns);
         with_key(&project, &RUN).exits(0);
         let package = project.package();
-        let encryption = json!({"algorithm": "AES_GCM_V1", "footer_key": "env:FOOTER", "columns": record});
+        let encryption =
+            json!({"algorithm": "AES_GCM_V1", "footer_key": "env:FOOTER", "columns": record, "digests": "sealed"});
         assert_eq!(package.manifest()["encryption"], json!({"parquet": encryption}));
         // Neither values, nor what statistics and dictionaries repeat, nor names of columns.
         for canary in [CANARY, "escalated", "e2-1", "occurred_at", "ARROW:schema"] {
@@ -438,7 +467,7 @@ fn parquet_shards_are_encrypted_whole_and_read_with_their_keys() {
         }
         let footer = "footer=env:FOOTER";
         let verify = ["verify", "--rows", "package"];
-        with_key(&project, &verify).exits(0).says(&["rows of 3 files that are encrypted, for want of the key"]);
+        with_key(&project, &verify).exits(0).says(&["rows of 3 files that are encrypted, because no key was given"]);
         let column = "column.note=file:note.key";
         let both = [&verify[..], &["--parquet-key", footer, "--parquet-key", column]].concat();
         with_key(&project, &both).exits(0).says(&["rows of 3 files, read back"]);
@@ -517,5 +546,5 @@ fn what_the_program_writes_is_read_by_the_age_crate_alone() {
     let key: age::x25519::Identity = secret.lines().last().unwrap().parse().unwrap();
     let stored = std::fs::read(package.root.join(&paths(&package)[0])).unwrap();
     let plain = age::decrypt(&key, &stored).unwrap();
-    assert_eq!(plain.len(), package.files()[0]["plain_bytes"].as_u64().unwrap() as usize);
+    assert_eq!(facts(&project, &package.files()[0])["plain_bytes"], plain.len());
 }

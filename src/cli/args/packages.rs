@@ -92,6 +92,9 @@ pub struct ReproduceArgs {
     pub scratch: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub keys: KeyArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub given: SpecArgs,
     #[command(flatten)]
     #[allow(missing_docs)]

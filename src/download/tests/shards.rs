@@ -17,6 +17,7 @@ fn full() -> Package {
         sha256: sha256(&rejects),
         plain_bytes: None,
         plain_sha256: None,
+        sealed: None,
     }];
     package.finish();
     package.write("manifest.json.sig", b"a signature");

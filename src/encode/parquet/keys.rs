@@ -10,6 +10,7 @@
 //! <https://github.com/apache/parquet-java/blob/master/parquet-hadoop/src/main/java/org/apache/parquet/crypto/keytools/KeyMaterial.java>.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use parquet::encryption::decrypt::{FileDecryptionProperties, KeyRetriever};
@@ -18,6 +19,8 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::SchemaDescriptor;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
+
+use crate::seal::FactsSecret;
 
 /// The footer key's name.
 const FOOTER: &str = "footer";
@@ -82,6 +85,20 @@ impl ParquetKeys {
     /// None that this version of the library has.
     pub fn decryption(self: &Arc<Self>) -> Result<Arc<FileDecryptionProperties>, ParquetError> {
         FileDecryptionProperties::with_key_retriever(self.clone()).build()
+    }
+
+    /// The key of what only those may read who have the footer key and the keys of these columns.
+    ///
+    /// # Errors
+    /// Names the key that was not given.
+    pub fn facts_secret<'a>(&self, columns: impl Iterator<Item = &'a str>) -> io::Result<FactsSecret> {
+        let mut names: Vec<String> = columns.map(|column| format!("{COLUMN}{column}")).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.push(FOOTER.to_owned());
+        let missing = |name: &String| io::Error::other(format!("the key `{name}` was not given"));
+        let key = |name| self.by_name.get(name).map(|key| key.as_slice()).ok_or_else(|| missing(name));
+        FactsSecret::of(names.iter().map(key).collect::<io::Result<Vec<_>>>()?)
     }
 
     fn named(&self, name: &str) -> Result<&[u8], ParquetError> {

@@ -247,21 +247,25 @@ impl Buffer {
             return Ok(false);
         }
         let read_bytes = READ_BYTES.min(self.block_bytes).max(1);
+        // What is in the buffer is one row that has not ended, and no more than a block of others before it.
+        if self.data().len() > MAX_ROW_BYTES + self.block_bytes.min(MAX_ROW_BYTES) {
+            let mib = MAX_ROW_BYTES >> 20;
+            return Err(unreadable(
+                self.name(),
+                None,
+                format!("a row is longer than {mib} MiB: perhaps a quote is never closed or the format is another"),
+            ));
+        }
         if self.bytes.len() - self.end < read_bytes.div_ceil(4) {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
-            if self.end > MAX_ROW_BYTES {
-                let mib = MAX_ROW_BYTES >> 20;
-                return Err(unreadable(
-                    self.name(),
-                    None,
-                    format!("a row is longer than {mib} MiB: perhaps a quote is never closed or the format is another"),
-                ));
-            }
             if self.bytes.len() - self.end < read_bytes {
                 // Doubling keeps the copying linear in the length of a long row.
-                let size = (self.end * 2).max(self.block_bytes.min(MAX_ROW_BYTES) + 2 * read_bytes);
+                let block_bytes = self.block_bytes.min(MAX_ROW_BYTES);
+                let most = (MAX_ROW_BYTES + block_bytes + 2 * read_bytes).max(self.end + read_bytes);
+                let size = (self.end * 2).max(block_bytes + 2 * read_bytes).min(most);
+                self.bytes.reserve_exact(size.saturating_sub(self.bytes.len()));
                 self.bytes.resize(size, 0);
             }
         }
@@ -359,6 +363,21 @@ pub(super) mod tests {
         if let Ok(b) = &mut buffer {
             assert_eq!(b.fill(usize::MAX).unwrap_err().code, ErrorCode::SourceChanged);
         }
+    }
+
+    #[test]
+    fn a_row_longer_than_the_documented_limit_is_refused() {
+        let most = MAX_ROW_BYTES + (1 << 10);
+        let of = |bytes: usize| zstd::stream::encode_all(io::repeat(b'a').take(bytes as u64), 1).unwrap();
+        assert_eq!(read_all(Codec::Zstd, &of(most)).unwrap().len(), most);
+        let error = read_all(Codec::Zstd, &of(most + (1 << 20))).unwrap_err();
+        assert_eq!(
+            (error.code, error.message.as_str()),
+            (
+                ErrorCode::SourceUnreadable,
+                "a row is longer than 256 MiB: perhaps a quote is never closed or the format is another"
+            )
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Dialect;
@@ -80,7 +80,11 @@ impl Digester {
 
     /// A row of NDJSON or JSON.
     pub(super) fn json_row(&mut self, object: &str) -> Result<(), String> {
-        let Fields(fields) = serde_json::from_str(object).map_err(|e| format!("is not a JSON object: {e}"))?;
+        let mut text = serde_json::Deserializer::from_str(object);
+        let fields = Fields { most: self.columns.len() }
+            .deserialize(&mut text)
+            .map_err(|e| format!("is not a JSON object: {e}"))?;
+        text.end().map_err(|e| format!("is not a JSON object: {e}"))?;
         if !fields.iter().map(|(key, _)| key).eq(self.columns.iter().map(|(name, _)| name)) {
             return Err("does not have the keys that the manifest lists as columns, in their order".to_owned());
         }
@@ -153,28 +157,37 @@ impl Digester {
     }
 }
 
-/// The fields of an object, in its order, with the text of their values.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
+/// The fields of an object, in its order, with the text of their values. At most one more than there are columns: an object
+/// of nothing but keys has millions.
+struct Fields {
+    most: usize,
+}
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Fields<'de>;
+impl<'de> DeserializeSeed<'de> for Fields {
+    type Value = Vec<(String, &'de RawValue)>;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
+impl<'de> Visitor<'de> for Fields {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+            if fields.len() > self.most {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                break;
             }
         }
-        deserializer.deserialize_map(InOrder)
+        Ok(fields)
     }
 }
 

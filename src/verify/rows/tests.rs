@@ -189,3 +189,57 @@ fn no_damage_makes_a_reader_panic() {
         }
     }
 }
+
+#[test]
+fn a_row_longer_than_the_limit_is_named_and_not_held() {
+    let long = "x".repeat(MAX_RECORD_BYTES);
+    let told = |contents, text: &str| rows_of(contents, text.as_bytes()).unwrap_err().to_string();
+    let row = |n: u32| format!("row {n} is longer than 512 MiB, the most that is read back of one row");
+    assert_eq!(told(Contents::Ndjson, &format!("{{}}\n{{\"id\":\"{long}\"}}\n")), row(2));
+    assert_eq!(told(Contents::Json, &format!("[{{}},{{}},{{\"id\":\"{long}\"}}]")), row(3));
+    // Whatever it is that has no end: a key, brackets, blanks.
+    assert_eq!(told(Contents::Json, &format!("[{{\"{long}\":1}}]")), row(1));
+    assert_eq!(told(Contents::Json, &format!("[{{\"id\":{}", "[".repeat(MAX_RECORD_BYTES))), row(1));
+    assert_eq!(told(Contents::Json, &format!("[{}", " ".repeat(MAX_RECORD_BYTES))), row(1));
+    // Many rows of half the limit are none.
+    let half = format!("{{\"id\":\"{}\"}}", &long[..MAX_RECORD_BYTES / 2]);
+    assert_eq!(rows_of(Contents::Json, format!("[{}]", [half.as_str(); 5].join(",")).as_bytes()).unwrap(), 5);
+    let names = format!("{long},text\n1,2\n");
+    assert_eq!(told(Contents::Csv, &names), "has a header of more than 512 MiB");
+}
+
+#[test]
+fn a_row_of_nothing_but_delimiters_is_refused_at_its_first_cell_too_many() {
+    let told = |text: &str| rows_of(Contents::Csv, text.as_bytes()).unwrap_err().to_string();
+    assert_eq!(told(&format!("id,text\n1,2\n{}\n", ",".repeat(1 << 20))), "row 2 has more than 2 fields");
+    assert_eq!(told(&",".repeat(1 << 20)), "its header is not the columns that the manifest lists");
+    let mut digester = Digester::new(&manifest(json!({})));
+    let keys: String = (0..1 << 16).map(|n| format!(",\"k{n}\":0")).collect();
+    let why = digester.json_row(&format!("{{\"id\":1{keys}}}")).unwrap_err();
+    assert_eq!(why, "does not have the keys that the manifest lists as columns, in their order");
+}
+
+/// A dictionary whose one value all rows have: a megabyte becomes a gigabyte where a batch copies it for each.
+#[test]
+fn a_large_dictionary_makes_small_batches() {
+    let text = "x".repeat(3 << 20);
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("text", DataType::Utf8View, true),
+    ]));
+    let mut file = Vec::new();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, schema.clone(), None).unwrap();
+    let texts = StringViewArray::from_iter_values((0..700).map(|_| &text));
+    let ids = Int64Array::from_iter_values(0..700);
+    writer.write(&RecordBatch::try_new(schema, vec![Arc::new(ids), Arc::new(texts)]).unwrap()).unwrap();
+    writer.close().unwrap();
+    let mut stored = tempfile::tempfile().unwrap();
+    stored.write_all(&file).unwrap();
+    let stored = Stored::file(stored, file.len() as u64);
+    let pages =
+        Pages::new(PlainFile::open(stored, "x.parquet", &VerifyOptions::default().keys.identities).unwrap()).unwrap();
+    let metadata = ArrowReaderMetadata::load(&pages, ArrowReaderOptions::new()).unwrap();
+    assert_eq!(pages.batch_rows(metadata.metadata()).unwrap(), 85);
+    assert_eq!(rows_of(Contents::Parquet, &file).unwrap(), 700);
+    assert_eq!(rows_of(Contents::Parquet, &parquet_file(3000)).unwrap(), 3000);
+}

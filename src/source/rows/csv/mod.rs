@@ -139,6 +139,10 @@ fn row_text<'a>(record: &Record<'a>, columns: usize) -> Result<&'a str, Fault> {
         return Err(Fault::Content(fault.to_owned()));
     }
     let found = record.cells.len();
+    if found > MAX_COLUMNS {
+        let why = format!("expected {columns} cells, as in the header, found more than {MAX_COLUMNS}");
+        return Err(Fault::Content(why));
+    }
     if found != columns {
         return Err(Fault::Content(format!("expected {columns} cells, as in the header, found {found}")));
     }

@@ -334,3 +334,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_line_of_nothing_but_commas_takes_the_memory_of_the_widest_table() {
+    let commas = ",".repeat(1 << 20);
+    let bytes = format!("t,a\n2026-03-01T00:00:00Z,1\n{commas}\n2026-03-01T00:00:00Z,2\n");
+    let fixture = file(bytes.as_bytes());
+    let (rows, rejects) = read(&fixture, text_schema(&["a"]), OnBad::Reject).unwrap();
+    assert_eq!(rows, [[Some("1".to_owned())], [Some("2".to_owned())]]);
+    let why = "expected 2 cells, as in the header, found more than 16384";
+    assert_eq!(rejects.len(), 1);
+    assert!(rejects[0].0 == 3 && rejects[0].1.contains(why), "{rejects:?}");
+    let header = file(format!("{commas}\n").as_bytes());
+    let mut blocks = Blocks::open(&header.file, RecordEnds::default(), BLOCK_BYTES).unwrap();
+    let layout = Layout { name: "a".into(), proves_end: true, skip_blank: true };
+    let mut tokens = Tokeniser::new(blocks.next_block().unwrap().unwrap(), layout);
+    assert_eq!(tokens.next_record().unwrap().unwrap().cells.len(), MAX_COLUMNS + 1);
+}

@@ -10,6 +10,7 @@ use super::find;
 use crate::source::SourceError;
 use crate::source::rows::blocks::Block;
 use crate::source::rows::decode::unreadable;
+use crate::source::rows::reader::MAX_COLUMNS;
 
 /// What separates cells.
 pub(super) const DELIMITER: u8 = b',';
@@ -31,6 +32,7 @@ pub(super) struct Record<'a> {
     pub(super) line: u64,
     /// Its bytes without the line end.
     pub(super) bytes: &'a [u8],
+    /// Not more than one above [`MAX_COLUMNS`].
     pub(super) cells: &'a [Cell],
     /// Why it is no record of RFC 4180.
     pub(super) fault: Option<&'static str>,
@@ -123,7 +125,10 @@ impl Tokeniser {
                 at += find::cell_end(data.get(at..).unwrap_or_default());
                 cell.end = at;
             }
-            self.cells.push(cell);
+            // A line of nothing but delimiters has millions; one too many tells.
+            if self.cells.len() <= MAX_COLUMNS {
+                self.cells.push(cell);
+            }
             match data.get(at) {
                 Some(&DELIMITER) => at += 1,
                 Some(_) => break at,

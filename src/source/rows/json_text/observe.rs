@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::scan::{Fault, Key, Scanner, Value, duplicate_key};
 use crate::source::rows::infer::Node;
+use crate::source::rows::reader::MAX_COLUMNS;
 
 /// What stands in a row's time column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub(in crate::source) fn observe_row<'a>(
     let mut first = true;
     let mut hint = 0;
     while let Some((place, name, field)) = next_field(root, &mut scanner, &mut first, hint)? {
+        if place >= MAX_COLUMNS {
+            // The table is given up, so the rest of the row is not worth a look.
+            return Ok(time);
+        }
         hint = place + 1;
         if name == time_column {
             let start = scanner.offset();
@@ -126,4 +131,18 @@ fn observe(node: &mut Node, scanner: &mut Scanner<'_>, level: usize) -> Result<(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_with_more_keys_than_a_table_may_have_is_not_read_to_its_end() {
+        let keys: Vec<String> = (0..1_000_000).map(|n| format!("\"k{n}\":0")).collect();
+        let mut root = Node::default();
+        // The end of the row is not looked at, or it would be told that it is none.
+        observe_row(&mut root, &format!("{{{}", keys.join(",")), "t").unwrap();
+        assert_eq!(root.width(), MAX_COLUMNS + 1);
+    }
 }

@@ -1,0 +1,145 @@
+//! Short texts in a package that only those may read who can read its encrypted files.
+//!
+//! A digest of plain bytes confirms a guess of those bytes, so it is as secret as they are. What stands in a manifest is
+//! base64 of an age file to the recipients of the shards, or, where Parquet's keys encrypt them, of a nonce of 12 random
+//! bytes and AES-256-GCM (NIST SP 800-38D) under a key that is derived from those keys. Both can be opened with tools of
+//! others: see `docs/encryption.md`.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use data_encoding::BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom, SystemRandom};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::identities::Identities;
+use super::open::{OpenError, decrypt};
+use super::recipients::Recipients;
+
+/// What the key of facts is the HMAC of, so that it is a key for nothing else.
+const PURPOSE: &[u8] = b"kt-export sealed facts 1";
+
+/// Longer than any sealed text is; whoever edits a manifest chooses its length.
+const LARGEST_BYTES: u64 = 64 << 10;
+
+/// What seals.
+#[derive(Clone)]
+pub enum FactsKey {
+    /// To the recipients of the shards.
+    Age(Arc<Recipients>),
+    /// For whoever has all keys of Parquet.
+    Secret(FactsSecret),
+}
+
+/// A key that is derived from other keys.
+#[derive(Clone)]
+pub struct FactsSecret(Zeroizing<[u8; 32]>);
+
+impl FactsSecret {
+    /// HMAC-SHA-256 (RFC 2104), with the keys one behind the other as its key.
+    ///
+    /// # Errors
+    /// None that HMAC has: it takes keys of any length.
+    pub fn of<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> io::Result<Self> {
+        let joined = Zeroizing::new(keys.into_iter().flatten().copied().collect::<Vec<u8>>());
+        let mut hmac = Hmac::<Sha256>::new_from_slice(&joined).map_err(io::Error::other)?;
+        hmac.update(PURPOSE);
+        Ok(Self(Zeroizing::new(hmac.finalize().into_bytes().into())))
+    }
+
+    fn cipher(&self) -> io::Result<LessSafeKey> {
+        let key = UnboundKey::new(&AES_256_GCM, self.0.as_slice());
+        Ok(LessSafeKey::new(key.map_err(|_| io::Error::other("AES-256 refuses its key"))?))
+    }
+
+    fn seal(&self, text: &[u8]) -> io::Result<Vec<u8>> {
+        let mut nonce = [0; NONCE_LEN];
+        let no_random = |_| io::Error::other("the system gives no random numbers");
+        SystemRandom::new().fill(&mut nonce).map_err(no_random)?;
+        let mut sealed = text.to_vec();
+        let nonce_of = Nonce::assume_unique_for_key(nonce);
+        let too_long = |_| io::Error::other("the text is too long for AES-GCM");
+        self.cipher()?.seal_in_place_append_tag(nonce_of, Aad::empty(), &mut sealed).map_err(too_long)?;
+        Ok([&nonce, sealed.as_slice()].concat())
+    }
+
+    fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(OpenError::Keys)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError::Keys)?;
+        let mut text = sealed.to_vec();
+        let cipher = self.cipher().map_err(OpenError::Read)?;
+        let plain = cipher.open_in_place(nonce, Aad::empty(), &mut text).map_err(|_| OpenError::Keys)?;
+        Ok(plain.to_vec())
+    }
+}
+
+impl FactsKey {
+    /// Seals a text; no two times to the same bytes.
+    ///
+    /// # Errors
+    /// The system's, where it gives no random numbers.
+    pub fn seal(&self, text: &[u8]) -> io::Result<String> {
+        let sealed = match self {
+            Self::Age(recipients) => {
+                let mut stream = recipients.encrypt(Vec::new())?;
+                stream.write_all(text)?;
+                stream.finish()?
+            }
+            Self::Secret(secret) => secret.seal(text)?,
+        };
+        Ok(BASE64.encode(&sealed))
+    }
+}
+
+/// Opens what was sealed to recipients.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open_facts(sealed: &str, identities: &Identities) -> Result<Vec<u8>, OpenError> {
+    let sealed = BASE64.decode(sealed.as_bytes()).map_err(|_| OpenError::Header)?;
+    let mut text = Vec::new();
+    let mut plain = decrypt(sealed.as_slice(), identities)?.take(LARGEST_BYTES);
+    plain.read_to_end(&mut text).map_err(OpenError::Read)?;
+    Ok(text)
+}
+
+/// Opens what was sealed with keys of Parquet.
+///
+/// # Errors
+/// [`OpenError::Keys`].
+pub fn open_facts_with(sealed: &str, secret: &FactsSecret) -> Result<Vec<u8>, OpenError> {
+    secret.open(&BASE64.decode(sealed.as_bytes()).map_err(|_| OpenError::Keys)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keys_of_parquet_seal_opens_with_all_of_them_and_nothing_else() {
+        let (footer, column): (&[u8], &[u8]) = (b"0123456789abcdef", b"fedcba9876543210");
+        let both = FactsSecret::of([column, footer]).unwrap();
+        let sealed = FactsKey::Secret(both.clone()).seal(b"a fact").unwrap();
+        assert_ne!(FactsKey::Secret(both.clone()).seal(b"a fact").unwrap(), sealed);
+        assert_eq!(open_facts_with(&sealed, &both).unwrap(), b"a fact");
+        let refused = "it was sealed with other keys than are given, or changed afterwards";
+        let alone = FactsSecret::of([footer]).unwrap();
+        assert_eq!(open_facts_with(&sealed, &alone).unwrap_err().to_string(), refused);
+        for damaged in ["", "AAAA", "not base64", &sealed.replacen(&sealed[..4], "AAAA", 1)] {
+            assert_eq!(open_facts_with(damaged, &both).unwrap_err().to_string(), refused, "{damaged}");
+        }
+    }
+
+    /// `python3 -c 'import hmac; print(hmac.new(b"fedcba98765432100123456789abcdef", b"kt-export sealed facts 1", "sha256").hexdigest())'`
+    #[test]
+    fn the_key_is_the_one_that_the_documentation_derives() {
+        let secret = FactsSecret::of([&b"fedcba9876543210"[..], b"0123456789abcdef"]).unwrap();
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(secret.0.as_slice()),
+            "6f06f2c4b8173a39f1392b2de282bde722e40ee2259607d5678bd162d4bcef6a"
+        );
+    }
+}
