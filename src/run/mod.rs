@@ -7,6 +7,7 @@
 mod chunk;
 mod commit;
 mod conservation;
+mod decodable;
 mod expectations;
 mod failure;
 mod finish;
@@ -45,6 +46,7 @@ pub use self::sealing::Sealing;
 pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
 
+pub(crate) use self::decodable::check_decodable;
 #[cfg(test)]
 pub(crate) use self::finish::column;
 pub(crate) use self::notary::{links_of, signer_of};
@@ -369,6 +371,7 @@ fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(P
     }
     let prepared = prepare(job, &surveyed.schema.arrow, &surveyed.hive_keys).map_err(RunError::Spec)?;
     let plan = plan_survey(job, options.memory, &surveyed).map_err(|mistake| RunError::Spec(vec![mistake]))?;
+    check_decodable(&surveyed, &plan, &prepared.read_schema)?;
     Ok((pin(job, surveyed, plan, created_at), prepared))
 }
 

@@ -19,6 +19,7 @@ use crate::source::columnar::foreign::{guarded, mismatch, remember, unreadable};
 use crate::source::columnar::layout::planned_schema;
 use crate::source::files::list::check_unchanged;
 use crate::source::instants::instants;
+use crate::source::uuid;
 use crate::source::{
     BATCH_ROWS, Batch, BatchReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
 };
@@ -196,6 +197,7 @@ impl ArrowReader {
                 return Ok(None);
             };
             // Before slicing: a slice of a list carries all its values along, and each slice would convert them all.
+            let batch = guarded(|| uuid::as_text(&batch)).map_err(|m| mismatch(file, m))?;
             let rows = guarded(|| adapt_batch(&batch, &self.messages.schema, &self.request.schema))
                 .map_err(|m| mismatch(file, format!("{m}; name the type that all files can have in `schema`")))?;
             self.whole = Some((rows, 0));
