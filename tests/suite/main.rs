@@ -16,6 +16,7 @@ mod encryption;
 mod gcs_server;
 mod jobs;
 mod pack;
+mod parquet_sources;
 mod project;
 mod redaction;
 mod report;
