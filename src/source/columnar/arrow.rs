@@ -374,7 +374,8 @@ enum Step {
 fn extents<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Result<Vec<Extent>, String> {
     let extents = blocks.into_iter().map(|block| {
         let start = u64::try_from(block.offset()).ok()?;
-        let length = u64::try_from(block.metaDataLength()).ok()?.checked_add(u64::try_from(block.bodyLength()).ok()?)?;
+        let length =
+            u64::try_from(block.metaDataLength()).ok()?.checked_add(u64::try_from(block.bodyLength()).ok()?)?;
         Some(Extent { start, end: start.checked_add(length)? })
     });
     extents.collect::<Option<_>>().ok_or_else(|| "its footer points before the file".to_owned())

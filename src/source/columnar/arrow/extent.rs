@@ -55,12 +55,10 @@ pub(super) fn check_tiling(
 /// Checks that nothing but a few zeros stand between two messages.
 fn check_padding(handle: &Stored, start: u64, end: u64, footer: u64) -> Result<(), String> {
     let gap = end.saturating_sub(start);
-    let is_padding = gap == 0
-        || gap < LARGEST_GAP && read_at(handle, start, gap, footer)?.as_slice().iter().all(|byte| *byte == 0);
+    let is_padding =
+        gap == 0 || gap < LARGEST_GAP && read_at(handle, start, gap, footer)?.as_slice().iter().all(|byte| *byte == 0);
     if is_padding {
         return Ok(());
     }
-    Err(format!(
-        "its footer lists nothing from byte {start} to byte {end}, so rows may be missing; copy it again"
-    ))
+    Err(format!("its footer lists nothing from byte {start} to byte {end}, so rows may be missing; copy it again"))
 }

@@ -270,5 +270,7 @@ fn a_footer_that_lists_fewer_batches_than_there_are_is_told() {
         Err(format!("its footer lists nothing from byte {start} to byte {end}, so rows may be missing; copy it again"))
     );
     let twice = [all.as_slice(), &all[..1]].concat();
-    assert!(extent::check_tiling(&handle(&bytes), schema_end, twice, footer).expect_err("twice").contains("another one"));
+    assert!(
+        extent::check_tiling(&handle(&bytes), schema_end, twice, footer).expect_err("twice").contains("another one")
+    );
 }

@@ -3,7 +3,8 @@
 //! A codec or an encoding that the `parquet` crate does not have shows only when the first page is read, in the middle
 //! of the night. The footer names both, so that a plan over such a file is refused instead.
 
-use parquet::basic::{Compression, Encoding, Type};
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
+use parquet::basic::{Compression, ConvertedType, Encoding, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use crate::source::Undecodable;
@@ -14,9 +15,11 @@ const WAY_OUT: &str = "rewrite the file with ZSTD or SNAPPY pages, or leave the 
 /// The column chunks that cannot be decoded, by column and reason.
 pub(super) fn undecodable(metadata: &ParquetMetaData) -> Vec<Undecodable> {
     let mut found: Vec<Undecodable> = Vec::new();
+    let notes = metadata.file_metadata().key_value_metadata();
+    let is_of_arrow = notes.is_some_and(|notes| notes.iter().any(|note| note.key == ARROW_SCHEMA_META_KEY));
     for (unit, group) in (0..).zip(metadata.row_groups()) {
         for chunk in group.columns() {
-            let Some(why) = reason(chunk) else { continue };
+            let Some(why) = reason(chunk, is_of_arrow) else { continue };
             match found.iter_mut().find(|one| one.why == why) {
                 Some(one) => one.units.push(unit),
                 None => {
@@ -30,7 +33,7 @@ pub(super) fn undecodable(metadata: &ParquetMetaData) -> Vec<Undecodable> {
 }
 
 /// Why a column chunk cannot be decoded; `None` where it can.
-fn reason(chunk: &ColumnChunkMetaData) -> Option<String> {
+fn reason(chunk: &ColumnChunkMetaData, is_of_arrow: bool) -> Option<String> {
     let path = chunk.column_path().string();
     if chunk.crypto_metadata().is_some() {
         return Some(format!(
@@ -40,6 +43,14 @@ fn reason(chunk: &ColumnChunkMetaData) -> Option<String> {
     }
     if chunk.compression() == Compression::LZO {
         return Some(format!("column {path} is compressed with LZO, which is not supported; {WAY_OUT}"));
+    }
+    // Parquet's intervals are months, days and milliseconds; Arrow's types that the crate reads them as hold some of these
+    // and drop the others. Only a writer's own Arrow schema tells which it wrote.
+    if chunk.column_descr().converted_type() == ConvertedType::INTERVAL && !is_of_arrow {
+        return Some(format!(
+            "column {path} is an INTERVAL, of which months would be lost; rewrite it as text or numbers, or leave the column \
+             out with `columns`"
+        ));
     }
     let encodings = chunk.page_encoding_stats_mask()?.encodings();
     let unknown = encodings.into_iter().find(|encoding| !is_decoded(chunk.column_type(), *encoding))?;

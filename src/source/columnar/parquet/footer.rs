@@ -49,16 +49,24 @@ pub(super) fn load(file: &SourceFile) -> Result<ArrowReaderMetadata, SourceError
     with(view_schema(&schema)).or_else(|_| with(schema)).map_err(|m| unreadable(file, m))
 }
 
-/// The schema with its leaves of Parquet's JSON and UUID types marked.
+/// The schema with its leaves of Parquet's JSON and UUID types marked, and those of its ENUM type, which is UTF-8, as text.
 fn marked(schema: &Schema, parquet: &SchemaDescriptor) -> Schema {
     map_schema(&uuid::mark_stored(schema, parquet), &mut |leaf, field| {
-        if !matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8) || leaf >= parquet.num_columns() {
+        if leaf >= parquet.num_columns() {
             return field.clone();
         }
         let column = parquet.column(leaf);
-        let is_json =
-            column.logical_type_ref() == Some(&LogicalType::Json) || column.converted_type() == ConvertedType::JSON;
-        if is_json { json_field(field.clone()) } else { field.clone() }
+        let has =
+            |logical, converted| column.logical_type_ref() == Some(&logical) || column.converted_type() == converted;
+        match field.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 if has(LogicalType::Json, ConvertedType::JSON) => {
+                json_field(field.clone())
+            }
+            DataType::Binary if has(LogicalType::Enum, ConvertedType::ENUM) => {
+                field.clone().with_data_type(DataType::Utf8)
+            }
+            _ => field.clone(),
+        }
     })
 }
 

@@ -17,6 +17,7 @@ use parquet::schema::parser::parse_message_type;
 
 mod decodable;
 mod int96;
+mod logical;
 
 use super::*;
 use crate::error::ErrorCode;
