@@ -27,7 +27,7 @@ use crate::rows_digest::RowsDigest;
 pub use self::canonical::CanonicalRows;
 use self::canonical::Digests;
 use self::parquet::{ParquetFormat, ParquetShard};
-pub use self::parquet::{ParquetKeyError, ParquetKeys, ROW_GROUP_ROWS};
+pub use self::parquet::{ParquetKeyError, ParquetKeys, ROW_GROUP_ROWS, SLAB_ROWS};
 pub use self::text::{CellTexts, canonical_json, compact_json, unescaped_formula};
 use self::text_shard::{TextBlock, TextFormat, TextShard};
 

@@ -20,12 +20,13 @@
 mod keys;
 mod layout;
 mod logical;
+mod slabs;
 
 use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
-use arrow::compute::{BatchCoalescer, CastOptions, cast_with_options, take_arrays};
+use arrow::compute::{CastOptions, cast_with_options, take_arrays};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -36,6 +37,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::SchemaDescriptor;
 
+use self::slabs::Slabs;
 use super::EncodeError;
 use super::text::unsupported;
 use crate::job::Compression;
@@ -49,8 +51,8 @@ pub use self::keys::{ParquetKeyError, ParquetKeys};
 /// unfinished row groups of many open shards fit into memory (some 5 MB each for 50 B a row) and that readers find work for all cores.
 pub const ROW_GROUP_ROWS: usize = 122_880;
 
-/// Rows given to the Parquet writer at once: as few as its cost per call allows, since every open shard buffers them.
-const SLAB_ROWS: usize = ROW_GROUP_ROWS / 30;
+/// Rows given to the Parquet writer at once, a multiple of what `Slabs` gathers at first: as few as its cost per call allows, since every open shard buffers them.
+pub const SLAB_ROWS: usize = ROW_GROUP_ROWS / 30;
 
 /// Names inside lists and maps as the Parquet specification has them.
 const COERCE_TYPES: bool = true;
@@ -122,7 +124,7 @@ impl ParquetFormat {
 
 /// A Parquet shard being written.
 pub(super) struct ParquetShard<W: Write + Send> {
-    slabs: BatchCoalescer,
+    slabs: Slabs,
     stage: Stage<W>,
 }
 
@@ -136,16 +138,11 @@ enum Stage<W: Write + Send> {
 
 impl<W: Write + Send> ParquetShard<W> {
     pub(super) fn new(format: &ParquetFormat, out: W) -> Self {
-        Self { slabs: BatchCoalescer::new(format.gathered.clone(), SLAB_ROWS), stage: Stage::Begun(out) }
+        Self { slabs: Slabs::new(format.gathered.clone(), SLAB_ROWS), stage: Stage::Begun(out) }
     }
 
     pub(super) fn append(&mut self, format: &ParquetFormat, gathered: &RecordBatch) -> Result<(), EncodeError> {
-        self.slabs.push_batch(gathered.clone())?;
-        self.write_full_slabs(format)
-    }
-
-    fn write_full_slabs(&mut self, format: &ParquetFormat) -> Result<(), EncodeError> {
-        while let Some(slab) = self.slabs.next_completed_batch() {
+        for slab in self.slabs.push(gathered.clone())? {
             self.writer(format, Some(&slab))?.write(&slab)?;
         }
         Ok(())
@@ -182,8 +179,9 @@ impl<W: Write + Send> ParquetShard<W> {
     }
 
     pub(super) fn finish(mut self, format: &ParquetFormat) -> Result<W, EncodeError> {
-        self.slabs.finish_buffered_batch()?;
-        self.write_full_slabs(format)?;
+        if let Some(slab) = self.slabs.finish()? {
+            self.writer(format, Some(&slab))?.write(&slab)?;
+        }
         self.writer(format, None)?;
         match self.stage {
             Stage::Writing(writer) => Ok(writer.into_inner()?),

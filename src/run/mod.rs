@@ -4,6 +4,7 @@
 //! stopped. The order is fixed: the plan is pinned before the first shard, a shard is whole before its partition's
 //! record, every record is there before the manifest, and the manifest before what derives from it.
 
+mod cells;
 mod chunk;
 mod commit;
 mod conservation;
@@ -415,7 +416,7 @@ fn check_units(job: &Job, memory: Memory, plan: &Plan) -> Result<(), Diagnostic>
         if bytes > memory.largest_unit() {
             let size = |bytes: u64| bytesize::ByteSize(bytes).display().iec().to_string();
             let (has, given) = (size(bytes), size(memory.bytes()));
-            let message = format!("{}: row group {} holds {has}, too much for {given} of memory", file.name, read.unit);
+            let message = format!("{}: row group {} takes {has}, too much for {given} of memory", file.name, read.unit);
             let needed = size(memory.needed_for(bytes));
             let help = format!("give `--memory {needed}` or more, or write the file again with smaller row groups");
             return Err(Diagnostic::at(job.source.uri.span.as_ref(), message).help(help));

@@ -16,7 +16,7 @@ use super::chunk;
 use super::failure::Failure;
 use super::lane::{Finished, Lane, Piece, Waiting};
 use super::ledger::{Findings, Ledger, Place, TaskCounts};
-use super::memory::Quota;
+use super::memory::{Memory, Quota};
 use super::progress::Progress;
 use super::redacted::Redacting;
 use super::rejects::{RejectsPart, RejectsWriter};
@@ -75,6 +75,8 @@ pub struct TaskContext<'a> {
     pub sorting: &'a Quota,
     /// Bytes of rows that may wait for their turn, in each task.
     pub waiting_bytes: usize,
+    /// All of the budget.
+    pub memory: Memory,
 }
 
 impl TaskContext<'_> {

@@ -283,7 +283,7 @@ fn a_redacted_uuid_is_text_and_rows_digests_agree_between_formats() {
     assert!(digests[0].is_string() && digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
     let project = uuid_project("format: parquet");
     project.run(&[]).exits(0);
-    let sample = project.call(&["sample", "package", "--rows", "3", "--json"]).exits(0);
+    let sample = project.call(&["sample", "package", "--rows", "3", "--seed", "1", "--json"]).exits(0);
     assert!(sample.stdout.contains(UUID), "{}", sample.stdout);
 }
 
@@ -317,4 +317,17 @@ fn a_table_of_a_lakehouse_is_refused_on_disk_and_in_a_store() {
             outcome.says(&["s3://bucket/lake/tbl", why[0]]);
         }
     }
+}
+
+#[test]
+fn a_cell_too_large_for_the_memory_is_refused_with_the_memory_that_it_needs() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["a".to_owned(), "b".repeat(14 << 20), "c".to_owned()]));
+    let batch = RecordBatch::try_from_iter(vec![("occurred_at", times(3)), ("text", text)]).unwrap();
+    let project = Project::with_spec(&format!("type: events\nsource: {{uri: x.parquet}}\n{WINDOW}\nformat: ndjson"));
+    project.write("x.parquet", written(&batch));
+    let advice = "x.parquet:2: column text has a value of 14.0 MiB, too much for 96.0 MiB of memory; give `--memory \
+                  104.0MiB` or more, or leave the column out with `columns`";
+    project.run(&["--memory", "96MiB"]).exits(4).says(&[advice]);
+    project.run(&["--memory", "104.0MiB"]).exits(0);
+    assert_eq!(project.package().rows().len(), 3);
 }

@@ -128,7 +128,9 @@ fn unit_facts(
             TimeStatistics::Bounds(bounds) => bounds.of(index, group, parser).unwrap_or((TimeRange::Unknown, rows)),
         };
         // Only a row group of one page a column takes as much.
-        let decoded_bytes = u64::try_from(group.total_byte_size()).unwrap_or(0);
+        let total_bytes = u64::try_from(group.total_byte_size()).unwrap_or(0);
+        // Where rows are large, what becomes of one while it is written is as large again.
+        let decoded_bytes = total_bytes.saturating_add(total_bytes / rows.max(1));
         let times = if rows == 0 { TimeRange::Empty } else { times };
         let inexact: u64 = int96.values().filter_map(|leaf| Some(leaf.bad(leaf.groups.get(index)?))).sum();
         let unplaced_rows = unplaced_rows.saturating_add(inexact).min(rows);
