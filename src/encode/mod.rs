@@ -44,7 +44,7 @@ pub struct Encoder {
 
 enum Kind {
     Text(TextFormat),
-    Parquet(ParquetFormat),
+    Parquet(Box<ParquetFormat>),
 }
 
 /// Rows on their way into a shard.
@@ -100,7 +100,7 @@ impl Encoder {
             Format::Csv(dialect) => Kind::Text(TextFormat::csv(dialect, schema.clone())?),
             Format::Ndjson => Kind::Text(TextFormat::ndjson(schema.clone())?),
             Format::Json => Kind::Text(TextFormat::json(schema.clone())?),
-            Format::Parquet => Kind::Parquet(ParquetFormat::new(compression, &schema)?),
+            Format::Parquet => Kind::Parquet(Box::new(ParquetFormat::new(compression, &schema)?)),
         };
         Ok(Self { schema, kind, canonical: None })
     }

@@ -157,18 +157,10 @@ fn key_of(file: &SourceFile) -> Option<&str> {
 
 /// What is right below a folder that the source is inside of.
 fn remote_marker(at: &ObjectLocation, folder: &str) -> Result<Option<(&'static str, &'static str)>, ListError> {
-    fn any(_: &str) -> bool {
-        true
-    }
-    fn iceberg(key: &str) -> bool {
-        key.rsplit('/').next().is_some_and(is_iceberg_metadata)
-    }
-    let probes: [(&str, &str, fn(&str) -> bool); 3] = [
-        ("_delta_log", "_delta_log", any),
-        (".hoodie", ".hoodie", any),
-        ("metadata", "metadata/x.metadata.json", iceberg),
-    ];
-    for (name, as_marker, wanted) in probes {
+    for (name, as_marker) in
+        [("_delta_log", "_delta_log"), (".hoodie", ".hoodie"), ("metadata", "metadata/x.metadata.json")]
+    {
+        let wanted: fn(&str) -> bool = if name == "metadata" { is_iceberg_key } else { |_| true };
         let key = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
         match has_below(&ObjectLocation { key, ..at.clone() }, wanted) {
             Ok(true) => return Ok(marker(as_marker)),
@@ -179,6 +171,10 @@ fn remote_marker(at: &ObjectLocation, folder: &str) -> Result<Option<(&'static s
         }
     }
     Ok(None)
+}
+
+fn is_iceberg_key(key: &str) -> bool {
+    key.rsplit('/').next().is_some_and(is_iceberg_metadata)
 }
 
 #[cfg(test)]
