@@ -330,6 +330,13 @@ impl Messages {
                 if usize::try_from(batch.length()).ok().is_none_or(|rows| rows > MAX_BATCH_ROWS) {
                     return Err(format!("a record batch claims {} rows", batch.length()));
                 }
+                let first = batch.nodes().and_then(|nodes| nodes.iter().next());
+                if first.is_some_and(|node| node.length() != batch.length()) {
+                    return Err(format!(
+                        "a record batch claims {} rows and its first column has others",
+                        batch.length()
+                    ));
+                }
                 let schema = Arc::clone(&self.schema);
                 let rows =
                     reader::read_record_batch(&message.body, batch, schema, &self.dictionaries, projection, &version);
