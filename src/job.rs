@@ -168,6 +168,8 @@ pub struct Source {
     pub path_time: Option<PathTime>,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
+    /// Parquet files of a Delta, Iceberg or Hudi table are read as plain files, rows that do not count included.
+    pub plain_files: bool,
 }
 
 /// Format of source files.

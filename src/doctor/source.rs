@@ -50,7 +50,10 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
     };
     let is_sample = !others.is_empty() || !survey.is_whole;
     let plan = run::plan_survey(job, run.memory, &survey);
-    checks.push(files_read(job, &survey, others.len(), plan.as_ref().ok().filter(|_| !is_sample)));
+    checks.push(match plan.as_ref().ok().and_then(|plan| undecodable(job, &survey, plan)) {
+        Some(failure) => Check::of_error(Subject::Files, RunError::Failed(failure)),
+        None => files_read(job, &survey, others.len(), plan.as_ref().ok().filter(|_| !is_sample)),
+    });
     checks.push(columns(job, &survey, is_sample));
     let window_bytes = plan.as_ref().ok().map(|plan| {
         let unread = others.iter().filter(|file| !is_outside(job, &file.name)).map(|file| file.bytes);
@@ -58,6 +61,12 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
     });
     checks.push(memory(run, plan));
     Found { checks, window_bytes }
+}
+
+/// A column chunk that a run would read and could not decode.
+fn undecodable(job: &Job, survey: &Survey, plan: &Plan) -> Option<Failure> {
+    let prepared = run::prepare(job, &survey.schema.arrow, &survey.hive_keys).ok()?;
+    run::check_decodable(survey, plan, &prepared.read_schema).err()
 }
 
 /// Bytes of what was looked at and a run would read. Of a file that was not seen to its end all bytes count, unless its

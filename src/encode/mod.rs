@@ -27,7 +27,7 @@ use crate::rows_digest::RowsDigest;
 pub use self::canonical::CanonicalRows;
 use self::canonical::Digests;
 use self::parquet::{ParquetFormat, ParquetShard};
-pub use self::parquet::{ParquetKeyError, ParquetKeys, ROW_GROUP_ROWS};
+pub use self::parquet::{ParquetKeyError, ParquetKeys, ROW_GROUP_ROWS, SLAB_ROWS};
 pub use self::text::{CellTexts, canonical_json, compact_json, unescaped_formula};
 use self::text_shard::{TextBlock, TextFormat, TextShard};
 
@@ -44,7 +44,7 @@ pub struct Encoder {
 
 enum Kind {
     Text(TextFormat),
-    Parquet(ParquetFormat),
+    Parquet(Box<ParquetFormat>),
 }
 
 /// Rows on their way into a shard.
@@ -100,7 +100,7 @@ impl Encoder {
             Format::Csv(dialect) => Kind::Text(TextFormat::csv(dialect, schema.clone())?),
             Format::Ndjson => Kind::Text(TextFormat::ndjson(schema.clone())?),
             Format::Json => Kind::Text(TextFormat::json(schema.clone())?),
-            Format::Parquet => Kind::Parquet(ParquetFormat::new(compression, &schema)?),
+            Format::Parquet => Kind::Parquet(Box::new(ParquetFormat::new(compression, &schema)?)),
         };
         Ok(Self { schema, kind, canonical: None })
     }

@@ -13,27 +13,35 @@
 //! | 64-bit dates | timestamps in milliseconds: Parquet's dates would lose what is not a whole day |
 //! | 32-bit and 64-bit decimals | 128-bit decimals, in as many bytes as the precision needs |
 //! | list views | lists |
+//! | text that holds UUIDs | sixteen bytes of Parquet's UUID type |
 //!
 //! Durations are 64-bit integers of their unit for readers that do not know the Arrow schema.
 
 mod keys;
 mod layout;
+mod logical;
+mod slabs;
 
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array};
-use arrow::compute::{BatchCoalescer, CastOptions, cast_with_options, take_arrays};
+use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::compute::{CastOptions, cast_with_options, take_arrays};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression as PageCompression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::SchemaDescriptor;
 
+use self::slabs::Slabs;
 use super::EncodeError;
 use super::text::unsupported;
 use crate::job::Compression;
+use crate::source::{leaves, uuid};
 
 pub use self::keys::{ParquetKeyError, ParquetKeys};
 
@@ -43,8 +51,8 @@ pub use self::keys::{ParquetKeyError, ParquetKeys};
 /// unfinished row groups of many open shards fit into memory (some 5 MB each for 50 B a row) and that readers find work for all cores.
 pub const ROW_GROUP_ROWS: usize = 122_880;
 
-/// Rows given to the Parquet writer at once: as few as its cost per call allows, since every open shard buffers them.
-const SLAB_ROWS: usize = ROW_GROUP_ROWS / 30;
+/// Rows given to the Parquet writer at once, a multiple of what `Slabs` gathers at first: as few as its cost per call allows, since every open shard buffers them.
+pub const SLAB_ROWS: usize = ROW_GROUP_ROWS / 30;
 
 /// Names inside lists and maps as the Parquet specification has them.
 const COERCE_TYPES: bool = true;
@@ -56,6 +64,10 @@ const EXACT: CastOptions<'static> =
 /// What the Parquet shards of a job have in common.
 pub(super) struct ParquetFormat {
     stored: SchemaRef,
+    /// The same as Parquet has it, with the logical types that Arrow does not name.
+    parquet: SchemaDescriptor,
+    /// Columns that hold UUIDs.
+    uuids: Vec<Option<FieldRef>>,
     /// Columns on their way into slabs: as stored, but for views.
     gathered: SchemaRef,
     properties: WriterPropertiesBuilder,
@@ -65,15 +77,18 @@ impl ParquetFormat {
     pub(super) fn new(compression: Compression, schema: &SchemaRef) -> Result<Self, EncodeError> {
         let stored = Arc::new(stored_schema(schema)?);
         let gathered = Arc::new(gathered_schema(schema, &stored));
-        let format = Self { stored, gathered, properties: properties(compression)? };
+        let converted = ArrowSchemaConverter::new().with_coerce_types(COERCE_TYPES).convert(&stored)?;
+        let parquet = logical::with_uuids(&converted, schema)?;
+        let holds = |field: &&FieldRef| leaves::any(field, uuid::is_uuid);
+        let uuids = schema.fields().iter().map(|field| Some(field).filter(holds).cloned()).collect();
+        let format = Self { stored, parquet, uuids, gathered, properties: properties(compression)? };
         format.check()?;
         Ok(format)
     }
 
     /// Encrypts all shards that are begun from here on.
     pub(super) fn encrypt(&mut self, keys: &ParquetKeys) -> Result<(), EncodeError> {
-        let stored = ArrowSchemaConverter::new().with_coerce_types(COERCE_TYPES).convert(&self.stored)?;
-        let encryption = keys.encryption(&stored)?;
+        let encryption = keys.encryption(&self.parquet)?;
         self.properties = self.properties.clone().with_file_encryption_properties(encryption);
         self.check()
     }
@@ -89,7 +104,12 @@ impl ParquetFormat {
         let columns: Vec<ArrayRef> = taken
             .into_iter()
             .zip(self.gathered.fields())
-            .map(|(column, field)| {
+            .zip(&self.uuids)
+            .map(|((column, field), uuids)| {
+                let column = match uuids {
+                    Some(field) => leaves::map_array(field, &column, &stored_uuids)?.1,
+                    None => column,
+                };
                 if column.data_type() == field.data_type() {
                     Ok(column)
                 } else {
@@ -104,7 +124,7 @@ impl ParquetFormat {
 
 /// A Parquet shard being written.
 pub(super) struct ParquetShard<W: Write + Send> {
-    slabs: BatchCoalescer,
+    slabs: Slabs,
     stage: Stage<W>,
 }
 
@@ -118,16 +138,11 @@ enum Stage<W: Write + Send> {
 
 impl<W: Write + Send> ParquetShard<W> {
     pub(super) fn new(format: &ParquetFormat, out: W) -> Self {
-        Self { slabs: BatchCoalescer::new(format.gathered.clone(), SLAB_ROWS), stage: Stage::Begun(out) }
+        Self { slabs: Slabs::new(format.gathered.clone(), SLAB_ROWS), stage: Stage::Begun(out) }
     }
 
     pub(super) fn append(&mut self, format: &ParquetFormat, gathered: &RecordBatch) -> Result<(), EncodeError> {
-        self.slabs.push_batch(gathered.clone())?;
-        self.write_full_slabs(format)
-    }
-
-    fn write_full_slabs(&mut self, format: &ParquetFormat) -> Result<(), EncodeError> {
-        while let Some(slab) = self.slabs.next_completed_batch() {
+        for slab in self.slabs.push(gathered.clone())? {
             self.writer(format, Some(&slab))?.write(&slab)?;
         }
         Ok(())
@@ -142,7 +157,9 @@ impl<W: Write + Send> ParquetShard<W> {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Spent) {
             Stage::Begun(out) => {
                 let properties = layout::choose(format.properties.clone(), first);
-                Stage::Writing(Box::new(ArrowWriter::try_new(out, format.stored.clone(), Some(properties))?))
+                let options = ArrowWriterOptions::new().with_properties(properties);
+                let options = options.with_parquet_schema(format.parquet.clone());
+                Stage::Writing(Box::new(ArrowWriter::try_new_with_options(out, format.stored.clone(), options)?))
             }
             stage => stage,
         };
@@ -162,8 +179,9 @@ impl<W: Write + Send> ParquetShard<W> {
     }
 
     pub(super) fn finish(mut self, format: &ParquetFormat) -> Result<W, EncodeError> {
-        self.slabs.finish_buffered_batch()?;
-        self.write_full_slabs(format)?;
+        if let Some(slab) = self.slabs.finish()? {
+            self.writer(format, Some(&slab))?.write(&slab)?;
+        }
         self.writer(format, None)?;
         match self.stage {
             Stage::Writing(writer) => Ok(writer.into_inner()?),
@@ -202,7 +220,19 @@ fn stored_schema(schema: &Schema) -> Result<Schema, EncodeError> {
 }
 
 fn stored_field(field: &Field) -> Option<Field> {
+    if uuid::is_uuid(field) {
+        return Some(Field::new(field.name(), DataType::FixedSizeBinary(uuid::BYTES as i32), field.is_nullable()));
+    }
     Some(Field::new(field.name(), stored_type(field.data_type())?, field.is_nullable()))
+}
+
+/// Marked text as the bytes that are stored.
+fn stored_uuids(field: &Field, array: &ArrayRef) -> Result<Option<(Field, ArrayRef)>, ArrowError> {
+    if !uuid::is_uuid(field) {
+        return Ok(None);
+    }
+    let bytes = uuid::as_bytes(array)?;
+    Ok(Some((Field::new(field.name(), bytes.data_type().clone(), field.is_nullable()), bytes)))
 }
 
 /// What readers know: names of the time zone database, and UTC. The instants are UTC in any case.
@@ -249,7 +279,7 @@ fn stored_type(data_type: &DataType) -> Option<DataType> {
 /// As stored, but top-level views stay views: the slabs copy their text once, and the writer takes them as they are.
 fn gathered_schema(schema: &Schema, stored: &Schema) -> Schema {
     let fields = schema.fields().iter().zip(stored.fields()).map(|(field, stored)| match field.data_type() {
-        view @ (DataType::Utf8View | DataType::BinaryView) => {
+        view @ (DataType::Utf8View | DataType::BinaryView) if !uuid::is_uuid(field) => {
             Arc::new(stored.as_ref().clone().with_data_type(view.clone()))
         }
         _ => stored.clone(),

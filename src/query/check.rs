@@ -4,12 +4,13 @@
 //! differ. No conversion is silent: text is never read as a number nor a number as text, and a constant that a
 //! column cannot hold exactly is placed between the values that it can.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 
 use super::arithmetic::Arithmetic;
 use super::expr::{Inputs, Node, Op, Origin, TextTest, Value};
-use super::kind::{Kind, Storage, type_name};
+use super::kind::{Kind, Storage, column_type_name, type_name};
 use super::literal::{Literal, Moment, Scaled, moment, shorten, time_of_day};
+use crate::source::uuid;
 
 /// What stands on a side of an operator.
 #[derive(Debug, Clone)]
@@ -43,12 +44,13 @@ type Checked = Result<Node, Mismatch>;
 
 impl Values {
     /// A source column.
-    pub(super) fn column(name: &str, data_type: &DataType) -> Self {
+    pub(super) fn column(field: &Field) -> Self {
+        let name = field.name();
         Self {
-            origin: Origin::Column(name.to_owned()),
-            kind: Kind::of(data_type),
+            origin: Origin::Column(name.clone()),
+            kind: Kind::of_column(field),
             label: format!("`{name}`"),
-            type_name: type_name(data_type),
+            type_name: column_type_name(field),
         }
     }
 
@@ -279,6 +281,7 @@ fn place(values: &Values, literal: &Literal) -> Result<Placed, Mismatch> {
                 help: "the largest float64 is 1.7976931348623157e308".to_owned(),
             }),
         },
+        (Kind::Uuid, Literal::Text(text)) => Ok(Placed::Value(Value::Text(uuid::canonical(text).ok_or_else(wrong)?))),
         (Kind::Text, Literal::Text(text)) => Ok(Placed::Value(Value::Text(text.clone()))),
         (Kind::Instant { unit, zoned }, Literal::Text(text) | Literal::Time(text)) => {
             let Moment { nanoseconds, zoned: offset } = moment(text).ok_or_else(wrong)?;

@@ -4,7 +4,9 @@
 //! whole numbers that count a unit, so they become integers and their constants are converted to that unit. Invariant:
 //! a [`Storage`] holds every value of the columns that it is chosen for.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+
+use crate::source::uuid;
 
 const SECOND: i128 = 1_000_000_000;
 const DAY: i128 = 86_400 * SECOND;
@@ -67,6 +69,8 @@ pub(super) enum Kind {
     },
     /// UTF-8.
     Text,
+    /// Dashed UUIDs in lower case, whose order as text is that of their bytes.
+    Uuid,
     /// Instants or clock times in multiples of `unit` nanoseconds.
     Instant {
         /// Nanoseconds.
@@ -90,6 +94,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The kind of a column.
+    pub(super) fn of_column(field: &Field) -> Self {
+        if uuid::is_uuid(field) { Self::Uuid } else { Self::of(field.data_type()) }
+    }
+
     /// The kind of an Arrow type; that of a dictionary is its values'.
     pub(super) fn of(data_type: &DataType) -> Self {
         let exact = |storage| Self::Exact { scale: 0, storage };
@@ -123,7 +132,7 @@ impl Kind {
             Self::Bool => Storage::Bool,
             Self::Exact { storage, .. } | Self::Time { storage, .. } => storage,
             Self::Float { .. } => Storage::Float,
-            Self::Text => Storage::Text,
+            Self::Text | Self::Uuid => Storage::Text,
             Self::Instant { .. } => Storage::Int64,
             Self::Date => Storage::Int32,
             Self::Empty | Self::Opaque => Storage::Validity,
@@ -145,6 +154,7 @@ impl Kind {
             Self::Bool => "compare it with true or false, without quotes",
             Self::Exact { .. } | Self::Float { .. } => "compare it with a number, without quotes",
             Self::Text => "compare it with text: put the value in quotes",
+            Self::Uuid => "compare it with a UUID in quotes, such as '3c90c3cc-0d44-4b50-8888-8dd25736052a'",
             Self::Instant { zoned: true, .. } => "compare it with a time in quotes, such as '2026-03-01T00:00:00Z'",
             Self::Instant { zoned: false, .. } => {
                 "compare it with a time without offset, in quotes, such as '2026-03-01T00:00:00'"
@@ -163,6 +173,11 @@ fn nanoseconds(unit: TimeUnit) -> i128 {
         TimeUnit::Microsecond => 1_000,
         TimeUnit::Nanosecond => 1,
     }
+}
+
+/// The type of a column, as [`type_name`] has it.
+pub(super) fn column_type_name(field: &Field) -> String {
+    if uuid::is_uuid(field) { "uuid".to_owned() } else { type_name(field.data_type()) }
 }
 
 /// The type in the words of `schema:` in a catalog, where it has one there.

@@ -163,7 +163,7 @@ impl Translator<'_> {
 
     fn column(&mut self, name: &Ident) -> Option<Operand> {
         match self.schema.column_with_name(&name.value) {
-            Some((_, field)) => Some(Operand::Values(Values::column(&name.value, field.data_type()))),
+            Some((_, field)) => Some(Operand::Values(Values::column(field))),
             None => {
                 let mut mistake =
                     unknown_column(&name.value, self.schema, self.place.span(name.span).as_ref(), &self.mistakes);

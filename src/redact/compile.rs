@@ -14,7 +14,7 @@ use super::nested::Node;
 use super::{Redactor, Told};
 use crate::diagnostic::{Diagnostic, Located, listed_names, nearest, nearest_for, shown};
 use crate::job::{Job, Redaction, RedactionMethod};
-use crate::source::is_json;
+use crate::source::{is_json, uuid};
 
 /// A redaction of one column, and what is left of its path below the field that is looked at; empty at its end.
 #[derive(Clone, Copy)]
@@ -232,7 +232,8 @@ fn map(entries: &Field, path: &str, open: &[Open<'_>], mistakes: &mut Vec<Diagno
         let inner = node(value, &format!("{path}.{name}"), &[Open { rest, ..*open }], mistakes)?;
         let fits = inner.field(value).is_none_or(|field| {
             let (from, to) = (value.data_type(), field.data_type());
-            from == to || (is_text(from) && is_text(to) && is_json(value) == is_json(&field))
+            let marks = |field: &Field| (is_json(field), uuid::is_uuid(field));
+            marks(value) == marks(&field) && (from == to || (is_text(from) && is_text(to)))
         });
         if !fits || !is_text(key.data_type()) {
             let message = format!("`{}` is a map, whose values keep one type", shown(path));

@@ -68,6 +68,7 @@ pub(super) fn canonical(
             })),
             "records": job.source.records.as_ref().map(|r| &r.value),
             "options": options(&job.source.options),
+            "plain_files": job.source.plain_files.then_some(true),
         },
         "time": {
             "column": job.time.column.value,

@@ -228,6 +228,7 @@ fn build(
             hive_partitioning: from.hive_partitioning,
             path_time: from.path_time,
             records: from.records,
+            plain_files: from.plain_files.unwrap_or_default(),
         },
         time: TimeColumn {
             column: time.column,

@@ -7,6 +7,7 @@ use arrow::record_batch::RecordBatch;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
+use super::cells;
 use super::failure::{Failure, chain};
 use super::lane::{Piece, project, write_failed};
 use super::ledger::{Findings, Place};
@@ -78,6 +79,7 @@ impl<R: Receiver> Worker<'_, '_, R> {
         let ctx = self.task.ctx;
         let job = ctx.job;
         let file = &ctx.files[self.place.file as usize].name;
+        cells::check(file, batch, ctx.memory)?;
         for reject in &batch.rejected {
             let raw = (!job.withholds_values()).then(|| String::from_utf8_lossy(&reject.raw));
             let line =

@@ -19,7 +19,7 @@ use crate::manifest::{
 };
 use crate::redact::Keys;
 use crate::seal::sha256;
-use crate::source::is_json;
+use crate::source::{is_json, uuid};
 
 /// Balances and publishes the manifest. `None` where others have decided something else: look again.
 ///
@@ -236,6 +236,7 @@ pub(crate) fn column(field: &Field) -> Column {
 fn type_name(field: &Field) -> String {
     match field.data_type() {
         _ if is_json(field) => "json".to_owned(),
+        _ if uuid::is_uuid(field) => "uuid".to_owned(),
         // How values are stored is not what they are.
         DataType::Dictionary(_, values) => type_name(&Field::new(field.name(), values.as_ref().clone(), true)),
         DataType::Boolean => "bool".to_owned(),

@@ -11,7 +11,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::encode::ROW_GROUP_ROWS;
+use crate::encode::{ROW_GROUP_ROWS, SLAB_ROWS};
 use crate::job::{Compression, Encryption, Format, Job};
 use crate::seal::ENCRYPTION_BYTES;
 use crate::source::UnitFacts;
@@ -19,6 +19,9 @@ use crate::store::Draft;
 
 /// What a run takes before it reads a row.
 const BASE: u64 = 48 << 20;
+
+/// How often a cell that is larger than any block is in memory at once.
+const CELL_COPIES: u64 = 4;
 
 /// The smallest budget: less would hold nothing but the program.
 pub const LEAST: u64 = 96 << 20;
@@ -73,6 +76,17 @@ impl Memory {
     /// The largest unit that can be read at all, if nothing else is.
     pub fn largest_unit(self) -> u64 {
         self.rest() / 2
+    }
+
+    /// The largest cell that can be exported. On its way it is in memory as its page, stored and inflated, and as the
+    /// text or page that it becomes.
+    pub fn largest_cell(self) -> u64 {
+        self.rest() / CELL_COPIES
+    }
+
+    /// The budget that a cell of so many bytes needs.
+    pub fn needed_for_cell(self, cell: u64) -> u64 {
+        BASE.saturating_add(cell.saturating_mul(CELL_COPIES)).next_multiple_of(1 << 20)
     }
 
     /// The budget that a unit of so many bytes needs.
@@ -134,7 +148,10 @@ fn open_partition(format: &Format, compression: Compression, rows: &Rows) -> u64
             // Finished pages of a row group, and per column a dictionary and an unfinished page, not yet compressed.
             let finished = rows.stored_bytes.saturating_mul(rows.count.min(ROW_GROUP_ROWS as u64));
             let unfinished = finished.saturating_mul(4).min(rows.columns * (768 << 10));
-            finished.saturating_add(unfinished) + (64 << 10) + rows.columns * (8 << 10)
+            // Rows are gathered before they are encoded, in memory that is reserved at once: for a few at first, then for
+            // all of a slab.
+            let gathered = rows.columns * if rows.count > SLAB_ROWS as u64 { 96 << 10 } else { 16 << 10 };
+            finished.saturating_add(unfinished) + (64 << 10) + gathered
         }
         (_, Compression::Zstd(level)) => BLOCK + zstd(level),
         (_, Compression::Gzip(_)) => BLOCK + (512 << 10),
@@ -201,6 +218,15 @@ mod tests {
         let memory = Memory::new(1 << 30);
         assert_eq!(memory.for_partitions() + memory.for_reading() + memory.for_waiting(), (1 << 30) - BASE);
         assert!(Memory::of_machine().bytes() >= LEAST);
+    }
+
+    #[test]
+    fn the_memory_advised_for_a_cell_or_a_unit_is_enough_for_it() {
+        for bytes in [1, 1_000_000, 96 << 20, 3 << 30] {
+            let least = Memory::new(0);
+            assert!(Memory::new(least.needed_for_cell(bytes)).largest_cell() >= bytes);
+            assert!(Memory::new(least.needed_for(bytes)).largest_unit() >= bytes);
+        }
     }
 
     #[test]

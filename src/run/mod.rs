@@ -6,10 +6,12 @@
 //! before anything is removed.
 
 mod adopt;
+mod cells;
 mod chunk;
 mod commit;
 mod conservation;
 mod damage;
+mod decodable;
 mod expectations;
 mod failure;
 mod finish;
@@ -58,6 +60,7 @@ pub use self::sealing::Sealing;
 pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
 
+pub(crate) use self::decodable::check_decodable;
 #[cfg(test)]
 pub(crate) use self::finish::column;
 pub(crate) use self::notary::{links_of, signer_of};
@@ -414,6 +417,7 @@ fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(P
     }
     let prepared = prepare(job, &surveyed.schema.arrow, &surveyed.hive_keys).map_err(RunError::Spec)?;
     let plan = plan_survey(job, options.memory, &surveyed).map_err(|mistake| RunError::Spec(vec![mistake]))?;
+    check_decodable(&surveyed, &plan, &prepared.read_schema)?;
     Ok((pin(job, surveyed, plan, created_at), prepared))
 }
 
@@ -457,7 +461,7 @@ fn check_units(job: &Job, memory: Memory, plan: &Plan) -> Result<(), Diagnostic>
         if bytes > memory.largest_unit() {
             let size = |bytes: u64| bytesize::ByteSize(bytes).display().iec().to_string();
             let (has, given) = (size(bytes), size(memory.bytes()));
-            let message = format!("{}: row group {} holds {has}, too much for {given} of memory", file.name, read.unit);
+            let message = format!("{}: row group {} takes {has}, too much for {given} of memory", file.name, read.unit);
             let needed = size(memory.needed_for(bytes));
             let help = format!("give `--memory {needed}` or more, or write the file again with smaller row groups");
             return Err(Diagnostic::at(job.source.uri.span.as_ref(), message).help(help));

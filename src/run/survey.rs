@@ -17,7 +17,7 @@ use crate::source::files::list::{self, Listing, SkippedFile};
 use crate::source::rows::infer::TableEvidence;
 use crate::source::{
     self, FileFacts, Findings, InspectRequest, Inspection, Piece, Pieces, SourceError, SourceFile, SourceSchema,
-    TimeRange, UnitFacts,
+    TimeRange, Undecodable, UnitFacts,
 };
 use crate::time::TimeParser;
 
@@ -35,6 +35,8 @@ pub struct Survey {
     pub schema: SourceSchema,
     /// Those of them that come from folder names.
     pub hive_keys: Vec<String>,
+    /// Column chunks that cannot be decoded, by the index of their file.
+    pub undecodable: Vec<(usize, Undecodable)>,
     /// Whether no file had more to inspect than it was allowed.
     pub is_whole: bool,
 }
@@ -104,9 +106,11 @@ pub fn inspect(
     let results: Vec<_> = looks.into_iter().map(Look::into_result).collect();
     let mut evidence = TableEvidence::default();
     let mut facts = Vec::with_capacity(files.len());
-    for (file, result) in files.iter().zip(results) {
+    let mut undecodable = Vec::new();
+    for (index, (file, result)) in files.iter().zip(results).enumerate() {
         match result {
             Some(Ok(inspection)) => {
+                undecodable.extend(inspection.undecodable.into_iter().map(|one| (index, one)));
                 evidence.merge(inspection.evidence);
                 facts.push(inspection.facts);
             }
@@ -138,7 +142,7 @@ pub fn inspect(
         );
     }
     let coverage = coverage(job, &files, &facts);
-    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys, is_whole })
+    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys, undecodable, is_whole })
 }
 
 /// One file that is looked at.

@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::in_order::Waiting;
 use super::lane::{Finished, Lane, Piece};
 use super::ledger::{Findings, Ledger, Place, TaskCounts};
-use super::memory::Quota;
+use super::memory::{Memory, Quota};
 use super::progress::Progress;
 use super::redacted::Redacting;
 use super::rejects::{RejectsPart, RejectsWriter};
@@ -76,6 +76,8 @@ pub struct TaskContext<'a> {
     pub sorting: &'a Quota,
     /// Bytes of rows that may wait for their turn, in each task.
     pub waiting_bytes: usize,
+    /// All of the budget.
+    pub memory: Memory,
 }
 
 impl TaskContext<'_> {

@@ -138,6 +138,7 @@ pub fn run(
         times: prepared.times.clone(),
         reading: &reading,
         sorting: &sorting,
+        memory: options.memory,
         waiting_bytes: usize::try_from(options.memory.for_waiting()).unwrap_or(usize::MAX),
         stop: &stop,
         progress,

@@ -13,6 +13,7 @@ use super::RowError;
 use crate::encode::{Encoded, Encoder, ParquetKeys};
 use crate::job::{Compression, Format};
 use crate::seal::PlainFile;
+use crate::source::uuid;
 use crate::verify::Pages;
 
 /// The rows as NDJSON would have them.
@@ -32,7 +33,7 @@ fn decode(file: PlainFile, wanted: &[u64], keys: Option<&Arc<ParquetKeys>>) -> R
         options = options.with_file_decryption_properties(keys.decryption().map_err(|error| wrong(&error))?);
     }
     let pages = Pages::new(file)?;
-    let metadata = ArrowReaderMetadata::load(&pages, options).map_err(|error| wrong(&error))?;
+    let metadata = ArrowReaderMetadata::load(&pages, options).and_then(uuid::marked).map_err(|error| wrong(&error))?;
     let batch_rows = pages.batch_rows(metadata.metadata()).map_err(|error| wrong(&error))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(pages, metadata).with_batch_size(batch_rows);
     let mut groups = Vec::new();
@@ -54,7 +55,7 @@ fn decode(file: PlainFile, wanted: &[u64], keys: Option<&Arc<ParquetKeys>>) -> R
         first = end;
     }
     let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), chosen_rows);
-    let schema = builder.schema().clone();
+    let schema = Arc::new(uuid::text_schema(builder.schema()));
     let reader =
         builder.with_row_groups(groups).with_row_selection(selection).build().map_err(|error| wrong(&error))?;
     let encoder = Encoder::new(&Format::Ndjson, Compression::None, schema).map_err(|error| wrong(&error))?;
@@ -62,7 +63,7 @@ fn decode(file: PlainFile, wanted: &[u64], keys: Option<&Arc<ParquetKeys>>) -> R
     let mut shard = encoder.start(Vec::new());
     let mut encoded = Encoded::default();
     for batch in reader {
-        let batch = batch.map_err(|error| wrong(&error))?;
+        let batch = batch.and_then(|batch| uuid::as_text(&batch)).map_err(|error| wrong(&error))?;
         let rows: Vec<u32> = (0..).take(batch.num_rows()).collect();
         encoder.encode(&batch, &rows, &mut encoded).map_err(|error| wrong(&error))?;
         shard.append(&encoded, 0..rows.len()).map_err(|error| wrong(&error))?;

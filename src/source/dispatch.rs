@@ -5,7 +5,7 @@ use super::files::hive;
 use super::rows::infer::{self, InspectRequest, TableEvidence};
 use super::rows::inspect::{Findings, Pieces, in_one_piece};
 use super::rows::{BLOCK_BYTES, csv, json, ndjson};
-use super::{ChunkReader, FileFacts, ReadRequest, SourceError, SourceFile, WholeFile};
+use super::{ChunkReader, FileFacts, ReadRequest, SourceError, SourceFile, Undecodable, WholeFile};
 use crate::job::SourceFormat;
 
 /// What one look at a file of any format tells.
@@ -15,6 +15,8 @@ pub struct Inspection {
     pub evidence: TableEvidence,
     /// Its rows and times.
     pub facts: FileFacts,
+    /// What of it cannot be decoded.
+    pub undecodable: Vec<Undecodable>,
 }
 
 /// Looks at a file once: Parquet's footer, every row of the others. Pieces are looked at on any thread, and each tells
@@ -24,11 +26,13 @@ pub fn inspector<'a>(file: &'a SourceFile, request: InspectRequest<'a>) -> (Box<
     match file.format {
         SourceFormat::Parquet => in_one_piece(file, move || {
             let found = parquet::inspect(file, time_column, times)?;
-            Ok(Inspection { evidence: infer::typed(&found.schema, &file.name), facts: found.facts })
+            let evidence = infer::typed(&found.schema, &file.name);
+            Ok(Inspection { evidence, facts: found.facts, undecodable: found.undecodable })
         }),
         SourceFormat::Arrow => in_one_piece(file, move || {
             let found = arrow::inspect(file, time_column, times)?;
-            Ok(Inspection { evidence: infer::typed(&found.schema, &file.name), facts: found.facts })
+            let evidence = infer::typed(&found.schema, &file.name);
+            Ok(Inspection { evidence, facts: found.facts, undecodable: Vec::new() })
         }),
         SourceFormat::Csv => csv::inspector(file, request, BLOCK_BYTES),
         SourceFormat::Ndjson => ndjson::inspector(file, request, BLOCK_BYTES),

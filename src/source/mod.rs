@@ -7,7 +7,9 @@
 pub mod columnar;
 pub mod files;
 pub mod instants;
+pub(crate) mod leaves;
 pub mod rows;
+pub(crate) mod uuid;
 
 mod dispatch;
 
@@ -83,6 +85,17 @@ pub struct UnitFacts {
     pub unplaced_rows: u64,
     /// Bytes that may be in memory at once while it is read, where that is more than a block of it.
     pub decoded_bytes: u64,
+}
+
+/// Column chunks that the readers cannot decode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecodable {
+    /// The top-level column.
+    pub column: String,
+    /// Units of the file, ascending.
+    pub units: Vec<u32>,
+    /// What stands in the way, and the way out.
+    pub why: String,
 }
 
 /// What is known of the times of some rows.

@@ -67,6 +67,9 @@ pub struct SourceSpec {
     pub path_time: Option<PathTime>,
     /// JSON only: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
+    /// Whether Parquet files of a Delta, Iceberg or Hudi table are read as plain files: with rows that were deleted or
+    /// rewritten. Without it (default: `false`) such a table is refused.
+    pub plain_files: Option<bool>,
     /// How the object store of `uri` is reached, where the environment does not say.
     #[schemars(with = "Option<StoreOptions>")]
     pub options: StoreOptions,
@@ -74,7 +77,7 @@ pub struct SourceSpec {
 
 /// Keys of `source`.
 pub const SOURCE_KEYS: Keys =
-    Keys { known: &["uri", "format", "hive_partitioning", "path_time", "records", "options"] };
+    Keys { known: &["uri", "format", "hive_partitioning", "path_time", "records", "plain_files", "options"] };
 
 /// `auto`, `true` or `false`.
 #[derive(JsonSchema)]
@@ -130,6 +133,7 @@ impl SourceSpec {
             hive_partitioning: fields.optional("hive_partitioning", errors, hive_partitioning).flatten(),
             path_time: fields.get("path_time").and_then(|e| path_time(e, errors)),
             records,
+            plain_files: fields.optional("plain_files", errors, boolean),
             options,
             uri: uri?,
         })

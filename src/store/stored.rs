@@ -261,3 +261,11 @@ pub fn look_at(at: &ObjectLocation) -> Result<Option<Found>, StoreError> {
 pub fn list_below(at: &ObjectLocation) -> Result<Vec<Found>, StoreError> {
     Ok(bucket(at)?.list(&at.key)?.into_iter().map(|found| Found::of(at, found)).collect())
 }
+
+/// Whether an object whose key begins with this one's and a slash has a key that is wanted.
+///
+/// # Errors
+/// [`StoreError::Remote`].
+pub fn has_below(at: &ObjectLocation, wanted: fn(&str) -> bool) -> Result<bool, StoreError> {
+    bucket(at)?.has(&at.key, wanted)
+}

@@ -29,6 +29,7 @@ use crate::encode::{CanonicalRows, ParquetKeys};
 use crate::job::is_formula;
 use crate::manifest::{Column, ExportFormat, Manifest};
 use crate::seal::{self, AGE_EXTENSION, OpenError, PlainFile};
+use crate::source::uuid;
 use crate::store::Stored;
 
 /// What a file holds, before its compression.
@@ -334,21 +335,22 @@ fn decode_parquet(
         options = options.with_file_decryption_properties(keys.decryption().map_err(|e| wrong(&e))?);
     }
     let pages = Pages::new(file)?;
-    let metadata = ArrowReaderMetadata::load(&pages, options).map_err(|e| wrong(&e))?;
+    let metadata = ArrowReaderMetadata::load(&pages, options).and_then(uuid::marked).map_err(|e| wrong(&e))?;
     let batch_rows = pages.batch_rows(metadata.metadata()).map_err(|e| wrong(&e))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(pages, metadata).with_batch_size(batch_rows);
     if !builder.schema().fields().iter().map(|field| field.name()).eq(columns.iter().map(|column| &column.name)) {
         return Err(RowsError::File("its columns are not those that the manifest lists".to_owned()));
     }
     let stated = builder.metadata().file_metadata().num_rows();
-    let schema = restore::schema(builder.schema(), columns);
+    let schema = restore::schema(&uuid::text_schema(builder.schema()), columns);
     let canonical = digester.as_ref().map(|_| CanonicalRows::new(schema.clone())).transpose().map_err(|e| wrong(&e))?;
     let mut rows = 0_u64;
     for batch in builder.build().map_err(|e| wrong(&e))? {
         let batch = batch.map_err(|e| wrong(&e))?;
         rows += batch.num_rows() as u64;
         if let (Some(canonical), Some(digester)) = (&canonical, &mut digester) {
-            let batch = restore::batch(&batch, &schema).map_err(|e| wrong(&e))?;
+            let batch =
+                uuid::as_text(&batch).and_then(|batch| restore::batch(&batch, &schema)).map_err(|e| wrong(&e))?;
             canonical.add(&batch, &mut digester.digest).map_err(|e| wrong(&e))?;
         }
     }

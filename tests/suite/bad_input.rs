@@ -419,7 +419,7 @@ fn memory_that_is_too_little_is_told_with_what_would_do() {
     let large = Project::with_spec(&format!("type: events\nsource: {{uri: x.parquet}}\n{WINDOW}\nformat: csv"));
     large.write("x.parquet", bytes);
     large.run(&["--memory", "128MiB", "--output", "out"]).exits(2).says(&[
-        "x.parquet: row group 0 holds 57.3 MiB, too much for 128.0 MiB of memory",
+        "x.parquet: row group 0 takes 57.3 MiB, too much for 128.0 MiB of memory",
         "give `--memory 163.0 MiB` or more, or write the file again with smaller row groups",
     ]);
     assert!(!large.path("out").exists());

@@ -282,7 +282,7 @@ fn a_row_group_that_does_not_fit_is_told_with_what_it_needs() {
     project.write("data/a.parquet", parquet_of(&text));
     let told = doctor(&project, &["--memory", "96MiB"]).exits(2);
     told.says(&[
-        "x  memory   a.parquet: row group 0 holds ",
+        "x  memory   a.parquet: row group 0 takes ",
         "too much for 96.0 MiB of memory",
         "help: give `--memory ",
     ]);

@@ -18,6 +18,7 @@ mod jobs;
 mod jobs_passed_over;
 mod limits;
 mod pack;
+mod parquet_sources;
 mod project;
 mod redaction;
 mod report;

@@ -66,6 +66,10 @@ fn choice(column: &ArrayRef) -> Choice {
         DataType::LargeBinary => text(column.as_binary::<i64>().iter().flatten()),
         DataType::Float32 => floats(column.as_primitive::<Float32Type>().iter().flatten().map(f32::to_bits)),
         DataType::Float64 => floats(column.as_primitive::<Float64Type>().iter().flatten().map(f64::to_bits)),
+        DataType::FixedSizeBinary(_) => {
+            let repeated = repeated_percent(column.as_fixed_size_binary().iter().flatten());
+            Choice { dictionary: repeated >= REPEATED, encoding: None }
+        }
         DataType::Boolean => Choice { dictionary: false, encoding: None },
         _ => match integers(column) {
             Some(choice) => choice,

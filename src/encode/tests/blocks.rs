@@ -216,3 +216,19 @@ fn values_at_the_ends_of_their_types() {
     .unwrap();
     check(&batch, &[0, 1, 2, 3, 4]);
 }
+
+#[test]
+fn rows_too_large_for_a_slab_are_written_the_same() {
+    let large = "a \"large\" cell,\n\u{1}é".repeat(40_000);
+    let texts = StringViewArray::from_iter([Some("small"), Some(large.as_str()), None, Some("=1"), Some(&large)]);
+    let numbers = Float64Array::from_iter([Some(1.5), None, Some(2.0), Some(f64::NAN), Some(0.0)]);
+    let json = StringViewArray::from_iter([Some("1"), Some("{\"a\": [1]}"), None, Some("null"), Some("no JSON")]);
+    let fields = vec![
+        Field::new("n", DataType::Float64, true),
+        Field::new("t", DataType::Utf8View, true),
+        json_field(Field::new("j", DataType::Utf8View, true)),
+    ];
+    let columns: Vec<ArrayRef> = vec![Arc::new(numbers), Arc::new(texts), Arc::new(json)];
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+    check(&batch, &[0, 1, 2, 3, 4, 1, 0]);
+}

@@ -15,6 +15,10 @@ pub(super) const BLOCK_ROWS: usize = 32;
 /// Room of a block at most, where more than one row is in it. Most of it is promised and not used.
 const BLOCK_ROOM: usize = 256 * 1024;
 
+/// Room of a row beyond which it is written without a slab: text is promised six times its length in JSON, and most of
+/// that is never used.
+const LARGE_ROOM: usize = 1024 * 1024;
+
 /// What stands around the cells.
 pub(super) struct Frame {
     /// Before the first cell of a row.
@@ -94,7 +98,11 @@ impl Block {
     ) -> usize {
         let rows = rows.get(..BLOCK_ROWS).unwrap_or(rows);
         self.render(style, columns, rows);
-        let rows = self.arrange::<S>(frame, columns, rows);
+        let Some(rows) = self.arrange::<S>(frame, columns, rows) else {
+            self.append_large(style, frame, columns, rows[0], out);
+            ends.push(out.len());
+            return 1;
+        };
         for end in &mut self.ends {
             *end = frame.start.put(&mut self.slab, *end);
         }
@@ -122,8 +130,30 @@ impl Block {
         }
     }
 
-    /// Gives rows their places in the slab: as many of `rows` as there is room for, which it returns.
-    fn arrange<'r, S: Style>(&mut self, frame: &Frame, columns: &[Column<'_>], rows: &'r [u32]) -> &'r [u32] {
+    /// Appends one row, cell after cell.
+    #[cold]
+    fn append_large<S: Style>(
+        &mut self,
+        style: &S,
+        frame: &Frame,
+        columns: &mut [Column<'_>],
+        row: u32,
+        out: &mut Vec<u8>,
+    ) {
+        frame.start.append(out);
+        for ((column, leads), rendered) in columns.iter_mut().zip(&frame.columns).zip(&self.rendered) {
+            leads.bare.append(out);
+            match rendered {
+                Some(rendered) => out.extend_from_slice(rendered.get(0)),
+                None => style.render(column, row as usize, &mut self.scratch, out),
+            }
+        }
+        frame.end.append(out);
+    }
+
+    /// Gives rows their places in the slab: as many of `rows` as there is room for, which it returns; `None` where the
+    /// first is too large for a slab.
+    fn arrange<'r, S: Style>(&mut self, frame: &Frame, columns: &[Column<'_>], rows: &'r [u32]) -> Option<&'r [u32]> {
         let mut room = [0; BLOCK_ROWS];
         let mut every = frame.room();
         for (column, rendered) in columns.iter().zip(&self.rendered) {
@@ -139,10 +169,13 @@ impl Block {
             self.starts.push(end);
             end = next;
         }
+        if end > LARGE_ROOM {
+            return None;
+        }
         self.ends.clone_from(&self.starts);
         if self.slab.len() < end {
             self.slab.resize(end, 0);
         }
-        &rows[..self.starts.len()]
+        rows.get(..self.starts.len())
     }
 }

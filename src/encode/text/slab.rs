@@ -73,7 +73,7 @@ impl Lead {
         Self { blocks: bytes.chunks(16).map(block).collect(), length: bytes.len() }
     }
 
-    #[cfg(test)]
+    /// Appends it.
     pub(super) fn append(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.blocks.concat()[..self.length]);
     }

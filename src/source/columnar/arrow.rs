@@ -2,7 +2,9 @@
 //!
 //! Framing is ours and decoding is the `arrow` crate's: lengths come from the file and are compared with its size before anything
 //! is allocated, and a stream must end with its end-of-stream marker, because without it nothing tells a whole
-//! stream from one cut between two batches. A file is one unit. Format: <https://arrow.apache.org/docs/format/Columnar.html>.
+//! stream from one cut between two batches. A file's footer must account for every byte: schema, dictionaries and record
+//! batches lie one behind the other from the file's head to its footer, because a batch that a damaged footer does not
+//! list would be missing in silence. A file is one unit. Format: <https://arrow.apache.org/docs/format/Columnar.html>.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,11 +16,13 @@ use arrow::ipc::{Block, MessageHeader, convert, reader, root_as_footer, root_as_
 use arrow::record_batch::RecordBatch;
 use jiff::{Timestamp, ToSpan};
 
+use self::extent::Extent;
 use crate::source::columnar::adapt::{adapt, adapt_batch, duplicate_column};
 use crate::source::columnar::foreign::{guarded, mismatch, remember, unreadable};
 use crate::source::columnar::layout::planned_schema;
 use crate::source::files::list::check_unchanged;
 use crate::source::instants::instants;
+use crate::source::uuid;
 use crate::source::{
     BATCH_ROWS, Batch, BatchReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
 };
@@ -196,6 +200,7 @@ impl ArrowReader {
                 return Ok(None);
             };
             // Before slicing: a slice of a list carries all its values along, and each slice would convert them all.
+            let batch = guarded(|| uuid::as_text(&batch)).map_err(|m| mismatch(file, m))?;
             let rows = guarded(|| adapt_batch(&batch, &self.messages.schema, &self.request.schema))
                 .map_err(|m| mismatch(file, format!("{m}; name the type that all files can have in `schema`")))?;
             self.whole = Some((rows, 0));
@@ -213,8 +218,8 @@ struct Messages {
 
 /// Where the next message is.
 enum Order {
-    /// File format: where the record batches begin.
-    Blocks(std::vec::IntoIter<u64>),
+    /// File format: where the record batches are.
+    Blocks(std::vec::IntoIter<Extent>),
     /// Stream format: the place after the message before.
     Stream(u64),
 }
@@ -258,11 +263,21 @@ impl Messages {
         let footer = read_at(&handle, start.ok_or("its footer is longer than the file")?, length, bytes)?;
         let footer = root_as_footer(&footer).map_err(|error| format!("its footer is broken: {error}"))?;
         let schema = decode_schema(footer.schema())?;
-        let batches = footer.recordBatches().ok_or("its footer lists no record batches")?;
-        let order = Order::Blocks(places(batches)?.into_iter());
+        let batches = extents(footer.recordBatches().ok_or("its footer lists no record batches")?)?;
+        let dictionaries = extents(footer.dictionaries().into_iter().flatten())?;
+        let footer_start = tail_start - length;
+        let first = extent::first_message(&handle, FILE_HEAD, footer_start)?;
+        let head = message_at(&handle, first, bytes)?.ok_or("it has no schema before its record batches")?;
+        let root = root_as_message(&head.head).map_err(|error| format!("its schema is broken: {error}"))?;
+        if decode_schema(root.header_as_schema())? != schema {
+            return Err("its footer has another schema than its head; copy it again".to_owned());
+        }
+        let all: Vec<Extent> = dictionaries.iter().chain(&batches).copied().collect();
+        extent::check_tiling(&handle, head.after, all, footer_start)?;
+        let order = Order::Blocks(batches.into_iter());
         let mut messages = Self { handle, schema, dictionaries: HashMap::new(), order };
-        for place in places(footer.dictionaries().into_iter().flatten())? {
-            let message = message_at(&messages.handle, place, bytes)?.ok_or("a dictionary is missing")?;
+        for extent in dictionaries {
+            let message = message_in(&messages.handle, extent, bytes)?.ok_or("a dictionary is missing")?;
             messages.decode(&message, None)?;
         }
         Ok(messages)
@@ -289,9 +304,9 @@ impl Messages {
 
     fn step(&mut self, bytes: u64, projection: Option<&[usize]>) -> Result<Step, String> {
         let message = match &mut self.order {
-            Order::Blocks(places) => match places.next() {
+            Order::Blocks(extents) => match extents.next() {
                 None => return Ok(Step::End),
-                Some(place) => message_at(&self.handle, place, bytes)?.ok_or("a record batch is missing")?,
+                Some(extent) => message_in(&self.handle, extent, bytes)?.ok_or("a record batch is missing")?,
             },
             Order::Stream(place) => match message_at(&self.handle, *place, bytes)? {
                 None => return Ok(Step::End),
@@ -314,6 +329,13 @@ impl Messages {
                 check_inflated(&message.body, batch)?;
                 if usize::try_from(batch.length()).ok().is_none_or(|rows| rows > MAX_BATCH_ROWS) {
                     return Err(format!("a record batch claims {} rows", batch.length()));
+                }
+                let first = batch.nodes().and_then(|nodes| nodes.iter().next());
+                if first.is_some_and(|node| node.length() != batch.length()) {
+                    return Err(format!(
+                        "a record batch claims {} rows and its first column has others",
+                        batch.length()
+                    ));
                 }
                 let schema = Arc::clone(&self.schema);
                 let rows =
@@ -355,10 +377,27 @@ enum Step {
     End,
 }
 
-/// Where the messages of a footer's blocks begin.
-fn places<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Result<Vec<u64>, String> {
-    let offsets = blocks.into_iter().map(|block| u64::try_from(block.offset()));
-    offsets.collect::<Result<_, _>>().map_err(|_| "its footer points before the file".to_owned())
+/// Where the messages of a footer's blocks are.
+fn extents<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Result<Vec<Extent>, String> {
+    let extents = blocks.into_iter().map(|block| {
+        let start = u64::try_from(block.offset()).ok()?;
+        let length =
+            u64::try_from(block.metaDataLength()).ok()?.checked_add(u64::try_from(block.bodyLength()).ok()?)?;
+        Some(Extent { start, end: start.checked_add(length)? })
+    });
+    extents.collect::<Option<_>>().ok_or_else(|| "its footer points before the file".to_owned())
+}
+
+/// The message that a block of the footer is, which must be as long as the footer says.
+fn message_in(handle: &Stored, extent: Extent, bytes: u64) -> Result<Option<Message>, String> {
+    let message = message_at(handle, extent.start, bytes)?;
+    match &message {
+        Some(message) if message.after != extent.end => Err(format!(
+            "the message at byte {} ends at byte {} and by the footer at byte {}; copy the file again",
+            extent.start, message.after, extent.end
+        )),
+        _ => Ok(message),
+    }
 }
 
 fn decode_schema(schema: Option<arrow::ipc::Schema<'_>>) -> Result<SchemaRef, String> {
@@ -407,5 +446,6 @@ fn message_at(handle: &Stored, place: u64, bytes: u64) -> Result<Option<Message>
     Ok(Some(Message { head, body, after: at + body_length }))
 }
 
+mod extent;
 #[cfg(test)]
 mod tests;

@@ -8,13 +8,18 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
+use crate::source::uuid;
+
 /// A file's schema in the plan's layout.
 pub(super) fn planned_schema(schema: &Schema) -> Schema {
     Schema::new(schema.fields().iter().map(|f| planned_field(f)).collect::<Vec<_>>())
 }
 
-/// A file's field in the plan's layout. Names and nullability stay; of the metadata, extension types do.
+/// A file's field in the plan's layout. Names and nullability stay; of the metadata, extension types do. UUIDs are text.
 pub(super) fn planned_field(field: &Field) -> Field {
+    if uuid::is_stored_uuid(field) {
+        return uuid::text_field(field);
+    }
     let mut metadata = field.metadata().clone();
     metadata.retain(|key, _| key.starts_with("ARROW:extension:"));
     Field::new(field.name(), relaid(field.data_type(), &|f| Arc::new(planned_field(f))), field.is_nullable())

@@ -8,5 +8,4 @@ pub mod parquet;
 
 mod blocks;
 mod foreign;
-mod int96;
 mod layout;

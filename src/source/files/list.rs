@@ -16,7 +16,7 @@ use walkdir::WalkDir;
 
 use crate::error::ErrorCode;
 use crate::job::{PathTime, Source, SourceFormat};
-use crate::source::files::objects;
+use crate::source::files::{lakehouse, objects};
 use crate::source::{Codec, SourceError, SourceFile};
 use crate::store::{Location, LocationError, StoreError};
 
@@ -144,6 +144,19 @@ pub enum ListError {
         /// Which.
         path: String,
     },
+    /// A folder whose Parquet files are not its rows.
+    #[error(
+        "{folder} is {kind} (it has {marker}): read as plain files it gives deleted and duplicate rows; export a snapshot of \
+         the table to files and name those, or set `plain_files: true` in `source` to read every file as it is"
+    )]
+    LakehouseTable {
+        /// The table.
+        folder: String,
+        /// What it is.
+        kind: &'static str,
+        /// What tells so.
+        marker: &'static str,
+    },
     /// A file that `path_time` does not describe.
     #[error(
         "{name} does not end in the time that `path_time` promises ({pattern}); correct the pattern or keep other files out with a glob"
@@ -170,7 +183,7 @@ pub fn list(source: &Source) -> Result<Listing, ListError> {
         Location::Local(path) => path,
         Location::Object(at) => return objects::list(source, &at),
     };
-    match std::fs::metadata(&path) {
+    let listing = match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => collect(source, Walk::of_folder(path)),
         Ok(metadata) if metadata.is_file() => single(source, &path),
         Ok(_) => Err(ListError::NotAFile { path: show(&path) }),
@@ -181,7 +194,9 @@ pub fn list(source: &Source) -> Result<Listing, ListError> {
             Err(ListError::NoFile { uri: uri.to_owned(), looked_for: "no such file or folder".to_owned() })
         }
         Err(source) => Err(ListError::Io { path: show(&path), source }),
-    }
+    }?;
+    lakehouse::refuse_local(source, &listing)?;
+    Ok(listing)
 }
 
 impl Listing {

@@ -3,5 +3,6 @@
 pub mod hive;
 pub mod list;
 
+mod lakehouse;
 mod objects;
 mod path_time;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::hive;
+use super::lakehouse::Tables;
 use super::list::{ListError, Listing, SkippedFile, Walk, classify, has_wildcard, no_file};
 use crate::error::ErrorCode;
 use crate::job::Source;
@@ -39,14 +40,21 @@ fn single(source: &Source, found: &Found) -> Result<Listing, ListError> {
     let key = Path::new(&found.at.key);
     let name = key.file_name().and_then(OsStr::to_str).unwrap_or(&found.at.key);
     match file(source, found, name)? {
-        Some(file) => Ok(Listing { files: vec![file], skipped: Vec::new() }),
+        Some(file) => {
+            let listing = Listing { files: vec![file], skipped: Vec::new() };
+            Tables::default().refuse(source, &found.at, &found.at.key, &listing)?;
+            Ok(listing)
+        }
         None => Err(ListError::UnknownFormat { path: found.at.to_string() }),
     }
 }
 
 fn collect(source: &Source, walk: &Walk, objects: Vec<Found>) -> Result<Listing, ListError> {
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
+    let mut tables = Tables::default();
+    let store = objects.first().map(|found| found.at.clone());
     for found in objects {
+        tables.look(&found.at.key);
         let key = PathBuf::from(&found.at.key);
         let below = key.strip_prefix(&walk.base).unwrap_or(&key);
         let is_visible = below.iter().all(|segment| walk.visible(segment));
@@ -69,7 +77,11 @@ fn collect(source: &Source, walk: &Walk, objects: Vec<Found>) -> Result<Listing,
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Listing { files, skipped })
+    let listing = Listing { files, skipped };
+    if let Some(at) = store {
+        tables.refuse(source, &at, walk.base.to_str().unwrap_or_default(), &listing)?;
+    }
+    Ok(listing)
 }
 
 fn file(source: &Source, found: &Found, name: &str) -> Result<Option<SourceFile>, ListError> {

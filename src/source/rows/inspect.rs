@@ -248,7 +248,7 @@ impl<'a> Findings<'a> {
             rows = (self.again)();
         }
         let evidence = TableEvidence::of_file(rows.root, &self.file.name);
-        Ok(Inspection { evidence, facts: rows.tally.facts(self.file, rows.problem) })
+        Ok(Inspection { evidence, facts: rows.tally.facts(self.file, rows.problem), undecodable: Vec::new() })
     }
 }
 

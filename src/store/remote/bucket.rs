@@ -313,6 +313,21 @@ impl Bucket {
         Ok(listed)
     }
 
+    /// Whether an object below the prefix has a key that is wanted. Lists no further than to the first.
+    pub(in crate::store) fn has(&self, prefix: &str, wanted: fn(&str) -> bool) -> Result<bool, StoreError> {
+        let path = self.path(prefix)?;
+        let mut listed = self.client().objects.list(Some(&path));
+        let found = async move {
+            while let Some(found) = listed.try_next().await? {
+                if wanted(found.location.as_ref()) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        self.ask("list", prefix, found)?
+    }
+
     /// The names of the folders right below a prefix, in order.
     pub(in crate::store) fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let path = self.path(prefix)?;

@@ -205,3 +205,72 @@ fn any_byte_may_be_flipped_without_a_panic_and_both_passes_agree() {
         }
     }
 }
+
+/// Where the footer of a file begins.
+fn footer_start(bytes: &[u8]) -> usize {
+    let length = i32::from_le_bytes(bytes[bytes.len() - 10..bytes.len() - 6].try_into().expect("length"));
+    bytes.len() - 10 - length as usize
+}
+
+#[test]
+fn a_footer_flipped_at_any_byte_gives_the_same_rows_or_an_error() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let bytes = file_bytes(&batches());
+    let whole = sample_in(&folder, &bytes);
+    let schema = inspect(&whole, "t", &auto()).expect("inspected").schema;
+    let rows = read(&whole, schema.clone()).expect("read");
+    for place in footer_start(&bytes)..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1 << bit;
+            let file = sample_in(&folder, &damaged);
+            match inspect(&file, "t", &auto()) {
+                Ok(found) if found.facts.problem.is_none() => assert_eq!(found.schema, schema, "byte {place}"),
+                _ => continue,
+            }
+            if let Ok(read) = read(&file, schema.clone()) {
+                assert_eq!(read, rows, "byte {place}, bit {bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flip_before_the_footer_never_takes_rows_away() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    for bytes in [file_bytes(&batches()), stream_bytes(&batches())] {
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1 << (place % 8);
+            if let Ok((rows, _)) = read_all(&sample_in(&folder, &damaged)) {
+                assert_eq!(rows, 3, "byte {place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_footer_that_lists_fewer_batches_than_there_are_is_told() {
+    let bytes = file_bytes(&batches());
+    let handle = |bytes: &[u8]| {
+        let (_folder, file) = sample(bytes);
+        file.open().expect("opened")
+    };
+    let footer = footer_start(&bytes) as u64;
+    let tail = root_as_footer(&bytes[footer as usize..bytes.len() - 10]).expect("footer");
+    let listed = extents(tail.recordBatches().expect("batches")).expect("extents");
+    let dictionaries = extents(tail.dictionaries().expect("dictionaries")).expect("extents");
+    let all: Vec<Extent> = dictionaries.iter().chain(&listed).copied().collect();
+    let schema_end = all.iter().map(|extent| extent.start).min().expect("some");
+    assert_eq!(extent::check_tiling(&handle(&bytes), schema_end, all.clone(), footer), Ok(()));
+    let fewer = all[..all.len() - 1].to_vec();
+    let (start, end) = (listed[1].start, footer);
+    assert_eq!(
+        extent::check_tiling(&handle(&bytes), schema_end, fewer, footer),
+        Err(format!("its footer lists nothing from byte {start} to byte {end}, so rows may be missing; copy it again"))
+    );
+    let twice = [all.as_slice(), &all[..1]].concat();
+    assert!(
+        extent::check_tiling(&handle(&bytes), schema_end, twice, footer).expect_err("twice").contains("another one")
+    );
+}

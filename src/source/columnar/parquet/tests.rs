@@ -7,14 +7,17 @@ use arrow::array::{
     StringBuilder, StringViewArray, StructArray, TimestampMicrosecondArray, TimestampNanosecondArray,
     TimestampSecondArray, UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
-use parquet::data_type::{Int96, Int96Type};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+
+mod decodable;
+mod int96;
+mod logical;
 
 use super::*;
 use crate::error::ErrorCode;
@@ -44,11 +47,15 @@ impl Sample {
     }
 
     fn read(&self, schema: Schema, units: Vec<u32>) -> Result<Vec<Batch>, SourceError> {
+        self.read_with(schema, units, OnBad::Fail)
+    }
+
+    fn read_with(&self, schema: Schema, units: Vec<u32>, on_bad_rows: OnBad) -> Result<Vec<Batch>, SourceError> {
         let request = ReadRequest {
             file: self.file.clone(),
             schema: Arc::new(schema),
             units,
-            on_bad_rows: OnBad::Fail,
+            on_bad_rows,
             records: None,
             within: None,
         };
@@ -296,42 +303,6 @@ fn json_columns_are_marked_and_checked() {
     assert!(error.message.contains("column j should hold JSON"), "{error}");
 }
 
-/// Days since 1970 and nanoseconds as INT96.
-fn int96_file(days: &[i64]) -> Vec<u8> {
-    let schema = Arc::new(parse_message_type("message m { required int96 t; }").expect("schema"));
-    let mut out = Vec::new();
-    let mut writer = SerializedFileWriter::new(&mut out, schema, Arc::default()).expect("writer");
-    let mut group = writer.next_row_group().expect("row group");
-    let mut column = group.next_column().expect("column").expect("column");
-    let values: Vec<_> = days
-        .iter()
-        .map(|day| {
-            let mut value = Int96::new();
-            value.set_data(5, 0, u32::try_from(day + 2_440_588).expect("Julian day"));
-            value
-        })
-        .collect();
-    column.typed::<Int96Type>().write_batch(&values, None, None).expect("values");
-    column.close().expect("closed");
-    group.close().expect("closed");
-    writer.close().expect("closed");
-    out
-}
-
-#[test]
-fn int96_times_are_read_to_the_nanosecond_and_never_wrap() {
-    let sample = Sample::of(&int96_file(&[20_513, -1]));
-    let found = inspect(&sample.file, "t", &auto()).expect("inspected");
-    assert_eq!((found.facts.units[0].times, found.facts.units[0].unplaced_rows), (TimeRange::Unknown, 2));
-    let rows = sample.read(found.schema.clone(), vec![0]).expect("read").remove(0).rows;
-    let values = cast(rows.column(0), &DataType::Int64).expect("integers");
-    assert_eq!(values.as_primitive::<Int64Type>().values(), &[MARCH * 1_000_000_000 + 5, -86_400_000_000_000 + 5]);
-
-    let far = Sample::of(&int96_file(&[2_932_896]));
-    let error = far.read(found.schema, vec![0]).expect_err("year 9999");
-    assert!(error.message.contains("column t holds an INT96 time"), "{error}");
-}
-
 #[test]
 fn what_is_no_parquet_file_is_told_apart() {
     let good = written(&texts(), groups_of(9));
@@ -421,7 +392,10 @@ fn any_byte_may_be_flipped_without_a_panic_or_a_missing_row() {
             let mut damaged = bytes.clone();
             damaged[place] ^= bits;
             match read_all(&Sample::of(&damaged)) {
-                Ok(_) => read += 1,
+                Ok(rows) => {
+                    assert_eq!(rows, 3, "byte {place}");
+                    read += 1;
+                }
                 Err(error) => {
                     failed += 1;
                     assert!(error.name == "a.parquet" && !error.message.is_empty());

@@ -13,6 +13,7 @@ fn source(uri: &str) -> Source {
         hive_partitioning: None,
         path_time: None,
         records: None,
+        plain_files: false,
     }
 }
 
@@ -217,4 +218,67 @@ mod unix {
         assert_eq!(listed(&f, "").expect("listed").skipped[0].reason, "not a regular file");
         assert!(message(listed(&f, "b.csv")).contains("not a regular file"));
     }
+}
+
+#[test]
+fn tables_of_a_lakehouse_are_refused_wherever_they_are_entered() {
+    let delta = ["_delta_log/00000000000000000000.json", "date=2026-03-01/a.parquet", "b.parquet"];
+    let iceberg = ["metadata/v1.metadata.json", "metadata/snap-1.avro", "data/date=2026-03-01/a.parquet"];
+    let hudi = [".hoodie/hoodie.properties", "2026/03/01/.hoodie_partition_metadata", "2026/03/01/a.parquet"];
+    for (files, what, entries) in [
+        (
+            delta,
+            "is a Delta table (it has _delta_log)",
+            &["lake", "lake/t/date=2026-03-01", "lake/t/b.parquet", "lake/t/*/*.parquet"][..],
+        ),
+        (
+            iceberg,
+            "is an Iceberg table (it has metadata/*.metadata.json)",
+            &["", "lake/t/data/", "lake/t/data/*/a.parquet"],
+        ),
+        (hudi, "is a Hudi table (it has .hoodie)", &["lake/t", "lake/t/2026/03/01", "lake/t/2026/*/*/*"]),
+    ] {
+        let files: Vec<String> = files.iter().map(|name| format!("lake/t/{name}")).collect();
+        let f = folder(&files.iter().map(String::as_str).collect::<Vec<_>>());
+        for entry in entries {
+            let message = message(listed(&f, entry));
+            assert!(message.contains("/lake/t ") && message.contains(what), "{entry}: {message}");
+            assert!(
+                message.ends_with("or set `plain_files: true` in `source` to read every file as it is"),
+                "{message}"
+            );
+            let mut plain = source(f.path().join(entry).to_str().expect("utf-8"));
+            plain.plain_files = true;
+            assert!(!list(&plain).expect("listed").files.is_empty(), "{entry}");
+        }
+    }
+}
+
+#[test]
+fn what_a_hudi_partition_holds_alone_tells_it() {
+    let f = folder(&["2026/.hoodie_partition_metadata", "2026/a.parquet"]);
+    assert!(message(listed(&f, "")).contains("is a part of a Hudi table"));
+}
+
+#[test]
+fn other_files_beside_a_table_and_folders_of_spark_are_no_table() {
+    let f = folder(&[
+        "t/_delta_log/0.json",
+        "logs/a.ndjson",
+        "ok/_SUCCESS",
+        "ok/_metadata",
+        "ok/_committed_1",
+        "ok/a.parquet",
+    ]);
+    assert_eq!(names(listed(&f, "")), ["logs/a.ndjson", "ok/a.parquet"]);
+    let f = folder(&["metadata/a.parquet", "metadata/readme.json", "_delta_logs/x"]);
+    assert_eq!(listed(&f, "").expect("listed").files.len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_into_a_table_is_followed_to_it() {
+    let f = folder(&["t/_delta_log/0.json", "t/date=1/a.parquet", "plain/b.csv"]);
+    std::os::unix::fs::symlink(f.path().join("t/date=1"), f.path().join("plain/link")).expect("link");
+    assert!(message(listed(&f, "plain")).contains("is a Delta table"));
 }

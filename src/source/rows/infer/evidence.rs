@@ -7,10 +7,32 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 
 use super::exact;
 use crate::source::rows::json_text::is_plain;
+use crate::source::{is_json, uuid};
+
+/// What a columnar file says of its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::source) enum Mark {
+    /// Nothing.
+    None,
+    /// It holds JSON.
+    Json,
+    /// It holds dashed UUIDs.
+    Uuid,
+}
+
+impl Mark {
+    pub(super) fn of(field: &Field) -> Self {
+        match field {
+            field if is_json(field) => Self::Json,
+            field if uuid::is_uuid(field) => Self::Uuid,
+            _ => Self::None,
+        }
+    }
+}
 
 /// Fields of one nested object beyond which it is kept as JSON text. An object with more is a map, and a column a
 /// key would help nobody.
@@ -53,8 +75,8 @@ pub(in crate::source) struct Node {
     pub(super) collapsed: bool,
     /// Some objects or lists are typed columns of a columnar file, which cannot become JSON text.
     pub(super) columnar: bool,
-    /// Types of columnar files, and whether the text is marked as JSON; in order of appearance.
-    pub(super) typed: Vec<(DataType, bool)>,
+    /// Types of columnar files, and how their text is marked; in order of appearance.
+    pub(super) typed: Vec<(DataType, Mark)>,
     /// Fields of the objects.
     pub(super) fields: Fields,
     /// Items of the lists.

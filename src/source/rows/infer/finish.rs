@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 
 use super::UNWRAP_JSON;
-use super::evidence::{Node, kind};
+use super::evidence::{Mark, Node, kind};
 use super::join::join;
 use crate::job::{DeclaredType, SchemaDrift};
-use crate::source::{SourceSchema, json_field};
+use crate::source::{SourceSchema, json_field, uuid};
 
 /// What a place in the data becomes.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ enum Settled {
     Type(DataType),
     /// Text holding JSON: the raw bytes of each value.
     Json,
+    /// Text holding dashed UUIDs.
+    Uuid,
     /// Fields of [`Node::fields`].
     Struct,
     /// Items of [`Node::items`].
@@ -34,6 +36,7 @@ impl Settled {
         match self {
             Self::Null => "null".to_owned(),
             Self::Json => "json".to_owned(),
+            Self::Uuid => "uuid".to_owned(),
             Self::Struct => "struct".to_owned(),
             Self::List => "list".to_owned(),
             Self::Apart => "nested".to_owned(),
@@ -60,8 +63,11 @@ fn settle(node: &Node) -> Settled {
             _ => Settled::Apart,
         };
     }
-    if node.typed.iter().all(|(_, json)| *json) && !node.cells {
+    if node.typed.iter().all(|(_, mark)| *mark == Mark::Json) && !node.cells {
         return Settled::Json;
+    }
+    if node.typed.iter().all(|(_, mark)| *mark == Mark::Uuid) && rows == Settled::Null {
+        return Settled::Uuid;
     }
     let mut types = node.typed.iter().map(|(t, _)| t);
     let first = types.next().cloned();
@@ -240,6 +246,7 @@ impl Telling {
             Settled::Null => DataType::Utf8View,
             Settled::Type(t) => t,
             Settled::Json => return Ok(json_field(Field::new(name, DataType::Utf8View, true))),
+            Settled::Uuid => return Ok(uuid::text_field(&Field::new(name, DataType::Utf8View, true))),
             Settled::Struct => {
                 let mut fields = Vec::with_capacity(node.fields.list.len());
                 for (inner, child) in &node.fields.list {

@@ -3,8 +3,7 @@
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::TableEvidence;
-use super::evidence::{Node, kind};
-use crate::source::is_json;
+use super::evidence::{Mark, Node, kind};
 
 /// The evidence of a Parquet or Arrow file.
 ///
@@ -47,7 +46,7 @@ fn observe_type(node: &mut Node, field: &Field) {
             observe_type(node.items.get_or_insert_default(), item);
         }
         other => {
-            let typed = (leaf(other), is_json(field));
+            let typed = (leaf(other), Mark::of(field));
             if !node.typed.contains(&typed) {
                 node.typed.push(typed);
             }

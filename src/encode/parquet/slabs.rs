@@ -1,0 +1,108 @@
+//! Rows gathered into slabs of one size, whatever batches they come in.
+//!
+//! Arrow's coalescer reserves the memory of a whole batch with the first row. Of thousands of open shards most stay small, so
+//! the rows of a shard's first slab are gathered in small batches; the slabs are the same.
+
+use arrow::compute::{BatchCoalescer, concat_batches};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+
+/// Rows that memory is reserved for at first. Slabs are a multiple of it.
+const FIRST_ROWS: usize = 256;
+
+/// Gathers rows.
+pub(super) struct Slabs {
+    schema: SchemaRef,
+    slab_rows: usize,
+    gathering: BatchCoalescer,
+    /// Batches of the first slab; `None` once it is whole.
+    first: Option<Vec<RecordBatch>>,
+}
+
+impl Slabs {
+    /// Of so many rows each.
+    pub(super) fn new(schema: SchemaRef, slab_rows: usize) -> Self {
+        let gathering = BatchCoalescer::new(schema.clone(), FIRST_ROWS);
+        Self { schema, slab_rows, gathering, first: Some(Vec::new()) }
+    }
+
+    /// Adds rows, and gives the slabs that are full.
+    pub(super) fn push(&mut self, rows: RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
+        self.gathering.push_batch(rows)?;
+        let Some(first) = &mut self.first else { return Ok(self.completed()) };
+        let mut rest = Vec::new();
+        while let Some(batch) = self.gathering.next_completed_batch() {
+            let is_full = first.len() * FIRST_ROWS >= self.slab_rows;
+            if is_full { rest.push(batch) } else { first.push(batch) }
+        }
+        if first.len() * FIRST_ROWS < self.slab_rows {
+            return Ok(Vec::new());
+        }
+        let mut slabs = vec![concat_batches(&self.schema, first.iter())?];
+        self.first = None;
+        // What is not yet a batch comes behind the batches.
+        self.gathering.finish_buffered_batch()?;
+        rest.extend(self.completed());
+        self.gathering = BatchCoalescer::new(self.schema.clone(), self.slab_rows);
+        for batch in rest {
+            self.gathering.push_batch(batch)?;
+            slabs.extend(self.completed());
+        }
+        Ok(slabs)
+    }
+
+    /// The rows that are left, fewer than a slab.
+    pub(super) fn finish(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        self.gathering.finish_buffered_batch()?;
+        let mut batches = self.first.take().unwrap_or_default();
+        batches.extend(self.completed());
+        match batches.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(one.clone())),
+            _ => concat_batches(&self.schema, batches.iter()).map(Some),
+        }
+    }
+
+    fn completed(&mut self) -> Vec<RecordBatch> {
+        std::iter::from_fn(|| self.gathering.next_completed_batch()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int32Array, StringViewArray};
+    use arrow::datatypes::Int32Type;
+
+    use super::*;
+
+    #[test]
+    fn slabs_are_of_one_size_and_in_order_however_rows_come() {
+        let batch = |rows: std::ops::Range<i32>| {
+            let texts = StringViewArray::from_iter_values(rows.clone().map(|i| format!("the text of row number {i}")));
+            let numbers: ArrayRef = Arc::new(Int32Array::from_iter_values(rows));
+            RecordBatch::try_from_iter(vec![("n", numbers), ("t", Arc::new(texts) as ArrayRef)]).unwrap()
+        };
+        for (step, all) in
+            [(1, 700), (100, 5_000), (255, 1_024), (256, 1_024), (600, 4_000), (5_000, 10_000), (1_024, 1_024)]
+        {
+            let mut slabs = Slabs::new(batch(0..1).schema(), 1_024);
+            let mut found = Vec::new();
+            let mut at = 0;
+            while at < all {
+                let end = (at + step).min(all);
+                found.extend(slabs.push(batch(at..end)).unwrap());
+                at = end;
+            }
+            assert!(found.iter().all(|slab| slab.num_rows() == 1_024), "{step}");
+            assert_eq!(found.len() as i32, all / 1_024, "{step}");
+            found.extend(slabs.finish().unwrap());
+            let numbers = found.iter().flat_map(|slab| slab.column(0).as_primitive::<Int32Type>().values().to_vec());
+            assert!(numbers.eq(0..all), "{step}");
+            let texts = found.iter().flat_map(|slab| slab.column(1).as_string_view().iter().flatten());
+            assert!(texts.eq((0..all).map(|i| format!("the text of row number {i}"))), "{step}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Column chunks that a plan reads and that no reader here decodes: told before there is any output.
+
+use arrow::datatypes::Schema;
+
+use super::{Failure, Survey};
+use crate::error::ErrorCode;
+use crate::plan::Plan;
+
+/// Refuses a plan that reads what cannot be decoded. `read` holds the columns that are read; others do not matter.
+///
+/// # Errors
+/// The first file and column, and the way out.
+pub(crate) fn check_decodable(surveyed: &Survey, plan: &Plan, read: &Schema) -> Result<(), Failure> {
+    for (file, undecodable) in &surveyed.undecodable {
+        if read.column_with_name(&undecodable.column).is_none() {
+            continue;
+        }
+        let is_read = |read: &crate::plan::Read| {
+            read.file as usize == *file && undecodable.units.binary_search(&read.unit).is_ok()
+        };
+        let mut reads = plan.tasks.iter().flat_map(|task| &task.reads);
+        if let (Some(read), Some(file)) = (reads.find(|read| is_read(read)), surveyed.files.get(*file)) {
+            let message = format!("{}: row group {}: {}", file.name, read.unit, undecodable.why);
+            return Err(Failure { code: ErrorCode::SourceUnreadable, message });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! UUIDs: sixteen bytes in Parquet and Arrow files, dashed text in between.
+//!
+//! DuckDB, Trino and Iceberg write them as Parquet's UUID type. People write them dashed, in filters, in CSV and in JSON;
+//! so that is what a column of UUIDs holds from the reader on, marked, and a Parquet shard gets the sixteen bytes and the
+//! type back. Text form: RFC 9562, section 4, in lower case.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, RecordBatch, StringViewBuilder};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::basic::LogicalType;
+use parquet::errors::ParquetError;
+use parquet::schema::types::SchemaDescriptor;
+
+use super::leaves::{any, map_batch, map_schema};
+
+/// Marks text that holds dashed UUIDs and nothing else.
+const TEXT_MARK: &str = "kt-export:uuid";
+
+/// Where Arrow names extension types, and its name for sixteen bytes that are a UUID (canonical extension types).
+const EXTENSION: &str = "ARROW:extension:name";
+const EXTENSION_NAME: &str = "arrow.uuid";
+
+/// Bytes of a UUID, and of its text.
+pub(crate) const BYTES: usize = 16;
+const TEXT_BYTES: usize = 36;
+
+/// Where the dashes are.
+const DASHES: [usize; 4] = [8, 13, 18, 23];
+
+/// Whether a field is text that holds dashed UUIDs.
+pub(crate) fn is_uuid(field: &Field) -> bool {
+    field.metadata().contains_key(TEXT_MARK)
+        && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// The field as marked text, nothing else being known of it.
+pub(crate) fn text_field(field: &Field) -> Field {
+    let mark = HashMap::from([(TEXT_MARK.to_owned(), String::new())]);
+    Field::new(field.name(), DataType::Utf8View, field.is_nullable()).with_metadata(mark)
+}
+
+/// Whether a field of a file is UUIDs in sixteen bytes.
+pub(crate) fn is_stored_uuid(field: &Field) -> bool {
+    field.data_type() == &DataType::FixedSizeBinary(BYTES as i32)
+        && field.metadata().get(EXTENSION).is_some_and(|name| name == EXTENSION_NAME)
+}
+
+/// Puts Arrow's mark on the leaves of a Parquet schema that are UUIDs.
+pub(crate) fn mark_stored(schema: &Schema, parquet: &SchemaDescriptor) -> Schema {
+    map_schema(schema, &mut |leaf, field| {
+        let is_uuid =
+            leaf < parquet.num_columns() && parquet.column(leaf).logical_type_ref() == Some(&LogicalType::Uuid);
+        if !is_uuid || field.data_type() != &DataType::FixedSizeBinary(BYTES as i32) {
+            return field.clone();
+        }
+        let mut metadata = field.metadata().clone();
+        metadata.insert(EXTENSION.to_owned(), EXTENSION_NAME.to_owned());
+        field.clone().with_metadata(metadata)
+    })
+}
+
+/// A footer that is read with UUIDs marked, for [`as_text`].
+///
+/// # Errors
+/// The crate's, where the footer contradicts itself.
+pub(crate) fn marked(footer: ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
+    let schema = mark_stored(footer.schema(), footer.parquet_schema());
+    if schema == **footer.schema() {
+        return Ok(footer);
+    }
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+    ArrowReaderMetadata::try_new(Arc::clone(footer.metadata()), options)
+}
+
+/// The schema with stored UUIDs as text.
+pub(crate) fn text_schema(schema: &Schema) -> Schema {
+    map_schema(schema, &mut |_, field| if is_stored_uuid(field) { text_field(field) } else { field.clone() })
+}
+
+/// The batch with stored UUIDs as text.
+///
+/// # Errors
+/// Arrow's, for arrays that are not what their schema says.
+pub(crate) fn as_text(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    if !batch.schema_ref().fields().iter().any(|field| any(field, is_stored_uuid)) {
+        return Ok(batch.clone());
+    }
+    map_batch(batch, &|field, array| Ok(is_stored_uuid(field).then(|| (text_field(field), texts(array)))))
+}
+
+fn texts(array: &ArrayRef) -> ArrayRef {
+    let mut texts = StringViewBuilder::with_capacity(array.len());
+    let mut text = String::with_capacity(TEXT_BYTES);
+    for value in array.as_fixed_size_binary().iter() {
+        text.clear();
+        if let Some(bytes) = value {
+            write(bytes, &mut text);
+        }
+        texts.append_option(value.map(|_| text.as_str()));
+    }
+    Arc::new(texts.finish())
+}
+
+/// Marked text as sixteen bytes.
+///
+/// # Errors
+/// Text that is no UUID.
+pub(crate) fn as_bytes(array: &dyn Array) -> Result<ArrayRef, ArrowError> {
+    let text = arrow::compute::cast(array, &DataType::Utf8View)?;
+    let mut bytes = FixedSizeBinaryBuilder::with_capacity(array.len(), BYTES as i32);
+    for value in text.as_string_view() {
+        match value.map(parse) {
+            None => bytes.append_null(),
+            Some(Some(value)) => bytes.append_value(value)?,
+            Some(None) => return Err(ArrowError::CastError("text is no UUID".to_owned())),
+        }
+    }
+    Ok(Arc::new(bytes.finish()))
+}
+
+fn write(bytes: &[u8], out: &mut String) {
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    for byte in bytes {
+        if DASHES.contains(&out.len()) {
+            out.push('-');
+        }
+        out.push(HEX[usize::from(byte >> 4)]);
+        out.push(HEX[usize::from(byte & 15)]);
+    }
+}
+
+/// Dashed text in any case.
+pub(crate) fn parse(text: &str) -> Option<[u8; BYTES]> {
+    let text = text.as_bytes();
+    if text.len() != TEXT_BYTES || DASHES.iter().any(|at| text.get(*at) != Some(&b'-')) {
+        return None;
+    }
+    let mut digits = (0..TEXT_BYTES).filter(|at| !DASHES.contains(at)).filter_map(|at| text.get(at).copied());
+    let mut bytes = [0; BYTES];
+    for byte in &mut bytes {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        let (high, low) = (digit(digits.next()?)?, digit(digits.next()?)?);
+        *byte = u8::try_from(high << 4 | low).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Dashed text in lower case, which is how columns hold it; `None` for what is no UUID.
+pub(crate) fn canonical(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(TEXT_BYTES);
+    write(&parse(text)?, &mut out);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
+
+    #[test]
+    fn dashed_text_of_any_case_is_one_uuid_and_nothing_else_is() {
+        assert_eq!(canonical(TEXT).as_deref(), Some(TEXT));
+        assert_eq!(canonical(&TEXT.to_uppercase()).as_deref(), Some(TEXT));
+        for other in [
+            "",
+            "3c90c3cc0d444b5088888dd25736052a",
+            "3c90c3cc-0d44-4b50-8888-8dd25736052",
+            "3c90c3cc-0d44-4b50-8888-8dd25736052g",
+            "3c90c3cc-0d44-4b50-88888-dd25736052a",
+            "{3c90c3cc-0d44-4b50-8888-8dd25736052a}",
+            "+c90c3cc-0d44-4b50-8888-8dd25736052a",
+            "3c90c3cc-0d44-4b50-8888-8dd2573605é",
+        ] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn bytes_come_back_from_their_text_and_nulls_stay() {
+        let bytes = parse(TEXT).unwrap();
+        let mut stored = FixedSizeBinaryBuilder::new(16);
+        stored.append_value(bytes).unwrap();
+        stored.append_null();
+        let stored: ArrayRef = Arc::new(stored.finish());
+        let text = texts(&stored);
+        assert_eq!(text.as_string_view().iter().collect::<Vec<_>>(), [Some(TEXT), None]);
+        assert_eq!(as_bytes(&text).unwrap().to_data(), stored.to_data());
+        let other: ArrayRef = Arc::new(arrow::array::StringViewArray::from(vec!["***"]));
+        assert!(as_bytes(&other).is_err());
+    }
+}
