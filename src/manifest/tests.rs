@@ -67,7 +67,7 @@ pub(crate) fn manifest() -> Manifest {
             git_dirty: None,
             resolved: json!({"format": "csv"}),
         },
-        source: SourceRecord { uri: "data/".into(), files: Vec::new(), drift: Vec::new() },
+        source: SourceRecord { uri: "data/".into(), files: Vec::new(), drift: Vec::new(), unexported_keys: Vec::new() },
         accounting: Accounting::default(),
         filter_counts: Vec::new(),
         rows_digest: None,

@@ -20,7 +20,7 @@ pub(super) fn filter(inputs: &mut Inputs, filter: &Filter, schema: &Schema) -> R
     let Some((_, field)) = schema.column_with_name(name) else {
         return Err(unknown_column(name, schema, filter.column.span.as_ref()));
     };
-    let column = Operand::Values(Values::column(name, field.data_type()));
+    let column = Operand::Values(Values::column(name, field));
     condition(inputs, &column, &filter.condition.value)
         .map_err(|e| Diagnostic::at(filter.condition.span.as_ref(), e.message).help(e.help))
 }

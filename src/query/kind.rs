@@ -4,7 +4,9 @@
 //! whole numbers that count a unit, so they become integers and their constants are converted to that unit. Invariant:
 //! a [`Storage`] holds every value of the columns that it is chosen for.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+
+use crate::source::is_number;
 
 const SECOND: i128 = 1_000_000_000;
 const DAY: i128 = 86_400 * SECOND;
@@ -65,6 +67,8 @@ pub(super) enum Kind {
         /// Whether binary32 holds and shows every value, as it does of halves.
         single: bool,
     },
+    /// Numbers of any precision, kept as text.
+    Number,
     /// UTF-8.
     Text,
     /// Instants or clock times in multiples of `unit` nanoseconds.
@@ -90,6 +94,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The kind of a source column.
+    pub(super) fn of_field(field: &Field) -> Self {
+        if is_number(field) { Self::Number } else { Self::of(field.data_type()) }
+    }
+
     /// The kind of an Arrow type; that of a dictionary is its values'.
     pub(super) fn of(data_type: &DataType) -> Self {
         let exact = |storage| Self::Exact { scale: 0, storage };
@@ -126,7 +135,7 @@ impl Kind {
             Self::Text => Storage::Text,
             Self::Instant { .. } => Storage::Int64,
             Self::Date => Storage::Int32,
-            Self::Empty | Self::Opaque => Storage::Validity,
+            Self::Number | Self::Empty | Self::Opaque => Storage::Validity,
         }
     }
 
@@ -143,7 +152,7 @@ impl Kind {
     pub(super) fn expects(self) -> &'static str {
         match self {
             Self::Bool => "compare it with true or false, without quotes",
-            Self::Exact { .. } | Self::Float { .. } => "compare it with a number, without quotes",
+            Self::Exact { .. } | Self::Float { .. } | Self::Number => "compare it with a number, without quotes",
             Self::Text => "compare it with text: put the value in quotes",
             Self::Instant { zoned: true, .. } => "compare it with a time in quotes, such as '2026-03-01T00:00:00Z'",
             Self::Instant { zoned: false, .. } => {
@@ -163,6 +172,11 @@ fn nanoseconds(unit: TimeUnit) -> i128 {
         TimeUnit::Microsecond => 1_000,
         TimeUnit::Nanosecond => 1,
     }
+}
+
+/// The type of a source column in the words of `schema:` in a catalog, where it has one there.
+pub(super) fn field_type_name(field: &Field) -> String {
+    if is_number(field) { "number".to_owned() } else { type_name(field.data_type()) }
 }
 
 /// The type in the words of `schema:` in a catalog, where it has one there.

@@ -19,7 +19,7 @@ use crate::manifest::{
 };
 use crate::redact::Keys;
 use crate::seal::sha256;
-use crate::source::is_json;
+use crate::source::{is_json, is_number};
 
 /// Balances, cleans up and writes the manifest.
 ///
@@ -199,6 +199,7 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
         uri: job.source.uri.value.clone(),
         files: read.chain(skipped).collect(),
         drift: pinned.plan.drift.clone(),
+        unexported_keys: pinned.plan.unexported_keys.clone(),
     }
 }
 
@@ -224,6 +225,7 @@ pub(crate) fn column(field: &Field) -> Column {
 fn type_name(field: &Field) -> String {
     match field.data_type() {
         _ if is_json(field) => "json".to_owned(),
+        _ if is_number(field) => "number".to_owned(),
         // How values are stored is not what they are.
         DataType::Dictionary(_, values) => type_name(&Field::new(field.name(), values.as_ref().clone(), true)),
         DataType::Boolean => "bool".to_owned(),

@@ -15,6 +15,8 @@ mod drift;
 mod encryption;
 mod gcs_server;
 mod jobs;
+mod keys;
+mod numbers;
 mod pack;
 mod project;
 mod redaction;
