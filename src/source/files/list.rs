@@ -20,7 +20,7 @@ use crate::source::files::objects;
 use crate::source::{Codec, SourceError, SourceFile};
 use crate::store::{Location, LocationError, StoreError};
 
-pub use crate::source::files::path_time::{named_days, path_coverage_in};
+pub use crate::source::files::path_time::{named_days, path_coverage, path_coverage_in};
 
 /// Extensions and what they mean, in the words of messages.
 const KNOWN_EXTENSIONS: &str =
