@@ -189,6 +189,17 @@ pub enum SourceFormat {
 }
 
 impl SourceFormat {
+    /// Its name, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet",
+            Self::Ndjson => "NDJSON",
+            Self::Json => "JSON",
+            Self::Csv => "CSV",
+            Self::Arrow => "Arrow IPC",
+        }
+    }
+
     /// Whether rows stand one after the other as text.
     pub fn is_text(self) -> bool {
         matches!(self, Self::Ndjson | Self::Json | Self::Csv)
@@ -249,6 +260,8 @@ pub enum DeclaredType {
         /// Digits after the point.
         scale: i8,
     },
+    /// A number of any precision, its digits kept as they were written.
+    Number,
     /// UTF-8 text.
     Text,
     /// Calendar day.
@@ -261,7 +274,7 @@ pub enum DeclaredType {
 
 impl DeclaredType {
     /// Names without parameters, and `decimal`, which needs them.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "bool",
         "int8",
         "int16",
@@ -273,6 +286,7 @@ impl DeclaredType {
         "uint64",
         "float32",
         "float64",
+        "number",
         "text",
         "date",
         "timestamp",
@@ -294,6 +308,7 @@ impl DeclaredType {
             "uint64" => Self::Uint64,
             "float32" => Self::Float32,
             "float64" => Self::Float64,
+            "number" => Self::Number,
             "text" => Self::Text,
             "date" => Self::Date,
             "timestamp" => Self::Timestamp,
@@ -323,6 +338,7 @@ impl std::fmt::Display for DeclaredType {
             Self::Float32 => "float32",
             Self::Float64 => "float64",
             Self::Decimal { precision, scale } => return write!(f, "decimal({precision},{scale})"),
+            Self::Number => "number",
             Self::Text => "text",
             Self::Date => "date",
             Self::Timestamp => "timestamp",

@@ -52,5 +52,6 @@ pub mod units;
 pub mod verify;
 pub mod yaml;
 
+mod number;
 mod panics;
 mod word;

@@ -13,7 +13,7 @@ use super::text_shard::TextBlock;
 use super::{EncodeError, check_rows};
 use crate::job::{CsvFormat, Format};
 use crate::rows_digest::{RowHash, RowsDigest, hash};
-use crate::source::{is_json, uuid};
+use crate::source::{is_json, is_number, uuid};
 
 /// Rows to their records.
 pub struct CanonicalRows {
@@ -145,7 +145,11 @@ fn is_stored_otherwise(field: &Field) -> bool {
             field.data_type(),
             DataType::Timestamp(TimeUnit::Second, _) | DataType::Time32(TimeUnit::Second) | DataType::Date64
         );
-        seconds || is_json(field) || uuid::is_uuid(field) || children(field).into_iter().any(|child| changes(child))
+        seconds
+            || is_json(field)
+            || is_number(field)
+            || uuid::is_uuid(field)
+            || children(field).into_iter().any(|child| changes(child))
     }
     match field.data_type() {
         DataType::List(item) | DataType::LargeList(item) => is_stored_otherwise(item),

@@ -125,6 +125,9 @@ pub struct SourceRecord {
     /// Where files or rows disagreed about the schema, and how it was settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
+    /// Keys of the objects around the rows of JSON documents, by their paths, which are not exported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unexported_keys: Vec<String>,
 }
 
 impl SourceRecord {

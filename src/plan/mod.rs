@@ -65,6 +65,9 @@ pub struct Plan {
     pub arrow_schema: String,
     /// Where files or rows disagreed about the schema, and how it was settled.
     pub drift: Vec<String>,
+    /// Keys of the objects around the rows of JSON documents, by their paths, which are not exported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unexported_keys: Vec<String>,
     /// Sums.
     pub totals: Totals,
     /// In order of their partitions; those without partitions last.
@@ -159,6 +162,7 @@ pub fn plan(
         columns: schema.arrow.fields().iter().map(|field| PlannedColumn::new(field)).collect(),
         arrow_schema: schema_stream(&schema.arrow)?,
         drift: schema.drift.clone(),
+        unexported_keys: schema.unexported_keys.clone(),
         tasks,
         outside,
         concerns,
@@ -285,7 +289,11 @@ pub(crate) mod tests {
         let e = FileFacts { units: Vec::new(), problem: Some(problem) };
         let day = Some((at("2026-03-03T00:00:00Z"), at("2026-03-04T00:00:00Z")));
         let entry = |i: usize, facts, coverage, skipped| FileEntry { file: &files[i], facts, coverage, skipped };
-        let schema = SourceSchema { arrow: schema(), drift: vec!["`cost` is text in a.ndjson".to_owned()] };
+        let schema = SourceSchema {
+            arrow: schema(),
+            drift: vec!["`cost` is text in a.ndjson".to_owned()],
+            unexported_keys: Vec::new(),
+        };
         let entries = [
             entry(0, Some(&a), None, None),
             entry(1, Some(&b), None, None),

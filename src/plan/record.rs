@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{PlanError, Task};
-use crate::source::is_json;
+use crate::source::{is_json, is_number};
 
 /// The window of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,9 @@ pub struct PlannedColumn {
     /// Text that holds JSON.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub json: bool,
+    /// Text that holds numbers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub number: bool,
 }
 
 /// Sums over the plan.
@@ -92,6 +95,7 @@ impl PlannedColumn {
             data_type: field.data_type().to_string(),
             nullable: field.is_nullable(),
             json: is_json(field),
+            number: is_number(field),
         }
     }
 }

@@ -119,6 +119,10 @@ fn sections(plan: &Plan) -> Vec<Section> {
         let rows = plan.drift.iter().map(|drift| vec![printable(drift)]);
         sections.push(section("Schema drift", vec!["settled"], &[], rows));
     }
+    if !plan.unexported_keys.is_empty() {
+        let rows = plan.unexported_keys.iter().map(|key| vec![printable(key)]);
+        sections.push(section("Keys around the rows that are not exported", vec!["key"], &[], rows));
+    }
     let rows = plan.tasks.iter().enumerate().map(|(number, task)| task_row(plan, number, task));
     sections.push(section(
         "Tasks",
@@ -159,8 +163,12 @@ fn sections(plan: &Plan) -> Vec<Section> {
     sections.push(section("Files", vec!["file", "bytes", "units", "rows", "modified", ""], &[1, 2, 3], rows));
 
     let rows = plan.columns.iter().map(|column| {
-        let json = if column.json { " (JSON)" } else { "" };
-        vec![printable(&column.name), format!("{}{json}", printable(&column.data_type))]
+        let holds = match (column.json, column.number) {
+            (true, _) => " (JSON)",
+            (false, true) => " (number)",
+            (false, false) => "",
+        };
+        vec![printable(&column.name), format!("{}{holds}", printable(&column.data_type))]
     });
     sections.push(section("Columns", vec!["column", "type"], &[], rows));
     sections

@@ -8,8 +8,9 @@ use arrow::datatypes::{DataType, Field};
 
 use super::arithmetic::Arithmetic;
 use super::expr::{Inputs, Node, Op, Origin, TextTest, Value};
-use super::kind::{Kind, Storage, column_type_name, type_name};
-use super::literal::{Literal, Moment, Scaled, moment, shorten, time_of_day};
+use super::kind::{Kind, Storage, field_type_name, type_name};
+use super::literal::{Literal, Moment, Number, Scaled, moment, shorten, time_of_day};
+use super::number_text::{Comparison, Side};
 use crate::source::uuid;
 
 /// What stands on a side of an operator.
@@ -42,15 +43,19 @@ pub(super) struct Mismatch {
 
 type Checked = Result<Node, Mismatch>;
 
+/// The way out where text meets a number. To be told only to quote it would drop rows in silence.
+const TEXT_IS_NOT_NUMBERS: &str = "text is compared character by character, so that '10' is less than '9': to compare \
+                                   numbers, declare the column of text in `schema` as number, float64 or decimal(p,s); to \
+                                   compare text, put the constant in quotes";
+
 impl Values {
     /// A source column.
-    pub(super) fn column(field: &Field) -> Self {
-        let name = field.name();
+    pub(super) fn column(name: &str, field: &Field) -> Self {
         Self {
-            origin: Origin::Column(name.clone()),
-            kind: Kind::of_column(field),
+            origin: Origin::Column(name.to_owned()),
+            kind: Kind::of_field(field),
             label: format!("`{name}`"),
-            type_name: column_type_name(field),
+            type_name: field_type_name(field),
         }
     }
 
@@ -71,10 +76,28 @@ impl Values {
             Kind::Exact { .. } => false,
             _ => return None,
         };
-        Some(match &self.origin {
-            Origin::Column(name) => Arithmetic::Column(name.clone(), float),
-            Origin::Computed(arithmetic) => arithmetic.clone(),
-        })
+        match &self.origin {
+            Origin::Column(name) => Some(Arithmetic::Column(name.clone(), float)),
+            Origin::Computed(arithmetic) => Some(arithmetic.clone()),
+            Origin::Compared(_) => None,
+        }
+    }
+
+    /// Whether the values are numbers that are kept as text.
+    pub(super) fn is_number(&self) -> bool {
+        self.kind == Kind::Number
+    }
+
+    /// As a side of a comparison of numbers that are kept as text, if it is a number.
+    fn side(&self) -> Option<Side> {
+        if !matches!(self.kind, Kind::Number | Kind::Exact { .. } | Kind::Float { .. }) {
+            return None;
+        }
+        match &self.origin {
+            Origin::Column(name) => Some(Side::Column(name.clone())),
+            Origin::Computed(arithmetic) => Some(Side::Computed(arithmetic.clone())),
+            Origin::Compared(_) => None,
+        }
     }
 
     /// Whether no row has a value.
@@ -159,6 +182,9 @@ pub(super) fn one_of(inputs: &mut Inputs, operand: &Operand, list: &[Literal]) -
     if matches!(values.kind, Kind::Bool | Kind::Empty | Kind::Opaque) {
         return any_equal(inputs, operand, list);
     }
+    if let (Kind::Number, Origin::Column(name)) = (values.kind, &values.origin) {
+        return one_of_numbers(inputs, values, name, list);
+    }
     let (mut found, mut null) = (Vec::new(), false);
     for literal in list {
         if *literal == Literal::Null {
@@ -174,6 +200,33 @@ pub(super) fn one_of(inputs: &mut Inputs, operand: &Operand, list: &[Literal]) -
         _ => Node::OneOf(input, found),
     };
     Ok(if null { Node::or([member, Node::Constant(None)]) } else { member })
+}
+
+/// [`one_of`] for numbers that are kept as text.
+fn one_of_numbers(inputs: &mut Inputs, values: &Values, name: &str, list: &[Literal]) -> Checked {
+    let (mut numbers, mut null) = (Vec::<Number>::new(), false);
+    for literal in list {
+        match literal {
+            Literal::Null => null = true,
+            Literal::Number(number) => numbers.push(number.clone()),
+            other => return Err(values.mismatch(other.describe())),
+        }
+    }
+    numbers.sort_by(Number::compare);
+    let member = match numbers.is_empty() {
+        true => Node::Known(values.input(inputs), false),
+        false => {
+            let comparison = Comparison::Member(name.to_owned(), numbers);
+            Node::Bool(inputs.add(&Origin::Compared(comparison), Storage::Bool))
+        }
+    };
+    Ok(if null { Node::or([member, Node::Constant(None)]) } else { member })
+}
+
+/// The outcome of a comparison of numbers that are kept as text.
+fn outcome(inputs: &mut Inputs, op: Op, comparison: Comparison) -> Node {
+    let input = inputs.add(&Origin::Compared(comparison), Storage::Int32);
+    Node::Compare(input, op, Value::Integer(0))
 }
 
 fn any_equal(inputs: &mut Inputs, operand: &Operand, list: &[Literal]) -> Checked {
@@ -234,6 +287,9 @@ fn compare_conditions(inputs: &mut Inputs, op: Op, left: &Operand, right: &Opera
 }
 
 fn compare_literal(inputs: &mut Inputs, values: &Values, op: Op, literal: &Literal) -> Checked {
+    if let (Kind::Number, Origin::Column(name), Literal::Number(number)) = (values.kind, &values.origin, literal) {
+        return Ok(outcome(inputs, op, Comparison::Constant(name.clone(), number.clone())));
+    }
     let placed = place(values, literal)?;
     let input = values.input(inputs);
     let compare = |op, value| Node::Compare(input, op, Value::Integer(value));
@@ -267,7 +323,13 @@ fn exact_value(values: &Values, literal: &Literal) -> Result<Option<Value>, Mism
 }
 
 fn place(values: &Values, literal: &Literal) -> Result<Placed, Mismatch> {
-    let wrong = || values.mismatch(literal.describe());
+    let wrong = || {
+        let mismatch = values.mismatch(literal.describe());
+        match (values.kind, literal) {
+            (Kind::Text, Literal::Number(_)) => Mismatch { help: TEXT_IS_NOT_NUMBERS.to_owned(), ..mismatch },
+            _ => mismatch,
+        }
+    };
     let scaled = |scaled: Scaled| {
         let (min, max) = values.kind.storage().range();
         Placed::Scaled(scaled.within(min, max))
@@ -302,6 +364,9 @@ fn place(values: &Values, literal: &Literal) -> Result<Placed, Mismatch> {
 }
 
 fn compare_values(inputs: &mut Inputs, op: Op, left: &Values, right: &Values) -> Checked {
+    if let (true, Some(l), Some(r)) = (left.is_number() || right.is_number(), left.side(), right.side()) {
+        return Ok(outcome(inputs, op, Comparison::Sides(l, r)));
+    }
     let (l, r) = match (left.kind, right.kind) {
         (Kind::Opaque, _) => return Err(left.mismatch(format_args!("{}", right.label))),
         (_, Kind::Opaque) => return Err(right.mismatch(format_args!("{}", left.label))),
@@ -316,7 +381,13 @@ fn compare_values(inputs: &mut Inputs, op: Op, left: &Values, right: &Values) ->
             wide(digits(a), digits(b))
         }
         (Kind::Time { unit: a, .. }, Kind::Time { unit: b, .. }) => wide(digits(a), digits(b)),
-        _ => return Err(left.mismatch(format_args!("{}, which is {}", right.label, right.type_name))),
+        (a, b) => {
+            let mismatch = left.mismatch(format_args!("{}, which is {}", right.label, right.type_name));
+            let is_number = |kind| matches!(kind, Kind::Exact { .. } | Kind::Float { .. } | Kind::Number);
+            let is_text_and_number = (a == Kind::Text && is_number(b)) || (is_number(a) && b == Kind::Text);
+            let help = if is_text_and_number { TEXT_IS_NOT_NUMBERS.to_owned() } else { mismatch.help };
+            return Err(Mismatch { help, ..mismatch });
+        }
     };
     let (l, r) = (inputs.add(&left.origin, l), inputs.add(&right.origin, r));
     Ok(Node::Inputs(l, op, r))

@@ -6,6 +6,7 @@
 
 use super::arithmetic::Arithmetic;
 use super::kind::Storage;
+use super::number_text::Comparison;
 
 /// Comparison operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub(super) enum Origin {
     Column(String),
     /// Computed from source columns.
     Computed(Arithmetic),
+    /// The outcome of a comparison that polars cannot make.
+    Compared(Comparison),
 }
 
 /// One column of the frame that polars sees.

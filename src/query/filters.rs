@@ -25,7 +25,7 @@ pub(super) fn filter(
     let Some((_, field)) = schema.column_with_name(name) else {
         return Err(unknown_column(name, schema, filter.column.span.as_ref(), mistakes));
     };
-    let column = Operand::Values(Values::column(field));
+    let column = Operand::Values(Values::column(name, field));
     condition(inputs, &column, &filter.condition.value)
         .map_err(|e| Diagnostic::at(filter.condition.span.as_ref(), e.message).help(e.help))
 }

@@ -36,6 +36,7 @@ pub(super) fn frame(inputs: &[Input], rows: &RecordBatch) -> Result<DataFrame, Q
                 .evaluate(rows)
                 .and_then(|values| convert(&values, input.storage))
                 .map_err(QueryError::Arithmetic)?,
+            Origin::Compared(comparison) => comparison.evaluate(rows).map_err(QueryError::Arithmetic)?,
         };
         let name: PlSmallStr = lower::input_name(index);
         columns.push(ffi::series(name, &values)?.into_column());

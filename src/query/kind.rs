@@ -6,7 +6,7 @@
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
-use crate::source::uuid;
+use crate::source::{is_number, uuid};
 
 const SECOND: i128 = 1_000_000_000;
 const DAY: i128 = 86_400 * SECOND;
@@ -67,6 +67,8 @@ pub(super) enum Kind {
         /// Whether binary32 holds and shows every value, as it does of halves.
         single: bool,
     },
+    /// Numbers of any precision, kept as text.
+    Number,
     /// UTF-8.
     Text,
     /// Dashed UUIDs in lower case, whose order as text is that of their bytes.
@@ -94,9 +96,15 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The kind of a column.
-    pub(super) fn of_column(field: &Field) -> Self {
-        if uuid::is_uuid(field) { Self::Uuid } else { Self::of(field.data_type()) }
+    /// The kind of a source column.
+    pub(super) fn of_field(field: &Field) -> Self {
+        if is_number(field) {
+            Self::Number
+        } else if uuid::is_uuid(field) {
+            Self::Uuid
+        } else {
+            Self::of(field.data_type())
+        }
     }
 
     /// The kind of an Arrow type; that of a dictionary is its values'.
@@ -135,7 +143,7 @@ impl Kind {
             Self::Text | Self::Uuid => Storage::Text,
             Self::Instant { .. } => Storage::Int64,
             Self::Date => Storage::Int32,
-            Self::Empty | Self::Opaque => Storage::Validity,
+            Self::Number | Self::Empty | Self::Opaque => Storage::Validity,
         }
     }
 
@@ -152,7 +160,7 @@ impl Kind {
     pub(super) fn expects(self) -> &'static str {
         match self {
             Self::Bool => "compare it with true or false, without quotes",
-            Self::Exact { .. } | Self::Float { .. } => "compare it with a number, without quotes",
+            Self::Exact { .. } | Self::Float { .. } | Self::Number => "compare it with a number, without quotes",
             Self::Text => "compare it with text: put the value in quotes",
             Self::Uuid => "compare it with a UUID in quotes, such as '3c90c3cc-0d44-4b50-8888-8dd25736052a'",
             Self::Instant { zoned: true, .. } => "compare it with a time in quotes, such as '2026-03-01T00:00:00Z'",
@@ -175,9 +183,15 @@ fn nanoseconds(unit: TimeUnit) -> i128 {
     }
 }
 
-/// The type of a column, as [`type_name`] has it.
-pub(super) fn column_type_name(field: &Field) -> String {
-    if uuid::is_uuid(field) { "uuid".to_owned() } else { type_name(field.data_type()) }
+/// The type of a source column in the words of `schema:` in a catalog, where it has one there.
+pub(super) fn field_type_name(field: &Field) -> String {
+    if is_number(field) {
+        "number".to_owned()
+    } else if uuid::is_uuid(field) {
+        "uuid".to_owned()
+    } else {
+        type_name(field.data_type())
+    }
 }
 
 /// The type in the words of `schema:` in a catalog, where it has one there.

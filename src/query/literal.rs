@@ -129,6 +129,12 @@ impl Number {
         })
     }
 
+    /// The value as a JSON number.
+    pub(super) fn canonical(&self) -> String {
+        let sign = if self.negative { "-" } else { "" };
+        if self.digits.is_empty() { "0".to_owned() } else { format!("{sign}{}e{}", self.digits, self.exponent) }
+    }
+
     /// `-self`.
     pub(super) fn negate(&self) -> Self {
         let text = match self.text.strip_prefix('-') {

@@ -11,6 +11,8 @@
 //! - **Numbers** are compared exactly: a literal keeps all its digits and need not fit the column (`> 1.5` of whole
 //!   numbers is `>= 2`, `= 1.5` is never true, `< 1e30` holds of every value). Columns of integers and decimals are
 //!   compared exactly with each other. Where one side is a float, both are taken in binary64.
+//! - **`number`**, text that keeps the digits of a number, is compared exactly with constants and with every numeric
+//!   column; a float there is the number that shards show of it. There is no arithmetic on it.
 //! - **`float32`.** A literal compared with such a column (or a `float16` one, which shards show as `float32`) is first
 //!   rounded to binary32, as DuckDB does: `= 0.1` selects the rows that a shard shows as `0.1`. What binary32 cannot
 //!   reach stays as it is, and against other columns and in arithmetic the value counts, not the text.
@@ -38,6 +40,7 @@ mod kind;
 mod like;
 mod literal;
 mod lower;
+mod number_text;
 #[cfg(test)]
 mod oracle;
 mod order;
@@ -156,6 +159,7 @@ impl Predicate {
             match &input.origin {
                 Origin::Column(name) => names.push(name.as_str()),
                 Origin::Computed(arithmetic) => arithmetic.columns(&mut names),
+                Origin::Compared(comparison) => comparison.columns(&mut names),
             }
         }
         let (mut columns, mut types) = (Vec::<String>::new(), Vec::new());

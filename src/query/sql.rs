@@ -163,7 +163,7 @@ impl Translator<'_> {
 
     fn column(&mut self, name: &Ident) -> Option<Operand> {
         match self.schema.column_with_name(&name.value) {
-            Some((_, field)) => Some(Operand::Values(Values::column(field))),
+            Some((_, field)) => Some(Operand::Values(Values::column(&name.value, field))),
             None => {
                 let mut mistake =
                     unknown_column(&name.value, self.schema, self.place.span(name.span).as_ref(), &self.mistakes);
@@ -249,7 +249,13 @@ impl Translator<'_> {
         };
         if number.is_none() {
             let message = format!("`{sign}` needs numbers, found {}", operand.describe());
-            self.mistake(expr, message, "arithmetic is for integer, decimal and float columns and numbers");
+            let help = match operand {
+                Operand::Values(values) if values.is_number() => {
+                    "to compute with it, declare the column in `schema` as decimal(p,s) or float64"
+                }
+                _ => "arithmetic is for integer, decimal and float columns and numbers",
+            };
+            self.mistake(expr, message, help);
         }
         number.map(Some)
     }

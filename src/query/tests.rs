@@ -68,6 +68,8 @@ fn mistakes_in_filters_are_all_told_at_key_or_condition() {
         })
         .collect();
     let quotes = "compare it with text: put the value in quotes";
+    let numbers = "text is compared character by character, so that '10' is less than '9': to compare numbers, declare the column \
+                of text in `schema` as number, float64 or decimal(p,s); to compare text, put the constant in quotes";
     let plain = "compare it with a number, without quotes";
     let bools = "compare it with true or false, without quotes";
     let syntax = "the syntax is that of the Rust crate `regex`, without look-around and backreferences";
@@ -75,7 +77,7 @@ fn mistakes_in_filters_are_all_told_at_key_or_condition() {
         told,
         [
             "the source has no column `statuss` [statuss] did you mean `status`?".to_owned(),
-            format!("`status` is text and cannot be compared with the number 7 [condition] {quotes}"),
+            format!("`status` is text and cannot be compared with the number 7 [condition] {numbers}"),
             format!("`status` is text and cannot be compared with true [condition] {quotes}"),
             format!("`latency_ms` is int64 and cannot be compared with the text '500' [condition] {plain}"),
             format!("`contains` needs a text column, not `latency_ms`, which is int64 [condition] {plain}"),

@@ -47,6 +47,10 @@ pub fn section(manifest: &Manifest) -> Section {
         blocks.push(Block::Heading { text: "Where files or rows disagreed about the schema" });
         blocks.push(Block::List { items: source.drift.clone() });
     }
+    if !source.unexported_keys.is_empty() {
+        blocks.push(Block::Heading { text: "Keys around the rows that are not exported" });
+        blocks.push(Block::List { items: source.unexported_keys.clone() });
+    }
     Section { id: "source", title: "Source", question: "Where does the information come from?", blocks }
 }
 

@@ -6,6 +6,7 @@
 mod canonical;
 mod evidence;
 mod files;
+mod no_effect;
 mod output_path;
 mod rendering;
 mod withheld;
@@ -184,6 +185,9 @@ fn build(
     let entry = merge(&spec, catalog, errors);
     let (from, time) = needed(&spec, root, &entry, catalog, errors);
     let default_zone = catalog.and_then(|c| c.defaults.as_ref()).and_then(|d| d.timezone.as_ref());
+    if let (Some(source), Some(time)) = (&from, &time) {
+        no_effect::check(&spec, &entry, source, time, errors);
+    }
     let fields = entry.fields.unwrap_or_default();
     let output_text = match place {
         Place::OfSpec { .. } => output_path::text(&spec, window.as_ref(), errors),

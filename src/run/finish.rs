@@ -19,7 +19,7 @@ use crate::manifest::{
 };
 use crate::redact::Keys;
 use crate::seal::sha256;
-use crate::source::{is_json, uuid};
+use crate::source::{is_json, is_number, uuid};
 
 /// Balances and publishes the manifest. `None` where others have decided something else: look again.
 ///
@@ -211,6 +211,7 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
         files_sha256: SourceRecord::digest_of_files(&files),
         files,
         drift: pinned.plan.drift.clone(),
+        unexported_keys: pinned.plan.unexported_keys.clone(),
     }
 }
 
@@ -236,6 +237,7 @@ pub(crate) fn column(field: &Field) -> Column {
 fn type_name(field: &Field) -> String {
     match field.data_type() {
         _ if is_json(field) => "json".to_owned(),
+        _ if is_number(field) => "number".to_owned(),
         _ if uuid::is_uuid(field) => "uuid".to_owned(),
         // How values are stored is not what they are.
         DataType::Dictionary(_, values) => type_name(&Field::new(field.name(), values.as_ref().clone(), true)),

@@ -427,6 +427,7 @@ pub(crate) fn survey_error(job: &Job, stop: &Stop, error: SurveyError) -> RunErr
         SurveyError::Stopped => RunError::Stopped(stop.exit().unwrap_or(Exit::Interrupted)),
         e @ SurveyError::Threads(_) => RunError::Survey(e),
         SurveyError::List(ListError::Store(e)) => RunError::Failed(e.into()),
+        SurveyError::Setting(mistake) => RunError::Spec(vec![*mistake]),
         e => RunError::Spec(vec![Diagnostic::at(job.source.uri.span.as_ref(), chain(&e))]),
     }
 }

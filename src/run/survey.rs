@@ -10,8 +10,9 @@ use jiff::tz::TimeZone;
 use super::progress::Progress;
 use super::stop::Stop;
 use super::workers::{self, Next, Stream};
+use crate::diagnostic::{Diagnostic, shown};
 use crate::error::ErrorCode;
-use crate::job::Job;
+use crate::job::{DeclaredType, Job, SourceFormat};
 use crate::source::files::hive;
 use crate::source::files::list::{self, Listing, SkippedFile};
 use crate::source::rows::infer::TableEvidence;
@@ -19,7 +20,7 @@ use crate::source::{
     self, FileFacts, Findings, InspectRequest, Inspection, Piece, Pieces, SourceError, SourceFile, SourceSchema,
     TimeRange, Undecodable, UnitFacts,
 };
-use crate::time::TimeParser;
+use crate::time::{TimeFormat, TimeParser};
 
 /// What is known of the source.
 pub struct Survey {
@@ -50,6 +51,9 @@ pub enum SurveyError {
     /// Files disagree and `on_schema_drift` is `fail`, or a declared type does not fit.
     #[error("{0}")]
     Schema(String),
+    /// A setting that has no effect on these files.
+    #[error("{}", .0.message)]
+    Setting(Box<Diagnostic>),
     /// Folder names cannot become columns.
     #[error(transparent)]
     Hive(#[from] hive::HiveError),
@@ -79,9 +83,14 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
 pub fn list_source(job: &Job) -> Result<Listing, SurveyError> {
     let listing = list::list(&job.source)?;
     Ok(match &job.source.path_time {
-        Some(path_time) => listing.within(path_time, &job.time.timezone, job.window.start, job.window.end)?,
+        Some(path_time) => listing.within(path_time, zones(job), job.window.start, job.window.end)?,
         None => listing,
     })
+}
+
+/// Zones that a date in a file's name may be one of.
+fn zones(job: &Job) -> [&TimeZone; 2] {
+    [&job.time.timezone, &job.window.timezone]
 }
 
 /// Inspects files of the job's source; with `pieces`, of each file of a row format only so many pieces from its start.
@@ -97,8 +106,10 @@ pub fn inspect(
     progress: &Progress,
 ) -> Result<Survey, SurveyError> {
     let Listing { files, skipped } = listing;
+    check_settings(job, &files)?;
     progress.listed_files.store(files.len() as u64, Ordering::Relaxed);
-    let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
+    let times =
+        TimeParser::new(job.time.format.clone(), job.time.timezone.clone()).with_date_zone(job.window.timezone.clone());
     let request = InspectRequest { time_column: &job.time.column.value, times: &times, records: records(job) };
     let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, pieces, progress)).collect();
     workers::for_each_part(threads, &looks, stop)?;
@@ -122,8 +133,23 @@ pub fn inspect(
             }),
         }
     }
+    if job.columns.is_none()
+        && let Some(how) = evidence.columns_are_data()
+    {
+        return Err(SurveyError::Schema(format!(
+            "the rows have {how}: the keys look like data, and every row would be written with all of them; select what is \
+             to be exported with `columns: [{}, …]`",
+            job.time.column.value
+        )));
+    }
     let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();
     let mut schema = evidence.finish(&declared, job.on_schema_drift).map_err(SurveyError::Schema)?;
+    if !inspection_reads_times(job) {
+        for unit in facts.iter_mut().flat_map(|facts| &mut facts.units) {
+            unit.times = TimeRange::Unknown;
+            unit.unplaced_rows = unit.rows;
+        }
+    }
     let hive = hive::columns(&files, job.source.hive_partitioning, &schema.arrow)?;
     let hive_keys: Vec<String> = hive.iter().map(|f| f.name().clone()).collect();
     schema.arrow = Arc::new(Schema::new(
@@ -143,6 +169,56 @@ pub fn inspect(
     }
     let coverage = coverage(job, &files, &facts);
     Ok(Survey { files, facts, coverage, skipped, schema, hive_keys, undecodable, is_whole })
+}
+
+/// Whether every value that the inspection reads as a time becomes the same time in a column of the declared type, and
+/// what it does not read becomes none. Where not, what was seen proves nothing of where rows lie, and every file is
+/// read for every partition.
+fn inspection_reads_times(job: &Job) -> bool {
+    let time = &job.time;
+    let declared = job.schema.iter().find(|(name, _)| name.value == time.column.value).map(|(_, declared)| *declared);
+    match declared {
+        None | Some(DeclaredType::Text | DeclaredType::Number) => true,
+        Some(DeclaredType::Timestamp | DeclaredType::Date) => time.format == TimeFormat::Auto,
+        Some(
+            DeclaredType::Int8
+            | DeclaredType::Int16
+            | DeclaredType::Int32
+            | DeclaredType::Int64
+            | DeclaredType::Uint8
+            | DeclaredType::Uint16
+            | DeclaredType::Uint32
+            | DeclaredType::Uint64,
+        ) => !matches!(time.format, TimeFormat::Pattern(_)),
+        // A cell of CSV holds JSON in which the time has quotes; other types change digits.
+        Some(
+            DeclaredType::Json
+            | DeclaredType::Bool
+            | DeclaredType::Float32
+            | DeclaredType::Float64
+            | DeclaredType::Decimal { .. },
+        ) => false,
+    }
+}
+
+/// Refuses settings that none of the files heeds.
+fn check_settings(job: &Job, files: &[SourceFile]) -> Result<(), SurveyError> {
+    let refused = |mistake: Diagnostic| Err(SurveyError::Setting(Box::new(mistake)));
+    if let Some(records) = &job.source.records
+        && let Some(file) = files.iter().find(|file| file.format != SourceFormat::Json)
+    {
+        let format = file.format.name();
+        let message = format!("`records` is for JSON documents, and {} is read as {format}", shown(&file.name));
+        return refused(
+            records.mistake(message).help("remove `records`, or set `format: json` if the files are documents"),
+        );
+    }
+    if job.source.hive_partitioning == Some(true) && !files.is_empty() && files.iter().all(|f| f.hive.is_empty()) {
+        let message = "`hive_partitioning: true` has no effect: no file is in a folder named key=value";
+        let mistake = Diagnostic::at(job.source.uri.span.as_ref(), message);
+        return refused(mistake.help("remove it, or name the folder above those folders in `uri`"));
+    }
+    Ok(())
 }
 
 /// One file that is looked at.
@@ -240,7 +316,7 @@ fn unreadable(file: &SourceFile, message: String) -> SourceError {
 /// fails its day and not the whole window.
 fn coverage(job: &Job, files: &[SourceFile], facts: &[FileFacts]) -> Vec<Option<(Timestamp, Timestamp)>> {
     if let Some(path_time) = &job.source.path_time {
-        return files.iter().map(|f| list::path_coverage(&f.name, path_time, &job.time.timezone)).collect();
+        return files.iter().map(|f| list::path_coverage_in(&f.name, path_time, zones(job))).collect();
     }
     if facts.iter().all(tells_its_times) {
         return vec![None; files.len()];

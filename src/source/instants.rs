@@ -15,11 +15,13 @@ use arrow::datatypes::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::source::is_json;
+use crate::encode::CellTexts;
+use crate::source::{is_json, is_number};
 use crate::time::local::LocalClock;
-use crate::time::parse::{INTEGER_NEEDS_FORMAT, RawInstant};
+use crate::time::parse::{NUMBER_NEEDS_FORMAT, RawInstant, Reading};
 use crate::time::{BadTime, TimeFormat, TimeParser};
 
 /// The times of some rows.
@@ -72,21 +74,25 @@ pub fn instants(field: &Field, column: &ArrayRef, parser: &TimeParser, unit: Tim
                     bad: Vec::new(),
                 }
             } else {
-                readings(column, values.iter().copied(), ticks_per_second(*from), parser, to)
+                readings(column, values.iter().copied(), ticks_per_second(*from), Reading::Time, parser, to)
             })
         }
         DataType::Date32 => {
             let days = column.as_primitive::<Date32Type>().values();
-            Ok(readings(column, days.iter().map(|&day| i64::from(day) * 86_400), 1, parser, to))
+            Ok(readings(column, days.iter().map(|&day| i64::from(day) * 86_400), 1, Reading::Date, parser, to))
         }
         DataType::Date64 => {
-            Ok(readings(column, column.as_primitive::<Date64Type>().values().iter().copied(), 1_000, parser, to))
+            let milliseconds = column.as_primitive::<Date64Type>().values();
+            Ok(readings(column, milliseconds.iter().copied(), 1_000, Reading::Date, parser, to))
+        }
+        _ if is_number(field) && parser.format == TimeFormat::Auto => {
+            Err(format!("the time column holds numbers: {NUMBER_NEEDS_FORMAT}"))
         }
         DataType::Utf8 => Ok(texts(column.as_string::<i32>(), json, parser, to)),
         DataType::LargeUtf8 => Ok(texts(column.as_string::<i64>(), json, parser, to)),
         DataType::Utf8View => Ok(texts(column.as_string_view(), json, parser, to)),
-        data_type if data_type.is_integer() && parser.format == TimeFormat::Auto => {
-            Err(format!("the time column holds {data_type} values: {INTEGER_NEEDS_FORMAT}"))
+        data_type if data_type.is_numeric() && parser.format == TimeFormat::Auto => {
+            Err(format!("the time column holds {data_type} values: {NUMBER_NEEDS_FORMAT}"))
         }
         DataType::Int8 => Ok(integers(column.as_primitive::<Int8Type>(), parser, to)),
         DataType::Int16 => Ok(integers(column.as_primitive::<Int16Type>(), parser, to)),
@@ -96,6 +102,7 @@ pub fn instants(field: &Field, column: &ArrayRef, parser: &TimeParser, unit: Tim
         DataType::UInt16 => Ok(integers(column.as_primitive::<UInt16Type>(), parser, to)),
         DataType::UInt32 => Ok(integers(column.as_primitive::<UInt32Type>(), parser, to)),
         DataType::UInt64 => Ok(integers(column.as_primitive::<UInt64Type>(), parser, to)),
+        data_type if data_type.is_floating() || data_type.is_decimal() => digits(field, column, parser, to),
         DataType::Dictionary(_, _) => {
             let dictionary = column.as_any_dictionary();
             let plain =
@@ -103,7 +110,7 @@ pub fn instants(field: &Field, column: &ArrayRef, parser: &TimeParser, unit: Tim
             instants(field, &plain, parser, unit)
         }
         other => Err(format!(
-            "the time column holds {other} values; a time is a timestamp, a date, an integer or text, and \
+            "the time column holds {other} values; a time is a timestamp, a date, a number or text, and \
              `schema` can declare the column as one of these"
         )),
     }
@@ -119,10 +126,10 @@ pub fn typed_range(data_type: &DataType, min: i64, max: i64, parser: &TimeParser
     if min > max {
         return None;
     }
-    let local = |value: i64, ticks: i64, outwards: i64| {
+    let local = |zone: &TimeZone, value: i64, ticks: i64, outwards: i64| {
         let second = value.div_euclid(ticks);
         let nanosecond = (value.rem_euclid(ticks) * (1_000_000_000 / ticks)) as u32;
-        local_bound(parser, second, nanosecond, outwards)
+        local_bound(zone, second, nanosecond, outwards)
     };
     match data_type {
         DataType::Timestamp(unit, Some(_)) => {
@@ -135,10 +142,13 @@ pub fn typed_range(data_type: &DataType, min: i64, max: i64, parser: &TimeParser
         }
         DataType::Timestamp(unit, None) => {
             let ticks = ticks_per_second(*unit);
-            Some((local(min, ticks, -1), local(max, ticks, 1)))
+            Some((local(&parser.timezone, min, ticks, -1), local(&parser.timezone, max, ticks, 1)))
         }
-        DataType::Date32 => Some((local(min.saturating_mul(86_400), 1, -1), local(max.saturating_mul(86_400), 1, 1))),
-        DataType::Date64 => Some((local(min, 1_000, -1), local(max, 1_000, 1))),
+        DataType::Date32 => {
+            let (first, last) = (min.saturating_mul(86_400), max.saturating_mul(86_400));
+            Some((local(&parser.date_zone, first, 1, -1), local(&parser.date_zone, last, 1, 1)))
+        }
+        DataType::Date64 => Some((local(&parser.date_zone, min, 1_000, -1), local(&parser.date_zone, max, 1_000, 1))),
         integer if integer.is_integer() => match parser.format {
             // Digits in a pattern need not be in the order of time.
             TimeFormat::Auto | TimeFormat::Pattern(_) => None,
@@ -152,8 +162,7 @@ pub fn typed_range(data_type: &DataType, min: i64, max: i64, parser: &TimeParser
 const UNORDERED: SignedDuration = SignedDuration::from_hours(48);
 
 /// One end of a range of zone-less times, moved outwards (`-1` or `1`) where a clock change is near.
-fn local_bound(parser: &TimeParser, second: i64, nanosecond: u32, outwards: i64) -> Timestamp {
-    let zone = &parser.timezone;
+fn local_bound(zone: &TimeZone, second: i64, nanosecond: u32, outwards: i64) -> Timestamp {
     let Some((second, ambiguous)) = LocalClock::new(zone).instant(second) else {
         return if second < 0 { Timestamp::MIN } else { Timestamp::MAX };
     };
@@ -171,7 +180,7 @@ fn local_bound(parser: &TimeParser, second: i64, nanosecond: u32, outwards: i64)
 }
 
 /// Whether the clock changes at exactly this instant, which is neither preceding nor following it.
-fn is_change(zone: &jiff::tz::TimeZone, at: Timestamp) -> bool {
+fn is_change(zone: &TimeZone, at: Timestamp) -> bool {
     at.checked_sub(SignedDuration::from_nanos(1)).is_ok_and(|before| zone.to_offset(before) != zone.to_offset(at))
 }
 
@@ -221,11 +230,12 @@ fn typed(column: &dyn Array, values: ScalarBuffer<i64>) -> Int64Array {
     Int64Array::new(values, column.nulls().cloned())
 }
 
-/// Zone-less clock readings in ticks `from` a second.
+/// Zone-less clock readings, or dates, in ticks `from` a second.
 fn readings(
     column: &dyn Array,
     values: impl Iterator<Item = i64>,
     from: i64,
+    kind: fn(i64) -> Reading,
     parser: &TimeParser,
     to: i64,
 ) -> Instants {
@@ -237,7 +247,7 @@ fn readings(
         .map(|(row, value)| {
             let second = value.div_euclid(from);
             let nanosecond = (value.rem_euclid(from) * (1_000_000_000 / from)) as u32;
-            match clock.instant(second) {
+            match clock.instant(kind(second)) {
                 Some((second, guessed)) => {
                     ambiguous += u64::from(guessed && nulls.is_none_or(|nulls| nulls.is_valid(row)));
                     ticks(second, nanosecond, to)
@@ -312,9 +322,29 @@ fn texts<'a>(column: impl ArrayAccessor<Item = &'a str>, json: bool, parser: &Ti
             continue;
         }
         let value = if json { content(column.value(row)) } else { Cow::Borrowed(column.value(row)) };
-        out.push(row, parser.raw_text(&value, |second| clock.instant(second)));
+        out.push(row, parser.raw_text(&value, |reading| clock.instant(reading)));
     }
     out.finish(nulls)
+}
+
+/// Floats and decimals, by the digits that shards show of them.
+fn digits(field: &Field, column: &ArrayRef, parser: &TimeParser, to: i64) -> Result<Instants, String> {
+    let mut cells =
+        CellTexts::new(field, column.as_ref()).ok_or_else(|| format!("{} has no text", field.data_type()))?;
+    let mut clock = parser.clock();
+    let mut out = Collector::new(column.len(), to);
+    let mut bytes = Vec::new();
+    for row in 0..column.len() {
+        if column.is_null(row) {
+            out.values.push(0);
+            continue;
+        }
+        bytes.clear();
+        cells.append(row, &mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        out.push(row, parser.raw_text(&text, |reading| clock.instant(reading)));
+    }
+    Ok(out.finish(column.nulls()))
 }
 
 /// The content of a JSON string; any other text as it is, without the blanks around it.
@@ -356,7 +386,7 @@ mod tests {
     use std::sync::Arc;
 
     fn parser(format: TimeFormat, name: &str) -> TimeParser {
-        TimeParser { format, timezone: zone::find(name).unwrap() }
+        TimeParser::new(format, zone::find(name).unwrap())
     }
 
     fn field(column: &ArrayRef) -> Field {
@@ -420,10 +450,16 @@ mod tests {
             assert_eq!(shown(&got), [noon(), noon(), noon(), None, None, noon(), None, None, None]);
             assert_eq!(got.bad.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [6, 7, 8]);
         }
-        let rows = vec![Some("1772366400"), Some(r#""1772366400""#), Some("1772366400.0"), Some("true")];
+        let rows = vec![
+            Some("1772366400"),
+            Some(r#""1772366400""#),
+            Some("1772366400.0"),
+            Some("1772366400.0000000001"),
+            Some("true"),
+        ];
         let array: ArrayRef = Arc::new(StringViewArray::from(rows));
         let got = instants(&field, &array, &parser(TimeFormat::EpochS, "UTC"), TimeUnit::Nanosecond).unwrap();
-        assert_eq!(shown(&got), [noon(), noon(), None, None]);
+        assert_eq!(shown(&got), [noon(), noon(), noon(), None, None]);
         let array: ArrayRef = Arc::new(StringViewArray::from(vec!["20260301", r#""20260301""#]));
         let days = parser(TimeFormat::Pattern("%Y%m%d".to_owned()), "UTC");
         let got = instants(&field, &array, &days, TimeUnit::Nanosecond).unwrap();
@@ -449,6 +485,26 @@ mod tests {
         assert_eq!(shown(&dates), [Some("2026-02-28T23:00:00Z".to_owned()), None]);
         let dates = ns(Date64Array::from(vec![20_513 * 86_400_000]), &berlin);
         assert_eq!(shown(&dates), [Some("2026-02-28T23:00:00Z".to_owned())]);
+    }
+
+    #[test]
+    fn a_date_alone_is_a_day_of_the_window_and_a_time_is_one_of_the_source() {
+        let zone = |name| zone::find(name).unwrap();
+        let auto = TimeParser::new(TimeFormat::Auto, zone("UTC")).with_date_zone(zone("America/New_York"));
+        let days = TimeParser { format: TimeFormat::Pattern("%d.%m.%Y".to_owned()), ..auto.clone() };
+        let digits = TimeParser { format: TimeFormat::Pattern("%Y%m%d".to_owned()), ..auto.clone() };
+        let midnight = [Some("2026-03-02T05:00:00Z".to_owned())];
+        assert_eq!(shown(&ns(StringArray::from(vec!["2026-03-02"]), &auto)), midnight);
+        assert_eq!(shown(&ns(StringArray::from(vec!["02.03.2026"]), &days)), midnight);
+        assert_eq!(shown(&ns(Int64Array::from(vec![20_260_302]), &digits)), midnight);
+        assert_eq!(shown(&ns(Date32Array::from(vec![20_514]), &auto)), midnight);
+        assert_eq!(shown(&ns(Date64Array::from(vec![20_514 * 86_400_000]), &auto)), midnight);
+        let (from, to) = typed_range(&DataType::Date32, 20_514, 20_514, &auto).unwrap();
+        assert_eq!([Some(from.to_string()), Some(to.to_string())], [midnight[0].clone(), midnight[0].clone()]);
+        let time = ns(StringArray::from(vec!["2026-03-02T00:00:00"]), &auto);
+        assert_eq!(shown(&time), [Some("2026-03-02T00:00:00Z".to_owned())]);
+        let time = ns(TimestampSecondArray::from(vec![1_772_409_600]), &auto);
+        assert_eq!(shown(&time), [Some("2026-03-02T00:00:00Z".to_owned())]);
     }
 
     #[test]
@@ -497,9 +553,45 @@ mod tests {
         assert_eq!(shown(&got), [Some("2026-03-01T12:00:00Z".to_owned()), None, None, None]);
         assert_eq!(got.bad.iter().map(|b| b.0).collect::<Vec<_>>(), [2, 3]);
         let column: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
-        assert!(instants(&field(&column), &column, &ms, TimeUnit::Nanosecond).unwrap_err().contains("Float64"));
+        let auto = parser(TimeFormat::Auto, "UTC");
+        let error = instants(&field(&column), &column, &auto, TimeUnit::Nanosecond).unwrap_err();
+        assert!(error.contains("Float64") && error.contains("epoch_s"), "{error}");
         let column: ArrayRef = Arc::new(NullArray::new(2));
         assert_eq!(instants(&field(&column), &column, &ms, TimeUnit::Nanosecond).unwrap().values.null_count(), 2);
+    }
+
+    #[test]
+    fn fractions_of_an_epoch_are_exact_to_the_nanosecond_in_every_type() {
+        let seconds = parser(TimeFormat::EpochS, "UTC");
+        let want = || [Some("2026-03-01T12:00:00.123Z".to_owned()), None, Some("2026-03-01T12:00:00.45Z".to_owned())];
+        let decimal = Decimal128Array::from(vec![Some(1_772_366_400_123), None, Some(1_772_366_400_450)]);
+        let texts = vec![Some("1772366400.123"), None, Some("1772366400.450")];
+        for array in [
+            Arc::new(Float64Array::from(vec![Some(1_772_366_400.123), None, Some(1_772_366_400.45)])) as ArrayRef,
+            Arc::new(decimal.with_precision_and_scale(18, 3).unwrap()),
+            Arc::new(StringViewArray::from(texts)),
+        ] {
+            let got = instants(&field(&array), &array, &seconds, TimeUnit::Nanosecond).unwrap();
+            assert_eq!(shown(&got), want(), "{}", array.data_type());
+        }
+        for (format, text, nanosecond) in [
+            (TimeFormat::EpochS, "1.772366400123456789E9", 1_772_366_400_123_456_789),
+            (TimeFormat::EpochMs, "1772366400123.456789", 1_772_366_400_123_456_789),
+            (TimeFormat::EpochUs, "1772366400123456.789", 1_772_366_400_123_456_789),
+            (TimeFormat::EpochNs, "1772366400123456789.0", 1_772_366_400_123_456_789),
+            (TimeFormat::EpochS, "-0.5", -500_000_000),
+        ] {
+            assert_eq!(ns(StringArray::from(vec![text]), &parser(format, "UTC")).values.value(0), nanosecond, "{text}");
+        }
+        for (format, text, why) in [
+            (TimeFormat::EpochS, "1772366400.1234567891", "digits below the nanosecond"),
+            (TimeFormat::EpochNs, "1.5", "digits below the nanosecond"),
+            (TimeFormat::EpochS, "1e30", "outside the years"),
+            (TimeFormat::EpochS, "NaN", "expected a number of seconds"),
+        ] {
+            let got = ns(StringArray::from(vec![text]), &parser(format, "UTC"));
+            assert!(got.bad[0].1.why.contains(why), "{text}: {:?}", got.bad);
+        }
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub struct ReadRequest {
     /// Which.
     pub file: SourceFile,
     /// The columns to give, in this order and these types; a column that the file does not have is null.
-    /// Text holding JSON is marked by [`json_field`].
+    /// Text holding JSON is marked by [`json_field`], text holding numbers by [`number_field`].
     pub schema: SchemaRef,
     /// Which units, ascending. Row formats have only unit 0.
     pub units: Vec<u32>,
@@ -292,11 +292,29 @@ pub fn is_json(field: &::arrow::datatypes::Field) -> bool {
         && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
+/// Marks text that holds a number, beside its Arrow type.
+const NUMBER_TEXT: &str = "kt-export:number";
+
+/// Marks a text field as holding numbers: JSON numbers whose digits are kept as they were written.
+pub fn number_field(field: ::arrow::datatypes::Field) -> ::arrow::datatypes::Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(NUMBER_TEXT.to_owned(), "true".to_owned());
+    field.with_metadata(metadata)
+}
+
+/// Whether a field is text that holds numbers.
+pub fn is_number(field: &::arrow::datatypes::Field) -> bool {
+    field.metadata().contains_key(NUMBER_TEXT)
+        && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
 /// The schema of a whole source: every file's columns, in order of first appearance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceSchema {
-    /// Text is `Utf8View`; text holding JSON is marked.
+    /// Text is `Utf8View`; text holding JSON or numbers is marked.
     pub arrow: Arc<Schema>,
     /// What differed between files or rows and how it was settled, for people and the manifest.
     pub drift: Vec<String>,
+    /// Keys of the objects around the rows of JSON documents, by their paths: `records` passes over them.
+    pub unexported_keys: Vec<String>,
 }

@@ -186,7 +186,7 @@ fn scalar(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Scala
 
 fn inexact(node: &Node, text: &str, why: &str) -> Diagnostic {
     Diagnostic::at(Some(&node.span), format!("the number {} would be changed: {why}", shown(text)))
-        .help("put it in quotes to compare it as text, or write fewer digits")
+        .help("write the condition in `where`, which keeps every digit, or write fewer digits")
 }
 
 /// The double that prints the same digits, if there is one.

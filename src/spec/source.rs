@@ -25,7 +25,7 @@ pub struct TypeEntry {
     /// Names for filters: filter name to source column.
     pub fields: Option<BTreeMap<String, Located<String>>>,
     /// Types of columns, by source column: `bool`, `int8` … `int64`, `uint8` … `uint64`, `float32`, `float64`,
-    /// `decimal(12,6)`, `text`, `date`, `timestamp`, `json`. What is not named is inferred from all rows.
+    /// `decimal(12,6)`, `number`, `text`, `date`, `timestamp`, `json`. What is not named is inferred from all rows.
     #[schemars(with = "Option<BTreeMap<String, DeclaredType>>")]
     pub schema: Option<Vec<(Located<String>, DeclaredType)>>,
     /// When files disagree about a column: `widen` (default) to the narrowest type that holds every value exactly,
@@ -120,6 +120,11 @@ impl SourceSpec {
         let options = fields.get("options").and_then(|e| store_options(e, errors)).unwrap_or_default();
         if let Some(uri) = &uri {
             check_location(uri, errors);
+            let location = Location::parse(&uri.value, &StoreOptions::default());
+            if let (Some(entry), Ok(Location::Local(_))) = (fields.get("options"), location) {
+                let message = format!("`options` has no effect: `{}` is not in an object store", shown(&uri.value));
+                errors.push(entry.key.mistake(message).help("remove it"));
+            }
         }
         let format = fields.optional("format", errors, word);
         let records = fields.optional("records", errors, text);
@@ -229,8 +234,8 @@ fn strftime(
 pub struct TimeSpec {
     /// Source column.
     pub column: Located<String>,
-    /// How it is written. `auto` (default): typed timestamps, dates and RFC 3339 text. Integers need `epoch_s`,
-    /// `epoch_ms`, `epoch_us` or `epoch_ns`; other text needs a strftime pattern.
+    /// How it is written. `auto` (default): typed timestamps, dates and RFC 3339 text. Numbers need `epoch_s`,
+    /// `epoch_ms`, `epoch_us` or `epoch_ns`, with or without a fraction; other text needs a strftime pattern.
     #[schemars(with = "Option<String>")]
     pub format: Option<TimeFormat>,
     /// IANA zone of times that are written without one; default: the catalog's `defaults.timezone`, else UTC.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::local::{self, LocalClock};
 use super::rfc3339;
 use super::zone;
+use crate::number::{NoCount, NumberText};
 
 /// How a source writes its time column.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -23,13 +24,13 @@ pub enum TimeFormat {
     /// Typed timestamps, dates and RFC 3339 text.
     #[default]
     Auto,
-    /// Integer seconds since 1970-01-01T00:00:00Z.
+    /// Seconds since 1970-01-01T00:00:00Z, with or without a fraction.
     EpochS,
-    /// Integer milliseconds.
+    /// Milliseconds.
     EpochMs,
-    /// Integer microseconds.
+    /// Microseconds.
     EpochUs,
-    /// Integer nanoseconds.
+    /// Nanoseconds.
     EpochNs,
     /// Text in a strftime pattern.
     Pattern(String),
@@ -64,7 +65,37 @@ pub fn check_pattern(pattern: &str) -> Result<(), String> {
 /// Why not.
 pub fn check_instant_pattern(pattern: &str) -> Result<(), String> {
     let text = sample(pattern)?;
-    parse_pattern(pattern, &text, |second| Some((second, false))).map(drop).map_err(|why| unreadable(&text, &why))
+    let place = |(Reading::Time(second) | Reading::Date(second))| Some((second, false));
+    parse_pattern(pattern, &text, place).map(drop).map_err(|why| unreadable(&text, &why))
+}
+
+/// What of a format's times is placed by a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadByZone {
+    /// Nothing: they are instants.
+    Nothing,
+    /// Dates without a time of day, by the window's zone.
+    Dates,
+    /// Times of day, by the source's zone.
+    Times,
+}
+
+/// Which times of a format are placed by a zone. The only proof is to read one.
+pub fn read_by_zone(format: &TimeFormat) -> ReadByZone {
+    let TimeFormat::Pattern(pattern) = format else {
+        return if *format == TimeFormat::Auto { ReadByZone::Times } else { ReadByZone::Nothing };
+    };
+    let mut placed = ReadByZone::Nothing;
+    let place = |reading: Reading| {
+        let (Reading::Time(second) | Reading::Date(second)) = reading;
+        placed = if reading == Reading::Date(second) { ReadByZone::Dates } else { ReadByZone::Times };
+        Some((second, false))
+    };
+    match sample(pattern).map(|text| parse_pattern(pattern, &text, place).map(drop)) {
+        Ok(Ok(())) => placed,
+        // No pattern that a spec can have.
+        Ok(Err(_)) | Err(_) => ReadByZone::Times,
+    }
 }
 
 /// Some time in a pattern: one whose day, month and hour cannot be taken for each other.
@@ -112,6 +143,8 @@ pub struct TimeParser {
     pub format: TimeFormat,
     /// For times without a zone.
     pub timezone: TimeZone,
+    /// For dates without a time of day and a zone: they are days of whoever asks, of the window.
+    pub date_zone: TimeZone,
 }
 
 /// An instant before it is fitted into a [`Timestamp`] or a column: whole seconds and the rest.
@@ -125,17 +158,57 @@ pub(crate) struct RawInstant {
     pub ambiguous: bool,
 }
 
+/// What a clock or a calendar showed, as seconds since 1970-01-01T00:00:00 on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// A day and a time of day.
+    Time(i64),
+    /// A day alone, as its first second.
+    Date(i64),
+}
+
+/// Places readings, as [`local::resolve`] does.
+#[derive(Debug)]
+pub(crate) struct Clock<'z> {
+    times: LocalClock<'z>,
+    dates: LocalClock<'z>,
+}
+
+impl Clock<'_> {
+    /// The instant of a reading, and whether it had to be guessed.
+    #[inline]
+    pub(crate) fn instant(&mut self, reading: Reading) -> Option<(i64, bool)> {
+        match reading {
+            Reading::Time(second) => self.times.instant(second),
+            Reading::Date(second) => self.dates.instant(second),
+        }
+    }
+}
+
+/// In a second.
+const NANOSECONDS: i64 = 1_000_000_000;
+
 /// 9999-12-31T23:59:59Z.
 const LAST_SECOND: i64 = 253_402_300_799;
 
 impl TimeParser {
+    /// A parser for times and dates of one zone.
+    pub fn new(format: TimeFormat, timezone: TimeZone) -> Self {
+        Self { format, date_zone: timezone.clone(), timezone }
+    }
+
+    /// The same, with dates that have no time of day as days of another zone.
+    pub fn with_date_zone(self, date_zone: TimeZone) -> Self {
+        Self { date_zone, ..self }
+    }
+
     /// A time written as text.
     ///
     /// # Errors
     /// [`BadTime`] where the text is not in the format or out of range (years 0000 to 9999; patterns and epochs from
     /// -9999; a leap second `:60` is refused).
     pub fn text(&self, value: &str) -> Result<Instant, BadTime> {
-        self.raw_text(value, |second| local::resolve(&self.timezone, second)).map(fit)
+        self.raw_text(value, |reading| self.resolve(reading)).map(fit)
     }
 
     /// A time written as an integer. With a pattern the integer's decimal digits are parsed as text (`%Y%m%d`).
@@ -146,9 +219,16 @@ impl TimeParser {
         self.raw_integer(value).map(fit)
     }
 
-    /// A clock that places this source's zone-less times.
-    pub(crate) fn clock(&self) -> LocalClock<'_> {
-        LocalClock::new(&self.timezone)
+    /// Clocks that place this source's zone-less times and dates.
+    pub(crate) fn clock(&self) -> Clock<'_> {
+        Clock { times: LocalClock::new(&self.timezone), dates: LocalClock::new(&self.date_zone) }
+    }
+
+    fn resolve(&self, reading: Reading) -> Option<(i64, bool)> {
+        match reading {
+            Reading::Time(second) => local::resolve(&self.timezone, second),
+            Reading::Date(second) => local::resolve(&self.date_zone, second),
+        }
     }
 
     /// [`Self::text`], with zone-less times placed by `place` (as [`local::resolve`]).
@@ -156,7 +236,7 @@ impl TimeParser {
     pub(crate) fn raw_text(
         &self,
         value: &str,
-        place: impl FnOnce(i64) -> Option<(i64, bool)>,
+        place: impl FnOnce(Reading) -> Option<(i64, bool)>,
     ) -> Result<RawInstant, BadTime> {
         match &self.format {
             TimeFormat::Auto => {
@@ -165,7 +245,10 @@ impl TimeParser {
                 let (second, ambiguous) = match written.offset_second {
                     Some(offset) => (written.local_second - i64::from(offset), false),
                     // No instant of jiff's: after the last one, as years begin at 0000.
-                    None => place(written.local_second).unwrap_or((LAST_SECOND, false)),
+                    None if written.date_only => {
+                        place(Reading::Date(written.local_second)).unwrap_or((LAST_SECOND, false))
+                    }
+                    None => place(Reading::Time(written.local_second)).unwrap_or((LAST_SECOND, false)),
                 };
                 Ok(RawInstant { second, nanosecond: written.nanosecond, ambiguous })
             }
@@ -173,13 +256,35 @@ impl TimeParser {
                 parse_pattern(pattern, value, place).map_err(|why| BadTime::new(value, why))
             }
             TimeFormat::EpochS | TimeFormat::EpochMs | TimeFormat::EpochUs | TimeFormat::EpochNs => {
-                let (_, unit) = self.format.ticks().unwrap_or((1, "seconds"));
-                let ticks = value
-                    .parse::<i64>()
-                    .map_err(|_| BadTime::new(value, format!("expected a whole number of {unit} since 1970-01-01")))?;
-                self.raw_integer(ticks)
+                match value.parse::<i64>() {
+                    Ok(ticks) => self.raw_integer(ticks),
+                    Err(_) => self.fraction(value),
+                }
             }
         }
+    }
+
+    /// A number of an epoch format that is no 64-bit integer, exactly to the nanosecond.
+    fn fraction(&self, value: &str) -> Result<RawInstant, BadTime> {
+        let (ticks, unit) = self.format.ticks().unwrap_or((1, "seconds"));
+        let number = NumberText::parse(value)
+            .ok_or_else(|| BadTime::new(value, format!("expected a number of {unit} since 1970-01-01")))?;
+        // Nanoseconds are 10^9, 10^6, 10^3 or 1 in a tick.
+        let power = i64::from((NANOSECONDS / ticks).ilog10());
+        let nanoseconds = match number.count(power) {
+            Ok(nanoseconds) => nanoseconds,
+            Err(NoCount::Finer) => {
+                let why = format!("as {unit} since 1970-01-01 it has digits below the nanosecond, which no time keeps");
+                return Err(BadTime::new(value, why));
+            }
+            Err(NoCount::TooLarge) => return Err(outside(value, unit)),
+        };
+        let second = i64::try_from(nanoseconds.div_euclid(NANOSECONDS.into())).map_err(|_| outside(value, unit))?;
+        if !(Timestamp::MIN.as_second()..=LAST_SECOND).contains(&second) {
+            return Err(outside(value, unit));
+        }
+        let nanosecond = nanoseconds.rem_euclid(NANOSECONDS.into()) as u32;
+        Ok(RawInstant { second, nanosecond, ambiguous: false })
     }
 
     /// [`Self::integer`].
@@ -189,24 +294,28 @@ impl TimeParser {
             let mut digits = itoa::Buffer::new();
             let text = digits.format(value);
             return match &self.format {
-                TimeFormat::Pattern(_) => self.raw_text(text, |second| local::resolve(&self.timezone, second)),
-                _ => Err(BadTime::new(text, INTEGER_NEEDS_FORMAT)),
+                TimeFormat::Pattern(_) => self.raw_text(text, |reading| self.resolve(reading)),
+                _ => Err(BadTime::new(text, NUMBER_NEEDS_FORMAT)),
             };
         };
         let second = value.div_euclid(ticks);
-        let nanosecond = value.rem_euclid(ticks) * (1_000_000_000 / ticks);
+        let nanosecond = value.rem_euclid(ticks) * (NANOSECONDS / ticks);
         if !(Timestamp::MIN.as_second()..=LAST_SECOND).contains(&second) {
             let mut digits = itoa::Buffer::new();
-            let why = format!("as {unit} since 1970-01-01 it is outside the years -9999 to 9999; is the unit right?");
-            return Err(BadTime::new(digits.format(value), why));
+            return Err(outside(digits.format(value), unit));
         }
         Ok(RawInstant { second, nanosecond: nanosecond as u32, ambiguous: false })
     }
 }
 
-/// What `auto` says to integers.
-pub(crate) const INTEGER_NEEDS_FORMAT: &str =
-    "an integer needs `time.format`: epoch_s, epoch_ms, epoch_us or epoch_ns, or a strftime pattern such as \"%Y%m%d\"";
+/// What `auto` says to numbers.
+pub(crate) const NUMBER_NEEDS_FORMAT: &str =
+    "a number needs `time.format`: epoch_s, epoch_ms, epoch_us or epoch_ns, or a strftime pattern such as \"%Y%m%d\"";
+
+fn outside(value: &str, unit: &str) -> BadTime {
+    let why = format!("as {unit} since 1970-01-01 it is outside the years -9999 to 9999; is the unit right?");
+    BadTime::new(value, why)
+}
 
 /// To the nearest instant that jiff has.
 fn fit(raw: RawInstant) -> Instant {
@@ -229,7 +338,7 @@ fn reading(civil: DateTime) -> Option<(i64, u32)> {
 fn parse_pattern(
     pattern: &str,
     value: &str,
-    place: impl FnOnce(i64) -> Option<(i64, bool)>,
+    place: impl FnOnce(Reading) -> Option<(i64, bool)>,
 ) -> Result<RawInstant, String> {
     let parsed = BrokenDownTime::parse(pattern, value).map_err(|e| format!("expected the pattern `{pattern}`: {e}"))?;
     if parsed.second() == Some(59) && is_leap_second(pattern, value) {
@@ -246,8 +355,9 @@ fn parse_pattern(
     let civil = parsed.to_datetime().map_err(|e| e.to_string())?;
     // Only the last two days of year 9999 have no reading; `LAST_SECOND` is as late.
     let (second, nanosecond) = reading(civil).unwrap_or((LAST_SECOND, 0));
+    let of_day = if parsed.hour().is_none() { Reading::Date } else { Reading::Time };
     let (second, ambiguous) = match (parsed.offset(), parsed.iana_time_zone()) {
-        (None, None) => place(second).unwrap_or((if second < 0 { i64::MIN } else { LAST_SECOND }, false)),
+        (None, None) => place(of_day(second)).unwrap_or((if second < 0 { i64::MIN } else { LAST_SECOND }, false)),
         (Some(offset), None) => (second.saturating_sub(i64::from(offset.seconds())), false),
         (None, Some(name)) => {
             let zone = zone::find(name).map_err(|e| e.to_string())?;
@@ -276,7 +386,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parser(format: TimeFormat, zone: &str) -> TimeParser {
-        TimeParser { format, timezone: zone::find(zone).unwrap() }
+        TimeParser::new(format, zone::find(zone).unwrap())
     }
 
     fn auto(zone: &str, text: &str) -> (String, bool) {
@@ -356,7 +466,7 @@ mod tests {
             let parser = parser(format, "Europe/Berlin");
             assert_eq!(parser.integer(value).unwrap().at.to_string(), "2026-03-01T12:00:00Z");
             assert_eq!(parser.text(&value.to_string()).unwrap().at.to_string(), "2026-03-01T12:00:00Z");
-            assert!(parser.text("1772366400.5").unwrap_err().why.contains("whole number"));
+            assert!(parser.text("1,772").unwrap_err().why.starts_with("expected a number of "));
         }
         let ns = parser(TimeFormat::EpochNs, "UTC");
         assert_eq!(ns.integer(i64::MIN).unwrap().at.as_nanosecond(), i128::from(i64::MIN));
@@ -465,9 +575,8 @@ mod tests {
             if !text.starts_with('-') && text.parse::<Timestamp>().is_ok() && !text.starts_with('+') {
                 prop_assert_eq!(parser.text(&text).unwrap().at, at_precision);
             }
-            let pattern = TimeParser {
-                format: TimeFormat::Pattern("%Y-%m-%dT%H:%M:%S%.f%:z".to_owned()), timezone: TimeZone::UTC,
-            };
+            let pattern = TimeFormat::Pattern("%Y-%m-%dT%H:%M:%S%.f%:z".to_owned());
+            let pattern = TimeParser::new(pattern, TimeZone::UTC);
             let text = at.to_zoned(TimeZone::fixed(offset)).strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string();
             if !text.starts_with('-') {
                 prop_assert_eq!(pattern.text(&text).unwrap().at, at);
@@ -504,7 +613,7 @@ mod tests {
                 TimeFormat::Auto, TimeFormat::EpochS, TimeFormat::EpochMs, TimeFormat::EpochUs, TimeFormat::EpochNs,
                 TimeFormat::Pattern("%F %T%.f".to_owned()), TimeFormat::Pattern("%s%.f%Q".to_owned()), TimeFormat::Pattern(text.clone()),
             ] {
-                let parser = TimeParser { format, timezone: zone::find("America/St_Johns").unwrap() };
+                let parser = TimeParser::new(format, zone::find("America/St_Johns").unwrap());
                 for value in [&text, &lossy] {
                     let _ = parser.text(value);
                 }

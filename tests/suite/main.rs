@@ -17,6 +17,8 @@ mod gcs_server;
 mod jobs;
 mod jobs_passed_over;
 mod limits;
+mod keys;
+mod numbers;
 mod pack;
 mod parquet_sources;
 mod project;

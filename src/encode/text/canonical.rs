@@ -30,7 +30,9 @@ impl Column<'_> {
             Cells::Bare(bare) => bare.write(row, out),
             Cells::Float(float) => float.write(row, out),
             Cells::Stamp(stamp) => stamp.write(row, out),
-            Cells::Text(text) | Cells::Embedded(text) => out.extend_from_slice(text.get(row).as_bytes()),
+            Cells::Text(text) | Cells::Embedded(text) | Cells::Number(text) => {
+                out.extend_from_slice(text.get(row).as_bytes());
+            }
             Cells::Dictionary(keys, values) => values.text(keys.get(row), out),
             Cells::List(..) | Cells::Map(..) | Cells::Struct(..) => self.json(row, out),
         }

@@ -16,7 +16,7 @@ use super::memo::Memo;
 use super::object::{Keys, write_object};
 use super::stamp::Stamp;
 use crate::encode::EncodeError;
-use crate::source::is_json;
+use crate::source::{is_json, is_number};
 
 /// Cells of one column.
 pub(super) struct Column<'a> {
@@ -39,6 +39,8 @@ pub(super) enum Cells<'a> {
     Text(Text<'a>),
     /// A value in JSON.
     Embedded(Text<'a>),
+    /// Digits of a number, bare in JSON and CSV.
+    Number(Text<'a>),
     Dictionary(DictionaryKeys<'a>, Box<Column<'a>>),
     List(Ranges<'a>, Box<Column<'a>>),
     Map(&'a [i32], Box<[Column<'a>; 2]>),
@@ -139,7 +141,13 @@ impl<'a> Column<'a> {
             DataType::Float64 => Cells::Float(Float::Double(array.as_primitive_opt::<Float64Type>()?.values())),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
                 let text = Text::new(array)?;
-                if is_json(field) { Cells::Embedded(text) } else { Cells::Text(text) }
+                if is_json(field) {
+                    Cells::Embedded(text)
+                } else if is_number(field) {
+                    Cells::Number(text)
+                } else {
+                    Cells::Text(text)
+                }
             }
             DataType::Dictionary(key, _) => return Self::dictionary(field, key, array),
             DataType::List(element) => {
@@ -231,7 +239,7 @@ impl<'a> Column<'a> {
                 out.push(b'"');
             }
             Cells::Text(text) => json_string(text.get(row), out),
-            Cells::Embedded(text) => json_value(text.get(row), out),
+            Cells::Embedded(text) | Cells::Number(text) => json_value(text.get(row), out),
             Cells::Dictionary(keys, values) => values.json(keys.get(row), out),
             Cells::List(ranges, elements) => {
                 let range = ranges.get(row);
@@ -264,7 +272,7 @@ impl<'a> Column<'a> {
 
     /// Appends the cell as the key of an object: what is not a string in JSON becomes the string of its JSON text.
     fn json_key(&mut self, row: usize, out: &mut Vec<u8>) {
-        if let Cells::Text(text) | Cells::Embedded(text) = &self.cells {
+        if let Cells::Text(text) | Cells::Embedded(text) | Cells::Number(text) = &self.cells {
             json_string(text.get(row), out);
             return;
         }
@@ -292,6 +300,11 @@ impl<'a> Column<'a> {
             Cells::Float(float) => {
                 let start = out.len();
                 float.write(row, out);
+                dialect.bare_written(start, out);
+            }
+            Cells::Number(text) => {
+                let start = out.len();
+                out.extend_from_slice(text.get(row).as_bytes());
                 dialect.bare_written(start, out);
             }
             Cells::Stamp(stamp) => {

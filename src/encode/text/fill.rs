@@ -76,7 +76,7 @@ impl Column<'_> {
         match &self.cells {
             Cells::Text(_) => style.plain_text(),
             Cells::Embedded(_) => style.plain_json(),
-            Cells::Float(_) | Cells::Stamp(Stamp::Timestamp(..)) => style.plain_numbers(),
+            Cells::Number(_) | Cells::Float(_) | Cells::Stamp(Stamp::Timestamp(..)) => style.plain_numbers(),
             Cells::Bare(bare) => {
                 let fast = match bare {
                     Bare::Decimal32(_, scale) | Bare::Decimal64(_, scale) | Bare::Decimal128(_, scale) => {
@@ -101,12 +101,12 @@ impl Column<'_> {
             return 0;
         }
         match &self.cells {
-            Cells::Text(Text::View(array)) | Cells::Embedded(Text::View(array)) => {
+            Cells::Text(Text::View(array)) | Cells::Embedded(Text::View(array)) | Cells::Number(Text::View(array)) => {
                 let views: &[u128] = array.views();
                 room.for_each(|(room, row)| *room += S::GROWTH * views[row] as u32 as usize);
                 QUOTES_ROOM
             }
-            Cells::Text(text) | Cells::Embedded(text) => {
+            Cells::Text(text) | Cells::Embedded(text) | Cells::Number(text) => {
                 room.for_each(|(room, row)| *room += S::GROWTH * text.get(row).len());
                 QUOTES_ROOM
             }
@@ -122,7 +122,7 @@ impl Column<'_> {
         let nulls = self.nulls;
         let memo = &mut self.memo;
         match &mut self.cells {
-            Cells::Embedded(text) if S::EMBEDS => match text {
+            Cells::Embedded(text) | Cells::Number(text) if S::EMBEDS => match text {
                 Text::Small(array) => slots.bare(nulls, |row, slab, at| embed(array.value(row), slab, at)),
                 Text::Large(array) => slots.bare(nulls, |row, slab, at| embed(array.value(row), slab, at)),
                 Text::View(array) => {
@@ -132,7 +132,7 @@ impl Column<'_> {
                     });
                 }
             },
-            Cells::Text(text) | Cells::Embedded(text) => match text {
+            Cells::Text(text) | Cells::Embedded(text) | Cells::Number(text) => match text {
                 Text::Small(array) => texts(style, nulls, |row| array.value(row), slots),
                 Text::Large(array) => texts(style, nulls, |row| array.value(row), slots),
                 Text::View(array) => views(style, nulls, array, memo, slots),

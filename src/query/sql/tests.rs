@@ -152,7 +152,8 @@ fn an_unknown_column_is_shown_with_the_nearest() {
 #[test]
 fn types_that_do_not_go_together_are_told_with_what_is_expected() {
     let number = "compare it with a number, without quotes";
-    let text = "compare it with text: put the value in quotes";
+    let text = "text is compared character by character, so that '10' is less than '9': to compare numbers, declare the column \
+                of text in `schema` as number, float64 or decimal(p,s); to compare text, put the constant in quotes";
     for (sql, message, help) in [
         ("latency_ms > 'fast'", "`latency_ms` is int64 and cannot be compared with the text 'fast'", number),
         ("cost_usd = TRUE", "`cost_usd` is decimal(12,6) and cannot be compared with true", number),

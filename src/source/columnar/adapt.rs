@@ -15,8 +15,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use serde::de::IgnoredAny;
 
-use crate::source::is_json;
+use crate::number::NumberText;
 use crate::source::rows::infer::UNWRAP_JSON;
+use crate::source::{is_json, is_number};
 
 /// Fails instead of putting null where a value does not fit.
 const STRICT: CastOptions<'static> =
@@ -63,6 +64,9 @@ fn adapt_at(array: &ArrayRef, holds_json: bool, field: &Field, path: &str) -> Re
     if is_json(field) {
         return json_text(array, holds_json || field.metadata().contains_key(UNWRAP_JSON), to, path);
     }
+    if is_number(field) {
+        return number_text(array, to, path);
+    }
     if from == to {
         return Ok(Arc::clone(array));
     }
@@ -107,6 +111,19 @@ fn cast(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, String>
     // The error would show the value: messages go where redacted data must not.
     let why = "a value is not one of that type";
     cast_with_options(array, to, &STRICT).map_err(|_| mismatch(path, array.data_type(), to, why))
+}
+
+/// Numbers as their digits.
+fn number_text(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, String> {
+    if array.data_type().is_nested() {
+        return Err(mismatch(path, array.data_type(), to, "nested and plain values do not mix"));
+    }
+    let text = cast(array, &DataType::Utf8View, path)?;
+    let is_number = |text: Option<&str>| text.is_none_or(|text| NumberText::parse(text).is_some());
+    if !text.as_string_view().iter().all(is_number) {
+        return Err(mismatch(path, array.data_type(), to, "a value is not a number"));
+    }
+    cast(&text, to, path)
 }
 
 /// Values as JSON text, which an encoder writes as it stands. Text is JSON already (`holds_json`, checked) or a string.

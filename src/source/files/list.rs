@@ -20,7 +20,7 @@ use crate::source::files::{lakehouse, objects};
 use crate::source::{Codec, SourceError, SourceFile};
 use crate::store::{Location, LocationError, StoreError};
 
-pub use crate::source::files::path_time::{named_days, path_coverage};
+pub use crate::source::files::path_time::{named_days, path_coverage, path_coverage_in};
 
 /// Extensions and what they mean, in the words of messages.
 const KNOWN_EXTENSIONS: &str =
@@ -207,13 +207,13 @@ impl Listing {
     pub fn within(
         mut self,
         path_time: &PathTime,
-        timezone: &TimeZone,
+        zones: [&TimeZone; 2],
         start: Timestamp,
         end: Timestamp,
     ) -> Result<Self, ListError> {
         let mut kept = Vec::with_capacity(self.files.len());
         for file in self.files {
-            let Some((first, after)) = path_coverage(&file.name, path_time, timezone) else {
+            let Some((first, after)) = path_coverage_in(&file.name, path_time, zones) else {
                 let pattern = path_time.pattern.value.clone();
                 return Err(ListError::PathTime { name: file.name, pattern });
             };

@@ -38,6 +38,18 @@ pub fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> O
     None
 }
 
+/// What [`path_coverage`] gives in each of two zones, as one interval: a date in a name may be one of the zone in which the
+/// source writes its times or, where the rows have dates alone, one of the window's.
+pub fn path_coverage_in(name: &str, path_time: &PathTime, zones: [&TimeZone; 2]) -> Option<(Timestamp, Timestamp)> {
+    let [first, second] = zones;
+    let covered = path_coverage(name, path_time, first)?;
+    if first == second {
+        return Some(covered);
+    }
+    let other = path_coverage(name, path_time, second)?;
+    Some((covered.0.min(other.0), covered.1.max(other.1)))
+}
+
 /// The calendar unit that holds a matched time.
 fn coverage(matched: BrokenDownTime, covers: PartitionBy, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
     let local = local_time(matched, covers, timezone)?;

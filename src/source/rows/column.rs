@@ -15,10 +15,11 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
-use crate::source::is_json;
+use crate::number::NumberText;
 use crate::source::rows::infer::UNWRAP_JSON;
 use crate::source::rows::json_text::is_plain;
 use crate::source::rows::scalar;
+use crate::source::{is_json, is_number};
 
 /// A struct column under construction.
 pub(super) struct StructColumn {
@@ -62,6 +63,8 @@ pub(super) enum Column {
     Date(PrimitiveBuilder<Date32Type>),
     Timestamp(PrimitiveBuilder<TimestampMicrosecondType>),
     Text(StringViewBuilder),
+    /// The digits of numbers.
+    Number(StringViewBuilder),
     /// Text holding JSON. `unwrap`: a string that holds an object or array stands for it.
     Json {
         builder: StringViewBuilder,
@@ -89,7 +92,7 @@ macro_rules! with_builder {
             Column::Decimal { builder: $builder, .. } => $flat,
             Column::Date($builder) => $flat,
             Column::Timestamp($builder) => $flat,
-            Column::Text($builder) | Column::Json { builder: $builder, .. } => $flat,
+            Column::Text($builder) | Column::Number($builder) | Column::Json { builder: $builder, .. } => $flat,
             $null => $for_null,
             $struct => $for_struct,
             $list => $for_list,
@@ -125,6 +128,7 @@ impl Column {
             DataType::Utf8View if is_json(field) => {
                 Self::Json { builder: StringViewBuilder::new(), unwrap: field.metadata().contains_key(UNWRAP_JSON) }
             }
+            DataType::Utf8View if is_number(field) => Self::Number(StringViewBuilder::new()),
             DataType::Utf8View => Self::Text(StringViewBuilder::new()),
             DataType::Struct(fields) if !fields.is_empty() => Self::Struct(StructColumn {
                 fields: fields.clone(),
@@ -245,6 +249,7 @@ impl Column {
             Self::Float32(_) => scalar::float32(text).is_some(),
             Self::Float64(_) => scalar::float64(text).is_some(),
             Self::Decimal { precision, scale, .. } => scalar::decimal(text, *precision, *scale).is_some(),
+            Self::Number(_) => NumberText::parse(text).is_some(),
             Self::Null(_) | Self::Struct(_) | Self::List(_) => false,
         }
     }
@@ -264,6 +269,13 @@ impl Column {
             Self::Float32(b) => put(b, scalar::float32(digits)),
             Self::Float64(b) => put(b, scalar::float64(digits)),
             Self::Decimal { builder, precision, scale } => put(builder, scalar::decimal(digits, *precision, *scale)),
+            Self::Number(b) => {
+                let is_number = NumberText::parse(digits).is_some();
+                if is_number {
+                    b.append_value(digits);
+                }
+                is_number
+            }
             _ => false,
         }
     }
@@ -286,6 +298,7 @@ impl Column {
             Self::Decimal { precision, scale, .. } => format!("decimal({precision},{scale})"),
             Self::Date(_) => "date".to_owned(),
             Self::Timestamp(_) => "timestamp".to_owned(),
+            Self::Number(_) => "a number".to_owned(),
             Self::Text(_) => "text".to_owned(),
             Self::Json { .. } => "json".to_owned(),
             Self::Struct(_) => "struct".to_owned(),

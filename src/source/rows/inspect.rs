@@ -6,10 +6,11 @@
 //! for good, and if one is not, the block is looked at again, each row checked before it counts.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::source::rows::blocks::Cut;
 use crate::source::rows::infer::{Node, TableEvidence};
+use crate::source::rows::json::PassedKeys;
 use crate::source::rows::reader::MAX_COLUMNS;
 use crate::source::rows::tally::Tally;
 use crate::source::{Inspection, SourceError, SourceFile};
@@ -197,11 +198,25 @@ pub struct Findings<'a> {
     whole: Option<Result<Inspection, SourceError>>,
     rows: Option<Pass>,
     again: Box<dyn Fn() -> Pass + Send + 'a>,
+    passed_keys: PassedKeys,
 }
 
 impl<'a> Findings<'a> {
     fn new(file: &'a SourceFile, again: Box<dyn Fn() -> Pass + Send + 'a>) -> Self {
-        Self { file, next: 0, waiting: BTreeMap::new(), whole: None, rows: None, again }
+        Self {
+            file,
+            next: 0,
+            waiting: BTreeMap::new(),
+            whole: None,
+            rows: None,
+            again,
+            passed_keys: PassedKeys::default(),
+        }
+    }
+
+    /// The same, with keys that are passed over while the file is cut into pieces.
+    pub(super) fn with_passed_keys(self, passed_keys: PassedKeys) -> Self {
+        Self { passed_keys, ..self }
     }
 
     /// Adds what a piece tells, in any order.
@@ -247,8 +262,10 @@ impl<'a> Findings<'a> {
         if rows.root.width() > MAX_COLUMNS || (rows.bad && rows.problem.is_some()) {
             rows = (self.again)();
         }
-        let evidence = TableEvidence::of_file(rows.root, &self.file.name);
-        Ok(Inspection { evidence, facts: rows.tally.facts(self.file, rows.problem), undecodable: Vec::new() })
+        let mut evidence = TableEvidence::of_file(rows.root, &self.file.name);
+        evidence.unexported_keys = self.passed_keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let facts = rows.tally.facts(self.file, rows.problem);
+        Ok(Inspection { evidence, facts, undecodable: Vec::new() })
     }
 }
 

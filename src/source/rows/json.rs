@@ -5,7 +5,8 @@
 //! and what stands between them is checked on the way. Unlike a bad line of NDJSON, text that is not JSON ends the
 //! reading: nobody knows where the next element starts.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::source::rows::blocks::Cut;
 use crate::source::rows::decode::{Buffer, unreadable};
@@ -22,18 +23,27 @@ pub fn inspector<'a>(
     request: InspectRequest<'a>,
     block_bytes: usize,
 ) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
-    inspect::inspector(file, move || {
-        let documents = Documents::open(file, request.records, block_bytes)?;
+    let passed = PassedKeys::default();
+    let seen = passed.clone();
+    let (pieces, findings) = inspect::inspector(file, move || {
+        let documents = Documents::open(file, request.records, block_bytes, seen.clone())?;
         Ok((documents, RowsSeen::new(file, request)))
-    })
+    });
+    (pieces, findings.with_passed_keys(passed))
 }
+
+/// Names of keys that are told at most: what stands around the rows is named by people, mostly.
+const MAX_PASSED_KEYS: usize = 100;
+
+/// The keys of the objects around the array of rows, which are passed over, each with the path to it.
+pub(super) type PassedKeys = Arc<Mutex<BTreeSet<String>>>;
 
 /// Opens a file for reading. Positions are numbers of elements, counted from 1 through the whole file.
 ///
 /// # Errors
 /// [`SourceError`] where the file cannot be opened or the schema asks for a type that JSON does not give.
 pub fn open(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
-    let documents = Documents::open(&request.file, request.records.as_deref(), block_bytes)?;
+    let documents = Documents::open(&request.file, request.records.as_deref(), block_bytes, PassedKeys::default())?;
     reader::json_chunks(documents, request)
 }
 
@@ -69,12 +79,18 @@ struct Documents {
     line: u64,
     /// How many bytes of elements make a block.
     block_bytes: usize,
+    passed: PassedKeys,
     /// The file is read or has failed; the error is given after the block of the elements before it.
     ended: Option<Result<(), SourceError>>,
 }
 
 impl Documents {
-    fn open(file: &SourceFile, records: Option<&str>, block_bytes: usize) -> Result<Self, SourceError> {
+    fn open(
+        file: &SourceFile,
+        records: Option<&str>,
+        block_bytes: usize,
+        passed: PassedKeys,
+    ) -> Result<Self, SourceError> {
         Ok(Self {
             buffer: Buffer::open(file, block_bytes)?,
             path: records.map(|r| r.split('.').map(str::to_owned).collect()).unwrap_or_default(),
@@ -84,6 +100,7 @@ impl Documents {
             element: 0,
             line: 1,
             block_bytes,
+            passed,
             ended: None,
         })
     }
@@ -215,6 +232,15 @@ impl Documents {
         }
     }
 
+    /// Notes a key that is passed over.
+    fn pass(&self, level: usize, key: String) {
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        if passed.len() < MAX_PASSED_KEYS {
+            let path: Vec<String> = self.path.iter().take(level).cloned().chain([key]).collect();
+            passed.insert(path.join("."));
+        }
+    }
+
     /// Reads one key of an object of the path, and goes where it leads.
     fn step_into_object(&mut self, level: usize) -> Result<(), SourceError> {
         if self.peek()? != Some(b'"') {
@@ -229,6 +255,7 @@ impl Documents {
         let key: String = serde_json::from_str(&raw).unwrap_or_default();
         if self.path.get(level) != Some(&key) {
             self.checked_value()?;
+            self.pass(level, key);
             self.place = Place::Object { level, first: false };
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Fields, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use jiff::Timestamp;
@@ -27,6 +27,9 @@ use crate::source::{
 /// Source bytes after which a batch is given even if it has few rows, so that long rows do not add up to more memory
 /// than a batch may take.
 const BATCH_BYTES: usize = 32 << 20;
+
+/// Values that a batch holds at most, null or not: 16 bytes each where they are text.
+const BATCH_VALUES: usize = BATCH_ROWS * 256;
 
 /// Columns beyond which a table is refused: such a file has its ids for keys, and nobody can read what would come out.
 pub(super) const MAX_COLUMNS: usize = 16_384;
@@ -71,6 +74,8 @@ pub(super) struct BatchBuilder {
     rejected: Vec<Reject>,
     /// Rows that were not built.
     outside: u64,
+    /// Rows of a batch at most.
+    max_rows: usize,
 }
 
 impl BatchBuilder {
@@ -97,6 +102,7 @@ impl BatchBuilder {
             bad: Vec::new(),
             rejected: Vec::new(),
             outside: 0,
+            max_rows: max_rows(request.schema.fields()),
         })
     }
 
@@ -134,7 +140,7 @@ impl BatchBuilder {
 
     /// Whether the batch is to be given.
     pub(super) fn is_full(&self) -> bool {
-        self.table.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+        self.table.len() >= self.max_rows || self.bytes >= BATCH_BYTES
     }
 
     /// The batch; `None` if nothing was met.
@@ -174,6 +180,18 @@ impl BatchBuilder {
         }
         filter_record_batch(&batch, &BooleanArray::from(keep))
     }
+}
+
+/// Rows whose values a batch can hold, so that wide tables take no more memory than narrow ones.
+fn max_rows(fields: &Fields) -> usize {
+    fn values(fields: &Fields) -> usize {
+        let of = |data_type: &DataType| match data_type {
+            DataType::Struct(inner) => values(inner),
+            _ => 1,
+        };
+        fields.iter().map(|field| of(field.data_type())).sum()
+    }
+    (BATCH_VALUES / values(fields).max(1)).clamp(1, BATCH_ROWS)
 }
 
 /// Gives a file's blocks as chunks.
@@ -310,6 +328,7 @@ fn instant(request: &InspectRequest<'_>, time: &RowTime<'_>) -> Option<Timestamp
     match time {
         RowTime::None => None,
         RowTime::Text(text) => request.times.text(text).ok().map(|i| i.at),
+        RowTime::Number(digits) => request.times.text(digits).ok().map(|i| i.at),
         RowTime::Integer(i) => request.times.integer(*i).ok().map(|i| i.at),
     }
 }

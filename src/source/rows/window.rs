@@ -9,8 +9,7 @@ use crate::source::instants::{bound, routing_unit, ticks, ticks_per_second};
 use crate::source::rows::json_text::{self, RowTime};
 use crate::source::rows::scalar;
 use crate::source::{ReadRequest, Within, is_json};
-use crate::time::local::LocalClock;
-use crate::time::parse::RawInstant;
+use crate::time::parse::{Clock, RawInstant};
 
 /// If none of so many rows of a block lies outside, the others are likely not to either.
 const FEW_ROWS: u32 = 64;
@@ -25,7 +24,7 @@ enum Kind {
 /// Tells whether a time lies outside the window, as [`crate::source::instants`] would.
 pub(super) struct OutsideTest<'a> {
     within: &'a Within,
-    clock: LocalClock<'a>,
+    clock: Clock<'a>,
     kind: Kind,
     /// The window and the unit in which it is compared.
     from: i64,
@@ -65,7 +64,7 @@ impl<'a> OutsideTest<'a> {
     pub(super) fn text(&mut self, text: &str) -> bool {
         let clock = &mut self.clock;
         let raw = match self.kind {
-            Kind::Text => self.within.times.raw_text(text, |second| clock.instant(second)).ok(),
+            Kind::Text => self.within.times.raw_text(text, |reading| clock.instant(reading)).ok(),
             Kind::Int64 => scalar::integer(text).and_then(|value| self.within.times.raw_integer(value).ok()),
         };
         raw.is_some_and(|raw| self.instant(raw))
@@ -86,6 +85,7 @@ impl<'a> OutsideTest<'a> {
         self.looked_at += u32::from(!self.found);
         let outside = match json_text::time_of(text, &self.within.column) {
             Ok(RowTime::Text(time)) if self.kind == Kind::Text => self.text(&time),
+            Ok(RowTime::Number(time)) if self.kind == Kind::Text => self.text(time),
             Ok(RowTime::Integer(time)) if self.kind == Kind::Int64 => {
                 self.within.times.raw_integer(time).is_ok_and(|raw| self.instant(raw))
             }

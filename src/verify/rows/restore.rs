@@ -1,5 +1,5 @@
 //! Parquet does not have every type, so some columns are stored as others: seconds as milliseconds, text that holds
-//! JSON as text. The manifest's words for types tell what they were, and so how their values look as text.
+//! JSON or numbers as text. The manifest's words for types tell what they were, and so how their values look as text.
 //!
 //! Words and stored types are read side by side, because names in structs may hold anything. Where they do not fit, the
 //! column stays as it is stored.
@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, Tim
 use arrow::error::ArrowError;
 
 use crate::manifest::Column;
-use crate::source::json_field;
+use crate::source::{json_field, number_field};
 
 /// The schema that the columns had.
 pub(super) fn schema(stored: &Schema, columns: &[Column]) -> SchemaRef {
@@ -61,6 +61,9 @@ fn restore<'w>(stored: &Field, words: &'w str) -> Option<(Field, &'w str)> {
             let restored = match (data_type, word) {
                 (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, "json") => {
                     return Some((json_field(stored.clone()), rest));
+                }
+                (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, "number") => {
+                    return Some((number_field(stored.clone()), rest));
                 }
                 (DataType::Timestamp(TimeUnit::Millisecond, None), "date") => DataType::Date64,
                 (DataType::Timestamp(TimeUnit::Millisecond, zone), _) if word.starts_with("timestamp(s") => {

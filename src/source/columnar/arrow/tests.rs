@@ -16,7 +16,7 @@ use crate::source::Codec;
 use crate::time::TimeFormat;
 
 fn auto() -> TimeParser {
-    TimeParser { format: TimeFormat::Auto, timezone: TimeZone::UTC }
+    TimeParser::new(TimeFormat::Auto, TimeZone::UTC)
 }
 
 fn sample(bytes: &[u8]) -> (tempfile::TempDir, SourceFile) {

@@ -26,7 +26,7 @@ use crate::source::{Codec, is_json};
 use crate::time::TimeFormat;
 
 fn parser(format: TimeFormat, zone: &str) -> TimeParser {
-    TimeParser { format, timezone: TimeZone::get(zone).expect("bundled zone") }
+    TimeParser::new(format, TimeZone::get(zone).expect("bundled zone"))
 }
 
 fn auto() -> TimeParser {

@@ -141,7 +141,7 @@ fn path_time_leaves_out_what_lies_outside_the_window() {
     let pattern = |p: &str| PathTime { pattern: Located::default_value(p.to_owned()), covers: PartitionBy::Day };
     let within = |p: &str| {
         let (start, end) = (at("2026-03-01T00:00:00Z"), at("2026-03-02T00:00:00Z"));
-        listed(&f, "").expect("listed").within(&pattern(p), &TimeZone::UTC, start, end)
+        listed(&f, "").expect("listed").within(&pattern(p), [&TimeZone::UTC; 2], start, end)
     };
     let listing = within("%Y-%m-%d.csv").expect("matched");
     assert_eq!(listing.files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["2026-03-01.csv"]);

@@ -171,6 +171,9 @@ impl Look for CellsSeen<'_> {
         for (i, name) in self.header.iter().enumerate() {
             root.place(name, i);
         }
+        if let Some((_, time)) = self.time_place.and_then(|place| root.named_field(place)) {
+            time.keep_digits();
+        }
         root
     }
 

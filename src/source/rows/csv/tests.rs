@@ -24,7 +24,7 @@ fn facts(fixture: &Fixture) -> Inspection {
 }
 
 fn facts_of(fixture: &Fixture, block_bytes: usize) -> Inspection {
-    let times = TimeParser { format: TimeFormat::Auto, timezone: jiff::tz::TimeZone::UTC };
+    let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
     let request = InspectRequest { time_column: "t", times: &times, records: None };
     alone(inspector(&fixture.file, request, block_bytes))
 }
@@ -217,7 +217,7 @@ fn timed_text() -> impl Strategy<Value = String> {
 fn january(declared: &[&str], proven: bool) -> Within {
     Within {
         column: "t".to_owned(),
-        times: TimeParser { format: TimeFormat::Auto, timezone: crate::time::zone::find("Europe/Berlin").unwrap() },
+        times: TimeParser::new(TimeFormat::Auto, crate::time::zone::find("Europe/Berlin").unwrap()),
         start: "2026-01-01T00:00:00Z".parse().unwrap(),
         end: "2026-02-01T00:00:00Z".parse().unwrap(),
         declared: declared.iter().map(|name| (*name).to_owned()).collect(),

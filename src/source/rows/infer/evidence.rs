@@ -1,8 +1,9 @@
 //! What was seen of one place in the data: a column, a field of a nested object, the items of a list.
 //!
 //! Evidence only grows, and growing it in any grouping gives the same: so files are looked at concurrently and
-//! their evidence is merged in the order of their names. It is bounded: an object used as a map (ids as keys) is
-//! given up as [`MAX_FIELDS`] is passed and becomes JSON text, which loses nothing.
+//! their evidence is merged in the order of their names. It is bounded: the fields of an object used as a map (ids as
+//! keys) are no longer kept as [`MAX_FIELDS`] is passed. Such a column is refused unless it is declared as JSON: whether
+//! it has fields or is text must not depend on how many ids a month happens to have.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 
 use super::exact;
+use crate::number::NumberText;
 use crate::source::rows::json_text::is_plain;
 use crate::source::{is_json, uuid};
 
@@ -34,15 +36,29 @@ impl Mark {
     }
 }
 
-/// Fields of one nested object beyond which it is kept as JSON text. An object with more is a map, and a column a
-/// key would help nobody.
+/// Fields of one nested object beyond which no more are kept. An object with more is a map, and a column a key would
+/// help nobody.
 pub(super) const MAX_FIELDS: usize = 1024;
+
+/// So many different keys an object may have however few of them are in one: every row gives each of them, null or not,
+/// so this bounds what a row can grow by. Records that people design have fewer optional fields.
+const MAX_OPTIONAL_FIELDS: usize = 64;
+
+/// The same for the columns of a table, of which `columns` can select some.
+const MAX_OPTIONAL_COLUMNS: usize = 1024;
+
+/// Beyond that, at least one in so many of all keys must be there on average: what is written stays within this
+/// multiple of what was read.
+const MAX_GROWTH: u64 = 4;
 
 /// Levels of nesting beyond which values are kept as JSON text.
 const MAX_LEVELS: usize = 32;
 
 /// Integers up to here pass through a binary64 unharmed.
 const MAX_SAFE_INTEGER: u64 = 1 << 53;
+
+/// Characters of a number that is surely one that [`NumberText`] takes: `1e` and nine digits.
+const SHORT_NUMBER: usize = 11;
 
 /// Kinds of values, as bits.
 pub(super) mod kind {
@@ -69,10 +85,24 @@ pub(in crate::source) struct Node {
     pub(super) unsafe_integer: bool,
     /// A number whose decimal value no binary64 gives back.
     pub(super) inexact: bool,
+    /// A cell that is a number and not written as a number of a binary type is: `1.50`, `1e5`, `-0`.
+    pub(super) other_notation: bool,
+    /// A number of JSON whose exponent is too long for a column of numbers.
+    pub(super) absurd: bool,
+    /// The digits of fractions are wanted as they were written, whether or not a binary64 holds them: the time column,
+    /// whose `format` reads digits.
+    pub(super) keep_digits: bool,
     /// Some values are cells of a CSV file, where `1` is text as well as a number.
     pub(super) cells: bool,
     /// Too wide or deep to be columns.
     pub(super) collapsed: bool,
+    /// It had more than [`MAX_FIELDS`] fields.
+    pub(super) wide: bool,
+    /// Objects of JSON with any key, and the keys that they had together.
+    objects: u64,
+    keys: u64,
+    /// Number of the object that was counted last.
+    counted: u64,
     /// Some objects or lists are typed columns of a columnar file, which cannot become JSON text.
     pub(super) columnar: bool,
     /// Types of columnar files, and how their text is marked; in order of appearance.
@@ -172,7 +202,11 @@ impl Node {
             self.integer(text);
         } else {
             self.kinds |= kind::FRACTION;
-            self.inexact = self.inexact || !exact::is_exact(text);
+            if !self.inexact && !exact::is_exact(text) {
+                self.inexact = true;
+            }
+            // A short text has no room for so long an exponent.
+            self.absurd |= text.len() > SHORT_NUMBER && NumberText::parse(text).is_none();
         }
     }
 
@@ -186,6 +220,11 @@ impl Node {
             self.unsafe_integer = true;
             if text.parse::<u64>().is_ok() { self.above_i64 = true } else { self.beyond = true }
         }
+    }
+
+    /// This is the time column.
+    pub(in crate::source) fn keep_digits(&mut self) {
+        self.keep_digits = true;
     }
 
     /// Whether a cell could still change anything: what is text already cannot become anything else.
@@ -204,6 +243,10 @@ impl Node {
         match text.as_bytes().first() {
             Some(b'-' | b'0'..=b'9') if exact::is_canonical_integer(text) => self.integer(text),
             Some(b'-' | b'0'..=b'9') if exact::is_canonical_float(text) => self.kinds |= kind::FRACTION,
+            Some(b'-' | b'0'..=b'9') if NumberText::parse(text).is_some() => {
+                self.kinds |= kind::FRACTION;
+                self.other_notation = true;
+            }
             Some(b't' | b'f') if matches!(text, "true" | "false") => self.kinds |= kind::BOOL,
             _ => self.kinds |= kind::TEXT,
         }
@@ -226,7 +269,8 @@ impl Node {
 
     /// What will be JSON text anyway need not be looked into.
     fn keeps_inner(&mut self, level: usize) -> bool {
-        if level > 0 && (level >= MAX_LEVELS || self.fields.list.len() > MAX_FIELDS || self.is_mixed()) {
+        self.wide |= level > 0 && self.width() > MAX_FIELDS;
+        if level > 0 && (level >= MAX_LEVELS || self.wide || self.is_mixed()) {
             self.collapse();
         }
         !self.collapsed
@@ -260,6 +304,10 @@ impl Node {
     #[inline]
     pub(in crate::source) fn meet(&mut self, place: usize) -> bool {
         let walked = self.walked;
+        self.keys += 1;
+        if std::mem::replace(&mut self.counted, walked) != walked {
+            self.objects += 1;
+        }
         self.fields.list.get_mut(place).is_some_and(|(_, node)| std::mem::replace(&mut node.met, walked) != walked)
     }
 
@@ -279,6 +327,32 @@ impl Node {
         self.fields.list.len()
     }
 
+    /// Whether keys of a nested object look like data, and how.
+    pub(super) fn keys_are_data(&self) -> Option<String> {
+        if self.kinds != kind::OBJECT || self.columnar {
+            return None;
+        }
+        if self.wide || self.width() > MAX_FIELDS {
+            return Some(format!("more than {MAX_FIELDS} different keys"));
+        }
+        self.is_sparse(MAX_OPTIONAL_FIELDS).then(|| self.sparse_keys())
+    }
+
+    /// The same for the columns of a table.
+    pub(super) fn columns_are_data(&self) -> Option<String> {
+        (!self.columnar && self.is_sparse(MAX_OPTIONAL_COLUMNS)).then(|| self.sparse_keys())
+    }
+
+    fn is_sparse(&self, width: usize) -> bool {
+        let possible = self.objects.saturating_mul(self.width() as u64);
+        self.width() > width && self.keys > 0 && self.keys.saturating_mul(MAX_GROWTH) < possible
+    }
+
+    fn sparse_keys(&self) -> String {
+        let average = self.keys.div_ceil(self.objects.max(1));
+        format!("{} different keys, of which one object has {average} on average", self.width())
+    }
+
     /// Adds what was seen of single values.
     fn add_values(&mut self, other: &Self) {
         self.kinds |= other.kinds;
@@ -287,8 +361,14 @@ impl Node {
         self.beyond |= other.beyond;
         self.unsafe_integer |= other.unsafe_integer;
         self.inexact |= other.inexact;
+        self.other_notation |= other.other_notation;
+        self.absurd |= other.absurd;
+        self.keep_digits |= other.keep_digits;
         self.cells |= other.cells;
         self.columnar |= other.columnar;
+        self.wide |= other.wide;
+        self.objects += other.objects;
+        self.keys += other.keys;
     }
 
     /// Adds what was seen in the rows of the same file that come next, as if this had seen them: also of what is given up
@@ -314,8 +394,9 @@ impl Node {
                 self.width_before = self.width();
             }
         }
-        self.walked = 0;
-        self.collapsed |= level > 0 && met_objects && self.width_before > MAX_FIELDS;
+        (self.walked, self.counted) = (0, 0);
+        self.wide |= level > 0 && met_objects && self.width_before > MAX_FIELDS;
+        self.collapsed |= self.wide;
         if let Some(items) = other.items {
             self.items.get_or_insert_default().append(*items, level + 1);
         }
@@ -355,14 +436,15 @@ impl Node {
             }
             node.met = 0;
         }
-        self.walked = 0;
+        (self.walked, self.counted) = (0, 0);
         match (&mut self.items, other.items) {
             (Some(own), Some(items)) => own.merge(*items, level + 1),
             (own @ None, items) => *own = items,
             (Some(_), None) => {}
         }
         self.files.merge(other.files);
-        if self.collapsed || other.collapsed || (level > 0 && (self.width() > MAX_FIELDS || self.is_mixed())) {
+        self.wide |= level > 0 && self.width() > MAX_FIELDS;
+        if self.collapsed || other.collapsed || self.wide || (level > 0 && self.is_mixed()) {
             self.collapse();
         }
     }

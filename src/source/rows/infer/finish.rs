@@ -10,7 +10,7 @@ use super::UNWRAP_JSON;
 use super::evidence::{Mark, Node, kind};
 use super::join::join;
 use crate::job::{DeclaredType, SchemaDrift};
-use crate::source::{SourceSchema, json_field, uuid};
+use crate::source::{SourceSchema, json_field, number_field, uuid};
 
 /// What a place in the data becomes.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ enum Settled {
     Null,
     /// An Arrow type that holds every value exactly.
     Type(DataType),
+    /// Text holding numbers: the digits of each value.
+    Number,
     /// Text holding JSON: the raw bytes of each value.
     Json,
     /// Text holding dashed UUIDs.
@@ -35,6 +37,7 @@ impl Settled {
     fn name(&self) -> String {
         match self {
             Self::Null => "null".to_owned(),
+            Self::Number => "number".to_owned(),
             Self::Json => "json".to_owned(),
             Self::Uuid => "uuid".to_owned(),
             Self::Struct => "struct".to_owned(),
@@ -69,6 +72,9 @@ fn settle(node: &Node) -> Settled {
     if node.typed.iter().all(|(_, mark)| *mark == Mark::Uuid) && rows == Settled::Null {
         return Settled::Uuid;
     }
+    let is_exact = node.typed.iter().all(|(t, _)| t.is_integer() || t.is_decimal());
+    let is_numeric =
+        matches!(rows, Settled::Number | Settled::Type(DataType::Int64 | DataType::UInt64 | DataType::Float64));
     let mut types = node.typed.iter().map(|(t, _)| t);
     let first = types.next().cloned();
     let joined = types.try_fold(first.unwrap_or(DataType::Utf8View), |sum, t| join(&sum, t));
@@ -81,7 +87,12 @@ fn settle(node: &Node) -> Settled {
         (Some(t), Settled::Type(r)) => join(&t, &r),
         _ => None,
     };
-    Settled::Type(joined.unwrap_or(DataType::Utf8View))
+    match joined {
+        Some(joined) => Settled::Type(joined),
+        // What none of them holds, the digits of all do.
+        None if is_exact && is_numeric => Settled::Number,
+        None => Settled::Type(DataType::Utf8View),
+    }
 }
 
 /// The type of what was seen in CSV, NDJSON and JSON.
@@ -101,12 +112,15 @@ fn settle_rows(node: &Node) -> Settled {
         0 => Settled::Null,
         kind::BOOL => Settled::Type(DataType::Boolean),
         kind::TEXT => text(),
-        kind::INTEGER if node.beyond || (node.negative && node.above_i64) => text(),
+        kind::INTEGER if node.beyond || (node.negative && node.above_i64) => Settled::Number,
         kind::INTEGER if node.above_i64 => Settled::Type(DataType::UInt64),
         kind::INTEGER => Settled::Type(DataType::Int64),
-        // In CSV the cell `1` would come back from a float as `1.0`.
-        NUMBER if node.cells => text(),
-        kind::FRACTION | NUMBER if node.inexact || node.unsafe_integer => text(),
+        kind::FRACTION | NUMBER if node.absurd => text(),
+        // In CSV the cell `1` would come back from a float as `1.0`, and `1.50` as `1.5`.
+        NUMBER if node.cells => Settled::Number,
+        kind::FRACTION | NUMBER if node.inexact || node.unsafe_integer || node.other_notation || node.keep_digits => {
+            Settled::Number
+        }
         kind::FRACTION | NUMBER => Settled::Type(DataType::Float64),
         kind::OBJECT if node.collapsed || node.fields.list.is_empty() => mixed(),
         kind::OBJECT => Settled::Struct,
@@ -151,6 +165,7 @@ fn declared_field(name: &str, declared: DeclaredType) -> Field {
         DeclaredType::Float32 => DataType::Float32,
         DeclaredType::Float64 => DataType::Float64,
         DeclaredType::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
+        DeclaredType::Number => return number_field(Field::new(name, DataType::Utf8View, true)),
         DeclaredType::Text => DataType::Utf8View,
         DeclaredType::Date => DataType::Date32,
         DeclaredType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
@@ -168,7 +183,7 @@ pub(super) fn finish(
     declared: &[(String, DeclaredType)],
     drift: SchemaDrift,
 ) -> Result<SourceSchema, String> {
-    let mut telling = Telling { drift, sentences: Vec::new() };
+    let mut telling = Telling { drift, sentences: Vec::new(), maps: Vec::new() };
     let mut fields = Vec::with_capacity(root.fields.list.len());
     for (name, node) in &root.fields.list {
         telling.missing(name, node, &root)?;
@@ -177,19 +192,23 @@ pub(super) fn finish(
             None => telling.field(name, name, node)?,
         });
     }
+    telling.refuse_maps()?;
     for (name, declared) in declared {
         if !fields.iter().any(|f| f.name() == name) {
             telling.tell(format!("column `{name}` is declared, but in no file: it is null"))?;
             fields.push(declared_field(name, *declared));
         }
     }
-    Ok(SourceSchema { arrow: Arc::new(Schema::new(fields)), drift: telling.sentences })
+    let arrow = Arc::new(Schema::new(fields));
+    Ok(SourceSchema { arrow, drift: telling.sentences, unexported_keys: Vec::new() })
 }
 
 /// Collects what differed.
 struct Telling {
     drift: SchemaDrift,
     sentences: Vec<String>,
+    /// Paths whose keys look like data, and how.
+    maps: Vec<(String, String)>,
 }
 
 impl Telling {
@@ -199,6 +218,28 @@ impl Telling {
         }
         self.sentences.push(sentence);
         Ok(())
+    }
+
+    /// Which type such a column has must not depend on how many keys there happen to be, so a person decides.
+    fn refuse_maps(&self) -> Result<(), String> {
+        if self.maps.is_empty() {
+            return Ok(());
+        }
+        let told: Vec<_> = self.maps.iter().map(|(path, how)| format!("column `{path}` has {how}")).collect();
+        let mut columns: Vec<&str> = Vec::new();
+        for (path, _) in &self.maps {
+            let column = path.split(['.', '[']).next().unwrap_or(path);
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+        let declared: Vec<_> = columns.iter().map(|column| format!("{column}: json")).collect();
+        Err(format!(
+            "{}: the keys look like data; declare `schema: {{{}}}`, which keeps each value as JSON text, nested in NDJSON and \
+             JSON",
+            told.join("; "),
+            declared.join(", ")
+        ))
     }
 
     /// A column or field that some files lack.
@@ -228,7 +269,8 @@ impl Telling {
         }
         // Within one file the rows may disagree; that is no drift between files, but it is told.
         let kinds = node.kinds.count_ones() > 1;
-        let narrow = matches!(settled, Settled::Type(DataType::Utf8View)) && node.kinds & kind::TEXT == 0;
+        let is_text = matches!(settled, Settled::Type(DataType::Utf8View) | Settled::Number);
+        let narrow = is_text && !node.keep_digits && node.kinds & kind::TEXT == 0;
         if kinds || node.collapsed || (narrow && node.kinds != 0) {
             let held = held(node);
             let file = node.files.first.as_deref().unwrap_or_default();
@@ -240,11 +282,16 @@ impl Telling {
 
     /// The Arrow field of one place.
     fn field(&mut self, name: &str, path: &str, node: &Node) -> Result<Field, String> {
+        if let Some(how) = node.keys_are_data() {
+            self.maps.push((path.to_owned(), how));
+            return Ok(Field::new(name, DataType::Utf8View, true));
+        }
         let settled = settle(node);
         self.settled(path, node, &settled)?;
         let data_type = match settled {
             Settled::Null => DataType::Utf8View,
             Settled::Type(t) => t,
+            Settled::Number => return Ok(number_field(Field::new(name, DataType::Utf8View, true))),
             Settled::Json => return Ok(json_field(Field::new(name, DataType::Utf8View, true))),
             Settled::Uuid => return Ok(uuid::text_field(&Field::new(name, DataType::Utf8View, true))),
             Settled::Struct => {
@@ -290,6 +337,7 @@ fn held(node: &Node) -> String {
     .collect();
     if node.inexact
         || node.beyond
+        || node.other_notation
         || (node.negative && node.above_i64)
         || (node.kinds & kind::FRACTION != 0 && node.unsafe_integer)
     {

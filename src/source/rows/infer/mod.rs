@@ -10,6 +10,7 @@ mod finish;
 mod join;
 mod typed;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) use evidence::Node;
@@ -39,6 +40,8 @@ pub struct InspectRequest<'a> {
 pub struct TableEvidence {
     /// The table as an object whose fields are the columns.
     root: Node,
+    /// Keys of the objects around the rows, which are not exported.
+    pub(super) unexported_keys: BTreeSet<String>,
 }
 
 impl TableEvidence {
@@ -46,12 +49,18 @@ impl TableEvidence {
     pub(super) fn of_file(mut root: Node, file: &str) -> Self {
         let file: Arc<str> = file.into();
         finish::settle_file(&mut root, &file);
-        Self { root }
+        Self { root, unexported_keys: BTreeSet::new() }
     }
 
     /// Adds the evidence of the files that come next in the order of names. Associative.
     pub fn merge(&mut self, other: TableEvidence) {
         self.root.merge(other.root, 0);
+        self.unexported_keys.extend(other.unexported_keys);
+    }
+
+    /// Why the table's columns look like data, where they do: rows that have few of very many different keys.
+    pub fn columns_are_data(&self) -> Option<String> {
+        self.root.columns_are_data()
     }
 
     /// The schema of all files. Every field is nullable.
@@ -60,9 +69,11 @@ impl TableEvidence {
     ///
     /// # Errors
     /// With [`SchemaDrift::Fail`], a column whose type differs between files or that a file lacks: the message names
-    /// the column, both types and both files. Always, nested columns of columnar files that no type joins.
+    /// the column, both types and both files. Always, nested columns of columnar files that no type joins, and nested
+    /// objects whose keys look like data and that are not declared.
     pub fn finish(self, declared: &[(String, DeclaredType)], drift: SchemaDrift) -> Result<SourceSchema, String> {
-        finish::finish(self.root, declared, drift)
+        let schema = finish::finish(self.root, declared, drift)?;
+        Ok(SourceSchema { unexported_keys: self.unexported_keys.into_iter().collect(), ..schema })
     }
 }
 

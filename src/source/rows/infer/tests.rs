@@ -13,7 +13,7 @@ use crate::source::{Codec, is_json, json_field};
 use crate::time::TimeFormat;
 
 fn evidence(name: &str, format: SourceFormat, text: &str) -> TableEvidence {
-    let times = TimeParser { format: TimeFormat::Auto, timezone: jiff::tz::TimeZone::UTC };
+    let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
     let request = InspectRequest { time_column: "t", times: &times, records: None };
     let fixture = fixture(name, format, Codec::Plain, text.as_bytes());
     let facts = alone(match format {
@@ -168,13 +168,43 @@ fn columnar_files_join_files_of_rows() {
 }
 
 #[test]
-fn an_object_with_ids_for_keys_becomes_json_text() {
-    let text: String = (0..1500).map(|i| format!("{{\"m\":{{\"id{i}\":{i}}}}}\n")).collect();
-    let schema = rows("a.ndjson", &text).finish(&[], SchemaDrift::Widen).unwrap();
-    assert!(is_json(schema.arrow.field(0)));
-    let sentence =
-        "column `m` holds objects and too many different keys or levels, first in a.ndjson; it is read as json";
-    assert_eq!(schema.drift, [sentence]);
+fn an_object_with_ids_for_keys_is_refused_unless_it_is_declared_as_json() {
+    for (keys, how) in [
+        (65, "65 different keys, of which one object has 1 on average"),
+        (1024, "1024 different keys, of which one object has 1 on average"),
+        (1500, "more than 1024 different keys"),
+    ] {
+        let text: String =
+            (0..keys).map(|i| format!("{{\"m\":{{\"id{i}\":{i}}},\"n\":{{\"l\":[{{\"id{i}\":1}}]}}}}\n")).collect();
+        let error = rows("a.ndjson", &text).finish(&[], SchemaDrift::Widen).unwrap_err();
+        let told = format!("column `m` has {how}; column `n.l[]` has {how}: the keys look like data; declare");
+        assert!(error.starts_with(&told) && error.contains("`schema: {m: json, n: json}`"), "{error}");
+        let declared = ["m", "n"].map(|name| (name.to_owned(), DeclaredType::Json));
+        let schema = rows("a.ndjson", &text).finish(&declared, SchemaDrift::Widen).unwrap();
+        assert!(is_json(schema.arrow.field(0)) && schema.drift.is_empty());
+    }
+}
+
+#[test]
+fn optional_fields_are_no_data() {
+    // Half of the keys in each object, and few keys in all.
+    let half: String = (0..200)
+        .map(|i| {
+            let fields: Vec<_> = (0..200).filter(|f| (f + i) % 2 == 0).map(|f| format!("\"f{f}\":1")).collect();
+            format!("{{\"m\":{{{}}},\"n\":{{\"k{}\":1}}}}\n", fields.join(","), i % 60)
+        })
+        .collect();
+    let schema = rows("a.ndjson", &half).finish(&[], SchemaDrift::Widen).unwrap();
+    assert!(schema.arrow.fields().iter().all(|field| matches!(field.data_type(), DataType::Struct(_))));
+}
+
+#[test]
+fn columns_with_ids_for_names_are_told() {
+    let text: String = (0..2000).map(|i| format!("{{\"id\":{i},\"u{i}\":1}}\n")).collect();
+    let told = rows("a.ndjson", &text).columns_are_data();
+    assert_eq!(told.as_deref(), Some("2001 different keys, of which one object has 2 on average"));
+    let few: String = (0..1000).map(|i| format!("{{\"id\":{i},\"u{i}\":1}}\n")).collect();
+    assert_eq!(rows("a.ndjson", &few).columns_are_data(), None);
 }
 
 /// One small file.

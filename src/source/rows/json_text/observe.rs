@@ -15,6 +15,8 @@ pub(in crate::source) enum RowTime<'a> {
     Text(Cow<'a, str>),
     /// A number without a fraction.
     Integer(i64),
+    /// Any other number, as written.
+    Number(&'a str),
 }
 
 /// Adds one row, which must be an object, to the evidence of its table, and gives what stands in its time column.
@@ -43,6 +45,7 @@ pub(in crate::source) fn observe_row<'a>(
         }
         hint = place + 1;
         if name == time_column {
+            field.keep_digits();
             let start = scanner.offset();
             observe(field, &mut scanner, 1)?;
             time = row_time(scanner.since(start))?;
@@ -99,7 +102,8 @@ pub(super) fn not_an_object() -> Fault {
 fn row_time(raw: &str) -> Result<RowTime<'_>, Fault> {
     Ok(match Scanner::new(raw).value()? {
         Value::String(text) => RowTime::Text(text.decode()),
-        Value::Number(n) if n.integer => n.text.parse().map_or(RowTime::None, RowTime::Integer),
+        Value::Number(n) if n.integer => n.text.parse().map_or(RowTime::Number(n.text), RowTime::Integer),
+        Value::Number(n) => RowTime::Number(n.text),
         _ => RowTime::None,
     })
 }
