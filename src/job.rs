@@ -9,8 +9,8 @@ mod evidence;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Located, SourceText};
@@ -62,13 +62,13 @@ pub struct Job {
     /// Compression of shards.
     pub compression: Compression,
     /// A window that ends later than now minus this is not settled: the caller says "try later" …
-    pub settle: jiff::SignedDuration,
+    pub settle: SignedDuration,
     /// … unless this is true.
     pub allow_open: bool,
     /// The package folder; a local one absolute.
     pub output: Location,
     /// `expires_at - finalized_at` in the manifest.
-    pub retention: Option<jiff::SignedDuration>,
+    pub retention: Option<SignedDuration>,
     /// How shards and rejects are encrypted.
     pub encryption: Option<Encryption>,
     /// Who signs the manifest.
@@ -200,6 +200,20 @@ pub struct PathTime {
     pub pattern: Located<String>,
     /// How long a file covers from the matched time.
     pub covers: PartitionBy,
+    /// How much earlier than that its rows may be.
+    pub early: SignedDuration,
+    /// How much later than that its rows may be.
+    pub late: SignedDuration,
+    /// Which files must be there.
+    pub expect: Option<ExpectedFiles>,
+}
+
+/// Which files a source must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpectedFiles {
+    /// One for each calendar unit of the window.
+    Every,
 }
 
 /// The time column.

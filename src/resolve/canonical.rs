@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde_json::{Map, Number, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -65,6 +66,9 @@ pub(super) fn canonical(
             "path_time": job.source.path_time.as_ref().map(|p| json!({
                 "pattern": p.pattern.value,
                 "covers": p.covers.word(),
+                "early": margin(p.early),
+                "late": margin(p.late),
+                "expect": p.expect.map(Word::word),
             })),
             "records": job.source.records.as_ref().map(|r| &r.value),
             "options": options(&job.source.options),
@@ -118,6 +122,12 @@ pub(super) fn canonical(
 /// `None` where there are none, like a key that is not written.
 fn options(options: &StoreOptions) -> Option<&StoreOptions> {
     Some(options).filter(|options| !options.is_empty())
+}
+
+/// `None` where it is the default, like a key that is not written.
+fn margin(margin: SignedDuration) -> Option<String> {
+    // jiff prints what `parse_duration` reads, to the nanosecond.
+    (!margin.is_zero()).then(|| margin.to_string())
 }
 
 /// Nulls stand for keys that are not there.

@@ -7,6 +7,7 @@ use arrow::datatypes::{Fields, Schema};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::claims::{self, Claims};
 use super::progress::Progress;
 use super::stop::Stop;
 use super::workers::{self, Next, Stream};
@@ -37,6 +38,8 @@ pub struct Survey {
     pub hive_keys: Vec<String>,
     /// Whether no file had more to inspect than it was allowed.
     pub is_whole: bool,
+    /// What was found of the claims in names; nothing where only a part of the source was inspected.
+    pub claims: Claims,
 }
 
 /// Why the source could not be surveyed.
@@ -67,7 +70,11 @@ pub enum SurveyError {
 /// # Errors
 /// [`SurveyError`].
 pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Result<Survey, SurveyError> {
-    inspect(job, list_source(job)?, None, threads, stop, progress)
+    let mut listing = list_source(job)?;
+    let adjacent = std::mem::take(&mut listing.adjacent);
+    let mut survey = inspect(job, listing, None, threads, stop, progress)?;
+    survey.claims = claims::check(job, &survey, &adjacent, threads, stop)?;
+    Ok(survey)
 }
 
 /// Lists the job's source, without the files that `path_time` keeps out.
@@ -94,14 +101,10 @@ pub fn inspect(
     stop: &Stop,
     progress: &Progress,
 ) -> Result<Survey, SurveyError> {
-    let Listing { files, skipped } = listing;
+    let Listing { files, skipped, .. } = listing;
     progress.listed_files.store(files.len() as u64, Ordering::Relaxed);
     let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
-    let request = InspectRequest { time_column: &job.time.column.value, times: &times, records: records(job) };
-    let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, pieces, progress)).collect();
-    workers::for_each_part(threads, &looks, stop)?;
-    let is_whole = looks.iter().all(|look| look.left.load(Ordering::Relaxed) > 0);
-    let results: Vec<_> = looks.into_iter().map(Look::into_result).collect();
+    let (results, is_whole) = look(job, &times, &files, pieces, threads, stop, progress)?;
     let mut evidence = TableEvidence::default();
     let mut facts = Vec::with_capacity(files.len());
     for (file, result) in files.iter().zip(results) {
@@ -138,7 +141,43 @@ pub fn inspect(
         );
     }
     let coverage = coverage(job, &files, &facts);
-    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys, is_whole })
+    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys, is_whole, claims: Claims::default() })
+}
+
+/// What was found in a file; `None` where it was not inspected.
+type Looked = Option<Result<Inspection, SourceError>>;
+
+/// Looks into files of the job's source without joining what they tell.
+///
+/// # Errors
+/// [`SurveyError::Threads`].
+pub(super) fn look_into(
+    job: &Job,
+    files: &[SourceFile],
+    pieces: Option<u64>,
+    threads: usize,
+    stop: &Stop,
+    progress: &Progress,
+) -> Result<Vec<Looked>, SurveyError> {
+    let times = TimeParser { format: job.time.format.clone(), timezone: job.time.timezone.clone() };
+    Ok(look(job, &times, files, pieces, threads, stop, progress)?.0)
+}
+
+/// The same, and whether every file was looked at to its end.
+fn look(
+    job: &Job,
+    times: &TimeParser,
+    files: &[SourceFile],
+    pieces: Option<u64>,
+    threads: usize,
+    stop: &Stop,
+    progress: &Progress,
+) -> Result<(Vec<Looked>, bool), SurveyError> {
+    let request = InspectRequest { time_column: &job.time.column.value, times, records: records(job) };
+    let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, pieces, progress)).collect();
+    workers::for_each_part(threads, &looks, stop)?;
+    let is_whole = looks.iter().all(|look| look.left.load(Ordering::Relaxed) > 0);
+    Ok((looks.into_iter().map(Look::into_result).collect(), is_whole))
 }
 
 /// One file that is looked at.

@@ -14,7 +14,8 @@ use super::package::Package;
 use super::prepare::Prepared;
 use super::progress::Progress;
 use super::record::{
-    PartitionRecord, Pinned, Records, STATE_VERSION, TaskRecord, bytes, load, partition_record, task_key, task_record,
+    MissingSource, PartitionRecord, Pinned, Records, STATE_VERSION, TaskRecord, bytes, load, partition_record,
+    task_key, task_record,
 };
 use super::redacted::Redacting;
 use super::route::bounds;
@@ -57,6 +58,7 @@ struct Shared<'a> {
     options: &'a RunOptions,
     plan: &'a Plan,
     folder: &'a Folder,
+    missing: &'a [MissingSource],
     /// Those that are run, by index in the plan.
     todo: BTreeMap<usize, &'a Todo<'a>>,
     /// Stops taking tasks: a signal, or the first failure under `on_partition_error: stop`.
@@ -141,6 +143,7 @@ pub fn run(
         options,
         plan,
         folder: &folder,
+        missing: &pinned.missing,
         todo: todo.iter().map(|t| (t.index, t)).collect(),
         stop: stop.clone(),
         package: Mutex::new(package),
@@ -348,9 +351,11 @@ impl Shared<'_> {
         }
     }
 
-    /// What the tasks without partitions left out may belong to any other's.
+    /// What the tasks without partitions left out may belong to any other's, and a file that is missing is read by none.
     fn left_out_elsewhere(&self, partition: u32) -> Option<Failure> {
-        lock(&self.strays).iter().filter(|u| u.allowed).find_map(|u| u.of(partition))
+        let stray = lock(&self.strays).iter().filter(|u| u.allowed).find_map(|u| u.of(partition));
+        let missing = || self.missing.iter().find(|missing| missing.partitions.contains(&partition));
+        stray.or_else(|| missing().map(|missing| missing.failure.clone()))
     }
 
     /// A task fails: all partitions that it was to write, or, if it has none of its own, all that its rows concern.

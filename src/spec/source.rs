@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
-use crate::job::{DeclaredType, PartitionBy, PathTime, SchemaDrift, SourceFormat};
+use crate::job::{DeclaredType, ExpectedFiles, PartitionBy, PathTime, SchemaDrift, SourceFormat};
+use crate::spec::window::duration;
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
 use crate::time::parse::{check_instant_pattern, check_pattern};
@@ -62,7 +64,8 @@ pub struct SourceSpec {
     /// Whether `key=value` folders become columns; `auto` (default): when every file has the same keys.
     #[schemars(with = "Option<HivePartitioning>")]
     pub hive_partitioning: Option<bool>,
-    /// What a file's name says of its rows' time. Files outside the window are skipped unread.
+    /// What a file's name says of its rows' time. Files outside the window are skipped unread; a row that is not where
+    /// the name of its file says fails the partitions of the window.
     #[schemars(with = "Option<PathTimeKeys>")]
     pub path_time: Option<PathTime>,
     /// JSON only: dotted path of the array inside each document.
@@ -104,10 +107,16 @@ struct PathTimeKeys {
     pattern: String,
     /// How long a file covers from that time.
     covers: PartitionBy,
+    /// How much earlier than what a file covers its rows may be: `5m`. Default `0s`.
+    early: Option<String>,
+    /// How much later than what a file covers its rows may be: `2h`. Default `0s`.
+    late: Option<String>,
+    /// `every`: there is a file for each calendar unit of the window. The partitions of a unit without a file are partial.
+    expect: Option<ExpectedFiles>,
 }
 
 /// Keys of `path_time`.
-pub const PATH_TIME_KEYS: Keys = Keys { known: &["pattern", "covers"] };
+pub const PATH_TIME_KEYS: Keys = Keys { known: &["pattern", "covers", "early", "late", "expect"] };
 
 impl SourceSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
@@ -196,7 +205,11 @@ fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {
         errors.push(mistake.help("name the calendar unit that one file holds: hour, day, week, month, quarter, year"));
         return None;
     }
-    Some(PathTime { pattern: pattern?, covers: covers? })
+    let early = fields.optional("early", errors, duration);
+    let late = fields.optional("late", errors, duration);
+    let expect = fields.optional("expect", errors, word);
+    let or_none = |margin: Option<Located<SignedDuration>>| margin.map_or(SignedDuration::ZERO, |margin| margin.value);
+    Some(PathTime { pattern: pattern?, covers: covers?, early: or_none(early), late: or_none(late), expect })
 }
 
 /// A strftime pattern that `check` takes.

@@ -1,6 +1,6 @@
 //! The words that specs and catalogs write for the closed sets of [`crate::job`].
 
-use crate::job::{OnBad, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceFormat};
+use crate::job::{ExpectedFiles, OnBad, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceFormat};
 use crate::yaml::decode::Word;
 
 impl Word for PartitionBy {
@@ -13,6 +13,10 @@ impl Word for PartitionBy {
         ("quarter", Self::Quarter),
         ("year", Self::Year),
     ];
+}
+
+impl Word for ExpectedFiles {
+    const WORDS: &'static [(&'static str, Self)] = &[("every", Self::Every)];
 }
 
 impl Word for SourceFormat {

@@ -51,6 +51,7 @@ impl Package {
             etag: None,
             rows: Some(5),
             skipped: None,
+            skip_code: None,
             error: None,
         }];
         let mut package = Self { _folder: folder, root, manifest };

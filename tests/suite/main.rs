@@ -26,6 +26,7 @@ mod s3_server;
 mod sample;
 mod samples;
 mod signatures;
+mod sources;
 mod specs;
 mod store_contract;
 mod store_faults;

@@ -9,9 +9,8 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use globset::GlobBuilder;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use jiff::{SignedDuration, Timestamp};
 use walkdir::WalkDir;
 
 use crate::error::ErrorCode;
@@ -20,7 +19,8 @@ use crate::source::files::objects;
 use crate::source::{Codec, SourceError, SourceFile};
 use crate::store::{Location, LocationError, StoreError};
 
-pub use crate::source::files::path_time::{named_days, path_coverage};
+pub use crate::source::files::path_time::{named_days, path_coverage, path_unit, units_of};
+pub use crate::source::files::skip::{SkipCode, SkippedFile};
 
 /// Extensions and what they mean, in the words of messages.
 const KNOWN_EXTENSIONS: &str =
@@ -30,24 +30,19 @@ const KNOWN_EXTENSIONS: &str =
 const FOREIGN_COMPRESSIONS: [&str; 9] = ["bz2", "xz", "lz4", "br", "zip", "7z", "snappy", "lzo", "z"];
 
 /// The files of a source, in order of name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// What is read.
     pub files: Vec<SourceFile>,
     /// What is not, and why.
     pub skipped: Vec<SkippedFile>,
+    /// Of the files that `path_time` leaves out, those that cover the time next to the window: a claim that is wrong shows
+    /// there first.
+    pub adjacent: Vec<SourceFile>,
 }
 
-/// A file that the URI names and that is not read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SkippedFile {
-    /// Relative to the folder of the source URI.
-    pub name: String,
-    /// Size when listed.
-    pub bytes: u64,
-    /// For people and the manifest.
-    pub reason: String,
-}
+/// Files on each side of the window that are looked into. More writers than these err alike.
+const ADJACENT_FILES: usize = 8;
 
 /// A source that cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +139,14 @@ pub enum ListError {
         /// Which.
         path: String,
     },
+    /// `expect: every` over more units than are looked for.
+    #[error(
+        "the window has more than {most} units that `path_time: {{expect: every}}` expects a file for; choose a smaller window, or remove `expect`"
+    )]
+    TooManyUnits {
+        /// The limit.
+        most: usize,
+    },
     /// A file that `path_time` does not describe.
     #[error(
         "{name} does not end in the time that `path_time` promises ({pattern}); correct the pattern or keep other files out with a glob"
@@ -185,7 +188,8 @@ pub fn list(source: &Source) -> Result<Listing, ListError> {
 }
 
 impl Listing {
-    /// Drops the files whose name says that they lie wholly outside `[start, end)`; they are listed, unread.
+    /// Drops the files whose name says that they lie wholly outside `[start, end)`; they are listed, unread, and those
+    /// next to the window are kept apart.
     ///
     /// # Errors
     /// [`ListError::PathTime`] for the first file whose name the pattern does not describe.
@@ -197,6 +201,7 @@ impl Listing {
         end: Timestamp,
     ) -> Result<Self, ListError> {
         let mut kept = Vec::with_capacity(self.files.len());
+        let (mut before, mut behind) = (Nearest::default(), Nearest::default());
         for file in self.files {
             let Some((first, after)) = path_coverage(&file.name, path_time, timezone) else {
                 let pattern = path_time.pattern.value.clone();
@@ -206,12 +211,38 @@ impl Listing {
                 kept.push(file);
             } else {
                 let reason = format!("outside the window by `path_time`: covers {first} to {after}");
-                self.skipped.push(SkippedFile { name: file.name, bytes: file.bytes, reason });
+                let (name, bytes) = (file.name.clone(), file.bytes);
+                self.skipped.push(SkippedFile { name, bytes, code: SkipCode::PathTime, reason });
+                if after <= start {
+                    before.add(start.duration_since(after), file);
+                } else {
+                    behind.add(first.duration_since(end), file);
+                }
             }
         }
         self.files = kept;
+        self.adjacent = before.files.into_iter().chain(behind.files).collect();
         self.skipped.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(self)
+    }
+}
+
+/// The files that are nearest to the window on one side, all at the same distance.
+#[derive(Default)]
+struct Nearest {
+    distance: SignedDuration,
+    files: Vec<SourceFile>,
+}
+
+impl Nearest {
+    fn add(&mut self, distance: SignedDuration, file: SourceFile) {
+        if self.files.is_empty() || distance < self.distance {
+            self.distance = distance;
+            self.files.clear();
+        }
+        if distance == self.distance && self.files.len() < ADJACENT_FILES {
+            self.files.push(file);
+        }
     }
 }
 
@@ -318,7 +349,7 @@ fn single(source: &Source, path: &Path) -> Result<Listing, ListError> {
         Some((format, codec)) => source_file(base, path, format, codec)?,
         None => return Err(ListError::UnknownFormat { path: show(path) }),
     };
-    Ok(Listing { files: vec![file], skipped: Vec::new() })
+    Ok(Listing { files: vec![file], ..Listing::default() })
 }
 
 fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
@@ -343,18 +374,15 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
         }
         let name = relative_name(&walk.base, path)?;
         if !entry.file_type().is_file() {
-            skipped.push(SkippedFile { name, bytes: 0, reason: "not a regular file".to_owned() });
+            let reason = "not a regular file".to_owned();
+            skipped.push(SkippedFile { name, bytes: 0, code: SkipCode::NotAFile, reason });
             continue;
         }
         match classify(source.format, path)? {
             Some((format, codec)) => files.push(source_file(&walk.base, path, format, codec)?),
             None => {
                 let bytes = entry.metadata().map_err(walk_error)?.len();
-                skipped.push(SkippedFile {
-                    name,
-                    bytes,
-                    reason: "unknown extension and no `source.format`".to_owned(),
-                });
+                skipped.push(SkippedFile::unknown_format(name, bytes));
             }
         }
     }
@@ -364,7 +392,7 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Listing { files, skipped })
+    Ok(Listing { files, skipped, adjacent: Vec::new() })
 }
 
 pub(super) fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedFile], folders_matched: bool) -> ListError {

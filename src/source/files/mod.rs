@@ -5,3 +5,4 @@ pub mod list;
 
 mod objects;
 mod path_time;
+mod skip;

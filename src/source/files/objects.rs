@@ -39,7 +39,7 @@ fn single(source: &Source, found: &Found) -> Result<Listing, ListError> {
     let key = Path::new(&found.at.key);
     let name = key.file_name().and_then(OsStr::to_str).unwrap_or(&found.at.key);
     match file(source, found, name)? {
-        Some(file) => Ok(Listing { files: vec![file], skipped: Vec::new() }),
+        Some(file) => Ok(Listing { files: vec![file], ..Listing::default() }),
         None => Err(ListError::UnknownFormat { path: found.at.to_string() }),
     }
 }
@@ -59,8 +59,7 @@ fn collect(source: &Source, walk: &Walk, objects: Vec<Found>) -> Result<Listing,
             // What some consoles put down where a folder is made.
             None if found.bytes == 0 => {}
             None => {
-                let reason = "unknown extension and no `source.format`".to_owned();
-                skipped.push(SkippedFile { name, bytes: found.bytes, reason });
+                skipped.push(SkippedFile::unknown_format(name, found.bytes));
             }
         }
     }
@@ -69,7 +68,7 @@ fn collect(source: &Source, walk: &Walk, objects: Vec<Found>) -> Result<Listing,
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Listing { files, skipped })
+    Ok(Listing { files, skipped, adjacent: Vec::new() })
 }
 
 fn file(source: &Source, found: &Found, name: &str) -> Result<Option<SourceFile>, ListError> {

@@ -137,7 +137,13 @@ fn nothing_found_says_what_was_looked_for() {
 fn path_time_leaves_out_what_lies_outside_the_window() {
     let f = folder(&["2026-02-28.csv", "2026-03-01.csv", "2026-03-02.csv"]);
     let at = |text: &str| text.parse::<Timestamp>().expect("timestamp");
-    let pattern = |p: &str| PathTime { pattern: Located::default_value(p.to_owned()), covers: PartitionBy::Day };
+    let pattern = |p: &str| PathTime {
+        pattern: Located::default_value(p.to_owned()),
+        covers: PartitionBy::Day,
+        early: SignedDuration::ZERO,
+        late: SignedDuration::ZERO,
+        expect: None,
+    };
     let within = |p: &str| {
         let (start, end) = (at("2026-03-01T00:00:00Z"), at("2026-03-02T00:00:00Z"));
         listed(&f, "").expect("listed").within(&pattern(p), &TimeZone::UTC, start, end)
@@ -146,6 +152,9 @@ fn path_time_leaves_out_what_lies_outside_the_window() {
     assert_eq!(listing.files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["2026-03-01.csv"]);
     assert_eq!(listing.skipped.len(), 2);
     assert!(listing.skipped[0].reason.contains("2026-02-28T00:00:00Z to 2026-03-01T00:00:00Z"));
+    assert!(listing.skipped.iter().all(|skipped| skipped.code == SkipCode::PathTime));
+    let adjacent: Vec<_> = listing.adjacent.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(adjacent, ["2026-02-28.csv", "2026-03-02.csv"]);
     assert!(message(within("%Y%m%d.csv")).contains("2026-02-28.csv does not end in the time"));
 }
 
