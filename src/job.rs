@@ -166,6 +166,8 @@ pub struct Source {
     pub hive_partitioning: Option<bool>,
     /// What a file's name says of its rows' time.
     pub path_time: Option<PathTime>,
+    /// What is done about a file of 0 bytes in a folder or glob.
+    pub on_empty_file: OnEmptyFile,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
 }
@@ -206,6 +208,17 @@ pub struct PathTime {
     pub late: SignedDuration,
     /// Which files must be there.
     pub expect: Option<ExpectedFiles>,
+}
+
+/// What is done about a file of 0 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnEmptyFile {
+    /// It is listed and not read.
+    #[default]
+    Skip,
+    /// It fails the partitions that it may have rows of.
+    Fail,
 }
 
 /// Which files a source must have.

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::withheld;
 use crate::diagnostic::Located;
-use crate::job::{Compression, Condition, Encryption, Format, Job, Redaction, RedactionMethod, Scalar};
+use crate::job::{Compression, Condition, Encryption, Format, Job, OnEmptyFile, Redaction, RedactionMethod, Scalar};
 use crate::secret::SecretName;
 use crate::spec::time_format_text;
 use crate::store::StoreOptions;
@@ -70,6 +70,7 @@ pub(super) fn canonical(
                 "late": margin(p.late),
                 "expect": p.expect.map(Word::word),
             })),
+            "on_empty_file": (job.source.on_empty_file == OnEmptyFile::Fail).then_some("fail"),
             "records": job.source.records.as_ref().map(|r| &r.value),
             "options": options(&job.source.options),
         },

@@ -4,6 +4,8 @@
 //! name of its file says is enough to distrust all of them. Looked at are the files of the window, whose times the
 //! survey knows, and the start of those next to it: rows that were delivered late or early lie there first.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::{Schema, SchemaRef};
 use jiff::{SignedDuration, Timestamp};
 
@@ -103,8 +105,10 @@ fn missing(job: &Job, path_time: &PathTime, survey: &Survey) -> Result<Vec<(Time
     if units.len() > MAX_UNITS {
         return Err(list::ListError::TooManyUnits { most: MAX_UNITS }.into());
     }
-    let there: std::collections::BTreeSet<_> =
-        survey.files.iter().filter_map(|file| list::path_unit(&file.name, path_time, zone)).collect();
+    // A log file of 0 bytes says that nothing happened. A Parquet file without any was not written to its end.
+    let empty = survey.skipped.iter().filter(|file| file.code == SkipCode::Empty).map(|file| file.name.as_str());
+    let names = survey.files.iter().map(|file| file.name.as_str()).chain(empty);
+    let there: BTreeSet<_> = names.filter_map(|name| list::path_unit(name, path_time, zone)).collect();
     units.retain(|unit| !there.contains(unit));
     Ok(units)
 }

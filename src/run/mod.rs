@@ -8,6 +8,7 @@ mod chunk;
 mod claims;
 mod commit;
 mod conservation;
+mod differs;
 mod expectations;
 mod failure;
 mod finish;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::differs;
 use super::failure::{Failure, chain};
 use super::notary::{self, Place, kept_manifest};
 use super::package::Package;
@@ -39,12 +40,7 @@ pub fn publish(job: &Job, package: &Package, mut manifest: Manifest, run: RunRec
 fn keep(job: &Job, package: &Package, previous: &Manifest, new: &Manifest) -> Result<RunOutcome, RunError> {
     let exported: BTreeSet<_> = new.digests().collect();
     if let Some((path, _)) = previous.digests().find(|file| !exported.contains(file)) {
-        return Err(RunError::Failed(Failure {
-            code: ErrorCode::PackageDamaged,
-            message: format!(
-                "{path} was exported again and is not what the manifest says: the source has changed since the package was complete"
-            ),
-        }));
+        return Err(differs::failure(path, previous, new).into());
     }
     clean(package, previous)?;
     complete_derived(&package.folder, previous)?;

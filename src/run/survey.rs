@@ -12,9 +12,9 @@ use super::progress::Progress;
 use super::stop::Stop;
 use super::workers::{self, Next, Stream};
 use crate::error::ErrorCode;
-use crate::job::Job;
-use crate::source::files::hive;
+use crate::job::{Job, OnEmptyFile};
 use crate::source::files::list::{self, Listing, SkippedFile};
+use crate::source::files::{hive, overlap};
 use crate::source::rows::infer::TableEvidence;
 use crate::source::{
     self, FileFacts, Findings, InspectRequest, Inspection, Piece, Pieces, SourceError, SourceFile, SourceSchema,
@@ -82,6 +82,7 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
 /// # Errors
 /// [`SurveyError::List`].
 pub fn list_source(job: &Job) -> Result<Listing, SurveyError> {
+    overlap::check(&job.source, &job.output)?;
     let listing = list::list(&job.source)?;
     Ok(match &job.source.path_time {
         Some(path_time) => listing.within(path_time, &job.time.timezone, job.window.start, job.window.end)?,
@@ -119,6 +120,12 @@ pub fn inspect(
                 units: Vec::new(),
                 problem: Some(unreadable(file, "it was not inspected".to_owned())),
             }),
+        }
+    }
+    for (file, facts) in files.iter().zip(&mut facts) {
+        if file.bytes == 0 && job.source.on_empty_file == OnEmptyFile::Fail {
+            let message = "it has 0 bytes; write it again, or set `source.on_empty_file: skip`".to_owned();
+            facts.problem.get_or_insert_with(|| unreadable(file, message));
         }
     }
     let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
-use crate::job::{DeclaredType, ExpectedFiles, PartitionBy, PathTime, SchemaDrift, SourceFormat};
+use crate::job::{DeclaredType, ExpectedFiles, OnEmptyFile, PartitionBy, PathTime, SchemaDrift, SourceFormat};
 use crate::spec::window::duration;
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
@@ -68,6 +68,9 @@ pub struct SourceSpec {
     /// the name of its file says fails the partitions of the window.
     #[schemars(with = "Option<PathTimeKeys>")]
     pub path_time: Option<PathTime>,
+    /// A file of 0 bytes in a folder or glob: `skip` (default) lists it in the manifest, `fail` fails the partitions that it
+    /// may have rows of.
+    pub on_empty_file: Option<OnEmptyFile>,
     /// JSON only: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
     /// How the object store of `uri` is reached, where the environment does not say.
@@ -77,7 +80,7 @@ pub struct SourceSpec {
 
 /// Keys of `source`.
 pub const SOURCE_KEYS: Keys =
-    Keys { known: &["uri", "format", "hive_partitioning", "path_time", "records", "options"] };
+    Keys { known: &["uri", "format", "hive_partitioning", "path_time", "on_empty_file", "records", "options"] };
 
 /// `auto`, `true` or `false`.
 #[derive(JsonSchema)]
@@ -103,7 +106,8 @@ enum Auto {
 #[schemars(rename = "PathTime", deny_unknown_fields)]
 #[allow(dead_code, reason = "the shape for the JSON Schema")]
 struct PathTimeKeys {
-    /// strftime pattern, matched against the end of the path: `%Y-%m-%d.ndjson`.
+    /// strftime pattern, matched against the end of the path: `%Y-%m-%d.ndjson`. Behind its last field, `*` is any part of
+    /// a name: `year=%Y/month=%m/day=%d/*`.
     pattern: String,
     /// How long a file covers from that time.
     covers: PartitionBy,
@@ -138,6 +142,7 @@ impl SourceSpec {
             format,
             hive_partitioning: fields.optional("hive_partitioning", errors, hive_partitioning).flatten(),
             path_time: fields.get("path_time").and_then(|e| path_time(e, errors)),
+            on_empty_file: fields.optional("on_empty_file", errors, word),
             records,
             options,
             uri: uri?,
@@ -195,7 +200,7 @@ fn hive_partitioning(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> O
 fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {
     let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "path_time", PATH_TIME_KEYS, errors)?;
     let pattern = fields.required("pattern", "\"%Y-%m-%d.ndjson\"", errors, |node, what, errors| {
-        strftime(node, what, errors, check_pattern)
+        strftime(node, what, errors, check_path_pattern)
     });
     let covers = fields.required("covers", "day", errors, word);
     if covers == Some(PartitionBy::None)
@@ -210,6 +215,17 @@ fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {
     let expect = fields.optional("expect", errors, word);
     let or_none = |margin: Option<Located<SignedDuration>>| margin.map_or(SignedDuration::ZERO, |margin| margin.value);
     Some(PathTime { pattern: pattern?, covers: covers?, early: or_none(early), late: or_none(late), expect })
+}
+
+/// A strftime pattern in which `*` may follow the last field.
+fn check_path_pattern(pattern: &str) -> Result<(), String> {
+    match pattern.split_once('*') {
+        Some((_, tail)) if tail.contains('%') => {
+            Err("`*` stands for any part of a name, so no field of the time may follow it".to_owned())
+        }
+        Some((head, _)) => check_pattern(head),
+        None => check_pattern(pattern),
+    }
 }
 
 /// A strftime pattern that `check` takes.

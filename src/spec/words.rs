@@ -1,6 +1,6 @@
 //! The words that specs and catalogs write for the closed sets of [`crate::job`].
 
-use crate::job::{ExpectedFiles, OnBad, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceFormat};
+use crate::job::{ExpectedFiles, OnBad, OnEmptyFile, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceFormat};
 use crate::yaml::decode::Word;
 
 impl Word for PartitionBy {
@@ -17,6 +17,10 @@ impl Word for PartitionBy {
 
 impl Word for ExpectedFiles {
     const WORDS: &'static [(&'static str, Self)] = &[("every", Self::Every)];
+}
+
+impl Word for OnEmptyFile {
+    const WORDS: &'static [(&'static str, Self)] = &[("skip", Self::Skip), ("fail", Self::Fail)];
 }
 
 impl Word for SourceFormat {

@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::project::{Outcome, Project, column};
+use crate::project::{NOW, Outcome, Project, column};
+use crate::s3_server::S3Server;
+use crate::stores::call;
 
 /// A source of JSON documents below folders of the day on which they were delivered.
 fn by_delivery(path_time: &str, window: &str) -> String {
     format!(
         "type: trail\nsource: {{uri: in/, format: json, records: Records, path_time: \
-         {{pattern: \"%Y/%m/%d/1.json\", covers: day{path_time}}}}}\n\
+         {{pattern: \"%Y/%m/%d/*\", covers: day{path_time}}}}}\n\
          time: {{column: eventTime}}\n{window}\nformat: ndjson"
     )
 }
@@ -54,7 +56,7 @@ fn a_row_in_the_folder_of_the_next_day_breaks_the_claim_of_the_names() {
     ];
     project.run(&[]).exits(4).says(&says);
     assert_eq!(codes(&project), [("2026-03-05".to_owned(), "failed".to_owned(), json!("path_time_broken"))]);
-    let plan = project.call(&["plan", "spec.yaml", "--now", crate::project::NOW]).exits(0).stdout;
+    let plan = project.call(&["plan", "spec.yaml", "--now", NOW]).exits(0).stdout;
     assert!(plan.contains("Warnings (1)") && plan.contains("path_time_broken: 2026/03/06/1.json:1"), "{plan}");
     project.call(&["explain", "path_time_broken"]).exits(0);
 
@@ -139,7 +141,7 @@ fn a_missing_day_makes_its_partitions_partial_until_its_file_is_there() {
     project.call(&["verify", "--rows", "package"]).exits(0);
     let report = project.call(&["report", "package", "--format", "markdown"]).exits(0).stdout.replace('\\', "");
     assert!(report.contains("1 partition without all of its source: 2026-03-05"), "{report}");
-    let plan = project.call(&["plan", "spec.yaml", "--now", crate::project::NOW]).exits(0).stdout;
+    let plan = project.call(&["plan", "spec.yaml", "--now", NOW]).exits(0).stdout;
     assert!(plan.contains(missing), "{plan}");
     project.run(&[]).exits(3);
 
@@ -224,4 +226,162 @@ fn a_filter_on_a_value_that_nobody_writes_shows_those_that_are_written() {
         assert!(!outcome.stderr.contains("allowed"), "{}", outcome.stderr);
         assert_eq!(finding, json!({"reason": "all_filtered_out"}));
     }
+}
+
+#[test]
+fn files_of_unknown_extensions_are_named_with_the_way_out() {
+    let project = Project::with_spec(&format!("type: events\nsource: {{uri: data/}}\n{DAY}"));
+    let row = "{\"occurred_at\":\"2026-03-05T00:00:00Z\"}\n";
+    for name in ["a.ndjson", "b.log", "app.ndjson.1", "app.ndjson.2", "app.ndjson.3", "_SUCCESS", ".x.ndjson"] {
+        project.write(&format!("data/{name}"), row);
+    }
+    project.write("data/0.ndjson", "");
+    let unknown = "4 files were not read (app.ndjson.1, app.ndjson.2, app.ndjson.3 and 1 more): unknown extension and no \
+                   `source.format`; if they hold rows, set `source.format`";
+    let hidden =
+        "1 file was not read (.x.ndjson): a name that begins with `.` or `_` is not read; if they hold rows, rename";
+    let outcome =
+        project.run(&["--json"]).exits(0).says(&["warning: spec.yaml: 4 files were not read", unknown, hidden]);
+    assert_eq!(warnings(&outcome).len(), 2);
+    let manifest = project.package().manifest();
+    let skipped = manifest["source"]["files"].as_array().unwrap().iter().filter(|file| file["skipped"].is_string());
+    let skipped: Vec<_> =
+        skipped.map(|file| (file["path"].as_str().unwrap(), file["skip_code"].as_str().unwrap())).collect();
+    let expected = [
+        (".x.ndjson", "hidden_data"),
+        ("0.ndjson", "empty"),
+        ("_SUCCESS", "hidden"),
+        ("app.ndjson.1", "unknown_format"),
+        ("app.ndjson.2", "unknown_format"),
+        ("app.ndjson.3", "unknown_format"),
+        ("b.log", "unknown_format"),
+    ];
+    assert_eq!(skipped, expected);
+    let plan = project.call(&["plan", "spec.yaml", "--now", NOW]).exits(0).stdout;
+    assert!(plan.contains(unknown) && plan.contains("Files that are not read (7)"), "{plan}");
+    project.call(&["doctor", "spec.yaml", "--now", NOW]).exits(0).says(&["!  source", unknown]);
+
+    project.spec(&format!("type: events\nsource: {{uri: data/, format: ndjson}}\n{DAY}"));
+    std::fs::remove_dir_all(project.path("package")).unwrap();
+    assert_eq!(project.complete().rows().len(), 5);
+}
+
+#[test]
+fn a_file_of_0_bytes_fails_its_partition_where_the_spec_says_so() {
+    let spec = |rest: &str| {
+        format!("type: events\nsource: {{uri: data/{rest}}}\nwindow: {{date_from: 2026-03-05, date_to: 2026-03-06}}")
+    };
+    let project = Project::with_spec(&spec(""));
+    project.write("data/2026-03-05.ndjson", "{\"occurred_at\":\"2026-03-05T00:00:00Z\"}\n");
+    project.write("data/2026-03-06.ndjson", "");
+    assert_eq!(project.complete().rows().len(), 1);
+    project.spec(&spec(", on_empty_file: fail"));
+    std::fs::remove_dir_all(project.path("package")).unwrap();
+    project
+        .run(&[])
+        .exits(3)
+        .says(&["2026-03-06.ndjson: it has 0 bytes; write it again, or set `source.on_empty_file: skip`"]);
+    let statuses = project.package().statuses();
+    assert_eq!(statuses.iter().map(|(_, status, _)| status.as_str()).collect::<Vec<_>>(), ["complete", "failed"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_with_two_names_is_exported_once() {
+    let project = Project::with_spec(&format!("type: events\nsource: {{uri: data/}}\n{DAY}"));
+    let row = |n: u32| format!("{{\"occurred_at\":\"2026-03-05T00:00:0{n}Z\",\"n\":{n}}}\n");
+    project.write("data/a.ndjson", (0..5).map(row).collect::<String>());
+    std::fs::hard_link(project.path("data/a.ndjson"), project.path("data/b.ndjson")).unwrap();
+    std::os::unix::fs::symlink("a.ndjson", project.path("data/0.ndjson")).unwrap();
+    let package = project.complete();
+    assert_eq!(package.rows().len(), 5);
+    let manifest = package.manifest();
+    let told = |n: usize| manifest["source"]["files"][n].clone();
+    assert_eq!(told(0)["path"], "a.ndjson");
+    for (n, name) in [(1, "0.ndjson"), (2, "b.ndjson")] {
+        assert_eq!((&told(n)["path"], &told(n)["skip_code"]), (&json!(name), &json!("same_file")));
+        assert_eq!(told(n)["skipped"], "the same file as a.ndjson, which is read");
+    }
+}
+
+#[test]
+fn a_package_is_not_written_into_its_own_source_or_read_from_there() {
+    let spec = |output: &str, day: u32| {
+        format!(
+            "version: 1\nname: test\ntype: events\nsource: {{uri: data/}}\noutput: {{uri: {output}}}\n\
+             window: {{date: 2026-03-{day:02}}}\n"
+        )
+    };
+    let project = Project::new();
+    let row = |n: u32| format!("{{\"occurred_at\":\"2026-03-05T00:00:0{n}Z\",\"n\":{n}}}\n");
+    project.write("data/a.ndjson", (0..5).map(row).collect::<String>());
+    project.write("spec.yaml", spec("data/exports", 5));
+    let refused = "lies inside the source";
+    for command in ["run", "plan", "doctor"] {
+        project.call(&[command, "spec.yaml", "--now", NOW]).exits(2).says(&[refused, "choose an `output.uri` outside"]);
+    }
+    assert!(!project.path("data/exports").exists());
+    project.write("spec.yaml", spec(".", 5));
+    project.run(&[]).exits(2).says(&["lies inside the output"]);
+
+    // A package that somebody moved there is left out and told.
+    project.write("spec.yaml", spec("package", 5));
+    project.run(&[]).exits(0);
+    std::fs::rename(project.path("package"), project.path("data/exports")).unwrap();
+    let outcome = project.run(&[]).exits(0).says(&["1 file was not read (exports/): a kt-export package"]);
+    assert!(outcome.stderr.contains("keep packages, chains and stores outside the source"), "{}", outcome.stderr);
+    assert_eq!(project.package().rows().len(), 5);
+}
+
+#[test]
+fn in_an_object_store_packages_and_hidden_prefixes_are_left_out_as_in_a_folder() {
+    let server = S3Server::start();
+    server.set_page_size(2);
+    let row = |n: u32| format!("{{\"occurred_at\":\"2026-03-05T00:00:0{n}Z\",\"n\":{n}}}\n");
+    // In order of bytes: `-` and `.` stand before `/`.
+    for (n, name) in [(0, "a/x.ndjson"), (1, "a-1.ndjson"), (2, "a.ndjson"), (3, "B.ndjson")] {
+        server.put(&format!("lake/{name}"), row(n).as_bytes());
+    }
+    let project = Project::new();
+    let spec = |output: &str| {
+        let text = format!(
+            "version: 1\nname: test\ntype: events\nsource: {{uri: 's3://bucket/lake/'}}\n\
+             output: {{uri: '{output}'}}\n{DAY}\nformat: ndjson\ncompression: none\n"
+        );
+        project.write("spec.yaml", text);
+    };
+    let run = || call(&project, &server, &["run", "spec.yaml", "--progress", "never", "--now", NOW]);
+    spec("s3://bucket/lake/exports/");
+    run().exits(2).says(&["the output s3://bucket/lake/exports lies inside the source s3://bucket/lake/"]);
+    spec("s3://bucket/");
+    run().exits(2);
+    spec("s3://bucket/lake2/");
+    run().exits(0);
+    for key in server.keys("lake2/") {
+        server.put(&format!("lake/old/{}", &key["lake2/".len()..]), &server.get(&key).unwrap());
+    }
+    server.put("lake/_temporary/0/part.ndjson", row(9).as_bytes());
+    server.put("lake/_SUCCESS", b"");
+    server.put("lake/b.log", row(9).as_bytes());
+    server.put("lake/empty.ndjson", b"");
+    spec("package");
+    run().exits(0).says(&[
+        "1 file was not read (old/): a kt-export package",
+        "1 file was not read (_temporary/): a name that begins",
+        "1 file was not read (b.log): unknown extension",
+    ]);
+    let package = project.package();
+    assert_eq!(column(&package.rows(), "n"), ["3", "1", "2", "0"]);
+    let manifest = package.manifest();
+    let skipped = manifest["source"]["files"].as_array().unwrap().iter().filter(|file| file["skipped"].is_string());
+    let skipped: Vec<_> =
+        skipped.map(|file| (file["path"].as_str().unwrap(), file["skip_code"].as_str().unwrap())).collect();
+    let expected = [
+        ("_SUCCESS", "hidden"),
+        ("_temporary/", "hidden_data"),
+        ("b.log", "unknown_format"),
+        ("empty.ndjson", "empty"),
+        ("old/", "package"),
+    ];
+    assert_eq!(skipped, expected);
 }

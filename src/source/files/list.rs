@@ -1,10 +1,9 @@
 //! Which files a source URI names.
 //!
 //! The list is the ground of every later proof of completeness, so nothing is left out in silence: what looks like data
-//! and is not read stands in [`Listing::skipped`] with the reason, and what cannot be told apart (a loop of links, one
-//! file under two names, a name that is not text) is an error. The order is that of the names' bytes, on every machine.
+//! and is not read stands in [`Listing::skipped`] with the reason, and what cannot be told apart (a loop of links, a name
+//! that is not text) is an error. The order is that of the names' bytes, on every machine.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
@@ -14,8 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use walkdir::WalkDir;
 
 use crate::error::ErrorCode;
-use crate::job::{PathTime, Source, SourceFormat};
-use crate::source::files::objects;
+use crate::job::{OnEmptyFile, PathTime, Source, SourceFormat};
+use crate::source::files::packages::{self, Ours};
+use crate::source::files::{objects, same_file};
 use crate::source::{Codec, SourceError, SourceFile};
 use crate::store::{Location, LocationError, StoreError};
 
@@ -95,15 +95,31 @@ pub enum ListError {
         /// Where it leads.
         ancestor: String,
     },
-    /// One file under two names.
+    /// A package.
+    #[error("{uri} is a kt-export package and not a source; to export its rows again, name its data/ folder")]
+    Package {
+        /// As resolved.
+        uri: String,
+    },
+    /// A job that would be its own next source.
     #[error(
-        "{first} and {second} are links to the same file, whose rows would be exported twice; name one of them with a glob"
+        "the output {output} lies inside the source {uri}, so the next job would export its rows again; choose an `output.uri` outside"
     )]
-    SameFile {
-        /// One name.
-        first: String,
-        /// The other.
-        second: String,
+    OutputInSource {
+        /// As resolved.
+        uri: String,
+        /// The package's folder.
+        output: String,
+    },
+    /// The same, the other way round.
+    #[error(
+        "the source {uri} lies inside the output {output}, which holds nothing but the package; choose another `output.uri`"
+    )]
+    SourceInOutput {
+        /// As resolved.
+        uri: String,
+        /// The package's folder.
+        output: String,
     },
     /// A name that no manifest can hold.
     #[error("the name of {path} is not UTF-8; rename it")]
@@ -163,7 +179,8 @@ pub enum ListError {
 ///
 /// A path that exists is taken as it is, even if it holds the characters of a glob. `*` and `?` do not cross folders,
 /// `**` does. Hidden names and names that begin with `_` (`_SUCCESS`, `_delta_log`) are no data, save hive folders
-/// (`_day=1`) and what a glob names so itself. Links are followed.
+/// (`_day=1`) and what a glob names so itself. Links are followed, and a file with several names is read once. What this
+/// program has written itself is left out.
 ///
 /// # Errors
 /// [`ListError`], and no list, where the files cannot all be told.
@@ -299,12 +316,14 @@ pub(super) struct Walk {
     dots: bool,
     /// Whether the glob itself names something with `_`.
     underscores: bool,
+    /// Whether the glob itself names the folders of a package.
+    into_packages: bool,
 }
 
 impl Walk {
     /// All that is below a folder.
     pub(super) fn of_folder(base: PathBuf) -> Self {
-        Self { base, glob: None, max_depth: usize::MAX, dots: false, underscores: false }
+        Self { base, glob: None, max_depth: usize::MAX, dots: false, underscores: false, into_packages: false }
     }
 
     /// Starts at the folder before the first segment with a wildcard, and looks no deeper than the glob does.
@@ -329,8 +348,23 @@ impl Walk {
             max_depth: if unbounded { usize::MAX } else { below.len() },
             dots: below.iter().any(|s| s.starts_with('.')),
             underscores: below.iter().any(|s| s.starts_with('_')),
+            into_packages: below.iter().any(|s| matches!(s.as_ref(), "data" | "rejects")),
             glob: Some(glob),
         })
+    }
+
+    /// Whether a hidden name is worth telling: of a glob, what it would match, or look into however deep.
+    pub(super) fn names(&self, path: &Path, is_folder: bool) -> bool {
+        match &self.glob {
+            None => true,
+            Some(_) if is_folder => self.max_depth == usize::MAX,
+            Some(glob) => glob.is_match(path),
+        }
+    }
+
+    /// Whether folders of ours are left out below the base.
+    pub(super) fn leaves_out_packages(&self) -> bool {
+        !self.into_packages
     }
 
     /// Whether a name below the base may be data.
@@ -356,8 +390,11 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     let mut folders_matched = false;
-    let entries = WalkDir::new(&walk.base).follow_links(true).min_depth(1).max_depth(walk.max_depth);
-    for entry in entries.into_iter().filter_entry(|e| e.depth() == 0 || walk.visible(e.file_name())) {
+    if walk.glob.is_none() && packages::of_folder(&walk.base) == Some(Ours::Package) {
+        return Err(ListError::Package { uri: source.uri.value.clone() });
+    }
+    let mut entries = WalkDir::new(&walk.base).follow_links(true).min_depth(1).max_depth(walk.max_depth).into_iter();
+    while let Some(entry) = entries.next() {
         let entry = match entry {
             Ok(entry) => entry,
             // A glob below a folder that does not exist matches nothing.
@@ -365,10 +402,32 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
             Err(error) => return Err(walk_error(error)),
         };
         let path = entry.path();
+        let is_folder = entry.file_type().is_dir();
+        if !walk.visible(entry.file_name()) {
+            if is_folder {
+                entries.skip_current_dir();
+            }
+            if walk.names(path, is_folder) {
+                let name = relative_name(&walk.base, path)?;
+                let bytes = if is_folder { 0 } else { entry.metadata().map_err(walk_error)?.len() };
+                let is_data = !is_folder && matches!(classify(None, path), Ok(Some(_)));
+                let name = if is_folder { format!("{name}/") } else { name };
+                skipped.push(SkippedFile::hidden(name, bytes, is_data));
+            }
+            continue;
+        }
+        if is_folder
+            && walk.leaves_out_packages()
+            && let Some(ours) = packages::of_folder(path)
+        {
+            entries.skip_current_dir();
+            skipped.push(ours.skipped(relative_name(&walk.base, path)?, 0));
+            continue;
+        }
         if walk.glob.as_ref().is_some_and(|glob| !glob.is_match(path)) {
             continue;
         }
-        if entry.file_type().is_dir() {
+        if is_folder {
             folders_matched = true;
             continue;
         }
@@ -379,24 +438,41 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
             continue;
         }
         match classify(source.format, path)? {
-            Some((format, codec)) => files.push(source_file(&walk.base, path, format, codec)?),
+            Some((format, codec)) => {
+                let file = source_file(&walk.base, path, format, codec)?;
+                if file.bytes == 0 && source.on_empty_file == OnEmptyFile::Skip {
+                    skipped.push(SkippedFile::empty(file.name, format));
+                } else {
+                    files.push(file);
+                }
+            }
             None => {
                 let bytes = entry.metadata().map_err(walk_error)?.len();
                 skipped.push(SkippedFile::unknown_format(name, bytes));
             }
         }
     }
-    refuse_same_file(&files)?;
-    if files.is_empty() {
+    if files.is_empty() && !skipped.iter().any(is_empty) {
         return Err(no_file(source, &walk, &skipped, folders_matched));
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
+    let files = same_file::keep_one(&walk.base, files, &mut skipped)?;
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Listing { files, skipped, adjacent: Vec::new() })
 }
 
+/// A file that is there and holds nothing: its source is not missing.
+pub(super) fn is_empty(skipped: &SkippedFile) -> bool {
+    matches!(skipped.code, SkipCode::Empty | SkipCode::EmptyColumnar)
+}
+
 pub(super) fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedFile], folders_matched: bool) -> ListError {
-    let looked_for = match (source.format, skipped.len()) {
+    let others = skipped.iter().filter(|file| file.code == SkipCode::UnknownFormat).count();
+    let packages = skipped.iter().filter(|file| file.code == SkipCode::Package).count();
+    let looked_for = match (source.format, others) {
+        _ if packages > 0 => {
+            format!("it holds {packages} of kt-export's own packages, chains or jobs and no other data")
+        }
         _ if walk.glob.is_some() && folders_matched => "it matches folders only; end it with /**".to_owned(),
         (Some(_), _) => "looked for any file that is not hidden".to_owned(),
         (None, 0) => format!("looked for {KNOWN_EXTENSIONS}"),
@@ -415,19 +491,6 @@ fn walk_error(error: walkdir::Error) -> ListError {
         Some(ancestor) => ListError::LinkLoop { path, ancestor: show(ancestor) },
         None => ListError::Io { path, source: error.into() },
     }
-}
-
-/// Two names of one file, by links to it or to its folder, would export its rows twice.
-fn refuse_same_file(files: &[SourceFile]) -> Result<(), ListError> {
-    let mut seen: HashMap<PathBuf, &str> = HashMap::with_capacity(files.len());
-    for file in files {
-        let Location::Local(path) = &file.at else { continue };
-        let real = path.canonicalize().map_err(|source| ListError::Io { path: show(path), source })?;
-        if let Some(first) = seen.insert(real, &file.name) {
-            return Err(ListError::SameFile { first: first.to_owned(), second: file.name.clone() });
-        }
-    }
-    Ok(())
 }
 
 /// The name below the base with `/` on every system.

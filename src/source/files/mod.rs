@@ -4,5 +4,8 @@ pub mod hive;
 pub mod list;
 
 mod objects;
+pub mod overlap;
+mod packages;
 mod path_time;
+mod same_file;
 mod skip;

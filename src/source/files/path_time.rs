@@ -23,7 +23,8 @@ pub fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> O
 
 /// The half-open calendar unit `[start, end)` that a file covers, from the end of its relative name.
 ///
-/// The pattern is matched against the longest suffix of `name` that it describes whole, but never from the
+/// The pattern is matched against the longest suffix of `name` that it describes whole (`*` is any part of a file's or
+/// folder's name), but never from the
 /// middle of a number: `%Y` does not find the year 26 in `2026.csv`. The unit `covers` is the calendar unit of
 /// `timezone` that holds the matched time; where the zone's clock skips or repeats the unit's edge, the wider
 /// interval is meant, so that no row of the file lies outside.
@@ -41,11 +42,33 @@ pub fn path_unit(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Optio
         if inside_number || sign {
             continue;
         }
-        if let Ok(matched) = BrokenDownTime::parse(pattern, &name[start..]) {
+        if let Some(matched) = matched(pattern, &name[start..]) {
             return coverage(matched, path_time.covers, timezone);
         }
     }
     None
+}
+
+/// The fields that a pattern finds in the whole of a text. What follows the first `*` of the pattern has no fields.
+fn matched(pattern: &str, text: &str) -> Option<BrokenDownTime> {
+    let Some(star) = pattern.find('*') else { return BrokenDownTime::parse(pattern, text).ok() };
+    let (head, tail) = pattern.split_at(star);
+    let (matched, consumed) = BrokenDownTime::parse_prefix(head, text).ok()?;
+    matches_wildcards(tail, text.get(consumed..)?).then_some(matched)
+}
+
+/// Whether a text is what a pattern describes in which `*` stands for any characters but `/`.
+fn matches_wildcards(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, rest)) => {
+            let Some(after) = text.strip_prefix(before) else { return false };
+            let end = after.find('/').unwrap_or(after.len());
+            let ends = after.char_indices().map(|(at, _)| at).chain([after.len()]).take_while(|at| *at <= end);
+            // Shortest first; names are short and patterns have few stars.
+            ends.into_iter().any(|at| after.get(at..).is_some_and(|text| matches_wildcards(rest, text)))
+        }
+    }
 }
 
 /// The calendar unit that holds a matched time.
@@ -349,6 +372,27 @@ mod tests {
             utc("a-20260305T2300+0200.csv", "%Y%m%dT%H%M%z.csv", PartitionBy::Hour),
             pair("2026-03-05T21:00:00Z", "2026-03-05T22:00:00Z")
         );
+    }
+
+    #[test]
+    fn a_star_is_any_part_of_a_name() {
+        let day = pair("2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z");
+        for (name, pattern) in [
+            ("year=2026/month=03/day=05/part-0.parquet", "year=%Y/month=%m/day=%d/*"),
+            ("eu/2026/03/05/123_trail_20260305T0010Z_x.json.gz", "%Y/%m/%d/*.json.gz"),
+            ("2026/03/05/eu/x.json", "%Y/%m/%d/*/*"),
+            ("app-2026-03-05-0001.log", "%Y-%m-%d-*.log"),
+            ("2026-03-05.csv", "%Y-%m-%d*.csv"),
+        ] {
+            assert_eq!(covers(name, pattern, PartitionBy::Day, "UTC"), day, "{name} {pattern}");
+        }
+        for (name, pattern) in [
+            ("2026/03/05/eu/x.json", "%Y/%m/%d/*"),
+            ("2026/03/05/x.csv", "%Y/%m/%d/*.json"),
+            ("2026/03/x.json", "%Y/%m/%d/*"),
+        ] {
+            assert_eq!(covers(name, pattern, PartitionBy::Day, "UTC"), None, "{name} {pattern}");
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::job::SourceFormat;
+
 /// A file that the URI names and that is not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedFile {
@@ -30,6 +32,18 @@ pub enum SkipCode {
     UnknownFormat,
     /// A device, pipe or socket.
     NotAFile,
+    /// Its name, or that of a folder above it, begins with `.` or `_`: markers and what tools keep for themselves.
+    Hidden,
+    /// The same, but with the extension of data, or in a folder where Spark and Hadoop keep what is not committed.
+    HiddenData,
+    /// It has 0 bytes.
+    Empty,
+    /// It has 0 bytes, and its format has none without any: it was not written to its end.
+    EmptyColumnar,
+    /// Another name of a file that is read.
+    SameFile,
+    /// What this program has written itself.
+    Package,
     /// A reason that an earlier release gave without a code.
     #[default]
     Other,
@@ -42,6 +56,12 @@ impl SkipCode {
             Self::PathTime => "path_time",
             Self::UnknownFormat => "unknown_format",
             Self::NotAFile => "not_a_file",
+            Self::Hidden => "hidden",
+            Self::HiddenData => "hidden_data",
+            Self::Empty => "empty",
+            Self::EmptyColumnar => "empty_columnar",
+            Self::SameFile => "same_file",
+            Self::Package => "package",
             Self::Other => "other",
         }
     }
@@ -52,6 +72,12 @@ impl SkipCode {
             Self::PathTime => "by their names outside the window",
             Self::UnknownFormat => "of an extension that is not known",
             Self::NotAFile => "no regular files",
+            Self::Hidden => "of hidden names",
+            Self::HiddenData => "of hidden names, with the extension of data",
+            Self::Empty => "of 0 bytes",
+            Self::EmptyColumnar => "of 0 bytes, which Parquet and Arrow files never have",
+            Self::SameFile => "other names of files that were read",
+            Self::Package => "packages, chains and jobs of kt-export",
             Self::Other => "for the reasons below",
         }
     }
@@ -59,9 +85,14 @@ impl SkipCode {
     /// Whether a file that was left out for this reason may hold rows that somebody misses.
     pub fn is_surprising(self) -> bool {
         match self {
-            // What the spec asks for.
-            Self::PathTime => false,
-            Self::UnknownFormat | Self::NotAFile | Self::Other => true,
+            // What the spec asks for, and what holds no row or is read under another name.
+            Self::PathTime | Self::Hidden | Self::Empty | Self::SameFile => false,
+            Self::UnknownFormat
+            | Self::NotAFile
+            | Self::HiddenData
+            | Self::EmptyColumnar
+            | Self::Package
+            | Self::Other => true,
         }
     }
 
@@ -71,12 +102,35 @@ impl SkipCode {
             Self::PathTime => "if they hold rows of the window, widen `path_time` with `early` or `late`",
             Self::UnknownFormat => "if they hold rows, set `source.format`; if not, name the others with a glob",
             Self::NotAFile => "copy what they give to files",
+            Self::Hidden | Self::HiddenData => "if they hold rows, rename them, or name them with a glob",
+            Self::Empty | Self::EmptyColumnar => "write them again, or set `source.on_empty_file: fail`",
+            Self::SameFile => "nothing is to be done",
+            Self::Package => "keep packages, chains and stores outside the source",
             Self::Other => "see the reasons in the manifest",
         }
     }
 }
 
+/// Where Spark and Hadoop keep what a job has not committed.
+const UNCOMMITTED: &str = "_temporary";
+
 impl SkippedFile {
+    /// A file or, with a `/` at its end, a folder whose name begins with `.` or `_`.
+    pub(super) fn hidden(name: String, bytes: u64, is_data: bool) -> Self {
+        let folder = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let code = if is_data || folder == UNCOMMITTED { SkipCode::HiddenData } else { SkipCode::Hidden };
+        Self { name, bytes, code, reason: "a name that begins with `.` or `_` is not read".to_owned() }
+    }
+
+    /// A file of 0 bytes.
+    pub(super) fn empty(name: String, format: SourceFormat) -> Self {
+        let (code, reason) = match format.is_text() {
+            true => (SkipCode::Empty, "it has 0 bytes"),
+            false => (SkipCode::EmptyColumnar, "it has 0 bytes, so it was not written to its end"),
+        };
+        Self { name, bytes: 0, code, reason: reason.to_owned() }
+    }
+
     /// A file of a format that nobody told.
     pub(super) fn unknown_format(name: String, bytes: u64) -> Self {
         let reason = "unknown extension and no `source.format`".to_owned();
