@@ -185,7 +185,7 @@ fn margin(path_time: &PathTime, files: &[Claim<'_>], (start, _): (Timestamp, Tim
     // Round numbers are what people write, and leave room for the next late row.
     let (unit, length) =
         [("d", 86_400), ("h", 3_600), ("m", 60)].into_iter().find(|(_, length)| seconds > *length).unwrap_or(("m", 60));
-    format!("{setting}: {}{unit}", seconds.div_euclid(length) + 1)
+    format!("{setting}: {}{unit}", seconds.saturating_add(length - 1).div_euclid(length))
 }
 
 fn broken(claim: &Claim<'_>, position: u64, at: Timestamp, skipped: usize, margin: &str) -> Failure {

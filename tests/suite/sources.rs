@@ -30,6 +30,14 @@ fn delivered_late() -> Project {
     project
 }
 
+/// Names that tell the truth.
+fn delivered_in_time() -> Project {
+    let project = Project::new();
+    deliver(&project, 5, &[("B", "2026-03-05T00:01:00Z")]);
+    deliver(&project, 6, &[("D", "2026-03-06T01:00:00Z")]);
+    project
+}
+
 /// As in the manifest: for each partition status and error code.
 fn codes(project: &Project) -> Vec<(String, String, Value)> {
     let text = |v: &Value| v.as_str().expect("text").to_owned();
@@ -153,7 +161,7 @@ fn a_missing_day_makes_its_partitions_partial_until_its_file_is_there() {
 
 #[test]
 fn a_window_without_a_source_is_partial_where_every_file_is_expected() {
-    let project = delivered_late();
+    let project = delivered_in_time();
     project.spec(&by_delivery(", expect: every", "window: {date: 2026-05-01}"));
     project
         .run(&[])
@@ -163,7 +171,7 @@ fn a_window_without_a_source_is_partial_where_every_file_is_expected() {
 
 #[test]
 fn a_package_without_rows_says_whether_anything_was_read() {
-    let project = delivered_late();
+    let project = delivered_in_time();
     project.spec(&by_delivery("", "window: {date: 2026-05-01}"));
     let outcome = project.run(&["--json", "-q"]).exits(0);
     let text = "the package has no rows: nothing was there to read: the source has 2 files, and none was read; 2 files were \
@@ -322,7 +330,8 @@ fn a_package_is_not_written_into_its_own_source_or_read_from_there() {
     }
     assert!(!project.path("data/exports").exists());
     project.write("spec.yaml", spec(".", 5));
-    project.run(&[]).exits(2).says(&["lies inside the output"]);
+    let plan = project.call(&["plan", "spec.yaml", "--now", NOW]);
+    plan.exits(2).says(&["the source", "lies inside the output"]);
 
     // A package that somebody moved there is left out and told.
     project.write("spec.yaml", spec("package", 5));
