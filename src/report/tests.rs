@@ -155,7 +155,7 @@ fn a_complete_package_is_called_complete_and_every_question_is_answered() {
             DIGEST,
             "What this report does not prove",
             "2 rows with a local time",
-            "skipped because of their names",
+            "1 file of the source was not read.",
         ] {
             let found = page.replace("\\_", "_");
             assert!(found.contains(text), "{text} in\n{page}");
@@ -190,7 +190,7 @@ fn what_is_missing_stands_at_the_top_with_what_to_do() {
 #[test]
 fn every_status_has_its_verdict() {
     for (status, words) in [
-        (JobStatus::Complete, "<h2 id=\"verdict\">Complete</h2>"),
+        (JobStatus::Complete, "<h2 id=\"verdict\">Complete, but nothing was there to read</h2>"),
         (JobStatus::Partial, "<h2 id=\"verdict\">Partial: something is missing or not as expected</h2>"),
         (JobStatus::Failed, "<h2 id=\"verdict\">Failed: not to be used as evidence</h2>"),
         (JobStatus::Cancelled, "<h2 id=\"verdict\">Cancelled: given up before it was whole</h2>"),
@@ -254,8 +254,17 @@ fn what_the_manifest_does_not_say_is_said_to_be_so() {
 /// Every free text replaced, by way of JSON, so that no field can be forgotten.
 fn hostile(value: &Json, text: &str) -> Json {
     // What has a form is not free.
-    const FORMED: [&str; 8] =
-        ["id", "status", "export_format", "compression", "error_code", "code", "outcome", "manifest_version"];
+    const FORMED: [&str; 9] = [
+        "id",
+        "status",
+        "export_format",
+        "compression",
+        "error_code",
+        "code",
+        "outcome",
+        "manifest_version",
+        "skip_code",
+    ];
     match value {
         Json::Object(fields) => Json::Object(
             fields

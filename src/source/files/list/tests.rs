@@ -75,7 +75,7 @@ fn markers_and_hidden_files_are_no_data_but_hive_folders_are() {
     let f = folder(&["_temporary/0/part-0.csv", "x/_b.csv", "x/a.csv"]);
     assert_eq!(skips(listed(&f, "")), [data("_temporary/"), data("x/_b.csv")]);
     // A glob tells what it would have matched.
-    assert_eq!(skips(listed(&f, "x/*.csv")), [data("x/_b.csv")]);
+    assert_eq!(skips(listed(&f, "x/*.csv")), [data("_b.csv")]);
     assert_eq!(skips(listed(&f, "*/a.csv")), []);
     assert_eq!(skips(listed(&f, "**/*.csv")), [data("_temporary/"), data("x/_b.csv")]);
 }
