@@ -166,7 +166,7 @@ pub struct Source {
     pub hive_partitioning: Option<bool>,
     /// What a file's name says of its rows' time.
     pub path_time: Option<PathTime>,
-    /// What is done about a file of 0 bytes in a folder or glob.
+    /// What is done about a text file of 0 bytes in a folder or glob.
     pub on_empty_file: OnEmptyFile,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<Located<String>>,

@@ -105,7 +105,7 @@ fn missing(job: &Job, path_time: &PathTime, survey: &Survey) -> Result<Vec<(Time
     if units.len() > MAX_UNITS {
         return Err(list::ListError::TooManyUnits { most: MAX_UNITS }.into());
     }
-    // A log file of 0 bytes says that nothing happened. A Parquet file without any was not written to its end.
+    // A log file of 0 bytes says that nothing happened.
     let empty = survey.skipped.iter().filter(|file| file.code == SkipCode::Empty).map(|file| file.name.as_str());
     let names = survey.files.iter().map(|file| file.name.as_str()).chain(empty);
     let there: BTreeSet<_> = names.filter_map(|name| list::path_unit(name, path_time, zone)).collect();

@@ -68,7 +68,7 @@ pub struct SourceSpec {
     /// the name of its file says fails the partitions of the window.
     #[schemars(with = "Option<PathTimeKeys>")]
     pub path_time: Option<PathTime>,
-    /// A file of 0 bytes in a folder or glob: `skip` (default) lists it in the manifest, `fail` fails the partitions that it
+    /// A CSV, NDJSON or JSON file of 0 bytes in a folder or glob: `skip` (default) lists it in the manifest, `fail` fails the partitions that it
     /// may have rows of.
     pub on_empty_file: Option<OnEmptyFile>,
     /// JSON only: dotted path of the array inside each document.

@@ -440,8 +440,8 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
         match classify(source.format, path)? {
             Some((format, codec)) => {
                 let file = source_file(&walk.base, path, format, codec)?;
-                if file.bytes == 0 && source.on_empty_file == OnEmptyFile::Skip {
-                    skipped.push(SkippedFile::empty(file.name, format));
+                if file.bytes == 0 && format.is_text() && source.on_empty_file == OnEmptyFile::Skip {
+                    skipped.push(SkippedFile::empty(file.name));
                 } else {
                     files.push(file);
                 }
@@ -463,7 +463,7 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
 
 /// A file that is there and holds nothing: its source is not missing.
 pub(super) fn is_empty(skipped: &SkippedFile) -> bool {
-    matches!(skipped.code, SkipCode::Empty | SkipCode::EmptyColumnar)
+    skipped.code == SkipCode::Empty
 }
 
 pub(super) fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedFile], folders_matched: bool) -> ListError {

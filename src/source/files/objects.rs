@@ -79,8 +79,8 @@ fn collect(source: &Source, walk: &Walk, objects: Vec<Found>) -> Result<Listing,
             continue;
         }
         match file(source, found, name)? {
-            Some(file) if file.bytes == 0 && source.on_empty_file == OnEmptyFile::Skip => {
-                skipped.push(SkippedFile::empty(file.name, file.format));
+            Some(file) if file.bytes == 0 && file.format.is_text() && source.on_empty_file == OnEmptyFile::Skip => {
+                skipped.push(SkippedFile::empty(file.name));
             }
             Some(file) => files.push(file),
             // What some consoles put down where a folder is made.

@@ -6,8 +6,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::job::SourceFormat;
-
 /// A file that the URI names and that is not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedFile {
@@ -36,10 +34,8 @@ pub enum SkipCode {
     Hidden,
     /// The same, but with the extension of data, or in a folder where Spark and Hadoop keep what is not committed.
     HiddenData,
-    /// It has 0 bytes.
+    /// A CSV, NDJSON or JSON file of 0 bytes. A Parquet or Arrow file of 0 bytes is broken: it was not written to its end.
     Empty,
-    /// It has 0 bytes, and its format has none without any: it was not written to its end.
-    EmptyColumnar,
     /// Another name of a file that is read.
     SameFile,
     /// What this program has written itself.
@@ -59,7 +55,6 @@ impl SkipCode {
             Self::Hidden => "hidden",
             Self::HiddenData => "hidden_data",
             Self::Empty => "empty",
-            Self::EmptyColumnar => "empty_columnar",
             Self::SameFile => "same_file",
             Self::Package => "package",
             Self::Other => "other",
@@ -75,7 +70,6 @@ impl SkipCode {
             Self::Hidden => "of hidden names",
             Self::HiddenData => "of hidden names, with the extension of data",
             Self::Empty => "of 0 bytes",
-            Self::EmptyColumnar => "of 0 bytes, which Parquet and Arrow files never have",
             Self::SameFile => "other names of files that were read",
             Self::Package => "packages, chains and jobs of kt-export",
             Self::Other => "for the reasons below",
@@ -87,12 +81,7 @@ impl SkipCode {
         match self {
             // What the spec asks for, and what holds no row or is read under another name.
             Self::PathTime | Self::Hidden | Self::Empty | Self::SameFile => false,
-            Self::UnknownFormat
-            | Self::NotAFile
-            | Self::HiddenData
-            | Self::EmptyColumnar
-            | Self::Package
-            | Self::Other => true,
+            Self::UnknownFormat | Self::NotAFile | Self::HiddenData | Self::Package | Self::Other => true,
         }
     }
 
@@ -103,7 +92,7 @@ impl SkipCode {
             Self::UnknownFormat => "if they hold rows, set `source.format`; if not, name the others with a glob",
             Self::NotAFile => "copy what they give to files",
             Self::Hidden | Self::HiddenData => "if they hold rows, rename them, or name them with a glob",
-            Self::Empty | Self::EmptyColumnar => "write them again, or set `source.on_empty_file: fail`",
+            Self::Empty => "write them again, or set `source.on_empty_file: fail`",
             Self::SameFile => "nothing is to be done",
             Self::Package => "keep packages, chains and stores outside the source",
             Self::Other => "see the reasons in the manifest",
@@ -122,13 +111,9 @@ impl SkippedFile {
         Self { name, bytes, code, reason: "a name that begins with `.` or `_` is not read".to_owned() }
     }
 
-    /// A file of 0 bytes.
-    pub(super) fn empty(name: String, format: SourceFormat) -> Self {
-        let (code, reason) = match format.is_text() {
-            true => (SkipCode::Empty, "it has 0 bytes"),
-            false => (SkipCode::EmptyColumnar, "it has 0 bytes, so it was not written to its end"),
-        };
-        Self { name, bytes: 0, code, reason: reason.to_owned() }
+    /// A text file of 0 bytes.
+    pub(super) fn empty(name: String) -> Self {
+        Self { name, bytes: 0, code: SkipCode::Empty, reason: "it has 0 bytes".to_owned() }
     }
 
     /// A file of a format that nobody told.
