@@ -14,6 +14,10 @@ pub enum ErrorCode {
     SourceChanged,
     /// A source file cannot be opened, or its bytes are not what its format says.
     SourceUnreadable,
+    /// A row is not where `path_time` says of its file, so that files which were skipped on such claims may be missing.
+    PathTimeBroken,
+    /// A source file that the spec expects is not there.
+    SourceMissing,
     /// A row could not be parsed, and `on_bad_rows` is `fail`.
     BadRows,
     /// A row has no time, and `on_null_time` is `fail`.
@@ -56,9 +60,11 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them, in the order of their documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::SourceChanged,
         Self::SourceUnreadable,
+        Self::PathTimeBroken,
+        Self::SourceMissing,
         Self::BadRows,
         Self::NullTime,
         Self::RowsRejected,
@@ -85,6 +91,8 @@ impl ErrorCode {
         match self {
             Self::SourceChanged => "source_changed",
             Self::SourceUnreadable => "source_unreadable",
+            Self::PathTimeBroken => "path_time_broken",
+            Self::SourceMissing => "source_missing",
             Self::BadRows => "bad_rows",
             Self::NullTime => "null_time",
             Self::RowsRejected => "rows_rejected",
@@ -125,6 +133,17 @@ impl ErrorCode {
                 "A source file cannot be opened or is not what its format says: permissions, a file cut short, a wrong \
                  `source.format` in the catalog. The message names the file and the place. Repair the file or the \
                  catalog and run again; partitions that are complete stay as they are."
+            }
+            Self::PathTimeBroken => {
+                "The catalog's `path_time` says from a file's name which time its rows are of, and a row is of another time. \
+                 Files that were not read on the word of their names may therefore hold rows of the window, so no partition \
+                 is called complete. The message names the row and how far to widen the claim with `early` or `late`; where \
+                 names do not tell the time of the rows, remove `path_time`. Then run again."
+            }
+            Self::SourceMissing => {
+                "The catalog says `path_time: {expect: every}`, and for a calendar unit of the window there is no source file. \
+                 The shards hold every row of the files that are there. Look upstream for the file and run again when it has \
+                 come; where a unit may have no file, remove `expect`."
             }
             Self::BadRows => {
                 "A row could not be parsed and the spec says `on_bad_rows: fail`. The message names the file and the \

@@ -9,8 +9,8 @@ mod evidence;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Located, SourceText};
@@ -62,13 +62,13 @@ pub struct Job {
     /// Compression of shards.
     pub compression: Compression,
     /// A window that ends later than now minus this is not settled: the caller says "try later" …
-    pub settle: jiff::SignedDuration,
+    pub settle: SignedDuration,
     /// … unless this is true.
     pub allow_open: bool,
     /// The package folder; a local one absolute.
     pub output: Location,
     /// `expires_at - finalized_at` in the manifest.
-    pub retention: Option<jiff::SignedDuration>,
+    pub retention: Option<SignedDuration>,
     /// How shards and rejects are encrypted.
     pub encryption: Option<Encryption>,
     /// Who signs the manifest.
@@ -166,6 +166,8 @@ pub struct Source {
     pub hive_partitioning: Option<bool>,
     /// What a file's name says of its rows' time.
     pub path_time: Option<PathTime>,
+    /// What is done about a text file of 0 bytes in a folder or glob.
+    pub on_empty_file: OnEmptyFile,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
     /// Parquet files of a Delta, Iceberg or Hudi table are read as plain files, rows that do not count included.
@@ -213,6 +215,31 @@ pub struct PathTime {
     pub pattern: Located<String>,
     /// How long a file covers from the matched time.
     pub covers: PartitionBy,
+    /// How much earlier than that its rows may be.
+    pub early: SignedDuration,
+    /// How much later than that its rows may be.
+    pub late: SignedDuration,
+    /// Which files must be there.
+    pub expect: Option<ExpectedFiles>,
+}
+
+/// What is done about a file of 0 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnEmptyFile {
+    /// It is listed and not read.
+    #[default]
+    Skip,
+    /// It fails the partitions that it may have rows of.
+    Fail,
+}
+
+/// Which files a source must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpectedFiles {
+    /// One for each calendar unit of the window.
+    Every,
 }
 
 /// The time column.

@@ -52,6 +52,8 @@ struct SpecReport {
     expectations: Option<Vec<Expectation>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unchanged: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<ErrorCode>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +76,7 @@ impl SpecReport {
             accounting: None,
             expectations: None,
             unchanged: None,
+            warnings: Vec::new(),
             error_code: None,
             error: None,
             diagnostics: Vec::new(),
@@ -191,6 +194,10 @@ fn one(
                 talk.complain(&text);
             }
             let manifest = &outcome.manifest;
+            let warnings: Vec<String> = run::warnings(manifest).iter().map(|warning| printable(warning)).collect();
+            for warning in &warnings {
+                talk.complain(&format!("warning: {}: {warning}", spec.display()));
+            }
             let report = SpecReport {
                 job_id: Some(manifest.id.clone()),
                 package: Some(outcome.package.to_string()),
@@ -201,6 +208,7 @@ fn one(
                 accounting: Some(manifest.accounting),
                 expectations: manifest.expectations.clone(),
                 unchanged: Some(outcome.unchanged),
+                warnings,
                 error_code: manifest.error_code,
                 ..SpecReport::new(spec, exit)
             };

@@ -37,7 +37,7 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
     let listed_bytes = listing.files.iter().map(|file| file.bytes).sum();
     let sample = if options.full { Sample::whole(listing.files) } else { Sample::of(job, listing.files) };
     let Sample { files, others } = sample;
-    let looked_at = Listing { files, skipped: Vec::new() };
+    let looked_at = Listing { files, ..Listing::default() };
     let run = &options.run;
     let pieces = (!options.full).then_some(PIECES);
     let survey = match run::inspect(job, looked_at, pieces, run.threads, &run.stop, &run.progress) {
@@ -100,11 +100,21 @@ fn listed(job: &Job, listing: &Listing) -> Check {
         [] => String::new(),
         [first, ..] => format!("; {} not read ({}: {})", listing.skipped.len(), first.name, first.reason),
     };
+    let surprising = listing.skipped.iter().filter(|file| file.code.is_surprising());
+    let surprising = run::skips(surprising.map(|file| (file.code, file.name.as_str(), file.reason.as_str())));
     if listing.files.is_empty() {
         let help = "a run would export no row: check `path_time`, the window, and that the files are there in time";
         return Check::warning(Subject::Source, format!("no file of the window in {uri}{skipped}"), help);
     }
-    Check::ok(Subject::Source, format!("{}, {} in {uri}{skipped}", counted(listing.files.len(), "file"), size(bytes)))
+    let files = format!("{}, {} in {uri}", counted(listing.files.len(), "file"), size(bytes));
+    if surprising.is_empty() {
+        return Check::ok(Subject::Source, format!("{files}{skipped}"));
+    }
+    Check::warning(
+        Subject::Source,
+        format!("{files}; {}", surprising.join("; ")),
+        "`plan` lists every file that is not read",
+    )
 }
 
 /// What could be read. `plan` only where every row was looked at.

@@ -8,6 +8,7 @@
 mod entry;
 mod evidence;
 mod json;
+mod no_rows;
 mod record;
 mod sealed;
 mod sums;
@@ -23,10 +24,12 @@ use serde_json::Value;
 use crate::error::ErrorCode;
 use json::Instant;
 
+pub use crate::source::files::list::SkipCode;
 pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals, rows_digest};
 pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount, LinkRecord, SignerRecord, seconds};
 pub use json::{ManifestError, json_schema};
 pub(crate) use json::{from_versioned, to_bytes};
+pub use no_rows::{HeldValues, NoRows, NoRowsReason};
 pub use record::{
     Column, Compression, ExportFormat, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord,
     SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord,
@@ -139,6 +142,9 @@ pub struct Manifest {
     /// of the columns' names, the number of rows, and the product of the files' digests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_digest: Option<String>,
+    /// Why the shards have no rows, where none has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_rows: Option<NoRows>,
     /// One entry a shard, in order of partition and part. A partition that gave no shard has one entry that says why.
     pub files: Vec<FileEntry>,
     /// Files with rows that could not be read or placed.

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::SkipCode;
 use super::evidence::ColumnRedaction;
 use super::json::Instant;
 use crate::job;
@@ -122,6 +123,10 @@ pub struct SourceRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
     pub files_sha256: Option<String>,
+    /// How many files were taken at their word: `path_time` says of their names that they hold no row of the window, so they
+    /// were not read. Left out where the source has no `path_time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_by_path_time: Option<u64>,
     /// Where files or rows disagreed about the schema, and how it was settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
@@ -160,6 +165,9 @@ pub struct SourceFileRecord {
     /// Why the file was not read; its rows are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
+    /// The same for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip_code: Option<SkipCode>,
     /// Set where the file could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<SourceFileError>,

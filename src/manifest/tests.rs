@@ -72,12 +72,14 @@ pub(crate) fn manifest() -> Manifest {
             uri: "data/".into(),
             files: Vec::new(),
             files_sha256: None,
+            skipped_by_path_time: None,
             drift: Vec::new(),
             unexported_keys: Vec::new(),
         },
         accounting: Accounting::default(),
         filter_counts: Vec::new(),
         rows_digest: None,
+        no_rows: None,
         files: vec![
             entry("data/2026-03-01/part-0000.csv.zst", "2026-03-01", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
             entry("data/2026-03-02/part-0000.csv.zst", "2026-03-02", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"),
@@ -144,6 +146,7 @@ fn a_manifest_is_read_as_it_was_written() {
         etag: None,
         rows: None,
         skipped: Some("outside the window by `path_time`".to_owned()),
+        skip_code: Some(SkipCode::PathTime),
         error: Some(SourceFileError { code: ErrorCode::SourceUnreadable, message: "gone".into() }),
     }];
     assert_eq!(Manifest::from_json(&written.to_json_bytes()).unwrap(), written);

@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{PartitionBy, Window};
+use crate::source::files::list::SkippedFile;
 use crate::source::{FileFacts, SourceFile, SourceSchema};
 use crate::time::zone;
 pub use concern::Concern;
@@ -76,6 +77,12 @@ pub struct Plan {
     pub outside: Vec<Read>,
     /// Whom rows concern that have no known place; in order of file and unit.
     pub concerns: Vec<Concern>,
+    /// Files that are not read, and why; only in a plan that is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedFile>,
+    /// What a person should know before the job runs; only in a plan that is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A half-open slice of the window.
@@ -166,6 +173,8 @@ pub fn plan(
         tasks,
         outside,
         concerns,
+        skipped: Vec::new(),
+        warnings: Vec::new(),
     })
 }
 

@@ -115,6 +115,10 @@ fn sections(plan: &Plan) -> Vec<Section> {
         });
         sections.push(section("Partitions that will fail", vec!["partitions", "because of"], &[], rows));
     }
+    if !plan.warnings.is_empty() {
+        let rows = plan.warnings.iter().map(|warning| vec![printable(warning)]);
+        sections.push(section("Warnings", vec!["warning"], &[], rows));
+    }
     if !plan.drift.is_empty() {
         let rows = plan.drift.iter().map(|drift| vec![printable(drift)]);
         sections.push(section("Schema drift", vec!["settled"], &[], rows));
@@ -161,6 +165,13 @@ fn sections(plan: &Plan) -> Vec<Section> {
         ]
     });
     sections.push(section("Files", vec!["file", "bytes", "units", "rows", "modified", ""], &[1, 2, 3], rows));
+
+    if !plan.skipped.is_empty() {
+        let rows = plan.skipped.iter().map(|file| {
+            vec![printable(&file.name), bytes(file.bytes), file.code.as_str().to_owned(), printable(&file.reason)]
+        });
+        sections.push(section("Files that are not read", vec!["file", "bytes", "why", ""], &[1], rows));
+    }
 
     let rows = plan.columns.iter().map(|column| {
         let holds = match (column.json, column.number) {

@@ -126,8 +126,9 @@ fn limits(manifest: &Manifest) -> Vec<String> {
     let skipped = manifest.source.files.iter().filter(|file| file.skipped.is_some()).count() as u64;
     if skipped > 0 {
         limits.push(format!(
-            "{} of the source were skipped because of their names. Their rows are not in the equation above.",
-            counted(skipped, "file")
+            "{} of the source {} rows are not in the equation above.",
+            counted(skipped, "file"),
+            if skipped == 1 { "was not read. Its" } else { "were not read. Their" },
         ));
     }
     if manifest.expires_at.is_some() {

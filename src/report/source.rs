@@ -1,8 +1,10 @@
 //! Where the information comes from.
 
+use std::collections::BTreeMap;
+
 use super::page::{Block, Fact, Group, Section, Style, Table, columns};
 use super::words::{counted, short_size, size};
-use crate::manifest::{Manifest, SourceFileRecord};
+use crate::manifest::{Manifest, SkipCode, SourceFileRecord};
 use crate::units::grouped;
 
 /// More files than this stand behind a summary.
@@ -12,7 +14,6 @@ const SHOWN_FILES: usize = 25;
 pub fn section(manifest: &Manifest) -> Section {
     let source = &manifest.source;
     let bytes = source.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes));
-    let skipped = source.files.iter().filter(|file| file.skipped.is_some()).count() as u64;
     let broken = source.files.iter().filter(|file| file.error.is_some()).count() as u64;
     let files = source.files.len() as u64;
     let mut facts = vec![
@@ -20,10 +21,7 @@ pub fn section(manifest: &Manifest) -> Section {
         Fact::words("Files", format!("{}, {}", counted(files, "file"), size(bytes))),
         Fact::words("Rows read", counted(manifest.accounting.source_rows, "row")),
     ];
-    if skipped > 0 {
-        let text = format!("{}: what a file’s name says of its time is outside the window", counted(skipped, "file"));
-        facts.push(Fact::words("Skipped unread", text));
-    }
+    facts.extend(skipped(&source.files));
     if broken > 0 {
         facts.push(Fact::words("Could not be read", counted(broken, "file")));
     }
@@ -52,6 +50,25 @@ pub fn section(manifest: &Manifest) -> Section {
         blocks.push(Block::List { items: source.unexported_keys.clone() });
     }
     Section { id: "source", title: "Source", question: "Where does the information come from?", blocks }
+}
+
+/// What was skipped, by the reason. Taken at its word is what nobody looked at.
+fn skipped(files: &[SourceFileRecord]) -> Vec<Fact> {
+    let mut by_reason: BTreeMap<SkipCode, u64> = BTreeMap::new();
+    for file in files.iter().filter(|file| file.skipped.is_some()) {
+        *by_reason.entry(file.skip_code.unwrap_or_default()).or_default() += 1;
+    }
+    let fact = |(code, count): (SkipCode, u64)| {
+        let files = counted(count, "file");
+        match code {
+            SkipCode::PathTime => Fact::words(
+                "Taken at their word",
+                format!("{files}: by their names they hold no row of the window (path_time), so they were not read"),
+            ),
+            _ => Fact::words("Skipped unread", format!("{files}: {}", code.in_words())),
+        }
+    };
+    by_reason.into_iter().map(fact).collect()
 }
 
 fn table(files: &[SourceFileRecord]) -> Block {

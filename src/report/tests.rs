@@ -6,8 +6,9 @@ use super::*;
 use crate::error::ErrorCode;
 use crate::manifest::tests::{entry, manifest};
 use crate::manifest::{
-    Column, ColumnRedaction, EncryptionRecord, Expectation, FileStatus, FilterCount, JobStatus, LinkRecord, PackageRef,
-    RejectsEntry, RestatedPartition, Restatement, RunOutcome, SignerRecord, SourceFileError, SourceFileRecord,
+    Accounting, Column, ColumnRedaction, EncryptionRecord, Expectation, FileStatus, FilterCount, HeldValues, JobStatus,
+    LinkRecord, NoRows, NoRowsReason, PackageRef, RejectsEntry, RestatedPartition, Restatement, RunOutcome,
+    SignerRecord, SkipCode, SourceFileError, SourceFileRecord,
 };
 
 const DIGEST: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -67,6 +68,7 @@ fn full() -> Manifest {
             etag: Some("\"v1\"".into()),
             rows: Some(15),
             skipped: None,
+            skip_code: None,
             error: None,
         },
         SourceFileRecord {
@@ -76,6 +78,7 @@ fn full() -> Manifest {
             etag: None,
             rows: None,
             skipped: Some("outside the window".into()),
+            skip_code: Some(SkipCode::PathTime),
             error: None,
         },
     ];
@@ -156,7 +159,7 @@ fn a_complete_package_is_called_complete_and_every_question_is_answered() {
             DIGEST,
             "What this report does not prove",
             "2 rows with a local time",
-            "skipped because of their names",
+            "1 file of the source was not read.",
         ] {
             let found = page.replace("\\_", "_");
             assert!(found.contains(text), "{text} in\n{page}");
@@ -191,7 +194,7 @@ fn what_is_missing_stands_at_the_top_with_what_to_do() {
 #[test]
 fn every_status_has_its_verdict() {
     for (status, words) in [
-        (JobStatus::Complete, "<h2 id=\"verdict\">Complete</h2>"),
+        (JobStatus::Complete, "<h2 id=\"verdict\">Complete, but nothing was there to read</h2>"),
         (JobStatus::Partial, "<h2 id=\"verdict\">Partial: something is missing or not as expected</h2>"),
         (JobStatus::Failed, "<h2 id=\"verdict\">Failed: not to be used as evidence</h2>"),
         (JobStatus::Cancelled, "<h2 id=\"verdict\">Cancelled: given up before it was whole</h2>"),
@@ -216,8 +219,6 @@ fn every_status_has_its_verdict() {
         assert!(page.contains("The job ended before it had partitions. There are no rows."));
         assert!(page.contains("store_denied") && page.contains("The job as a whole"));
     }
-    let empty = both(&manifest());
-    assert!(empty.iter().all(|page| page.contains("the package shows that there was none")));
     let mut unmet = manifest();
     unmet.status = JobStatus::Partial;
     unmet.error_code = Some(ErrorCode::ExpectationFailed);
@@ -257,7 +258,7 @@ fn what_the_manifest_does_not_say_is_said_to_be_so() {
 /// Every free text replaced, by way of JSON, so that no field can be forgotten.
 fn hostile(value: &Json, text: &str) -> Json {
     // What has a form is not free.
-    const FORMED: [&str; 9] = [
+    const FORMED: [&str; 10] = [
         "id",
         "status",
         "export_format",
@@ -267,6 +268,7 @@ fn hostile(value: &Json, text: &str) -> Json {
         "outcome",
         "manifest_version",
         "digests",
+        "skip_code",
     ];
     match value {
         Json::Object(fields) => Json::Object(
@@ -425,4 +427,72 @@ fn markdown_looks_as_recorded() {
         std::fs::write(path, &page).unwrap();
     }
     assert_eq!(page, std::fs::read_to_string(path).unwrap());
+}
+
+#[test]
+fn a_page_without_rows_says_whether_anything_was_read() {
+    let file = |skip_code: Option<SkipCode>| SourceFileRecord {
+        path: "a.csv".into(),
+        bytes: 1,
+        mtime: None,
+        etag: None,
+        rows: skip_code.is_none().then_some(7),
+        skipped: skip_code.map(|code| code.in_words().to_owned()),
+        skip_code,
+        error: None,
+    };
+    let with = |files: Vec<SourceFileRecord>, books: Accounting| {
+        let mut manifest = manifest();
+        (manifest.source.files, manifest.accounting) = (files, books);
+        manifest
+    };
+    let books = |source_rows, outside_window, filtered_out| Accounting {
+        source_rows,
+        outside_window,
+        filtered_out,
+        ..Accounting::default()
+    };
+    let claimed = || vec![file(Some(SkipCode::PathTime)), file(Some(SkipCode::PathTime))];
+    for (manifest, texts) in [
+        (
+            with(Vec::new(), books(0, 0, 0)),
+            ["Complete, but nothing was there to read", "the source has no file", "it shows that no file was read"],
+        ),
+        (
+            with(claimed(), books(0, 0, 0)),
+            [
+                "Complete, but nothing was there to read",
+                "has 2 files, and none was read",
+                "2 files were not read, because",
+            ],
+        ),
+        (
+            with(vec![file(None)], books(0, 0, 0)),
+            ["Complete, without a row", "1 file was read and held no row", "All 2 partitions of the window"],
+        ),
+        (
+            with(vec![file(None), file(Some(SkipCode::PathTime))], books(7, 7, 0)),
+            [
+                "1 file with 7 rows was read, and every row lies outside",
+                "1 file was not read, because",
+                "Taken at their word",
+            ],
+        ),
+        (
+            with(vec![file(None)], books(7, 5, 2)),
+            ["Complete, without a row", "the filters left out all 2 rows of the window", "No row is in the files"],
+        ),
+    ] {
+        for page in both(&manifest) {
+            for text in texts {
+                let page = page.replace('\\', "");
+                assert!(page.contains(text), "{text}: {page}");
+            }
+        }
+    }
+    let mut held = with(vec![file(None)], books(7, 5, 2));
+    let values = vec!["allowed".to_owned(), "blocked".to_owned()];
+    let status = HeldValues { filter: "status eq".into(), column: "status".into(), values, is_all: true };
+    held.no_rows = Some(NoRows { reason: NoRowsReason::AllFilteredOut, held: vec![status] });
+    assert!(both(&held).iter().all(|page| page.contains("holds “allowed”, “blocked”.")));
 }

@@ -9,7 +9,7 @@ use super::page::Fact;
 use super::slices::partitions;
 use super::words::{counted, listed, short_size};
 use crate::error::ErrorCode;
-use crate::manifest::{FileStatus, JobStatus, Manifest, Totals};
+use crate::manifest::{FileStatus, JobStatus, Manifest, NoRowsReason, Totals};
 use crate::units::grouped;
 
 /// The verdict.
@@ -65,7 +65,7 @@ impl Verdict {
                            is a bug: do not rely on it before kt-export verify finds nothing wrong.";
             (JobStatus::Failed, headline, summary.to_owned())
         } else {
-            (manifest.status, headline(manifest.status), summary(manifest))
+            (manifest.status, headline(manifest), summary(manifest))
         };
         Self {
             status: status.as_str(),
@@ -91,9 +91,13 @@ fn contradicts_itself(manifest: &Manifest) -> bool {
             || manifest.expectations.iter().flatten().any(|expectation| !expectation.holds))
 }
 
-fn headline(status: JobStatus) -> &'static str {
-    match status {
-        JobStatus::Complete => "Complete",
+fn headline(manifest: &Manifest) -> &'static str {
+    match manifest.status {
+        JobStatus::Complete => match manifest.why_no_rows().map(|finding| finding.reason) {
+            None => "Complete",
+            Some(NoRowsReason::NothingToRead) => "Complete, but nothing was there to read",
+            Some(_) => "Complete, without a row",
+        },
         JobStatus::Partial => "Partial: something is missing or not as expected",
         JobStatus::Failed => "Failed: not to be used as evidence",
         JobStatus::Cancelled => "Cancelled: given up before it was whole",
@@ -106,10 +110,19 @@ fn summary(manifest: &Manifest) -> String {
     let count = all.len() as u64;
     let rows = counted(manifest.total_rows, "row");
     let every = if count == 1 { "The one partition".to_owned() } else { format!("All {} partitions", grouped(count)) };
+    let finding = manifest.why_no_rows().map(|finding| {
+        let limit = match finding.reason {
+            NoRowsReason::NothingToRead => {
+                " The package does not show that there were no rows: it shows that no file was read."
+            }
+            _ => "",
+        };
+        format!("No row is in the files: {}.{limit}", manifest.no_rows_in_words(&finding))
+    });
     match manifest.status {
-        JobStatus::Complete if manifest.total_rows == 0 => format!(
-            "{every} of the window, and no row of the source is what was asked for: the package shows that there was none."
-        ),
+        JobStatus::Complete if finding.is_some() => {
+            format!("{every} of the window. {}", finding.unwrap_or_default())
+        }
         JobStatus::Complete => format!(
             "{every} of the window: {rows} in {}. Every row of the source is in a file or accounted for, by the manifest’s \
              own numbers.",
@@ -159,6 +172,9 @@ fn missing(manifest: &Manifest) -> Vec<Missing> {
         let what = match rank {
             0 => format!("{partitions} without a file: {}", listed(&labels)),
             1 => format!("{partitions} not tried: {}", listed(&labels)),
+            _ if code == Some(ErrorCode::SourceMissing) => {
+                format!("{partitions} without all of its source: {}", listed(&labels))
+            }
             _ => format!("{partitions} from which rows were set aside: {}", listed(&labels)),
         };
         let code = code.map_or("", ErrorCode::as_str);

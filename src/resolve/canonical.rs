@@ -13,12 +13,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde_json::{Map, Number, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::withheld;
 use crate::diagnostic::Located;
-use crate::job::{Compression, Condition, Digests, Encryption, Format, Job, Redaction, RedactionMethod, Scalar};
+use crate::job::{
+    Compression, Condition, Digests, Encryption, Format, Job, OnEmptyFile, Redaction, RedactionMethod, Scalar,
+};
 use crate::secret::SecretName;
 use crate::spec::time_format_text;
 use crate::store::StoreOptions;
@@ -65,7 +68,11 @@ pub(super) fn canonical(
             "path_time": job.source.path_time.as_ref().map(|p| json!({
                 "pattern": p.pattern.value,
                 "covers": p.covers.word(),
+                "early": margin(p.early),
+                "late": margin(p.late),
+                "expect": p.expect.map(Word::word),
             })),
+            "on_empty_file": (job.source.on_empty_file == OnEmptyFile::Fail).then_some("fail"),
             "records": job.source.records.as_ref().map(|r| &r.value),
             "options": options(&job.source.options),
             "plain_files": job.source.plain_files.then_some(true),
@@ -119,6 +126,12 @@ pub(super) fn canonical(
 /// `None` where there are none, like a key that is not written.
 fn options(options: &StoreOptions) -> Option<&StoreOptions> {
     Some(options).filter(|options| !options.is_empty())
+}
+
+/// `None` where it is the default, like a key that is not written.
+fn margin(margin: SignedDuration) -> Option<String> {
+    // jiff prints what `parse_duration` reads, to the nanosecond.
+    (!margin.is_zero()).then(|| margin.to_string())
 }
 
 /// Nulls stand for keys that are not there.

@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use jiff::Timestamp;
 
 use super::failure::Failure;
+use super::held::held_values;
 use super::pin::{Package, without_shard};
 use super::prepare::Prepared;
 use super::publish;
@@ -14,8 +15,8 @@ use super::{RunError, RunOptions, RunOutcome, conservation, expectations};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
 use crate::manifest::{
-    self, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, RejectsEntry, RunRecord,
-    SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
+    self, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, NoRows, NoRowsReason, RejectsEntry,
+    RunRecord, SkipCode, SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
 use crate::redact::Keys;
 use crate::seal::sha256;
@@ -105,6 +106,7 @@ pub fn finish(
         accounting,
         filter_counts,
         rows_digest,
+        no_rows: None,
         files,
         rejects,
         encryption: prepared.sealing.record.clone(),
@@ -127,6 +129,13 @@ pub fn finish(
     manifest.total_bytes = totals.bytes;
     manifest.partial_count = totals.partial;
     manifest.failed_count = totals.failed;
+    manifest.no_rows = manifest.why_no_rows().map(|finding| NoRows {
+        held: match finding.reason {
+            NoRowsReason::AllFilteredOut => held_values(job, package, prepared, &manifest.filter_counts, &options.stop),
+            _ => Vec::new(),
+        },
+        ..finding
+    });
     let run = RunRecord {
         run_id: options.run_id.clone(),
         started_at,
@@ -194,6 +203,7 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
         etag: file.etag.clone(),
         rows: *rows,
         skipped: None,
+        skip_code: None,
         error: broken(&file.name),
     });
     let skipped = pinned.skipped.iter().map(|file| SourceFileRecord {
@@ -203,10 +213,13 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
         etag: None,
         rows: None,
         skipped: Some(file.reason.clone()),
+        skip_code: Some(file.code),
         error: None,
     });
     let files: Vec<_> = read.chain(skipped).collect();
+    let claimed = || pinned.skipped.iter().filter(|file| file.code == SkipCode::PathTime).count() as u64;
     SourceRecord {
+        skipped_by_path_time: job.source.path_time.is_some().then(claimed),
         uri: job.source.uri.value.clone(),
         files_sha256: SourceRecord::digest_of_files(&files),
         files,

@@ -8,6 +8,7 @@
 mod adopt;
 mod cells;
 mod chunk;
+mod claims;
 mod commit;
 mod conservation;
 mod damage;
@@ -15,6 +16,7 @@ mod decodable;
 mod expectations;
 mod failure;
 mod finish;
+mod held;
 mod in_order;
 mod install;
 mod lane;
@@ -45,6 +47,7 @@ mod task;
 mod tasks;
 mod turns;
 mod unplaced;
+mod warnings;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -59,6 +62,7 @@ pub use self::record::StateError;
 pub use self::sealing::Sealing;
 pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
+pub use self::warnings::{skips, warnings};
 
 pub(crate) use self::decodable::check_decodable;
 #[cfg(test)]
@@ -70,7 +74,7 @@ use self::memory::{Memory, Rows};
 use self::notary::Notary;
 use self::pin::Package;
 use self::progress::Progress;
-use self::record::{Pinned, STATE_VERSION};
+use self::record::{MissingSource, Pinned, STATE_VERSION};
 use self::redacted::key_failure;
 use self::restate::Superseded;
 use self::stop::Stop;
@@ -84,6 +88,7 @@ use crate::redact::Keys;
 use crate::source::files::list::ListError;
 use crate::source::{FileFacts, UnitFacts};
 use crate::store::{Folder, Location, StoreError};
+use crate::units::counted;
 
 /// Tells the time of records; windows never depend on it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -333,9 +338,7 @@ fn fill(
     let sealing = Sealing::read(job, &options.env)?;
     let mut notary = Notary::load(job, options)?;
     let (mut pinned, mut prepared) = match &look.found {
-        Found::Pinned(pinned) | Found::Repairable(pinned) => {
-            (pinned.as_ref().clone(), prepare_pinned(job, pinned)?)
-        }
+        Found::Pinned(pinned) | Found::Repairable(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         Found::Outdated(why) => {
             tracing::warn!("{}: {why}; the job is planned anew", job.output);
             plan_job(job, options, started_at)?
@@ -396,8 +399,23 @@ pub(crate) fn check_settled(job: &Job, now: Timestamp) -> Result<(), RunError> {
 /// # Errors
 /// [`RunError::Spec`], [`RunError::Survey`], [`RunError::Stopped`].
 pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
-    let (pinned, _) = plan_job(job, options, (options.clock)())?;
-    Ok(pinned.plan)
+    let (Pinned { mut plan, skipped, missing, failures, .. }, _) = plan_job(job, options, (options.clock)())?;
+    let surprising = skipped.iter().filter(|file| file.code.is_surprising());
+    plan.warnings = skips(surprising.map(|file| (file.code, file.name.as_str(), file.reason.as_str())));
+    let broken = failures.iter().flatten().filter(|failure| failure.code == ErrorCode::PathTimeBroken).take(1);
+    plan.warnings.extend(broken.chain(missing.iter().map(|missing| &missing.failure)).map(|failure| {
+        let Failure { code, message } = failure;
+        format!("{code}: {message}")
+    }));
+    if plan.totals.read_rows == 0 {
+        let read = counted(plan.files.len() as u64, "file");
+        plan.warnings.push(match plan.files.len() {
+            0 => "nothing is there to read: a run would export no row".to_owned(),
+            _ => format!("a run would export no row: {read} would be read and hold none of the window"),
+        });
+    }
+    plan.skipped = skipped;
+    Ok(plan)
 }
 
 /// A file whose store did not answer while it was inspected.
@@ -412,7 +430,8 @@ fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(P
     let surveyed = survey(job, options.threads, &options.stop, &options.progress);
     let surveyed = surveyed.map_err(|error| survey_error(job, &options.stop, error))?;
     // A plan that was pinned without such a file would never look at it again.
-    if let Some(failure) = unanswered(&surveyed.facts) {
+    let claims = surveyed.claims.broken.clone().filter(|failure| failure.code.is_retryable());
+    if let Some(failure) = unanswered(&surveyed.facts).or(claims) {
         return Err(failure.into());
     }
     let prepared = prepare(job, &surveyed.schema.arrow, &surveyed.hive_keys).map_err(RunError::Spec)?;
@@ -480,7 +499,16 @@ fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {
 }
 
 fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned {
-    let inputs = record::inputs(&plan.partitions, &surveyed.files, &surveyed.facts, &surveyed.schema.arrow);
+    let mut inputs = record::inputs(&plan.partitions, &surveyed.files, &surveyed.facts, &surveyed.schema.arrow);
+    let missing = missing(&plan, &surveyed.claims.missing);
+    for index in missing.iter().flat_map(|missing| missing.partitions.clone()) {
+        // A file that comes later may hold no row, and still makes the partition whole.
+        inputs[index as usize].push_str(MISSING_INPUT);
+    }
+    let mut failures = pin::known_failures(&plan, &surveyed);
+    if let Some(broken) = &surveyed.claims.broken {
+        failures.iter_mut().for_each(|failure| *failure = Some(broken.clone()));
+    }
     let unit_rows = |read: &plan::Read| surveyed.facts[read.file as usize].units[read.unit as usize].rows;
     let outside_rows = plan.outside.iter().map(unit_rows).sum();
     let rows = |units: &[UnitFacts]| units.iter().map(|u| u.rows).sum();
@@ -490,7 +518,8 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
         tool_version: record::TOOL_VERSION.to_owned(),
         created_at,
         encryption: None,
-        failures: pin::known_failures(&plan, &surveyed),
+        failures,
+        missing,
         plan,
         file_rows: surveyed.facts.iter().map(|f| f.problem.is_none().then(|| rows(&f.units))).collect(),
         files: surveyed.files,
@@ -500,6 +529,24 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
         inputs,
         key_ids: BTreeMap::new(),
     }
+}
+
+/// Marks the inputs of a partition to which a file is missing.
+const MISSING_INPUT: &str = "+missing";
+
+/// The partitions of units of time without a file.
+fn missing(plan: &Plan, units: &[(Timestamp, Timestamp)]) -> Vec<MissingSource> {
+    let of = |(start, end): &(Timestamp, Timestamp)| {
+        let first = plan.partitions.partition_point(|p| p.end <= *start);
+        let after = plan.partitions.partition_point(|p| p.start < *end);
+        let message = format!(
+            "no source file covers {start} to {end}, where `path_time: {{expect: every}}` expects one; deliver it and run \
+             again, or remove `expect` if there need not be one"
+        );
+        let failure = Failure { code: ErrorCode::SourceMissing, message };
+        MissingSource { partitions: first as u32..after.max(first) as u32, failure }
+    };
+    units.iter().map(of).collect()
 }
 
 #[cfg(test)]

@@ -62,8 +62,7 @@ impl Prepared {
 /// Every mistake, located in the spec or catalog.
 pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepared, Vec<Diagnostic>> {
     let mut mistakes = Vec::new();
-    let times =
-        TimeParser::new(job.time.format.clone(), job.time.timezone.clone()).with_date_zone(job.window.timezone.clone());
+    let times = super::survey::times(job);
     let unit = routing_unit(job.window.end, job.window.start);
     if source.fields().is_empty() {
         let read_schema = Arc::new(Schema::empty());

@@ -8,6 +8,7 @@
 //! Where the spec signs, so are records: whoever resumes a job must not sign what somebody without the key has written.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use arrow::datatypes::Schema;
 use jiff::Timestamp;
@@ -63,12 +64,25 @@ pub struct Pinned {
     pub file_rows: Vec<Option<u64>>,
     /// For each partition why it cannot be complete, where that is known before reading.
     pub failures: Vec<Option<Failure>>,
+    /// Source files that were expected and not there. What a release wrote that expected none has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingSource>,
     /// Public names of the keys of pseudonyms, by redacted path: another key would give other pseudonyms.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub key_ids: BTreeMap<String, String>,
     /// How all files of the package are encrypted. Only compared: nobody becomes a reader by standing here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<EncryptionRecord>,
+}
+
+/// Source files that are not there, and the partitions that are partial because of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MissingSource {
+    /// Indexes in the plan.
+    pub partitions: Range<u32>,
+    /// What is missing.
+    pub failure: Failure,
 }
 
 /// `_state/partitions/<label>.json`: the partition is committed.

@@ -7,14 +7,15 @@ use arrow::datatypes::{Fields, Schema};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::claims::{self, Claims};
 use super::progress::Progress;
 use super::stop::Stop;
 use super::workers::{self, Next, Stream};
 use crate::diagnostic::{Diagnostic, shown};
 use crate::error::ErrorCode;
-use crate::job::{DeclaredType, Job, SourceFormat};
-use crate::source::files::hive;
+use crate::job::{DeclaredType, Job, OnEmptyFile, SourceFormat};
 use crate::source::files::list::{self, Listing, SkippedFile};
+use crate::source::files::{hive, overlap};
 use crate::source::rows::infer::TableEvidence;
 use crate::source::{
     self, FileFacts, Findings, InspectRequest, Inspection, Piece, Pieces, SourceError, SourceFile, SourceSchema,
@@ -40,6 +41,8 @@ pub struct Survey {
     pub undecodable: Vec<(usize, Undecodable)>,
     /// Whether no file had more to inspect than it was allowed.
     pub is_whole: bool,
+    /// What was found of the claims in names; nothing where only a part of the source was inspected.
+    pub claims: Claims,
 }
 
 /// Why the source could not be surveyed.
@@ -73,7 +76,11 @@ pub enum SurveyError {
 /// # Errors
 /// [`SurveyError`].
 pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Result<Survey, SurveyError> {
-    inspect(job, list_source(job)?, None, threads, stop, progress)
+    let mut listing = list_source(job)?;
+    let adjacent = std::mem::take(&mut listing.adjacent);
+    let mut survey = inspect(job, listing, None, threads, stop, progress)?;
+    survey.claims = claims::check(job, &survey, &adjacent, threads, stop)?;
+    Ok(survey)
 }
 
 /// Lists the job's source, without the files that `path_time` keeps out.
@@ -81,6 +88,7 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
 /// # Errors
 /// [`SurveyError::List`].
 pub fn list_source(job: &Job) -> Result<Listing, SurveyError> {
+    overlap::check(&job.source, &job.output)?;
     let listing = list::list(&job.source)?;
     Ok(match &job.source.path_time {
         Some(path_time) => listing.within(path_time, zones(job), job.window.start, job.window.end)?,
@@ -89,7 +97,7 @@ pub fn list_source(job: &Job) -> Result<Listing, SurveyError> {
 }
 
 /// Zones that a date in a file's name may be one of.
-fn zones(job: &Job) -> [&TimeZone; 2] {
+pub(super) fn zones(job: &Job) -> [&TimeZone; 2] {
     [&job.time.timezone, &job.window.timezone]
 }
 
@@ -105,16 +113,11 @@ pub fn inspect(
     stop: &Stop,
     progress: &Progress,
 ) -> Result<Survey, SurveyError> {
-    let Listing { files, skipped } = listing;
+    let Listing { files, skipped, .. } = listing;
     check_settings(job, &files)?;
     progress.listed_files.store(files.len() as u64, Ordering::Relaxed);
-    let times =
-        TimeParser::new(job.time.format.clone(), job.time.timezone.clone()).with_date_zone(job.window.timezone.clone());
-    let request = InspectRequest { time_column: &job.time.column.value, times: &times, records: records(job) };
-    let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, pieces, progress)).collect();
-    workers::for_each_part(threads, &looks, stop)?;
-    let is_whole = looks.iter().all(|look| look.left.load(Ordering::Relaxed) > 0);
-    let results: Vec<_> = looks.into_iter().map(Look::into_result).collect();
+    let times = times(job);
+    let (results, is_whole) = look(job, &times, &files, pieces, threads, stop, progress)?;
     let mut evidence = TableEvidence::default();
     let mut facts = Vec::with_capacity(files.len());
     let mut undecodable = Vec::new();
@@ -133,6 +136,12 @@ pub fn inspect(
             }),
         }
     }
+    for (file, facts) in files.iter().zip(&mut facts) {
+        if file.bytes == 0 && job.source.on_empty_file == OnEmptyFile::Fail {
+            let message = "it has 0 bytes; write it again, or set `source.on_empty_file: skip`".to_owned();
+            facts.problem.get_or_insert_with(|| unreadable(file, message));
+        }
+    }
     if job.columns.is_none()
         && let Some(how) = evidence.columns_are_data()
     {
@@ -145,10 +154,7 @@ pub fn inspect(
     let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();
     let mut schema = evidence.finish(&declared, job.on_schema_drift).map_err(SurveyError::Schema)?;
     if !inspection_reads_times(job) {
-        for unit in facts.iter_mut().flat_map(|facts| &mut facts.units) {
-            unit.times = TimeRange::Unknown;
-            unit.unplaced_rows = unit.rows;
-        }
+        facts.iter_mut().for_each(forget_times);
     }
     let hive = hive::columns(&files, job.source.hive_partitioning, &schema.arrow)?;
     let hive_keys: Vec<String> = hive.iter().map(|f| f.name().clone()).collect();
@@ -168,7 +174,20 @@ pub fn inspect(
         );
     }
     let coverage = coverage(job, &files, &facts);
-    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys, undecodable, is_whole })
+    Ok(Survey { files, facts, coverage, skipped, schema, hive_keys, undecodable, is_whole, claims: Claims::default() })
+}
+
+/// Reads the times of the job's rows.
+pub(super) fn times(job: &Job) -> TimeParser {
+    TimeParser::new(job.time.format.clone(), job.time.timezone.clone()).with_date_zone(job.window.timezone.clone())
+}
+
+/// What was seen of a file's times proves nothing.
+fn forget_times(facts: &mut FileFacts) {
+    for unit in &mut facts.units {
+        unit.times = TimeRange::Unknown;
+        unit.unplaced_rows = unit.rows;
+    }
 }
 
 /// Whether every value that the inspection reads as a time becomes the same time in a column of the declared type, and
@@ -219,6 +238,45 @@ fn check_settings(job: &Job, files: &[SourceFile]) -> Result<(), SurveyError> {
         return refused(mistake.help("remove it, or name the folder above those folders in `uri`"));
     }
     Ok(())
+}
+
+/// What was found in a file; `None` where it was not inspected.
+type Looked = Option<Result<Inspection, SourceError>>;
+
+/// Looks into files of the job's source without joining what they tell.
+///
+/// # Errors
+/// [`SurveyError::Threads`].
+pub(super) fn look_into(
+    job: &Job,
+    files: &[SourceFile],
+    pieces: Option<u64>,
+    threads: usize,
+    stop: &Stop,
+    progress: &Progress,
+) -> Result<Vec<Looked>, SurveyError> {
+    let mut looked = look(job, &times(job), files, pieces, threads, stop, progress)?.0;
+    if !inspection_reads_times(job) {
+        looked.iter_mut().flatten().flatten().for_each(|inspection| forget_times(&mut inspection.facts));
+    }
+    Ok(looked)
+}
+
+/// The same, and whether every file was looked at to its end.
+fn look(
+    job: &Job,
+    times: &TimeParser,
+    files: &[SourceFile],
+    pieces: Option<u64>,
+    threads: usize,
+    stop: &Stop,
+    progress: &Progress,
+) -> Result<(Vec<Looked>, bool), SurveyError> {
+    let request = InspectRequest { time_column: &job.time.column.value, times, records: records(job) };
+    let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, pieces, progress)).collect();
+    workers::for_each_part(threads, &looks, stop)?;
+    let is_whole = looks.iter().all(|look| look.left.load(Ordering::Relaxed) > 0);
+    Ok((looks.into_iter().map(Look::into_result).collect(), is_whole))
 }
 
 /// One file that is looked at.

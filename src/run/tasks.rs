@@ -15,7 +15,8 @@ use super::pin::Package;
 use super::prepare::Prepared;
 use super::progress::Progress;
 use super::record::{
-    Pinned, STATE_VERSION, TOOL_VERSION, TaskRecord, bytes, file_sha256, is_proven, load, sign, task_key, task_record,
+    MissingSource, Pinned, STATE_VERSION, TOOL_VERSION, TaskRecord, bytes, file_sha256, is_proven, load, sign,
+    task_key, task_record,
 };
 use super::redacted::Redacting;
 use super::route::bounds;
@@ -26,9 +27,9 @@ use super::unplaced::Unplaced;
 use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
+use crate::manifest::{Manifest, RejectsEntry};
 use crate::plan::{Plan, Read, Task};
 use crate::redact::Keys;
-use crate::manifest::{Manifest, RejectsEntry};
 use crate::signature::Signer;
 use crate::store::{Created, Folder};
 
@@ -65,6 +66,7 @@ struct Shared<'a> {
     signer: Option<Arc<Signer>>,
     /// The manifest of a package under repair.
     repaired: Option<Manifest>,
+    missing: &'a [MissingSource],
     /// Those that are run, by index in the plan.
     todo: BTreeMap<usize, &'a Todo<'a>>,
     /// Stops taking tasks: a signal, or the first failure under `on_partition_error: stop`.
@@ -151,6 +153,7 @@ pub fn run(
         generation: package.generation(),
         signer: package.notary.shared_signer(),
         repaired: package.previous_manifest().filter(|_| package.is_repair).cloned(),
+        missing: &pinned.missing,
         todo: todo.iter().map(|t| (t.index, t)).collect(),
         stop: stop.clone(),
         package: Mutex::new(package),
@@ -212,7 +215,8 @@ fn task_bytes(pinned: &Pinned, task: &Task) -> u64 {
 
 /// A record whose rejects file is gone does not stand.
 fn has_rejects(folder: &Folder, record: &TaskRecord) -> bool {
-    let is_whole = |r: &RejectsEntry| file_sha256(folder, &r.path).is_ok_and(|found| found.as_deref() == Some(&r.sha256));
+    let is_whole =
+        |r: &RejectsEntry| file_sha256(folder, &r.path).is_ok_and(|found| found.as_deref() == Some(&r.sha256));
     record.rejects.as_ref().is_none_or(is_whole)
 }
 
@@ -358,7 +362,8 @@ impl Shared<'_> {
             self.folder.remove(&ours.path)?;
         }
         if theirs.counts != record.counts || !is_proven(&name, &theirs, self.signer.as_deref()) {
-            let message = format!("{name}, written by another run, is not what this run counted, or not signed by its key");
+            let message =
+                format!("{name}, written by another run, is not what this run counted, or not signed by its key");
             return Err(Failure { code: ErrorCode::PackageDamaged, message });
         }
         if !has_rejects(self.folder, &theirs) {
@@ -427,9 +432,11 @@ impl Shared<'_> {
         }
     }
 
-    /// What the tasks without partitions left out may belong to any other's.
+    /// What the tasks without partitions left out may belong to any other's, and a file that is missing is read by none.
     fn left_out_elsewhere(&self, partition: u32) -> Option<Failure> {
-        lock(&self.strays).iter().filter(|u| u.allowed).find_map(|u| u.of(partition))
+        let stray = lock(&self.strays).iter().filter(|u| u.allowed).find_map(|u| u.of(partition));
+        let missing = || self.missing.iter().find(|missing| missing.partitions.contains(&partition));
+        stray.or_else(|| missing().map(|missing| missing.failure.clone()))
     }
 
     /// A task fails: all partitions that it was to write, or, if it has none of its own, all that its rows concern.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
-use crate::job::{DeclaredType, PartitionBy, PathTime, SchemaDrift, SourceFormat};
+use crate::job::{DeclaredType, ExpectedFiles, OnEmptyFile, PartitionBy, PathTime, SchemaDrift, SourceFormat};
+use crate::spec::window::duration;
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
 use crate::time::parse::{check_instant_pattern, check_pattern};
@@ -62,9 +64,13 @@ pub struct SourceSpec {
     /// Whether `key=value` folders become columns; `auto` (default): when every file has the same keys.
     #[schemars(with = "Option<HivePartitioning>")]
     pub hive_partitioning: Option<bool>,
-    /// What a file's name says of its rows' time. Files outside the window are skipped unread.
+    /// What a file's name says of its rows' time. Files outside the window are skipped unread; a row that is not where
+    /// the name of its file says fails the partitions of the window.
     #[schemars(with = "Option<PathTimeKeys>")]
     pub path_time: Option<PathTime>,
+    /// A CSV, NDJSON or JSON file of 0 bytes in a folder or glob: `skip` (default) lists it in the manifest, `fail` fails the partitions that it
+    /// may have rows of.
+    pub on_empty_file: Option<OnEmptyFile>,
     /// JSON only: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
     /// Whether Parquet files of a Delta, Iceberg or Hudi table are read as plain files: with rows that were deleted or
@@ -76,8 +82,9 @@ pub struct SourceSpec {
 }
 
 /// Keys of `source`.
-pub const SOURCE_KEYS: Keys =
-    Keys { known: &["uri", "format", "hive_partitioning", "path_time", "records", "plain_files", "options"] };
+pub const SOURCE_KEYS: Keys = Keys {
+    known: &["uri", "format", "hive_partitioning", "path_time", "on_empty_file", "records", "plain_files", "options"],
+};
 
 /// `auto`, `true` or `false`.
 #[derive(JsonSchema)]
@@ -103,14 +110,21 @@ enum Auto {
 #[schemars(rename = "PathTime", deny_unknown_fields)]
 #[allow(dead_code, reason = "the shape for the JSON Schema")]
 struct PathTimeKeys {
-    /// strftime pattern, matched against the end of the path: `%Y-%m-%d.ndjson`.
+    /// strftime pattern, matched against the end of the path: `%Y-%m-%d.ndjson`. Behind its last field, `*` is any part of
+    /// a name: `year=%Y/month=%m/day=%d/*`.
     pattern: String,
     /// How long a file covers from that time.
     covers: PartitionBy,
+    /// How much earlier than what a file covers its rows may be: `5m`. Default `0s`.
+    early: Option<String>,
+    /// How much later than what a file covers its rows may be: `2h`. Default `0s`.
+    late: Option<String>,
+    /// `every`: there is a file for each calendar unit of the window. The partitions of a unit without a file are partial.
+    expect: Option<ExpectedFiles>,
 }
 
 /// Keys of `path_time`.
-pub const PATH_TIME_KEYS: Keys = Keys { known: &["pattern", "covers"] };
+pub const PATH_TIME_KEYS: Keys = Keys { known: &["pattern", "covers", "early", "late", "expect"] };
 
 impl SourceSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
@@ -137,6 +151,7 @@ impl SourceSpec {
             format,
             hive_partitioning: fields.optional("hive_partitioning", errors, hive_partitioning).flatten(),
             path_time: fields.get("path_time").and_then(|e| path_time(e, errors)),
+            on_empty_file: fields.optional("on_empty_file", errors, word),
             records,
             plain_files: fields.optional("plain_files", errors, boolean),
             options,
@@ -195,7 +210,7 @@ fn hive_partitioning(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> O
 fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {
     let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "path_time", PATH_TIME_KEYS, errors)?;
     let pattern = fields.required("pattern", "\"%Y-%m-%d.ndjson\"", errors, |node, what, errors| {
-        strftime(node, what, errors, check_pattern)
+        strftime(node, what, errors, check_path_pattern)
     });
     let covers = fields.required("covers", "day", errors, word);
     if covers == Some(PartitionBy::None)
@@ -205,7 +220,22 @@ fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {
         errors.push(mistake.help("name the calendar unit that one file holds: hour, day, week, month, quarter, year"));
         return None;
     }
-    Some(PathTime { pattern: pattern?, covers: covers? })
+    let early = fields.optional("early", errors, duration);
+    let late = fields.optional("late", errors, duration);
+    let expect = fields.optional("expect", errors, word);
+    let or_none = |margin: Option<Located<SignedDuration>>| margin.map_or(SignedDuration::ZERO, |margin| margin.value);
+    Some(PathTime { pattern: pattern?, covers: covers?, early: or_none(early), late: or_none(late), expect })
+}
+
+/// A strftime pattern in which `*` may follow the last field.
+fn check_path_pattern(pattern: &str) -> Result<(), String> {
+    match pattern.split_once('*') {
+        Some((_, tail)) if tail.contains('%') => {
+            Err("`*` stands for any part of a name, so no field of the time may follow it".to_owned())
+        }
+        Some((head, _)) => check_pattern(head),
+        None => check_pattern(pattern),
+    }
 }
 
 /// A strftime pattern that `check` takes.

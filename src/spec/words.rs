@@ -1,6 +1,8 @@
 //! The words that specs and catalogs write for the closed sets of [`crate::job`].
 
-use crate::job::{Digests, OnBad, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceFormat};
+use crate::job::{
+    Digests, ExpectedFiles, OnBad, OnEmptyFile, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceFormat,
+};
 use crate::yaml::decode::Word;
 
 impl Word for PartitionBy {
@@ -13,6 +15,14 @@ impl Word for PartitionBy {
         ("quarter", Self::Quarter),
         ("year", Self::Year),
     ];
+}
+
+impl Word for ExpectedFiles {
+    const WORDS: &'static [(&'static str, Self)] = &[("every", Self::Every)];
+}
+
+impl Word for OnEmptyFile {
+    const WORDS: &'static [(&'static str, Self)] = &[("skip", Self::Skip), ("fail", Self::Fail)];
 }
 
 impl Word for SourceFormat {

@@ -67,6 +67,7 @@ impl Package {
             etag: None,
             rows: Some(5),
             skipped: None,
+            skip_code: None,
             error: None,
         }];
         manifest.source.files_sha256 = SourceRecord::digest_of_files(&manifest.source.files);

@@ -151,6 +151,7 @@ impl Package {
             etag: None,
             rows: Some(rows),
             skipped: None,
+            skip_code: None,
             error: None,
         }];
         let bytes = self.manifest.to_json_bytes();

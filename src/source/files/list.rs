@@ -1,26 +1,26 @@
 //! Which files a source URI names.
 //!
 //! The list is the ground of every later proof of completeness, so nothing is left out in silence: what looks like data
-//! and is not read stands in [`Listing::skipped`] with the reason, and what cannot be told apart (a loop of links, one
-//! file under two names, a name that is not text) is an error. The order is that of the names' bytes, on every machine.
+//! and is not read stands in [`Listing::skipped`] with the reason, and what cannot be told apart (a loop of links, a name
+//! that is not text) is an error. The order is that of the names' bytes, on every machine.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use globset::GlobBuilder;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use jiff::{SignedDuration, Timestamp};
 use walkdir::WalkDir;
 
 use crate::error::ErrorCode;
-use crate::job::{PathTime, Source, SourceFormat};
-use crate::source::files::{lakehouse, objects};
+use crate::job::{OnEmptyFile, PathTime, Source, SourceFormat};
+use crate::source::files::packages::{self, Ours};
+use crate::source::files::{lakehouse, objects, same_file};
 use crate::source::{Codec, SourceError, SourceFile};
 use crate::store::{Location, LocationError, StoreError};
 
-pub use crate::source::files::path_time::{named_days, path_coverage, path_coverage_in};
+pub use crate::source::files::path_time::{named_days, path_coverage, path_coverage_in, path_unit, units_of};
+pub use crate::source::files::skip::{SkipCode, SkippedFile};
 
 /// Extensions and what they mean, in the words of messages.
 const KNOWN_EXTENSIONS: &str =
@@ -30,24 +30,19 @@ const KNOWN_EXTENSIONS: &str =
 const FOREIGN_COMPRESSIONS: [&str; 9] = ["bz2", "xz", "lz4", "br", "zip", "7z", "snappy", "lzo", "z"];
 
 /// The files of a source, in order of name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// What is read.
     pub files: Vec<SourceFile>,
     /// What is not, and why.
     pub skipped: Vec<SkippedFile>,
+    /// Of the files that `path_time` leaves out, those that cover the time next to the window: a claim that is wrong shows
+    /// there first.
+    pub adjacent: Vec<SourceFile>,
 }
 
-/// A file that the URI names and that is not read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SkippedFile {
-    /// Relative to the folder of the source URI.
-    pub name: String,
-    /// Size when listed.
-    pub bytes: u64,
-    /// For people and the manifest.
-    pub reason: String,
-}
+/// Files on each side of the window that are looked into. More writers than these err alike.
+const ADJACENT_FILES: usize = 8;
 
 /// A source that cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -100,15 +95,31 @@ pub enum ListError {
         /// Where it leads.
         ancestor: String,
     },
-    /// One file under two names.
+    /// A package.
+    #[error("{uri} is a kt-export package and not a source; to export its rows again, name its data/ folder")]
+    Package {
+        /// As resolved.
+        uri: String,
+    },
+    /// A job that would be its own next source.
     #[error(
-        "{first} and {second} are links to the same file, whose rows would be exported twice; name one of them with a glob"
+        "the output {output} lies inside the source {uri}, so the next job would export its rows again; choose an `output.uri` outside"
     )]
-    SameFile {
-        /// One name.
-        first: String,
-        /// The other.
-        second: String,
+    OutputInSource {
+        /// As resolved.
+        uri: String,
+        /// The package's folder.
+        output: String,
+    },
+    /// The same, the other way round.
+    #[error(
+        "the source {uri} lies inside the output {output}, which holds nothing but the package; choose another `output.uri`"
+    )]
+    SourceInOutput {
+        /// As resolved.
+        uri: String,
+        /// The package's folder.
+        output: String,
     },
     /// A name that no manifest can hold.
     #[error("the name of {path} is not UTF-8; rename it")]
@@ -157,6 +168,14 @@ pub enum ListError {
         /// What tells so.
         marker: &'static str,
     },
+    /// `expect: every` over more units than are looked for.
+    #[error(
+        "the window has more than {most} units that `path_time: {{expect: every}}` expects a file for; choose a smaller window, or remove `expect`"
+    )]
+    TooManyUnits {
+        /// The limit.
+        most: usize,
+    },
     /// A file that `path_time` does not describe.
     #[error(
         "{name} does not end in the time that `path_time` promises ({pattern}); correct the pattern or keep other files out with a glob"
@@ -173,7 +192,8 @@ pub enum ListError {
 ///
 /// A path that exists is taken as it is, even if it holds the characters of a glob. `*` and `?` do not cross folders,
 /// `**` does. Hidden names and names that begin with `_` (`_SUCCESS`, `_delta_log`) are no data, save hive folders
-/// (`_day=1`) and what a glob names so itself. Links are followed.
+/// (`_day=1`) and what a glob names so itself. Links are followed, and a file with several names is read once. What this
+/// program has written itself is left out.
 ///
 /// # Errors
 /// [`ListError`], and no list, where the files cannot all be told.
@@ -200,7 +220,8 @@ pub fn list(source: &Source) -> Result<Listing, ListError> {
 }
 
 impl Listing {
-    /// Drops the files whose name says that they lie wholly outside `[start, end)`; they are listed, unread.
+    /// Drops the files whose name says that they lie wholly outside `[start, end)`; they are listed, unread, and those
+    /// next to the window are kept apart.
     ///
     /// # Errors
     /// [`ListError::PathTime`] for the first file whose name the pattern does not describe.
@@ -212,6 +233,7 @@ impl Listing {
         end: Timestamp,
     ) -> Result<Self, ListError> {
         let mut kept = Vec::with_capacity(self.files.len());
+        let (mut before, mut behind) = (Nearest::default(), Nearest::default());
         for file in self.files {
             let Some((first, after)) = path_coverage_in(&file.name, path_time, zones) else {
                 let pattern = path_time.pattern.value.clone();
@@ -221,12 +243,38 @@ impl Listing {
                 kept.push(file);
             } else {
                 let reason = format!("outside the window by `path_time`: covers {first} to {after}");
-                self.skipped.push(SkippedFile { name: file.name, bytes: file.bytes, reason });
+                let (name, bytes) = (file.name.clone(), file.bytes);
+                self.skipped.push(SkippedFile { name, bytes, code: SkipCode::PathTime, reason });
+                if after <= start {
+                    before.add(start.duration_since(after), file);
+                } else {
+                    behind.add(first.duration_since(end), file);
+                }
             }
         }
         self.files = kept;
+        self.adjacent = before.files.into_iter().chain(behind.files).collect();
         self.skipped.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(self)
+    }
+}
+
+/// The files that are nearest to the window on one side, all at the same distance.
+#[derive(Default)]
+struct Nearest {
+    distance: SignedDuration,
+    files: Vec<SourceFile>,
+}
+
+impl Nearest {
+    fn add(&mut self, distance: SignedDuration, file: SourceFile) {
+        if self.files.is_empty() || distance < self.distance {
+            self.distance = distance;
+            self.files.clear();
+        }
+        if distance == self.distance && self.files.len() < ADJACENT_FILES {
+            self.files.push(file);
+        }
     }
 }
 
@@ -283,12 +331,14 @@ pub(super) struct Walk {
     dots: bool,
     /// Whether the glob itself names something with `_`.
     underscores: bool,
+    /// Whether the glob itself names the folders of a package.
+    into_packages: bool,
 }
 
 impl Walk {
     /// All that is below a folder.
     pub(super) fn of_folder(base: PathBuf) -> Self {
-        Self { base, glob: None, max_depth: usize::MAX, dots: false, underscores: false }
+        Self { base, glob: None, max_depth: usize::MAX, dots: false, underscores: false, into_packages: false }
     }
 
     /// Starts at the folder before the first segment with a wildcard, and looks no deeper than the glob does.
@@ -313,8 +363,23 @@ impl Walk {
             max_depth: if unbounded { usize::MAX } else { below.len() },
             dots: below.iter().any(|s| s.starts_with('.')),
             underscores: below.iter().any(|s| s.starts_with('_')),
+            into_packages: below.iter().any(|s| matches!(s.as_ref(), "data" | "rejects")),
             glob: Some(glob),
         })
+    }
+
+    /// Whether a hidden name is worth telling: of a glob, what it would match, or look into however deep.
+    pub(super) fn names(&self, path: &Path, is_folder: bool) -> bool {
+        match &self.glob {
+            None => true,
+            Some(_) if is_folder => self.max_depth == usize::MAX,
+            Some(glob) => glob.is_match(path),
+        }
+    }
+
+    /// Whether folders of ours are left out below the base.
+    pub(super) fn leaves_out_packages(&self) -> bool {
+        !self.into_packages
     }
 
     /// Whether a name below the base may be data.
@@ -333,15 +398,18 @@ fn single(source: &Source, path: &Path) -> Result<Listing, ListError> {
         Some((format, codec)) => source_file(base, path, format, codec)?,
         None => return Err(ListError::UnknownFormat { path: show(path) }),
     };
-    Ok(Listing { files: vec![file], skipped: Vec::new() })
+    Ok(Listing { files: vec![file], ..Listing::default() })
 }
 
 fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     let mut folders_matched = false;
-    let entries = WalkDir::new(&walk.base).follow_links(true).min_depth(1).max_depth(walk.max_depth);
-    for entry in entries.into_iter().filter_entry(|e| e.depth() == 0 || walk.visible(e.file_name())) {
+    if walk.glob.is_none() && packages::of_folder(&walk.base) == Some(Ours::Package) {
+        return Err(ListError::Package { uri: source.uri.value.clone() });
+    }
+    let mut entries = WalkDir::new(&walk.base).follow_links(true).min_depth(1).max_depth(walk.max_depth).into_iter();
+    while let Some(entry) = entries.next() {
         let entry = match entry {
             Ok(entry) => entry,
             // A glob below a folder that does not exist matches nothing.
@@ -349,41 +417,77 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
             Err(error) => return Err(walk_error(error)),
         };
         let path = entry.path();
+        let is_folder = entry.file_type().is_dir();
+        if !walk.visible(entry.file_name()) {
+            if is_folder {
+                entries.skip_current_dir();
+            }
+            if walk.names(path, is_folder) {
+                let name = relative_name(&walk.base, path)?;
+                let bytes = if is_folder { 0 } else { entry.metadata().map_err(walk_error)?.len() };
+                let is_data = !is_folder && matches!(classify(None, path), Ok(Some(_)));
+                let name = if is_folder { format!("{name}/") } else { name };
+                skipped.push(SkippedFile::hidden(name, bytes, is_data));
+            }
+            continue;
+        }
+        if is_folder
+            && walk.leaves_out_packages()
+            && let Some(ours) = packages::of_folder(path)
+        {
+            entries.skip_current_dir();
+            skipped.push(ours.skipped(relative_name(&walk.base, path)?, 0));
+            continue;
+        }
         if walk.glob.as_ref().is_some_and(|glob| !glob.is_match(path)) {
             continue;
         }
-        if entry.file_type().is_dir() {
+        if is_folder {
             folders_matched = true;
             continue;
         }
         let name = relative_name(&walk.base, path)?;
         if !entry.file_type().is_file() {
-            skipped.push(SkippedFile { name, bytes: 0, reason: "not a regular file".to_owned() });
+            let reason = "not a regular file".to_owned();
+            skipped.push(SkippedFile { name, bytes: 0, code: SkipCode::NotAFile, reason });
             continue;
         }
         match classify(source.format, path)? {
-            Some((format, codec)) => files.push(source_file(&walk.base, path, format, codec)?),
+            Some((format, codec)) => {
+                let file = source_file(&walk.base, path, format, codec)?;
+                if file.bytes == 0 && format.is_text() && source.on_empty_file == OnEmptyFile::Skip {
+                    skipped.push(SkippedFile::empty(file.name));
+                } else {
+                    files.push(file);
+                }
+            }
             None => {
                 let bytes = entry.metadata().map_err(walk_error)?.len();
-                skipped.push(SkippedFile {
-                    name,
-                    bytes,
-                    reason: "unknown extension and no `source.format`".to_owned(),
-                });
+                skipped.push(SkippedFile::unknown_format(name, bytes));
             }
         }
     }
-    refuse_same_file(&files)?;
-    if files.is_empty() {
+    if files.is_empty() && !skipped.iter().any(is_empty) {
         return Err(no_file(source, &walk, &skipped, folders_matched));
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
+    let files = same_file::keep_one(&walk.base, files, &mut skipped)?;
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Listing { files, skipped })
+    Ok(Listing { files, skipped, adjacent: Vec::new() })
+}
+
+/// A file that is there and holds nothing: its source is not missing.
+pub(super) fn is_empty(skipped: &SkippedFile) -> bool {
+    skipped.code == SkipCode::Empty
 }
 
 pub(super) fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedFile], folders_matched: bool) -> ListError {
-    let looked_for = match (source.format, skipped.len()) {
+    let others = skipped.iter().filter(|file| file.code == SkipCode::UnknownFormat).count();
+    let packages = skipped.iter().filter(|file| file.code == SkipCode::Package).count();
+    let looked_for = match (source.format, others) {
+        _ if packages > 0 => {
+            format!("it holds {packages} of kt-export's own packages, chains or jobs and no other data")
+        }
         _ if walk.glob.is_some() && folders_matched => "it matches folders only; end it with /**".to_owned(),
         (Some(_), _) => "looked for any file that is not hidden".to_owned(),
         (None, 0) => format!("looked for {KNOWN_EXTENSIONS}"),
@@ -402,19 +506,6 @@ fn walk_error(error: walkdir::Error) -> ListError {
         Some(ancestor) => ListError::LinkLoop { path, ancestor: show(ancestor) },
         None => ListError::Io { path, source: error.into() },
     }
-}
-
-/// Two names of one file, by links to it or to its folder, would export its rows twice.
-fn refuse_same_file(files: &[SourceFile]) -> Result<(), ListError> {
-    let mut seen: HashMap<PathBuf, &str> = HashMap::with_capacity(files.len());
-    for file in files {
-        let Location::Local(path) = &file.at else { continue };
-        let real = path.canonicalize().map_err(|source| ListError::Io { path: show(path), source })?;
-        if let Some(first) = seen.insert(real, &file.name) {
-            return Err(ListError::SameFile { first: first.to_owned(), second: file.name.clone() });
-        }
-    }
-    Ok(())
 }
 
 /// The name below the base with `/` on every system.

@@ -5,4 +5,8 @@ pub mod list;
 
 mod lakehouse;
 mod objects;
+pub mod overlap;
+mod packages;
 mod path_time;
+mod same_file;
+mod skip;

@@ -1,13 +1,16 @@
 //! Which objects of a store a source URI names: the same rules as for files, over keys.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::hive;
 use super::lakehouse::Tables;
-use super::list::{ListError, Listing, SkippedFile, Walk, classify, has_wildcard, no_file};
+use super::list::{ListError, Listing, SkippedFile, Walk, classify, has_wildcard, is_empty, no_file};
+use super::packages::{self, Ours};
+use super::same_file;
 use crate::error::ErrorCode;
-use crate::job::Source;
+use crate::job::{OnEmptyFile, Source};
 use crate::source::{SourceError, SourceFile};
 use crate::store::{Found, ObjectLocation, list_below, look_at};
 
@@ -41,7 +44,7 @@ fn single(source: &Source, found: &Found) -> Result<Listing, ListError> {
     let name = key.file_name().and_then(OsStr::to_str).unwrap_or(&found.at.key);
     match file(source, found, name)? {
         Some(file) => {
-            let listing = Listing { files: vec![file], skipped: Vec::new() };
+            let listing = Listing { files: vec![file], ..Listing::default() };
             Tables::default().refuse(source, &found.at, &found.at.key, &listing)?;
             Ok(listing)
         }
@@ -52,36 +55,83 @@ fn single(source: &Source, found: &Found) -> Result<Listing, ListError> {
 fn collect(source: &Source, walk: &Walk, objects: Vec<Found>) -> Result<Listing, ListError> {
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
     let mut tables = Tables::default();
-    let store = objects.first().map(|found| found.at.clone());
-    for found in objects {
-        tables.look(&found.at.key);
-        let key = PathBuf::from(&found.at.key);
-        let below = key.strip_prefix(&walk.base).unwrap_or(&key);
-        let is_visible = below.iter().all(|segment| walk.visible(segment));
-        if !is_visible || walk.glob.as_ref().is_some_and(|glob| !glob.is_match(&key)) {
+    objects.iter().for_each(|found| tables.look(&found.at.key));
+    let ours = if walk.leaves_out_packages() { packages::among(named(walk, &objects)) } else { Vec::new() };
+    if walk.glob.is_none() && ours.iter().any(|(folder, ours)| folder.is_empty() && *ours == Ours::Package) {
+        return Err(ListError::Package { uri: source.uri.value.clone() });
+    }
+    // Folders that are left out as a whole, with the bytes in them.
+    let mut of_ours: BTreeMap<&str, (Ours, u64)> = BTreeMap::new();
+    let mut hidden: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, found) in named(walk, &objects) {
+        let key = Path::new(&found.at.key);
+        let is_ours = |(folder, _): &&(String, Ours)| !folder.is_empty() && name.starts_with(folder.as_str());
+        if let Some((folder, ours)) = ours.iter().find(is_ours) {
+            let (_, bytes) = of_ours.entry(folder).or_insert((*ours, 0));
+            *bytes = bytes.saturating_add(found.bytes);
             continue;
         }
-        let name = below.to_str().unwrap_or(&found.at.key).to_owned();
-        match file(source, &found, &name)? {
+        if let Some((end, is_file)) = hidden_segment(walk, name) {
+            let folder = format!("{}/", name.get(..end).unwrap_or_default());
+            if is_file && walk.names(key, false) {
+                let is_data = matches!(classify(None, key), Ok(Some(_)));
+                skipped.push(SkippedFile::hidden(name.to_owned(), found.bytes, is_data));
+            } else if !is_file && walk.names(key, true) {
+                let bytes = hidden.entry(folder).or_default();
+                *bytes = bytes.saturating_add(found.bytes);
+            }
+            continue;
+        }
+        if walk.glob.as_ref().is_some_and(|glob| !glob.is_match(key)) {
+            continue;
+        }
+        match file(source, found, name)? {
+            Some(file) if file.bytes == 0 && file.format.is_text() && source.on_empty_file == OnEmptyFile::Skip => {
+                skipped.push(SkippedFile::empty(file.name));
+            }
             Some(file) => files.push(file),
             // What some consoles put down where a folder is made.
             None if found.bytes == 0 => {}
             None => {
-                let reason = "unknown extension and no `source.format`".to_owned();
-                skipped.push(SkippedFile { name, bytes: found.bytes, reason });
+                skipped.push(SkippedFile::unknown_format(name.to_owned(), found.bytes));
             }
         }
     }
-    if files.is_empty() {
+    let of_ours = of_ours.into_iter();
+    skipped.extend(of_ours.map(|(folder, (ours, bytes))| ours.skipped(folder.trim_end_matches('/').to_owned(), bytes)));
+    skipped.extend(hidden.into_iter().map(|(folder, bytes)| SkippedFile::hidden(folder, bytes, false)));
+    if files.is_empty() && !skipped.iter().any(is_empty) {
         return Err(no_file(source, walk, &skipped, false));
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
+    let files = same_file::keep_one(&walk.base, files, &mut skipped)?;
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
-    let listing = Listing { files, skipped };
-    if let Some(at) = store {
-        tables.refuse(source, &at, walk.base.to_str().unwrap_or_default(), &listing)?;
+    let listing = Listing { files, skipped, adjacent: Vec::new() };
+    if let Some(first) = objects.first() {
+        tables.refuse(source, &first.at, walk.base.to_str().unwrap_or_default(), &listing)?;
     }
     Ok(listing)
+}
+
+/// Objects with their names below the base.
+fn named<'a>(walk: &'a Walk, objects: &'a [Found]) -> impl Iterator<Item = (&'a str, &'a Found)> + Clone {
+    objects.iter().map(|found| {
+        let key = Path::new(&found.at.key);
+        (key.strip_prefix(&walk.base).unwrap_or(key).to_str().unwrap_or(&found.at.key), found)
+    })
+}
+
+/// Where the first segment ends that is not data, and whether it is the last one.
+fn hidden_segment(walk: &Walk, name: &str) -> Option<(usize, bool)> {
+    let mut start = 0;
+    for segment in name.split('/') {
+        let end = start + segment.len();
+        if !walk.visible(OsStr::new(segment)) {
+            return Some((end, end == name.len()));
+        }
+        start = end + 1;
+    }
+    None
 }
 
 fn file(source: &Source, found: &Found, name: &str) -> Result<Option<SourceFile>, ListError> {

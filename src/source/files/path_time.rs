@@ -1,7 +1,7 @@
 //! What a file's name says of the time of its rows.
 //!
-//! Two readings, of different weight. [`path_coverage`] is declared in the catalog (`path_time`) and believed: it
-//! decides that a file is not read. [`named_days`] is a guess at common habits of naming, and only ever evidence
+//! Two readings, of different weight. [`path_coverage`] is declared in the catalog (`path_time`): it decides that a file
+//! is not read, so a run checks it against the rows that it does read. [`named_days`] is a guess at common habits of naming, and only ever evidence
 //! for the partitions that an *unreadable* file concerns, after the readable ones have confirmed the habit.
 
 use jiff::civil::{Date, DateTime, ISOWeekDate, Weekday};
@@ -11,15 +11,26 @@ use jiff::{Timestamp, ToSpan};
 
 use crate::job::{PartitionBy, PathTime};
 
-/// The half-open interval `[start, end)` that a file covers, from the end of its relative name.
+/// The half-open interval `[start, end)` that a file's rows may lie in: its calendar unit ([`path_unit`]), widened by
+/// `early` and `late`.
+pub fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
+    let (start, end) = path_unit(name, path_time, timezone)?;
+    // A margin that reaches beyond the calendar is the calendar's end.
+    let start = start.checked_sub(path_time.early).unwrap_or(Timestamp::MIN);
+    let end = end.checked_add(path_time.late).unwrap_or(Timestamp::MAX);
+    Some((start, end))
+}
+
+/// The half-open calendar unit `[start, end)` that a file covers, from the end of its relative name.
 ///
-/// The pattern is matched against the longest suffix of `name` that it describes whole, but never from the
+/// The pattern is matched against the longest suffix of `name` that it describes whole (`*` is any part of a file's or
+/// folder's name), but never from the
 /// middle of a number: `%Y` does not find the year 26 in `2026.csv`. The unit `covers` is the calendar unit of
 /// `timezone` that holds the matched time; where the zone's clock skips or repeats the unit's edge, the wider
 /// interval is meant, so that no row of the file lies outside.
 ///
 /// `None`: the name does not match, lacks a field that the unit needs, or lies outside the years that can be told.
-pub fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
+pub fn path_unit(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
     let pattern = path_time.pattern.value.as_str();
     let starts_with_field = pattern.starts_with('%') && !pattern.starts_with("%%");
     let mut before = None;
@@ -31,7 +42,7 @@ pub fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> O
         if inside_number || sign {
             continue;
         }
-        if let Ok(matched) = BrokenDownTime::parse(pattern, &name[start..]) {
+        if let Some(matched) = matched(pattern, &name[start..]) {
             return coverage(matched, path_time.covers, timezone);
         }
     }
@@ -50,9 +61,53 @@ pub fn path_coverage_in(name: &str, path_time: &PathTime, zones: [&TimeZone; 2])
     Some((covered.0.min(other.0), covered.1.max(other.1)))
 }
 
+/// The fields that a pattern finds in the whole of a text. What follows the first `*` of the pattern has no fields.
+fn matched(pattern: &str, text: &str) -> Option<BrokenDownTime> {
+    let Some(star) = pattern.find('*') else { return BrokenDownTime::parse(pattern, text).ok() };
+    let (head, tail) = pattern.split_at(star);
+    let (matched, consumed) = BrokenDownTime::parse_prefix(head, text).ok()?;
+    matches_wildcards(tail, text.get(consumed..)?).then_some(matched)
+}
+
+/// Whether a text is what a pattern describes in which `*` stands for any characters but `/`.
+fn matches_wildcards(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, rest)) => {
+            let Some(after) = text.strip_prefix(before) else { return false };
+            let end = after.find('/').unwrap_or(after.len());
+            let ends = after.char_indices().map(|(at, _)| at).chain([after.len()]).take_while(|at| *at <= end);
+            // Shortest first; names are short and patterns have few stars.
+            ends.into_iter().any(|at| after.get(at..).is_some_and(|text| matches_wildcards(rest, text)))
+        }
+    }
+}
+
 /// The calendar unit that holds a matched time.
 fn coverage(matched: BrokenDownTime, covers: PartitionBy, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
-    let local = local_time(matched, covers, timezone)?;
+    unit(local_time(matched, covers, timezone)?, covers, timezone)
+}
+
+/// The calendar units that a half-open interval touches, in order; at most `limit` and one more.
+pub fn units_of(
+    (start, end): (Timestamp, Timestamp),
+    covers: PartitionBy,
+    timezone: &TimeZone,
+    limit: usize,
+) -> Vec<(Timestamp, Timestamp)> {
+    let mut units = Vec::new();
+    let mut next = start;
+    while next < end && units.len() <= limit {
+        let local = next.to_zoned(timezone.clone()).datetime();
+        let Some(found) = unit(local, covers, timezone).filter(|(_, after)| *after > next) else { break };
+        next = found.1;
+        units.push(found);
+    }
+    units
+}
+
+/// The calendar unit that holds a local time.
+fn unit(local: DateTime, covers: PartitionBy, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
     let date = local.date();
     let (start, end) = match covers {
         // A file that covers no unit has nothing to say.
@@ -231,13 +286,19 @@ fn day_or_month(text: &[u8], at: usize, run: usize) -> Option<((Date, Date), usi
 mod tests {
     use super::*;
     use crate::diagnostic::Located;
+    use jiff::SignedDuration;
     use jiff::civil::date;
     use proptest::prelude::*;
 
     fn covers(name: &str, pattern: &str, covers: PartitionBy, zone: &str) -> Option<(String, String)> {
-        let path_time = PathTime { pattern: Located::default_value(pattern.to_owned()), covers };
+        let path_time = path_time(pattern, covers);
         let zone = TimeZone::get(zone).expect("bundled zone");
         path_coverage(name, &path_time, &zone).map(|(a, b)| (a.to_string(), b.to_string()))
+    }
+
+    fn path_time(pattern: &str, covers: PartitionBy) -> PathTime {
+        let pattern = Located::default_value(pattern.to_owned());
+        PathTime { pattern, covers, early: SignedDuration::ZERO, late: SignedDuration::ZERO, expect: None }
     }
 
     fn pair(a: &str, b: &str) -> Option<(String, String)> {
@@ -254,6 +315,45 @@ mod tests {
             covers("2026-03-29.csv.gz", "%Y-%m-%d.csv.gz", PartitionBy::Day, "Europe/Berlin"),
             pair("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
         );
+    }
+
+    #[test]
+    fn early_and_late_widen_what_a_file_may_hold() {
+        let margins = |early, late| {
+            let path_time = PathTime { early, late, ..path_time("%Y-%m-%d.csv", PartitionBy::Day) };
+            path_coverage("2026-03-05.csv", &path_time, &TimeZone::UTC).map(|(a, b)| (a.to_string(), b.to_string()))
+        };
+        let (minutes, hours) = (SignedDuration::from_mins(5), SignedDuration::from_hours(2));
+        assert_eq!(margins(minutes, hours), pair("2026-03-04T23:55:00Z", "2026-03-06T02:00:00Z"));
+        let forever = SignedDuration::from_hours(i64::MAX / 3600);
+        assert_eq!(margins(forever, forever), pair(&Timestamp::MIN.to_string(), &Timestamp::MAX.to_string()));
+    }
+
+    #[test]
+    fn the_units_of_a_window_are_those_that_names_tell() {
+        let berlin = TimeZone::get("Europe/Berlin").expect("bundled zone");
+        let window = |a: &str, b: &str| (a.parse().expect("a time"), b.parse().expect("a time"));
+        // The clock goes forward on the 29th and back on 25 October.
+        for (window, unit, pattern, names) in [
+            (
+                window("2026-03-28T12:00:00Z", "2026-03-30T00:00:00Z"),
+                PartitionBy::Day,
+                "%Y-%m-%d",
+                ["2026-03-28", "2026-03-29", "2026-03-30"].as_slice(),
+            ),
+            (
+                window("2026-10-24T23:30:00Z", "2026-10-25T02:00:00Z"),
+                PartitionBy::Hour,
+                "%Y-%m-%dT%H",
+                &["2026-10-25T01", "2026-10-25T02"],
+            ),
+            (window("2026-03-31T22:00:00Z", "2026-04-30T22:00:00Z"), PartitionBy::Month, "%Y-%m", &["2026-04"]),
+        ] {
+            let named = names.iter().map(|name| path_unit(name, &path_time(pattern, unit), &berlin).expect("a unit"));
+            assert_eq!(units_of(window, unit, &berlin, 100), named.collect::<Vec<_>>());
+        }
+        let year = window("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        assert_eq!(units_of(year, PartitionBy::Hour, &TimeZone::UTC, 100).len(), 101);
     }
 
     #[test]
@@ -284,6 +384,27 @@ mod tests {
             utc("a-20260305T2300+0200.csv", "%Y%m%dT%H%M%z.csv", PartitionBy::Hour),
             pair("2026-03-05T21:00:00Z", "2026-03-05T22:00:00Z")
         );
+    }
+
+    #[test]
+    fn a_star_is_any_part_of_a_name() {
+        let day = pair("2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z");
+        for (name, pattern) in [
+            ("year=2026/month=03/day=05/part-0.parquet", "year=%Y/month=%m/day=%d/*"),
+            ("eu/2026/03/05/123_trail_20260305T0010Z_x.json.gz", "%Y/%m/%d/*.json.gz"),
+            ("2026/03/05/eu/x.json", "%Y/%m/%d/*/*"),
+            ("app-2026-03-05-0001.log", "%Y-%m-%d-*.log"),
+            ("2026-03-05.csv", "%Y-%m-%d*.csv"),
+        ] {
+            assert_eq!(covers(name, pattern, PartitionBy::Day, "UTC"), day, "{name} {pattern}");
+        }
+        for (name, pattern) in [
+            ("2026/03/05/eu/x.json", "%Y/%m/%d/*"),
+            ("2026/03/05/x.csv", "%Y/%m/%d/*.json"),
+            ("2026/03/x.json", "%Y/%m/%d/*"),
+        ] {
+            assert_eq!(covers(name, pattern, PartitionBy::Day, "UTC"), None, "{name} {pattern}");
+        }
     }
 
     #[test]

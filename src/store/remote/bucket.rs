@@ -17,8 +17,7 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::signer::Method;
 use object_store::{
-    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion,
-    coalesce_ranges,
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion, coalesce_ranges,
 };
 use tokio::runtime::Runtime;
 

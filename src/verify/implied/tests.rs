@@ -141,6 +141,7 @@ fn a_list_of_source_files_that_was_cut_has_another_digest() {
         etag: None,
         rows: Some(1),
         skipped: None,
+        skip_code: None,
         error: None,
     };
     let files = vec![file("a.csv"), file("b.csv")];

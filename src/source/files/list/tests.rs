@@ -12,6 +12,7 @@ fn source(uri: &str) -> Source {
         format: None,
         hive_partitioning: None,
         path_time: None,
+        on_empty_file: OnEmptyFile::Skip,
         records: None,
         plain_files: false,
     }
@@ -33,6 +34,10 @@ fn listed(folder: &tempfile::TempDir, below: &str) -> Result<Listing, ListError>
 
 fn names(listing: Result<Listing, ListError>) -> Vec<String> {
     listing.expect("listed").files.into_iter().map(|f| f.name).collect()
+}
+
+fn skips(listing: Result<Listing, ListError>) -> Vec<(String, SkipCode)> {
+    listing.expect("listed").skipped.into_iter().map(|skipped| (skipped.name, skipped.code)).collect()
 }
 
 fn message(listing: Result<Listing, ListError>) -> String {
@@ -65,7 +70,15 @@ fn a_folder_is_read_recursively_in_order_of_bytes() {
 fn markers_and_hidden_files_are_no_data_but_hive_folders_are() {
     let f = folder(&["_SUCCESS", ".a.csv", "_delta_log/0.json", ".git/x.csv", "_day=1/a.csv", "a.csv"]);
     assert_eq!(names(listed(&f, "")), ["_day=1/a.csv", "a.csv"]);
-    assert_eq!(listed(&f, "").expect("listed").skipped, []);
+    let hidden = |name: &str| (name.to_owned(), SkipCode::Hidden);
+    let data = |name: &str| (name.to_owned(), SkipCode::HiddenData);
+    assert_eq!(skips(listed(&f, "")), [data(".a.csv"), hidden(".git/"), hidden("_SUCCESS"), hidden("_delta_log/")]);
+    let f = folder(&["_temporary/0/part-0.csv", "x/_b.csv", "x/a.csv"]);
+    assert_eq!(skips(listed(&f, "")), [data("_temporary/"), data("x/_b.csv")]);
+    // A glob tells what it would have matched.
+    assert_eq!(skips(listed(&f, "x/*.csv")), [data("_b.csv")]);
+    assert_eq!(skips(listed(&f, "*/a.csv")), []);
+    assert_eq!(skips(listed(&f, "**/*.csv")), [data("_temporary/"), data("x/_b.csv")]);
 }
 
 #[test]
@@ -81,6 +94,52 @@ fn unknown_extensions_are_skipped_and_told_unless_a_format_is_declared() {
     let files = list(&declared).expect("listed").files;
     assert!(files.iter().all(|f| f.format == SourceFormat::Ndjson));
     assert_eq!(files[2].codec, Codec::Gzip);
+}
+
+#[test]
+fn files_of_0_bytes_are_listed_and_are_no_missing_source() {
+    let f = folder(&["a.csv", "d.txt"]);
+    for name in ["b.ndjson", "c.parquet"] {
+        fs::write(f.path().join(name), "").expect("file");
+    }
+    let told = [("b.ndjson", SkipCode::Empty), ("d.txt", SkipCode::UnknownFormat)];
+    // Parquet always has a footer, so that file is read, and told to be broken.
+    assert_eq!(names(listed(&f, "")), ["a.csv", "c.parquet"]);
+    assert_eq!(skips(listed(&f, "")), told.map(|(name, code)| (name.to_owned(), code)));
+    let kept = Source { on_empty_file: OnEmptyFile::Fail, ..source(f.path().to_str().expect("utf-8")) };
+    assert_eq!(names(list(&kept)), ["a.csv", "b.ndjson", "c.parquet"]);
+    for name in ["a.csv", "c.parquet"] {
+        fs::remove_file(f.path().join(name)).expect("removed");
+    }
+    assert_eq!(names(listed(&f, "")), [""; 0]);
+    // Who names a file means it.
+    assert_eq!(names(listed(&f, "b.ndjson")), ["b.ndjson"]);
+}
+
+#[test]
+fn what_this_program_wrote_is_no_source() {
+    let f =
+        folder(&["a.csv", "exports/m/data/x/part-0000.csv", "begun/_state/plan.json", "begun/data/x/part-0000.csv"]);
+    let write = |name: &str, text: &str| {
+        let path = f.path().join(name);
+        fs::create_dir_all(path.parent().expect("parent")).expect("folders");
+        fs::write(path, text).expect("file");
+    };
+    write("exports/m/manifest.json", "{\n  \"manifest_version\": 1");
+    write("chain/00000001.json", "{\"link_version\": 1}");
+    write(&format!("chain/{}", crate::chain::Link::file_name(1)), "{\"link_version\": 1}");
+    write("store/jobs/job_a/job.json", "{\"record_version\": 1}");
+    // What only looks like ours.
+    write("web/manifest.json", "{\"name\": \"app\"}");
+    write("web/data/b.csv", "x");
+    let ours = ["begun/", "chain/", "exports/m/", "store/jobs/job_a/"];
+    assert_eq!(names(listed(&f, "")), ["a.csv", "web/data/b.csv", "web/manifest.json"]);
+    assert_eq!(skips(listed(&f, "")), ours.map(|name| (name.to_owned(), SkipCode::Package)));
+    assert!(message(listed(&f, "exports/m")).contains("name its data/ folder"));
+    assert!(message(listed(&f, "exports")).contains("own packages"));
+    // Who names the folders of a package means them.
+    assert_eq!(names(listed(&f, "exports/m/data")), ["x/part-0000.csv"]);
+    assert_eq!(names(listed(&f, "exports/*/data/**/*.csv")), ["m/data/x/part-0000.csv"]);
 }
 
 #[test]
@@ -138,7 +197,13 @@ fn nothing_found_says_what_was_looked_for() {
 fn path_time_leaves_out_what_lies_outside_the_window() {
     let f = folder(&["2026-02-28.csv", "2026-03-01.csv", "2026-03-02.csv"]);
     let at = |text: &str| text.parse::<Timestamp>().expect("timestamp");
-    let pattern = |p: &str| PathTime { pattern: Located::default_value(p.to_owned()), covers: PartitionBy::Day };
+    let pattern = |p: &str| PathTime {
+        pattern: Located::default_value(p.to_owned()),
+        covers: PartitionBy::Day,
+        early: SignedDuration::ZERO,
+        late: SignedDuration::ZERO,
+        expect: None,
+    };
     let within = |p: &str| {
         let (start, end) = (at("2026-03-01T00:00:00Z"), at("2026-03-02T00:00:00Z"));
         listed(&f, "").expect("listed").within(&pattern(p), [&TimeZone::UTC; 2], start, end)
@@ -147,6 +212,9 @@ fn path_time_leaves_out_what_lies_outside_the_window() {
     assert_eq!(listing.files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["2026-03-01.csv"]);
     assert_eq!(listing.skipped.len(), 2);
     assert!(listing.skipped[0].reason.contains("2026-02-28T00:00:00Z to 2026-03-01T00:00:00Z"));
+    assert!(listing.skipped.iter().all(|skipped| skipped.code == SkipCode::PathTime));
+    let adjacent: Vec<_> = listing.adjacent.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(adjacent, ["2026-02-28.csv", "2026-03-02.csv"]);
     assert!(message(within("%Y%m%d.csv")).contains("2026-02-28.csv does not end in the time"));
 }
 
@@ -194,13 +262,67 @@ mod unix {
     }
 
     #[test]
-    fn one_file_under_two_names_is_an_error() {
-        let f = folder(&["a.csv", "x/c.csv"]);
-        symlink(f.path().join("a.csv"), f.path().join("latest.csv")).expect("link");
-        assert!(message(listed(&f, "")).contains("exported twice"));
-        let f = folder(&["x/c.csv"]);
-        symlink(f.path().join("x"), f.path().join("y")).expect("link");
-        assert!(message(listed(&f, "")).contains("exported twice"));
+    fn one_file_under_several_names_is_read_once_under_its_own() {
+        let f = folder(&["x/c.csv", "z/real.csv"]);
+        symlink(f.path().join("z/real.csv"), f.path().join("latest.csv")).expect("link");
+        symlink(f.path().join("x"), f.path().join("w")).expect("link");
+        fs::hard_link(f.path().join("x/c.csv"), f.path().join("x/d.csv")).expect("link");
+        fs::hard_link(f.path().join("x/c.csv"), f.path().join("b.csv")).expect("link");
+        assert_eq!(names(listed(&f, "")), ["b.csv", "z/real.csv"]);
+        let told: Vec<_> = listed(&f, "").expect("listed").skipped.into_iter().map(|s| (s.name, s.reason)).collect();
+        let same = |name: &str, first: &str| (name.to_owned(), format!("the same file as {first}, which is read"));
+        let expected = [
+            same("latest.csv", "z/real.csv"),
+            same("w/c.csv", "b.csv"),
+            same("w/d.csv", "b.csv"),
+            same("x/c.csv", "b.csv"),
+            same("x/d.csv", "b.csv"),
+        ];
+        assert_eq!(told, expected);
+        assert!(listed(&f, "").expect("listed").skipped.iter().all(|s| s.code == SkipCode::SameFile));
+    }
+
+    #[test]
+    fn equal_files_are_two_files() {
+        let f = folder(&["a.csv"]);
+        fs::copy(f.path().join("a.csv"), f.path().join("b.csv")).expect("copy");
+        assert_eq!(names(listed(&f, "")), ["a.csv", "b.csv"]);
+    }
+
+    #[test]
+    fn an_output_in_the_source_is_found_through_links() {
+        let f = folder(&["data/x/a.csv", "out/keep"]);
+        symlink(f.path().join("data"), f.path().join("link")).expect("link");
+        symlink(f.path().join("out"), f.path().join("data/x/deep")).expect("link");
+        let check = |from: &str, to: &str| {
+            let from = source(f.path().join(from).to_str().expect("utf-8"));
+            crate::source::files::overlap::check(&from, &f.path().join(to).into()).map_err(|e| e.to_string())
+        };
+        for (from, to) in [
+            ("data", "data"),
+            ("data", "data/exports/2026"),
+            ("link", "data/exports"),
+            ("data", "link/exports"),
+            ("data/**", "data/exports"),
+            ("data/*/*/*/*/*.zst", "data/exports/2026"),
+            ("data", "data/y/../z"),
+        ] {
+            assert!(check(from, to).expect_err(to).contains("lies inside the source"), "{from} {to}");
+        }
+        for (from, to) in [("data/x", "data"), ("data/x/a.csv", "data"), ("data/x/*.csv", "data/x/..")] {
+            assert!(check(from, to).expect_err(to).contains("lies inside the output"), "{from} {to}");
+        }
+        for (from, to) in [
+            ("data", "data2"),
+            ("data", "out/y"),
+            ("data/x/a.csv", "data/exports"),
+            ("data/*.csv", "data/exports"),
+            ("data/**/*.log", "data/exports"),
+            ("data", "data/.exports/2026"),
+            ("data", "data/../exports"),
+        ] {
+            assert_eq!(check(from, to), Ok(()), "{from} {to}");
+        }
     }
 
     #[test]

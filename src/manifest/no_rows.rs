@@ -1,0 +1,134 @@
+//! Why a package has no rows: that is a finding, not a comfort.
+//!
+//! A package without rows can mean that nothing happened, that a filter asks for a value that nobody writes, or that nobody
+//! delivered the files. The books balance in each case, so the manifest says which one it is.
+
+use std::fmt::Write;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Manifest, SkipCode};
+use crate::units::{counted, grouped};
+
+/// Why the shards have no rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoRows {
+    /// How far the rows came, if there were any.
+    pub reason: NoRowsReason,
+    /// What the columns hold that filters compare with a value, of rows inside the window. Left out where values are
+    /// redacted or encrypted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldValues>,
+}
+
+/// How far the rows came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoRowsReason {
+    /// No file was read: there was none, or every one was skipped.
+    NothingToRead,
+    /// Files were read and held no row.
+    FilesWithoutRows,
+    /// Every row lies outside the window.
+    NoneInWindow,
+    /// Rows that do not lie outside the window could not be read or had no time.
+    NonePlaced,
+    /// The filters left out every row of the window.
+    AllFilteredOut,
+}
+
+/// Values of a column that a filter compares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeldValues {
+    /// As in `filter_counts`.
+    pub filter: String,
+    /// Source column.
+    pub column: String,
+    /// Some of its values, in order; long ones cut.
+    pub values: Vec<String>,
+    /// Whether there are no others.
+    pub is_all: bool,
+}
+
+impl Manifest {
+    /// Why the package has no rows; `None` where it has some, or where a partition has no shard. A manifest of a release
+    /// that did not say so is asked for what it shows.
+    pub fn why_no_rows(&self) -> Option<NoRows> {
+        if self.total_rows > 0 || self.files.is_empty() || !self.files.iter().all(|file| file.status.has_file()) {
+            return None;
+        }
+        let shown = || NoRows { reason: self.no_rows_reason(), held: Vec::new() };
+        Some(self.no_rows.clone().unwrap_or_else(shown))
+    }
+
+    /// How far the rows of a package without any came.
+    pub fn no_rows_reason(&self) -> NoRowsReason {
+        let books = &self.accounting;
+        match () {
+            () if self.files_read() == 0 => NoRowsReason::NothingToRead,
+            () if books.source_rows == 0 => NoRowsReason::FilesWithoutRows,
+            () if books.source_rows == books.outside_window => NoRowsReason::NoneInWindow,
+            () if books.filtered_out == 0 => NoRowsReason::NonePlaced,
+            () => NoRowsReason::AllFilteredOut,
+        }
+    }
+
+    /// Files of the source that were read.
+    pub fn files_read(&self) -> usize {
+        self.source.files.iter().filter(|file| file.skipped.is_none()).count()
+    }
+
+    /// The finding of [`Manifest::why_no_rows`], without a capital or a full stop.
+    pub fn no_rows_in_words(&self, finding: &NoRows) -> String {
+        let read = counted(self.files_read() as u64, "file");
+        let was = if self.files_read() == 1 { "was" } else { "were" };
+        let rows = |rows: u64| format!("{} row{}", grouped(rows), if rows == 1 { "" } else { "s" });
+        let books = &self.accounting;
+        let skipped = self.source.files.len() - self.files_read();
+        let claimed = self.source.files.iter().filter(|file| file.skip_code == Some(SkipCode::PathTime)).count();
+        let mut text = match finding.reason {
+            NoRowsReason::NothingToRead if skipped == 0 => {
+                "nothing was there to read: the source has no file".to_owned()
+            }
+            NoRowsReason::NothingToRead => {
+                let all = counted(skipped as u64, "file");
+                format!("nothing was there to read: the source has {all}, and none was read")
+            }
+            NoRowsReason::FilesWithoutRows => format!("{read} {was} read and held no row"),
+            NoRowsReason::NoneInWindow => {
+                format!("{read} with {} {was} read, and every row lies outside the window", rows(books.source_rows))
+            }
+            NoRowsReason::NonePlaced => {
+                let lost = rows(books.rejected.saturating_add(books.null_time));
+                format!("{read} {was} read, and {lost} could not be read or had no time")
+            }
+            NoRowsReason::AllFilteredOut => {
+                format!("{read} {was} read, and the filters left out all {} of the window", rows(books.filtered_out))
+            }
+        };
+        if claimed > 0 {
+            // Writing to a String does not fail.
+            let _ = write!(
+                text,
+                "; {} not read, because `path_time` says of {} that no row of the window is in {}",
+                if claimed == 1 {
+                    "1 file was".to_owned()
+                } else {
+                    format!("{} were", counted(claimed as u64, "file"))
+                },
+                if claimed == 1 { "its name" } else { "their names" },
+                if claimed == 1 { "it" } else { "them" },
+            );
+        }
+        for held in &finding.held {
+            let values: Vec<_> = held.values.iter().map(|value| format!("“{value}”")).collect();
+            let more = if held.is_all { "" } else { " and others" };
+            let holds = if values.is_empty() { "only nulls".to_owned() } else { values.join(", ") };
+            let _ = write!(text, "; in the window `{}` holds {holds}{more}", held.column);
+        }
+        text
+    }
+}

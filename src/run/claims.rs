@@ -1,0 +1,220 @@
+//! `path_time` is a claim: what files' names say of their rows' time is checked against the rows.
+//!
+//! A file that is skipped on its name is the one thing that a run does not look at, so a single row that is not where the
+//! name of its file says is enough to distrust all of them. Looked at are the files of the window, whose times the
+//! survey knows, and the start of those next to it: rows that were delivered late or early lie there first.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::failure::Failure;
+use super::progress::Progress;
+use super::route::instant;
+use super::stop::Stop;
+use super::survey::{self, Survey, SurveyError};
+use crate::error::ErrorCode;
+use crate::job::{ExpectedFiles, Job, OnBad, PathTime};
+use crate::source::files::list::{self, SkipCode};
+use crate::source::instants::{bound, instants, routing_unit};
+use crate::source::rows::infer::TableEvidence;
+use crate::source::{self, FileFacts, ReadRequest, SourceFile, TimeRange};
+use crate::units::counted;
+
+/// Pieces of a file next to the window that are looked at: what is before its rows, and about a MiB of them. Of columnar
+/// files the statistics are read, or the whole where there are none.
+const PIECES: u64 = 2;
+
+/// Units of a window that are looked for one by one: every hour of a century.
+const MAX_UNITS: usize = 1_000_000;
+
+/// What was found of a source's `path_time`.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// A row that lies outside its file's claim while other files were skipped on theirs.
+    pub broken: Option<Failure>,
+    /// Calendar units of the window for which a file is expected and missing, in order.
+    pub missing: Vec<(Timestamp, Timestamp)>,
+}
+
+/// Checks what names claim.
+///
+/// # Errors
+/// [`SurveyError::Stopped`], or no threads; [`SurveyError::List`] where more units are expected than can be looked for.
+pub fn check(
+    job: &Job,
+    survey: &Survey,
+    adjacent: &[SourceFile],
+    threads: usize,
+    stop: &Stop,
+) -> Result<Claims, SurveyError> {
+    let Some(path_time) = &job.source.path_time else { return Ok(Claims::default()) };
+    let missing = missing(job, path_time, survey)?;
+    let skipped = survey.skipped.iter().filter(|file| file.code == SkipCode::PathTime).count();
+    if skipped == 0 {
+        return Ok(Claims { broken: None, missing });
+    }
+    let mut files: Vec<Claim<'_>> = Vec::new();
+    let of_window = survey.files.iter().zip(&survey.facts).zip(&survey.coverage);
+    files.extend(of_window.filter_map(|((file, facts), claim)| {
+        let schema = survey.schema.arrow.clone();
+        Some(Claim { file, facts: facts.clone(), claim: (*claim)?, schema, hive_keys: &survey.hive_keys })
+    }));
+    let looked = survey::look_into(job, adjacent, Some(PIECES), threads, stop, &Progress::default())?;
+    for (file, inspection) in adjacent.iter().zip(looked) {
+        let problem = match &inspection {
+            Some(Ok(inspection)) => inspection.facts.problem.as_ref(),
+            Some(Err(problem)) => Some(problem),
+            None => None,
+        };
+        if let Some(problem) = problem.filter(|problem| problem.code.is_retryable()) {
+            let broken = Failure { code: problem.code, message: problem.to_string() };
+            return Ok(Claims { broken: Some(broken), missing });
+        }
+        // A file that is not read need not be readable.
+        let Some(Ok(inspection)) = inspection else { continue };
+        let mut evidence = TableEvidence::default();
+        evidence.merge(inspection.evidence);
+        let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();
+        let Ok(schema) = evidence.finish(&declared, job.on_schema_drift) else { continue };
+        let Some(claim) = list::path_coverage_in(&file.name, path_time, survey::zones(job)) else { continue };
+        files.push(Claim { file, facts: inspection.facts, claim, schema: schema.arrow, hive_keys: &survey.hive_keys });
+    }
+    for claim in &files {
+        if stop.is_set() {
+            return Err(SurveyError::Stopped);
+        }
+        if let Some((position, at)) = claim.first_outside(job) {
+            let margin = margin(path_time, &files, claim.claim, at);
+            return Ok(Claims { broken: Some(broken(claim, position, at, skipped, &margin)), missing });
+        }
+    }
+    Ok(Claims { broken: None, missing })
+}
+
+/// The calendar units of the window without a file.
+fn missing(job: &Job, path_time: &PathTime, survey: &Survey) -> Result<Vec<(Timestamp, Timestamp)>, SurveyError> {
+    match path_time.expect {
+        None => return Ok(Vec::new()),
+        Some(ExpectedFiles::Every) => {}
+    }
+    let (zone, window) = (zone_of_names(job, survey), (job.window.start, job.window.end));
+    let mut units = list::units_of(window, path_time.covers, zone, MAX_UNITS);
+    if units.len() > MAX_UNITS {
+        return Err(list::ListError::TooManyUnits { most: MAX_UNITS }.into());
+    }
+    // A log file of 0 bytes says that nothing happened.
+    let empty = survey.skipped.iter().filter(|file| file.code == SkipCode::Empty).map(|file| file.name.as_str());
+    let names = survey.files.iter().map(|file| file.name.as_str()).chain(empty);
+    let there: BTreeSet<_> = names.filter_map(|name| list::path_unit(name, path_time, zone)).collect();
+    units.retain(|unit| !there.contains(unit));
+    Ok(units)
+}
+
+/// The zone of the dates in names: that of the rows' times or, where the rows have dates alone, the window's, in which
+/// such dates are read.
+fn zone_of_names<'a>(job: &'a Job, survey: &Survey) -> &'a TimeZone {
+    let (times, dates) = (&job.time.timezone, &job.window.timezone);
+    let column = survey.schema.arrow.field_with_name(&job.time.column.value);
+    let is_date = column.is_ok_and(|field| matches!(field.data_type(), DataType::Date32 | DataType::Date64));
+    let is_midnight = |at: Timestamp| {
+        let local = at.to_zoned(dates.clone());
+        local.start_of_day().is_ok_and(|midnight| midnight == local)
+    };
+    let mut seen = survey.facts.iter().flat_map(|facts| &facts.units).filter_map(|unit| match unit.times {
+        TimeRange::Within { min, max } => Some(is_midnight(min) && is_midnight(max)),
+        TimeRange::Empty => None,
+        TimeRange::Unknown => Some(false),
+    });
+    let are_midnights = seen.next().is_some_and(|first| first && seen.all(|is_one| is_one));
+    if is_date || are_midnights { dates } else { times }
+}
+
+/// A file with what its name says and what was seen of its rows.
+struct Claim<'a> {
+    file: &'a SourceFile,
+    facts: FileFacts,
+    claim: (Timestamp, Timestamp),
+    schema: SchemaRef,
+    hive_keys: &'a [String],
+}
+
+impl Claim<'_> {
+    /// Where the first row stands that lies outside the claim, and its time. Statistics may be wider than the rows, so
+    /// only a row counts.
+    fn first_outside(&self, job: &Job) -> Option<(u64, Timestamp)> {
+        let (start, end) = self.claim;
+        let suspect = |times: TimeRange| match times {
+            TimeRange::Empty => false,
+            TimeRange::Within { min, max } => min < start || max >= end,
+            TimeRange::Unknown => true,
+        };
+        let units = (0u32..).zip(&self.facts.units).filter(|(_, unit)| unit.rows > 0 && suspect(unit.times));
+        let units: Vec<u32> = units.map(|(index, _)| index).collect();
+        if units.is_empty() || self.facts.problem.is_some() {
+            return None;
+        }
+        let column = &job.time.column.value;
+        let field = self.schema.field_with_name(column).ok()?.clone();
+        let request = ReadRequest {
+            file: self.file.clone(),
+            schema: Schema::new(vec![field.clone()]).into(),
+            units,
+            // What cannot be read is the task's to tell.
+            on_bad_rows: OnBad::Reject,
+            records: job.source.records.as_ref().map(|records| records.value.clone()),
+            within: None,
+        };
+        let times = survey::times(job);
+        let unit = routing_unit(end, start);
+        let claimed = bound(start, unit)..bound(end, unit);
+        let mut reader = source::open(request, self.hive_keys).ok()?;
+        while let Ok(Some(mut chunk)) = reader.next_chunk() {
+            while let Ok(Some(batch)) = chunk.batches.next_batch() {
+                let values = instants(&field, batch.rows.column_by_name(column)?, &times, unit).ok()?.values;
+                let outside = (0u32..)
+                    .zip(values.iter())
+                    .find_map(|(row, value)| value.filter(|value| !claimed.contains(value)).map(|value| (row, value)));
+                if let Some((row, value)) = outside {
+                    return Some((batch.positions.of(row), instant(value, unit)?));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// How much the claim would have to be widened, as a setting: `early: 1h`.
+fn margin(path_time: &PathTime, files: &[Claim<'_>], (start, _): (Timestamp, Timestamp), at: Timestamp) -> String {
+    let is_early = at < start;
+    let mut farthest = SignedDuration::ZERO;
+    for Claim { facts, claim: (start, end), .. } in files {
+        for unit in &facts.units {
+            if let TimeRange::Within { min, max } = unit.times {
+                let beyond = if is_early { start.duration_since(min) } else { max.duration_since(*end) };
+                farthest = farthest.max(beyond);
+            }
+        }
+    }
+    let (setting, margin) = if is_early { ("early", path_time.early) } else { ("late", path_time.late) };
+    let needed = margin.checked_add(farthest).unwrap_or(SignedDuration::MAX);
+    let seconds = needed.as_secs().saturating_add(1);
+    // Round numbers are what people write, and leave room for the next late row.
+    let (unit, length) =
+        [("d", 86_400), ("h", 3_600), ("m", 60)].into_iter().find(|(_, length)| seconds > *length).unwrap_or(("m", 60));
+    format!("{setting}: {}{unit}", seconds.saturating_add(length - 1).div_euclid(length))
+}
+
+fn broken(claim: &Claim<'_>, position: u64, at: Timestamp, skipped: usize, margin: &str) -> Failure {
+    let (start, end) = claim.claim;
+    let message = format!(
+        "{}:{position}: the row's time is {at}, but by `path_time` this file covers {start} to {end}; {} skipped on such a \
+         claim and may hold rows of the window, too: widen it (`path_time: {{…, {margin}}}`), or remove `path_time` to \
+         have every file read",
+        claim.file.name,
+        if skipped == 1 { "1 file was".to_owned() } else { format!("{} were", counted(skipped as u64, "file")) },
+    );
+    Failure { code: ErrorCode::PathTimeBroken, message }
+}

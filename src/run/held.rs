@@ -1,0 +1,153 @@
+//! What columns hold that filters compare with a value, for a package from which the filters left out every row: who
+//! asked for `blokced` sees `allowed` and `blocked`.
+//!
+//! A help for people and no proof, so it is bounded, and silent where a file cannot be read again. Values are not shown
+//! where the package hides them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::Array;
+use arrow::datatypes::Schema;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::pin::Package;
+use super::prepare::Prepared;
+use super::stop::Stop;
+use crate::job::{Condition, Filter, Job, OnBad};
+use crate::manifest::{FilterCount, HeldValues};
+use crate::source::instants::{bound, instants};
+use crate::source::{self, Batch, ReadRequest};
+
+/// Filters of which values are shown.
+const FILTERS: usize = 4;
+
+/// Values that are shown of each.
+const VALUES: usize = 12;
+
+/// Characters of a value.
+const CHARACTERS: usize = 60;
+
+/// Rows that are looked at. Values of a status or a team are met in far fewer.
+const ROWS: u64 = 2_000_000;
+
+/// Values of the columns of filters that left out rows.
+pub fn held_values(
+    job: &Job,
+    package: &Package,
+    prepared: &Prepared,
+    counts: &[FilterCount],
+    stop: &Stop,
+) -> Vec<HeldValues> {
+    if job.withholds_values() || job.encryption.is_some() {
+        return Vec::new();
+    }
+    let left_out = |filter: &&Filter| counts.iter().any(|count| count.filter == filter.name() && count.rows > 0);
+    let compares = |filter: &&Filter| matches!(filter.condition.value, Condition::Eq(_) | Condition::In(_));
+    let filters: Vec<&Filter> = job.filters.iter().filter(compares).filter(left_out).take(FILTERS).collect();
+    let columns: BTreeSet<&str> = filters.iter().map(|filter| filter.column.value.as_str()).collect();
+    if columns.is_empty() {
+        return Vec::new();
+    }
+    let mut seen: BTreeMap<&str, Seen> = columns.into_iter().map(|column| (column, Seen::default())).collect();
+    let whole = look(job, package, prepared, stop, &mut seen);
+    let held = |filter: &Filter| {
+        let column = filter.column.value.as_str();
+        let seen = seen.get(column)?;
+        let values = seen.values.iter().map(|value| cut(value)).collect();
+        let is_all = whole && !seen.has_others;
+        Some(HeldValues { filter: filter.name(), column: column.to_owned(), values, is_all })
+    };
+    filters.into_iter().filter_map(held).collect()
+}
+
+/// Values of one column.
+#[derive(Default)]
+struct Seen {
+    values: BTreeSet<String>,
+    has_others: bool,
+}
+
+/// Reads the units of the window until nothing new can be shown; says whether all their rows were looked at.
+fn look(job: &Job, package: &Package, prepared: &Prepared, stop: &Stop, seen: &mut BTreeMap<&str, Seen>) -> bool {
+    let pinned = &package.pinned;
+    let time = job.time.column.value.as_str();
+    let wanted = |name: &str| name == time || seen.contains_key(name);
+    let fields = prepared.read_schema.fields().iter().filter(|field| wanted(field.name()));
+    let schema = std::sync::Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
+    let mut units: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for read in pinned.plan.tasks.iter().flat_map(|task| &task.reads).filter(|read| read.owner) {
+        units.entry(read.file).or_default().push(read.unit);
+    }
+    let mut left = ROWS;
+    for (file, mut units) in units {
+        units.sort_unstable();
+        let Some(file) = pinned.files.get(file as usize).cloned() else { return false };
+        let request = ReadRequest {
+            file,
+            schema: schema.clone(),
+            units,
+            on_bad_rows: OnBad::Reject,
+            records: job.source.records.as_ref().map(|records| records.value.clone()),
+            within: None,
+        };
+        let Ok(mut reader) = source::open(request, &pinned.hive_keys) else { return false };
+        loop {
+            let mut chunk = match reader.next_chunk() {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(_) => return false,
+            };
+            loop {
+                let batch = match chunk.batches.next_batch() {
+                    Ok(Some(batch)) => batch,
+                    Ok(None) => break,
+                    Err(_) => return false,
+                };
+                left = left.saturating_sub(batch.rows.num_rows() as u64);
+                if add(job, prepared, &batch, seen).is_none() || left == 0 || stop.is_set() {
+                    return false;
+                }
+                if seen.values().all(|seen| seen.has_others) {
+                    return true;
+                }
+            }
+        }
+    }
+    true
+}
+
+/// Adds the values of rows inside the window.
+fn add(job: &Job, prepared: &Prepared, batch: &Batch, seen: &mut BTreeMap<&str, Seen>) -> Option<()> {
+    let rows = &batch.rows;
+    let (index, field) = rows.schema_ref().column_with_name(&job.time.column.value)?;
+    let times = instants(field, rows.column(index), &prepared.times, prepared.unit).ok()?.values;
+    let window = bound(job.window.start, prepared.unit)..bound(job.window.end, prepared.unit);
+    for (column, seen) in seen {
+        let values = rows.column_by_name(column)?;
+        let options = FormatOptions::default();
+        let text = ArrayFormatter::try_new(values.as_ref(), &options).ok()?;
+        for (row, at) in times.iter().enumerate() {
+            if !at.is_some_and(|at| window.contains(&at)) || values.is_null(row) {
+                continue;
+            }
+            let value = text.value(row).try_to_string().ok()?;
+            if seen.values.contains(&value) {
+                continue;
+            }
+            if seen.values.len() < VALUES {
+                seen.values.insert(value);
+            } else {
+                seen.has_others = true;
+            }
+        }
+    }
+    Some(())
+}
+
+/// A value that does not fill the screen.
+fn cut(value: &str) -> String {
+    match value.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}…", value.get(..end).unwrap_or_default()),
+        None => value.to_owned(),
+    }
+}

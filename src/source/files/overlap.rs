@@ -1,0 +1,106 @@
+//! The output inside the source, or the source inside the output: the next job over the same source would read what this
+//! one has written.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::list::{ListError, Walk, has_wildcard};
+use crate::job::Source;
+use crate::store::{Location, ObjectLocation, Scheme};
+
+/// Names that stand for every file of a package: what a glob must match to read one.
+const SAMPLES: [&str; 4] = ["data/x/part-0000", "rejects/x", "manifest.json", "report.html"];
+
+/// Extensions of shards that sources are read by, and of rejects.
+const EXTENSIONS: [&str; 9] =
+    ["", ".csv", ".csv.gz", ".csv.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst", ".json", ".parquet"];
+
+/// Refuses a source that may read what the job writes, and an output that would hold the source.
+///
+/// # Errors
+/// [`ListError::OutputInSource`], [`ListError::SourceInOutput`], or that the source names no place.
+pub fn check(source: &Source, output: &Location) -> Result<(), ListError> {
+    let uri = source.uri.value.as_str();
+    let (from, to) = match (Location::parse(uri, &source.options)?, output) {
+        (Location::Local(path), Location::Local(to)) => {
+            let is_glob = has_wildcard(uri) && !path.exists();
+            let walk = if is_glob { Walk::of_glob(&path, uri)? } else { Walk::of_folder(path) };
+            // A glob is written in the words of the spec, so it is asked about names below its own base.
+            (Place { base: real(&walk.base), walk }, real(to))
+        }
+        (Location::Object(from), Location::Object(to)) if is_same_store(&from, to) => {
+            let key = Path::new(&from.key);
+            let walk = if has_wildcard(&from.key) { Walk::of_glob(key, uri)? } else { Walk::of_folder(key.to_owned()) };
+            (Place { base: walk.base.clone(), walk }, PathBuf::from(&to.key))
+        }
+        _ => return Ok(()),
+    };
+    let (uri, output) = (uri.to_owned(), output.to_string());
+    if from.base != to && from.base.starts_with(&to) {
+        return Err(ListError::SourceInOutput { uri, output });
+    }
+    if to.starts_with(&from.base) && from.reads(&to) {
+        return Err(ListError::OutputInSource { uri, output });
+    }
+    Ok(())
+}
+
+/// A folder that is read.
+struct Place {
+    /// Without links.
+    base: PathBuf,
+    walk: Walk,
+}
+
+impl Place {
+    /// Whether a file of a package in a folder below would be read.
+    fn reads(&self, package: &Path) -> bool {
+        let Ok(below) = package.strip_prefix(&self.base) else { return false };
+        if !below.iter().all(|name| self.walk.visible(name)) {
+            return false;
+        }
+        let Some(glob) = &self.walk.glob else { return true };
+        let folder = self.walk.base.join(below);
+        SAMPLES
+            .iter()
+            .any(|name| EXTENSIONS.iter().any(|extension| glob.is_match(folder.join(format!("{name}{extension}")))))
+    }
+}
+
+/// A path without links and `..`; of a path that does not exist yet, as far as it does.
+fn real(path: &Path) -> PathBuf {
+    let mut missing = Vec::new();
+    let mut there = path;
+    loop {
+        if let Ok(mut real) = there.canonicalize() {
+            for name in missing.into_iter().rev() {
+                match name {
+                    Component::ParentDir => drop(real.pop()),
+                    Component::CurDir => {}
+                    other => real.push(other),
+                }
+            }
+            return real;
+        }
+        let Some(last) = there.components().next_back() else { return path.to_owned() };
+        missing.push(last);
+        match there.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => there = parent,
+            _ => return path.to_owned(),
+        }
+    }
+}
+
+/// Whether two places may be in one bucket. What the environment says of an endpoint is the same for both.
+fn is_same_store(a: &ObjectLocation, b: &ObjectLocation) -> bool {
+    let is_azure = |scheme| matches!(scheme, Scheme::Az | Scheme::Abfss);
+    let container = |at: &ObjectLocation| at.authority.split('@').next().unwrap_or_default().to_owned();
+    let is_same_bucket = if is_azure(a.scheme) && is_azure(b.scheme) {
+        container(a) == container(b)
+    } else {
+        a.scheme == b.scheme && a.authority == b.authority
+    };
+    let differ = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
+    is_same_bucket
+        && !differ(&a.options.endpoint, &b.options.endpoint)
+        && !differ(&a.options.account, &b.options.account)
+}

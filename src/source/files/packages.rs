@@ -1,0 +1,127 @@
+//! What this program itself has written below a source: packages, chains and stores of jobs are no source.
+//!
+//! Their shards hold rows of the source, so reading them would export every row again. A folder counts as ours by what
+//! its own files say, not by its name alone.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+
+use super::skip::{SkipCode, SkippedFile};
+use crate::chain::Link;
+use crate::manifest::MANIFEST;
+use crate::store::{Found, Stored};
+
+/// A pinned plan, which is in every package that was not copied in part.
+const PLAN: &str = "_state/plan.json";
+
+/// What was asked for, in the folder of a job.
+const JOB: &str = "job.json";
+
+/// How the folder of a job begins.
+const JOB_FOLDER: &str = "job_";
+
+/// How much of a file is looked at. What makes it ours is the first key of a record, or near it.
+const HEAD_BYTES: u64 = 64 << 10;
+
+/// Something of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ours {
+    /// A package, finished or not.
+    Package,
+    /// The links of a chain.
+    Chain,
+    /// A job in a store.
+    Job,
+}
+
+impl Ours {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Package => "a kt-export package; its rows are those of an export",
+            Self::Chain => "a chain of kt-export packages",
+            Self::Job => "a job in a store of kt-export",
+        }
+    }
+
+    /// The folder as it is listed.
+    pub(super) fn skipped(self, name: String, bytes: u64) -> SkippedFile {
+        SkippedFile { name: format!("{name}/"), bytes, code: SkipCode::Package, reason: self.reason().to_owned() }
+    }
+}
+
+/// Files that tell, and the key in them that only ours have.
+const MARKS: [(Ours, &str, &str); 2] =
+    [(Ours::Package, MANIFEST, "\"manifest_version\""), (Ours::Job, JOB, "\"record_version\"")];
+
+/// What a folder of this machine is.
+pub(super) fn of_folder(folder: &Path) -> Option<Ours> {
+    if folder.join(PLAN).is_file() {
+        return Some(Ours::Package);
+    }
+    let says = |name: &str, key: &str| {
+        let mut head = Vec::new();
+        let file = std::fs::File::open(folder.join(name)).ok()?;
+        file.take(HEAD_BYTES).read_to_end(&mut head).ok()?;
+        Some(holds(&head, key))
+    };
+    let is_named_so = |ours| match ours {
+        Ours::Package => folder.join("data").is_dir(),
+        Ours::Job | Ours::Chain => folder.file_name().is_some_and(|name| is_job_folder(&name.to_string_lossy())),
+    };
+    for (ours, name, key) in MARKS {
+        if is_named_so(ours) && says(name, key) == Some(true) {
+            return Some(ours);
+        }
+    }
+    (says(&Link::file_name(1), "\"link_version\"") == Some(true)).then_some(Ours::Chain)
+}
+
+/// Folders of ours among objects, by their keys with a `/` at the end; the empty key is the source itself. `names` are
+/// relative to the source.
+pub(super) fn among<'a>(objects: impl Iterator<Item = (&'a str, &'a Found)> + Clone) -> Vec<(String, Ours)> {
+    let names: BTreeSet<&str> = objects.clone().map(|(name, _)| name).collect();
+    let has_data = |folder: &str| {
+        let data = format!("{folder}data/");
+        names.range(data.as_str()..).next().is_some_and(|name| name.starts_with(&data))
+    };
+    let mut found: Vec<(String, Ours)> = Vec::new();
+    for (name, object) in objects {
+        if let Some(folder) = name.strip_suffix(PLAN).filter(|folder| folder.is_empty() || folder.ends_with('/')) {
+            found.push((folder.to_owned(), Ours::Package));
+            continue;
+        }
+        let (folder, file) = name.rsplit_once('/').map_or(("", name), |(folder, file)| (folder, file));
+        let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let last = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let (ours, key) = match file {
+            MANIFEST if has_data(&folder) => (Ours::Package, "\"manifest_version\""),
+            JOB if is_job_folder(last) => (Ours::Job, "\"record_version\""),
+            _ if file == Link::file_name(1) => (Ours::Chain, "\"link_version\""),
+            _ => continue,
+        };
+        let head = Stored::open(&object.at.clone().into(), object.bytes, object.etag.as_deref())
+            .and_then(|stored| stored.read_at(0, object.bytes.min(HEAD_BYTES)));
+        if head.is_ok_and(|head| holds(&head, key)) {
+            found.push((folder, ours));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found.dedup_by(|a, b| a.0 == b.0);
+    // What is inside another one is left out with it.
+    let mut outermost: Vec<(String, Ours)> = Vec::new();
+    for (folder, ours) in found {
+        if outermost.last().is_none_or(|(outer, _)| !folder.starts_with(outer.as_str())) {
+            outermost.push((folder, ours));
+        }
+    }
+    outermost
+}
+
+fn is_job_folder(name: &str) -> bool {
+    name.starts_with(JOB_FOLDER)
+}
+
+fn holds(head: &[u8], key: &str) -> bool {
+    head.windows(key.len()).any(|window| window == key.as_bytes())
+}

@@ -1,0 +1,86 @@
+//! One file under several names: read once, noted under the others.
+//!
+//! Hard links are one file by device and inode, links to a file or its folder by the real path. Only a file with several
+//! hard links is told by its inode: some network file systems give numbers that are not unique.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::list::ListError;
+use super::skip::{SkipCode, SkippedFile};
+use crate::source::SourceFile;
+use crate::store::Location;
+
+/// What makes a file the one that it is.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Identity {
+    Path(PathBuf),
+    Inode(u64, u64),
+    Object(Location),
+}
+
+/// Keeps each file once, under its own name rather than a link's, else under the first name in order of bytes. `files`
+/// are in that order and stay so.
+///
+/// # Errors
+/// [`ListError::Io`] where a file vanishes meanwhile.
+pub(super) fn keep_one(
+    base: &Path,
+    files: Vec<SourceFile>,
+    skipped: &mut Vec<SkippedFile>,
+) -> Result<Vec<SourceFile>, ListError> {
+    let real_base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
+    let mut kept: Vec<Option<SourceFile>> = Vec::with_capacity(files.len());
+    let mut seen: HashMap<Identity, (usize, bool)> = HashMap::with_capacity(files.len());
+    let mut again: Vec<(usize, SourceFile)> = Vec::new();
+    for file in files {
+        let (identities, is_link) = identities(&real_base, &file)?;
+        let known = identities.iter().find_map(|identity| seen.get(identity)).copied();
+        let place = match known {
+            // A link was first: the file itself takes its place.
+            Some((place, true)) if !is_link => {
+                let link = kept[place].take();
+                again.extend(link.map(|link| (kept.len(), link)));
+                again.iter_mut().filter(|(of, _)| *of == place).for_each(|(of, _)| *of = kept.len());
+                kept.push(Some(file));
+                kept.len() - 1
+            }
+            Some((place, _)) => {
+                again.push((place, file));
+                continue;
+            }
+            None => {
+                kept.push(Some(file));
+                kept.len() - 1
+            }
+        };
+        seen.extend(identities.into_iter().map(|identity| (identity, (place, is_link))));
+    }
+    for (place, file) in again {
+        let first = kept[place].as_ref().map_or("another one", |first| first.name.as_str());
+        let reason = format!("the same file as {first}, which is read");
+        skipped.push(SkippedFile { name: file.name, bytes: file.bytes, code: SkipCode::SameFile, reason });
+    }
+    Ok(kept.into_iter().flatten().collect())
+}
+
+/// What a file is known by, and whether its name is a link's.
+fn identities(real_base: &Path, file: &SourceFile) -> Result<(Vec<Identity>, bool), ListError> {
+    let path = match &file.at {
+        Location::Local(path) => path,
+        object @ Location::Object(_) => return Ok((vec![Identity::Object(object.clone())], false)),
+    };
+    let io = |source| ListError::Io { path: path.display().to_string(), source };
+    let real = path.canonicalize().map_err(io)?;
+    let is_link = real != real_base.join(&file.name);
+    let mut identities = vec![Identity::Path(real)];
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(path).map_err(io)?;
+        if metadata.nlink() > 1 {
+            identities.push(Identity::Inode(metadata.dev(), metadata.ino()));
+        }
+    }
+    Ok((identities, is_link))
+}
