@@ -29,5 +29,7 @@ mod signatures;
 mod specs;
 mod store_contract;
 mod store_faults;
+mod store_keys;
+mod store_single_faults;
 mod stores;
 mod verify;
