@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Buf, Bytes};
 
 use super::StoreError;
+use super::local::open_listed;
 use super::location::{Location, ObjectLocation};
 use super::remote::{Ahead, Bucket, UnaddressableKey, bucket};
 
@@ -57,7 +58,7 @@ impl Stored {
     /// The operating system's or, as its inner error, [`StoreError`].
     pub fn open(at: &Location, bytes: u64, etag: Option<&str>) -> io::Result<Self> {
         match at {
-            Location::Local(path) => Ok(Self::file(File::open(path)?, bytes)),
+            Location::Local(path) => Ok(Self::file(open_listed(path)?, bytes)),
             Location::Object(object) => {
                 let bucket = bucket(object).map_err(io::Error::other)?;
                 Ok(Self::object(bucket, object.key.clone(), bytes, etag.map(str::to_owned)))

@@ -31,5 +31,6 @@ mod store_contract;
 mod store_faults;
 mod store_keys;
 mod store_single_faults;
+mod store_swap;
 mod stores;
 mod verify;

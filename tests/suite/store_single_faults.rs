@@ -199,7 +199,7 @@ fn a_time_that_is_none_is_refused() {
 fn an_empty_answer_to_a_completion_is_held_against_the_object() {
     let server = S3Server::start();
     let project = Project::new();
-    for (name, text) in daily_files(2, 40_000) {
+    for (name, text) in daily_files(2, 60_000) {
         server.put(&format!("lake/{name}"), text.as_bytes());
     }
     crate::stores::spec(&project, "compression: none\npartition: {by: month}");

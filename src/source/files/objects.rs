@@ -48,7 +48,8 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
     let is_named = |key: &Path| {
         let below = key.strip_prefix(&walk.base).unwrap_or(key);
-        let is_visible = below.iter().all(|segment| walk.visible(segment));
+        // `..` is no hidden name.
+        let is_visible = below.iter().all(|segment| segment == ".." || walk.visible(segment));
         is_visible && walk.glob.as_ref().is_none_or(|glob| glob.is_match(key))
     };
     for object in found.unaddressable {

@@ -190,6 +190,8 @@ fn is_garbled(error: &object_store::Error, text: &str) -> bool {
                 "Invalid content length",
                 "Invalid last modified",
                 "Content-Range header not present",
+                // An answer of status 200 to a range may be a proxy's that has lost the rest.
+                "Received non-partial response",
                 "response body",
             ],
         ),

@@ -119,15 +119,21 @@ impl Upload {
 }
 
 impl Write for Upload {
+    /// Takes everything, so that nobody above sees a short write.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let part_bytes = self.part_bytes();
-        if self.buffer.len() >= part_bytes {
-            self.send().map_err(io::Error::other)?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let part_bytes = self.part_bytes();
+            if self.buffer.len() >= part_bytes {
+                self.send().map_err(io::Error::other)?;
+            }
+            let taken = rest.len().min(part_bytes.saturating_sub(self.buffer.len()));
+            let (piece, after) = rest.split_at(taken);
+            self.buffer.extend_from_slice(piece);
+            self.bytes += taken as u64;
+            rest = after;
         }
-        let taken = bytes.len().min(part_bytes - self.buffer.len().min(part_bytes));
-        self.buffer.extend_from_slice(bytes.get(..taken).unwrap_or_default());
-        self.bytes += taken as u64;
-        Ok(taken)
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
