@@ -30,6 +30,7 @@ mod specs;
 mod store_contract;
 mod store_faults;
 mod store_keys;
+mod store_links;
 mod store_single_faults;
 mod store_swap;
 mod stores;

@@ -53,6 +53,13 @@ fn run(project: &Project, server: &S3Server) -> Outcome {
     call(project, server, &["run", "spec.yaml", "--progress", "never", "--threads", "1", "--now", NOW])
 }
 
+const INDEX: &str = "s3://bucket/index";
+
+fn noted_run(project: &Project, server: &S3Server) -> Outcome {
+    let args = ["run", "spec.yaml", "--progress", "never", "--threads", "1", "--now", NOW, "--store", INDEX];
+    call(project, server, &args)
+}
+
 /// Of every request of a command, in order, what goes wrong.
 fn single(server: &S3Server, nth: usize, fault: Fault) {
     let asked = AtomicUsize::new(0);
@@ -78,7 +85,7 @@ fn clear(_: &Project, server: &S3Server) {
     server.keys("evidence/").iter().for_each(|key| server.remove(key));
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 5] = [
     Case { name: "run", prepare: clear, act: run, check: is_whole },
     Case {
         name: "run again",
@@ -98,6 +105,32 @@ const CASES: [Case; 3] = [
             }
         },
         act: |project, server| call(project, server, &["verify", "--rows", PACKAGE]),
+        check: |_, _| {},
+    },
+    Case {
+        name: "run with a store of jobs",
+        prepare: |project, server| {
+            clear(project, server);
+            server.keys("index/").iter().for_each(|key| server.remove(key));
+        },
+        act: noted_run,
+        check: |project, server| {
+            is_whole(project, server);
+            call(project, server, &["jobs", "list", "--store", INDEX]).exits(0);
+        },
+    },
+    Case {
+        name: "jobs list",
+        prepare: |project, server| {
+            if server.keys("index/").is_empty() {
+                noted_run(project, server).exits(0);
+            }
+        },
+        act: |project, server| {
+            let listed = call(project, server, &["jobs", "list", "--store", INDEX, "--json"]);
+            assert!(listed.code != Some(0) || listed.json()["jobs"][0]["status"] == "complete", "{listed:?}");
+            listed
+        },
         check: |_, _| {},
     },
 ];
@@ -199,7 +232,7 @@ fn a_time_that_is_none_is_refused() {
 fn an_empty_answer_to_a_completion_is_held_against_the_object() {
     let server = S3Server::start();
     let project = Project::new();
-    for (name, text) in daily_files(2, 60_000) {
+    for (name, text) in daily_files(3, 40_000) {
         server.put(&format!("lake/{name}"), text.as_bytes());
     }
     crate::stores::spec(&project, "compression: none\npartition: {by: month}");

@@ -60,7 +60,7 @@ impl Upload {
         let Some(task) = parts.under_way.take() else { return Ok(()) };
         match wait(task)? {
             Ok(part) => {
-                parts.done.push(part?);
+                parts.done.push(part.map_err(|error| gone(error, &self.key))?);
                 Ok(())
             }
             Err(error) => Err(StoreError::Threads { message: error.to_string() }),
@@ -104,7 +104,7 @@ impl Upload {
         let is_ours = |there: &ObjectMeta| {
             there.size == self.bytes && before.as_ref().is_none_or(|before| before.e_tag != there.e_tag)
         };
-        self.bucket.ask("complete the upload of", &self.key, || async {
+        let completed = self.bucket.ask("complete the upload of", &self.key, || async {
             let Err(error) = parts.store.complete_multipart(&self.path, &parts.id, parts.done.clone()).await else {
                 return Ok(());
             };
@@ -112,9 +112,18 @@ impl Upload {
                 Ok(there) if is_ours(&there) => Ok(()),
                 _ => Err(error),
             }
-        })?;
+        });
+        completed.map_err(|error| gone(error, &self.key))?;
         self.parts = None;
         Ok(())
+    }
+}
+
+/// An upload that is not there any more was aborted by the run that finished the job.
+fn gone(error: StoreError, key: &str) -> StoreError {
+    match error {
+        StoreError::Remote { refusal: Refusal::NoObject, .. } => StoreError::DraftGone { name: key.to_owned() },
+        error => error,
     }
 }
 
