@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutPayload, coalesce_ran
 use tokio::runtime::Runtime;
 
 use super::connect::{Client, connect, time};
-use super::error::{Broken, Refusal, failure, is_passing, is_unknown_operation, store_error};
+use super::error::{Broken, Refusal, failure, is_passing, is_undecided, is_unknown_operation, store_error};
 use super::read::{read_version, read_whole};
 use super::tries::Contact;
 use super::uploads::{self, Upload};
@@ -184,13 +185,19 @@ impl Bucket {
         }
         let path = self.path(key)?;
         let payload = PutPayload::from(bytes.to_vec());
+        // Once the store has said that the name is taken, only the look at who took it is tried again.
+        let taken = AtomicBool::new(false);
         self.ask("create", key, || async {
             let objects = self.client.objects.as_ref();
-            let error = match objects.put_opts(&path, payload.clone(), PutMode::Create.into()).await {
-                Ok(_) => return Ok(Created::Created),
-                Err(error) => error,
+            let error = if taken.swap(false, Ordering::Relaxed) {
+                Broken::Undecided.into()
+            } else {
+                match objects.put_opts(&path, payload.clone(), PutMode::Create.into()).await {
+                    Ok(_) => return Ok(Created::Created),
+                    Err(error) => error,
+                }
             };
-            let is_taken = matches!(error, object_store::Error::AlreadyExists { .. });
+            let is_taken = matches!(error, object_store::Error::AlreadyExists { .. }) || is_undecided(&error);
             if !is_taken && !is_passing(&error) {
                 return Err(error);
             }
@@ -201,7 +208,10 @@ impl Bucket {
                 // Somebody's creation is under way (409), or ours did not arrive.
                 Err(object_store::Error::NotFound { .. }) if is_taken => Err(Broken::Undecided.into()),
                 Err(object_store::Error::NotFound { .. }) => Err(error),
-                Err(unread) if is_taken || !is_passing(&unread) => Err(unread),
+                Err(unread) if is_taken || !is_passing(&unread) => {
+                    taken.store(is_taken, Ordering::Relaxed);
+                    Err(unread)
+                }
                 Err(_) => Err(error),
             }
         })

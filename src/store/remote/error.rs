@@ -198,6 +198,11 @@ fn is_garbled(error: &object_store::Error, text: &str) -> bool {
     }
 }
 
+/// Whether it was left open who has a name that is taken.
+pub(super) fn is_undecided(error: &object_store::Error) -> bool {
+    matches!(error.source().and_then(|source| source.downcast_ref()), Some(Broken::Undecided))
+}
+
 /// Whether the store knows no such header or operation.
 pub(super) fn is_unknown_operation(error: &object_store::Error) -> bool {
     use object_store::Error;
@@ -361,6 +366,10 @@ mod tests {
                 ErrorCode::StoreDenied,
             ),
             (generic("status code: 400"), Refusal::Refused, ErrorCode::StoreDenied),
+            (generic("status code: 501"), Refusal::Refused, ErrorCode::StoreDenied),
+            (generic("status code: 403 <Code>InvalidObjectState</Code>"), Refusal::Archived, ErrorCode::StoreDenied),
+            (generic("Got invalid list response: x"), Refusal::Garbled, ErrorCode::StoreUnreachable),
+            (Broken::Length { got: 1, expected: 2 }.into(), Refusal::Garbled, ErrorCode::StoreUnreachable),
         ] {
             assert_eq!(super::refusal(&error), refusal, "{error}");
             assert_eq!(refusal.code(), code);

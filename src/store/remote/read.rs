@@ -92,3 +92,27 @@ pub(super) async fn read_version(
     }
     Err(Broken::Length { got, expected }.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_that_is_the_md5_of_the_bytes_proves_them_and_no_other_does() {
+        let meta = |tag: Option<&str>| ObjectMeta {
+            location: Path::default(),
+            last_modified: Default::default(),
+            size: 3,
+            e_tag: tag.map(str::to_owned),
+            version: None,
+        };
+        // `printf abc | md5sum`
+        for tag in ["\"900150983cd24fb0d6963f7d28e17f72\"", "900150983CD24FB0D6963F7D28E17F72"] {
+            assert!(is_its_digest(&meta(Some(tag)), b"abc"));
+            assert!(!is_its_digest(&meta(Some(tag)), b"ab"));
+        }
+        for tag in [None, Some(""), Some("0x8DC"), Some("900150983cd24fb0d6963f7d28e17f72-2")] {
+            assert!(!is_its_digest(&meta(tag), b"abc"));
+        }
+    }
+}
