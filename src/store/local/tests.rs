@@ -280,7 +280,7 @@ fn a_pipe_in_a_package_is_named_and_not_waited_for() {
         assert!(error.to_string().contains("data/pipe is a device, pipe or socket, but a file is needed"), "{error}");
     }
     folder.remove_drafts(true).unwrap();
-    let error = super::open_listed(&root.join("data/pipe")).unwrap_err();
+    let error = open_listed(&root.join("data/pipe")).unwrap_err();
     assert!(error.to_string().contains("not a regular file any more"), "{error}");
 }
 
