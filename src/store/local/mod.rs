@@ -186,6 +186,10 @@ impl LocalFolder {
         let mut path = self.root().to_owned();
         let gone = |path: &Path| StoreError::io("create the folder", path, ErrorKind::NotFound.into());
         let root = &self.shared.root;
+        // The handle still leads to a folder that was moved away; what is written there would be lost.
+        if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return Err(gone(&path));
+        }
         let mut folder = root.pass(root.dir(), ".", &path)?.ok_or_else(|| gone(&path))?;
         for segment in parents.split('/').filter(|segment| !segment.is_empty()) {
             let above = path.clone();
