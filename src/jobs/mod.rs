@@ -22,10 +22,10 @@ mod view;
 pub use heartbeat::{ABANDONED_AFTER, Heartbeat, RunEnd, announce};
 #[cfg(test)]
 pub(crate) use prune::prune_package;
-#[cfg(test)]
-pub(crate) use tombstone::Burial;
 pub use prune::{Expired, Prune, Pruned, Refused, prune};
 pub use record::{JobRecord, Package, TextRecord};
 pub use request::{Request, TimeSpan};
 pub use state::State;
+#[cfg(test)]
+pub(crate) use tombstone::Burial;
 pub use view::{JobView, Jobs, Listed, PassedOver};

@@ -146,7 +146,10 @@ fn partitions(
             }
             if record.tool_version != TOOL_VERSION || !is_proven(&name, &record, notary.signer()) {
                 if generation == package.generation() {
-                    tracing::warn!("{name} is not signed by this job's key; partition {} is exported again", partition.label);
+                    tracing::warn!(
+                        "{name} is not signed by this job's key; partition {} is exported again",
+                        partition.label
+                    );
                     return Ok(None);
                 }
                 continue;

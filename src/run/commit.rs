@@ -121,13 +121,17 @@ fn theirs(
         return Err(wrong(ErrorCode::PackageOccupied, format!("is not about this job's partition {label}; run again")));
     }
     if !is_proven(name, &record, commit.signer) {
-        return Err(wrong(ErrorCode::KeyUnusable, "is not signed by this job's key; run again to export it anew".to_owned()));
+        return Err(wrong(
+            ErrorCode::KeyUnusable,
+            "is not signed by this job's key; run again to export it anew".to_owned(),
+        ));
     }
     let digests = |files: &[FileEntry]| files.iter().map(|f| f.sha256.clone()).collect::<Vec<_>>();
     if digests(&record.files) != digests(published) {
         for file in &record.files {
             if file_sha256(folder, &file.path)? != file.sha256 {
-                let what = format!("names {}, which has other bytes or is missing; `--repair` exports it again", file.path);
+                let what =
+                    format!("names {}, which has other bytes or is missing; `--repair` exports it again", file.path);
                 return Err(wrong(ErrorCode::PackageDamaged, what));
             }
         }

@@ -219,7 +219,13 @@ pub fn append(folder: &Folder, entry: &Entry) -> Result<Created, StateError> {
 ///
 /// # Errors
 /// [`StateError`].
-pub fn decide_prune(folder: &Folder, manifest: &Manifest, sha256: &str, run: &str, at: Timestamp) -> Result<bool, StateError> {
+pub fn decide_prune(
+    folder: &Folder,
+    manifest: &Manifest,
+    sha256: &str,
+    run: &str,
+    at: Timestamp,
+) -> Result<bool, StateError> {
     let last = match read(folder)? {
         Some(last) => last,
         None => Entry::of_earlier_release(&manifest.id, Some((sha256, manifest.status)), at),

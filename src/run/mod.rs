@@ -333,9 +333,7 @@ fn fill(
     let sealing = Sealing::read(job, &options.env)?;
     let mut notary = Notary::load(job, options)?;
     let (mut pinned, mut prepared) = match &look.found {
-        Found::Pinned(pinned) | Found::Repairable(pinned) => {
-            (pinned.as_ref().clone(), prepare_pinned(job, pinned)?)
-        }
+        Found::Pinned(pinned) | Found::Repairable(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
         Found::Outdated(why) => {
             tracing::warn!("{}: {why}; the job is planned anew", job.output);
             plan_job(job, options, started_at)?

@@ -123,7 +123,8 @@ fn complete(
     if buried.is_some_and(|buried| buried.believed().is_some()) {
         return Ok(Look::at(Found::Complete(Box::new(manifest)), Some(entry)));
     }
-    let for_good = |why: &'static str| RunError::DamagedForGood { folder: job.output.clone(), damage: damage.clone(), why };
+    let for_good =
+        |why: &'static str| RunError::DamagedForGood { folder: job.output.clone(), damage: damage.clone(), why };
     // A complete manifest is final, and the same bytes cannot be made again where encryption is random.
     if manifest.encryption.is_some() {
         return Err(for_good("its files are encrypted, so that no export has the same bytes"));
@@ -145,10 +146,8 @@ fn complete(
 fn pinned(folder: &Folder, job: &Job, entry: &Entry) -> Result<Option<Pinned>, RunError> {
     let Some(named) = &entry.plan else { return Ok(None) };
     let Some(bytes) = folder.read(&named.path)? else { return Ok(None) };
-    let changed = |why: &str| StateError::Unreadable {
-        name: named.path.clone(),
-        source: serde::de::Error::custom(why),
-    };
+    let changed =
+        |why: &str| StateError::Unreadable { name: named.path.clone(), source: serde::de::Error::custom(why) };
     if sha256(&bytes) != named.sha256 {
         return Err(changed("it was changed after it was pinned").into());
     }
@@ -189,8 +188,8 @@ fn check_manifest(
     decided: Option<&Decided>,
 ) -> Result<(), RunError> {
     let Some(there) = folder.read(MANIFEST)? else { return Ok(()) };
-    let is_known = decided.is_some_and(|decided| decided.bytes == there)
-        || log::was_published(folder, entry, &sha256(&there))?;
+    let is_known =
+        decided.is_some_and(|decided| decided.bytes == there) || log::was_published(folder, entry, &sha256(&there))?;
     if is_known || options.repair {
         return Ok(());
     }
@@ -206,7 +205,8 @@ fn without_log(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Look,
             holds: format!("a {MANIFEST} that cannot be read: {}", super::chain(&error)),
             way_out: "choose another `output.uri`, or move the folder away".to_owned(),
         })?;
-        let entry = Entry::of_earlier_release(&manifest.id, Some((&sha256(&bytes), manifest.status)), manifest.finalized_at);
+        let entry =
+            Entry::of_earlier_release(&manifest.id, Some((&sha256(&bytes), manifest.status)), manifest.finalized_at);
         if manifest.id != job.id {
             return foreign(job, options, entry, Some(&Decided { bytes, manifest }));
         }
@@ -256,7 +256,10 @@ fn foreign(job: &Job, options: &RunOptions, entry: Entry, decided: Option<&Decid
     });
     Err(RunError::Occupied {
         folder: job.output.clone(),
-        holds: format!("{} package of another job, {owner}{name}", if is_final { "the complete" } else { "an unfinished" }),
+        holds: format!(
+            "{} package of another job, {owner}{name}",
+            if is_final { "the complete" } else { "an unfinished" }
+        ),
         way_out: if is_final {
             "a complete package is final: choose another `output.uri`, for example with `{{ window.label }}`".to_owned()
         } else {
@@ -269,6 +272,9 @@ fn foreign(job: &Job, options: &RunOptions, entry: Entry, decided: Option<&Decid
 pub fn taken_over(folder: &Folder) -> Failure {
     Failure {
         code: ErrorCode::PackageOccupied,
-        message: format!("other runs keep taking over {} while this one works; nothing was changed, run again", folder.location()),
+        message: format!(
+            "other runs keep taking over {} while this one works; nothing was changed, run again",
+            folder.location()
+        ),
     }
 }

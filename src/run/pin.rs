@@ -69,8 +69,7 @@ impl Package {
             *most = file.attempts.max(*most);
         }
         let (committed, tasks) = (BTreeMap::new(), BTreeMap::new());
-        let mut package =
-            Self { folder, notary, entry, pinned, previous, is_repair, committed, tasks, attempts };
+        let mut package = Self { folder, notary, entry, pinned, previous, is_repair, committed, tasks, attempts };
         // Before it is decided: a plan that cannot be followed must not be pinned.
         loop {
             match adopt::adopt(&package, options)? {

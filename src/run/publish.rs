@@ -93,12 +93,7 @@ fn install(package: &Package, entry: &Entry, manifest: &Manifest) -> Result<(), 
 }
 
 /// Others have decided something since this run's plan was pinned.
-fn overtaken(
-    job: &Job,
-    package: &Package,
-    ours: &Manifest,
-    last: &Entry,
-) -> Result<Option<RunOutcome>, RunError> {
+fn overtaken(job: &Job, package: &Package, ours: &Manifest, last: &Entry) -> Result<Option<RunOutcome>, RunError> {
     let folder = &package.folder;
     if last.job != job.id || last.pruned_at.is_some() {
         return Ok(None);

@@ -156,7 +156,9 @@ impl Bench {
 
     /// Rows of a day in a version of the source, as a CSV reader sees them.
     fn rows(day: usize, version: u32) -> Vec<String> {
-        (0..3 + (version as usize + day) % 3).map(|row| format!("{day}-{row:02},{}T{row:02}:00:00Z,v{version}", DAYS[day])).collect()
+        (0..3 + (version as usize + day) % 3)
+            .map(|row| format!("{day}-{row:02},{}T{row:02}:00:00Z,v{version}", DAYS[day]))
+            .collect()
     }
 
     /// Writes a version of a day, always with the same time of change, so that a version that comes back is the same file.
@@ -449,7 +451,8 @@ impl Schedule {
         wrong.extend(names.into_iter().map(|name| format!("{name} is not in the manifest")));
         if !self.variant.is_encrypted {
             for (day, label) in DAYS.iter().enumerate() {
-                let shards = manifest.files.iter().filter(|f| f.partition.label == *label && f.status == FileStatus::Complete);
+                let shards =
+                    manifest.files.iter().filter(|f| f.partition.label == *label && f.status == FileStatus::Complete);
                 let text: String = shards
                     .filter_map(|f| self.world.file(&format!("out/{}", f.path)))
                     .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -464,7 +467,10 @@ impl Schedule {
         let place = bench.root.join("copy");
         Self::write(&self.world, "out/", &place);
         let allowed = self.variant.is_signed.then(|| Arc::new(allowed()));
-        let report = verify(place, &VerifyOptions { rows: true, allowed_signers: allowed, ..VerifyOptions::at(self.clock.now()) });
+        let report = verify(
+            place,
+            &VerifyOptions { rows: true, allowed_signers: allowed, ..VerifyOptions::at(self.clock.now()) },
+        );
         if report.exit() != Exit::Complete {
             wrong.push(format!("verify finds {:?}", report.findings));
         }

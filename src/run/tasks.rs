@@ -26,9 +26,9 @@ use super::unplaced::Unplaced;
 use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
+use crate::manifest::{Manifest, RejectsEntry};
 use crate::plan::{Plan, Read, Task};
 use crate::redact::Keys;
-use crate::manifest::{Manifest, RejectsEntry};
 use crate::signature::Signer;
 use crate::store::{Created, Folder};
 
@@ -212,7 +212,8 @@ fn task_bytes(pinned: &Pinned, task: &Task) -> u64 {
 
 /// A record whose rejects file is gone does not stand.
 fn has_rejects(folder: &Folder, record: &TaskRecord) -> bool {
-    let is_whole = |r: &RejectsEntry| file_sha256(folder, &r.path).is_ok_and(|found| found.as_deref() == Some(&r.sha256));
+    let is_whole =
+        |r: &RejectsEntry| file_sha256(folder, &r.path).is_ok_and(|found| found.as_deref() == Some(&r.sha256));
     record.rejects.as_ref().is_none_or(is_whole)
 }
 
@@ -358,7 +359,8 @@ impl Shared<'_> {
             self.folder.remove(&ours.path)?;
         }
         if theirs.counts != record.counts || !is_proven(&name, &theirs, self.signer.as_deref()) {
-            let message = format!("{name}, written by another run, is not what this run counted, or not signed by its key");
+            let message =
+                format!("{name}, written by another run, is not what this run counted, or not signed by its key");
             return Err(Failure { code: ErrorCode::PackageDamaged, message });
         }
         if !has_rejects(self.folder, &theirs) {

@@ -110,7 +110,13 @@ struct State {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, odds: Odds, processes: usize, has_exclusive_names: bool, is_traced: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        seed: u64,
+        odds: Odds,
+        processes: usize,
+        has_exclusive_names: bool,
+        is_traced: bool,
+    ) -> Arc<Self> {
         let state = State {
             lives: vec![Life::Ready; processes],
             stops: vec![Stop::default(); processes],
@@ -207,7 +213,11 @@ impl World {
             state.stops[process].set(Signal::Terminate);
         }
         if state.is_traced {
-            let line = format!("{steps} p{process} {}{}", what(), if fate == Fate::Happens { String::new() } else { format!(" {fate:?}") });
+            let line = format!(
+                "{steps} p{process} {}{}",
+                what(),
+                if fate == Fate::Happens { String::new() } else { format!(" {fate:?}") }
+            );
             state.trace.push(line);
         }
         if is_killed && fate == Fate::Happens {
@@ -285,7 +295,8 @@ impl State {
     /// Chooses who goes on: anybody who is ready or has slept enough; if there is nobody, whoever sleeps.
     fn choose(&mut self) {
         let steps = self.steps;
-        let is_ready = |life: &Life| matches!(life, Life::Ready) || matches!(life, Life::Asleep(until) if *until <= steps);
+        let is_ready =
+            |life: &Life| matches!(life, Life::Ready) || matches!(life, Life::Asleep(until) if *until <= steps);
         let mut who: Vec<usize> = (0..self.lives.len()).filter(|i| is_ready(&self.lives[*i])).collect();
         if who.is_empty() {
             who = (0..self.lives.len()).filter(|i| matches!(self.lives[*i], Life::Asleep(_))).collect();
@@ -350,7 +361,8 @@ pub(super) fn open(location: &Location) -> Option<Folder> {
 pub(super) fn existing(location: &Location) -> Option<Option<Folder>> {
     let process = mounted(location.local()?)?;
     let prefix = process.name("");
-    let is_there = process.world.lock().files.range(prefix.clone()..).next().is_some_and(|(name, _)| name.starts_with(&prefix));
+    let is_there =
+        process.world.lock().files.range(prefix.clone()..).next().is_some_and(|(name, _)| name.starts_with(&prefix));
     Some(is_there.then(|| Folder::of_backend(location.clone(), Arc::new(process))))
 }
 
