@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 /// Bytes that are hashed at once: large enough for the disk, small enough for the cache.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// Passes bytes on to `W` and keeps the digest and the count of those that `W` took.
+/// Passes bytes on to `W` and keeps their digest and count. Whoever writes here sees neither a short write nor an
+/// interruption of `W`: the writer of an age header takes the one for the end and the other for a failure.
 pub(super) struct DigestWriter<W> {
     inner: W,
     sha256: Sha256,
@@ -27,12 +28,10 @@ impl<W: Write> DigestWriter<W> {
 
 impl<W: Write> Write for DigestWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.inner.write(bytes)?;
-        // A writer that claims more than it was given breaks the contract of `Write`; it must not break us.
-        let taken_bytes = bytes.get(..taken).unwrap_or(bytes);
-        self.sha256.update(taken_bytes);
-        self.bytes += taken_bytes.len() as u64;
-        Ok(taken_bytes.len())
+        self.inner.write_all(bytes)?;
+        self.sha256.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -67,10 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_writer_below_took_is_counted_and_hashed() {
-        struct ThreeAtATime(Vec<u8>);
-        impl Write for ThreeAtATime {
+    fn short_writes_and_interruptions_below_are_not_passed_up() {
+        struct Meager(Vec<u8>, usize);
+        impl Write for Meager {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.1 += 1;
+                if self.1 % 2 == 1 {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
                 let n = bytes.len().min(3);
                 self.0.extend_from_slice(&bytes[..n]);
                 Ok(n)
@@ -79,8 +82,8 @@ mod tests {
                 Ok(())
             }
         }
-        let mut writer = DigestWriter::new(ThreeAtATime(Vec::new()));
-        writer.write_all(b"abcdefgh").unwrap();
+        let mut writer = DigestWriter::new(Meager(Vec::new(), 0));
+        assert_eq!(writer.write(b"abcdefgh").unwrap(), 8);
         let (inner, bytes, sha256) = writer.into_parts();
         assert_eq!((inner.0.as_slice(), bytes), (b"abcdefgh".as_slice(), 8));
         assert_eq!(sha256, data_encoding::HEXLOWER.encode(&Sha256::digest(b"abcdefgh")));

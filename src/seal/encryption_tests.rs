@@ -52,6 +52,39 @@ fn files_of_all_lengths_around_a_chunk_read_back_and_are_counted_before_and_afte
     }
 }
 
+/// Every write of the system is interrupted once, and takes few bytes when it is tried again.
+#[test]
+fn a_system_that_interrupts_and_writes_short_changes_nothing() {
+    struct Meager(Vec<u8>, bool);
+    impl Write for Meager {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let n = bytes.len().min(7);
+            self.0.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (name, identities) = somebody();
+    let recipients = Recipients::new([name.as_str()]).unwrap();
+    for (compression, path) in [
+        (Compression::None, "a.csv.age"),
+        (Compression::Gzip(6), "a.csv.gz.age"),
+        (Compression::Zstd(3), "a.csv.zst.age"),
+    ] {
+        let mut sealer = Sealer::encrypted(Meager(Vec::new(), false), compression, Some(&recipients)).unwrap();
+        sealer.write_all(b"a,b\n1,2\n").unwrap();
+        let sealed = sealer.finish().unwrap();
+        assert_eq!(read_back(&sealed.inner.0, path, &identities).unwrap(), b"a,b\n1,2\n");
+        assert_eq!(sealed.sha256, sha256(&sealed.inner.0));
+    }
+}
+
 #[test]
 fn what_is_compressed_first_reads_back_by_its_name() {
     let (name, identities) = somebody();

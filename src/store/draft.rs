@@ -25,7 +25,7 @@ pub(super) trait Unpublished: Write + Send {
 
 /// A file that has no name yet. Dropping it removes it.
 ///
-/// Writing is not buffered: give it blocks.
+/// A write takes all that it is given or fails; pieces may be small.
 pub struct Draft {
     pub(super) name: String,
     pub(super) bytes: Box<dyn Unpublished>,

@@ -35,6 +35,18 @@ pub enum StoreError {
         /// What to do.
         way_out: &'static str,
     },
+    /// The package's folder is not the one that was opened any more.
+    #[error(
+        "{} was replaced by {found} while it was in use: nothing was written through what is there now; put the folder \
+         back, or name the one that is meant, and run again",
+        path.display()
+    )]
+    Swapped {
+        /// The place.
+        path: PathBuf,
+        /// What is there now.
+        found: &'static str,
+    },
     /// The draft's temporary file was removed under it: another run finished the job and cleaned up.
     #[error("the unfinished file for `{name}` was removed by another run of the job: nothing was written, run again")]
     DraftGone {
@@ -118,7 +130,9 @@ impl StoreError {
         match self {
             Self::Io { source, .. } => error_code(source),
             Self::Remote { refusal, .. } => refusal.code(),
-            Self::WrongKind { .. } | Self::ReadOnly { .. } | Self::Profile { .. } => ErrorCode::StoreDenied,
+            Self::WrongKind { .. } | Self::Swapped { .. } | Self::ReadOnly { .. } | Self::Profile { .. } => {
+                ErrorCode::StoreDenied
+            }
             Self::AlreadyExists { .. } => ErrorCode::PackageOccupied,
             Self::DraftGone { .. } | Self::TooLarge { .. } | Self::Threads { .. } => ErrorCode::WriteFailed,
             Self::BadName { .. } => ErrorCode::Internal,

@@ -32,8 +32,8 @@ pub(crate) use local::sync_parent;
 pub use local::{check_name, resolve};
 pub use location::{Location, LocationError, ObjectLocation, Scheme, StoreOptions, split_scheme};
 pub use probe::{Probed, free_bytes, probe};
-pub use remote::Refusal;
-pub use stored::{Found, Stored, has_below, list_below, look_at};
+pub use remote::{Refusal, UnaddressableKey};
+pub use stored::{Below, Found, Stored, has_below, list_below, look_at};
 
 /// What [`Folder::read`] takes into memory at most. The largest file read whole is a manifest; one of 100,000
 /// partitions has about 80 MB.

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Buf, Bytes};
 
 use super::StoreError;
+use super::local::open_listed;
 use super::location::{Location, ObjectLocation};
-use super::remote::{Ahead, Bucket, bucket};
+use super::remote::{Ahead, Bucket, UnaddressableKey, bucket};
 
 /// Asked of a store at a time: large enough that waiting for the answer is little of it.
 const REQUEST_BYTES: u64 = 8 << 20;
@@ -64,7 +65,7 @@ impl Stored {
     /// The operating system's or, as its inner error, [`StoreError`].
     pub fn open(at: &Location, bytes: u64, etag: Option<&str>) -> io::Result<Self> {
         match at {
-            Location::Local(path) => Ok(Self::file(File::open(path)?, bytes)),
+            Location::Local(path) => Ok(Self::file(open_listed(path)?, bytes)),
             Location::Object(object) => {
                 let bucket = bucket(object).map_err(io::Error::other)?;
                 Ok(Self::object(bucket, object.key.clone(), bytes, etag.map(str::to_owned)))
@@ -254,12 +255,23 @@ pub fn look_at(at: &ObjectLocation) -> Result<Option<Found>, StoreError> {
     Ok(bucket(at)?.head(&at.key)?.map(|found| Found::of(at, found)))
 }
 
-/// All objects whose keys begin with this one's and a slash, in order of key.
+/// What lies below a prefix.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Below {
+    /// Objects, in order of key.
+    pub objects: Vec<Found>,
+    /// Those that cannot be read, because no request can name them, in order of key.
+    pub unaddressable: Vec<UnaddressableKey>,
+}
+
+/// All objects whose keys begin with this one's and a slash.
 ///
 /// # Errors
 /// [`StoreError::Remote`].
-pub fn list_below(at: &ObjectLocation) -> Result<Vec<Found>, StoreError> {
-    Ok(bucket(at)?.list(&at.key)?.into_iter().map(|found| Found::of(at, found)).collect())
+pub fn list_below(at: &ObjectLocation) -> Result<Below, StoreError> {
+    let below = bucket(at)?.list(&at.key)?;
+    let objects = below.objects.into_iter().map(|found| Found::of(at, found)).collect();
+    Ok(Below { objects, unaddressable: below.unaddressable })
 }
 
 /// Whether an object whose key begins with this one's and a slash has a key that is wanted.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Check, VerifyReport, implied_files};
 use crate::diagnostic::shown;
-use crate::job::{PartitionBy, Window};
+use crate::job::{Digests, PartitionBy, Window};
 use crate::manifest::{EncryptionRecord, JobStatus, MANIFEST, Manifest, ManifestPartition, SourceRecord};
 use crate::plan::partition::partitions;
 use crate::plan::window;
@@ -212,7 +212,7 @@ fn encryption(manifest: &Manifest, report: &mut VerifyReport) {
     };
     let is_implied = match &manifest.encryption {
         None => implied.is_none(),
-        Some(EncryptionRecord::Age { recipients }) => age.is_some_and(|age| {
+        Some(EncryptionRecord::Age { recipients, .. }) => age.is_some_and(|age| {
             let (written, stated) = (texts(age.get("recipients")), BTreeSet::from_iter(recipients.iter().cloned()));
             if age.get("recipients_file").is_some() { written.is_subset(&stated) } else { written == stated }
         }),
@@ -223,7 +223,10 @@ fn encryption(manifest: &Manifest, report: &mut VerifyReport) {
                 && keys.iter().all(|(column, place)| key(Some(place)).as_ref() == columns.get(column))
         }),
     };
-    if !is_implied {
+    // Packages of earlier releases have their digests in clear without saying so in the spec.
+    let is_clear = implied.and_then(|encryption| encryption.get("digests")).is_some();
+    let is_sealed = manifest.encryption.as_ref().is_some_and(|stated| stated.digests() == Digests::Sealed);
+    if !is_implied || (is_clear && is_sealed) {
         find(report, "`encryption` is not what `spec.resolved` asks for".to_owned());
     }
 }

@@ -52,7 +52,9 @@ fn rows(manifest: &Manifest, report: &mut VerifyReport) {
     }
     let is_digested = resolved.get("rows_digest").and_then(Value::as_bool) == Some(true);
     let has_digests = manifest.rows_digest.is_some() || manifest.files.iter().any(|file| file.rows_digest.is_some());
-    let has_rows = manifest.files.iter().any(|file| file.status.has_file());
+    // Sealed ones are seen by whoever can open them.
+    let is_sealed = manifest.files.iter().any(|file| file.sealed.is_some());
+    let has_rows = manifest.files.iter().any(|file| file.status.has_file()) && !is_sealed;
     if is_digested != has_digests && (has_digests || has_rows) {
         let message = if is_digested {
             "`spec.resolved` asks for `rows_digest`, but there is none"

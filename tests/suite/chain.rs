@@ -219,7 +219,7 @@ fn a_run_that_died_between_link_and_replacement_is_finished_by_the_next_one() {
         std::fs::write(package.join(name), bytes).unwrap();
     }
     // The entry in the log is what comes right after the link.
-    let entries = crate::project::files_below(&package.join("_state/log"));
+    let entries = files_below(&package.join("_state/log"));
     std::fs::remove_file(entries.values().next_back().unwrap()).unwrap();
     project.call(&STRICT).exits(5).says(&[
         "evidence/2026-03-02/manifest.json: is the manifest of 000002.json, which 000003.json replaced: the package was put back \
@@ -245,7 +245,7 @@ fn a_linked_manifest_that_is_gone_ends_the_run() {
     for (name, bytes) in &before {
         std::fs::write(package.join(name), bytes).unwrap();
     }
-    let entries = crate::project::files_below(&package.join("_state/log"));
+    let entries = files_below(&package.join("_state/log"));
     std::fs::remove_file(entries.values().next_back().unwrap()).unwrap();
     std::fs::remove_dir_all(package.join("_state/manifests")).unwrap();
     run(&project, 2).exits(4).says(&[

@@ -150,7 +150,7 @@ fn in_child(test: &str, body: impl FnOnce()) {
     }
     let (_, test) = test.split_once("::").unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([test, "--exact", "--nocapture"]).env(CHILD, "1");
+    command.args([test, "--exact", "--nocapture"]).env(CHILD, "1").env("KT_EXPORT_STORE_TIMEOUT", "10");
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|cloud| name.starts_with(cloud)) {

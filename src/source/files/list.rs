@@ -127,6 +127,17 @@ pub enum ListError {
         /// With replacement characters.
         path: String,
     },
+    /// An object that the source names and no request can.
+    #[error(
+        "{uri} is listed and cannot be read: its key is not one that a request can name, {why}; copy it to another key, \
+         or name the other objects with a glob"
+    )]
+    Unaddressable {
+        /// Bucket and key.
+        uri: String,
+        /// Which rule the key breaks.
+        why: &'static str,
+    },
     /// A device, pipe or socket.
     #[error("{path} is not a regular file; sources are read more than once, so copy it to a file first")]
     NotAFile {

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::hive;
 use super::lakehouse::Tables;
-use super::list::{ListError, Listing, SkippedFile, Walk, classify, has_wildcard, is_empty, no_file};
+use super::list::{ListError, Listing, SkipCode, SkippedFile, Walk, classify, has_wildcard, is_empty, no_file};
 use super::packages::{self, Ours};
 use super::same_file;
 use crate::error::ErrorCode;
 use crate::job::{OnEmptyFile, Source};
 use crate::source::{SourceError, SourceFile};
-use crate::store::{Found, ObjectLocation, list_below, look_at};
+use crate::store::{Below, Found, ObjectLocation, list_below, look_at};
 
 /// Lists an object, a prefix or a glob.
 pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<Listing, ListError> {
@@ -22,11 +22,11 @@ pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<Listing, List
     }
     if !is_folder && let Some(found) = look_at(at)? {
         // Some tools put down an empty object where a folder is made.
-        let below = if found.bytes == 0 && !at.scheme.is_web() { list_below(at)? } else { Vec::new() };
-        if below.is_empty() {
+        let below = if found.bytes == 0 && !at.scheme.is_web() { list_below(at)? } else { Below::default() };
+        if below.objects.is_empty() && below.unaddressable.is_empty() {
             return single(source, &found);
         }
-        return collect(source, &Walk::of_folder(PathBuf::from(&at.key)), below);
+        return collect(source, at, &Walk::of_folder(PathBuf::from(&at.key)), below);
     }
     if at.scheme.is_web() {
         let looked_for = "the server has no such file".to_owned();
@@ -36,7 +36,7 @@ pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<Listing, List
     let is_glob = has_wildcard(&at.key);
     let walk = if is_glob { Walk::of_glob(key, &source.uri.value)? } else { Walk::of_folder(key.to_owned()) };
     let base = ObjectLocation { key: walk.base.to_str().unwrap_or_default().to_owned(), ..at.clone() };
-    collect(source, &walk, list_below(&base)?)
+    collect(source, at, &walk, list_below(&base)?)
 }
 
 fn single(source: &Source, found: &Found) -> Result<Listing, ListError> {
@@ -52,9 +52,35 @@ fn single(source: &Source, found: &Found) -> Result<Listing, ListError> {
     }
 }
 
-fn collect(source: &Source, walk: &Walk, objects: Vec<Found>) -> Result<Listing, ListError> {
+fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> Result<Listing, ListError> {
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
+    let is_named = |key: &Path| {
+        let below = key.strip_prefix(&walk.base).unwrap_or(key);
+        // `..` is no hidden name.
+        let is_visible = below.iter().all(|segment| segment == ".." || walk.visible(segment));
+        is_visible && walk.glob.as_ref().is_none_or(|glob| glob.is_match(key))
+    };
+    for object in found.unaddressable {
+        let key = Path::new(&object.key);
+        if object.is_folder() || !is_named(key) {
+            continue;
+        }
+        let (uri, why) = (format!("{}/{}", at.bucket(), object.key.escape_debug()), object.why());
+        // Its rows would be missing from a package that is complete.
+        if classify(source.format, key)?.is_some() {
+            return Err(ListError::Unaddressable { uri, why });
+        }
+        let name =
+            object.key.get(walk.base.as_os_str().len()..).unwrap_or(&object.key).trim_start_matches('/').to_owned();
+        skipped.push(SkippedFile {
+            name,
+            bytes: object.bytes,
+            code: SkipCode::UnknownFormat,
+            reason: format!("a key that no request can name: {why}"),
+        });
+    }
     let mut tables = Tables::default();
+    let objects = found.objects;
     objects.iter().for_each(|found| tables.look(&found.at.key));
     let ours = if walk.leaves_out_packages() { packages::among(named(walk, &objects)) } else { Vec::new() };
     if walk.glob.is_none() && ours.iter().any(|(folder, ours)| folder.is_empty() && *ours == Ours::Package) {

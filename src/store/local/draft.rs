@@ -4,21 +4,31 @@
 //! the file, make and sync the folders above it, link or rename, sync the folder. A crash before the link leaves only
 //! a temporary file; a crash after it leaves the whole file or, when the folder had not reached the disk, none.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, fstat, linkat, renameat, statat, unlinkat};
+use rustix::io::Errno;
 
 use super::LocalFolder;
+use super::dir::{Place, sync};
 use crate::store::draft::Unpublished;
 use crate::store::{Publish, StoreError};
+
+/// Bytes that are written at once: an age header comes in pieces of 1 to 60.
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// A file among the drafts. Dropping it removes it.
 #[derive(Debug)]
 pub(super) struct LocalDraft {
     pub(super) folder: LocalFolder,
     pub(super) name: String,
-    pub(super) temporary: PathBuf,
+    /// Its name until it is published.
+    pub(super) temporary: String,
     pub(super) file: File,
+    /// What is still to be written.
+    pub(super) block: Vec<u8>,
 }
 
 /// How often a folder that vanished between its making and its use is made again. Another run removes a folder only
@@ -28,107 +38,103 @@ const ATTEMPTS: usize = 16;
 impl Unpublished for LocalDraft {
     fn publish(&mut self, mode: Publish) -> Result<(), StoreError> {
         let published = self.name_it(mode);
-        if published.is_err()
-            && let Ok(target) = self.folder.resolve(&self.name)
-        {
-            self.folder.remove_emptied(&target);
+        if published.is_err() {
+            let _ = self.folder.remove_emptied(&self.name);
         }
         published
     }
 
     fn rename(&mut self, name: &str) -> Result<(), StoreError> {
-        self.folder.resolve(name)?;
+        self.folder.check(name)?;
         name.clone_into(&mut self.name);
         Ok(())
     }
 }
 
 impl LocalDraft {
-    fn name_it(&self, mode: Publish) -> Result<(), StoreError> {
-        self.file.sync_all().map_err(|e| StoreError::io("make durable", &self.temporary, e))?;
+    fn name_it(&mut self, mode: Publish) -> Result<(), StoreError> {
+        let temporary = self.folder.root().join(&self.temporary);
+        self.flush().map_err(|e| StoreError::io("write", &temporary, e))?;
+        self.file.sync_all().map_err(|e| StoreError::io("make durable", &temporary, e))?;
+        let target = self.folder.root().join(&self.name);
         for _ in 0..ATTEMPTS {
-            let target = self.folder.resolve(&self.name)?;
-            match self.folder.make_parents(&self.name) {
+            self.folder.check(&self.name)?;
+            let there = match self.folder.make_parents(&self.name) {
                 Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
                 made => made?,
-            }
+            };
+            let gone = || StoreError::DraftGone { name: self.name.clone() };
+            let here = self.folder.place(&self.temporary)?.ok_or_else(gone)?;
             let named = match mode {
-                Publish::Create => fs::hard_link(&self.temporary, &target),
-                Publish::Replace => fs::rename(&self.temporary, &target),
+                Publish::Create => linkat(here.dir(), here.last, there.dir(), there.last, AtFlags::empty()),
+                Publish::Replace => renameat(here.dir(), here.last, there.dir(), there.last),
             };
             match named {
-                Ok(()) => return sync_parent(&target),
                 // A network file system may repeat a link whose answer was lost and then meet its own file.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && self.is_same_file(&target) => {
-                    return sync_parent(&target);
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(Errno::EXIST) if !self.is_same_file(&there) => {
                     // It counts as there, so it has to survive a crash that its writer did not live to see.
-                    sync_parent(&target)?;
+                    let folder = target.parent().unwrap_or(Path::new(""));
+                    sync(there.dir()).map_err(|e| StoreError::io("make durable", folder, e))?;
                     return Err(StoreError::AlreadyExists { name: self.name.clone() });
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    if fs::symlink_metadata(&self.temporary).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
-                        return Err(StoreError::DraftGone { name: self.name.clone() });
+                Ok(()) | Err(Errno::EXIST) => {
+                    let folder = target.parent().unwrap_or(Path::new(""));
+                    sync(there.dir()).map_err(|e| StoreError::io("make durable", folder, e))?;
+                    // Where the folder was swapped in between, the bytes are in the one that was opened.
+                    return self.folder.check(&self.name);
+                }
+                Err(Errno::NOENT) => {
+                    if statat(here.dir(), here.last, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|e| e == Errno::NOENT) {
+                        return Err(gone());
                     }
                 }
-                Err(error) => return Err(StoreError::io("create", &target, error)),
+                Err(error) => return Err(StoreError::io("create", &target, error.into())),
             }
         }
-        Err(StoreError::io("create", &self.folder.root().join(&self.name), ErrorKind::NotFound.into()))
+        Err(StoreError::io("create", &target, ErrorKind::NotFound.into()))
     }
 
-    #[cfg(unix)]
-    fn is_same_file(&self, target: &Path) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        match (self.file.metadata(), fs::symlink_metadata(target)) {
-            (Ok(ours), Ok(theirs)) => ours.dev() == theirs.dev() && ours.ino() == theirs.ino(),
+    fn is_same_file(&self, there: &Place<'_>) -> bool {
+        match (fstat(&self.file), statat(there.dir(), there.last, AtFlags::SYMLINK_NOFOLLOW)) {
+            (Ok(ours), Ok(theirs)) => ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino,
             _ => false,
         }
-    }
-
-    #[cfg(not(unix))]
-    fn is_same_file(&self, _target: &Path) -> bool {
-        false
     }
 }
 
 impl Write for LocalDraft {
+    /// Takes everything, so that nobody above sees a short write or an interruption.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        if self.block.len() + bytes.len() > BLOCK_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() > BLOCK_BYTES {
+            self.file.write_all(bytes)?;
+        } else {
+            self.block.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.write_all(&self.block)?;
+        self.block.clear();
+        Ok(())
     }
 }
 
 impl Drop for LocalDraft {
     fn drop(&mut self) {
         // After a rename it is gone already. Where removing fails, `Folder::remove_drafts` finds it later.
-        let _ = fs::remove_file(&self.temporary);
+        if let Ok(Some(here)) = self.folder.place(&self.temporary) {
+            let _ = unlinkat(here.dir(), here.last, AtFlags::empty());
+        }
     }
 }
 
 /// Makes the entry of `path` in its folder durable.
 pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreError> {
-    match path.parent() {
-        Some(folder) => sync_folder(folder).map_err(|e| StoreError::io("make durable", folder, e)),
-        None => Ok(()),
-    }
-}
-
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder)?.sync_all() {
-        // Some network and user-space file systems have nothing to sync for a folder and say so.
-        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
-        synced => synced,
-    }
-}
-
-/// Elsewhere a folder cannot be opened; the file system journals its entries.
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
+    let Some(folder) = path.parent() else { return Ok(()) };
+    let synced = File::open(folder).and_then(|opened| sync(std::os::fd::AsFd::as_fd(&opened)));
+    synced.map_err(|e| StoreError::io("make durable", folder, e))
 }

@@ -2,29 +2,35 @@
 //!
 //! A name is created by at most one of any number of writers because link(2) decides, on every local file system.
 
+mod dir;
 mod draft;
 mod name;
 mod root;
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::fs::{AtFlags, Mode, OFlags, linkat, mkdirat, openat, renameat, unlinkat};
+use rustix::io::Errno;
 use url::Url;
 
+use self::dir::{Place, Root, sync};
 use self::draft::LocalDraft;
-use self::name::{kind, not_a_folder};
+use self::name::not_a_folder;
 use self::root::make_root;
 use super::draft::{Publish, Unpublished};
 use super::folder::{Backend, Link};
 use super::stored::Stored;
 use super::{Created, Listed, MAX_READ_BYTES, StoreError, random};
 
+pub(super) use self::dir::open_listed;
 pub(crate) use self::draft::sync_parent;
 pub use self::name::{check_name, resolve};
 
@@ -42,7 +48,7 @@ pub(super) struct LocalFolder {
 
 #[derive(Debug)]
 struct Shared {
-    root: PathBuf,
+    root: Root,
     /// Tells this process's drafts from those of other runs.
     run: String,
     drafts: AtomicU64,
@@ -60,7 +66,7 @@ impl LocalFolder {
     pub(super) fn make(root: PathBuf) -> Result<Self, StoreError> {
         let root = absolute(&root)?;
         make_root(&root)?;
-        Ok(Self::at(root))
+        Self::at(root)
     }
 
     /// The folder for looking, if it is there. Writes nothing, so a finished package on a read-only disk will do.
@@ -70,23 +76,34 @@ impl LocalFolder {
     pub(super) fn existing(root: PathBuf) -> Result<Option<Self>, StoreError> {
         let root = absolute(&root)?;
         match fs::symlink_metadata(&root) {
-            Ok(found) if found.is_dir() => Ok(Some(Self::at(root))),
+            Ok(found) if found.is_dir() => Self::at(root).map(Some),
             Ok(found) => Err(not_a_folder(&root, &found)),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(StoreError::io("look at", &root, error)),
         }
     }
 
-    fn at(root: PathBuf) -> Self {
+    fn at(root: PathBuf) -> Result<Self, StoreError> {
+        let root = Root::open(root)?;
         // The exclusive creation of drafts settles the rest.
         let run = format!("{}-{:016x}", std::process::id(), random());
         let shared = Shared { root, run, drafts: AtomicU64::new(0), durable: Mutex::default() };
-        Self { shared: Arc::new(shared) }
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Absolute.
     pub(super) fn root(&self) -> &Path {
-        &self.shared.root
+        self.shared.root.path()
+    }
+
+    /// Refuses a name that leads out of the package, and a root that is not the one that was opened.
+    fn check(&self, name: &str) -> Result<(), StoreError> {
+        self.resolve(name).map(drop)
+    }
+
+    /// The folder of a checked name; `None` where it is not there.
+    fn place<'n>(&self, name: &'n str) -> Result<Option<Place<'n>>, StoreError> {
+        self.shared.root.place(name)
     }
 
     /// A file for `name`, to be written and then published.
@@ -95,81 +112,85 @@ impl LocalFolder {
     /// [`StoreError::BadName`], [`StoreError::Io`].
     fn draft(&self, name: &str) -> Result<LocalDraft, StoreError> {
         // A wrong name is found before the work, not after it.
-        self.resolve(name)?;
-        let (temporary, file) = self.temporary(|path| OpenOptions::new().write(true).create_new(true).open(path))?;
+        self.check(name)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        let (temporary, file) = self.temporary(|place| openat(place.dir(), place.last, flags, mode))?;
+        let file = File::from(file);
         // Tells `remove_drafts` that its writer lives; the system lets go of it when the writer dies. Nothing else
         // depends on it, so a file system without locks only keeps what dead runs left.
         let _ = file.try_lock();
-        Ok(LocalDraft { folder: self.clone(), name: name.to_owned(), temporary, file })
+        Ok(LocalDraft { folder: self.clone(), name: name.to_owned(), temporary, file, block: Vec::new() })
     }
 
-    /// Makes something at a fresh path among the drafts.
-    pub(super) fn temporary<T>(&self, make: impl Fn(&Path) -> std::io::Result<T>) -> Result<(PathBuf, T), StoreError> {
-        let mut last = ErrorKind::NotFound.into();
+    /// Makes something at a fresh name among the drafts.
+    fn temporary<T>(&self, make: impl Fn(&Place<'_>) -> rustix::io::Result<T>) -> Result<(String, T), StoreError> {
+        let mut last = Errno::NOENT;
         for _ in 0..ATTEMPTS {
             let number = self.shared.drafts.fetch_add(1, Ordering::Relaxed);
             let name = format!("{DRAFTS}/{}-{number}", self.shared.run);
-            let path = self.resolve(&name)?;
-            match self.make_parents(&name) {
+            self.check(&name)?;
+            let place = match self.make_parents(&name) {
                 Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
                 made => made?,
-            }
-            match make(&path) {
-                Ok(made) => return Ok((path, made)),
-                Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => last = error,
-                Err(error) => return Err(StoreError::io("create", &path, error)),
+            };
+            match make(&place) {
+                Ok(made) => {
+                    drop(place);
+                    return Ok((name, made));
+                }
+                Err(error @ (Errno::EXIST | Errno::NOENT)) => last = error,
+                Err(error) => return Err(StoreError::io("create", &self.root().join(&name), error.into())),
             }
         }
-        Err(StoreError::io("create a file in", &self.root().join(DRAFTS), last))
+        Err(StoreError::io("create a file in", &self.root().join(DRAFTS), last.into()))
     }
 
     /// Removes `name` if it holds `old`; says whether it did.
     fn take_away(&self, name: &str, old: &[u8]) -> Result<bool, StoreError> {
-        let target = self.resolve(name)?;
-        let (taken, _) = self.temporary(|path| File::create_new(path))?;
-        let moved = fs::rename(&target, &taken);
-        let found = moved.and_then(|()| fs::read(&taken));
-        let is_old = match &found {
-            Ok(found) if found == old => true,
-            Ok(_) => {
-                // Another run has put a newer one there. Where a still newer one has come meanwhile, that one stays.
-                match fs::hard_link(&taken, &target) {
-                    Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                        return Err(StoreError::io("put back", &target, error));
-                    }
-                    _ => false,
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => false,
-            Err(_) => false,
+        let path = self.resolve(name)?;
+        let failed = |e: Errno| StoreError::io("replace", &path, e.into());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        let (taken, _) = self.temporary(|place| openat(place.dir(), place.last, flags, mode))?;
+        let (Some(there), Some(here)) = (self.place(name)?, self.place(&taken)?) else { return Ok(false) };
+        let moved = renameat(there.dir(), there.last, here.dir(), here.last);
+        let is_old = match moved {
+            Ok(()) if self.read(&taken)?.as_deref() == Some(old) => true,
+            // Another run has put a newer one there. Where a still newer one has come meanwhile, that one stays.
+            Ok(()) => match linkat(here.dir(), here.last, there.dir(), there.last, AtFlags::empty()) {
+                Ok(()) | Err(Errno::EXIST) => false,
+                Err(error) => return Err(failed(error)),
+            },
+            Err(Errno::NOENT) => false,
+            Err(error) => return Err(failed(error)),
         };
-        let _ = fs::remove_file(&taken);
-        match found {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::io("replace", &target, error)),
-            _ => Ok(is_old),
-        }
+        let _ = unlinkat(here.dir(), here.last, AtFlags::empty());
+        Ok(is_old)
     }
 
     fn put(&self, name: &str, bytes: &[u8], mode: Publish) -> Result<(), StoreError> {
         let mut draft = self.draft(name)?;
-        draft.write_all(bytes).map_err(|e| StoreError::io("write", &draft.temporary, e))?;
+        draft.write_all(bytes).map_err(|e| StoreError::io("write", &self.root().join(&draft.temporary), e))?;
         draft.publish(mode)
     }
 
-    /// Removes the folders above a path that are empty, and gives the last one removed: an object store has no empty
-    /// folders, and an auditor would wonder about one.
-    pub(super) fn remove_emptied(&self, path: &Path) -> PathBuf {
-        let mut emptied = path;
-        while let Some(folder) = emptied.parent().filter(|f| *f != self.root() && f.starts_with(self.root())) {
-            if fs::remove_dir(folder).is_err() {
+    /// Removes the folders above a name that are empty, and gives the last one removed, or the name: an object store has
+    /// no empty folders, and an auditor would wonder about one.
+    fn remove_emptied<'n>(&self, name: &'n str) -> &'n str {
+        let mut emptied = name;
+        while let Some((folder, _)) = emptied.rsplit_once('/') {
+            let Ok(Some(place)) = self.place(folder) else { break };
+            if unlinkat(place.dir(), place.last, AtFlags::REMOVEDIR).is_err() {
                 break;
             }
             emptied = folder;
         }
-        emptied.to_owned()
+        emptied
     }
 
-    pub(super) fn resolve(&self, name: &str) -> Result<PathBuf, StoreError> {
+    fn resolve(&self, name: &str) -> Result<PathBuf, StoreError> {
+        self.shared.root.check()?;
         resolve(self.root(), name)
     }
 
@@ -183,23 +204,32 @@ impl LocalFolder {
     }
 
     /// Makes the folders above `name` and makes them durable, each once per process.
-    pub(super) fn make_parents(&self, name: &str) -> Result<(), StoreError> {
-        let mut folder = self.root().to_owned();
-        let Some((parents, _)) = name.rsplit_once('/') else { return Ok(()) };
-        for segment in parents.split('/') {
-            folder.push(segment);
-            let made = match fs::create_dir(&folder) {
+    fn make_parents<'n>(&self, name: &'n str) -> Result<Place<'n>, StoreError> {
+        let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
+        let mut path = self.root().to_owned();
+        let gone = |path: &Path| StoreError::io("create the folder", path, ErrorKind::NotFound.into());
+        let root = &self.shared.root;
+        // The handle still leads to a folder that was moved away; what is written there would be lost.
+        if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return Err(gone(&path));
+        }
+        let mut folder = root.pass(root.dir(), ".", &path)?.ok_or_else(|| gone(&path))?;
+        for segment in parents.split('/').filter(|segment| !segment.is_empty()) {
+            let above = path.clone();
+            path.push(segment);
+            let made = match mkdirat(&folder, segment, Mode::from_raw_mode(0o777)) {
                 Ok(()) => true,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-                Err(error) => return Err(StoreError::io("create the folder", &folder, error)),
+                Err(Errno::EXIST) => false,
+                Err(error) => return Err(StoreError::io("create the folder", &path, error.into())),
             };
             // One that was there may be another run's, not yet on the disk when that run dies.
-            if made || !self.durable().contains(&folder) {
-                sync_parent(&folder)?;
-                self.durable().insert(folder.clone());
+            if made || !self.durable().contains(&path) {
+                sync(folder.as_fd()).map_err(|e| StoreError::io("make durable", &above, e))?;
+                self.durable().insert(path.clone());
             }
+            folder = root.pass(folder.as_fd(), segment, &path)?.ok_or_else(|| gone(&path))?;
         }
-        Ok(())
+        Ok(Place { folder, last })
     }
 
     fn durable(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
@@ -213,17 +243,20 @@ impl LocalFolder {
             result.map_err(|e| StoreError::io(action, &self.root().join(DRAFTS), e))
         };
         tried("write to a file in", draft.write_all(b"probe"))?;
+        tried("write to a file in", draft.flush())?;
         tried("make durable a file in", draft.file.sync_all())?;
-        let (link, ()) = self.temporary(|path| fs::hard_link(&draft.temporary, path))?;
-        tried("remove a file from", fs::remove_file(&link))?;
+        let gone = || StoreError::DraftGone { name: draft.name.clone() };
+        let here = self.place(&draft.temporary)?.ok_or_else(gone)?;
+        let (link, ()) =
+            self.temporary(|place| linkat(here.dir(), here.last, place.dir(), place.last, AtFlags::empty()))?;
+        let there = self.place(&link)?.ok_or_else(gone)?;
+        tried("remove a file from", unlinkat(there.dir(), there.last, AtFlags::empty()).map_err(Into::into))?;
         Ok(())
     }
 
     /// Leaves no empty folders of ours behind in a package that was only looked at.
     fn tidy(&self) {
-        if fs::remove_dir(self.root().join(DRAFTS)).is_ok() {
-            let _ = fs::remove_dir(self.root().join("_state"));
-        }
+        self.remove_emptied(&format!("{DRAFTS}/x"));
     }
 
     fn name_of(&self, path: &Path) -> Result<String, StoreError> {
@@ -287,43 +320,36 @@ impl Backend for LocalFolder {
 
     fn make_durable(&self, name: &str) -> Result<(), StoreError> {
         let path = self.resolve(name)?;
-        match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            opened => opened.and_then(|file| file.sync_all()).map_err(|e| StoreError::io("make durable", &path, e))?,
+        let failed = |e| StoreError::io("make durable", &path, e);
+        if let Some((file, _)) = self.shared.root.file(name)? {
+            file.sync_all().map_err(failed)?;
         }
-        sync_parent(&path)
+        self.place(name)?.map_or(Ok(()), |place| sync(place.dir()).map_err(failed))
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.resolve(name)?;
-        let Some(size) = file_size(&path)? else { return Ok(None) };
+        let Some((file, size)) = self.shared.root.file(name)? else { return Ok(None) };
         if size > MAX_READ_BYTES {
             return Err(StoreError::TooLarge { path, bytes: size, limit: MAX_READ_BYTES });
         }
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(|e| StoreError::io("open", &path, e))?,
-        };
         let mut bytes = Vec::new();
         file.take(MAX_READ_BYTES).read_to_end(&mut bytes).map_err(|e| StoreError::io("read", &path, e))?;
         Ok(Some(bytes))
     }
 
     fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        file_size(&self.resolve(name)?)
+        self.check(name)?;
+        self.shared.root.size(name)
     }
 
     fn open(&self, name: &str) -> Result<Option<Stored>, StoreError> {
-        let path = self.resolve(name)?;
-        let Some(size) = file_size(&path)? else { return Ok(None) };
-        match File::open(&path) {
-            Ok(file) => Ok(Some(Stored::file(file, size))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("open", &path, error)),
-        }
+        self.check(name)?;
+        Ok(self.shared.root.file(name)?.map(|(file, size)| Stored::file(file, size)))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        self.shared.root.check()?;
         let start = match prefix.rsplit_once('/') {
             None => self.root().to_owned(),
             // The last segment may be cut short, so only the folders before it say where to look.
@@ -361,6 +387,7 @@ impl Backend for LocalFolder {
     }
 
     fn folders(&self, name: &str) -> Result<Vec<String>, StoreError> {
+        self.shared.root.check()?;
         let folder = if name.is_empty() { self.root().to_owned() } else { self.folder(name)? };
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -380,15 +407,14 @@ impl Backend for LocalFolder {
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.resolve(name)?;
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            removed => removed.map_err(|e| StoreError::io("remove", &path, e))?,
+        let Some(place) = self.place(name)? else { return Ok(()) };
+        match unlinkat(place.dir(), place.last, AtFlags::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            removed => removed.map_err(|e| StoreError::io("remove", &path, e.into()))?,
         }
-        match sync_parent(&self.remove_emptied(&path)) {
-            // The folder itself was removed by another run.
-            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
-            synced => synced,
-        }
+        // Where the folder itself was removed by another run, there is nothing to make durable.
+        let Some(place) = self.place(self.remove_emptied(name))? else { return Ok(()) };
+        sync(place.dir()).map_err(|e| StoreError::io("make durable", self.root(), e))
     }
 
     /// They have no names yet.
@@ -408,12 +434,12 @@ impl Backend for LocalFolder {
             if entry.file_name().to_string_lossy().starts_with(&ours) {
                 continue;
             }
-            let is_abandoned = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-            match is_abandoned.then(|| fs::remove_file(entry.path())) {
-                Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
-                    return Err(StoreError::io("remove", &entry.path(), error));
-                }
-                _ => {}
+            let Ok(name) = entry.file_name().into_string().map(|name| format!("{DRAFTS}/{name}")) else { continue };
+            let Ok(Some((file, _))) = self.shared.root.file(&name) else { continue };
+            let Some(place) = self.place(&name)?.filter(|_| file.try_lock().is_ok()) else { continue };
+            match unlinkat(place.dir(), place.last, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(StoreError::io("remove", &entry.path(), error.into())),
             }
         }
         self.tidy();
@@ -432,21 +458,6 @@ impl Backend for LocalFolder {
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
     let absolute = std::path::absolute(path).map_err(|e| StoreError::io("find", path, e))?;
     Ok(absolute.components().collect())
-}
-
-/// The size of a regular file; `None` where nothing is. Anything else is not opened, because a pipe would block.
-fn file_size(path: &Path) -> Result<Option<u64>, StoreError> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() => Ok(Some(found.len())),
-        Ok(found) => Err(StoreError::WrongKind {
-            path: path.to_owned(),
-            found: kind(&found),
-            needed: "a file",
-            way_out: "remove it and run again",
-        }),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::io("look at", path, error)),
-    }
 }
 
 #[cfg(test)]

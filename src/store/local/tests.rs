@@ -216,3 +216,84 @@ fn errors_say_what_to_check_and_have_a_code() {
         assert!(std::error::Error::source(&error).is_some());
     }
 }
+
+/// A run's folder is moved away, and a link, another folder or nothing at all stands in its place.
+#[test]
+fn a_folder_that_is_swapped_while_it_is_in_use_is_not_written_through() {
+    let root = tempfile::tempdir().unwrap();
+    let (path, moved, other) = (root.path().join("package"), root.path().join("moved"), root.path().join("other"));
+    for is_link in [true, false] {
+        let folder = Folder::open(path.clone()).unwrap();
+        folder.replace_bytes("manifest.json", b"{}").unwrap();
+        let mut draft = folder.begin("data/x").unwrap();
+        draft.write_all(b"rows").unwrap();
+        fs::rename(&path, &moved).unwrap();
+        fs::create_dir(&other).unwrap();
+        if is_link {
+            std::os::unix::fs::symlink(&other, &path).unwrap();
+        } else {
+            fs::create_dir(&path).unwrap();
+        }
+        let found = if is_link { "a symbolic link" } else { "another folder" };
+        let told = |result: Result<(), StoreError>| {
+            let error = result.unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(&format!("package was replaced by {found} while it was in use")), "{text}");
+            assert!(text.contains("put the folder back") && matches!(error, StoreError::Swapped { .. }), "{text}");
+        };
+        told(draft.publish(Publish::Create));
+        told(folder.create_bytes("data/y", b"").map(drop));
+        told(folder.replace_bytes("manifest.json", b""));
+        told(folder.read("manifest.json").map(drop));
+        told(folder.remove("manifest.json"));
+        told(folder.list("").map(drop));
+        told(folder.remove_drafts(true).map(drop));
+        assert!(everything_in(&other).is_empty() && (is_link || everything_in(&path).is_empty()));
+        if is_link { fs::remove_file(&path) } else { fs::remove_dir(&path) }.unwrap();
+        folder.create_bytes("data/y", b"").unwrap_err();
+        fs::rename(&moved, &path).unwrap();
+        assert_eq!(folder.create_bytes("data/y", b"").unwrap(), Created::Created);
+        assert_eq!(folder.list("").unwrap().len(), 2);
+        assert!(!path.join(DRAFTS).exists() || fs::read_dir(path.join(DRAFTS)).unwrap().next().is_none());
+        fs::remove_dir_all(&path).unwrap();
+        fs::remove_dir_all(&other).unwrap();
+    }
+}
+
+/// Every call comes back, although nobody writes into the pipe.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pipe_in_a_package_is_named_and_not_waited_for() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let (_root, folder) = folder();
+    let root = folder.location().local().unwrap().to_owned();
+    folder.replace_bytes("data/x", b"").unwrap();
+    fs::create_dir_all(root.join(DRAFTS)).unwrap();
+    for name in ["data/pipe", "_state/tmp/1-pipe"] {
+        mknodat(CWD, root.join(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+    for error in [
+        folder.read("data/pipe").map(drop).unwrap_err(),
+        folder.open_file("data/pipe").map(drop).unwrap_err(),
+        folder.size("data/pipe").map(drop).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("data/pipe is a device, pipe or socket, but a file is needed"), "{error}");
+    }
+    folder.remove_drafts(true).unwrap();
+    let error = open_listed(&root.join("data/pipe")).unwrap_err();
+    assert!(error.to_string().contains("not a regular file any more"), "{error}");
+}
+
+#[test]
+fn a_draft_takes_small_pieces_and_large_ones_in_order() {
+    let (_root, folder) = folder();
+    let mut draft = folder.begin("x").unwrap();
+    let mut expected = Vec::new();
+    for length in [1, 60, 65_000, 600, 200_000, 3, 65_536, 65_537, 0, 7] {
+        let piece: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+        assert_eq!(draft.write(&piece).unwrap(), length);
+        expected.extend(piece);
+    }
+    draft.publish(Publish::Create).unwrap();
+    assert!(folder.read("x").unwrap().unwrap() == expected);
+}

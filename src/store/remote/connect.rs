@@ -5,62 +5,66 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ini::Ini;
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredentialProvider};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
+use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
+use super::answers::{Connector, CredentialsEnd};
 use super::error::{Refusal, settings_error};
+use super::tries::{Contact, DEFAULT_TIME};
 use crate::store::StoreError;
 use crate::store::location::{ObjectLocation, Scheme, StoreOptions};
 
-/// A connected client: one object in up to three roles.
+/// A connected client: one object in up to four roles.
 pub(super) struct Client {
     pub(super) objects: Arc<dyn ObjectStore>,
+    /// Lists; a web server has none.
+    pub(super) pages: Option<Arc<dyn PaginatedListStore>>,
     /// Uploads in parts; a web server has none.
     pub(super) multipart: Option<Arc<dyn MultipartStore>>,
     /// Presigned links.
     pub(super) signer: Option<Arc<dyn Signer>>,
+    /// What signs requests to S3.
+    pub(super) credentials: Option<AwsCredentialProvider>,
+    /// When those end, where an answer has said so.
+    pub(super) end: CredentialsEnd,
 }
 
-/// How long a request is tried.
+/// The variable that says how many seconds a question is put to a store.
+const TIME: &str = "KT_EXPORT_STORE_TIMEOUT";
+
+/// How long a question is put to a store that does not answer it.
 ///
-/// | | tries | at most | between tries |
-/// |---|---|---|---|
-/// | until the store has answered once | 4 | 5 s | 0.1 to 1 s, with jitter |
-/// | afterwards | 12 | 2 min | 0.1 to 15 s, doubling, with jitter |
-///
-/// So a wrong address is told within seconds, and a store that stumbles at night is waited for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Budget {
-    FirstContact,
-    Steady,
+/// # Errors
+/// [`StoreError::Remote`] where the environment names no such time.
+pub(super) fn time(at: &ObjectLocation) -> Result<Duration, StoreError> {
+    let Some(text) = environment(TIME) else { return Ok(DEFAULT_TIME) };
+    match text.parse() {
+        Ok(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
+        _ => {
+            let answer = format!("{TIME} is `{}`: write seconds, from 1 to 3600", text.escape_debug());
+            Err(StoreError::Remote { action: "connect to", at: at.bucket(), refusal: Refusal::Settings, answer })
+        }
+    }
 }
 
-impl Budget {
-    fn retries(self) -> RetryConfig {
-        let init_backoff = Duration::from_millis(100);
-        let (max_backoff, max_retries, retry_timeout) = match self {
-            Self::FirstContact => (Duration::from_secs(1), 3, Duration::from_secs(5)),
-            Self::Steady => (Duration::from_secs(15), 11, Duration::from_secs(120)),
-        };
-        RetryConfig { backoff: BackoffConfig { init_backoff, max_backoff, base: 2.0 }, max_retries, retry_timeout }
-    }
+/// No retries of the client's own: [`super::tries`] asks again, so that there is one budget.
+const ONCE: RetryConfig = RetryConfig {
+    backoff: BackoffConfig { init_backoff: Duration::ZERO, max_backoff: Duration::ZERO, base: 1.0 },
+    max_retries: 0,
+    retry_timeout: Duration::ZERO,
+};
 
-    fn client(self) -> ClientOptions {
-        // No request carries more than some MiB, so one that takes a minute is stuck.
-        let (connect, request) = match self {
-            Self::FirstContact => (2, 10),
-            Self::Steady => (5, 60),
-        };
-        ClientOptions::new()
-            .with_connect_timeout(Duration::from_secs(connect))
-            .with_timeout(Duration::from_secs(request))
-            .with_user_agent(USER_AGENT)
-    }
+fn client_options(time: Duration) -> ClientOptions {
+    ClientOptions::new()
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_timeout(Contact::longest_try(time))
+        .with_user_agent(USER_AGENT)
 }
 
 const USER_AGENT: object_store::HeaderValue =
@@ -70,19 +74,26 @@ const USER_AGENT: object_store::HeaderValue =
 ///
 /// # Errors
 /// [`StoreError::Remote`] where what the environment says cannot be used.
-pub(super) fn connect(at: &ObjectLocation, budget: Budget) -> Result<Client, StoreError> {
+pub(super) fn connect(at: &ObjectLocation, time: Duration) -> Result<Client, StoreError> {
     use_ring();
     let failed = |error: object_store::Error| settings_error(at.bucket(), &error);
     let bucket = at.bucket();
     let options = &at.options;
+    let connector = Connector { container: environment("AWS_CONTAINER_CREDENTIALS_FULL_URI"), ..Connector::default() };
+    let end = connector.end.clone();
     match at.scheme {
-        Scheme::S3 => s3(&bucket, options, budget)?.build().map(all::<AmazonS3>).map_err(failed),
+        Scheme::S3 => {
+            let store = s3(&bucket, options, time)?.with_http_connector(connector).build().map_err(failed)?;
+            let credentials = Some(store.credentials().clone());
+            Ok(Client { credentials, end, ..all::<AmazonS3>(store) })
+        }
         Scheme::Gs => {
             check_endpoint(&bucket, options.endpoint.as_deref())?;
             let mut builder = GoogleCloudStorageBuilder::from_env()
+                .with_http_connector(connector)
                 .with_url(&bucket)
-                .with_retry(budget.retries())
-                .with_client_options(allow_http(budget.client(), options.endpoint.as_deref()));
+                .with_retry(ONCE)
+                .with_client_options(allow_http(client_options(time), options.endpoint.as_deref()));
             if let Some(endpoint) = &options.endpoint {
                 builder = builder.with_base_url(endpoint);
             }
@@ -96,9 +107,10 @@ pub(super) fn connect(at: &ObjectLocation, budget: Budget) -> Result<Client, Sto
             endpoint = endpoint.or_else(|| environment("AZURE_ENDPOINT"));
             check_endpoint(&bucket, endpoint.as_deref())?;
             let mut builder = MicrosoftAzureBuilder::from_env()
+                .with_http_connector(connector)
                 .with_url(&bucket)
-                .with_retry(budget.retries())
-                .with_client_options(allow_http(budget.client(), endpoint.as_deref()));
+                .with_retry(ONCE)
+                .with_client_options(allow_http(client_options(time), endpoint.as_deref()));
             if let Some(endpoint) = endpoint {
                 builder = builder.with_endpoint(endpoint);
             }
@@ -117,18 +129,26 @@ pub(super) fn connect(at: &ObjectLocation, budget: Budget) -> Result<Client, Sto
         Scheme::Https | Scheme::Http => {
             let client = HttpBuilder::new()
                 .with_url(&bucket)
-                .with_retry(budget.retries())
-                .with_client_options(budget.client().with_allow_http(at.scheme == Scheme::Http))
+                .with_retry(ONCE)
+                .with_client_options(client_options(time).with_allow_http(at.scheme == Scheme::Http))
                 .build()
                 .map_err(failed)?;
-            Ok(Client { objects: Arc::new(client), multipart: None, signer: None })
+            let objects = Arc::new(client);
+            Ok(Client { objects, pages: None, multipart: None, signer: None, credentials: None, end })
         }
     }
 }
 
-fn all<S: ObjectStore + MultipartStore + Signer>(store: S) -> Client {
+fn all<S: ObjectStore + PaginatedListStore + MultipartStore + Signer>(store: S) -> Client {
     let store = Arc::new(store);
-    Client { objects: store.clone(), multipart: Some(store.clone()), signer: Some(store) }
+    Client {
+        objects: store.clone(),
+        pages: Some(store.clone()),
+        multipart: Some(store.clone()),
+        signer: Some(store),
+        credentials: None,
+        end: CredentialsEnd::default(),
+    }
 }
 
 /// TLS by ring. Somebody who links this library may have chosen before; then theirs stays.
@@ -159,10 +179,9 @@ fn environment(name: &str) -> Option<String> {
 
 /// S3: the environment, then the profile that `options` or the environment names, then web identity, container and
 /// instance.
-fn s3(bucket: &str, options: &StoreOptions, budget: Budget) -> Result<AmazonS3Builder, StoreError> {
+fn s3(bucket: &str, options: &StoreOptions, time: Duration) -> Result<AmazonS3Builder, StoreError> {
     // One request an object: every store that speaks S3 has it, and a locked object is told as such.
-    let mut builder =
-        AmazonS3Builder::from_env().with_url(bucket).with_retry(budget.retries()).with_disable_bulk_delete(true);
+    let mut builder = AmazonS3Builder::from_env().with_url(bucket).with_retry(ONCE).with_disable_bulk_delete(true);
     let mut region = options.region.clone().or_else(|| environment("AWS_REGION"));
     region = region.or_else(|| environment("AWS_DEFAULT_REGION"));
     let mut endpoint = options.endpoint.clone().or_else(|| environment("AWS_ENDPOINT_URL_S3"));
@@ -188,7 +207,7 @@ fn s3(bucket: &str, options: &StoreOptions, budget: Budget) -> Result<AmazonS3Bu
         builder = builder.with_region(region);
     }
     check_endpoint(bucket, endpoint.as_deref())?;
-    builder = builder.with_client_options(allow_http(budget.client(), endpoint.as_deref()));
+    builder = builder.with_client_options(allow_http(client_options(time), endpoint.as_deref()));
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }

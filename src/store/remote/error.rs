@@ -2,10 +2,12 @@
 
 use std::error::Error as _;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use object_store::client::{HttpError, HttpErrorKind};
 use regex::Regex;
 
+use super::tries::Failed;
 use crate::error::ErrorCode;
 use crate::store::StoreError;
 
@@ -28,6 +30,10 @@ pub enum Refusal {
     Throttled,
     /// No answer, or an answer that there is none at the moment.
     Unreachable,
+    /// An answer that is cut short, or none of its protocol.
+    Garbled,
+    /// The object has to be restored from an archive before it can be read.
+    Archived,
     /// The object is not the one that was expected.
     Changed,
     /// The request as such is refused.
@@ -44,11 +50,12 @@ impl Refusal {
             | Self::ClockSkewed
             | Self::NoCredentials
             | Self::OtherRegion
+            | Self::Archived
             | Self::Refused
             | Self::Settings => ErrorCode::StoreDenied,
             Self::NoBucket | Self::NoObject => ErrorCode::StoreNotFound,
             Self::Throttled => ErrorCode::StoreThrottled,
-            Self::Unreachable => ErrorCode::StoreUnreachable,
+            Self::Unreachable | Self::Garbled => ErrorCode::StoreUnreachable,
             Self::Changed => ErrorCode::SourceChanged,
         }
     }
@@ -76,6 +83,14 @@ impl Refusal {
             Self::Unreachable => {
                 "the store does not answer, also after retries: check the endpoint, the network and the proxy, and run again"
             }
+            Self::Garbled => {
+                "the store's answers are cut short or not in its protocol, also after retries: check the endpoint, the \
+                 network and the proxy, and run again"
+            }
+            Self::Archived => {
+                "the object is in an archive (Glacier, Deep Archive, the archive tier) and cannot be read there: restore \
+                 it or move it to another storage class, or name the other objects by a glob, and run again"
+            }
             Self::Changed => "the object is not the one that was listed any more",
             Self::Refused => "the store refuses the request",
             Self::Settings => "what the environment or `options` say of it cannot be used",
@@ -93,13 +108,122 @@ pub(super) fn store_error(action: &'static str, at: String, error: &object_store
     StoreError::Remote { action, at, refusal: refusal(error), answer: answer(error) }
 }
 
+/// As [`store_error`], with how long it was tried.
+pub(super) fn failure(action: &'static str, at: String, failed: &Failed) -> StoreError {
+    let mut answer = answer(&failed.error);
+    if failed.tries > 1 {
+        answer = format!("{answer}; tried {} times in {} s", failed.tries, failed.time.as_secs());
+    }
+    StoreError::Remote { action, at, refusal: refusal(&failed.error), answer }
+}
+
+/// What is wrong with an answer that the client took for a good one.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// None came.
+    #[error("no answer within {} s", time.as_secs())]
+    Silent {
+        /// How long it was waited for.
+        time: Duration,
+    },
+    /// Fewer bytes than the object has, or more.
+    #[error("the answer has {got} bytes, the object {expected}")]
+    Length {
+        /// What came.
+        got: u64,
+        /// What should have come.
+        expected: u64,
+    },
+    /// Two answers about different versions.
+    #[error("the object was replaced while it was read")]
+    Replaced,
+    /// Neither ours nor anybody else's.
+    #[error("another creation of the object is under way")]
+    Undecided,
+    /// Something that is not what was asked for, such as a proxy's page.
+    #[error("{what}")]
+    Alien {
+        /// What it is instead.
+        what: &'static str,
+    },
+}
+
+impl From<Broken> for object_store::Error {
+    fn from(broken: Broken) -> Self {
+        Self::Generic { store: "store", source: Box::new(broken) }
+    }
+}
+
+/// Whether asking again may help: no answer, one that is cut short or garbled, or one that says "not now".
+pub(super) fn is_passing(error: &object_store::Error) -> bool {
+    if !matches!(error, object_store::Error::Generic { .. }) {
+        // 409 while another request about the same object is being handled.
+        return names(&said(&whole(error)), &["ConditionalRequestConflict", "OperationAborted"]);
+    }
+    let text = whole(error);
+    if names(&said(&text), &["builder error"]) {
+        return false;
+    }
+    match status(&text) {
+        Some(501 | 505) => false,
+        Some(408 | 429 | 500..) => true,
+        Some(_) => names(&said(&text), &["RequestTimeout", "SlowDown", "InternalError"]),
+        None => is_garbled(error, &text) || transport(error) || names(&said(&text), PASSING),
+    }
+}
+
+/// Codes inside of answers with a good status.
+const PASSING: &[&str] = &["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"];
+
+/// Whether the answer is cut short, or is none of the store's. The client tells the latter in words only.
+fn is_garbled(error: &object_store::Error, text: &str) -> bool {
+    let broken = error.source().and_then(|source| source.downcast_ref::<Broken>());
+    match broken {
+        Some(Broken::Silent { .. }) => false,
+        Some(_) => true,
+        None => names(
+            text,
+            &[
+                "Got invalid",
+                "Header missing from response",
+                "Unable to extract metadata from headers",
+                "Invalid content length",
+                "Invalid last modified",
+                "Content-Range header not present",
+                // An answer of status 200 to a range may be a proxy's that has lost the rest.
+                "Received non-partial response",
+                "response body",
+            ],
+        ),
+    }
+}
+
+/// Whether it was left open who has a name that is taken.
+pub(super) fn is_undecided(error: &object_store::Error) -> bool {
+    matches!(error.source().and_then(|source| source.downcast_ref()), Some(Broken::Undecided))
+}
+
+/// Whether the store knows no such header or operation.
+pub(super) fn is_unknown_operation(error: &object_store::Error) -> bool {
+    use object_store::Error;
+    matches!(error, Error::NotImplemented { .. } | Error::NotSupported { .. }) || status(&whole(error)) == Some(501)
+}
+
+fn names(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.contains(word))
+}
+
+/// The service's own code and message, where it gives them; keys and addresses in the rest may hold any word.
+fn said(text: &str) -> String {
+    XML.captures(text).and_then(|found| found.get(0)).map_or(text, |said| said.as_str()).to_owned()
+}
+
 /// What kind of answer it is.
 pub(super) fn refusal(error: &object_store::Error) -> Refusal {
     use object_store::Error;
     let text = whole(error);
-    // The service's own code and message, where it gives them; keys and addresses in the rest may hold any word.
-    let said = XML.captures(&text).and_then(|found| found.get(0)).map_or(text.as_str(), |said| said.as_str());
-    let names = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let said = said(&text);
+    let names = |words: &[&str]| names(&said, words);
     // Instance metadata is asked last, after everything that people set.
     if names(&["169.254.169.254", "metadata.google.internal", "169.254.170."]) {
         return Refusal::NoCredentials;
@@ -122,6 +246,10 @@ pub(super) fn refusal(error: &object_store::Error) -> Refusal {
     ]) {
         return Refusal::OtherRegion;
     }
+    // S3 says it with 403, Azure with 409.
+    if names(&["InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"]) {
+        return Refusal::Archived;
+    }
     match error {
         Error::NotFound { .. } => Refusal::NoObject,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Refusal::Denied,
@@ -132,11 +260,12 @@ pub(super) fn refusal(error: &object_store::Error) -> Refusal {
         _ => match status(&text) {
             Some(429) => Refusal::Throttled,
             Some(503) => Refusal::Throttled,
+            Some(501 | 505) => Refusal::Refused,
             Some(408 | 500..) => Refusal::Unreachable,
+            Some(401 | 403) => Refusal::Denied,
             Some(_) => Refusal::Refused,
-            None if names(&["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"]) => {
-                Refusal::Unreachable
-            }
+            None if names(PASSING) => Refusal::Unreachable,
+            None if is_garbled(error, &text) => Refusal::Garbled,
             None if transport(error) => Refusal::Unreachable,
             None => Refusal::Refused,
         },
@@ -147,6 +276,9 @@ pub(super) fn refusal(error: &object_store::Error) -> Refusal {
 pub(super) fn transport(error: &object_store::Error) -> bool {
     let mut next = error.source();
     while let Some(cause) = next {
+        if let Some(Broken::Silent { .. }) = cause.downcast_ref::<Broken>() {
+            return true;
+        }
         if let Some(http) = cause.downcast_ref::<HttpError>() {
             return http.kind() != HttpErrorKind::Unknown || http.source().is_some();
         }
@@ -190,7 +322,7 @@ const ANSWER_CHARACTERS: usize = 400;
 
 /// The cloud's own words: code and message where it gave them, else the error; never a query string, which may be a
 /// signature.
-fn answer(error: &object_store::Error) -> String {
+pub(super) fn answer(error: &object_store::Error) -> String {
     let text = whole(error);
     let told = XML.captures(&text).and_then(|found| {
         let code = found.get(1)?.as_str();
@@ -234,6 +366,10 @@ mod tests {
                 ErrorCode::StoreDenied,
             ),
             (generic("status code: 400"), Refusal::Refused, ErrorCode::StoreDenied),
+            (generic("status code: 501"), Refusal::Refused, ErrorCode::StoreDenied),
+            (generic("status code: 403 <Code>InvalidObjectState</Code>"), Refusal::Archived, ErrorCode::StoreDenied),
+            (generic("Got invalid list response: x"), Refusal::Garbled, ErrorCode::StoreUnreachable),
+            (Broken::Length { got: 1, expected: 2 }.into(), Refusal::Garbled, ErrorCode::StoreUnreachable),
         ] {
             assert_eq!(super::refusal(&error), refusal, "{error}");
             assert_eq!(refusal.code(), code);

@@ -4,9 +4,14 @@
 //! completion of an upload are atomic; a name is created by one writer, because of `If-None-Match: *`. A store that
 //! ignores that condition is found out by [`Bucket::probe`] when the package is opened.
 
+mod answers;
 mod bucket;
 mod connect;
 mod error;
+mod links;
+mod list;
+mod read;
+mod tries;
 mod upload;
 mod uploads;
 
@@ -23,6 +28,7 @@ use super::location::ObjectLocation;
 use super::stored::{Stored, modified};
 use super::{Created, Listed, StoreError};
 
+pub use self::answers::UnaddressableKey;
 pub(super) use self::bucket::{Ahead, Bucket, bucket};
 pub use self::error::Refusal;
 pub(super) use self::upload::PART_BYTES;
@@ -125,10 +131,22 @@ impl Backend for Prefix {
     fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         // A store lists whole segments; the last one of the prefix may be cut short.
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let listed = self.bucket.list(&self.prefix(folder)?)?;
-        let mut listed: Vec<Listed> = listed
+        let below = self.bucket.list(&self.prefix(folder)?)?;
+        let mut listed: Vec<Listed> = below
+            .objects
             .iter()
             .map(|found| Listed { name: self.name(found.location.as_ref()).to_owned(), bytes: found.size })
+            // An empty one with a slash at its end is what consoles put down where a folder is made.
+            .chain(below.unaddressable.iter().filter(|found| !found.is_folder()).map(|unaddressable| {
+                Listed {
+                    name: unaddressable
+                        .key
+                        .get(self.at.key.len()..)
+                        .map_or("", |name| name.strip_prefix('/').unwrap_or(name))
+                        .to_owned(),
+                    bytes: unaddressable.bytes,
+                }
+            }))
             .filter(|found| found.name.starts_with(prefix))
             .collect();
         listed.sort_by(|a, b| a.name.cmp(&b.name));

@@ -7,14 +7,13 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use object_store::ObjectMeta;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt, PutPayload};
 use tokio::task::JoinHandle;
 
 use super::bucket::{Bucket, runtime, wait};
-use super::error::{Refusal, store_error};
+use super::error::Refusal;
 use crate::store::draft::Unpublished;
 use crate::store::{Publish, StoreError};
 
@@ -41,17 +40,13 @@ struct Parts {
     id: String,
     done: Vec<PartId>,
     /// One at a time, beside what fills the buffer.
-    under_way: Option<JoinHandle<object_store::Result<PartId>>>,
+    under_way: Option<JoinHandle<Result<PartId, StoreError>>>,
 }
 
 impl Upload {
     pub(super) fn new(bucket: Arc<Bucket>, key: String) -> Result<Self, StoreError> {
-        let path = Path::parse(&key).map_err(|e| store_error("name", bucket.object(&key), &e.into()))?;
+        let path = bucket.path(&key)?;
         Ok(Self { bucket, key, path, buffer: Vec::new(), bytes: 0, parts: None })
-    }
-
-    fn failed(&self, error: &object_store::Error) -> StoreError {
-        store_error("write", self.bucket.object(&self.key), error)
     }
 
     fn part_bytes(&self) -> usize {
@@ -64,11 +59,10 @@ impl Upload {
         let Some(parts) = &mut self.parts else { return Ok(()) };
         let Some(task) = parts.under_way.take() else { return Ok(()) };
         match wait(task)? {
-            Ok(Ok(part)) => {
-                parts.done.push(part);
+            Ok(part) => {
+                parts.done.push(part.map_err(|error| gone(error, &self.key))?);
                 Ok(())
             }
-            Ok(Err(error)) => Err(self.failed(&error)),
             Err(error) => Err(StoreError::Threads { message: error.to_string() }),
         }
     }
@@ -80,21 +74,23 @@ impl Upload {
             let Some(store) = self.bucket.client().multipart.clone() else {
                 return Err(StoreError::ReadOnly { at: self.bucket.object(&self.key) });
             };
-            let id = wait(store.create_multipart(&self.path))?.map_err(|e| self.failed(&e))?;
+            let id = self.bucket.ask("write", &self.key, || store.create_multipart(&self.path))?;
             self.parts = Some(Parts { store, id, done: Vec::new(), under_way: None });
         }
-        let path = self.path.clone();
-        let payload = Bytes::from(std::mem::take(&mut self.buffer));
+        let (bucket, key, path) = (self.bucket.clone(), self.key.clone(), self.path.clone());
+        let payload = PutPayload::from(std::mem::take(&mut self.buffer));
         if let Some(parts) = &mut self.parts {
             let (store, id, number) = (parts.store.clone(), parts.id.clone(), parts.done.len());
-            let task = async move { store.put_part(&path, &id, number, payload.into()).await };
-            parts.under_way = Some(runtime()?.spawn(task));
+            let put = async move {
+                bucket.asked("write", &key, || store.put_part(&path, &id, number, payload.clone())).await
+            };
+            parts.under_way = Some(runtime()?.spawn(put));
         }
         Ok(())
     }
 
-    /// Ends an upload in parts. Where the answer was lost, the object itself tells: it has our size, and is not the one
-    /// that was there before.
+    /// Ends an upload in parts. Where the answer is lost, or is none, the object itself tells whether it is ended: it
+    /// has our size, and is not the one that was there before.
     fn complete(&mut self, mode: Publish) -> Result<(), StoreError> {
         if !self.buffer.is_empty() {
             self.send()?;
@@ -104,32 +100,49 @@ impl Upload {
         if mode == Publish::Create && before.is_some() {
             return Err(StoreError::AlreadyExists { name: self.key.clone() });
         }
-        let Some(parts) = &mut self.parts else { return Ok(()) };
-        let done = std::mem::take(&mut parts.done);
-        let completed = wait(parts.store.complete_multipart(&self.path, &parts.id, done))?;
-        if let Err(error) = completed {
-            let failed = self.failed(&error);
-            let there = self.bucket.head(&self.key)?;
-            let is_new = |there: &ObjectMeta| before.is_none_or(|before| before.e_tag != there.e_tag);
-            if !there.is_some_and(|there| there.size == self.bytes && is_new(&there)) {
-                return Err(failed);
+        let Some(parts) = &self.parts else { return Ok(()) };
+        let is_ours = |there: &ObjectMeta| {
+            there.size == self.bytes && before.as_ref().is_none_or(|before| before.e_tag != there.e_tag)
+        };
+        let completed = self.bucket.ask("complete the upload of", &self.key, || async {
+            let Err(error) = parts.store.complete_multipart(&self.path, &parts.id, parts.done.clone()).await else {
+                return Ok(());
+            };
+            match self.bucket.client().objects.head(&self.path).await {
+                Ok(there) if is_ours(&there) => Ok(()),
+                _ => Err(error),
             }
-        }
+        });
+        completed.map_err(|error| gone(error, &self.key))?;
         self.parts = None;
         Ok(())
     }
 }
 
+/// An upload that is not there any more was aborted by the run that finished the job.
+fn gone(error: StoreError, key: &str) -> StoreError {
+    match error {
+        StoreError::Remote { refusal: Refusal::NoObject, .. } => StoreError::DraftGone { name: key.to_owned() },
+        error => error,
+    }
+}
+
 impl Write for Upload {
+    /// Takes everything, so that nobody above sees a short write.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let part_bytes = self.part_bytes();
-        if self.buffer.len() >= part_bytes {
-            self.send().map_err(io::Error::other)?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let part_bytes = self.part_bytes();
+            if self.buffer.len() >= part_bytes {
+                self.send().map_err(io::Error::other)?;
+            }
+            let taken = rest.len().min(part_bytes.saturating_sub(self.buffer.len()));
+            let (piece, after) = rest.split_at(taken);
+            self.buffer.extend_from_slice(piece);
+            self.bytes += taken as u64;
+            rest = after;
         }
-        let taken = bytes.len().min(part_bytes - self.buffer.len().min(part_bytes));
-        self.buffer.extend_from_slice(bytes.get(..taken).unwrap_or_default());
-        self.bytes += taken as u64;
-        Ok(taken)
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -165,8 +178,9 @@ impl Drop for Upload {
         if let Some(task) = parts.under_way {
             task.abort();
         }
-        if let Ok(Err(error)) = wait(parts.store.abort_multipart(&self.path, &parts.id)) {
-            let error = store_error("abort the upload of", self.bucket.object(&self.key), &error);
+        let aborting =
+            self.bucket.ask("abort the upload of", &self.key, || parts.store.abort_multipart(&self.path, &parts.id));
+        if let Err(error) = aborting {
             // Gone already, aborted by the run that finished the job.
             if !matches!(error, StoreError::Remote { refusal: Refusal::NoObject, .. }) {
                 tracing::warn!("{error}; `jobs prune` aborts it later");

@@ -93,6 +93,7 @@ fn every_field_that_the_job_implies_is_compared() {
             algorithm: "AES_GCM_V1".into(),
             footer_key: "env:KEY".into(),
             columns: std::collections::BTreeMap::new(),
+            digests: Digests::Clear,
         });
     });
     let found = found(|m| m.spec.resolved["window"] = json!({}));
@@ -128,6 +129,7 @@ fn partitions_parts_and_rows_are_those_of_the_job() {
             sha256: "0".repeat(64),
             plain_bytes: None,
             plain_sha256: None,
+            sealed: None,
         }];
     });
 }

@@ -72,8 +72,16 @@ pub enum Fault {
     Stall(Duration),
     /// The reply has its true headers, at most so many bytes of its body, and then the connection is closed.
     CutBody(usize),
+    /// The request is handled. The reply has at most so many bytes of its body, and a length that fits.
+    ShortBody(usize),
     /// The request is not handled. The reply has status 200 and an error as its body, as CompleteMultipartUpload may.
     ErrorInBody,
+    /// The request is not handled. The reply has status 200, no headers and no body.
+    EmptyOk,
+    /// The request is handled. The reply has status 200, no headers and no body.
+    LoseBody,
+    /// The connection stays open, and there is no reply.
+    Hang,
 }
 
 type Faults = Arc<dyn Fn(&Request) -> Option<Fault> + Send + Sync>;
@@ -281,8 +289,11 @@ async fn answer(
     }
     let body = Body::from(body).store_all_limited(usize::MAX).await?;
     entry.lock().unwrap().bytes_received = body.len() as u64;
-    if let Some(Fault::Stall(time)) = fault {
-        tokio::time::sleep(time).await;
+    match fault {
+        Some(Fault::Stall(time)) => tokio::time::sleep(time).await,
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::EmptyOk) => return Ok(HttpResponse::new(Body::empty())),
+        _ => {}
     }
     let response = match fault {
         Some(Fault::Status(status, code)) => error(status, code)?,
@@ -291,6 +302,7 @@ async fn answer(
     };
     let cut = match fault {
         Some(Fault::LoseReply) => return Err("lost".into()),
+        Some(Fault::LoseBody) => return Ok(HttpResponse::new(Body::empty())),
         Some(Fault::CutBody(bytes)) => Some(bytes),
         _ => None,
     };
@@ -299,7 +311,10 @@ async fn answer(
     if is_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(HttpResponse::from_parts(head, Body::empty()));
     }
-    let body = body.store_all_limited(usize::MAX).await?;
+    let mut body = body.store_all_limited(usize::MAX).await?;
+    if let Some(Fault::ShortBody(bytes)) = fault {
+        body.truncate(bytes);
+    }
     head.headers.insert(CONTENT_LENGTH, body.len().into());
     Ok(HttpResponse::from_parts(head, counted(body, cut, entry)))
 }
