@@ -144,7 +144,7 @@ fn partitions(
             if record.job != pinned.job || !is_kept(package, generation, files, listed) {
                 continue;
             }
-            if record.tool_version != TOOL_VERSION || !is_proven(&name, &record, notary.signer()) {
+            if !is_proven(&name, &record, notary.signer()) {
                 if generation == package.generation() {
                     tracing::warn!(
                         "{name} is not signed by this job's key; partition {} is exported again",
@@ -160,6 +160,10 @@ fn partitions(
                     continue;
                 }
                 return Err(changed(&partition.label).into());
+            }
+            // Another version may make other bytes of the same rows.
+            if record.tool_version != TOOL_VERSION {
+                continue;
             }
             candidates.push(Candidate { key, generation, record });
             break;

@@ -48,6 +48,9 @@ pub struct Entry {
     pub job: String,
     /// The first generation of this job: nothing of an earlier one counts.
     pub first_generation: u32,
+    /// The job that this one took the package from, with `--replace`: what it left is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<String>,
     /// The newest plan; none in a package that an earlier release made.
     pub plan: Option<PlanRef>,
     /// The newest manifest of the job.
@@ -118,6 +121,10 @@ impl Entry {
             at,
             job: job.to_owned(),
             first_generation: same.map_or(generation, |same| same.first_generation),
+            replaced: match last {
+                Some(last) if last.job != job => Some(last.job.clone()),
+                last => last.and_then(|last| last.replaced.clone()),
+            },
             plan: Some(PlanRef { generation, path, sha256 }),
             manifest: same.and_then(|same| same.manifest.clone()),
             pruned_at: None,
@@ -149,6 +156,7 @@ impl Entry {
             job: job.to_owned(),
             // Its records have another form.
             first_generation: 2,
+            replaced: None,
             plan: None,
             manifest,
             pruned_at: None,

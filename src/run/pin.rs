@@ -92,7 +92,7 @@ impl Package {
                 None => return Ok(None),
             }
         }
-        if package.entry.first_generation > 1 && !is_repair {
+        if package.entry.replaced.is_some() && !is_repair {
             install::settle(&package.folder, false)?;
             install::clear_replaced(&package.folder, &package.entry)?;
         }
