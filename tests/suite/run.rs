@@ -231,6 +231,7 @@ fn the_manifest_says_what_was_exported_from_what() {
         "source": {
             "uri": format!("{}/", project.path("data").display()),
             "files": [{"path": "x.ndjson", "bytes": ndjson(&events()).len(), "mtime": null, "rows": 12}],
+            "files_sha256": manifest["source"]["files_sha256"],
         },
         "accounting": {
             "source_rows": 12, "outside_window": 3, "filtered_out": 3, "null_time": 0, "rejected": 0,

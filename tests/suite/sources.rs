@@ -159,6 +159,33 @@ fn a_missing_day_makes_its_partitions_partial_until_its_file_is_there() {
     assert_eq!(column(&package.rows(), "eventName"), ["A", "C"]);
 }
 
+/// A date alone is a day of the window's zone, so the names beside it are, too; a time is one of the source's.
+#[test]
+fn files_are_expected_in_the_zone_in_which_their_rows_have_dates() {
+    let window = "{date: 2026-03-05, timezone: Europe/Berlin}";
+    for (first, second, missing) in [
+        ("2026-03-05", "2026-03-05", None),
+        (
+            "2026-03-05T01:00:00Z",
+            "2026-03-05T22:00:00Z",
+            Some("no source file covers 2026-03-04T00:00:00Z to 2026-03-05T00:00:00Z"),
+        ),
+    ] {
+        let project = Project::with_spec(&format!(
+            "type: events\nwindow: {window}\nsource: {{uri: data/, path_time: {{pattern: '%Y-%m-%d.ndjson', covers: day, \
+             expect: every}}}}"
+        ));
+        let row = |at: &str| format!("{{\"occurred_at\":\"{at}\"}}\n");
+        project.write("data/2026-03-05.ndjson", [row(first), row(second)].concat());
+        project.write("data/2026-03-09.ndjson", row("2026-03-09"));
+        match missing {
+            None => drop(project.run(&[]).exits(0)),
+            Some(missing) => drop(project.run(&[]).exits(3).says(&[missing])),
+        }
+        assert_eq!(project.package().rows().len(), 2);
+    }
+}
+
 #[test]
 fn a_window_without_a_source_is_partial_where_every_file_is_expected() {
     let project = delivered_in_time();
