@@ -4,9 +4,9 @@ SWEEP_KINDS='plain age chained mended changed rejects restate'
 # In the short form every so-manieth point.
 SHORT_STEP=23
 
-# set_up KIND: a folder that is ready for the run that is stopped or killed.
+# set_up KIND FOLDER: a folder that is ready for the run that is stopped or killed.
 set_up() {
-  fresh "sweep-$MODE-$1"
+  fresh "$2"
   PACKAGE=out ARGUMENTS='' VERIFY=''
   source_of 2026-03-01 12 a
   source_of 2026-03-02 5 a
@@ -73,7 +73,7 @@ again() {
 # One point. Gives 1 where the run has no such point.
 point() {
   local kind=$1 rule=$2 where="$MODE/$1 $2" woken=- code_of_first=-
-  set_up "$kind"
+  set_up "$kind" "sweep-$MODE-$kind"
   good_end "$kind"
   mkdir kept && cp -p src/* kept/
   if [ "$MODE" = kill ]; then
