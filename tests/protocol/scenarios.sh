@@ -1,8 +1,8 @@
 # Single courses of events that once broke a package, each as a check.
 
-SCENARIOS='sleeper replaced_job_completes replaced_job_loses_its_shards sleeper_with_another_report
-  lost_record_is_no_success lost_manifest_is_no_success newline_in_the_manifest runs_at_once loser_dies
-  prune_beside_a_run prune_after_a_killed_run prune_then_repair forged_record_is_not_signed damaged_shard_is_not_signed'
+SCENARIOS='sleeper replaced_job_completes replaced_job_loses_its_shards replaced_job_wakes_late sleeper_with_another_report
+  lost_record_is_no_success lost_manifest_is_no_success found_files_are_made_durable newline_in_the_manifest runs_at_once loser_dies
+  prune_beside_a_run prune_after_a_killed_run prune_of_a_complete_package prune_then_repair forged_record_is_not_signed damaged_shard_is_not_signed'
 
 # A run sleeps right after its first shard has its name; the source is corrected and others finish the job.
 sleeper() {
@@ -113,6 +113,37 @@ replaced_before_complete() {
   must "$1, $2: the package changed" same_bytes
 }
 
+# A job that was replaced wakes when the other one is complete. What it leaves over is gone after one more run of that.
+replaced_job_wakes_late() {
+  local place
+  for place in 'linkat|before|out/_state/log/000002.json$' 'linkat|before|out/_state/partitions/2026-03-02' \
+    'linkat|before|data/2026-03-02' 'linkat|after|data/2026-03-01' 'linkat|before|data/2026-03-01' \
+    'linkat|before|out/_state/log/000001.json$' 'linkat|before|out/_state/tasks/'; do
+    attempt wakes_when_replaced "$place"
+  done
+  tally courses
+}
+
+wakes_when_replaced() {
+  fresh "$CHECK"
+  two_jobs
+  SHIM="$1|stop" job_behind j1.yaml --threads 1
+  must "the first job did not reach $1" until_stopped "$BEHIND"
+  job j2.yaml --replace "$ID"
+  must "$1: the second job does not complete" is $? 0
+  must "$1: its package does not hold" intact
+  note_digests out
+  wake "$BEHIND"
+  local code=$?
+  must "$1: the replaced job ends with exit code $code" test $code -le 6 -a $code -ge 2
+  must "$1: named bytes changed" same_bytes
+  must "$1: a complete manifest over shards that are gone" shards_hold
+  job j2.yaml
+  must "$1: a rerun does not find it complete" is $? 0
+  must "$1: the package does not hold after one more run" intact
+  must "$1: named bytes changed" same_bytes
+}
+
 # A run wakes between its partial manifest and what derives from it; another has completed the job and died.
 sleeper_with_another_report() {
   local place point
@@ -185,6 +216,30 @@ lost_manifest_is_no_success() {
     attempt fails_and_recovers "$rule"
   done
   tally faults
+}
+
+# A run that relies on a file of a dead run makes its name durable first: the dead one did not come to it.
+found_files_are_made_durable() {
+  attempt made_durable '/_state/plan.json$' '/_state$' '/_state/log/000001.json$'
+  attempt made_durable '/_state/log/000001.json$' '/_state/log$' '/data/'
+  attempt made_durable '/_state/partitions/2026-03-01.json$' '/_state/partitions$' '/_state/log/000002.json$'
+  attempt made_durable '/_state/tasks/' '/_state/tasks$' '/_state/log/000002.json$'
+  attempt made_durable '/_state/log/000002.json$' '/_state/log$' '/out/manifest.json$'
+  attempt made_durable '/out/manifest.json$' '/out$' '/out/SHA256SUMS$'
+  tally files
+}
+
+# made_durable FILE FOLDER NEXT: FILE was linked and its FOLDER not synced; that happens before NEXT gets its name.
+made_durable() {
+  fresh "$CHECK"
+  two_days
+  spec
+  SHIM="linkat|after|$1|kill" job --threads 1
+  must "$1: the run was not killed" grep -q '^\[shim\]' said
+  : > said
+  SHIM="fsync|before|$2|note|1+;linkat|before|$3|note;rename|before|$3|note" job --threads 1
+  must "$1: the rerun does not complete" is $? 0
+  must "$1: its folder is not synced before $3" sh -c "grep '^.shim' said | head -1 | grep -q 'before fsync'"
 }
 
 # An editor ends the file with a newline. The next run has to end, whether it refuses or does its work.
@@ -327,6 +382,37 @@ prunes_after() {
   code=$?
   must "$1: the rerun ends with exit code $code" test $code -le 6 -a $code -ne 1
   must "$1: the package does not hold after a rerun (exit code $code)" verified out
+}
+
+# Prunes a complete package while a run sleeps that had begun it.
+prune_of_a_complete_package() {
+  local place
+  for place in 'linkat|before|data/2026-03-01' 'linkat|after|data/2026-03-01' 'linkat|before|_state/partitions/2026-03-01' \
+    'linkat|before|data/2026-03-02' 'linkat|before|_state/tasks/' 'linkat|before|_state/manifests/' \
+    'linkat|before|_state/log/000002.json$' 'linkat|before|_state/log/000001.json$'; do
+    attempt prunes_complete "$place"
+  done
+  tally courses
+}
+
+prunes_complete() {
+  fresh "$CHECK"
+  two_days
+  RETENTION=1s spec
+  SHIM="$1|stop" job_behind --threads 1
+  must "the run did not reach $1" until_stopped "$BEHIND"
+  job --store st
+  must "$1: the second run does not complete" is $? 0
+  sleep 1.2
+  "$KT" jobs prune --yes --store st >> said 2>&1
+  must "$1: prune fails" is $? 0
+  must "$1: nothing was pruned" test ! -e out/data/2026-03-01/part-0000.csv
+  wake "$BEHIND"
+  local code=$?
+  must "$1: the run that woke ends with exit code $code" test $code -le 6 -a $code -ne 1
+  job
+  must "$1: a rerun ends otherwise" is $? 0
+  must "$1: the package does not hold after one more run" intact
 }
 
 # A pruned package is not filled again, and what is there agrees.
