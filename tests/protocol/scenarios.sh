@@ -1,6 +1,6 @@
 # Single courses of events that once broke a package, each as a check.
 
-SCENARIOS='sleeper replaced_job_completes replaced_job_loses_its_shards replaced_job_wakes_late sleeper_with_another_report
+SCENARIOS='sleeper sleeper_removes_no_manifest replaced_job_completes replaced_job_loses_its_shards replaced_job_wakes_late sleeper_with_another_report
   lost_record_is_no_success lost_manifest_is_no_success found_files_are_made_durable newline_in_the_manifest runs_at_once loser_dies
   prune_beside_a_run prune_after_a_killed_run prune_of_a_complete_package prune_then_repair forged_record_is_not_signed damaged_shard_is_not_signed'
 
@@ -25,6 +25,27 @@ sleeper() {
   must 'a rerun finds it not complete' is $? 0
   must 'committed bytes changed' same_bytes
   echo "exit code $woken of the run that woke"
+}
+
+# A run has read that no manifest is decided on, and sleeps while another one decides on one: what that shows stays.
+sleeper_removes_no_manifest() {
+  fresh "$CHECK"
+  two_days
+  spec
+  SHIM='linkat|before|data/2026-03-01|stop' job_behind --threads 1
+  local first=$BEHIND second
+  must 'the first run did not reach its shard' until_stopped "$first"
+  SHIM='stat|after|/_state/log/000002.json$|stop;+unlink|before|/out/manifest.json$|note;+unlink|after|/out/manifest.json$|kill' \
+    job_behind --threads 1
+  second=$BEHIND
+  must 'the second run did not read the log' until_stopped "$second"
+  wake "$first"
+  must 'the first run does not complete' is $? 0
+  must 'its package does not hold' intact
+  wake "$second"
+  must 'the second run removes the manifest of a complete package' test -f out/manifest.json
+  must 'the package does not hold' intact
+  echo 'the manifest stays'
 }
 
 # two_jobs: j1.yaml and j2.yaml for one folder; ID is that of the first.

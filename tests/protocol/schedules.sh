@@ -20,7 +20,7 @@ draw() {
 # draw_rule ACTION
 draw_rule() {
   local operation when
-  draw linkat linkat linkat rename unlink fsync
+  draw linkat linkat linkat rename unlink fsync stat
   operation=$DRAWN
   draw before after
   when=$DRAWN
@@ -30,7 +30,7 @@ draw_rule() {
 schedule() {
   local kind course="seed $1:" runs=() i code
   RANDOM=$1
-  draw plain age chained mended changed rejects
+  draw plain age chained mended changed rejects begun
   kind=$DRAWN
   course="$course $kind"
   MODE=schedule

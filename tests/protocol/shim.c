@@ -2,7 +2,7 @@
 //
 //   SHIM="RULE;RULE;..."    RULE = [+]OPERATION|WHEN|PATH|ACTION[|N]
 //
-//   OPERATION  linkat, rename, unlink, fsync or write
+//   OPERATION  linkat, rename, unlink, fsync, write or stat
 //   WHEN       before or after the system does it
 //   PATH       part of the path that it is about (of two paths, the new one); with `$` at its end, the end of the path
 //   ACTION     stop, kill, eio, enospc, or note, which does nothing
@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MOST_RULES 16
@@ -142,6 +143,15 @@ int unlink(const char *path) {
     BEFORE("unlink", path);
     int result = real(path);
     AFTER("unlink", path);
+    return result;
+}
+
+// How Rust's standard library looks at a file, and so the first thing that it does to one that is read.
+int statx(int folder, const char *path, int flags, unsigned mask, struct statx *found) {
+    REAL(statx);
+    BEFORE("stat", path);
+    int result = real(folder, path, flags, mask, found);
+    AFTER("stat", path);
     return result;
 }
 

@@ -1,6 +1,6 @@
 # Stops or kills a run at each of its operations, in several kinds of jobs, and looks what becomes of the package.
 
-SWEEP_KINDS='plain age chained mended changed rejects restate'
+SWEEP_KINDS='plain age chained mended changed rejects restate begun'
 # In the short form every so-manieth point.
 SHORT_STEP=23
 
@@ -34,6 +34,10 @@ set_up() {
       job -q
       source_of 2026-03-02 7 late
       PACKAGE=out.r2 ARGUMENTS=--restate
+      ;;
+    begun)
+      spec
+      SHIM='linkat|after|/_state/log/000001.json$|kill' job -q
       ;;
   esac
   : > said
@@ -126,15 +130,21 @@ point() {
 # sweep MODE KIND: all points of a kind of job; prints figures.
 sweep() {
   MODE=$1
-  local kind=$2 operation when n number=0 step=1
+  local kind=$2 operation when n number=0 step=1 path
   POINTS=0 BAD=0 FINDINGS=$WORK/findings-$MODE-$kind
   : > "$FINDINGS"
   [ -n "$FULL" ] || step=$SHORT_STEP
-  for operation in linkat rename unlink fsync; do
+  for operation in ${KT_EXPORT_PROTOCOL_OPERATIONS:-linkat rename unlink fsync stat}; do
     for when in before after; do
+      path=/sweep-$MODE-$kind/
+      if [ $operation = stat ]; then
+        # Only what it knows of the decisions: nothing else that it looks at may make a difference.
+        [ "$MODE $when" = 'stop after' ] || continue
+        path=/_state/log/
+      fi
       # Where the short form begins differs from operation to operation, so that it meets different places.
       for ((n = 1 + (number * 7) % step; ; n += step)); do
-        point "$kind" "$operation|$when|/sweep-$MODE-$kind/|$MODE|$n" || break
+        point "$kind" "$operation|$when|$path|$MODE|$n" || break
       done
       number=$((number + 1))
     done
