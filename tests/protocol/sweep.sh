@@ -76,7 +76,7 @@ again() {
 
 # One point. Gives 1 where the run has no such point.
 point() {
-  local kind=$1 rule=$2 where="$MODE/$1 $2" woken=- code_of_first=-
+  local kind=$1 rule=$2 where="$MODE/$1 $2" woken=- file
   set_up "$kind" "sweep-$MODE-$kind"
   good_end "$kind"
   mkdir kept && cp -p src/* kept/
@@ -102,11 +102,16 @@ point() {
   [ "$CODE" = "$EXIT" ] || found "$where: the next run ends with exit code $CODE"
   if [ "$MODE" = stop ]; then
     note_digests "$PACKAGE"
+    file=
     if [ "$(status "$PACKAGE")" = complete ]; then
       verified "$PACKAGE" $VERIFY || found "$where: damaged while the first run sleeps"
+      file=$(stat -c %i "$PACKAGE/manifest.json")
     fi
     wake "$BEHIND"
     woken=$?
+    # Not even for a moment: whoever reads the package would miss it.
+    [ -z "$file" ] || [ "$file" = "$(stat -c %i "$PACKAGE/manifest.json" 2> /dev/null)" ] \
+      || found "$where: the manifest of a complete package was taken away"
     note_digests "$PACKAGE"
     if [ "$(status "$PACKAGE")" = complete ]; then
       verified "$PACKAGE" $VERIFY || found "$where: damaged after the first run woke (exit code $woken)"
