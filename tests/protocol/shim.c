@@ -76,7 +76,6 @@ static int reach(const char *operation, const char *when, const char *path) {
         int match = atomic_fetch_add(&rule->matches, 1) + 1;
         if (match != rule->nth && !(rule->and_later && match > rule->nth)) continue;
         dprintf(2, "[shim] %s %s %s: %s\n", when, operation, path, rule->action);
-        atomic_store(&rule->fired, 1);
         if (!strcmp(rule->action, "stop")) {
             kill(getpid(), SIGSTOP);
             // The signal may reach this thread a little later.
@@ -85,6 +84,8 @@ static int reach(const char *operation, const char *when, const char *path) {
         if (!strcmp(rule->action, "kill")) kill(getpid(), SIGKILL);
         if (!strcmp(rule->action, "eio")) error = EIO;
         if (!strcmp(rule->action, "enospc")) error = ENOSPC;
+        // Not before: another thread could meet the next rule while this one is still about to stop the process.
+        atomic_store(&rule->fired, 1);
     }
     return error;
 }
