@@ -13,6 +13,7 @@ use crate::error::ErrorCode;
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, SIGNATURE};
 use crate::report::{self, HEAD_BYTES, REPORT};
 use crate::seal::sha256;
+use crate::signature::{self, SignatureError};
 use crate::store::{Folder, StoreError};
 
 /// How often something is installed again that others change at the same time.
@@ -66,12 +67,18 @@ pub fn settle(folder: &Folder, force: bool) -> Result<(), RunError> {
         let is_installed = match (&wanted, &there) {
             (None, None) => true,
             (Some(wanted), Some(there)) if wanted == there => true,
-            (None, Some(_)) => {
-                // Of a job that was replaced.
-                for name in [REPORT, SHA256SUMS, SIGNATURE, MANIFEST] {
-                    folder.remove(name)?;
+            (None, Some(there)) => {
+                // Of a job that was replaced. Anything else is newer than the entry that was read, or nobody's.
+                let is_replaced = entry.replaced.is_some()
+                    && Manifest::from_json(there).is_ok_and(|manifest| manifest.id != entry.job);
+                if is_replaced {
+                    folder.take_away(MANIFEST, there)?;
+                    continue;
                 }
-                false
+                if log::read(folder)?.is_some_and(|last| last.number == entry.number) {
+                    return Ok(());
+                }
+                continue;
             }
             (Some(wanted), None) => folder.swap(MANIFEST, None, wanted)?,
             (Some(wanted), Some(there)) => {
@@ -110,6 +117,7 @@ pub fn complete_derived(folder: &Folder) -> Result<(), RunError> {
         let digest = sha256(&bytes);
         // Before SHA256SUMS, whose presence says that nothing is missing.
         notary::complete_signature(folder, &manifest, &bytes)?;
+        remove_stale_signature(folder, &manifest, &bytes)?;
         complete_report(folder, &manifest, &digest);
         let sums = manifest.sha256sums(&digest);
         if folder.read(SHA256SUMS)?.as_deref() != Some(sums.as_bytes()) {
@@ -120,6 +128,37 @@ pub fn complete_derived(folder: &Folder) -> Result<(), RunError> {
         }
     }
     Err(busy(folder))
+}
+
+/// Removes the signature of an earlier manifest, or of a job that was replaced, from beside one that is not signed. One that
+/// somebody made of this manifest by hand stays.
+fn remove_stale_signature(folder: &Folder, manifest: &Manifest, bytes: &[u8]) -> Result<(), StoreError> {
+    if manifest.signer.is_some() {
+        return Ok(());
+    }
+    match folder.read(SIGNATURE)? {
+        Some(there) if matches!(signature::check(&there, bytes), Err(SignatureError::Mismatch { .. })) => {
+            folder.remove(SIGNATURE)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what is below `data/` and `rejects/` of a package whose shards were deleted because their retention was over: a
+/// run that slept meanwhile may have left some. Files that the store does not let go are told.
+///
+/// # Errors
+/// The store's.
+pub fn clean_pruned(folder: &Folder) -> Result<(), StoreError> {
+    for prefix in ["data/", "rejects/"] {
+        for there in folder.list(prefix)? {
+            match folder.remove(&there.name) {
+                Err(error) if error.code() == ErrorCode::StoreDenied => tracing::warn!("{error}"),
+                removed => removed?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes the page for people, unless there is one of this manifest, by whatever release: a complete package does not

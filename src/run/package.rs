@@ -55,6 +55,7 @@ pub fn look(job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<
     let Some(folder) = Folder::existing(&job.output)? else { return Ok(Look::at(Found::Nothing, None)) };
     notary::publish_linked(job, options, &folder, signer)?;
     install::settle(&folder, options.repair)?;
+    clean_pruned(&folder, job, options)?;
     let look = examine(&folder, job, options, signer)?;
     if let (Found::Complete(manifest), Some(entry)) = (&look.found, &look.entry) {
         install::complete_derived(&folder)?;
@@ -63,6 +64,19 @@ pub fn look(job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<
         }
     }
     Ok(look)
+}
+
+/// Removes what a run that slept has left in a package that was pruned meanwhile, once the tombstone is there.
+fn clean_pruned(folder: &Folder, job: &Job, options: &RunOptions) -> Result<(), RunError> {
+    let Some(entry) = log::read(folder)?.filter(|entry| entry.pruned_at.is_some() && entry.job == job.id) else {
+        return Ok(());
+    };
+    let Some(Decided { bytes, manifest }) = install::decided(folder, &entry)? else { return Ok(()) };
+    let buried = crate::package::tombstone::read(folder, &manifest, &sha256(&bytes), (options.clock)())?;
+    if buried.is_some_and(|buried| buried.believed().is_some()) {
+        install::clean_pruned(folder)?;
+    }
+    Ok(())
 }
 
 /// As [`look`], and touches nothing at all.
@@ -76,6 +90,8 @@ pub fn peek(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
 
 fn examine(folder: &Folder, job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<Look, RunError> {
     let Some(entry) = log::read(folder)? else { return without_log(folder, job, options) };
+    // Whoever decided may have died before it was on the disk, and what follows rests on it.
+    folder.make_durable(&entry.name())?;
     let decided = install::decided(folder, &entry)?;
     if entry.job != job.id {
         return foreign(job, options, entry, decided.as_ref());

@@ -13,7 +13,7 @@ use super::pin::{Package, append_signed};
 use super::{RunError, RunOptions, RunOutcome, damage};
 use crate::error::ErrorCode;
 use crate::job::Job;
-use crate::manifest::{JobStatus, MANIFEST, Manifest, RunRecord, SIGNATURE, kept_manifest};
+use crate::manifest::{JobStatus, MANIFEST, Manifest, RunRecord, kept_manifest};
 use crate::seal::sha256;
 use crate::store::Created;
 
@@ -32,11 +32,6 @@ pub fn publish(
     run: RunRecord,
 ) -> Result<Option<RunOutcome>, RunError> {
     let folder = &package.folder;
-    // No manifest names a file that is not there.
-    let damage = damage::of_manifest(folder, &manifest, false, options.threads, &options.stop)?;
-    if !damage.is_empty() {
-        return Err(RunError::Damaged { folder: job.output.clone(), damage });
-    }
     manifest.signer = package.notary.signer_record();
     let previous = package.previous.as_ref();
     manifest.runs = previous.iter().flat_map(|p| p.manifest.runs.clone()).chain([run]).collect();
@@ -49,6 +44,11 @@ pub fn publish(
         let Some(last) = log::read(folder)? else { return Ok(None) };
         if last != package.entry {
             return overtaken(job, package, &manifest, &last);
+        }
+        // No manifest names a file that is not there.
+        let damage = damage::of_manifest(folder, &manifest, false, options.threads, &options.stop)?;
+        if !damage.is_empty() {
+            return Err(RunError::Damaged { folder: job.output.clone(), damage });
         }
         // A job that could not be made better keeps its manifest: only the generation ends.
         let (bytes, status) = match same {
@@ -83,10 +83,6 @@ pub fn publish(
 fn install(package: &Package, entry: &Entry, manifest: &Manifest) -> Result<(), RunError> {
     let folder = &package.folder;
     install::settle(folder, false)?;
-    let was_signed = package.previous_manifest().is_some_and(|previous| previous.signer.is_some());
-    if manifest.signer.is_none() && was_signed {
-        folder.remove(SIGNATURE)?;
-    }
     install::complete_derived(folder)?;
     install::clean(folder, entry, manifest)?;
     Ok(())
@@ -98,6 +94,7 @@ fn overtaken(job: &Job, package: &Package, ours: &Manifest, last: &Entry) -> Res
     if last.job != job.id || last.pruned_at.is_some() {
         return Ok(None);
     }
+    folder.make_durable(&last.name())?;
     install::settle(folder, false)?;
     let Some(theirs) = install::decided(folder, last)?.filter(|_| !last.is_open()) else { return Ok(None) };
     install::complete_derived(folder)?;

@@ -39,6 +39,7 @@ pub(super) trait Backend: fmt::Debug + Send + Sync {
     fn create_bytes(&self, name: &str, bytes: &[u8]) -> Result<Created, StoreError>;
     fn replace_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
     fn swap(&self, name: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError>;
+    fn take_away(&self, name: &str, old: &[u8]) -> Result<bool, StoreError>;
     fn make_durable(&self, name: &str) -> Result<(), StoreError>;
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     fn size(&self, name: &str) -> Result<Option<u64>, StoreError>;
@@ -170,6 +171,14 @@ impl Folder {
     /// As [`Folder::create_bytes`].
     pub fn swap(&self, name: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, StoreError> {
         self.backend.swap(name, old, new)
+    }
+
+    /// Removes `name` if it holds `old`; says whether it did.
+    ///
+    /// # Errors
+    /// As [`Folder::create_bytes`].
+    pub fn take_away(&self, name: &str, old: &[u8]) -> Result<bool, StoreError> {
+        self.backend.take_away(name, old)
     }
 
     /// Makes durable a file that another run, perhaps a dead one, has written: that it can be read does not mean that it

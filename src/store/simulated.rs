@@ -440,6 +440,16 @@ impl Backend for Process {
         })
     }
 
+    fn take_away(&self, name: &str, old: &[u8]) -> Result<bool, StoreError> {
+        self.step("take away", name, |state, full| {
+            let is_old = state.files.get(full).is_some_and(|there| there == old);
+            if is_old {
+                state.files.remove(full);
+            }
+            is_old
+        })
+    }
+
     fn make_durable(&self, _name: &str) -> Result<(), StoreError> {
         Ok(())
     }

@@ -146,29 +146,6 @@ impl LocalFolder {
         Err(StoreError::io("create a file in", &self.root().join(DRAFTS), last.into()))
     }
 
-    /// Removes `name` if it holds `old`; says whether it did.
-    fn take_away(&self, name: &str, old: &[u8]) -> Result<bool, StoreError> {
-        let path = self.resolve(name)?;
-        let failed = |e: Errno| StoreError::io("replace", &path, e.into());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o666);
-        let (taken, _) = self.temporary(|place| openat(place.dir(), place.last, flags, mode))?;
-        let (Some(there), Some(here)) = (self.place(name)?, self.place(&taken)?) else { return Ok(false) };
-        let moved = renameat(there.dir(), there.last, here.dir(), here.last);
-        let is_old = match moved {
-            Ok(()) if self.read(&taken)?.as_deref() == Some(old) => true,
-            // Another run has put a newer one there. Where a still newer one has come meanwhile, that one stays.
-            Ok(()) => match linkat(here.dir(), here.last, there.dir(), there.last, AtFlags::empty()) {
-                Ok(()) | Err(Errno::EXIST) => false,
-                Err(error) => return Err(failed(error)),
-            },
-            Err(Errno::NOENT) => false,
-            Err(error) => return Err(failed(error)),
-        };
-        let _ = unlinkat(here.dir(), here.last, AtFlags::empty());
-        Ok(is_old)
-    }
-
     fn put(&self, name: &str, bytes: &[u8], mode: Publish) -> Result<(), StoreError> {
         let mut draft = self.draft(name)?;
         draft.write_all(bytes).map_err(|e| StoreError::io("write", &self.root().join(&draft.temporary), e))?;
@@ -316,6 +293,28 @@ impl Backend for LocalFolder {
             return Ok(false);
         }
         Ok(self.create_bytes(name, new)? == Created::Created)
+    }
+
+    fn take_away(&self, name: &str, old: &[u8]) -> Result<bool, StoreError> {
+        let path = self.resolve(name)?;
+        let failed = |e: Errno| StoreError::io("replace", &path, e.into());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        let (taken, _) = self.temporary(|place| openat(place.dir(), place.last, flags, mode))?;
+        let (Some(there), Some(here)) = (self.place(name)?, self.place(&taken)?) else { return Ok(false) };
+        let moved = renameat(there.dir(), there.last, here.dir(), here.last);
+        let is_old = match moved {
+            Ok(()) if self.read(&taken)?.as_deref() == Some(old) => true,
+            // Another run has put a newer one there. Where a still newer one has come meanwhile, that one stays.
+            Ok(()) => match linkat(here.dir(), here.last, there.dir(), there.last, AtFlags::empty()) {
+                Ok(()) | Err(Errno::EXIST) => false,
+                Err(error) => return Err(failed(error)),
+            },
+            Err(Errno::NOENT) => false,
+            Err(error) => return Err(failed(error)),
+        };
+        let _ = unlinkat(here.dir(), here.last, AtFlags::empty());
+        Ok(is_old)
     }
 
     fn make_durable(&self, name: &str) -> Result<(), StoreError> {

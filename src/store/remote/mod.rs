@@ -109,6 +109,14 @@ impl Backend for Prefix {
         }
     }
 
+    fn take_away(&self, name: &str, old: &[u8]) -> Result<bool, StoreError> {
+        let is_old = self.read(name)?.as_deref() == Some(old);
+        if is_old {
+            self.remove(name)?;
+        }
+        Ok(is_old)
+    }
+
     /// What an object store has acknowledged or shows is durable.
     fn make_durable(&self, name: &str) -> Result<(), StoreError> {
         self.key(name).map(drop)
