@@ -8,7 +8,6 @@ use super::RunError;
 use super::failure::{Failure, chain};
 use super::log::{self, Entry};
 use super::notary;
-use super::record::{PARTITION_RECORDS, TASK_RECORDS};
 use crate::error::ErrorCode;
 use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, SIGNATURE};
 use crate::report::{self, HEAD_BYTES, REPORT};
@@ -203,13 +202,14 @@ pub fn clean(folder: &Folder, entry: &Entry, manifest: &Manifest) -> Result<(), 
     Ok(())
 }
 
-/// Removes what a job that was replaced has left: everything of earlier generations than the present job's first.
+/// Removes what a job that was replaced has left: the shards of earlier generations than the present job's first. Its
+/// records stay, so that no run of it that slept can write others under their names; nobody reads them.
 ///
 /// # Errors
 /// The store's.
 pub fn clear_replaced(folder: &Folder, entry: &Entry) -> Result<(), StoreError> {
     let is_replaced = |name: &str| log::generation_of(name) < entry.first_generation;
-    remove_unlisted(folder, &["data/", "rejects/", PARTITION_RECORDS, TASK_RECORDS], is_replaced)
+    remove_unlisted(folder, &["data/", "rejects/"], is_replaced)
 }
 
 fn remove_unlisted(folder: &Folder, below: &[&str], goes: impl Fn(&str) -> bool) -> Result<(), StoreError> {

@@ -117,6 +117,11 @@ impl Lane {
         Self { partition, state: Mutex::new(state), rows: InOrder::new(partition, sink) }
     }
 
+    /// Whether it is committed already, and only counted.
+    pub fn is_done(&self) -> bool {
+        self.lock().is_done
+    }
+
     /// This partition fails and the others go on.
     pub fn fail(&self, failure: &Failure) {
         self.lock().fail(failure);

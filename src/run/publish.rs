@@ -63,12 +63,19 @@ pub fn publish(
         };
         let digest = sha256(&bytes);
         let kept = kept_manifest(&digest);
-        if folder.create_bytes(&kept, &bytes)? == Created::Exists && folder.read(&kept)?.as_deref() != Some(&bytes) {
+        let is_new = folder.create_bytes(&kept, &bytes)? == Created::Created;
+        if !is_new && folder.read(&kept)?.as_deref() != Some(&bytes) {
             let message = format!("{kept} is there with other bytes; remove it and run again");
             return Err(RunError::Failed(Failure { code: ErrorCode::PackageDamaged, message }));
         }
         let entry = last.manifest(&options.run_id, (options.clock)(), digest, status);
-        let Some(entry) = append_signed(folder, entry, &package.notary)? else { continue };
+        let Some(entry) = append_signed(folder, entry, &package.notary)? else {
+            // Nobody knows of it, unless it has a link.
+            if is_new && manifest.link.is_none() {
+                folder.remove(&kept)?;
+            }
+            continue;
+        };
         let manifest = match same {
             Some(previous) => previous.manifest.clone(),
             None => manifest,

@@ -95,6 +95,9 @@ pub trait Receiver: Sync {
     /// All rows of the task are accounted for.
     fn task(&self, task: usize, outcome: TaskOutcome);
 
+    /// A partition is committed, and its rows cannot be counted: it cannot be in a manifest.
+    fn unaccounted(&self, partition: u32, failure: &Failure);
+
     /// A unit could not be read that has rows without a known place only.
     fn read_failed(&self, read: &Read, failure: Failure);
 
@@ -351,6 +354,9 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
                     desk.is_whole = false;
                     for lane in lanes_of(self.task, &self.task.reads[read]) {
                         self.lanes[lane].fail(&failure);
+                        if self.lanes[lane].is_done() {
+                            self.receiver.unaccounted(self.lanes[lane].partition, &failure);
+                        }
                     }
                     if self.task.partitions.is_empty() {
                         self.receiver.read_failed(&self.task.reads[read], failure);

@@ -45,6 +45,8 @@ pub struct Tally {
     pub records: BTreeMap<usize, TaskRecord>,
     /// Why the rows of tasks are not accounted for, though all of them were read.
     pub unrecorded: BTreeMap<usize, Failure>,
+    /// Partitions that are committed and whose rows cannot be counted any more.
+    pub unaccounted: BTreeSet<u32>,
 }
 
 /// One task with what the workers need to know of it.
@@ -190,7 +192,7 @@ fn adopt(job: &Job, package: &mut Package, run: &str, todo: &[Todo<'_>], tally: 
     if package.is_repair {
         return Ok(());
     }
-    for index in tally.failures.keys().copied().collect::<Vec<_>>() {
+    for index in tally.failures.keys().copied().filter(|p| !tally.unaccounted.contains(p)).collect::<Vec<_>>() {
         if let Some(record) = adopt::of_another_run(package, run, index)? {
             package.committed.insert(index, record);
             tally.failures.remove(&index);
@@ -265,6 +267,12 @@ impl Receiver for ToCommitters<'_, '_> {
         if outcome.is_whole {
             self.hand_over(Commission::Task(task, outcome));
         }
+    }
+
+    fn unaccounted(&self, partition: u32, failure: &Failure) {
+        lock(&self.shared.package).committed.remove(&partition);
+        lock(&self.shared.tally).unaccounted.insert(partition);
+        self.shared.fail_one(partition, failure);
     }
 
     fn read_failed(&self, read: &Read, failure: Failure) {

@@ -150,7 +150,7 @@ fn what_is_swapped_is_found() {
             evidence.project.write(&format!("{OTHER}/{name}"), &evidence.whole[&format!("{PACKAGE}/{name}")]);
         }
     };
-    evidence.finds(swap, &["data/2026-03-02/part-0000.csv.zst: ", "data/2026-03-03/part-0000.csv.zst: "]);
+    evidence.finds(swap, &["data/2026-03-02/part-0000.g2.csv.zst: ", "data/2026-03-03/part-0000.csv.zst: "]);
 }
 
 #[test]

@@ -527,14 +527,6 @@ error: redacted column `noet` is not in the source
    |
    = help: did you mean `note`?
 
-error: `at` is the time column, which partitions and `min_time` tell: it cannot be redacted
-  --> spec.yaml:15:3
-   |
-15 |   at: mask
-   |   ^^
-   |
-   = help: `drop` leaves the exact times out of the shards
-
 error: `user` has no field `emial`
   --> spec.yaml:14:3
    |
@@ -542,6 +534,14 @@ error: `user` has no field `emial`
    |   ^^^^^^^^^^
    |
    = help: did you mean `email`?
+
+error: `at` is the time column, which partitions and `min_time` tell: it cannot be redacted
+  --> spec.yaml:15:3
+   |
+15 |   at: mask
+   |   ^^
+   |
+   = help: `drop` leaves the exact times out of the shards
 
 "#]]
     );

@@ -44,6 +44,9 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Rows that a record batch may claim. Columns of nulls take no bytes, so a broken length could claim any number.
 const MAX_BATCH_ROWS: usize = i32::MAX as usize;
 
+/// Buffers are padded to a multiple of 8 bytes, or of 64.
+const MOST_PADDING_BYTES: usize = 64;
+
 /// Bytes that one compressed buffer may claim to inflate to. Offsets of plain text columns end at as many.
 const MAX_INFLATED_BYTES: i64 = i32::MAX as i64;
 
@@ -327,6 +330,7 @@ impl Messages {
             MessageHeader::RecordBatch => {
                 let batch = head.header_as_record_batch().ok_or("a record batch is broken")?;
                 check_inflated(&message.body, batch)?;
+                check_covered(&message.body, batch)?;
                 if usize::try_from(batch.length()).ok().is_none_or(|rows| rows > MAX_BATCH_ROWS) {
                     return Err(format!("a record batch claims {} rows", batch.length()));
                 }
@@ -346,6 +350,7 @@ impl Messages {
                 let batch = head.header_as_dictionary_batch().ok_or("a dictionary is broken")?;
                 if let Some(data) = batch.data() {
                     check_inflated(&message.body, data)?;
+                    check_covered(&message.body, data)?;
                 }
                 reader::read_dictionary(&message.body, batch, &self.schema, &mut self.dictionaries, &version)
                     .map_err(text)?;
@@ -353,6 +358,17 @@ impl Messages {
             }
             other => Err(format!("a {other:?} message stands among the record batches")),
         }
+    }
+}
+
+/// A body ends with its last buffer, but for padding: one that is longer may hold the messages that come after it, and their
+/// rows would be missing.
+fn check_covered(body: &[u8], batch: arrow::ipc::RecordBatch<'_>) -> Result<(), String> {
+    let ends = batch.buffers().into_iter().flatten().map(|buffer| buffer.offset().saturating_add(buffer.length()));
+    let end = usize::try_from(ends.max().unwrap_or(0)).unwrap_or(usize::MAX);
+    match body.len().saturating_sub(end) {
+        0..MOST_PADDING_BYTES => Ok(()),
+        uncovered => Err(format!("a record batch has {uncovered} bytes that belong to none of its columns")),
     }
 }
 

@@ -7,9 +7,12 @@
 //! <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>). Headers of encrypted files are
 //! authenticated with their keys, and are not looked at.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
@@ -36,8 +39,10 @@ const DELTA_BYTE_ARRAY: i64 = 7;
 
 /// The file.
 pub(crate) struct Pages {
-    file: PlainFile,
+    file: Arc<PlainFile>,
     is_encrypted: bool,
+    /// Where the bytes of a page begin, behind a header that was looked at.
+    bodies: Mutex<BTreeSet<u64>>,
 }
 
 impl Pages {
@@ -45,9 +50,10 @@ impl Pages {
     ///
     /// # Errors
     /// The file's.
-    pub(crate) fn new(file: PlainFile) -> std::io::Result<Self> {
+    pub(crate) fn new(file: PlainFile) -> io::Result<Self> {
         let magic = file.bytes().checked_sub(4).map(|at| file.read_at(at, 4)).transpose()?;
-        Ok(Self { is_encrypted: magic.is_some_and(|magic| magic[..] == *b"PARE"), file })
+        let is_encrypted = magic.is_some_and(|magic| magic[..] == *b"PARE");
+        Ok(Self { is_encrypted, file: Arc::new(file), bodies: Mutex::default() })
     }
 
     /// Rows of a batch, so that values of dictionaries, repeated in all its rows, stay within [`BATCH_BYTES`].
@@ -68,7 +74,7 @@ impl Pages {
         Ok(rows.clamp(1, MAX_BATCH_ROWS))
     }
 
-    fn header(&self, at: u64) -> std::io::Result<Bytes> {
+    fn header(&self, at: u64) -> io::Result<Bytes> {
         let length = self.file.bytes().saturating_sub(at).min(HEADER_BYTES);
         self.file.read_at(at, length)
     }
@@ -81,15 +87,20 @@ impl Length for Pages {
 }
 
 impl ChunkReader for Pages {
-    type T = bytes::buf::Reader<Bytes>;
+    type T = Box<dyn Read + Send>;
 
-    /// The decoder asks this way for headers of pages, and for the end of the file.
+    /// The decoder asks this way for headers of pages, for what follows a header that it has read before, and for the end of
+    /// the file.
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let header = self.header(start)?;
-        if !self.is_encrypted && start < self.file.bytes().saturating_sub(FOOTER_BYTES) {
+        let is_footer = start >= self.file.bytes().saturating_sub(FOOTER_BYTES);
+        let is_body = self.bodies.lock().unwrap_or_else(PoisonError::into_inner).contains(&start);
+        if !self.is_encrypted && !is_footer && !is_body {
+            let header = self.header(start)?;
             page(&header)?;
+            let length = Stated::length(&header).ok_or_else(unknown_header)?;
+            self.bodies.lock().unwrap_or_else(PoisonError::into_inner).insert(start.saturating_add(length as u64));
         }
-        Ok(header.reader())
+        Ok(Box::new(FromPlace { file: self.file.clone(), at: start }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
@@ -97,10 +108,32 @@ impl ChunkReader for Pages {
     }
 }
 
+/// A file from some place on, read a block at a time.
+struct FromPlace {
+    file: Arc<PlainFile>,
+    at: u64,
+}
+
+impl Read for FromPlace {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = self.file.bytes().saturating_sub(self.at);
+        let length = left.min(into.len() as u64);
+        let block = self.file.read_at(self.at, length)?;
+        let Some(into) = into.get_mut(..block.len()) else { return Err(io::ErrorKind::InvalidData.into()) };
+        into.copy_from_slice(&block);
+        self.at += block.len() as u64;
+        Ok(block.len())
+    }
+}
+
+fn unknown_header() -> ParquetError {
+    ParquetError::General("a page has a header that shards do not have".to_owned())
+}
+
 /// The size that a page says it has.
 fn page(header: &[u8]) -> Result<u64, ParquetError> {
     let wrong = |why: &dyn fmt::Display| ParquetError::General(format!("a page {why}"));
-    let stated = Stated::of(header).ok_or_else(|| wrong(&"has a header that shards do not have"))?;
+    let stated = Stated::of(header).ok_or_else(unknown_header)?;
     if stated.encoding == Some(DELTA_BYTE_ARRAY) {
         return Err(wrong(&"has the encoding DELTA_BYTE_ARRAY, which shards are not written in"));
     }
@@ -121,6 +154,13 @@ struct Stated {
 }
 
 impl Stated {
+    /// Bytes of the header.
+    fn length(header: &[u8]) -> Option<usize> {
+        let mut thrift = Thrift(header);
+        thrift.skip(Thrift::STRUCT, 0)?;
+        Some(header.len() - thrift.0.len())
+    }
+
     fn of(header: &[u8]) -> Option<Self> {
         let mut thrift = Thrift(header);
         // 1: type, 2: uncompressed size, 3: compressed size
@@ -161,8 +201,45 @@ impl Stated {
 struct Thrift<'a>(&'a [u8]);
 
 impl Thrift<'_> {
+    const BOOLEANS: [u8; 2] = [1, 2];
+    const BYTE: u8 = 3;
+    const I16: u8 = 4;
     const I32: u8 = 5;
+    const I64: u8 = 6;
+    const DOUBLE: u8 = 7;
+    const BINARY: u8 = 8;
     const STRUCT: u8 = 12;
+    /// Structs in structs in a page's header.
+    const MAX_DEPTH: usize = 8;
+
+    /// Goes past a value. Lists and maps do not occur in headers of pages.
+    fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
+        match kind {
+            kind if Self::BOOLEANS.contains(&kind) => Some(()),
+            Self::BYTE => self.byte().map(drop),
+            Self::I16 | Self::I32 | Self::I64 => self.varint().map(drop),
+            Self::DOUBLE => self.take(8),
+            Self::BINARY => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                self.take(length)
+            }
+            Self::STRUCT if depth < Self::MAX_DEPTH => {
+                let mut id = 0;
+                while *self.0.first()? != 0 {
+                    let (next, kind) = self.field(id)?;
+                    id = next;
+                    self.skip(kind, depth + 1)?;
+                }
+                self.take(1)
+            }
+            _ => None,
+        }
+    }
+
+    fn take(&mut self, bytes: usize) -> Option<()> {
+        self.0 = self.0.get(bytes..)?;
+        Some(())
+    }
 
     fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
