@@ -1,6 +1,6 @@
 //! A job to a package: pinned plan, workers, commit records, manifest.
 //!
-//! The package alone decides what state the job is in ([`log`]), so any run, or several at once, can go on where another
+//! The package alone decides what state the job is in (its log), so any run, or several at once, can go on where another
 //! one stopped. The order is fixed: the plan is pinned before the first shard, a shard is whole before its partition's
 //! record, every record is there before the manifest is decided on, it is decided before it is installed, and installed
 //! before anything is removed.

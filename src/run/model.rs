@@ -7,8 +7,10 @@ mod sync {
     pub use shuttle::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 }
 
+#[allow(clippy::duplicate_mod)] // on purpose, see above
 #[path = "in_order.rs"]
 mod in_order;
+#[allow(clippy::duplicate_mod)]
 #[path = "turns.rs"]
 mod turns;
 

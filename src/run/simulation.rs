@@ -287,9 +287,9 @@ impl Schedule {
             self.stops[process] = Stop::default();
         }
         let mut versions = [1, 1];
-        for day in 0..DAYS.len() {
+        for (day, version) in versions.iter().enumerate() {
             let is_broken = self.dice.once_in(4);
-            bench.write(day, versions[day], is_broken);
+            bench.write(day, *version, is_broken);
         }
         let mut jobs = Vec::new();
         for (process, part) in parts.iter().enumerate() {
@@ -587,6 +587,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 #[test]
+#[allow(clippy::print_stdout)] // how many schedules a long run has done
 fn no_schedule_breaks_a_promise() {
     if let Some(seed) = std::env::var("KT_EXPORT_SIMULATE_TRACE").ok().and_then(|seed| seed.parse().ok()) {
         let schedule = Schedule::new(seed, true);
