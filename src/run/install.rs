@@ -63,6 +63,10 @@ pub fn settle(folder: &Folder, force: bool) -> Result<(), RunError> {
         let Some(entry) = log::read(folder)? else { return Ok(()) };
         let there = folder.read(MANIFEST)?;
         let wanted = decided(folder, &entry)?.map(|decided| decided.bytes);
+        if wanted != there {
+            // Whoever decided may have died before it was on the disk.
+            folder.make_durable(&entry.name())?;
+        }
         let is_installed = match (&wanted, &there) {
             (None, None) => true,
             (Some(wanted), Some(there)) if wanted == there => true,

@@ -4,11 +4,11 @@
 //! the file, make and sync the folders above it, link or rename, sync the folder. A crash before the link leaves only
 //! a temporary file; a crash after it leaves the whole file or, when the folder had not reached the disk, none.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, fstat, linkat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, fstat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::LocalFolder;
@@ -65,30 +65,33 @@ impl LocalDraft {
             };
             let gone = || StoreError::DraftGone { name: self.name.clone() };
             let here = self.folder.place(&self.temporary)?.ok_or_else(gone)?;
+            // By path, whose folders were just walked and are checked again below.
             let named = match mode {
-                Publish::Create => linkat(here.dir(), here.last, there.dir(), there.last, AtFlags::empty()),
-                Publish::Replace => renameat(here.dir(), here.last, there.dir(), there.last),
+                Publish::Create => fs::hard_link(&temporary, &target),
+                Publish::Replace => fs::rename(&temporary, &target),
             };
             match named {
                 // A network file system may repeat a link whose answer was lost and then meet its own file.
-                Err(Errno::EXIST) if !self.is_same_file(&there) => {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && !self.is_same_file(&there) => {
                     // It counts as there, so it has to survive a crash that its writer did not live to see.
                     let folder = target.parent().unwrap_or(Path::new(""));
                     sync(there.dir()).map_err(|e| StoreError::io("make durable", folder, e))?;
                     return Err(StoreError::AlreadyExists { name: self.name.clone() });
                 }
-                Ok(()) | Err(Errno::EXIST) => {
+                Err(error) if !matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
+                    return Err(StoreError::io("create", &target, error));
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    if statat(here.dir(), here.last, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|e| e == Errno::NOENT) {
+                        return Err(gone());
+                    }
+                }
+                Ok(()) | Err(_) => {
                     let folder = target.parent().unwrap_or(Path::new(""));
                     sync(there.dir()).map_err(|e| StoreError::io("make durable", folder, e))?;
                     // Where the folder was swapped in between, the bytes are in the one that was opened.
                     return self.folder.check(&self.name);
                 }
-                Err(Errno::NOENT) => {
-                    if statat(here.dir(), here.last, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|e| e == Errno::NOENT) {
-                        return Err(gone());
-                    }
-                }
-                Err(error) => return Err(StoreError::io("create", &target, error.into())),
             }
         }
         Err(StoreError::io("create", &target, ErrorKind::NotFound.into()))

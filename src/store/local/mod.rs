@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, Mode, OFlags, linkat, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, linkat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use url::Url;
 
@@ -297,23 +297,26 @@ impl Backend for LocalFolder {
 
     fn take_away(&self, name: &str, old: &[u8]) -> Result<bool, StoreError> {
         let path = self.resolve(name)?;
-        let failed = |e: Errno| StoreError::io("replace", &path, e.into());
+        let failed = |e| StoreError::io("replace", &path, e);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);
         let (taken, _) = self.temporary(|place| openat(place.dir(), place.last, flags, mode))?;
-        let (Some(there), Some(here)) = (self.place(name)?, self.place(&taken)?) else { return Ok(false) };
-        let moved = renameat(there.dir(), there.last, here.dir(), here.last);
-        let is_old = match moved {
+        if self.place(name)?.is_none() || self.place(&taken)?.is_none() {
+            return Ok(false);
+        }
+        let here = self.root().join(&taken);
+        let is_old = match fs::rename(&path, &here) {
             Ok(()) if self.read(&taken)?.as_deref() == Some(old) => true,
             // Another run has put a newer one there. Where a still newer one has come meanwhile, that one stays.
-            Ok(()) => match linkat(here.dir(), here.last, there.dir(), there.last, AtFlags::empty()) {
-                Ok(()) | Err(Errno::EXIST) => false,
+            Ok(()) => match fs::hard_link(&here, &path) {
+                Ok(()) => false,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
                 Err(error) => return Err(failed(error)),
             },
-            Err(Errno::NOENT) => false,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(failed(error)),
         };
-        let _ = unlinkat(here.dir(), here.last, AtFlags::empty());
+        let _ = fs::remove_file(&here);
         Ok(is_old)
     }
 
@@ -406,10 +409,12 @@ impl Backend for LocalFolder {
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.resolve(name)?;
-        let Some(place) = self.place(name)? else { return Ok(()) };
-        match unlinkat(place.dir(), place.last, AtFlags::empty()) {
-            Err(Errno::NOENT) => return Ok(()),
-            removed => removed.map_err(|e| StoreError::io("remove", &path, e.into()))?,
+        if self.place(name)?.is_none() {
+            return Ok(());
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            removed => removed.map_err(|e| StoreError::io("remove", &path, e))?,
         }
         // Where the folder itself was removed by another run, there is nothing to make durable.
         let Some(place) = self.place(self.remove_emptied(name))? else { return Ok(()) };
