@@ -10,7 +10,7 @@ from program import Failed
 RUN = re.compile(r"^(.*/part-\d+)\..+?(\.(?:csv|ndjson|json|parquet)(?:\.\w+)?)$")
 
 # Everything that a finished package may hold.
-PLACES = re.compile(r"^(manifest\.json|SHA256SUMS|report\.html|data/.+|rejects/.+|_state/(plan\.json|(partitions|tasks)/.+))$")
+PLACES = re.compile(r"^(manifest\.json|SHA256SUMS|report\.html|data/.+|rejects/.+|_state/(plan\.json|(log|manifests|partitions|plans|tasks)/.+))$")
 
 
 def local_shards(root):
