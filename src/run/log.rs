@@ -215,11 +215,7 @@ fn load_entry(folder: &Folder, number: u32) -> Result<Option<Entry>, StateError>
 pub fn append(folder: &Folder, entry: &Entry) -> Result<Created, StateError> {
     let name = entry.name();
     let bytes = bytes(&name, entry)?;
-    let created = folder.create_bytes(&name, &bytes)?;
-    // A store that ignores conditions may have let another run write there meanwhile.
-    let is_ours = created == Created::Created
-        && (folder.is_exclusive() || folder.read(&name)?.as_deref() == Some(bytes.as_slice()));
-    Ok(if is_ours { Created::Created } else { Created::Exists })
+    Ok(if folder.claim(&name, &bytes)? { Created::Created } else { Created::Exists })
 }
 
 /// Decides that the shards of a package go, if its manifest is still the one with this digest. `false`: a run has decided

@@ -16,7 +16,7 @@ use crate::job::Job;
 use crate::manifest::{LinkRecord, MANIFEST, Manifest, PackageRef, SIGNATURE, SignerRecord, kept_manifest};
 use crate::seal::sha256;
 use crate::signature::{self, SignError, Signer};
-use crate::store::{Created, Folder, StoreError};
+use crate::store::{Folder, StoreError};
 
 /// What a job's spec says of signature and chain, ready to be done.
 pub struct Notary {
@@ -141,11 +141,7 @@ fn kept_signature(sha256: &str) -> String {
 /// # Errors
 /// The store's.
 pub(crate) fn owns_new_link(folder: &Folder, link: &Link) -> Result<bool, StoreError> {
-    let (name, bytes) = (Link::file_name(link.number), link.to_json_bytes());
-    let created = folder.create_bytes(&name, &bytes)?;
-    // A store that ignores conditions may have let somebody else write there meanwhile.
-    Ok(created == Created::Created
-        && (folder.is_exclusive() || folder.read(&name)?.as_deref() == Some(bytes.as_slice())))
+    folder.claim(&Link::file_name(link.number), &link.to_json_bytes())
 }
 
 /// The chain, if nothing is wrong with it.

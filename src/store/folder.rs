@@ -156,6 +156,16 @@ impl Folder {
         self.backend.create_bytes(name, bytes)
     }
 
+    /// As [`Folder::create_bytes`], and says whether the name holds these bytes: a store that ignores conditions may have let
+    /// another writer put others there meanwhile.
+    ///
+    /// # Errors
+    /// As [`Folder::create_bytes`].
+    pub fn claim(&self, name: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.create_bytes(name, bytes)? == Created::Created
+            && (self.is_exclusive() || self.read(name)?.as_deref() == Some(bytes)))
+    }
+
     /// Creates or replaces a small file, whatever it was.
     ///
     /// # Errors
