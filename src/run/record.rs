@@ -328,10 +328,11 @@ fn short_digest(bytes: &[u8]) -> [u8; 16] {
     short
 }
 
-/// SHA-256 of a file of the package, lower-case hex; `None` where it is not there or breaks while it is read.
+/// SHA-256 of a file of the package, lower-case hex; `None` where it is not there.
 ///
 /// # Errors
-/// The store's.
+/// The store's. A file that cannot be read is not a missing one, or its partition would be exported again.
 pub fn file_sha256(folder: &Folder, name: &str) -> Result<Option<String>, StoreError> {
-    Ok(folder.open_file(name)?.and_then(|file| sha256_of(file.into_reader()).ok()))
+    let Some(file) = folder.open_file(name)? else { return Ok(None) };
+    sha256_of(file.into_reader()).map(Some).map_err(|error| StoreError::reading(&folder.location().join(name), error))
 }

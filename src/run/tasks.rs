@@ -27,11 +27,11 @@ use super::unplaced::Unplaced;
 use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
 use crate::job::{Job, OnPartitionError};
-use crate::manifest::{Manifest, RejectsEntry};
+use crate::manifest::Manifest;
 use crate::plan::{Plan, Read, Task};
 use crate::redact::Keys;
 use crate::signature::Signer;
-use crate::store::{Created, Folder};
+use crate::store::{Created, Folder, StoreError};
 
 /// Finished partitions that wait for one of them; each is an open file.
 const QUEUED: usize = 64;
@@ -201,8 +201,10 @@ fn adopt(job: &Job, package: &mut Package, run: &str, todo: &[Todo<'_>], tally: 
     for todo in todo.iter().filter(|todo| !tally.records.contains_key(&todo.index)).collect::<Vec<_>>() {
         let name = task_record(&todo.key, package.generation());
         let record: Option<TaskRecord> = load(&package.folder, &name)?;
-        let record = record.filter(|r| r.job == job.id && r.run != run && has_rejects(&package.folder, r));
-        if let Some(record) = record.filter(|r| is_proven(&name, r, package.notary.signer())) {
+        let record = record.filter(|r| r.job == job.id && r.run != run);
+        if let Some(record) = record.filter(|r| is_proven(&name, r, package.notary.signer()))
+            && has_rejects(&package.folder, &record)?
+        {
             tally.records.insert(todo.index, record);
             tally.unrecorded.remove(&todo.index);
         }
@@ -216,10 +218,9 @@ fn task_bytes(pinned: &Pinned, task: &Task) -> u64 {
 }
 
 /// A record whose rejects file is gone does not stand.
-fn has_rejects(folder: &Folder, record: &TaskRecord) -> bool {
-    let is_whole =
-        |r: &RejectsEntry| file_sha256(folder, &r.path).is_ok_and(|found| found.as_deref() == Some(&r.sha256));
-    record.rejects.as_ref().is_none_or(is_whole)
+fn has_rejects(folder: &Folder, record: &TaskRecord) -> Result<bool, StoreError> {
+    let Some(rejects) = &record.rejects else { return Ok(true) };
+    Ok(file_sha256(folder, &rejects.path)?.as_deref() == Some(&rejects.sha256))
 }
 
 /// Hands finished partitions to the threads that make them durable, so that no worker waits for a disk.
@@ -374,7 +375,7 @@ impl Shared<'_> {
                 format!("{name}, written by another run, is not what this run counted, or not signed by its key");
             return Err(Failure { code: ErrorCode::PackageDamaged, message });
         }
-        if !has_rejects(self.folder, &theirs) {
+        if !has_rejects(self.folder, &theirs)? {
             let message = format!("{name}, written by another run, names rejects that are not there as they were");
             return Err(Failure { code: ErrorCode::PackageDamaged, message });
         }

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::Refusal;
+use super::{Location, Refusal};
 use crate::error::ErrorCode;
 
 /// A store operation that did not happen.
@@ -111,6 +111,11 @@ impl StoreError {
     /// Wraps the system's error with what was tried where.
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// An error of reading a file after it was opened: the store's own answer where it has one.
+    pub fn reading(at: &Location, error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(|error| Self::io("read", Path::new(&at.to_string()), error))
     }
 
     /// A store's answer that passed through readers and decompressors as an error of the system.

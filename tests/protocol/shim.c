@@ -150,9 +150,12 @@ int unlink(const char *path) {
 // How Rust's standard library looks at a file, and so the first thing that it does to one that is read.
 int statx(int folder, const char *path, int flags, unsigned mask, struct statx *found) {
     REAL(statx);
-    BEFORE("stat", path);
+    char buffer[4096];
+    // An open file has no path of its own.
+    const char *about = rule_count && !*path ? path_of(folder, buffer, sizeof buffer) : path;
+    BEFORE("stat", about);
     int result = real(folder, path, flags, mask, found);
-    AFTER("stat", path);
+    AFTER("stat", about);
     return result;
 }
 

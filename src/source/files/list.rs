@@ -329,7 +329,7 @@ pub(super) fn has_wildcard(text: &str) -> bool {
 }
 
 /// A path in a message.
-fn show(path: &Path) -> String {
+pub(super) fn show(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -416,7 +416,7 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     let mut folders_matched = false;
-    if walk.glob.is_none() && packages::of_folder(&walk.base) == Some(Ours::Package) {
+    if walk.glob.is_none() && packages::of_folder(&walk.base)? == Some(Ours::Package) {
         return Err(ListError::Package { uri: source.uri.value.clone() });
     }
     let mut entries = WalkDir::new(&walk.base).follow_links(true).min_depth(1).max_depth(walk.max_depth).into_iter();
@@ -444,7 +444,7 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
         }
         if is_folder
             && walk.leaves_out_packages()
-            && let Some(ours) = packages::of_folder(path)
+            && let Some(ours) = packages::of_folder(path)?
         {
             entries.skip_current_dir();
             skipped.push(ours.skipped(relative_name(&walk.base, path)?, 0));

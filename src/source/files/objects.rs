@@ -82,7 +82,7 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
     let mut tables = Tables::default();
     let objects = found.objects;
     objects.iter().for_each(|found| tables.look(&found.at.key));
-    let ours = if walk.leaves_out_packages() { packages::among(named(walk, &objects)) } else { Vec::new() };
+    let ours = if walk.leaves_out_packages() { packages::among(named(walk, &objects))? } else { Vec::new() };
     if walk.glob.is_none() && ours.iter().any(|(folder, ours)| folder.is_empty() && *ours == Ours::Package) {
         return Err(ListError::Package { uri: source.uri.value.clone() });
     }

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
+use super::list::{ListError, show};
 use super::skip::{SkipCode, SkippedFile};
 use crate::chain::Link;
 use crate::manifest::MANIFEST;
-use crate::store::{Found, Stored};
+use crate::store::{Found, StoreError, Stored};
 
 /// A pinned plan, which is in every package that was not copied in part.
 const PLAN: &str = "_state/plan.json";
@@ -55,31 +56,43 @@ const MARKS: [(Ours, &str, &str); 2] =
     [(Ours::Package, MANIFEST, "\"manifest_version\""), (Ours::Job, JOB, "\"record_version\"")];
 
 /// What a folder of this machine is.
-pub(super) fn of_folder(folder: &Path) -> Option<Ours> {
+///
+/// # Errors
+/// [`ListError::Io`] where a file that would tell cannot be read: its folder may hold the rows of an export.
+pub(super) fn of_folder(folder: &Path) -> Result<Option<Ours>, ListError> {
     if folder.join(PLAN).is_file() {
-        return Some(Ours::Package);
+        return Ok(Some(Ours::Package));
     }
-    let says = |name: &str, key: &str| {
+    let says = |name: &str, key: &str| -> Result<bool, ListError> {
+        let path = folder.join(name);
+        if !path.is_file() {
+            return Ok(false);
+        }
         let mut head = Vec::new();
-        let file = std::fs::File::open(folder.join(name)).ok()?;
-        file.take(HEAD_BYTES).read_to_end(&mut head).ok()?;
-        Some(holds(&head, key))
+        let read = std::fs::File::open(&path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
+        read.map_err(|source| ListError::Io { path: show(&path), source })?;
+        Ok(holds(&head, key))
     };
     let is_named_so = |ours| match ours {
         Ours::Package => folder.join("data").is_dir(),
         Ours::Job | Ours::Chain => folder.file_name().is_some_and(|name| is_job_folder(&name.to_string_lossy())),
     };
     for (ours, name, key) in MARKS {
-        if is_named_so(ours) && says(name, key) == Some(true) {
-            return Some(ours);
+        if is_named_so(ours) && says(name, key)? {
+            return Ok(Some(ours));
         }
     }
-    (says(&Link::file_name(1), "\"link_version\"") == Some(true)).then_some(Ours::Chain)
+    Ok(says(&Link::file_name(1), "\"link_version\"")?.then_some(Ours::Chain))
 }
 
 /// Folders of ours among objects, by their keys with a `/` at the end; the empty key is the source itself. `names` are
 /// relative to the source.
-pub(super) fn among<'a>(objects: impl Iterator<Item = (&'a str, &'a Found)> + Clone) -> Vec<(String, Ours)> {
+///
+/// # Errors
+/// [`ListError::Store`] where an object that would tell cannot be read.
+pub(super) fn among<'a>(
+    objects: impl Iterator<Item = (&'a str, &'a Found)> + Clone,
+) -> Result<Vec<(String, Ours)>, ListError> {
     let names: BTreeSet<&str> = objects.clone().map(|(name, _)| name).collect();
     let has_data = |folder: &str| {
         let data = format!("{folder}data/");
@@ -100,9 +113,11 @@ pub(super) fn among<'a>(objects: impl Iterator<Item = (&'a str, &'a Found)> + Cl
             _ if file == Link::file_name(1) => (Ours::Chain, "\"link_version\""),
             _ => continue,
         };
-        let head = Stored::open(&object.at.clone().into(), object.bytes, object.etag.as_deref())
-            .and_then(|stored| stored.read_at(0, object.bytes.min(HEAD_BYTES)));
-        if head.is_ok_and(|head| holds(&head, key)) {
+        let at = object.at.clone().into();
+        let head = Stored::open(&at, object.bytes, object.etag.as_deref())
+            .and_then(|stored| stored.read_at(0, object.bytes.min(HEAD_BYTES)))
+            .map_err(|error| StoreError::reading(&at, error))?;
+        if holds(&head, key) {
             found.push((folder, ours));
         }
     }
@@ -115,7 +130,7 @@ pub(super) fn among<'a>(objects: impl Iterator<Item = (&'a str, &'a Found)> + Cl
             outermost.push((folder, ours));
         }
     }
-    outermost
+    Ok(outermost)
 }
 
 fn is_job_folder(name: &str) -> bool {
