@@ -24,6 +24,7 @@ mod verdict;
 mod words;
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -52,8 +53,7 @@ pub struct ReportError(#[from] minijinja::Error);
 /// [`ReportError`].
 pub fn html(manifest: &Manifest, manifest_sha256: &str) -> Result<String, ReportError> {
     let style = data_encoding::BASE64.encode(&Sha256::digest(STYLE));
-    let page = Page::of(manifest, manifest_sha256);
-    lay_out(AutoEscape::Html, include_str!("report.html.jinja"), &page, &style)
+    lay_out(HTML, &Page::of(manifest, manifest_sha256), &style)
 }
 
 /// The same as Markdown, for a ticket or a pull request.
@@ -61,20 +61,36 @@ pub fn html(manifest: &Manifest, manifest_sha256: &str) -> Result<String, Report
 /// # Errors
 /// [`ReportError`].
 pub fn markdown(manifest: &Manifest, manifest_sha256: &str) -> Result<String, ReportError> {
-    let page = Page::of(manifest, manifest_sha256);
-    lay_out(AutoEscape::Custom("markdown".into()), include_str!("report.md.jinja"), &page, "")
+    lay_out(MARKDOWN, &Page::of(manifest, manifest_sha256), "")
 }
 
-fn lay_out(escape: AutoEscape, template: &str, page: &Page, digest: &str) -> Result<String, ReportError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(move |_| escape.clone());
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.set_formatter(markup::write);
-    environment.add_filter("code", markup::code_span);
-    environment.add_filter("fenced", markup::fenced);
+const HTML: &str = "report.html";
+const MARKDOWN: &str = "report.md";
+
+/// The templates, parsed once.
+fn templates() -> Result<&'static Environment<'static>, ReportError> {
+    static TEMPLATES: OnceLock<Environment<'static>> = OnceLock::new();
+    if let Some(templates) = TEMPLATES.get() {
+        return Ok(templates);
+    }
+    let mut templates = Environment::new();
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates.set_auto_escape_callback(|name| match name {
+        MARKDOWN => AutoEscape::Custom("markdown".into()),
+        _ => AutoEscape::Html,
+    });
+    templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    templates.set_formatter(markup::write);
+    templates.add_filter("code", markup::code_span);
+    templates.add_filter("fenced", markup::fenced);
+    templates.add_template(HTML, include_str!("report.html.jinja"))?;
+    templates.add_template(MARKDOWN, include_str!("report.md.jinja"))?;
+    Ok(TEMPLATES.get_or_init(|| templates))
+}
+
+fn lay_out(template: &str, page: &Page, digest: &str) -> Result<String, ReportError> {
     let style = context! { text => Value::from_safe_string(STYLE.to_owned()), sha256 => digest };
-    Ok(environment.render_str(template, context! { page => Serde(page), style => style })?)
+    Ok(templates()?.get_template(template)?.render(context! { page => Serde(page), style => style })?)
 }
 
 /// What a page names as its maker: a page by another release may be worded in another way.

@@ -24,7 +24,8 @@ use super::record::{Signed, StateError, bytes, load};
 use crate::manifest::{JobStatus, Manifest, kept_manifest};
 use crate::store::{Created, Folder, StoreError};
 
-const LOG: &str = "_state/log/";
+/// Where the entries are.
+pub const LOG: &str = "_state/log/";
 
 /// Version of the entries.
 const LOG_VERSION: u32 = 1;

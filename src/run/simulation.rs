@@ -39,7 +39,7 @@ use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest};
 use crate::resolve::{CatalogText, Environment, Place, resolve_text};
 use crate::seal::sha256;
 use crate::signature::AllowedSigners;
-use crate::store::simulated::{Dice, Killed, Odds, World, mount};
+use crate::store::simulated::{Before, Change, Dice, Killed, Odds, World, mount};
 use crate::store::{Folder, Location};
 use crate::verify::{VerifyOptions, verify};
 
@@ -256,7 +256,7 @@ impl Schedule {
             fail: [0, 0, 40, 150][usize::try_from(dice.below(4)).unwrap()],
             stale: [0, 10][usize::try_from(dice.below(2)).unwrap()],
         };
-        let world = World::new(seed, odds, PROCESSES, dice.once_in(2), is_traced);
+        let world = World::new(seed, odds, PROCESSES, dice.once_in(2), watch, is_traced);
         let stops = vec![Stop::default(); PROCESSES];
         Self { seed, dice, variant, world, clock: SimulatedClock::default(), stops }
     }
@@ -497,6 +497,44 @@ fn allowed() -> AllowedSigners {
 
 fn errors(manifest: &Manifest) -> Vec<&str> {
     manifest.files.iter().filter_map(|file| file.error.as_deref()).collect()
+}
+
+/// What must not happen even for a moment: a file goes that the manifest names which counts, or a manifest comes to count
+/// whose files are not there.
+fn watch(before: &Before<'_>, change: Change<'_>) -> Option<String> {
+    let decided = || -> Option<(log::Entry, Manifest)> {
+        let log = format!("out/{}", log::LOG);
+        let (_, bytes) = before.files.range(log.clone()..).take_while(|(name, _)| name.starts_with(&log)).last()?;
+        let entry: log::Entry = serde_json::from_slice(bytes).unwrap();
+        let manifest = before.files.get(&format!("out/{}", entry.kept_manifest()?))?;
+        Some((entry, Manifest::from_json(manifest).unwrap()))
+    };
+    match change {
+        Change::Remove(name) => {
+            let inside = name.strip_prefix("out/").filter(|name| !name.starts_with("_state/"))?;
+            let (entry, manifest) = decided()?;
+            let is_named = manifest.digests().any(|(named, _)| named == inside);
+            (is_named && entry.pruned_at.is_none()).then(|| format!("{name} is removed, and the manifest names it"))
+        }
+        Change::Put(name, bytes) => {
+            name.strip_prefix("out/")?.strip_prefix(log::LOG)?;
+            let entry: log::Entry = serde_json::from_slice(bytes).unwrap();
+            if entry.pruned_at.is_some() || decided().is_some_and(|(last, _)| last.manifest == entry.manifest) {
+                return None;
+            }
+            let kept = entry.kept_manifest()?;
+            let Some(manifest) = before.files.get(&format!("out/{kept}")) else {
+                return Some(format!("{name} decides on {kept}, which is not there"));
+            };
+            let manifest = Manifest::from_json(manifest).unwrap();
+            let is_broken = |(file, digest): &(&str, &str)| {
+                let file = format!("out/{file}");
+                !before.tampered.contains(&file) && before.files.get(&file).is_none_or(|there| sha256(there) != *digest)
+            };
+            let broken = manifest.digests().find(is_broken);
+            broken.map(|(file, _)| format!("{name} decides on a manifest that names {file}, which is not there as it says"))
+        }
+    }
 }
 
 /// What a run may say: anything but that it has a bug.

@@ -6,7 +6,7 @@
 //!
 //! Every change is watched: names whose bytes must never change are remembered with the first bytes they were given.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -84,6 +84,23 @@ enum Fate {
     KilledAfter,
 }
 
+/// A change that a process makes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Change<'a> {
+    /// The name gets these bytes.
+    Put(&'a str, &'a [u8]),
+    Remove(&'a str),
+}
+
+/// What is there before a change, and the names that were changed as no run would.
+pub(crate) struct Before<'a> {
+    pub(crate) files: &'a BTreeMap<String, Bytes>,
+    pub(crate) tampered: &'a BTreeSet<String>,
+}
+
+/// Says what is wrong with a change.
+pub(crate) type Watcher = fn(&Before<'_>, Change<'_>) -> Option<String>;
+
 pub(crate) struct World {
     state: Mutex<State>,
     turns: Vec<Condvar>,
@@ -104,6 +121,8 @@ struct State {
     dice: Option<Dice>,
     odds: Odds,
     first_bytes: HashMap<String, Bytes>,
+    tampered: BTreeSet<String>,
+    watcher: Option<Watcher>,
     violations: Vec<String>,
     trace: Vec<String>,
     is_traced: bool,
@@ -115,6 +134,7 @@ impl World {
         odds: Odds,
         processes: usize,
         has_exclusive_names: bool,
+        watcher: Watcher,
         is_traced: bool,
     ) -> Arc<Self> {
         let state = State {
@@ -122,6 +142,7 @@ impl World {
             stops: vec![Stop::default(); processes],
             dice: Some(Dice::new(seed)),
             odds,
+            watcher: Some(watcher),
             is_traced,
             ..State::default()
         };
@@ -259,6 +280,7 @@ impl World {
     /// Changes a file as no run would.
     pub(crate) fn tamper(&self, name: &str, bytes: Option<&[u8]>) {
         let mut state = self.lock();
+        state.tampered.insert(name.to_owned());
         match bytes {
             Some(bytes) => state.files.insert(name.to_owned(), Bytes::copy_from_slice(bytes)),
             None => state.files.remove(name),
@@ -307,7 +329,19 @@ impl State {
         }
     }
 
+    fn judge(&mut self, change: Change<'_>) {
+        let before = Before { files: &self.files, tampered: &self.tampered };
+        let wrong = self.watcher.and_then(|watcher| watcher(&before, change));
+        self.violations.extend(wrong);
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.judge(Change::Remove(name));
+        self.files.remove(name);
+    }
+
     fn put(&mut self, name: &str, bytes: &[u8]) {
+        self.judge(Change::Put(name, bytes));
         let bytes = Bytes::copy_from_slice(bytes);
         self.watch(name, &bytes);
         if self.files.insert(name.to_owned(), bytes).is_none() {
@@ -444,7 +478,7 @@ impl Backend for Process {
         self.step("take away", name, |state, full| {
             let is_old = state.files.get(full).is_some_and(|there| there == old);
             if is_old {
-                state.files.remove(full);
+                state.remove(full);
             }
             is_old
         })
@@ -488,7 +522,7 @@ impl Backend for Process {
     }
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.step("remove", name, |state, full| drop(state.files.remove(full)))
+        self.step("remove", name, |state, full| state.remove(full))
     }
 
     fn drafts(&self) -> Result<Vec<String>, StoreError> {
