@@ -7,7 +7,8 @@
 //! After each schedule the faults end and the job is run again until it is complete. What must hold then, and while it goes
 //! on:
 //!
-//! - no name below `data/`, `rejects/` and in the log is ever given to other bytes (watched by the store);
+//! - no name below `data/`, `rejects/` and in the log is ever given to other bytes, no file is removed while the manifest that
+//!   counts names it, and no manifest comes to count while a file of its is not there (watched by the store);
 //! - a manifest that says it is complete names files that are there, with their digests, and only those are there;
 //! - every shard holds the rows of one version of its part of the source, whole and in order;
 //! - `verify` finds nothing;
