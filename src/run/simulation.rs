@@ -348,6 +348,8 @@ impl Schedule {
                         let ended = catch_unwind(AssertUnwindSafe(act));
                         world.end(process);
                         match ended {
+                            // Its last operation may have been inside code that catches panics.
+                            _ if world.is_killed(process) => Ok(()),
                             Ok(ended) => ended,
                             Err(panic) if panic.is::<Killed>() => Ok(()),
                             Err(panic) => Err(format!("{part:?} panicked: {}", crate::panics::text(panic.as_ref()))),
@@ -533,7 +535,9 @@ fn watch(before: &Before<'_>, change: Change<'_>) -> Option<String> {
                 !before.tampered.contains(&file) && before.files.get(&file).is_none_or(|there| sha256(there) != *digest)
             };
             let broken = manifest.digests().find(is_broken);
-            broken.map(|(file, _)| format!("{name} decides on a manifest that names {file}, which is not there as it says"))
+            broken.map(|(file, _)| {
+                format!("{name} decides on a manifest that names {file}, which is not there as it says")
+            })
         }
     }
 }

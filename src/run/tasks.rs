@@ -45,8 +45,6 @@ pub struct Tally {
     pub records: BTreeMap<usize, TaskRecord>,
     /// Why the rows of tasks are not accounted for, though all of them were read.
     pub unrecorded: BTreeMap<usize, Failure>,
-    /// Partitions that are committed and whose rows cannot be counted any more.
-    pub unaccounted: BTreeSet<u32>,
 }
 
 /// One task with what the workers need to know of it.
@@ -187,16 +185,12 @@ pub fn run(
     Ok(tally)
 }
 
-/// What this run could not do, another one may have done meanwhile; then its records count.
+/// What this run could not do, another one may have done meanwhile; then its records count. A partition is adopted with
+/// the records of all tasks that its rows are accounted for by, or not at all: its shards alone do not say how many rows
+/// of the source they were made from.
 fn adopt(job: &Job, package: &mut Package, run: &str, todo: &[Todo<'_>], tally: &mut Tally) -> Result<(), RunError> {
     if package.is_repair {
         return Ok(());
-    }
-    for index in tally.failures.keys().copied().filter(|p| !tally.unaccounted.contains(p)).collect::<Vec<_>>() {
-        if let Some(record) = adopt::of_another_run(package, run, index)? {
-            package.committed.insert(index, record);
-            tally.failures.remove(&index);
-        }
     }
     for todo in todo.iter().filter(|todo| !tally.records.contains_key(&todo.index)).collect::<Vec<_>>() {
         let name = task_record(&todo.key, package.generation());
@@ -209,7 +203,24 @@ fn adopt(job: &Job, package: &mut Package, run: &str, todo: &[Todo<'_>], tally: 
             tally.unrecorded.remove(&todo.index);
         }
     }
+    let unrecorded = todo.iter().filter(|todo| !tally.records.contains_key(&todo.index));
+    let unaccounted: BTreeSet<u32> = unrecorded.flat_map(|todo| concerned(&package.pinned.plan, todo.task)).collect();
+    for index in tally.failures.keys().copied().filter(|p| !unaccounted.contains(p)).collect::<Vec<_>>() {
+        if let Some(record) = adopt::of_another_run(package, run, index)? {
+            package.committed.insert(index, record);
+            tally.failures.remove(&index);
+        }
+    }
     Ok(())
+}
+
+/// The partitions that a task writes, or, if it writes none, all that its rows may belong to.
+fn concerned(plan: &Plan, task: &Task) -> BTreeSet<u32> {
+    if task.partitions.is_empty() {
+        task.reads.iter().flat_map(|read| plan.concerned(read.file, read.unit)).collect()
+    } else {
+        task.partitions.clone().collect()
+    }
 }
 
 /// Encoded bytes that a task reads.
@@ -272,7 +283,6 @@ impl Receiver for ToCommitters<'_, '_> {
 
     fn unaccounted(&self, partition: u32, failure: &Failure) {
         lock(&self.shared.package).committed.remove(&partition);
-        lock(&self.shared.tally).unaccounted.insert(partition);
         self.shared.fail_one(partition, failure);
     }
 
@@ -450,12 +460,7 @@ impl Shared<'_> {
 
     /// A task fails: all partitions that it was to write, or, if it has none of its own, all that its rows concern.
     fn fail(&self, task: &Task, failure: &Failure) {
-        let concerned: BTreeSet<u32> = if task.partitions.is_empty() {
-            task.reads.iter().flat_map(|read| self.plan.concerned(read.file, read.unit)).collect()
-        } else {
-            task.partitions.clone().collect()
-        };
-        for partition in concerned {
+        for partition in concerned(self.plan, task) {
             self.fail_one(partition, failure);
         }
     }

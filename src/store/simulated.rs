@@ -194,6 +194,10 @@ impl World {
         }
     }
 
+    pub(crate) fn is_killed(&self, process: usize) -> bool {
+        self.lock().lives[process] == Life::Killed
+    }
+
     /// Waits for the process's turn. What it is about to do is for the trace.
     fn turn(&self, process: usize, what: &dyn Fn() -> String) -> (MutexGuard<'_, State>, Fate) {
         let mut state = self.lock();
