@@ -18,38 +18,37 @@
 //! A module imports from lower layers, and sideways only where the path above says so. [`report`] needs the manifest
 //! alone, so that [`run`] can leave one in the package and [`verify`] can make it again.
 
+pub mod audit;
 pub mod catalog;
 pub mod chain;
 pub mod cli;
-pub mod coverage;
 pub mod diagnostic;
 pub mod doctor;
 pub mod download;
 pub mod encode;
 pub mod error;
+pub mod failure;
 pub mod job;
 pub mod jobs;
-pub mod manifest;
-pub mod pack;
 pub mod package;
 pub mod plan;
+pub mod progress;
 pub mod query;
 pub mod redact;
 pub mod report;
 pub mod resolve;
 pub mod rows_digest;
 pub mod run;
-pub mod sample;
 pub mod seal;
 pub mod secret;
 pub mod signature;
 pub mod small_file;
 pub mod source;
 pub mod spec;
+pub mod stop;
 pub mod store;
 pub mod time;
 pub mod units;
-pub mod verify;
 pub mod yaml;
 
 mod number;

@@ -7,13 +7,12 @@
 //! A link is created exclusively and never replaced. It decides: whoever finds a link whose manifest is not yet
 //! published publishes it.
 
-mod link;
-
 use std::collections::BTreeMap;
 use std::thread;
 
-pub use link::{LINK_VERSION, Link, LinkRef};
+pub use crate::package::link::{LINK_VERSION, Link, LinkRef};
 
+use crate::package::layout::STATE;
 use crate::seal::sha256;
 use crate::store::{Folder, Listed, StoreError};
 
@@ -80,7 +79,7 @@ impl Chain {
                     }
                 }
                 Some(_) => self.misnamed.push(listed.name),
-                None if listed.name.starts_with("_state/") => {}
+                None if listed.name.starts_with(STATE) => {}
                 None => self.strangers.push(listed.name),
             }
         }

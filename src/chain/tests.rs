@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::manifest::tests::manifest;
-use crate::manifest::{LinkRecord, Manifest};
+use crate::package::manifest::tests::manifest;
+use crate::package::manifest::{LinkRecord, Manifest};
 
 /// The links of four packages.
 fn chain(root: &Path) -> Folder {

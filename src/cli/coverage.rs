@@ -8,10 +8,10 @@ use super::Talk;
 use super::args::CoverageArgs;
 use super::environment::terminal_columns;
 use super::pack::refuse;
-use crate::coverage::{self, CoverageError, CoverageOptions, CoverageReport, End};
+use crate::audit::coverage::{self, CoverageError, CoverageOptions, CoverageReport, End};
 use crate::error::Exit;
+use crate::failure::chain;
 use crate::package::real;
-use crate::run::chain;
 use crate::store::{Location, StoreOptions};
 use crate::time::zone;
 

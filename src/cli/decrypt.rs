@@ -14,9 +14,9 @@ use super::environment::variables;
 use super::{Talk, signals};
 use crate::download::{DownloadError, write_new};
 use crate::error::Exit;
-use crate::run::chain;
-use crate::run::stop::Stop;
+use crate::failure::chain;
 use crate::seal::{self, AGE_EXTENSION, Identities, OpenError};
+use crate::stop::Stop;
 
 /// Standard input as a file, standard output as its output.
 const STANDARD: &str = "-";

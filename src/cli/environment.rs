@@ -12,8 +12,8 @@ use super::Talk;
 use super::args::{ResourceArgs, SpecArgs};
 use crate::resolve::Environment;
 use crate::run::memory::Memory;
-use crate::run::stop::Stop;
 use crate::run::{GitState, Later, RunOptions};
+use crate::stop::Stop;
 use crate::store::{Location, LocationError, StoreOptions};
 
 /// The environment of this process and command line.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::args::KeyArgs;
 use super::environment::variables;
 use crate::encode::ParquetKeys;
+use crate::failure::chain;
 use crate::package::ReadKeys;
-use crate::run::chain;
 use crate::seal::Identities;
 
 /// Reads identities and keys of Parquet.

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use super::args::PackArgs;
 use super::{Talk, signals};
+use crate::audit::pack::{self, PackError, Packed};
 use crate::error::Exit;
-use crate::pack::{self, PackError, Packed};
+use crate::failure::chain;
 use crate::package::Package;
-use crate::run::chain;
 use crate::store::{Location, StoreOptions};
 
 /// Packs.

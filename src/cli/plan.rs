@@ -40,7 +40,7 @@ pub fn plan(args: &PlanArgs, talk: &Talk) -> Exit {
         },
         Err(RunError::Spec(diagnostics)) => mistakes(&diagnostics),
         Err(error) => {
-            let text = run::chain(&error);
+            let text = crate::failure::chain(&error);
             talk.complain(&format!("error: {}: {text}", args.spec.display()));
             if format == PlanFormat::Json {
                 talk.print_json(&serde_json::json!({"version": 1, "error_code": error.code(), "error": text}));

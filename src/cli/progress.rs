@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::run::progress::Progress;
+use crate::progress::Progress;
 
 /// Often enough to look alive, rarely enough to cost nothing.
 const BAR_INTERVAL: Duration = Duration::from_millis(100);

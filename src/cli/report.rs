@@ -10,9 +10,10 @@ use super::Talk;
 use super::args::{ReportArgs, ReportFormat};
 use crate::diagnostic::masked;
 use crate::error::Exit;
-use crate::manifest::{MANIFEST, Manifest};
+use crate::failure::chain;
+use crate::package::layout::MANIFEST;
+use crate::package::manifest::Manifest;
 use crate::report;
-use crate::run::chain;
 use crate::seal::sha256;
 use crate::store::{Folder, Location, StoreError, StoreOptions};
 

@@ -14,7 +14,8 @@ use super::progress::{Drawing, Style};
 use super::{Talk, signals};
 use crate::diagnostic::{render_text, shown};
 use crate::error::Exit;
-use crate::manifest::{EncryptionRecord, MANIFEST, Manifest};
+use crate::package::layout::MANIFEST;
+use crate::package::manifest::{EncryptionRecord, Manifest};
 use crate::package::{ReadKeys, reveal};
 use crate::resolve::{resolve, revise};
 use crate::run::{self, RunError};
@@ -100,7 +101,7 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
     let removed = std::fs::remove_dir_all(&folder);
     let outcome = result.map_err(|error| match &error {
         RunError::Spec(diagnostics) => (Exit::Usage, render_text(diagnostics, talk.color)),
-        _ => (error.exit(), format!("error: {}", run::chain(&error))),
+        _ => (error.exit(), format!("error: {}", crate::failure::chain(&error))),
     })?;
     if let Err(error) = removed {
         talk.complain(&format!("warning: cannot remove {}: {error}", folder.display()));
@@ -115,10 +116,10 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
 fn read_manifest(package: &str) -> Result<Manifest, (Exit, String)> {
     let at = Location::parse(package, &StoreOptions::default()).map_err(|e| (Exit::Usage, format!("error: {e}")))?;
     let read = || Ok(Folder::existing(&at)?.map(|folder| folder.read(MANIFEST)).transpose()?.flatten());
-    let bytes = read().map_err(|e: StoreError| (Exit::Failed, format!("error: {}", run::chain(&e))))?;
+    let bytes = read().map_err(|e: StoreError| (Exit::Failed, format!("error: {}", crate::failure::chain(&e))))?;
     let none = || (Exit::Usage, format!("error: {at} has no {MANIFEST}; name a package's folder"));
     Manifest::from_json(&bytes.ok_or_else(none)?)
-        .map_err(|e| (Exit::VerifyFailed, format!("error: {at}/{MANIFEST}: {}", run::chain(&e))))
+        .map_err(|e| (Exit::VerifyFailed, format!("error: {at}/{MANIFEST}: {}", crate::failure::chain(&e))))
 }
 
 /// Why a file cannot be compared.
@@ -170,7 +171,7 @@ fn files(manifest: &Manifest) -> BTreeMap<String, Told> {
     let told = manifest.lasting_digests().filter_map(|(path, digest)| {
         let (partition, rows) = rows.remove(path)?;
         let told = Told { partition, rows: Some(rows), sha256: digest.map(str::to_owned) };
-        Some((run::name_without_run(path), told))
+        Some((crate::package::layout::name_without_run(path), told))
     });
     told.collect()
 }

@@ -14,12 +14,12 @@ use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_t
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::jobs::{Heartbeat, JobRecord, Jobs, Package, RunEnd};
-use crate::manifest::{Accounting, Expectation, FileStatus, JobStatus};
+use crate::package::manifest::{Accounting, Expectation, FileStatus, JobStatus};
 use crate::resolve::{Environment, resolve, revise};
 use crate::run::restate::{self, Next};
-use crate::run::stop::Stop;
 use crate::run::{self, RunError, RunOptions, RunOutcome};
 use crate::spec::FileKind;
+use crate::stop::Stop;
 use crate::units::counted;
 
 /// Shards named in a summary before it only counts the rest: a terminal shows so many.
@@ -217,7 +217,7 @@ fn one(
         Err(RunError::Spec(diagnostics)) => mistakes(spec, &diagnostics, talk),
         Err(error) => {
             let exit = error.exit();
-            let text = run::chain(&error);
+            let text = crate::failure::chain(&error);
             let word = if matches!(error, RunError::Stopped(_) | RunError::NotSettled { .. }) { "" } else { "error: " };
             talk.complain(&format!("{word}{}: {text}", spec.display()));
             let report = SpecReport {
@@ -236,15 +236,15 @@ fn one(
 fn register(store: &str, job: &Job, environment: &Environment, options: &RunOptions, talk: &Talk) -> Option<Heartbeat> {
     let try_register = || -> Result<Heartbeat, String> {
         let store = location(store, &environment.current_dir).map_err(|e| e.to_string())?;
-        let jobs = Jobs::open(&store).map_err(|e| run::chain(&e))?;
+        let jobs = Jobs::open(&store).map_err(|e| crate::failure::chain(&e))?;
         let revision = options.supersedes.as_ref().map_or(0, |superseded| superseded.revision + 1);
         let output_base = environment.output_base.clone();
         let package = Package::Place { location: job.output.clone(), output_base, revision };
         let record = JobRecord::new(job, package, environment, (options.clock)());
-        let _ = jobs.create(&record).map_err(|e| run::chain(&e))?;
+        let _ = jobs.create(&record).map_err(|e| crate::failure::chain(&e))?;
         // Whoever runs a job wants it, whatever was wished before.
-        jobs.uncancel(&job.id).map_err(|e| run::chain(&e))?;
-        let folder = jobs.job_folder(&job.id).map_err(|e| run::chain(&e))?;
+        jobs.uncancel(&job.id).map_err(|e| crate::failure::chain(&e))?;
+        let folder = jobs.job_folder(&job.id).map_err(|e| crate::failure::chain(&e))?;
         Ok(Heartbeat::start(folder, &options.run_id, options.progress.clone(), options.stop.clone()))
     };
     let warn = |why| {

@@ -6,10 +6,10 @@ use super::Talk;
 use super::args::SampleArgs;
 use super::keys::read_keys;
 use super::pack::{open, refuse};
+use crate::audit::sample::{self, SampleError, Sampled, SampledRow};
 use crate::error::Exit;
-use crate::manifest::JobStatus;
-use crate::run::chain;
-use crate::sample::{self, SampleError, Sampled, SampledRow};
+use crate::failure::chain;
+use crate::package::manifest::JobStatus;
 
 /// Draws.
 pub fn sample(args: &SampleArgs, talk: &Talk) -> Exit {

@@ -3,7 +3,8 @@
 use super::Talk;
 use super::args::{SchemaArgs, SchemaOf};
 use crate::error::Exit;
-use crate::{catalog, manifest, spec};
+use crate::package::manifest;
+use crate::{catalog, spec};
 
 /// Prints one schema.
 pub fn schema(args: &SchemaArgs, talk: &Talk) -> Exit {

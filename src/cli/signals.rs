@@ -4,7 +4,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::error::Exit;
-use crate::run::stop::{Signal, Stop};
+use crate::stop::{Signal, Stop};
 
 /// Listens from now on, and tells by what it gives.
 ///

@@ -8,12 +8,11 @@ use jiff::tz::TimeZone;
 use super::Talk;
 use super::args::VerifyArgs;
 use super::keys::read_keys;
+use crate::audit::verify::{self, VerifyOptions};
 use crate::error::Exit;
-use crate::run;
 use crate::signature::AllowedSigners;
 use crate::small_file;
 use crate::store::{Location, StoreOptions};
-use crate::verify::{self, VerifyOptions};
 
 /// Larger than any list of keys.
 const LARGEST_LIST_BYTES: u64 = 1 << 20;
@@ -49,7 +48,7 @@ fn try_verify(args: &VerifyArgs, talk: &Talk) -> Result<Exit, String> {
             continue;
         }
         let found = verify::packages_below(&at);
-        packages.extend(found.map_err(|error| format!("cannot look for packages: {}", run::chain(&error)))?);
+        packages.extend(found.map_err(|error| format!("cannot look for packages: {}", crate::failure::chain(&error)))?);
     }
     let reports: Vec<_> = packages.iter().map(|at| verify::verify(at, &options)).collect();
     let chain = chain.map(|chain| verify::verify_chain(&chain, &packages, args.expect_head.as_ref(), options.now));

@@ -157,7 +157,7 @@ impl Check {
                 Self::failure(subject, format!("{folder} is damaged: {}", damage.join("; ")), exit)
                     .help("restore it from a copy, or `kt-export run --repair` exports again what is damaged")
             }
-            error => Self::failure(subject, run::chain(&error), exit),
+            error => Self::failure(subject, crate::failure::chain(&error), exit),
         }
     }
 
@@ -241,7 +241,7 @@ fn pseudonyms(job: &Job, options: &RunOptions) -> Option<Check> {
             let of_each = ids.iter().map(|(path, id)| format!("`{path}` has {id}")).collect::<Vec<_>>().join(", ");
             Some(Check::ok(Subject::Keys, format!("the ids of the keys for pseudonyms: {of_each}")))
         }
-        Err(error) => Some(Check::failure(Subject::Keys, run::chain(&error), Exit::Failed)),
+        Err(error) => Some(Check::failure(Subject::Keys, crate::failure::chain(&error), Exit::Failed)),
     }
 }
 

@@ -85,7 +85,9 @@ fn package(job: &Job, found: Result<Found, RunError>) -> Check {
 fn disk(folder: &std::path::Path, estimate: Option<u64>) -> Check {
     let free = match store::free_bytes(folder) {
         Ok(free) => free,
-        Err(error) => return Check::warning(Subject::Disk, run::chain(&error), "check the file system of the output"),
+        Err(error) => {
+            return Check::warning(Subject::Disk, crate::failure::chain(&error), "check the file system of the output");
+        }
     };
     let at = format!("{} free at {}", size(free), folder.display());
     let Some(estimate) = estimate else { return Check::ok(Subject::Disk, at) };

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::error::Exit;
-use crate::manifest::JobStatus;
+use crate::package::manifest::JobStatus;
 use crate::seal::OpenError;
 use crate::store::StoreError;
 

@@ -22,9 +22,10 @@ mod text;
 
 use std::path::PathBuf;
 
-use crate::manifest::{EncryptionRecord, ExportFormat, FileEntry, Manifest};
-use crate::run::stop::Stop;
+use crate::package::layout::{DATA, REJECTS};
+use crate::package::manifest::{EncryptionRecord, ExportFormat, FileEntry, Manifest};
 use crate::seal::{AGE_EXTENSION, Identities};
+use crate::stop::Stop;
 use crate::store::{Folder, check_name};
 
 pub use self::error::DownloadError;
@@ -128,8 +129,8 @@ fn shards_of(manifest: &Manifest) -> Result<Vec<Listed<'_>>, DownloadError> {
 }
 
 fn names_of(manifest: &Manifest) -> impl Iterator<Item = (&str, &'static str)> {
-    let shards = manifest.files.iter().map(|file| (file.path.as_str(), "data/"));
-    shards.chain(manifest.rejects.iter().map(|file| (file.path.as_str(), "rejects/")))
+    let shards = manifest.files.iter().map(|file| (file.path.as_str(), DATA));
+    shards.chain(manifest.rejects.iter().map(|file| (file.path.as_str(), REJECTS)))
 }
 
 fn listed(file: &FileEntry) -> Result<Listed<'_>, DownloadError> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Download, DownloadError};
 use crate::job::Compression;
-use crate::manifest::{ExportFormat, Manifest};
+use crate::package::manifest::{ExportFormat, Manifest};
 use crate::seal::compression_of;
 use crate::store::check_name;
 

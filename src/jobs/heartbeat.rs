@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::render_text;
 use crate::error::{ErrorCode, Exit};
-use crate::run::progress::Progress;
-use crate::run::stop::Stop;
-use crate::run::{self, RunError, RunOutcome};
+use crate::progress::Progress;
+use crate::run::{RunError, RunOutcome};
+use crate::stop::Stop;
 use crate::store::Folder;
 
 /// How often a run tells that it is alive.
@@ -107,7 +107,7 @@ impl RunEnd {
         };
         let text = match error {
             RunError::Spec(mistakes) => render_text(mistakes, false),
-            error => run::chain(error),
+            error => crate::failure::chain(error),
         };
         match error.exit() {
             Exit::Interrupted | Exit::Terminated => Self::Stopped,

@@ -14,9 +14,10 @@ use super::tombstone::Burial;
 use super::view::{JobView, Jobs, PassedOver};
 use crate::diagnostic::render_text;
 use crate::error::{ErrorCode, Exit};
+use crate::failure::Failure;
 use crate::job::Job;
-use crate::manifest::TOMBSTONE;
-use crate::run::{Failure, log};
+use crate::package::layout::{DATA, REJECTS, TOMBSTONE};
+use crate::package::state::log;
 use crate::store::{Folder, Listed, StoreError};
 
 /// How to prune.
@@ -149,8 +150,8 @@ fn resolve(jobs: &Jobs, record: &JobRecord) -> Result<Job, Failure> {
 
 /// All of them: a run that was overtaken may have left some that no manifest names.
 fn shards(package: &Folder) -> Result<Vec<Listed>, StoreError> {
-    let mut there = package.list("data/")?;
-    there.extend(package.list("rejects/")?);
+    let mut there = package.list(DATA)?;
+    there.extend(package.list(REJECTS)?);
     Ok(there)
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, SourceText};
 use crate::job::Job;
-use crate::manifest::ExportFormat;
+use crate::package::manifest::ExportFormat;
 use crate::resolve::{CatalogText, Environment, Place, resolve_text};
 use crate::run::GitState;
 use crate::store::Location;

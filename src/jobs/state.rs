@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::heartbeat::{ABANDONED_AFTER, RunEnd, RunState};
-use crate::manifest::JobStatus;
+use crate::package::manifest::JobStatus;
 
 /// The states of DESIGN's `status`, the derived ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -11,10 +11,11 @@ use jiff::Timestamp;
 
 use crate::chain::{Chain, Link};
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::job::Job;
-use crate::manifest::{LinkRecord, MANIFEST, Manifest, TOMBSTONE, TOMBSTONE_SIGNATURE, TOMBSTONE_VERSION, Tombstone};
+use crate::package::layout::{MANIFEST, TOMBSTONE, TOMBSTONE_SIGNATURE, kept_signature, kept_tombstone};
+use crate::package::manifest::{LinkRecord, Manifest, TOMBSTONE_VERSION, Tombstone};
 use crate::package::tombstone;
-use crate::run::Failure;
 use crate::run::notary::{owns_new_link, read_chain};
 use crate::seal::sha256;
 use crate::signature::Signer;
@@ -152,7 +153,7 @@ impl Burial<'_> {
             if let Some(signature) = &signature {
                 self.package.replace_bytes(&kept_signature(&digest), signature.as_bytes())?;
             }
-            self.package.replace_bytes(&kept(&digest), &bytes)?;
+            self.package.replace_bytes(&kept_tombstone(&digest), &bytes)?;
             let Some(link) = Link::of_tombstone(self.manifest, &tombstone, &digest) else { break };
             if owns_new_link(&folder, &link)? {
                 self.publish(&bytes, signature.as_deref().map(str::as_bytes))?;
@@ -169,7 +170,7 @@ impl Burial<'_> {
     fn publish_linked(&self, chain: &Chain) -> Result<bool, Failure> {
         for linked in chain.deletions_of(self.manifest_sha256) {
             let Some(digest) = &linked.link.tombstone_sha256 else { continue };
-            let bytes = self.package.read(&kept(digest))?.filter(|bytes| sha256(bytes) == *digest);
+            let bytes = self.package.read(&kept_tombstone(digest))?.filter(|bytes| sha256(bytes) == *digest);
             let Some(bytes) = bytes else { continue };
             let signature = self.package.read(&kept_signature(digest))?;
             self.publish(&bytes, signature.as_deref())?;
@@ -186,12 +187,4 @@ impl Burial<'_> {
         }
         self.package.replace_bytes(TOMBSTONE, bytes)
     }
-}
-
-fn kept(sha256: &str) -> String {
-    format!("_state/tombstones/{}.json", sha256.get(..16).unwrap_or(sha256))
-}
-
-fn kept_signature(sha256: &str) -> String {
-    format!("{}.sig", kept(sha256))
 }

@@ -12,8 +12,9 @@ use super::record::{CANCEL, JobRecord, Package, RECORD};
 use super::state::State;
 use crate::diagnostic::shown;
 use crate::error::ErrorCode;
-use crate::manifest::{ExportFormat, FileEntry, JobStatus, MANIFEST, Manifest, SHA256SUMS, TOMBSTONE};
-use crate::run::chain;
+use crate::failure::chain;
+use crate::package::layout::{MANIFEST, SHA256SUMS, TOMBSTONE};
+use crate::package::manifest::{ExportFormat, FileEntry, JobStatus, Manifest};
 use crate::seal::sha256;
 use crate::store::{Created, Folder, Location, StoreError};
 

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::Package;
 use crate::error::Exit;
-use crate::run::stop::Stop;
+use crate::package::layout::{DATA, REJECTS};
+use crate::stop::Stop;
 use crate::store::{StoreError, Stored, check_name};
 
 /// A file that the manifest vouches for.
@@ -146,8 +147,8 @@ impl Package {
     }
 
     fn check_names(&self) -> Result<(), FileError> {
-        let shards = self.manifest.files.iter().map(|file| (&file.path, "data/"));
-        let rejects = self.manifest.rejects.iter().map(|file| (&file.path, "rejects/"));
+        let shards = self.manifest.files.iter().map(|file| (&file.path, DATA));
+        let rejects = self.manifest.rejects.iter().map(|file| (&file.path, REJECTS));
         let mut seen = HashSet::new();
         for (path, folder) in shards.chain(rejects) {
             check_name(path).map_err(|error| entry(path, error.to_string()))?;

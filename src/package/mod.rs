@@ -5,7 +5,11 @@
 
 mod file;
 mod keys;
+pub mod layout;
+pub mod link;
+pub mod manifest;
 mod reveal;
+pub mod state;
 pub mod tombstone;
 
 use std::fs;
@@ -13,7 +17,8 @@ use std::fs;
 use jiff::Timestamp;
 
 use crate::error::Exit;
-use crate::manifest::{MANIFEST, Manifest, ManifestError, SHA256SUMS, Tombstone};
+use crate::package::layout::{MANIFEST, SHA256SUMS};
+use crate::package::manifest::{Manifest, ManifestError, Tombstone};
 use crate::seal::sha256;
 use crate::store::{Folder, Location, StoreError};
 

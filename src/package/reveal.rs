@@ -3,7 +3,7 @@
 use std::io;
 
 use super::ReadKeys;
-use crate::manifest::{EncryptionRecord, Facts, Manifest, SealedFacts};
+use crate::package::manifest::{EncryptionRecord, Facts, Manifest, SealedFacts};
 use crate::seal::{FactsSecret, OpenError, open_facts, open_facts_with};
 
 /// What became of the sealed facts of a manifest.

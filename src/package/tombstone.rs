@@ -6,7 +6,9 @@
 use jiff::Timestamp;
 use ssh_key::PublicKey;
 
-use crate::manifest::{Manifest, TOMBSTONE, TOMBSTONE_SIGNATURE, Tombstone};
+use crate::package::layout::{TOMBSTONE, TOMBSTONE_SIGNATURE};
+
+use crate::package::manifest::{Manifest, Tombstone};
 use crate::seal::sha256;
 use crate::signature;
 use crate::store::{Folder, StoreError};
@@ -46,7 +48,7 @@ pub fn read(
     let tombstone = match Tombstone::from_json(&bytes) {
         Ok(tombstone) => tombstone,
         Err(error) => {
-            buried.faults.push((TOMBSTONE, format!("cannot be read: {}", crate::run::chain(&error))));
+            buried.faults.push((TOMBSTONE, format!("cannot be read: {}", crate::failure::chain(&error))));
             return Ok(Some(buried));
         }
     };
@@ -73,6 +75,6 @@ fn checked_key(folder: &Folder, bytes: &[u8], named: &str) -> Result<Result<Publ
             let print = signature::fingerprint(&key);
             Err(format!("was made by {print}, but {TOMBSTONE} names another key as its signer's"))
         }
-        Err(error) => Err(crate::run::chain(&error)),
+        Err(error) => Err(crate::failure::chain(&error)),
     })
 }

@@ -23,7 +23,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 pub use compile::compile;
 pub use key::{KeyError, Keys, MIN_KEY_BYTES};
 
-use crate::manifest::ColumnRedaction;
+use crate::package::manifest::ColumnRedaction;
 use nested::Node;
 
 /// The redactions of one job, checked against its source's schema.

@@ -6,7 +6,8 @@ use jiff::tz::TimeZone;
 use super::page::{Block, Fact, Section, Style, Table, columns};
 use super::words::{counted, listed, quoted, size, to_second};
 use crate::job::Digests;
-use crate::manifest::{EncryptionRecord, MANIFEST, Manifest, PackageRef, RunOutcome, SHA256SUMS, SIGNATURE};
+use crate::package::layout::{MANIFEST, SHA256SUMS, SIGNATURE};
+use crate::package::manifest::{EncryptionRecord, Manifest, PackageRef, RunOutcome};
 use crate::signature::ByHand;
 
 /// The section.

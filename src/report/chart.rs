@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::page::{Style, Table, columns};
 use super::slices::{Cut, Slice, at_most};
 use super::words::{counted, shortened};
-use crate::manifest::FileEntry;
+use crate::package::manifest::FileEntry;
 use crate::time::calendar::Unit;
 use crate::units::grouped;
 

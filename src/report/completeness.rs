@@ -7,7 +7,7 @@ use super::conservation::figure;
 use super::files;
 use super::page::{Block, Section, Style, Table, columns};
 use super::words::{counted, short_size};
-use crate::manifest::Manifest;
+use crate::package::manifest::Manifest;
 use crate::units::grouped;
 
 /// The section.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::page::{Style, Table, columns};
 use super::words::share;
-use crate::manifest::{Accounting, Manifest};
+use crate::package::manifest::{Accounting, Manifest};
 use crate::units::grouped;
 
 /// A part of the bar is at least so wide, in percent, so that one row is seen among millions.
@@ -138,7 +138,7 @@ fn wide(count: u128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::tests::manifest;
+    use crate::package::manifest::tests::manifest;
 
     #[test]
     fn the_equation_is_that_of_the_manifest_and_one_row_is_seen() {

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use super::page::{Block, Column, Group, Style, Table, columns};
 use super::slices::{Slice, at_most};
 use super::words::{counted, short_size, status};
-use crate::manifest::{FileEntry, Manifest};
+use crate::package::manifest::{FileEntry, Manifest};
 use crate::units::grouped;
 
 /// More files than this stand behind summaries.

@@ -31,7 +31,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use sha2::{Digest, Sha256};
 
-use crate::manifest::Manifest;
+use crate::package::manifest::Manifest;
 use page::Page;
 
 /// Name of the page in a package.

@@ -7,7 +7,7 @@ use super::conservation::Figure;
 use super::verdict::Verdict;
 use super::words::to_second;
 use super::{accuracy, completeness, parameters, source};
-use crate::manifest::Manifest;
+use crate::package::manifest::Manifest;
 
 /// A report.
 #[derive(Debug, Serialize)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::page::{Block, Fact, Section, Style, Table, columns};
 use super::words::{counted, value, zoned};
 use crate::job::Digests;
-use crate::manifest::{Compression, EncryptionRecord, ExportFormat, Manifest};
+use crate::package::manifest::{Compression, EncryptionRecord, ExportFormat, Manifest};
 use crate::units::grouped;
 
 /// The section.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::manifest::{FileEntry, FileStatus};
+use crate::package::manifest::{FileEntry, FileStatus};
 use crate::time::calendar::{Calendar, Unit};
 
 /// A stretch of the window: one partition, or all that begin in one calendar unit.
@@ -114,7 +114,7 @@ pub fn at_most<'a>(most: usize, files: &'a [FileEntry], zone: &TimeZone) -> (Cut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::tests::entry;
+    use crate::package::manifest::tests::entry;
 
     fn hours(count: i64) -> Vec<FileEntry> {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();

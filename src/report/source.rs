@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::page::{Block, Fact, Group, Section, Style, Table, columns};
 use super::words::{counted, short_size, size};
-use crate::manifest::{Manifest, SkipCode, SourceFileRecord};
+use crate::package::manifest::{Manifest, SkipCode, SourceFileRecord};
 use crate::units::grouped;
 
 /// More files than this stand behind a summary.

@@ -4,8 +4,8 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::error::ErrorCode;
-use crate::manifest::tests::{entry, manifest};
-use crate::manifest::{
+use crate::package::manifest::tests::{entry, manifest};
+use crate::package::manifest::{
     Accounting, Column, ColumnRedaction, EncryptionRecord, Expectation, FileStatus, FilterCount, HeldValues, JobStatus,
     LinkRecord, NoRows, NoRowsReason, PackageRef, RejectsEntry, RestatedPartition, Restatement, RunOutcome,
     SignerRecord, SkipCode, SourceFileError, SourceFileRecord,

@@ -9,7 +9,7 @@ use super::page::Fact;
 use super::slices::partitions;
 use super::words::{counted, listed, short_size};
 use crate::error::ErrorCode;
-use crate::manifest::{FileStatus, JobStatus, Manifest, NoRowsReason, Totals};
+use crate::package::manifest::{FileStatus, JobStatus, Manifest, NoRowsReason, Totals};
 use crate::units::grouped;
 
 /// The verdict.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::manifest::{FileStatus, Manifest};
+use crate::package::manifest::{FileStatus, Manifest};
 use crate::time::zone as zones;
 use crate::units::grouped;
 

@@ -8,14 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::damage::{self, Committed, Sizes};
-use super::log::by_generation;
 use super::pin::{Package, changed};
-use super::record::{
-    PARTITION_RECORDS, PartitionRecord, TASK_RECORDS, TOOL_VERSION, TaskRecord, is_proven, load, partition_record,
-    task_key, task_record,
-};
 use super::{RunError, RunOptions};
-use crate::manifest::FileStatus;
+use crate::package::layout::{PARTITION_RECORDS, TASK_RECORDS, partition_record, task_record};
+use crate::package::manifest::FileStatus;
+use crate::package::state::log::by_generation;
+use crate::package::state::{PartitionRecord, TOOL_VERSION, TaskRecord, is_proven, load};
+use crate::run::inputs::task_key;
 
 /// What is adopted.
 pub enum Adopted {
@@ -215,7 +214,7 @@ pub fn of_another_run(package: &Package, run: &str, index: u32) -> Result<Option
     let record = record.filter(|r| r.run != run && r.job == pinned.job && r.inputs == pinned.inputs[index as usize]);
     let Some(record) = record.filter(|record| is_proven(&name, record, notary.signer())) else { return Ok(None) };
     for file in &record.files {
-        if super::record::file_sha256(folder, &file.path)? != file.sha256 {
+        if folder.sha256(&file.path)? != file.sha256 {
             return Ok(None);
         }
     }

@@ -5,9 +5,9 @@
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
-use super::failure::Failure;
 use super::memory::Memory;
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::source::Batch;
 
 /// Refuses a batch with a cell that is too large, as soon as it is read.

@@ -8,16 +8,16 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 
 use super::cells;
-use super::failure::{Failure, chain};
 use super::lane::{Piece, project, write_failed};
 use super::ledger::{Findings, Place};
-use super::progress::Progress;
 use super::rejects::RejectLine;
 use super::route::{Routed, apply};
 use super::task::{Receiver, RunningTask};
 use crate::encode::{Encoded, Encoder};
 use crate::error::ErrorCode;
+use crate::failure::{Failure, chain};
 use crate::job::{Compression, Format, OnBad, Order};
+use crate::progress::Progress;
 use crate::source::instants::{Instants, instants};
 use crate::source::{Batch, BatchReader};
 use crate::time::BadTime;

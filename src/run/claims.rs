@@ -10,17 +10,17 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::failure::Failure;
-use super::progress::Progress;
 use super::route::instant;
-use super::stop::Stop;
 use super::survey::{self, Survey, SurveyError};
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::job::{ExpectedFiles, Job, OnBad, PathTime};
+use crate::progress::Progress;
 use crate::source::files::list::{self, SkipCode};
 use crate::source::instants::{bound, instants, routing_unit};
 use crate::source::rows::infer::TableEvidence;
 use crate::source::{self, FileFacts, ReadRequest, SourceFile, TimeRange};
+use crate::stop::Stop;
 use crate::units::counted;
 
 /// Pieces of a file next to the window that are looked at: what is before its rows, and about a MiB of them. Of columnar

@@ -5,14 +5,13 @@
 //! it or died before its record; where other bytes have the name, the part gets another one. Nothing is replaced. What
 //! this run has published for nothing it removes after the record of another run has decided against it.
 
-use super::failure::{Failure, chain};
-use super::record::{
-    PartitionRecord, STATE_VERSION, TOOL_VERSION, bytes, file_sha256, is_proven, load, partition_record, sign,
-};
 use super::rejects::RejectsPart;
-use super::shard::{Part, name_with_run, name_without_run};
+use super::shard::Part;
 use crate::error::ErrorCode;
-use crate::manifest::{FileEntry, FileStatus, FilterCount, Manifest, ManifestPartition, RejectsEntry};
+use crate::failure::{Failure, chain};
+use crate::package::layout::{name_with_run, name_without_run, partition_record};
+use crate::package::manifest::{FileEntry, FileStatus, FilterCount, Manifest, ManifestPartition, RejectsEntry};
+use crate::package::state::{PartitionRecord, STATE_VERSION, TOOL_VERSION, bytes, is_proven, load, sign};
 use crate::plan::Partition;
 use crate::signature::Signer;
 use crate::store::{Created, Draft, Folder, Publish, StoreError};
@@ -129,7 +128,7 @@ fn theirs(
     let digests = |files: &[FileEntry]| files.iter().map(|f| f.sha256.clone()).collect::<Vec<_>>();
     if digests(&record.files) != digests(published) {
         for file in &record.files {
-            if file_sha256(folder, &file.path)? != file.sha256 {
+            if folder.sha256(&file.path)? != file.sha256 {
                 let what =
                     format!("names {}, which has other bytes or is missing; `--repair` exports it again", file.path);
                 return Err(wrong(ErrorCode::PackageDamaged, what));
@@ -164,7 +163,7 @@ fn publish(folder: &Folder, mut draft: Draft, sha256: &str, run: &str) -> Result
     if draft.create()? == Created::Created {
         return Ok(Published { name, is_new: true });
     }
-    if file_sha256(folder, &name)?.as_deref() == Some(sha256) {
+    if folder.sha256(&name)?.as_deref() == Some(sha256) {
         // Its writer may have died before it was on the disk.
         folder.make_durable(&name)?;
         return Ok(Published { name, is_new: false });
@@ -223,7 +222,7 @@ fn restore_file(
         );
         return Err(Failure { code: ErrorCode::PackageDamaged, message });
     }
-    if file_sha256(folder, path)?.as_deref() == Some(sha256) {
+    if folder.sha256(path)?.as_deref() == Some(sha256) {
         return Ok(());
     }
     draft.rename(path)?;

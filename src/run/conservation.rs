@@ -4,13 +4,13 @@
 //! partitions wrote or dropped.
 
 use super::RunError;
-use super::failure::Failure;
 use super::pin::Package;
-use super::record::PartitionRecord;
 use super::tasks::Tally;
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::job::{Filter, Job};
-use crate::manifest::{Accounting, FileEntry, FilterCount, JobStatus};
+use crate::package::manifest::{Accounting, FileEntry, FilterCount, JobStatus};
+use crate::package::state::PartitionRecord;
 use crate::plan::Read;
 
 /// Adds up what every task and every partition counted. Where every partition has its shards, the sum must be the

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::RunError;
-use super::failure::Failure;
-use super::record::file_sha256;
-use super::stop::Stop;
 use super::workers;
-use crate::manifest::{FileEntry, Manifest, RejectsEntry};
+use crate::failure::Failure;
+use crate::package::layout::{DATA, REJECTS};
+use crate::package::manifest::{FileEntry, Manifest, RejectsEntry};
+use crate::stop::Stop;
 use crate::store::{Folder, StoreError};
 
 /// A committed file: where it is and what it has to be.
@@ -54,8 +54,8 @@ impl<'a> Sizes<'a> {
         if folder.has_exclusive_names() {
             return Ok(Self { folder, listed: None });
         }
-        let mut listed = folder.list("data/")?;
-        listed.extend(folder.list("rejects/")?);
+        let mut listed = folder.list(DATA)?;
+        listed.extend(folder.list(REJECTS)?);
         Ok(Self { folder, listed: Some(listed.into_iter().map(|found| (found.name, found.bytes)).collect()) })
     }
 
@@ -95,7 +95,7 @@ pub fn digests(
         if let Some(exit) = stop.exit() {
             return Err(RunError::Stopped(exit));
         }
-        let found = file_sha256(folder, file.path)?;
+        let found = folder.sha256(file.path)?;
         let is_same = found.is_some() && found.as_deref() == file.sha256;
         Ok((!is_same).then(|| format!("{} has other bytes than were exported", file.path)))
     };

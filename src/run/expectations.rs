@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::job::Expectations;
-use crate::manifest::{Expectation, FileEntry, seconds};
+use crate::package::manifest::{Expectation, FileEntry, seconds};
 
 /// Every expectation of the spec with what is so, in the order of the documentation.
 pub fn evaluate(expected: &Expectations, files: &[FileEntry], window_end: Timestamp) -> Vec<Expectation> {
@@ -61,13 +61,13 @@ fn empty_partitions(files: &[FileEntry]) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::tests::entry;
+    use crate::package::manifest::tests::entry;
 
     fn files(rows: [u64; 3], max_time: Option<&str>) -> Vec<FileEntry> {
         let mut files = vec![
-            entry("data/a/part-0000.csv", "a", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
-            entry("data/a/part-0001.csv", "a", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
-            entry("data/b/part-0000.csv", "b", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"),
+            entry("part-0000.csv", "a", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
+            entry("part-0001.csv", "a", "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"),
+            entry("part-0000.csv", "b", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"),
         ];
         files.iter_mut().zip(rows).for_each(|(file, rows)| file.rows = rows);
         files[1].max_time = max_time.map(|time| time.parse().unwrap());

@@ -3,7 +3,6 @@
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use jiff::Timestamp;
 
-use super::failure::Failure;
 use super::held::held_values;
 use super::pin::{Package, without_shard};
 use super::prepare::Prepared;
@@ -13,8 +12,10 @@ use super::shard::Layout;
 use super::tasks::Tally;
 use super::{RunError, RunOptions, RunOutcome, conservation, expectations};
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::job::{Job, OnPartitionError};
-use crate::manifest::{
+use crate::package::layout::Origin;
+use crate::package::manifest::{
     self, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, NoRows, NoRowsReason, RejectsEntry,
     RunRecord, SkipCode, SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
@@ -159,7 +160,8 @@ fn entries(
     tally: &Tally,
     at: Timestamp,
 ) -> Vec<FileEntry> {
-    let layout = Layout::new(job, prepared, options.clock.clone(), package.generation(), None);
+    let layout =
+        Layout::new(job, prepared, options.clock.clone(), Origin { generation: package.generation(), run: None });
     let mut files = Vec::new();
     for (index, partition) in (0u32..).zip(&package.pinned.plan.partitions) {
         if let Some(record) = package.committed.get(&index) {

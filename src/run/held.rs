@@ -12,11 +12,11 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::pin::Package;
 use super::prepare::Prepared;
-use super::stop::Stop;
 use crate::job::{Condition, Filter, Job, OnBad};
-use crate::manifest::{FilterCount, HeldValues};
+use crate::package::manifest::{FilterCount, HeldValues};
 use crate::source::instants::{bound, instants};
 use crate::source::{self, Batch, ReadRequest};
+use crate::stop::Stop;
 
 /// Filters of which values are shown.
 const FILTERS: usize = 4;

@@ -5,11 +5,12 @@
 use std::collections::BTreeSet;
 
 use super::RunError;
-use super::failure::{Failure, chain};
-use super::log::{self, Entry};
 use super::notary;
 use crate::error::ErrorCode;
-use crate::manifest::{MANIFEST, Manifest, SHA256SUMS, SIGNATURE};
+use crate::failure::{Failure, chain};
+use crate::package::layout::{CONTENT, MANIFEST, SHA256SUMS, SIGNATURE, generation_of};
+use crate::package::manifest::Manifest;
+use crate::package::state::log::{self, Entry};
 use crate::report::{self, HEAD_BYTES, REPORT};
 use crate::seal::sha256;
 use crate::signature::{self, SignatureError};
@@ -153,7 +154,7 @@ fn remove_stale_signature(folder: &Folder, manifest: &Manifest, bytes: &[u8]) ->
 /// # Errors
 /// The store's.
 pub fn clean_pruned(folder: &Folder) -> Result<(), StoreError> {
-    for prefix in ["data/", "rejects/"] {
+    for prefix in CONTENT {
         for there in folder.list(prefix)? {
             match folder.remove(&there.name) {
                 Err(error) if error.code() == ErrorCode::StoreDenied => tracing::warn!("{error}"),
@@ -199,8 +200,8 @@ fn has_report(folder: &Folder, manifest_sha256: &str) -> bool {
 pub fn clean(folder: &Folder, entry: &Entry, manifest: &Manifest) -> Result<(), StoreError> {
     let Some(published) = &entry.manifest else { return Ok(()) };
     let listed: BTreeSet<&str> = manifest.digests().map(|(name, _)| name).collect();
-    remove_unlisted(folder, &["data/", "rejects/"], |name| {
-        !listed.contains(name) && (entry.is_complete() || log::generation_of(name) <= published.generation)
+    remove_unlisted(folder, &CONTENT, |name| {
+        !listed.contains(name) && (entry.is_complete() || generation_of(name) <= published.generation)
     })?;
     sweep(folder, entry.is_complete());
     Ok(())
@@ -212,8 +213,8 @@ pub fn clean(folder: &Folder, entry: &Entry, manifest: &Manifest) -> Result<(), 
 /// # Errors
 /// The store's.
 pub fn clear_replaced(folder: &Folder, entry: &Entry) -> Result<(), StoreError> {
-    let is_replaced = |name: &str| log::generation_of(name) < entry.first_generation;
-    remove_unlisted(folder, &["data/", "rejects/"], is_replaced)
+    let is_replaced = |name: &str| generation_of(name) < entry.first_generation;
+    remove_unlisted(folder, &CONTENT, is_replaced)
 }
 
 fn remove_unlisted(folder: &Folder, below: &[&str], goes: impl Fn(&str) -> bool) -> Result<(), StoreError> {

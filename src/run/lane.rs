@@ -9,7 +9,6 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::failure::{Failure, chain};
 use super::in_order::{self, InOrder, Waiting};
 use super::memory::Quota;
 use super::redacted;
@@ -18,6 +17,7 @@ use super::task::TaskContext;
 use super::turns::Turns;
 use crate::encode::Encoded;
 use crate::error::ErrorCode;
+use crate::failure::{Failure, chain};
 use crate::query::{self, Predicate};
 
 /// One partition of a running task.

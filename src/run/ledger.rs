@@ -4,47 +4,13 @@
 //! blame is the same one whichever thread met it.
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
 
-use serde::{Deserialize, Serialize};
-
-use super::failure::Failure;
 use super::rejects::RejectLine;
-use super::unplaced::Unplaced;
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::job::OnBad;
+use crate::package::state::{TaskCounts, Unplaced};
 use crate::plan::Plan;
-
-/// Rows that a task accounts for. Of units that it does not own, only the rows of its own partitions count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskCounts {
-    /// Rows of the units it owns.
-    pub source_rows: u64,
-    /// Of those, in partitions of other tasks.
-    pub elsewhere: u64,
-    /// Rows of its partitions in units that other tasks own.
-    pub visiting: u64,
-    /// Owned rows that could not be read.
-    pub rejected: u64,
-    /// Owned rows without a time.
-    pub null_time: u64,
-    /// Owned rows outside the window.
-    pub outside_window: u64,
-    /// Owned rows whose local time their zone has twice or never.
-    pub ambiguous_time: u64,
-}
-
-impl AddAssign for TaskCounts {
-    fn add_assign(&mut self, other: Self) {
-        self.source_rows += other.source_rows;
-        self.elsewhere += other.elsewhere;
-        self.visiting += other.visiting;
-        self.rejected += other.rejected;
-        self.null_time += other.null_time;
-        self.outside_window += other.outside_window;
-        self.ambiguous_time += other.ambiguous_time;
-    }
-}
 
 /// What was met in one chunk.
 #[derive(Debug, Default)]

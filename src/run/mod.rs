@@ -14,14 +14,13 @@ mod conservation;
 mod damage;
 mod decodable;
 mod expectations;
-mod failure;
 mod finish;
 mod held;
 mod in_order;
+mod inputs;
 mod install;
 mod lane;
 mod ledger;
-pub(crate) mod log;
 pub mod memory;
 #[cfg(test)]
 mod model;
@@ -29,9 +28,7 @@ pub(crate) mod notary;
 mod package;
 mod pin;
 mod prepare;
-pub mod progress;
 mod publish;
-mod record;
 mod redacted;
 mod rejects;
 pub mod restate;
@@ -40,13 +37,11 @@ mod sealing;
 mod shard;
 #[cfg(test)]
 mod simulation;
-pub mod stop;
 mod survey;
 mod sync;
 mod task;
 mod tasks;
 mod turns;
-mod unplaced;
 mod warnings;
 mod workers;
 
@@ -56,13 +51,13 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::failure::{Failure, chain};
 pub use self::prepare::{Prepared, prepare};
-pub use self::record::StateError;
 pub use self::sealing::Sealing;
-pub use self::shard::name_without_run;
 pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
 pub use self::warnings::{skips, warnings};
+use crate::failure::{Failure, chain};
+use crate::package::layout::PLAN;
+use crate::package::state::{MissingSource, Pinned, STATE_VERSION, StateError, TOOL_VERSION};
 
 pub(crate) use self::decodable::check_decodable;
 #[cfg(test)]
@@ -73,20 +68,19 @@ pub(crate) use self::package::{Found, peek};
 use self::memory::{Memory, Rows};
 use self::notary::Notary;
 use self::pin::Package;
-use self::progress::Progress;
-use self::record::{MissingSource, Pinned, STATE_VERSION};
 use self::redacted::key_failure;
 use self::restate::Superseded;
-use self::stop::Stop;
 use crate::diagnostic::Diagnostic;
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
-use crate::manifest::{JobStatus, Manifest};
+use crate::package::manifest::{JobStatus, Manifest};
 use crate::panics;
 use crate::plan::{self, FileEntry, Plan, PlanError};
+use crate::progress::Progress;
 use crate::redact::Keys;
 use crate::source::files::list::ListError;
 use crate::source::{FileFacts, UnitFacts};
+use crate::stop::Stop;
 use crate::store::{Folder, Location, StoreError};
 use crate::units::counted;
 
@@ -493,13 +487,13 @@ fn check_units(job: &Job, memory: Memory, plan: &Plan) -> Result<(), Diagnostic>
 fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {
     let schema = pinned.plan.schema().map_err(|error| Failure {
         code: ErrorCode::PackageDamaged,
-        message: format!("{} cannot be used: {}", record::PLAN, chain(&error)),
+        message: format!("{} cannot be used: {}", PLAN, chain(&error)),
     })?;
     prepare(job, &schema, &pinned.hive_keys).map_err(RunError::Spec)
 }
 
 fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned {
-    let mut inputs = record::inputs(&plan.partitions, &surveyed.files, &surveyed.facts, &surveyed.schema.arrow);
+    let mut inputs = inputs::inputs(&plan.partitions, &surveyed.files, &surveyed.facts, &surveyed.schema.arrow);
     let missing = missing(&plan, &surveyed.claims.missing);
     for index in missing.iter().flat_map(|missing| missing.partitions.clone()) {
         // A file that comes later may hold no row, and still makes the partition whole.
@@ -515,7 +509,7 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
     Pinned {
         state_version: STATE_VERSION,
         job: job.id.clone(),
-        tool_version: record::TOOL_VERSION.to_owned(),
+        tool_version: TOOL_VERSION.to_owned(),
         created_at,
         encryption: None,
         failures,

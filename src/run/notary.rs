@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
-use super::failure::{Failure, chain as causes};
-use super::log::{self, Entry};
-use super::record::sign;
 use super::{RunError, RunOptions};
 use crate::chain::{Chain, Link, Linked};
 use crate::error::ErrorCode;
+use crate::failure::{Failure, chain as causes};
 use crate::job::Job;
-use crate::manifest::{LinkRecord, MANIFEST, Manifest, PackageRef, SIGNATURE, SignerRecord, kept_manifest};
+use crate::package::layout::{MANIFEST, SIGNATURE, kept_manifest, kept_signature};
+use crate::package::manifest::{LinkRecord, Manifest, PackageRef, SignerRecord};
+use crate::package::state::log::{self, Entry};
+use crate::package::state::sign;
 use crate::seal::sha256;
 use crate::signature::{self, SignError, Signer};
 use crate::store::{Folder, StoreError};
@@ -130,10 +131,6 @@ pub fn signer_of(job: &Job, options: &RunOptions) -> Result<String, Failure> {
 pub fn links_of(job: &Job) -> Result<usize, Failure> {
     let folder = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten();
     folder.map_or(Ok(0), |folder| Ok(read_chain(&folder)?.links().count()))
-}
-
-fn kept_signature(sha256: &str) -> String {
-    format!("{}.sig", kept_manifest(sha256))
 }
 
 /// Creates a link; whether its number is now its own.

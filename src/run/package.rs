@@ -1,15 +1,16 @@
 //! The package as a run finds it, and what may be done about it.
 
 use super::damage;
-use super::failure::Failure;
 use super::install::{self, Decided};
-use super::log::{self, Entry};
 use super::notary;
-use super::record::{PLAN, Pinned, StateError, TOOL_VERSION, is_proven};
 use super::{RunError, RunOptions};
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::job::Job;
-use crate::manifest::{JobStatus, MANIFEST, Manifest};
+use crate::package::layout::{DATA, MANIFEST, PLAN, REJECTS};
+use crate::package::manifest::{JobStatus, Manifest};
+use crate::package::state::log::{self, Entry};
+use crate::package::state::{Pinned, StateError, TOOL_VERSION, is_proven};
 use crate::plan::{self, Plan};
 use crate::seal::sha256;
 use crate::signature::Signer;
@@ -218,7 +219,7 @@ fn without_log(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Look,
     if let Some(bytes) = folder.read(MANIFEST)? {
         let manifest = Manifest::from_json(&bytes).map_err(|error| RunError::Occupied {
             folder: folder.location().clone(),
-            holds: format!("a {MANIFEST} that cannot be read: {}", super::chain(&error)),
+            holds: format!("a {MANIFEST} that cannot be read: {}", crate::failure::chain(&error)),
             way_out: "choose another `output.uri`, or move the folder away".to_owned(),
         })?;
         let entry =
@@ -246,7 +247,7 @@ fn without_log(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Look,
         };
     }
     // Another run may have pinned its plan after it was looked for, and written shards before they were.
-    let is_vacant = folder.list("data/")?.is_empty() && folder.list("rejects/")?.is_empty();
+    let is_vacant = folder.list(DATA)?.is_empty() && folder.list(REJECTS)?.is_empty();
     if is_vacant {
         return Ok(Look::at(Found::Nothing, None));
     }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use super::adopt::{self, Adopted};
 use super::commit::manifest_partition;
-use super::failure::Failure;
 use super::install::{self, Decided};
-use super::log::{self, Entry};
 use super::notary::Notary;
 use super::package::{Found, Look};
-use super::record::{PLAN, PartitionRecord, Pinned, TaskRecord, bytes, sign};
 use super::{RunError, RunOptions, Survey};
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::job::Job;
-use crate::manifest::{FileStatus, Manifest};
+use crate::package::layout::{PLAN, later_plan};
+use crate::package::manifest::{FileStatus, Manifest};
+use crate::package::state::log::{self, Entry};
+use crate::package::state::{PartitionRecord, Pinned, TaskRecord, bytes, sign};
 use crate::plan::Plan;
 use crate::seal::sha256;
 use crate::store::{Created, Folder};
@@ -150,7 +151,7 @@ fn propose_plan(
                 Some(same) => same,
                 None => {
                     let text = bytes(PLAN, planned)?;
-                    let path = format!("_state/plans/{}.json", sha256(&text).get(..16).unwrap_or_default());
+                    let path = later_plan(&sha256(&text));
                     let _ = folder.create_bytes(&path, &text)?;
                     (path, text, planned.clone())
                 }
@@ -198,8 +199,8 @@ pub fn without_shard(
     failure: Option<&Failure>,
     attempts: u32,
     at: jiff::Timestamp,
-) -> crate::manifest::FileEntry {
-    crate::manifest::FileEntry {
+) -> crate::package::manifest::FileEntry {
+    crate::package::manifest::FileEntry {
         path,
         status,
         partition: manifest_partition(&pinned.plan.partitions[index as usize]),

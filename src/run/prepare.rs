@@ -7,12 +7,12 @@ use std::sync::Arc;
 use arrow::array::new_empty_array;
 use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
 
-use super::failure::chain;
 use super::sealing::{Sealing, unknown_columns};
 use super::{Failure, RunError};
 use crate::diagnostic::{Diagnostic, Located, in_order, listed_names, nearest_for};
 use crate::encode::{EncodeError, Encoder};
 use crate::error::ErrorCode;
+use crate::failure::chain;
 use crate::job::{Job, Order};
 use crate::query::Predicate;
 use crate::redact::{self, Redactor};

@@ -5,15 +5,16 @@
 
 use jiff::Timestamp;
 
-use super::failure::Failure;
 use super::install;
-use super::log::{self, Entry};
 use super::notary::{self, Place};
 use super::pin::{Package, append_signed};
 use super::{RunError, RunOptions, RunOutcome, damage};
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::job::Job;
-use crate::manifest::{JobStatus, MANIFEST, Manifest, RunRecord, kept_manifest};
+use crate::package::layout::{self, MANIFEST, kept_manifest};
+use crate::package::manifest::{JobStatus, Manifest, RunRecord};
+use crate::package::state::log::{self, Entry};
 use crate::seal::sha256;
 use crate::store::Created;
 
@@ -127,7 +128,7 @@ fn tells_the_same(previous: &Manifest, new: &Manifest) -> bool {
             (file.attempts, file.started_at, file.finalized_at) = (0, None, None);
             // Where a shard would have been.
             if !file.status.has_file() {
-                file.path = super::shard::name_without_run(&file.path);
+                file.path = layout::name_without_run(&file.path);
             }
         }
         m

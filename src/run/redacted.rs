@@ -4,8 +4,8 @@ use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 
-use super::failure::Failure;
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::redact::{Keys, Redactor};
 
 /// What redacts the rows of a run.
@@ -32,7 +32,7 @@ impl Redacting<'_> {
 
 /// A job's keys cannot be had.
 pub(crate) fn key_failure(error: &crate::redact::KeyError) -> Failure {
-    Failure { code: ErrorCode::KeyUnusable, message: super::failure::chain(error) }
+    Failure { code: ErrorCode::KeyUnusable, message: crate::failure::chain(error) }
 }
 
 /// Adds counters to counters.

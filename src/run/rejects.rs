@@ -9,10 +9,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::failure::{Failure, chain};
 use super::sealing::FactsSealer;
+use crate::failure::{Failure, chain};
 use crate::job::Compression;
-use crate::manifest::{Facts, SealedFacts};
+use crate::package::manifest::{Facts, SealedFacts};
 use crate::seal::{Plain, Recipients, Sealed, Sealer};
 use crate::store::{Draft, Folder, error_code};
 

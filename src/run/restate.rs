@@ -11,7 +11,7 @@ use super::package::{self, Found, Look};
 use super::{RunError, RunOptions, RunOutcome, SurveyError, list_source};
 use crate::diagnostic::Diagnostic;
 use crate::job::Job;
-use crate::manifest::{FileEntry, FileStatus, Manifest, PackageRef, RestatedPartition, Restatement};
+use crate::package::manifest::{FileEntry, FileStatus, Manifest, PackageRef, RestatedPartition, Restatement};
 
 /// The package that a revision takes the place of.
 #[derive(Debug, Clone, PartialEq)]

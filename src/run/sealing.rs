@@ -11,12 +11,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::RunError;
-use super::failure::{Failure, chain};
 use crate::diagnostic::{Diagnostic, in_order, listed_names, nearest_for};
 use crate::encode::{EncodeError, Encoder, ParquetKeyError, ParquetKeys};
 use crate::error::ErrorCode;
+use crate::failure::{Failure, chain};
 use crate::job::{Digests, Encryption, Job, RecipientsFile};
-use crate::manifest::{EncryptionRecord, Facts, SealedFacts};
+use crate::package::manifest::{EncryptionRecord, Facts, SealedFacts};
 use crate::seal::{FactsKey, Recipients, listed_recipients};
 use crate::secret::SecretName;
 use crate::small_file;

@@ -10,14 +10,14 @@ use arrow::datatypes::TimeUnit;
 use jiff::Timestamp;
 
 use super::Clock;
-use super::log::suffix;
 use super::prepare::Prepared;
 use super::route::instant;
 use super::sealing::FactsSealer;
 use crate::encode::{self, EncodeError, Encoded, Encoder, Shard};
 use crate::error::ErrorCode;
 use crate::job::{Compression, Format, Job};
-use crate::manifest::{Facts, SealedFacts};
+use crate::package::layout::{self, Origin};
+use crate::package::manifest::{Facts, SealedFacts};
 use crate::rows_digest::RowsDigest;
 use crate::seal::{AGE_EXTENSION, Plain, Recipients, Sealed, Sealer};
 use crate::store::{Draft, Folder, StoreError, error_code};
@@ -42,15 +42,13 @@ pub struct Layout {
     pub unit: TimeUnit,
     /// For the times in the manifest.
     pub clock: Clock,
-    /// The plan's, which names carry from the second on.
-    pub generation: u32,
-    /// Part of names, where a name must not be another run's.
-    pub run: Option<String>,
+    /// The plan's generation, and the run where no two runs may write one name.
+    pub origin: Origin,
 }
 
 impl Layout {
     /// For a job that is ready to be written.
-    pub fn new(job: &Job, prepared: &Prepared, clock: Clock, generation: u32, run: Option<String>) -> Self {
+    pub fn new(job: &Job, prepared: &Prepared, clock: Clock, origin: Origin) -> Self {
         Self {
             encoder: prepared.encoder.clone(),
             format: job.format.clone(),
@@ -61,39 +59,28 @@ impl Layout {
             max_bytes: job.partition.max_bytes,
             unit: prepared.unit,
             clock,
-            generation,
-            run,
+            origin,
         }
     }
 
     /// Name of a part, relative to the package.
     pub fn part_name(&self, partition: &str, part: usize) -> String {
-        let (by, format) = (self.by(), self.format.name());
-        format!("data/{partition}/part-{part:04}{by}.{format}{}{}", self.suffix(), self.age())
+        let compression = match (&self.format, self.compression) {
+            (Format::Parquet, _) | (_, Compression::None | Compression::Snappy | Compression::Lz4) => "",
+            (_, Compression::Gzip(_)) => ".gz",
+            (_, Compression::Zstd(_)) => ".zst",
+        };
+        let extensions = format!("{}{compression}{}", self.format.name(), self.age());
+        layout::shard(partition, part, &self.origin, &extensions)
     }
 
     /// Name of the rejects of the task with this key, relative to the package.
     pub fn rejects_name(&self, task_key: &str) -> String {
-        format!("rejects/{task_key}{}.ndjson{}", self.by(), self.age())
-    }
-
-    /// The generation and run that a name carries.
-    fn by(&self) -> String {
-        let run = self.run.as_ref().map_or(String::new(), |run| format!(".{run}"));
-        format!("{}{run}", suffix(self.generation))
+        layout::rejects(task_key, &self.origin, &format!("ndjson{}", self.age()))
     }
 
     fn age(&self) -> &'static str {
         if self.recipients.is_some() { AGE_EXTENSION } else { "" }
-    }
-
-    fn suffix(&self) -> &'static str {
-        match (&self.format, self.compression) {
-            (Format::Parquet, _) => "",
-            (_, Compression::Gzip(_)) => ".gz",
-            (_, Compression::Zstd(_)) => ".zst",
-            (_, Compression::None | Compression::Snappy | Compression::Lz4) => "",
-        }
     }
 
     /// Compression of the file as a whole; Parquet compresses its pages itself.
@@ -102,26 +89,6 @@ impl Layout {
             Format::Parquet => Compression::None,
             Format::Csv(_) | Format::Ndjson | Format::Json => self.compression,
         }
-    }
-}
-
-/// A name that `Layout` gave, with a run in it: for bytes that differ from what has the name already.
-pub fn name_with_run(name: &str, run: &str) -> String {
-    let format = [".csv", ".ndjson", ".json", ".parquet"].iter().filter_map(|format| name.rfind(format)).max();
-    let at = format.unwrap_or(name.len());
-    let (stem, ending) = name.split_at_checked(at).unwrap_or((name, ""));
-    format!("{stem}.{run}{ending}")
-}
-
-/// A name that `Layout` gave, as it is where names carry neither run nor generation: what stands between the first dot of
-/// the file's name and its format goes.
-pub fn name_without_run(name: &str) -> String {
-    let file = name.rfind('/').map_or(0, |slash| slash + 1);
-    let stem = name.get(file..).and_then(|rest| rest.find('.')).map(|dot| file + dot);
-    let format = [".csv", ".ndjson", ".json", ".parquet"].iter().filter_map(|format| name.rfind(format)).max();
-    match (stem.and_then(|end| name.get(..end)), format.and_then(|start| name.get(start..))) {
-        (Some(stem), Some(format)) => format!("{stem}{format}"),
-        _ => name.to_owned(),
     }
 }
 
@@ -329,30 +296,5 @@ impl PartitionWriter {
         }
         self.parts.push(part);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_the_same_whichever_run_wrote_it() {
-        let run = "20261122T100721.149447Z-137a-cb673ceb";
-        for (name, ending) in [
-            ("data/2026-03-04/part-0000", "csv.zst"),
-            ("data/all/part-0012", "parquet"),
-            ("rejects/0123456789abcdef", "ndjson"),
-            ("data/2026-W10/part-0000", "json.gz"),
-            ("data/2026-03-04/part-0000", "csv.zst.age"),
-            ("data/2026/part-0001", "parquet.age"),
-            ("rejects/0123456789abcdef", "ndjson.age"),
-        ] {
-            let plain = format!("{name}.{ending}");
-            assert_eq!(name_without_run(&format!("{name}.{run}.{ending}")), plain);
-            assert_eq!(name_without_run(&format!("{name}.g2.{run}.{ending}")), plain);
-            assert_eq!(name_with_run(&plain, run), format!("{name}.{run}.{ending}"));
-            assert_eq!(name_without_run(&plain), plain);
-        }
     }
 }

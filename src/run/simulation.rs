@@ -27,22 +27,23 @@ use std::time::{Duration, UNIX_EPOCH};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::log;
 use super::memory::Memory;
 use super::restate::{self, Next};
-use super::stop::Stop;
 use super::{RunError, RunOptions, RunOutcome, run};
+use crate::audit::verify::{VerifyOptions, verify};
 use crate::diagnostic::SourceText;
 use crate::error::Exit;
 use crate::job::Job;
 use crate::jobs::{Burial, prune_package};
-use crate::manifest::{FileStatus, JobStatus, MANIFEST, Manifest};
+use crate::package::layout::{LOG, MANIFEST, STATE};
+use crate::package::manifest::{FileStatus, JobStatus, Manifest};
+use crate::package::state::log;
 use crate::resolve::{CatalogText, Environment, Place, resolve_text};
 use crate::seal::sha256;
 use crate::signature::AllowedSigners;
+use crate::stop::Stop;
 use crate::store::simulated::{Before, Change, Dice, Killed, Odds, World, mount};
 use crate::store::{Folder, Location};
-use crate::verify::{VerifyOptions, verify};
 
 /// Runs beside each other at most, and one place for whoever checks.
 const PROCESSES: usize = 6;
@@ -396,7 +397,7 @@ impl Schedule {
                 }
                 Ok(outcome) => last = format!("ended {}: {:?}", outcome.manifest.status, errors(&outcome.manifest)),
                 Err(error) => {
-                    last = super::chain(&error);
+                    last = crate::failure::chain(&error);
                     if pruned && last.contains("retention was over") {
                         return;
                     }
@@ -506,7 +507,7 @@ fn errors(manifest: &Manifest) -> Vec<&str> {
 /// whose files are not there.
 fn watch(before: &Before<'_>, change: Change<'_>) -> Option<String> {
     let decided = || -> Option<(log::Entry, Manifest)> {
-        let log = format!("out/{}", log::LOG);
+        let log = format!("out/{}", LOG);
         let (_, bytes) = before.files.range(log.clone()..).take_while(|(name, _)| name.starts_with(&log)).last()?;
         let entry: log::Entry = serde_json::from_slice(bytes).unwrap();
         let manifest = before.files.get(&format!("out/{}", entry.kept_manifest()?))?;
@@ -514,13 +515,13 @@ fn watch(before: &Before<'_>, change: Change<'_>) -> Option<String> {
     };
     match change {
         Change::Remove(name) => {
-            let inside = name.strip_prefix("out/").filter(|name| !name.starts_with("_state/"))?;
+            let inside = name.strip_prefix("out/").filter(|name| !name.starts_with(STATE))?;
             let (entry, manifest) = decided()?;
             let is_named = manifest.digests().any(|(named, _)| named == inside);
             (is_named && entry.pruned_at.is_none()).then(|| format!("{name} is removed, and the manifest names it"))
         }
         Change::Put(name, bytes) => {
-            name.strip_prefix("out/")?.strip_prefix(log::LOG)?;
+            name.strip_prefix("out/")?.strip_prefix(LOG)?;
             let entry: log::Entry = serde_json::from_slice(bytes).unwrap();
             if entry.pruned_at.is_some() || decided().is_some_and(|(last, _)| last.manifest == entry.manifest) {
                 return None;
@@ -545,7 +546,9 @@ fn watch(before: &Before<'_>, change: Change<'_>) -> Option<String> {
 /// What a run may say: anything but that it has a bug.
 fn told(ended: Result<RunOutcome, RunError>) -> Result<(), String> {
     match ended {
-        Err(error) if error.exit() == Exit::Internal => Err(format!("internal error: {}", super::chain(&error))),
+        Err(error) if error.exit() == Exit::Internal => {
+            Err(format!("internal error: {}", crate::failure::chain(&error)))
+        }
         _ => Ok(()),
     }
 }

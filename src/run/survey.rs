@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::claims::{self, Claims};
-use super::progress::Progress;
-use super::stop::Stop;
 use super::workers::{self, Next, Stream};
 use crate::diagnostic::{Diagnostic, shown};
 use crate::error::ErrorCode;
 use crate::job::{DeclaredType, Job, OnEmptyFile, SourceFormat};
+use crate::progress::Progress;
 use crate::source::files::list::{self, Listing, SkippedFile};
 use crate::source::files::{hive, overlap};
 use crate::source::rows::infer::TableEvidence;
@@ -21,6 +20,7 @@ use crate::source::{
     self, FileFacts, Findings, InspectRequest, Inspection, Piece, Pieces, SourceError, SourceFile, SourceSchema,
     TimeRange, Undecodable, UnitFacts,
 };
+use crate::stop::Stop;
 use crate::time::{TimeFormat, TimeParser};
 
 /// What is known of the source.

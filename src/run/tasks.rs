@@ -8,29 +8,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::adopt;
 use super::commit::{self, Commit, commit};
 use super::conservation::filter_counts;
-use super::failure::Failure;
 use super::lane::Finished;
 use super::memory::Quota;
 use super::pin::Package;
 use super::prepare::Prepared;
-use super::progress::Progress;
-use super::record::{
-    MissingSource, Pinned, STATE_VERSION, TOOL_VERSION, TaskRecord, bytes, file_sha256, is_proven, load, sign,
-    task_key, task_record,
-};
 use super::redacted::Redacting;
 use super::route::bounds;
 use super::shard::Layout;
-use super::stop::Stop;
 use super::task::{Receiver, RunningTask, TaskContext, TaskOutcome};
-use super::unplaced::Unplaced;
 use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
+use crate::failure::Failure;
 use crate::job::{Job, OnPartitionError};
-use crate::manifest::Manifest;
+use crate::package::layout::{Origin, task_record};
+use crate::package::manifest::Manifest;
+use crate::package::state::{
+    MissingSource, Pinned, STATE_VERSION, TOOL_VERSION, TaskRecord, Unplaced, bytes, is_proven, load, sign,
+};
 use crate::plan::{Plan, Read, Task};
+use crate::progress::Progress;
 use crate::redact::Keys;
+use crate::run::inputs::task_key;
 use crate::signature::Signer;
+use crate::stop::Stop;
 use crate::store::{Created, Folder, StoreError};
 
 /// Finished partitions that wait for one of them; each is an open file.
@@ -121,7 +121,7 @@ pub fn run(
     // Where nobody can replace a name, or bytes differ from run to run, no two runs may write the same one.
     let named_by_run = !folder.has_exclusive_names() || prepared.sealing.is_random();
     let run = named_by_run.then(|| options.run_id.clone());
-    let layout = Layout::new(job, prepared, options.clock.clone(), package.generation(), run);
+    let layout = Layout::new(job, prepared, options.clock.clone(), Origin { generation: package.generation(), run });
     let reading = Quota::new(options.memory.for_reading());
     let sorting = Quota::new(options.memory.for_partitions());
     let context = TaskContext {
@@ -231,7 +231,7 @@ fn task_bytes(pinned: &Pinned, task: &Task) -> u64 {
 /// A record whose rejects file is gone does not stand.
 fn has_rejects(folder: &Folder, record: &TaskRecord) -> Result<bool, StoreError> {
     let Some(rejects) = &record.rejects else { return Ok(true) };
-    Ok(file_sha256(folder, &rejects.path)?.as_deref() == Some(&rejects.sha256))
+    Ok(folder.sha256(&rejects.path)?.as_deref() == Some(&rejects.sha256))
 }
 
 /// Hands finished partitions to the threads that make them durable, so that no worker waits for a disk.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::manifest::{Manifest, SkipCode};
+use crate::package::manifest::{Manifest, SkipCode};
 use crate::units::counted;
 
 /// Names that are given before the rest is only counted.

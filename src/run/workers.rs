@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
-use super::stop::Stop;
 use crate::panics;
+use crate::stop::Stop;
 
 /// How long a thread that found every stream busy sleeps when nothing wakes it: streams may be busy for reasons of
 /// their own, and a signal wakes nobody.
@@ -453,7 +453,7 @@ mod tests {
             }
             fn work(&self, _part: ()) {
                 self.1.fetch_add(1, Ordering::SeqCst);
-                self.0.set(super::super::stop::Signal::Terminate);
+                self.0.set(crate::stop::Signal::Terminate);
             }
             fn end(&self) {
                 unreachable!();

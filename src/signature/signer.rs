@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
 use super::{NAMESPACE, check, fingerprint, is_signing, one_line};
-use crate::manifest::SignerRecord;
+use crate::package::manifest::SignerRecord;
 use crate::secret::{SecretError, SecretName};
 
 /// Where an ssh-agent listens.

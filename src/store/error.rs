@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Location, Refusal};
 use crate::error::ErrorCode;
+use crate::failure::{Failure, chain};
 
 /// A store operation that did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,12 @@ impl StoreError {
             Self::DraftGone { .. } | Self::TooLarge { .. } | Self::Threads { .. } => ErrorCode::WriteFailed,
             Self::BadName { .. } => ErrorCode::Internal,
         }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self { code: error.code(), message: chain(&error) }
     }
 }
 

@@ -13,6 +13,7 @@ use super::location::{Location, ObjectLocation};
 use super::remote::Prefix;
 use super::stored::Stored;
 use super::{Created, Listed, StoreError};
+use crate::seal::sha256_of;
 
 /// A link to a file that needs no credentials.
 #[derive(Debug, Clone)]
@@ -223,6 +224,16 @@ impl Folder {
     /// As [`Folder::read`].
     pub fn open_file(&self, name: &str) -> Result<Option<Stored>, StoreError> {
         self.backend.open(name)
+    }
+
+    /// Lower-case hex SHA-256 of a file; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Folder::read`]. A file that cannot be read is not a missing one.
+    pub fn sha256(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let Some(file) = self.open_file(name)? else { return Ok(None) };
+        let digest = sha256_of(file.into_reader());
+        digest.map(Some).map_err(|error| StoreError::reading(&self.location.join(name), error))
     }
 
     /// Everything but folders whose name starts with `prefix`, sorted by name. Drafts do not count. Links are listed

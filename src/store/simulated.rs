@@ -21,7 +21,8 @@ use super::folder::{Backend, Folder, Link};
 use super::local::check_name;
 use super::stored::Stored;
 use super::{Created, Listed, Location, StoreError};
-use crate::run::stop::{Signal, Stop};
+use crate::package::layout;
+use crate::stop::{Signal, Stop};
 
 /// The generator of all decisions: splitmix64 (Steele, Lea and Flood, 2014).
 #[derive(Debug, Clone)]
@@ -355,10 +356,7 @@ impl State {
 
     fn watch(&mut self, name: &str, bytes: &Bytes) {
         let Some((_, inside)) = name.split_once('/') else { return };
-        let is_final = ["data/", "rejects/", "_state/log/", "_state/partitions/", "_state/tasks/", "_state/plan"]
-            .iter()
-            .any(|prefix| inside.starts_with(prefix))
-            || (inside.starts_with("_state/manifests/") && inside.ends_with(".json"));
+        let is_final = layout::is_immutable(inside);
         if !is_final {
             return;
         }

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use kt_export::audit::verify::{packages_below, verify_chain};
 use kt_export::seal::sha256;
 use kt_export::store::Location;
-use kt_export::verify::{packages_below, verify_chain};
 use serde_json::{Value, json};
 
 use crate::chain::{STRICT, daily, run};

@@ -58,7 +58,7 @@ const STRICT: [&str; 3] = ["--require-signature", "--allowed-signers", "allowed"
 pub fn edit_manifest(package: &Path, edit: impl FnOnce(&mut Value)) {
     let path = package.join("manifest.json");
     let old = std::fs::read(&path).unwrap();
-    let mut manifest: kt_export::manifest::Manifest = {
+    let mut manifest: kt_export::package::manifest::Manifest = {
         let mut value: Value = serde_json::from_slice(&old).unwrap();
         edit(&mut value);
         serde_json::from_value(value).unwrap()

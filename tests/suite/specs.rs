@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use kt_export::diagnostic::{SourceText, render_text};
 use kt_export::job::Job;
+use kt_export::package::manifest;
 use kt_export::resolve::{Environment, check_file, resolve};
-use kt_export::{catalog, manifest, spec, yaml};
+use kt_export::{catalog, spec, yaml};
 use proptest::prelude::*;
 
 fn root() -> PathBuf {

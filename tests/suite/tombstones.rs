@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kt_export::manifest::Tombstone;
+use kt_export::package::manifest::Tombstone;
 use kt_export::seal::sha256;
 use serde_json::{Value, json};
 

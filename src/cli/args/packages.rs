@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{ResourceArgs, SpecArgs};
+use crate::audit::sample::MAX_ROWS;
+use crate::audit::verify::Head;
 use crate::diagnostic::Located;
-use crate::sample::MAX_ROWS;
 use crate::secret::SecretName;
-use crate::verify::Head;
 
 /// `verify`.
 #[derive(Debug, Args)]

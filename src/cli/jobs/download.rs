@@ -10,8 +10,8 @@ use crate::cli::args::JobsDownloadArgs;
 use crate::cli::{Talk, signals};
 use crate::download::{self, Download, Form};
 use crate::error::Exit;
-use crate::manifest::{JobStatus, Manifest};
-use crate::run::chain;
+use crate::failure::chain;
+use crate::package::manifest::{JobStatus, Manifest};
 use crate::seal::Identities;
 use crate::store::Folder;
 

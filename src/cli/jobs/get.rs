@@ -12,7 +12,7 @@ use crate::cli::{Talk, signals};
 use crate::diagnostic::{escaped, shown};
 use crate::error::Exit;
 use crate::jobs::{JobView, Jobs};
-use crate::manifest::FileStatus;
+use crate::package::manifest::FileStatus;
 
 /// Between two looks at a job.
 const LOOK: Duration = Duration::from_millis(500);

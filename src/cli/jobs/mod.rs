@@ -14,8 +14,8 @@ use super::args::{JobsArgs, JobsCommand, JobsIdArgs, StoreArgs};
 use super::environment::location;
 use crate::diagnostic::{escaped, shown};
 use crate::error::Exit;
+use crate::failure::Failure;
 use crate::jobs::{JobRecord, JobView, Jobs, PassedOver, State};
-use crate::run::Failure;
 use crate::store::{Location, StoreError};
 
 /// Dispatches.

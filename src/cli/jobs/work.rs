@@ -17,8 +17,8 @@ use crate::job::Job;
 use crate::jobs::{Heartbeat, JobRecord, Jobs, Listed, Package, RunEnd};
 use crate::resolve::Place;
 use crate::run::restate::{self, Next, Superseded};
-use crate::run::stop::Stop;
 use crate::run::{self, RunError, RunOptions, RunOutcome};
+use crate::stop::Stop;
 
 /// Between two looks at an empty queue.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -136,7 +136,7 @@ fn tell(id: &str, ran: &Result<RunOutcome, RunError>, talk: &Talk) {
     match ran {
         Ok(outcome) => talk.say(&format!("{id} {}", summary(outcome))),
         Err(RunError::Spec(mistakes)) => talk.complain(&render_text(mistakes, talk.color)),
-        Err(error) => talk.complain(&format!("{id}: {}", run::chain(error))),
+        Err(error) => talk.complain(&format!("{id}: {}", crate::failure::chain(error))),
     }
 }
 

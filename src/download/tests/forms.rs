@@ -142,10 +142,11 @@ fn a_folder_gets_a_file_named_after_export_and_window() {
 #[test]
 fn what_a_partial_package_has_is_joined() {
     let mut package = Package::rows(&csv_format(), "", &[vec![row(1, "a")], vec![row(2, "b")], vec![row(3, "c")]]);
-    package.manifest.status = crate::manifest::JobStatus::Partial;
-    package.manifest.files[0].status = crate::manifest::FileStatus::Partial;
+    package.manifest.status = crate::package::manifest::JobStatus::Partial;
+    package.manifest.files[0].status = crate::package::manifest::FileStatus::Partial;
     let failed = &mut package.manifest.files[1];
-    (failed.status, failed.rows, failed.bytes, failed.sha256) = (crate::manifest::FileStatus::Failed, 0, 0, None);
+    (failed.status, failed.rows, failed.bytes, failed.sha256) =
+        (crate::package::manifest::FileStatus::Failed, 0, 0, None);
     package.finish();
     let done = package.join("all.csv").unwrap();
     assert_eq!((done.files, done.rows), (2, 2));

@@ -21,11 +21,12 @@ use super::*;
 use crate::encode::{Encoded, Encoder};
 use crate::error::Exit;
 use crate::job::{self, CsvFormat, Format};
-use crate::manifest::tests::{entry, manifest as template};
-use crate::manifest::{Accounting, Column, MANIFEST, SHA256SUMS, SourceFileRecord, Totals};
+use crate::package::layout::{MANIFEST, SHA256SUMS};
+use crate::package::manifest::tests::{entry, manifest as template};
+use crate::package::manifest::{Accounting, Column, SourceFileRecord, Totals};
 use crate::resolve::job_id;
-use crate::run::stop::Signal;
 use crate::seal::sha256;
+use crate::stop::Signal;
 
 /// A row: a number and a text that may be missing.
 type Row = (i64, Option<String>);

@@ -1,7 +1,7 @@
 //! What is not downloaded, and the words for it.
 
 use super::*;
-use crate::manifest::{EncryptionRecord, FileStatus, JobStatus};
+use crate::package::manifest::{EncryptionRecord, FileStatus, JobStatus};
 
 fn small(format: &Format) -> Package {
     Package::rows(format, "", &[vec![row(1, "a")], vec![row(2, "b")]])

@@ -1,8 +1,9 @@
 //! A package of its own.
 
 use super::*;
-use crate::manifest::RejectsEntry;
-use crate::verify::{Check, Finding, VerifyOptions, verify};
+use crate::audit::verify::{Check, Finding, VerifyOptions, verify};
+use crate::package::layout::{MANIFEST, SHA256SUMS};
+use crate::package::manifest::RejectsEntry;
 
 /// With rejects, a signature and a report.
 fn full() -> Package {

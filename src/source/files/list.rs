@@ -14,6 +14,7 @@ use walkdir::WalkDir;
 
 use crate::error::ErrorCode;
 use crate::job::{OnEmptyFile, PathTime, Source, SourceFormat};
+use crate::package::layout::{self, CONTENT};
 use crate::source::files::packages::{self, Ours};
 use crate::source::files::{lakehouse, objects, same_file};
 use crate::source::{Codec, SourceError, SourceFile};
@@ -374,7 +375,7 @@ impl Walk {
             max_depth: if unbounded { usize::MAX } else { below.len() },
             dots: below.iter().any(|s| s.starts_with('.')),
             underscores: below.iter().any(|s| s.starts_with('_')),
-            into_packages: below.iter().any(|s| matches!(s.as_ref(), "data" | "rejects")),
+            into_packages: below.iter().any(|s| CONTENT.map(layout::folder).contains(&s.as_ref())),
             glob: Some(glob),
         })
     }

@@ -5,10 +5,13 @@ use std::path::{Component, Path, PathBuf};
 
 use super::list::{ListError, Walk, has_wildcard};
 use crate::job::Source;
+use crate::package::layout::{DATA, MANIFEST, REJECTS, REPORT};
 use crate::store::{Location, ObjectLocation, Scheme};
 
 /// Names that stand for every file of a package: what a glob must match to read one.
-const SAMPLES: [&str; 4] = ["data/x/part-0000", "rejects/x", "manifest.json", "report.html"];
+fn samples() -> [String; 4] {
+    [format!("{DATA}x/part-0000"), format!("{REJECTS}x"), MANIFEST.to_owned(), REPORT.to_owned()]
+}
 
 /// Extensions of shards that sources are read by, and of rejects.
 const EXTENSIONS: [&str; 9] =
@@ -60,7 +63,7 @@ impl Place {
         }
         let Some(glob) = &self.walk.glob else { return true };
         let folder = self.walk.base.join(below);
-        SAMPLES
+        samples()
             .iter()
             .any(|name| EXTENSIONS.iter().any(|extension| glob.is_match(folder.join(format!("{name}{extension}")))))
     }

@@ -10,11 +10,8 @@ use std::path::Path;
 use super::list::{ListError, show};
 use super::skip::{SkipCode, SkippedFile};
 use crate::chain::Link;
-use crate::manifest::MANIFEST;
+use crate::package::layout::{DATA, MANIFEST, PLAN};
 use crate::store::{Found, StoreError, Stored};
-
-/// A pinned plan, which is in every package that was not copied in part.
-const PLAN: &str = "_state/plan.json";
 
 /// What was asked for, in the folder of a job.
 const JOB: &str = "job.json";
@@ -74,7 +71,7 @@ pub(super) fn of_folder(folder: &Path) -> Result<Option<Ours>, ListError> {
         Ok(holds(&head, key))
     };
     let is_named_so = |ours| match ours {
-        Ours::Package => folder.join("data").is_dir(),
+        Ours::Package => folder.join(DATA).is_dir(),
         Ours::Job | Ours::Chain => folder.file_name().is_some_and(|name| is_job_folder(&name.to_string_lossy())),
     };
     for (ours, name, key) in MARKS {
@@ -95,7 +92,7 @@ pub(super) fn among<'a>(
 ) -> Result<Vec<(String, Ours)>, ListError> {
     let names: BTreeSet<&str> = objects.clone().map(|(name, _)| name).collect();
     let has_data = |folder: &str| {
-        let data = format!("{folder}data/");
+        let data = format!("{folder}{DATA}");
         names.range(data.as_str()..).next().is_some_and(|name| name.starts_with(&data))
     };
     let mut found: Vec<(String, Ours)> = Vec::new();

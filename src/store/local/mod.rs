@@ -7,6 +7,7 @@ mod draft;
 mod name;
 mod root;
 
+use crate::package::layout::DRAFTS;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -35,7 +36,6 @@ pub(crate) use self::draft::sync_parent;
 pub use self::name::{check_name, resolve};
 
 /// Where drafts are written: in the package, because a link or rename cannot leave its file system.
-pub(super) const DRAFTS: &str = "_state/tmp";
 
 /// How often a folder or name that vanished or appeared in between is tried again.
 const ATTEMPTS: usize = 16;

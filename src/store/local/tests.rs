@@ -1,6 +1,7 @@
 //! What a run relies on, tried on a real folder.
 
 use super::*;
+use crate::package::layout::DRAFTS;
 use crate::store::Folder;
 
 fn folder() -> (tempfile::TempDir, Folder) {

@@ -15,6 +15,7 @@ mod tries;
 mod upload;
 mod uploads;
 
+use crate::package::layout::{self, CONTENT};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +33,6 @@ pub use self::answers::UnaddressableKey;
 pub(super) use self::bucket::{Ahead, Bucket, bucket};
 pub use self::error::Refusal;
 pub(super) use self::upload::PART_BYTES;
-
-/// Folders of a package in which drafts are begun.
-const DRAFT_FOLDERS: [&str; 2] = ["data", "rejects"];
 
 /// The objects below a prefix.
 #[derive(Debug)]
@@ -69,12 +67,12 @@ impl Backend for Prefix {
         if self.at.scheme.is_web() {
             return Err(StoreError::ReadOnly { at: self.at.to_string() });
         }
-        let name = format!("_state/probe-{:016x}", super::random());
+        let name = layout::probe(super::random());
         self.bucket.probe(&self.key(&name)?).map(drop)
     }
 
     fn server_time(&self) -> Result<Option<Timestamp>, StoreError> {
-        let key = self.key(&format!("_state/probe-{:016x}", super::random()))?;
+        let key = self.key(&layout::probe(super::random()))?;
         self.bucket.put(&key, b"1")?;
         let found = self.bucket.head(&key);
         self.bucket.remove(&key)?;
@@ -174,7 +172,7 @@ impl Backend for Prefix {
 
     fn drafts(&self) -> Result<Vec<String>, StoreError> {
         let mut names = Vec::new();
-        for folder in DRAFT_FOLDERS {
+        for folder in CONTENT.map(layout::folder) {
             let uploads = self.bucket.uploads(&self.key(folder)?)?;
             names.extend(uploads.iter().map(|upload| self.name(&upload.key).to_owned()));
         }
@@ -188,7 +186,7 @@ impl Backend for Prefix {
         }
         let mut names = Vec::new();
         // Not below all of the prefix: another package, whose runs are alive, may lie inside this one.
-        for folder in DRAFT_FOLDERS {
+        for folder in CONTENT.map(layout::folder) {
             let aborted = self.bucket.abort_uploads(&self.key(folder)?)?;
             names.extend(aborted.iter().map(|key| self.name(key).to_owned()));
         }

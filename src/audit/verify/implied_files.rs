@@ -1,0 +1,128 @@
+//! What `spec.resolved` implies for shards and rejects, and what is said of the package's place among others.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Check, VerifyReport};
+use crate::package::layout::MANIFEST;
+use crate::package::manifest::{Compression, EncryptionRecord, ExportFormat, JobStatus, Manifest, RunOutcome};
+use crate::seal::AGE_EXTENSION;
+
+pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
+    names(manifest, report);
+    rows(manifest, report);
+    rejects(manifest, report);
+    revision(manifest, report);
+    place_in_chain(manifest, report);
+    outcome(manifest, report);
+}
+
+/// Parts are counted from 0 in each partition, and end as format, compression and encryption say.
+fn names(manifest: &Manifest, report: &mut VerifyReport) {
+    let compression = match (manifest.export_format, manifest.compression) {
+        (ExportFormat::Parquet, _) => "",
+        (_, Compression::Gzip) => ".gz",
+        (_, Compression::Zstd) => ".zst",
+        (_, Compression::None | Compression::Snappy | Compression::Lz4) => "",
+    };
+    let age = if matches!(manifest.encryption, Some(EncryptionRecord::Age { .. })) { AGE_EXTENSION } else { "" };
+    let ending = format!(".{}{compression}{age}", manifest.export_format.as_str());
+    for parts in manifest.files.chunk_by(|a, b| a.partition == b.partition) {
+        for (number, file) in parts.iter().enumerate() {
+            let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+            let first = format!("part-{number:04}");
+            let middle = name.strip_prefix(&first).and_then(|rest| rest.strip_suffix(&ending));
+            // Names may carry the run that made them.
+            if middle.is_none_or(|middle| !middle.is_empty() && !middle.starts_with('.')) {
+                let message = format!("is not called {first}{ending}, as part {number} of its partition has to be");
+                report.find(Check::Spec, Some(&file.path), message);
+            }
+        }
+    }
+}
+
+fn rows(manifest: &Manifest, report: &mut VerifyReport) {
+    let resolved = &manifest.spec.resolved;
+    let max_rows = resolved.get("partition").and_then(|partition| partition.get("max_rows")).and_then(Value::as_u64);
+    for file in &manifest.files {
+        if let Some(max_rows) = max_rows.filter(|max_rows| file.rows > *max_rows) {
+            let message = format!("has {} rows, but `spec.resolved` allows {max_rows} a part", file.rows);
+            report.find(Check::Spec, Some(&file.path), message);
+        }
+    }
+    let is_digested = resolved.get("rows_digest").and_then(Value::as_bool) == Some(true);
+    let has_digests = manifest.rows_digest.is_some() || manifest.files.iter().any(|file| file.rows_digest.is_some());
+    // Sealed ones are seen by whoever can open them.
+    let is_sealed = manifest.files.iter().any(|file| file.sealed.is_some());
+    let has_rows = manifest.files.iter().any(|file| file.status.has_file()) && !is_sealed;
+    if is_digested != has_digests && (has_digests || has_rows) {
+        let message = if is_digested {
+            "`spec.resolved` asks for `rows_digest`, but there is none"
+        } else {
+            "there are digests of rows, but `spec.resolved` does not ask for them"
+        };
+        report.find(Check::Spec, Some(MANIFEST), message);
+    }
+}
+
+fn rejects(manifest: &Manifest, report: &mut VerifyReport) {
+    let rejects = |key: &str| manifest.spec.resolved.get(key).and_then(Value::as_str) == Some("reject");
+    if !rejects("on_bad_rows") && !rejects("on_null_time") && !manifest.rejects.is_empty() {
+        let message = "there are files of rejected rows, but `spec.resolved` rejects none";
+        report.find(Check::Spec, Some(MANIFEST), message);
+    }
+}
+
+/// What a revision says of its partitions, as far as its own files tell.
+fn revision(manifest: &Manifest, report: &mut VerifyReport) {
+    let mut find = |message: String| report.find(Check::Spec, Some(MANIFEST), message);
+    if manifest.supersedes.is_some() != manifest.restatement.is_some() {
+        find("`supersedes` and `restatement` stand together or not at all".to_owned());
+    }
+    let Some(restatement) = &manifest.restatement else { return };
+    let implied = manifest.spec.resolved.get("revision").and_then(Value::as_u64);
+    if implied != Some(restatement.revision.into()) {
+        let implied = implied.map_or_else(|| "none".to_owned(), |revision| revision.to_string());
+        find(format!("`restatement.revision` is {}, but `spec.resolved` gives {implied}", restatement.revision));
+    }
+    let mut rows: BTreeMap<&str, u128> = BTreeMap::new();
+    for file in &manifest.files {
+        *rows.entry(&file.partition.label).or_default() += u128::from(file.rows);
+    }
+    for partition in &restatement.partitions {
+        let found = rows.remove(partition.label.as_str()).unwrap_or_default();
+        if found != u128::from(partition.rows_after) {
+            let (label, after) = (partition.label.escape_debug(), partition.rows_after);
+            find(format!("`restatement` has {after} rows of {label}, but its files have {found}"));
+        }
+    }
+    if let Some(label) = rows.keys().next() {
+        find(format!("`restatement` does not have the partition {}", label.escape_debug()));
+    }
+}
+
+/// The first package of a chain has none before it, and no other has none.
+fn place_in_chain(manifest: &Manifest, report: &mut VerifyReport) {
+    let is_first = manifest.link.as_ref().is_none_or(|link| link.number <= 1);
+    let has_before = manifest.link.as_ref().is_some_and(|link| link.previous_sha256.is_some());
+    if manifest.previous.is_some() == is_first || has_before == is_first {
+        let message =
+            "`previous` and `link` contradict each other: a first link follows none, and every other follows one";
+        report.find(Check::Spec, Some(MANIFEST), message);
+    }
+}
+
+/// The run that wrote the manifest ended as the job did.
+fn outcome(manifest: &Manifest, report: &mut VerifyReport) {
+    let implied = match manifest.status {
+        JobStatus::Complete => RunOutcome::Complete,
+        JobStatus::Partial => RunOutcome::Partial,
+        JobStatus::Failed => RunOutcome::Failed,
+        JobStatus::Cancelled => RunOutcome::Cancelled,
+    };
+    if manifest.runs.last().is_some_and(|run| run.outcome != implied) {
+        let message = format!("the job is {}, but the run that wrote the manifest did not end so", manifest.status);
+        report.find(Check::Statuses, Some(MANIFEST), message);
+    }
+}

@@ -1,0 +1,116 @@
+//! `000001.json`, …: one link of a chain of packages.
+//!
+//! A link is a function of the manifest that it names: every field of it stands in the manifest, or is its digest. So a
+//! signature of the manifest covers its link, and a link that says anything else was changed. When the shards of a
+//! package are deleted, a second link of it says so; that one is a function of the manifest and of the tombstone.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::package::manifest::{JobStatus, LinkRecord, Manifest, ManifestError, Tombstone, from_versioned, to_bytes};
+
+/// The version that is written, and the only one that is read.
+pub const LINK_VERSION: u32 = 1;
+
+/// What one file of a chain says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// [`LINK_VERSION`].
+    pub link_version: u32,
+    /// Its number; the first is 1.
+    pub number: u64,
+    /// The job.
+    pub id: String,
+    /// The spec's name.
+    pub name: String,
+    /// First instant inside the package's window.
+    pub window_start: Timestamp,
+    /// First instant after it.
+    pub window_end: Timestamp,
+    /// How the job ended.
+    pub status: JobStatus,
+    /// Lower-case hex SHA-256 of the manifest's bytes.
+    pub manifest_sha256: String,
+    /// Of a link that says that the package's shards were deleted: lower-case hex SHA-256 of `tombstone.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tombstone_sha256: Option<String>,
+    /// The package's folder as the spec writes it: `output.uri`, rendered; of a revision with its number.
+    pub package: String,
+    /// The link before; null in the first.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub previous: Option<LinkRef>,
+    /// When the manifest was written, or the shards were deleted.
+    pub created_at: Timestamp,
+}
+
+/// Another link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRef {
+    /// Its number.
+    pub number: u64,
+    /// Lower-case hex SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+impl Link {
+    /// The link of a manifest whose bytes have this digest; `None` where it has no place in a chain.
+    pub fn of(manifest: &Manifest, manifest_sha256: &str) -> Option<Self> {
+        Some(Self::at(manifest.link.clone()?, manifest, manifest_sha256))
+    }
+
+    /// The link of a tombstone whose bytes have the digest `sha256`; `None` where it has no place in a chain.
+    pub fn of_tombstone(manifest: &Manifest, tombstone: &Tombstone, sha256: &str) -> Option<Self> {
+        let place = tombstone.link.clone()?;
+        Some(Self {
+            tombstone_sha256: Some(sha256.to_owned()),
+            created_at: tombstone.pruned_at,
+            ..Self::at(place, manifest, &tombstone.manifest_sha256)
+        })
+    }
+
+    fn at(place: LinkRecord, manifest: &Manifest, manifest_sha256: &str) -> Self {
+        let LinkRecord { number, previous_sha256 } = place;
+        Self {
+            link_version: LINK_VERSION,
+            number,
+            id: manifest.id.clone(),
+            name: manifest.name.clone(),
+            window_start: manifest.window_start,
+            window_end: manifest.window_end,
+            status: manifest.status,
+            manifest_sha256: manifest_sha256.to_owned(),
+            tombstone_sha256: None,
+            package: place_of(manifest),
+            previous: previous_sha256.map(|sha256| LinkRef { number: number.saturating_sub(1), sha256 }),
+            created_at: manifest.finalized_at,
+        }
+    }
+
+    /// Pretty JSON, newline at the end. Equal links give equal bytes.
+    pub fn to_json_bytes(&self) -> Vec<u8> {
+        to_bytes(self)
+    }
+
+    /// Reads a link strictly.
+    ///
+    /// # Errors
+    /// [`ManifestError`].
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ManifestError> {
+        from_versioned(bytes, "link_version", LINK_VERSION)
+    }
+
+    /// Its name in the folder of its chain: at least six digits, so that names sort as numbers do.
+    pub fn file_name(number: u64) -> String {
+        format!("{number:06}.json")
+    }
+}
+
+fn place_of(manifest: &Manifest) -> String {
+    let uri = manifest.spec.resolved["output"]["uri"].as_str().unwrap_or_default();
+    match &manifest.restatement {
+        Some(restatement) => format!("{}.r{}", uri.trim_end_matches('/'), restatement.revision),
+        None => uri.to_owned(),
+    }
+}

@@ -1,0 +1,63 @@
+//! What tasks and partitions are made from, as digests: a record that carries the same digest is about the same rows.
+
+use arrow::datatypes::Schema;
+use sha2::{Digest, Sha256};
+
+use crate::plan::{Partition, Task};
+use crate::source::{FileFacts, SourceFile, TimeRange};
+
+/// Names a task by what it reads and writes.
+pub fn task_key(task: &Task, files: &[SourceFile], partitions: &[Partition]) -> String {
+    let mut digest = Sha256::new();
+    for read in &task.reads {
+        let file = &files[read.file as usize];
+        digest.update(unit_identity(file, read.unit));
+        digest.update([u8::from(read.owner)]);
+    }
+    for p in task.partitions.clone() {
+        let partition = &partitions[p as usize];
+        digest.update(format!("{}\0{}\0{}\0", partition.label, partition.start, partition.end));
+    }
+    data_encoding::HEXLOWER.encode(&digest.finalize()[..8])
+}
+
+/// For each partition the digest of the units that may hold its rows and of the columns.
+pub fn inputs(partitions: &[Partition], files: &[SourceFile], facts: &[FileFacts], schema: &Schema) -> Vec<String> {
+    // XOR, so that a unit is added to a partition in any order and, where nothing is known of its times, to all at once.
+    let mut everywhere = [0u8; 16];
+    let mut digests = vec![[0u8; 16]; partitions.len()];
+    let xor = |into: &mut [u8; 16], unit: &[u8; 16]| into.iter_mut().zip(unit).for_each(|(a, b)| *a ^= b);
+    xor(&mut everywhere, &short_digest(format!("{schema:?}").as_bytes()));
+    for (file, facts) in files.iter().zip(facts) {
+        for (index, unit) in (0u32..).zip(&facts.units) {
+            let identity = short_digest(&unit_identity(file, index));
+            match unit.times {
+                TimeRange::Within { min, max } => {
+                    let first = partitions.partition_point(|p| p.end <= min);
+                    let end = partitions.partition_point(|p| p.start <= max);
+                    digests[first.min(end)..end].iter_mut().for_each(|d| xor(d, &identity));
+                }
+                TimeRange::Unknown => xor(&mut everywhere, &identity),
+                TimeRange::Empty => {}
+            }
+        }
+    }
+    digests
+        .into_iter()
+        .map(|mut digest| {
+            xor(&mut digest, &everywhere);
+            data_encoding::HEXLOWER.encode(&digest)
+        })
+        .collect()
+}
+
+fn unit_identity(file: &SourceFile, unit: u32) -> Vec<u8> {
+    let etag = file.etag.as_ref().map_or(String::new(), |etag| format!("{etag}\0"));
+    format!("{}\0{}\0{}\0{unit}\0{etag}", file.name, file.bytes, file.modified).into_bytes()
+}
+
+fn short_digest(bytes: &[u8]) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&Sha256::digest(bytes)[..16]);
+    short
+}
