@@ -1,7 +1,7 @@
 //! Numbers as text: a JSON number (RFC 8259, section 6) whose digits are kept as they were written.
 //!
 //! `9.5`, `9.50` and `95e-1` are one value and three texts. A source column that no binary type gives back digit by
-//! digit stays text, is marked by [`crate::source::number_field`], and is compared here: digit by digit, without a
+//! digit stays text, is marked by [`crate::logical::number_field`], and is compared here: digit by digit, without a
 //! float and without a limit on the number of digits. The exponent has at most [`MAX_EXPONENT_DIGITS`] digits, so that
 //! positions of digits fit an integer; a number with a longer one is ordinary text.
 

@@ -12,8 +12,8 @@ use std::thread;
 
 pub use crate::package::link::{LINK_VERSION, Link, LinkRef};
 
+use crate::digest::sha256;
 use crate::package::layout::STATE;
-use crate::seal::sha256;
 use crate::store::{Folder, Listed, StoreError};
 
 /// Larger than any link.

@@ -9,12 +9,12 @@ use std::io::{IsTerminal, Write};
 use super::Talk;
 use super::args::{ReportArgs, ReportFormat};
 use crate::diagnostic::masked;
+use crate::digest::sha256;
 use crate::error::Exit;
 use crate::failure::chain;
 use crate::package::layout::MANIFEST;
 use crate::package::manifest::Manifest;
 use crate::report;
-use crate::seal::sha256;
 use crate::store::{Folder, Location, StoreError, StoreOptions};
 
 /// A page, and what it is about.

@@ -7,8 +7,9 @@ use walkdir::WalkDir;
 use std::sync::Arc;
 
 use crate::diagnostic::SourceText;
+use crate::limits;
 use crate::small_file;
-use crate::spec::{self, FileKind, limits};
+use crate::spec::{self, FileKind};
 
 /// What a file on the command line is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,7 +21,8 @@ use super::part::{PartFile, create_anew, disk};
 use super::source::{BLOCK_BYTES, Source, check_stop, copy, read_block};
 use super::target::Target;
 use super::{Download, DownloadError, Downloaded, Listed, rows_of};
-use crate::seal::{self, AGE_EXTENSION, OpenError, sha256};
+use crate::digest::sha256;
+use crate::seal::{self, AGE_EXTENSION, OpenError};
 
 pub(super) fn join(request: &Download<'_>, shards: &[Listed<'_>], target: Target) -> Result<Downloaded, DownloadError> {
     let mut part = PartFile::open(&target.path, &sha256(&request.manifest.to_json_bytes()))?;

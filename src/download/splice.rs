@@ -14,8 +14,8 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::digest::sha256;
 use crate::package::manifest::{ExportFormat, Manifest};
-use crate::seal::sha256;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 

@@ -10,8 +10,9 @@ use super::source::{BLOCK_BYTES, Source, check_stop, read_block};
 use super::splice::{Seen, Splice, SpliceError};
 use super::target::Target;
 use super::{Download, DownloadError, Downloaded, Listed, rows_of};
+use crate::digest::sha256;
 use crate::job::Compression;
-use crate::seal::{self, Sealer, sha256};
+use crate::seal::{self, Sealer};
 
 pub(super) fn join(request: &Download<'_>, shards: &[Listed<'_>], target: Target) -> Result<Downloaded, DownloadError> {
     let Some(splice) = Splice::of(request.manifest) else {

@@ -12,8 +12,8 @@ use super::text::TextRows;
 use super::text_shard::TextBlock;
 use super::{EncodeError, check_rows};
 use crate::job::{CsvFormat, Format};
+use crate::logical::{is_json, is_number, uuid};
 use crate::rows_digest::{RowHash, RowsDigest, hash};
-use crate::source::{is_json, is_number, uuid};
 
 /// Rows to their records.
 pub struct CanonicalRows {

@@ -41,7 +41,7 @@ use self::slabs::Slabs;
 use super::EncodeError;
 use super::text::unsupported;
 use crate::job::Compression;
-use crate::source::{leaves, uuid};
+use crate::logical::{leaves, uuid};
 
 pub use self::keys::{ParquetKeyError, ParquetKeys};
 

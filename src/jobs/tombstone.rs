@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::chain::{Chain, Link};
+use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::Job;
@@ -17,7 +18,6 @@ use crate::package::layout::{MANIFEST, TOMBSTONE, TOMBSTONE_SIGNATURE, kept_sign
 use crate::package::manifest::{LinkRecord, Manifest, TOMBSTONE_VERSION, Tombstone};
 use crate::package::tombstone;
 use crate::run::notary::{owns_new_link, read_chain};
-use crate::seal::sha256;
 use crate::signature::Signer;
 use crate::store::{Folder, StoreError};
 

@@ -11,11 +11,11 @@ use super::heartbeat::{Counts, RunEnd, RunState};
 use super::record::{CANCEL, JobRecord, Package, RECORD};
 use super::state::State;
 use crate::diagnostic::shown;
+use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::chain;
 use crate::package::layout::{MANIFEST, SHA256SUMS, TOMBSTONE};
 use crate::package::manifest::{ExportFormat, FileEntry, JobStatus, Manifest};
-use crate::seal::sha256;
 use crate::store::{Created, Folder, Location, StoreError};
 
 /// Requests to a store at a time.

@@ -75,6 +75,11 @@ pub fn log_entry(number: u32) -> String {
     format!("{LOG}{number:06}.json")
 }
 
+/// A link in the folder of a chain: at least six digits, so that names sort as numbers do.
+pub fn link(number: u64) -> String {
+    format!("{number:06}.json")
+}
+
 /// The number of an entry of the log.
 pub fn log_number(name: &str) -> Option<u32> {
     name.strip_prefix(LOG)?.strip_suffix(".json")?.parse().ok()

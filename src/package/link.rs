@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::package::layout;
 use crate::package::manifest::{JobStatus, LinkRecord, Manifest, ManifestError, Tombstone, from_versioned, to_bytes};
 
 /// The version that is written, and the only one that is read.
@@ -103,7 +104,7 @@ impl Link {
 
     /// Its name in the folder of its chain: at least six digits, so that names sort as numbers do.
     pub fn file_name(number: u64) -> String {
-        format!("{number:06}.json")
+        layout::link(number)
     }
 }
 

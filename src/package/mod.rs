@@ -16,10 +16,10 @@ use std::fs;
 
 use jiff::Timestamp;
 
+use crate::digest::sha256;
 use crate::error::Exit;
 use crate::package::layout::{MANIFEST, SHA256SUMS};
 use crate::package::manifest::{Manifest, ManifestError, Tombstone};
-use crate::seal::sha256;
 use crate::store::{Folder, Location, StoreError};
 
 pub use file::{FileError, Listed};

@@ -8,8 +8,8 @@ use ssh_key::PublicKey;
 
 use crate::package::layout::{TOMBSTONE, TOMBSTONE_SIGNATURE};
 
+use crate::digest::sha256;
 use crate::package::manifest::{Manifest, Tombstone};
-use crate::seal::sha256;
 use crate::signature;
 use crate::store::{Folder, StoreError};
 

@@ -31,7 +31,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{PartitionBy, Window};
-use crate::source::files::list::SkippedFile;
+use crate::source::skip::SkippedFile;
 use crate::source::{FileFacts, SourceFile, SourceSchema};
 use crate::time::zone;
 pub use concern::Concern;
@@ -231,7 +231,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::error::ErrorCode;
     use crate::job::SourceFormat;
-    use crate::source::{Codec, SourceError, TimeRange, UnitFacts, json_field};
+    use crate::logical::json_field;
+    use crate::source::{Codec, SourceError, TimeRange, UnitFacts};
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
     use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{PlanError, Task};
-use crate::source::{is_json, is_number};
+use crate::logical::{is_json, is_number};
 
 /// The window of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

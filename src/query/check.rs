@@ -11,7 +11,7 @@ use super::expr::{Inputs, Node, Op, Origin, TextTest, Value};
 use super::kind::{Kind, Storage, field_type_name, type_name};
 use super::literal::{Literal, Moment, Number, Scaled, moment, shorten, time_of_day};
 use super::number_text::{Comparison, Side};
-use crate::source::uuid;
+use crate::logical::uuid;
 
 /// What stands on a side of an operator.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
-use crate::source::{is_number, uuid};
+use crate::logical::{is_number, uuid};
 
 const SECOND: i128 = 1_000_000_000;
 const DAY: i128 = 86_400 * SECOND;

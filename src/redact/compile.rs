@@ -14,7 +14,7 @@ use super::nested::Node;
 use super::{Redactor, Told};
 use crate::diagnostic::{Diagnostic, Located, listed_names, nearest, nearest_for, shown};
 use crate::job::{Job, Redaction, RedactionMethod};
-use crate::source::{is_json, uuid};
+use crate::logical::{is_json, uuid};
 
 /// A redaction of one column, and what is left of its path below the field that is looked at; empty at its end.
 #[derive(Clone, Copy)]

@@ -14,7 +14,7 @@ use super::json;
 use super::key::{Key, PSEUDONYM_BYTES};
 use crate::encode::CellTexts;
 use crate::job::RedactionMethod;
-use crate::source::is_json;
+use crate::logical::is_json;
 
 /// What `mask` writes.
 pub(super) const MASK: &str = "***";

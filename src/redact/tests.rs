@@ -19,7 +19,7 @@ use super::leaf::Leaf;
 use super::*;
 use crate::diagnostic::{Diagnostic, Located};
 use crate::job::{ColumnChoice, Redaction};
-use crate::source::json_field;
+use crate::logical::json_field;
 
 /// `hmac.new(b"0123456789abcdef", text, "sha256").hexdigest()`.
 fn pseudonym(text: &str) -> String {
@@ -137,7 +137,7 @@ fn a_string_in_json_has_the_pseudonym_of_its_content_and_null_is_null() {
     let (out, values, counts) = redacted(field, Arc::new(array), &[("c", "hmac_sha256")]);
     let [alice, five, object, not] = ["alice", "5", r#"{"a": 1}"#, "not json"].map(pseudonym);
     assert_eq!(texts(&values), [Some(&*alice), Some(&*five), None, Some(&*object), Some(&*not)]);
-    assert_eq!((counts, crate::source::is_json(&out)), (vec![4], false));
+    assert_eq!((counts, crate::logical::is_json(&out)), (vec![4], false));
 }
 
 fn user(emails: Vec<Option<&str>>, nulls: Option<Vec<bool>>) -> StructArray {

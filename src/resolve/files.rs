@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::diagnostic::{Diagnostic, Located, SourceText, Span, escaped};
+use crate::limits;
 use crate::resolve::Environment;
 use crate::small_file;
-use crate::spec::{self, FileKind, limits};
+use crate::spec::{self, FileKind};
 use crate::store::split_scheme;
 use crate::yaml;
 

@@ -5,8 +5,9 @@
 
 use crate::diagnostic::{Diagnostic, shown};
 use crate::job::Window;
+use crate::limits;
 use crate::resolve::Environment;
-use crate::spec::{OutputUri, Spec, limits};
+use crate::spec::{OutputUri, Spec};
 use crate::store::{Location, LocationError, StoreOptions, split_scheme};
 
 /// The output folder as text, relative or absolute, with a `/` at its end; `None` after a mistake.

@@ -11,17 +11,17 @@ use super::redacted;
 use super::shard::Layout;
 use super::tasks::Tally;
 use super::{RunError, RunOptions, RunOutcome, conservation, expectations};
+use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::{Job, OnPartitionError};
+use crate::logical::{is_json, is_number, uuid};
 use crate::package::layout::Origin;
 use crate::package::manifest::{
     self, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, NoRows, NoRowsReason, RejectsEntry,
     RunRecord, SkipCode, SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
 use crate::redact::Keys;
-use crate::seal::sha256;
-use crate::source::{is_json, is_number, uuid};
 
 /// Balances and publishes the manifest. `None` where others have decided something else: look again.
 ///

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 
 use super::RunError;
 use super::notary;
+use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
 use crate::package::layout::{CONTENT, MANIFEST, SHA256SUMS, SIGNATURE, generation_of};
 use crate::package::manifest::Manifest;
 use crate::package::state::log::{self, Entry};
 use crate::report::{self, HEAD_BYTES, REPORT};
-use crate::seal::sha256;
 use crate::signature::{self, SignatureError};
 use crate::store::{Folder, StoreError};
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{RunError, RunOptions};
 use crate::chain::{Chain, Link, Linked};
+use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain as causes};
 use crate::job::Job;
@@ -15,7 +16,6 @@ use crate::package::layout::{MANIFEST, SIGNATURE, kept_manifest, kept_signature}
 use crate::package::manifest::{LinkRecord, Manifest, PackageRef, SignerRecord};
 use crate::package::state::log::{self, Entry};
 use crate::package::state::sign;
-use crate::seal::sha256;
 use crate::signature::{self, SignError, Signer};
 use crate::store::{Folder, StoreError};
 

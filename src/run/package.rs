@@ -4,6 +4,7 @@ use super::damage;
 use super::install::{self, Decided};
 use super::notary;
 use super::{RunError, RunOptions};
+use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::Job;
@@ -12,7 +13,6 @@ use crate::package::manifest::{JobStatus, Manifest};
 use crate::package::state::log::{self, Entry};
 use crate::package::state::{Pinned, StateError, TOOL_VERSION, is_proven};
 use crate::plan::{self, Plan};
-use crate::seal::sha256;
 use crate::signature::Signer;
 use crate::store::Folder;
 

@@ -8,6 +8,7 @@ use super::install::{self, Decided};
 use super::notary::Notary;
 use super::package::{Found, Look};
 use super::{RunError, RunOptions, Survey};
+use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::Job;
@@ -16,7 +17,6 @@ use crate::package::manifest::{FileStatus, Manifest};
 use crate::package::state::log::{self, Entry};
 use crate::package::state::{PartitionRecord, Pinned, TaskRecord, bytes, sign};
 use crate::plan::Plan;
-use crate::seal::sha256;
 use crate::store::{Created, Folder};
 
 /// A package that this run may fill.

@@ -9,13 +9,13 @@ use super::install;
 use super::notary::{self, Place};
 use super::pin::{Package, append_signed};
 use super::{RunError, RunOptions, RunOutcome, damage};
+use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::package::layout::{self, MANIFEST, kept_manifest};
 use crate::package::manifest::{JobStatus, Manifest, RunRecord};
 use crate::package::state::log::{self, Entry};
-use crate::seal::sha256;
 use crate::store::Created;
 
 /// How often a manifest is linked again where other jobs of the chain are faster.

@@ -13,9 +13,10 @@ use crate::diagnostic::{Diagnostic, shown};
 use crate::error::ErrorCode;
 use crate::job::{DeclaredType, Job, OnEmptyFile, SourceFormat};
 use crate::progress::Progress;
-use crate::source::files::list::{self, Listing, SkippedFile};
+use crate::source::files::list::{self, Listing};
 use crate::source::files::{hive, overlap};
 use crate::source::rows::infer::TableEvidence;
+use crate::source::skip::SkippedFile;
 use crate::source::{
     self, FileFacts, Findings, InspectRequest, Inspection, Piece, Pieces, SourceError, SourceFile, SourceSchema,
     TimeRange, Undecodable, UnitFacts,

@@ -7,6 +7,7 @@ use age::secrecy::ExposeSecret;
 use proptest::prelude::*;
 
 use super::*;
+use crate::digest::sha256;
 use crate::store::Stored;
 
 const CHUNK: usize = 64 << 10;

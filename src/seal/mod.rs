@@ -5,7 +5,6 @@
 //! encryption never gives the same bytes twice, so that the bytes before it have a digest of their own.
 //! [`open`] is the way back, for whoever reads rows out of a stored shard.
 
-mod digest;
 mod facts;
 mod identities;
 mod open;
@@ -20,12 +19,11 @@ use flate2::GzBuilder;
 use flate2::write::GzEncoder;
 use zstd::zstd_safe::CParameter;
 
+use crate::digest::DigestWriter;
 use crate::job::Compression;
 use age::stream::StreamWriter;
-use digest::DigestWriter;
 use pieces::PieceWriter;
 
-pub use digest::{sha256, sha256_of};
 pub use facts::{FactsKey, FactsSecret, open_facts, open_facts_with};
 pub use identities::{Identities, IdentityError, MAX_WORK_FACTOR};
 pub use open::{AGE_EXTENSION, Decrypted, OpenError, decrypt, open, plain_digest};

@@ -12,9 +12,9 @@ use age::armor::{ArmoredReadError, ArmoredReader};
 use age::stream::StreamReader;
 use age::{DecryptError, Decryptor};
 
-use super::digest::DigestWriter;
 use super::identities::{Identities, MAX_WORK_FACTOR};
 use super::{compression_of, unseal};
+use crate::digest::DigestWriter;
 
 /// Bytes read at once: a chunk of age and its tag.
 const BLOCK_BYTES: usize = (64 << 10) + 16;

@@ -19,7 +19,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::encode::CellTexts;
-use crate::source::{is_json, is_number};
+use crate::logical::{is_json, is_number};
 use crate::time::local::LocalClock;
 use crate::time::parse::{NUMBER_NEEDS_FORMAT, RawInstant, Reading};
 use crate::time::{BadTime, TimeFormat, TimeParser};
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn text_that_holds_json_gives_the_times_inside() {
-        let field = crate::source::json_field(Field::new("t", DataType::Utf8View, true));
+        let field = crate::logical::json_field(Field::new("t", DataType::Utf8View, true));
         let rows = vec![
             Some(r#""2026-03-01T12:00:00Z""#),
             Some(r#""2026-03-01T12:00:00\u005a""#),

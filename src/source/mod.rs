@@ -7,9 +7,8 @@
 pub mod columnar;
 pub mod files;
 pub mod instants;
-pub(crate) mod leaves;
 pub mod rows;
-pub(crate) mod uuid;
+pub mod skip;
 
 mod dispatch;
 
@@ -19,7 +18,7 @@ pub use rows::inspect::{Finding, Findings, Piece, Pieces};
 
 use std::sync::Arc;
 
-use ::arrow::datatypes::{DataType, Schema, SchemaRef};
+use ::arrow::datatypes::{Schema, SchemaRef};
 use ::arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -274,38 +273,6 @@ impl SourceError {
     pub(crate) fn of_store(name: &str, answer: &StoreError) -> Self {
         Self { name: name.to_owned(), position: None, code: answer.code(), message: answer.to_string() }
     }
-}
-
-/// Arrow's name for text that holds JSON (canonical extension type `arrow.json`).
-pub const JSON_EXTENSION: &str = "arrow.json";
-
-/// Marks a text field as holding JSON.
-pub fn json_field(field: ::arrow::datatypes::Field) -> ::arrow::datatypes::Field {
-    let mut metadata = field.metadata().clone();
-    metadata.insert("ARROW:extension:name".to_owned(), JSON_EXTENSION.to_owned());
-    field.with_metadata(metadata)
-}
-
-/// Whether a field is text that holds JSON.
-pub fn is_json(field: &::arrow::datatypes::Field) -> bool {
-    field.metadata().get("ARROW:extension:name").is_some_and(|n| n == JSON_EXTENSION)
-        && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
-/// Marks text that holds a number, beside its Arrow type.
-const NUMBER_TEXT: &str = "kt-export:number";
-
-/// Marks a text field as holding numbers: JSON numbers whose digits are kept as they were written.
-pub fn number_field(field: ::arrow::datatypes::Field) -> ::arrow::datatypes::Field {
-    let mut metadata = field.metadata().clone();
-    metadata.insert(NUMBER_TEXT.to_owned(), "true".to_owned());
-    field.with_metadata(metadata)
-}
-
-/// Whether a field is text that holds numbers.
-pub fn is_number(field: &::arrow::datatypes::Field) -> bool {
-    field.metadata().contains_key(NUMBER_TEXT)
-        && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 /// The schema of a whole source: every file's columns, in order of first appearance.

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::diagnostic::{Diagnostic, Located, shown};
 use crate::job::{Condition, Scalar};
-use crate::spec::limits;
+use crate::limits;
 use crate::yaml::decode::{boolean, list, mapping, not_one_of, text};
 use crate::yaml::{CoreValue, Kind, Node, integer_value};
 

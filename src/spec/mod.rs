@@ -7,7 +7,6 @@ mod columns;
 mod evidence;
 mod filter;
 mod format;
-pub mod limits;
 mod output;
 mod redact;
 mod schema;
@@ -25,6 +24,7 @@ use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, SourceText, shown};
 use crate::job::{ColumnChoice, Encryption, Expectations, Format, OnBad, OnPartitionError, Order, Redaction, Signing};
+use crate::limits;
 use crate::yaml::decode::{Fields, Keys, boolean, integer, text, word};
 use crate::yaml::{self, Kind as NodeKind, Node};
 

@@ -12,7 +12,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, filters, tests};
 
 use crate::diagnostic::{Diagnostic, Span, nearest, shown};
-use crate::spec::limits;
+use crate::limits;
 use crate::yaml::{CoreValue, Entry, Kind, Node, Text};
 
 /// What a name means to a template.

@@ -13,7 +13,7 @@ use super::location::{Location, ObjectLocation};
 use super::remote::Prefix;
 use super::stored::Stored;
 use super::{Created, Listed, StoreError};
-use crate::seal::sha256_of;
+use crate::digest::sha256_of;
 
 /// A link to a file that needs no credentials.
 #[derive(Debug, Clone)]

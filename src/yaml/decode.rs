@@ -5,7 +5,7 @@
 //! knows that every value it wanted is there.
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
-use crate::spec::limits;
+use crate::limits;
 use crate::yaml::core_schema::{CoreValue, integer_value};
 use crate::yaml::node::{Entry, Kind, Node};
 

@@ -5,7 +5,7 @@
 //! the first, and expansion of aliases is bounded while it happens. Scalars follow the YAML 1.2 core schema:
 //! `no`, `off` and `1:30` are text.
 //!
-//! Invariant: a [`Node`] that [`parse()`] gives is at most [`crate::spec::limits::DEPTH`] deep, so recursion over it
+//! Invariant: a [`Node`] that [`parse()`] gives is at most [`crate::limits::DEPTH`] deep, so recursion over it
 //! is safe.
 
 mod core_schema;

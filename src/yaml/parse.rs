@@ -9,7 +9,7 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks, StrInput, Tag};
 
 use crate::diagnostic::{Diagnostic, Located, SourceText, Span, shown};
-use crate::spec::limits;
+use crate::limits;
 use crate::yaml::core_schema::{CoreValue, resolve_plain};
 use crate::yaml::node::{Entry, Kind, Node, Text};
 

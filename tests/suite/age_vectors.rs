@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use kt_export::seal::{Identities, OpenError, decrypt, sha256};
+use kt_export::digest::sha256;
+use kt_export::seal::{Identities, OpenError, decrypt};
 
 use crate::project::Project;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use kt_export::seal::sha256;
+use kt_export::digest::sha256;
 use serde_json::{Value, json};
 
 use crate::project::{Outcome, Project, daily_files, files_below, outcome};

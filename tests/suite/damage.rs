@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use kt_export::audit::verify::{packages_below, verify_chain};
-use kt_export::seal::sha256;
+use kt_export::digest::sha256;
 use kt_export::store::Location;
 use serde_json::{Value, json};
 

@@ -21,7 +21,7 @@ fn late(project: &Project, id: &str) {
 }
 
 fn digest(project: &Project, package: &str) -> String {
-    kt_export::seal::sha256(&std::fs::read(project.path(package).join("manifest.json")).expect("a manifest"))
+    kt_export::digest::sha256(&std::fs::read(project.path(package).join("manifest.json")).expect("a manifest"))
 }
 
 fn manifest(project: &Project, package: &str) -> Value {

@@ -67,7 +67,7 @@ pub fn edit_manifest(package: &Path, edit: impl FnOnce(&mut Value)) {
     let new = manifest.to_json_bytes();
     assert_ne!(old, new);
     std::fs::write(&path, &new).unwrap();
-    let sums = manifest.sha256sums(&kt_export::seal::sha256(&new));
+    let sums = manifest.sha256sums(&kt_export::digest::sha256(&new));
     std::fs::write(package.join("SHA256SUMS"), sums).unwrap();
 }
 

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kt_export::digest::sha256;
 use kt_export::package::manifest::Tombstone;
-use kt_export::seal::sha256;
 use serde_json::{Value, json};
 
 use crate::project::{Outcome, Package, Project, daily_files, outcome};

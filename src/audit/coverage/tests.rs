@@ -1,10 +1,10 @@
 //! What a set of packages covers, from their manifests alone.
 
 use super::*;
+use crate::digest::sha256;
 use crate::package::layout::{MANIFEST, SHA256SUMS};
 use crate::package::manifest::tests::{entry, manifest};
 use crate::package::manifest::{FileStatus, JobStatus, Manifest, PackageRef};
-use crate::seal::sha256;
 
 /// A folder of packages.
 struct Shelf(tempfile::TempDir);

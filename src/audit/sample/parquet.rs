@@ -13,8 +13,8 @@ use super::RowError;
 use crate::audit::verify::Pages;
 use crate::encode::{Encoded, Encoder, ParquetKeys};
 use crate::job::{Compression, Format};
+use crate::logical::uuid;
 use crate::seal::PlainFile;
-use crate::source::uuid;
 
 /// The rows as NDJSON would have them.
 pub(super) fn rows(

@@ -2,10 +2,10 @@
 
 use super::read::{json, ndjson};
 use super::*;
+use crate::digest::sha256;
 use crate::package::layout::{MANIFEST, SHA256SUMS, TOMBSTONE};
 use crate::package::manifest::Manifest;
 use crate::package::manifest::tests::manifest;
-use crate::seal::sha256;
 use crate::store::Location;
 
 /// A folder with a manifest and its SHA256SUMS, and no shards.

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use super::chain_report::{ChainReport, Head, VerifiedLink};
 use super::in_one_line;
 use crate::chain::{Chain, Link, Linked};
+use crate::digest::sha256;
 use crate::package::layout::{MANIFEST, TOMBSTONE, kept_manifest};
 use crate::package::manifest::{Manifest, PackageRef, Tombstone, is_in_future};
-use crate::seal::sha256;
 use crate::store::{Folder, Location, StoreError};
 
 /// A package that was given.

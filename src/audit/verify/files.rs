@@ -7,9 +7,10 @@ use rayon::prelude::*;
 
 use super::rows::{self, Contents, Digester};
 use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line, tombstone};
+use crate::digest::sha256_of;
 use crate::package::layout::{self, CONTENT, TOMBSTONE};
 use crate::package::manifest::{EncryptionRecord, Manifest};
-use crate::seal::{AGE_EXTENSION, plain_digest, sha256_of};
+use crate::seal::{AGE_EXTENSION, plain_digest};
 use crate::store::{Folder, Location, StoreError, Stored};
 use crate::units::counted;
 

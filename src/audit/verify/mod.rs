@@ -35,10 +35,10 @@ use crate::package::layout::{
     self, CONTENT, MANIFEST, SHA256SUMS, SIGNATURE, STATE, TOMBSTONE, TOMBSTONE_SIGNATURE, VERIFY_TXT,
 };
 
+use crate::digest::sha256;
 use crate::package::manifest::Manifest;
 use crate::package::{ReadKeys, reveal};
 use crate::report::REPORT;
-use crate::seal::sha256;
 use crate::signature::AllowedSigners;
 use crate::store::{Folder, Location};
 

@@ -27,9 +27,9 @@ pub(crate) use self::pages::Pages;
 use super::VerifyOptions;
 use crate::encode::{CanonicalRows, ParquetKeys};
 use crate::job::is_formula;
+use crate::logical::uuid;
 use crate::package::manifest::{Column, ExportFormat, Manifest};
 use crate::seal::{self, AGE_EXTENSION, OpenError, PlainFile};
-use crate::source::uuid;
 use crate::store::Stored;
 
 /// What a file holds, before its compression.

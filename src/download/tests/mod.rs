@@ -18,6 +18,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
+use crate::digest::sha256;
 use crate::encode::{Encoded, Encoder};
 use crate::error::Exit;
 use crate::job::{self, CsvFormat, Format};
@@ -25,7 +26,6 @@ use crate::package::layout::{MANIFEST, SHA256SUMS};
 use crate::package::manifest::tests::{entry, manifest as template};
 use crate::package::manifest::{Accounting, Column, SourceFileRecord, Totals};
 use crate::resolve::job_id;
-use crate::seal::sha256;
 use crate::stop::Signal;
 
 /// A row: a number and a text that may be missing.

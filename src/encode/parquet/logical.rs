@@ -11,8 +11,8 @@ use parquet::basic::{LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
-use crate::source::leaves::map_schema;
-use crate::source::uuid;
+use crate::logical::leaves::map_schema;
+use crate::logical::uuid;
 
 /// The converted schema with the leaves of `columns` that hold UUIDs as such.
 pub(super) fn with_uuids(converted: &SchemaDescriptor, columns: &Schema) -> Result<SchemaDescriptor, ParquetError> {

@@ -6,7 +6,7 @@ use arrow::array::*;
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::*;
 
-use crate::source::json_field;
+use crate::logical::json_field;
 
 /// Which values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use super::super::text::TextRows;
 use super::batches::{self, Random, Range};
 use crate::job::CsvFormat;
-use crate::source::json_field;
+use crate::logical::json_field;
 
 /// Dialects in which cells are written in different ways.
 fn dialects() -> Vec<CsvFormat> {

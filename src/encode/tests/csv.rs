@@ -235,7 +235,7 @@ fn a_delimiter_that_stands_in_numbers_is_quoted_there() {
 
 #[test]
 fn json_text_stays_as_it_is() {
-    let field = crate::source::json_field(Field::new("j", DataType::Utf8, true));
+    let field = crate::logical::json_field(Field::new("j", DataType::Utf8, true));
     let values: ArrayRef = Arc::new(StringArray::from(vec![Some("{\"a\":\n 1}"), Some("not json"), Some("null")]));
     let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![values]).unwrap();
     assert_eq!(text(whole(&default(), &batch)), "j\n\"{\"\"a\"\":\n 1}\"\nnot json\nnull\n");

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::batches::{self, Range};
 use super::{text, whole};
 use crate::job::Format;
-use crate::source::{is_json, json_field};
+use crate::logical::{is_json, json_field};
 
 fn lines(bytes: Vec<u8>) -> Vec<Value> {
     text(bytes).split_terminator('\n').map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -16,7 +16,7 @@ use super::memo::Memo;
 use super::object::{Keys, write_object};
 use super::stamp::Stamp;
 use crate::encode::EncodeError;
-use crate::source::{is_json, is_number};
+use crate::logical::{is_json, is_number};
 
 /// Cells of one column.
 pub(super) struct Column<'a> {

@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::error::ErrorCode;
 use json::Instant;
 
-pub use crate::source::files::list::SkipCode;
+pub use crate::source::skip::SkipCode;
 pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals, rows_digest};
 pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount, LinkRecord, SignerRecord, seconds};
 pub use json::{ManifestError, json_schema};

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::SkipCode;
 use super::evidence::ColumnRedaction;
 use super::json::Instant;
+use crate::digest::sha256;
 use crate::job;
-use crate::seal::sha256;
 
 /// Format of shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::package::manifest::EncryptionRecord;
 use crate::plan::Plan;
 use crate::source::SourceFile;
-use crate::source::files::list::SkippedFile;
+use crate::source::skip::SkippedFile;
 
 /// What the first run decided and every later one keeps to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -15,9 +15,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use serde::de::IgnoredAny;
 
+use crate::logical::{is_json, is_number};
 use crate::number::NumberText;
 use crate::source::rows::infer::UNWRAP_JSON;
-use crate::source::{is_json, is_number};
 
 /// Fails instead of putting null where a value does not fit.
 const STRICT: CastOptions<'static> =
@@ -297,7 +297,7 @@ fn instants(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::json_field;
+    use crate::logical::json_field;
     use arrow::array::{
         DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, StringArray, StringViewArray,
         TimestampNanosecondArray,

@@ -17,12 +17,12 @@ use arrow::record_batch::RecordBatch;
 use jiff::{Timestamp, ToSpan};
 
 use self::extent::Extent;
+use crate::logical::uuid;
 use crate::source::columnar::adapt::{adapt, adapt_batch, duplicate_column};
 use crate::source::columnar::foreign::{guarded, mismatch, remember, unreadable};
 use crate::source::columnar::layout::planned_schema;
 use crate::source::files::list::check_unchanged;
 use crate::source::instants::instants;
-use crate::source::uuid;
 use crate::source::{
     BATCH_ROWS, Batch, BatchReader, FileFacts, Positions, ReadRequest, SourceError, SourceFile, TimeRange, UnitFacts,
 };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
-use crate::source::uuid;
+use crate::logical::uuid;
 
 /// A file's schema in the plan's layout.
 pub(super) fn planned_schema(schema: &Schema) -> Schema {

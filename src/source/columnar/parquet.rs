@@ -20,13 +20,13 @@ use self::int96_scan::Int96Leaf;
 use self::times::TimeStatistics;
 use crate::error::ErrorCode;
 use crate::job::OnBad;
+use crate::logical::leaves::map_schema;
+use crate::logical::uuid;
 use crate::source::columnar::adapt::adapt_batch;
 use crate::source::columnar::blocks::Blocks;
 use crate::source::columnar::foreign::{guarded, mismatch, unreadable};
 use crate::source::columnar::layout::planned_schema;
 use crate::source::files::list::check_unchanged;
-use crate::source::leaves::map_schema;
-use crate::source::uuid;
 use crate::source::{
     BATCH_ROWS, Batch, BatchReader, Chunk, ChunkReader, FileFacts, Positions, ReadRequest, Reject, SourceError,
     SourceFile, TimeRange, Undecodable, UnitFacts,

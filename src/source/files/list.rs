@@ -21,7 +21,7 @@ use crate::source::{Codec, SourceError, SourceFile};
 use crate::store::{Location, LocationError, StoreError};
 
 pub use crate::source::files::path_time::{named_days, path_coverage, path_coverage_in, path_unit, units_of};
-pub use crate::source::files::skip::{SkipCode, SkippedFile};
+pub use crate::source::skip::{SkipCode, SkippedFile};
 
 /// Extensions and what they mean, in the words of messages.
 const KNOWN_EXTENSIONS: &str =

@@ -9,4 +9,3 @@ pub mod overlap;
 mod packages;
 mod path_time;
 mod same_file;
-mod skip;

@@ -8,9 +8,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::list::{ListError, show};
-use super::skip::{SkipCode, SkippedFile};
-use crate::chain::Link;
-use crate::package::layout::{DATA, MANIFEST, PLAN};
+use crate::package::layout::{self, DATA, MANIFEST, PLAN};
+use crate::source::skip::{SkipCode, SkippedFile};
 use crate::store::{Found, StoreError, Stored};
 
 /// What was asked for, in the folder of a job.
@@ -79,7 +78,7 @@ pub(super) fn of_folder(folder: &Path) -> Result<Option<Ours>, ListError> {
             return Ok(Some(ours));
         }
     }
-    Ok(says(&Link::file_name(1), "\"link_version\"")?.then_some(Ours::Chain))
+    Ok(says(&layout::link(1), "\"link_version\"")?.then_some(Ours::Chain))
 }
 
 /// Folders of ours among objects, by their keys with a `/` at the end; the empty key is the source itself. `names` are
@@ -107,7 +106,7 @@ pub(super) fn among<'a>(
         let (ours, key) = match file {
             MANIFEST if has_data(&folder) => (Ours::Package, "\"manifest_version\""),
             JOB if is_job_folder(last) => (Ours::Job, "\"record_version\""),
-            _ if file == Link::file_name(1) => (Ours::Chain, "\"link_version\""),
+            _ if file == layout::link(1) => (Ours::Chain, "\"link_version\""),
             _ => continue,
         };
         let at = object.at.clone().into();

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::list::ListError;
-use super::skip::{SkipCode, SkippedFile};
 use crate::source::SourceFile;
+use crate::source::skip::{SkipCode, SkippedFile};
 use crate::store::Location;
 
 /// What makes a file the one that it is.

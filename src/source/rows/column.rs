@@ -15,11 +15,11 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
+use crate::logical::{is_json, is_number};
 use crate::number::NumberText;
 use crate::source::rows::infer::UNWRAP_JSON;
 use crate::source::rows::json_text::is_plain;
 use crate::source::rows::scalar;
-use crate::source::{is_json, is_number};
 
 /// A struct column under construction.
 pub(super) struct StructColumn {

@@ -5,10 +5,11 @@
 
 use arrow::datatypes::DataType;
 
+use crate::logical::is_json;
 use crate::source::instants::{bound, routing_unit, ticks, ticks_per_second};
 use crate::source::rows::json_text::{self, RowTime};
 use crate::source::rows::scalar;
-use crate::source::{ReadRequest, Within, is_json};
+use crate::source::{ReadRequest, Within};
 use crate::time::parse::{Clock, RawInstant};
 
 /// If none of so many rows of a block lies outside, the others are likely not to either.

@@ -10,8 +10,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
+use crate::logical::{json_field, number_field};
 use crate::package::manifest::Column;
-use crate::source::{json_field, number_field};
 
 /// The schema that the columns had.
 pub(super) fn schema(stored: &Schema, columns: &[Column]) -> SchemaRef {

@@ -12,11 +12,12 @@ use parquet::file::reader::Length;
 use parquet::schema::types::SchemaDescriptor;
 
 use super::int96;
+use crate::logical::leaves::map_schema;
+use crate::logical::{json_field, uuid};
 use crate::source::columnar::adapt::duplicate_column;
 use crate::source::columnar::foreign::{guarded, mismatch, unreadable};
 use crate::source::columnar::layout::view_schema;
-use crate::source::leaves::map_schema;
-use crate::source::{SourceError, SourceFile, json_field, uuid};
+use crate::source::{SourceError, SourceFile};
 
 /// First and last bytes of a file.
 const MAGIC: [u8; 4] = *b"PAR1";

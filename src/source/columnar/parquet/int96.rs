@@ -25,8 +25,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Type;
 use parquet::schema::types::SchemaDescriptor;
 
+use crate::logical::leaves::map_schema;
 use crate::source::columnar::foreign::guarded;
-use crate::source::leaves::map_schema;
 
 /// Nanoseconds in a second.
 const SECOND: i64 = 1_000_000_000;

@@ -22,7 +22,8 @@ mod logical;
 use super::*;
 use crate::error::ErrorCode;
 use crate::job::{OnBad, SourceFormat};
-use crate::source::{Codec, is_json};
+use crate::logical::is_json;
+use crate::source::Codec;
 use crate::time::TimeFormat;
 
 fn parser(format: TimeFormat, zone: &str) -> TimeParser {

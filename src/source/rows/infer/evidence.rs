@@ -11,9 +11,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 
 use super::exact;
+use crate::logical::{is_json, uuid};
 use crate::number::NumberText;
 use crate::source::rows::json_text::is_plain;
-use crate::source::{is_json, uuid};
 
 /// What a columnar file says of its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use super::UNWRAP_JSON;
 use super::evidence::{Mark, Node, kind};
 use super::join::join;
 use crate::job::{DeclaredType, SchemaDrift};
-use crate::source::{SourceSchema, json_field, number_field, uuid};
+use crate::logical::{json_field, number_field, uuid};
+use crate::source::SourceSchema;
 
 /// What a place in the data becomes.
 #[derive(Debug, Clone, PartialEq)]

@@ -20,7 +20,7 @@ use crate::job::{DeclaredType, SchemaDrift};
 use crate::source::SourceSchema;
 use crate::time::TimeParser;
 
-/// Marks a field that is declared as JSON, beside [`crate::source::json_field`]: there, a JSON string that holds an object or
+/// Marks a field that is declared as JSON, beside [`crate::logical::json_field`]: there, a JSON string that holds an object or
 /// array stands for it. Where the text is JSON because kinds of values differ, strings stay strings.
 pub const UNWRAP_JSON: &str = "kt-export:unwrap-json";
 

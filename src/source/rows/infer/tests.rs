@@ -5,11 +5,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::job::SourceFormat;
+use crate::logical::{is_json, json_field};
+use crate::source::Codec;
 use crate::source::rows::BLOCK_BYTES;
 use crate::source::rows::decode::tests::fixture;
 use crate::source::rows::inspect::tests::alone;
 use crate::source::rows::{csv, ndjson};
-use crate::source::{Codec, is_json, json_field};
 use crate::time::TimeFormat;
 
 fn evidence(name: &str, format: SourceFormat, text: &str) -> TableEvidence {

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::job::{DeclaredType, SchemaDrift, SourceFormat};
+use crate::logical::is_json;
 use crate::source::rows::blocks::BLOCK_BYTES;
 use crate::source::rows::decode::tests::{Fixture, fixture};
 use crate::source::rows::inspect::tests::alone;
 use crate::source::rows::{json, ndjson};
-use crate::source::{Codec, Inspection, TimeRange, Within, is_json};
+use crate::source::{Codec, Inspection, TimeRange, Within};
 use crate::time::{TimeFormat, TimeParser};
 
 fn lines(bytes: &[u8]) -> Fixture {

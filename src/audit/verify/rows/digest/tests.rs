@@ -16,8 +16,8 @@ use super::*;
 use crate::encode::tests::batches::{self, Range};
 use crate::encode::{EncodeError, Encoded, Encoder};
 use crate::job::{Compression, CsvFormat, Format};
+use crate::logical::json_field;
 use crate::package::manifest::tests::manifest as template;
-use crate::source::json_field;
 use crate::store::Stored;
 
 fn csv(change: impl FnOnce(&mut CsvFormat)) -> Format {

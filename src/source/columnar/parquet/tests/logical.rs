@@ -4,7 +4,7 @@ use arrow::array::Array;
 use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType};
 
 use super::*;
-use crate::source::uuid;
+use crate::logical::uuid;
 
 /// One row of these columns, each with the same bytes as often as its type is long.
 fn file(columns: &[&str], value: &[u8]) -> Sample {

@@ -9,19 +9,19 @@ const BLOCK_BYTES: usize = 256 * 1024;
 
 /// Passes bytes on to `W` and keeps their digest and count. Whoever writes here sees neither a short write nor an
 /// interruption of `W`: the writer of an age header takes the one for the end and the other for a failure.
-pub(super) struct DigestWriter<W> {
+pub(crate) struct DigestWriter<W> {
     inner: W,
     sha256: Sha256,
     bytes: u64,
 }
 
 impl<W: Write> DigestWriter<W> {
-    pub(super) fn new(inner: W) -> Self {
+    pub(crate) fn new(inner: W) -> Self {
         Self { inner, sha256: Sha256::new(), bytes: 0 }
     }
 
     /// The writer below, the bytes it took, their SHA-256 in lower-case hex.
-    pub(super) fn into_parts(self) -> (W, u64, String) {
+    pub(crate) fn into_parts(self) -> (W, u64, String) {
         (self.inner, self.bytes, data_encoding::HEXLOWER.encode(&self.sha256.finalize()))
     }
 }

@@ -1,0 +1,39 @@
+//! Logical types of columns beyond Arrow's own: how text that holds JSON or numbers is marked, UUIDs, and leaves of nested
+//! columns. Readers set them; the query, redaction and the encoders follow them.
+
+pub mod leaves;
+pub mod uuid;
+
+use arrow::datatypes::{DataType, Field};
+
+/// Arrow's name for text that holds JSON (canonical extension type `arrow.json`).
+pub const JSON_EXTENSION: &str = "arrow.json";
+
+/// Marks a text field as holding JSON.
+pub fn json_field(field: Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert("ARROW:extension:name".to_owned(), JSON_EXTENSION.to_owned());
+    field.with_metadata(metadata)
+}
+
+/// Whether a field is text that holds JSON.
+pub fn is_json(field: &Field) -> bool {
+    field.metadata().get("ARROW:extension:name").is_some_and(|n| n == JSON_EXTENSION)
+        && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// Marks text that holds a number, beside its Arrow type.
+const NUMBER_TEXT: &str = "kt-export:number";
+
+/// Marks a text field as holding numbers: JSON numbers whose digits are kept as they were written.
+pub fn number_field(field: Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(NUMBER_TEXT.to_owned(), "true".to_owned());
+    field.with_metadata(metadata)
+}
+
+/// Whether a field is text that holds numbers.
+pub fn is_number(field: &Field) -> bool {
+    field.metadata().contains_key(NUMBER_TEXT)
+        && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
