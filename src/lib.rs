@@ -8,15 +8,23 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 5 | `cli` |
-//! | 4 | [`run`], [`jobs`], [`download`], [`verify`], [`doctor`], [`package`], [`coverage`], [`sample`], [`pack`] |
-//! | 3 | [`source`], [`query`], [`redact`], [`encode`] |
-//! | 2 | [`plan`], [`job`], [`resolve`], [`report`] |
-//! | 1 | [`spec`], [`catalog`], [`yaml`], [`seal`], [`store`], [`manifest`], [`signature`], [`chain`] |
-//! | 0 | [`error`], [`diagnostic`], [`secret`], [`small_file`], [`time`], [`units`] |
+//! | 12 | `cli` |
+//! | 11 | [`doctor`], [`jobs`] |
+//! | 10 | [`audit`], [`download`], [`run`] |
+//! | 9 | [`chain`], [`package`], [`package::state`], [`report`] |
+//! | 8 | [`package::link`], [`redact`], [`resolve`], [`signature`] |
+//! | 7 | [`package::manifest`], [`plan`], [`query`] |
+//! | 6 | [`source`] |
+//! | 5 | [`catalog`], [`encode`] |
+//! | 4 | [`seal`], [`spec`] |
+//! | 3 | [`job`], [`yaml`] |
+//! | 2 | [`limits`], [`logical`], [`secret`], [`store`], [`time`] |
+//! | 1 | [`diagnostic`], [`failure`], [`small_file`], [`stop`] |
+//! | 0 | [`digest`], [`error`], `number`, [`package::layout`], `panics`, [`progress`], [`rows_digest`], [`units`], `word` |
 //!
-//! A module imports from lower layers, and sideways only where the path above says so. [`report`] needs the manifest
-//! alone, so that [`run`] can leave one in the package and [`verify`] can make it again.
+//! A module imports from lower layers only; `tests/suite/layers.rs` compares this table with the code. [`run`] makes
+//! packages and [`audit`] checks them, and neither needs the other. [`report`] needs the manifest alone, so that [`run`] can
+//! leave one in the package and [`audit`] can render it again.
 
 pub mod audit;
 pub mod catalog;

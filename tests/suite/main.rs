@@ -17,6 +17,7 @@ mod gcs_server;
 mod jobs;
 mod jobs_passed_over;
 mod keys;
+mod layers;
 mod limits;
 mod numbers;
 mod pack;

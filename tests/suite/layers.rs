@@ -1,0 +1,138 @@
+//! The table of layers in `src/lib.rs` is true: no module imports from its own layer or a higher one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+use walkdir::WalkDir;
+
+/// Layers by module, as the table has them: `source::files` beside `source`.
+fn layers(lib: &str) -> BTreeMap<String, u32> {
+    let row = Regex::new(r"(?m)^//! \| (\d+) \| (.+) \|$").unwrap();
+    let module = Regex::new(r"`([a-z_:]+)`").unwrap();
+    let mut layers = BTreeMap::new();
+    for row in row.captures_iter(lib) {
+        for module in module.captures_iter(&row[2]) {
+            assert_eq!(
+                layers.insert(module[1].to_owned(), row[1].parse().unwrap()),
+                None,
+                "{} is there twice",
+                &module[1]
+            );
+        }
+    }
+    layers
+}
+
+/// The entry of the table that a path of modules belongs to: the longest that it begins with.
+fn entry<'l>(layers: &'l BTreeMap<String, u32>, path: &[&str]) -> Option<(&'l str, u32)> {
+    let two = path.get(..2).map(|two| two.join("::"));
+    let found = two.and_then(|two| layers.get_key_value(&two)).or_else(|| layers.get_key_value(*path.first()?));
+    found.map(|(name, layer)| (name.as_str(), *layer))
+}
+
+/// What is compiled for tests only may import anything: files named as tests, and modules declared for tests.
+fn test_files(root: &Path) -> Vec<PathBuf> {
+    let declared = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z]+\))? )?mod ([a-z_]+);").unwrap();
+    let mut found = Vec::new();
+    for path in sources(root) {
+        let folder = match path.file_stem().and_then(|stem| stem.to_str()) {
+            Some("mod" | "lib" | "main") | None => path.parent().unwrap().to_owned(),
+            Some(stem) => path.with_file_name(stem),
+        };
+        for module in declared.captures_iter(&std::fs::read_to_string(&path).unwrap()) {
+            found.push(folder.join(&module[1]));
+        }
+    }
+    found
+}
+
+fn sources(root: &Path) -> impl Iterator<Item = PathBuf> {
+    let files = WalkDir::new(root).sort_by_file_name().into_iter().map(|entry| entry.unwrap().into_path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+}
+
+/// The imports of each file that go up or sideways, as `file: importer (layer) imports imported (layer)`.
+fn violations(root: &Path, lib: &str) -> Vec<String> {
+    let layers = layers(lib);
+    let (tests, comment) = (test_files(root), Regex::new(r"//[^\n]*").unwrap());
+    let test_module = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z]+\))? )?mod [a-z_]+ \{").unwrap();
+    let import = Regex::new(r"\bcrate::(?:([a-z_]+)(?:::([a-z_]+))?|\{([^}]*)\})").unwrap();
+    let mut found = Vec::new();
+    for file in sources(root) {
+        let inside = file.strip_prefix(root).unwrap().with_extension("");
+        if inside == Path::new("lib")
+            || inside == Path::new("main")
+            || tests.iter().any(|test| file.with_extension("").starts_with(test))
+        {
+            continue;
+        }
+        let mut path: Vec<&str> = inside.iter().map(|segment| segment.to_str().unwrap()).collect();
+        path.retain(|segment| *segment != "mod");
+        let Some((importer, layer)) = entry(&layers, &path) else {
+            found.push(format!("{} is of no layer", file.display()));
+            continue;
+        };
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = comment.replace_all(&text, "");
+        let code = test_module.find(&text).map_or(&text[..], |tests| &text[..tests.start()]);
+        for import in import.captures_iter(code) {
+            let group = import.get(3).map_or(String::new(), |group| group.as_str().to_owned());
+            let of_group = group.split(',').map(|name| vec![name.trim().split("::").next().unwrap_or_default()]);
+            let single = import.get(1).map(|first| [Some(first.as_str()), import.get(2).map(|second| second.as_str())]);
+            let single = single.map(|names| names.into_iter().flatten().collect::<Vec<_>>());
+            for imported in
+                single.into_iter().chain(of_group).filter(|path| path.first().is_some_and(|name| !name.is_empty()))
+            {
+                match entry(&layers, &imported) {
+                    Some((name, below)) if name != importer && below >= layer => {
+                        found.push(format!("{}: {importer} ({layer}) imports {name} ({below})", inside.display()));
+                    }
+                    Some(_) => {}
+                    None => found.push(format!(
+                        "{}: imports {}, which is of no layer",
+                        inside.display(),
+                        imported.join("::")
+                    )),
+                }
+            }
+        }
+    }
+    found.dedup();
+    found
+}
+
+#[test]
+fn modules_import_from_lower_layers_only() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let lib = std::fs::read_to_string(root.join("lib.rs")).unwrap();
+    let found = violations(&root, &lib);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn an_import_from_a_higher_layer_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = root.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let lib = "//! | 2 | `run` |\n//! | 1 | `store`, [`store::name`] |\n//! | 0 | `error` |\n";
+    write("run/mod.rs", "use crate::store::Folder;\nuse crate::{error, store};\n");
+    write("store.rs", "use crate::error::Code;\n#[cfg(test)]\nmod tests {\n    use crate::run;\n}\n");
+    write("error.rs", "// crate::run\n#[cfg(test)]\nmod tests;\n");
+    write("error/tests.rs", "use crate::run::run;\n");
+    assert_eq!(violations(root.path(), lib), Vec::<String>::new());
+    write("store.rs", "use crate::run::run;\nuse crate::store::name::check;\n");
+    write("error.rs", "use crate::{store, stray};\n#[cfg(test)]\nmod tests;\n");
+    assert_eq!(
+        violations(root.path(), lib),
+        [
+            "error: error (0) imports store (1)",
+            "error: imports stray, which is of no layer",
+            "store: store (1) imports run (2)",
+            "store: store (1) imports store::name (1)",
+        ]
+    );
+}
