@@ -1,14 +1,15 @@
 //! Rows gathered into slabs of one size, whatever batches they come in.
 //!
-//! Arrow's coalescer reserves the memory of a whole batch with the first row. Of thousands of open shards most stay small, so
-//! the rows of a shard's first slab are gathered in small batches; the slabs are the same.
+//! Arrow's coalescer reserves the memory of a whole batch with the first row, and its blocks of text grow from batch to batch.
+//! Of thousands of open shards most stay small, so the first slab of a shard is gathered in batches that are as large as
+//! what is there already, each by a coalescer of its own; the slabs are the same.
 
 use arrow::compute::{BatchCoalescer, concat_batches};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
-/// Rows that memory is reserved for at first. Slabs are a multiple of it.
+/// Rows that memory is reserved for at first. A slab is a power of two times as many.
 const FIRST_ROWS: usize = 256;
 
 /// Gathers rows.
@@ -16,37 +17,49 @@ pub(super) struct Slabs {
     schema: SchemaRef,
     slab_rows: usize,
     gathering: BatchCoalescer,
-    /// Batches of the first slab; `None` once it is whole.
-    first: Option<Vec<RecordBatch>>,
+    /// Until the first slab is whole.
+    first: Option<First>,
+}
+
+/// The first slab.
+struct First {
+    batches: Vec<RecordBatch>,
+    /// In the batches.
+    rows: usize,
+    /// Rows that the next batch still takes.
+    room: usize,
 }
 
 impl Slabs {
     /// Of so many rows each.
     pub(super) fn new(schema: SchemaRef, slab_rows: usize) -> Self {
         let gathering = BatchCoalescer::new(schema.clone(), FIRST_ROWS);
-        Self { schema, slab_rows, gathering, first: Some(Vec::new()) }
+        Self { schema, slab_rows, gathering, first: Some(First { batches: Vec::new(), rows: 0, room: FIRST_ROWS }) }
     }
 
     /// Adds rows, and gives the slabs that are full.
-    pub(super) fn push(&mut self, rows: RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
-        self.gathering.push_batch(rows)?;
-        let Some(first) = &mut self.first else { return Ok(self.completed()) };
-        let mut rest = Vec::new();
-        while let Some(batch) = self.gathering.next_completed_batch() {
-            let is_full = first.len() * FIRST_ROWS >= self.slab_rows;
-            if is_full { rest.push(batch) } else { first.push(batch) }
+    pub(super) fn push(&mut self, mut rows: RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
+        let mut slabs = Vec::new();
+        while let Some(first) = self.first.as_mut().filter(|_| rows.num_rows() > 0) {
+            let taken = first.room.min(rows.num_rows());
+            self.gathering.push_batch(rows.slice(0, taken))?;
+            rows = rows.slice(taken, rows.num_rows() - taken);
+            first.room -= taken;
+            let Some(batch) = self.gathering.next_completed_batch() else { continue };
+            first.rows += batch.num_rows();
+            first.batches.push(batch);
+            first.room = first.rows.min(self.slab_rows - first.rows);
+            let next_rows = if first.room == 0 { self.slab_rows } else { first.room };
+            if first.room == 0 {
+                slabs.push(concat_batches(&self.schema, &first.batches)?);
+                self.first = None;
+            }
+            self.gathering = BatchCoalescer::new(self.schema.clone(), next_rows);
         }
-        if first.len() * FIRST_ROWS < self.slab_rows {
-            return Ok(Vec::new());
+        if rows.num_rows() > 0 {
+            self.gathering.push_batch(rows)?;
         }
-        let mut slabs = vec![concat_batches(&self.schema, first.iter())?];
-        self.first = None;
-        // What is not yet a batch comes behind the batches.
-        self.gathering.finish_buffered_batch()?;
-        rest.extend(self.completed());
-        self.gathering = BatchCoalescer::new(self.schema.clone(), self.slab_rows);
-        for batch in rest {
-            self.gathering.push_batch(batch)?;
+        if self.first.is_none() {
             slabs.extend(self.completed());
         }
         Ok(slabs)
@@ -55,7 +68,7 @@ impl Slabs {
     /// The rows that are left, fewer than a slab.
     pub(super) fn finish(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         self.gathering.finish_buffered_batch()?;
-        let mut batches = self.first.take().unwrap_or_default();
+        let mut batches = self.first.take().map_or_else(Vec::new, |first| first.batches);
         batches.extend(self.completed());
         match batches.as_slice() {
             [] => Ok(None),

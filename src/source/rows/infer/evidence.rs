@@ -206,7 +206,9 @@ impl Node {
                 self.inexact = true;
             }
             // A short text has no room for so long an exponent.
-            self.absurd |= text.len() > SHORT_NUMBER && NumberText::parse(text).is_none();
+            if text.len() > SHORT_NUMBER && text.bytes().any(|byte| matches!(byte, b'e' | b'E')) {
+                self.absurd |= NumberText::parse(text).is_none();
+            }
         }
     }
 
