@@ -32,7 +32,7 @@ fn full() -> Manifest {
     full.rows_digest = Some("d".repeat(64));
     full.encryption = Some(EncryptionRecord::Age {
         recipients: vec!["age1one".into(), "age1two".into()],
-        digests: crate::job::Digests::Clear,
+        digests: Some(crate::job::Digests::Clear),
     });
     for file in &mut full.files {
         file.path.push_str(".age");

@@ -19,7 +19,7 @@ use crate::logical::{is_json, is_number, uuid};
 use crate::package::layout::Origin;
 use crate::package::manifest::{
     self, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, NoRows, NoRowsReason, RejectsEntry,
-    RunRecord, SkipCode, SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord, Totals,
+    RunRecord, SkipCode, SourceFileError, SourceFileRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
 use crate::redact::Keys;
 
@@ -221,6 +221,7 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
     let files: Vec<_> = read.chain(skipped).collect();
     let claimed = || pinned.skipped.iter().filter(|file| file.code == SkipCode::PathTime).count() as u64;
     SourceRecord {
+        kind: Some(SourceKind::Files),
         skipped_by_path_time: job.source.path_time.is_some().then(claimed),
         uri: job.source.uri.value.clone(),
         files_sha256: SourceRecord::digest_of_files(&files),

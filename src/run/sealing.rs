@@ -56,7 +56,7 @@ impl Sealing {
                     let span = place.and_then(|place| place.span.as_ref());
                     RunError::Spec(vec![Diagnostic::at(span, format!("the recipients in `encryption` {error}"))])
                 })?;
-                let record = EncryptionRecord::Age { recipients: recipients.names().to_vec(), digests: *digests };
+                let record = EncryptionRecord::Age { recipients: recipients.names().to_vec(), digests: Some(*digests) };
                 let recipients = Arc::new(recipients);
                 let facts = (*digests == Digests::Sealed).then(|| FactsKey::Age(recipients.clone()));
                 Ok(Self { recipients: Some(recipients), parquet: None, record: Some(record), facts })
@@ -72,7 +72,7 @@ impl Sealing {
                     keys.facts_secret(columns.iter().map(|(column, _)| column.value.as_str())).map_err(unusable)?;
                 let facts = (*digests == Digests::Sealed).then(|| FactsKey::Secret(secret));
                 let record = EncryptionRecord::Parquet {
-                    digests: *digests,
+                    digests: Some(*digests),
                     algorithm: "AES_GCM_V1".to_owned(),
                     footer_key: footer_key.to_string(),
                     columns: columns.iter().map(|(column, key)| (column.value.clone(), key.to_string())).collect(),
@@ -149,9 +149,9 @@ fn readers(record: Option<&EncryptionRecord>) -> Option<EncryptionRecord> {
     match &mut record {
         Some(EncryptionRecord::Age { recipients, digests }) => {
             recipients.sort_unstable();
-            *digests = Digests::default();
+            *digests = None;
         }
-        Some(EncryptionRecord::Parquet { digests, .. }) => *digests = Digests::default(),
+        Some(EncryptionRecord::Parquet { digests, .. }) => *digests = None,
         None => {}
     }
     record
@@ -219,7 +219,7 @@ mod tests {
     fn other_readers_than_recorded_are_refused_in_whatever_order_they_are_named() {
         let age = |names: &[&str]| EncryptionRecord::Age {
             recipients: names.iter().map(|n| (*n).to_owned()).collect(),
-            digests: Digests::Sealed,
+            digests: Some(Digests::Sealed),
         };
         let sealing = Sealing { record: Some(age(&["a", "b"])), ..Sealing::default() };
         assert!(sealing.check_same(Some(&age(&["b", "a"]))).is_ok() && sealing.is_random());

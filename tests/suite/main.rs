@@ -14,6 +14,7 @@ mod doctor;
 mod drift;
 mod encryption;
 mod gcs_server;
+mod golden;
 mod jobs;
 mod jobs_passed_over;
 mod keys;

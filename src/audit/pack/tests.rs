@@ -73,7 +73,7 @@ fn signed_encrypted_and_pruned_packages_are_checked_as_such() {
         r#"signer=$(awk -F'"' '/^  "signer": / { s = 1 } s && /^    "identity": / { print $4; exit }' manifest.json)"#;
     assert!(by("evidence@example.com").iter().any(|line| line == name));
     assert!(by("two\"words").iter().any(|line| line.starts_with(find)));
-    let age = EncryptionRecord::Age { recipients: vec!["age1x".into()], digests: crate::job::Digests::Clear };
+    let age = EncryptionRecord::Age { recipients: vec!["age1x".into()], digests: Some(crate::job::Digests::Clear) };
     let sealed = commands(&Manifest { encryption: Some(age), ..manifest() }, &facts());
     assert!(
         sealed.iter().any(|line| line.contains("age -d -i ../identity.txt -o \"../plain/${file%.age}\" \"$file\""))

@@ -166,7 +166,7 @@ fn encrypted_shards_and_packages_without_shards_cannot_be_joined() {
         algorithm: "AES_GCM_V1".to_owned(),
         footer_key: "env:KEY".to_owned(),
         columns: Default::default(),
-        digests: job::Digests::Sealed,
+        digests: Some(job::Digests::Sealed),
     });
     package.manifest.files[0].path = "data/h00000/part-0000.parquet".to_owned();
     let text = "the Parquet shards are encrypted, and such shards cannot be joined: download them with `--shards`";

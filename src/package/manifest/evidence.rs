@@ -34,9 +34,9 @@ pub enum EncryptionRecord {
     Age {
         /// Public keys that can read the files.
         recipients: Vec<String>,
-        /// Whether the digests of what is encrypted are sealed. Packages of earlier releases have them in clear.
-        #[serde(default = "in_clear")]
-        digests: Digests,
+        /// Whether the digests of what is encrypted are sealed. Packages of releases that did not write it have them in clear.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digests: Option<Digests>,
     },
     /// Parquet modular encryption.
     Parquet {
@@ -47,21 +47,16 @@ pub enum EncryptionRecord {
         /// The same for columns with a key of their own.
         columns: BTreeMap<String, String>,
         /// As for age.
-        #[serde(default = "in_clear")]
-        digests: Digests,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digests: Option<Digests>,
     },
-}
-
-/// What packages were before digests were sealed.
-fn in_clear() -> Digests {
-    Digests::Clear
 }
 
 impl EncryptionRecord {
     /// Where the digests of what is encrypted stand.
     pub fn digests(&self) -> Digests {
         match self {
-            Self::Age { digests, .. } | Self::Parquet { digests, .. } => *digests,
+            Self::Age { digests, .. } | Self::Parquet { digests, .. } => digests.unwrap_or(Digests::Clear),
         }
     }
 }

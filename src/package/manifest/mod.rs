@@ -32,7 +32,7 @@ pub(crate) use json::{from_versioned, to_bytes};
 pub use no_rows::{HeldValues, NoRows, NoRowsReason};
 pub use record::{
     Column, Compression, ExportFormat, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord,
-    SourceFileError, SourceFileRecord, SourceRecord, SpecRecord, ToolRecord,
+    SourceFileError, SourceFileRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord,
 };
 pub use sealed::{Facts, SealedFacts};
 pub use sums::sha256sums;

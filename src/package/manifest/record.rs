@@ -115,6 +115,9 @@ pub struct SpecRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceRecord {
+    /// What kind of source it is. Releases that knew only files did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<SourceKind>,
     /// The source as the plan resolved it, without secrets.
     pub uri: String,
     /// Its files, in the order that their rows have.
@@ -133,6 +136,14 @@ pub struct SourceRecord {
     /// Keys of the objects around the rows of JSON documents, by their paths, which are not exported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unexported_keys: Vec<String>,
+}
+
+/// Kinds of sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// Files in a folder, below a prefix of an object store, or at a URL.
+    Files,
 }
 
 impl SourceRecord {

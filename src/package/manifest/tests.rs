@@ -69,6 +69,7 @@ pub(crate) fn manifest() -> Manifest {
             resolved: json!({"format": "csv"}),
         },
         source: SourceRecord {
+            kind: Some(SourceKind::Files),
             uri: "data/".into(),
             files: Vec::new(),
             files_sha256: None,

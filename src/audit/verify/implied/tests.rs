@@ -93,7 +93,7 @@ fn every_field_that_the_job_implies_is_compared() {
             algorithm: "AES_GCM_V1".into(),
             footer_key: "env:KEY".into(),
             columns: std::collections::BTreeMap::new(),
-            digests: Digests::Clear,
+            digests: Some(Digests::Clear),
         });
     });
     let found = found(|m| m.spec.resolved["window"] = json!({}));
