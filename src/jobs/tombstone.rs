@@ -17,7 +17,7 @@ use crate::job::Job;
 use crate::package::layout::{MANIFEST, TOMBSTONE, TOMBSTONE_SIGNATURE, kept_signature, kept_tombstone};
 use crate::package::manifest::{LinkRecord, Manifest, TOMBSTONE_VERSION, Tombstone};
 use crate::package::tombstone;
-use crate::run::notary::{owns_new_link, read_chain};
+use crate::run::attestor::{claim_link, read_chain};
 use crate::signature::Signer;
 use crate::store::{Folder, StoreError};
 
@@ -155,7 +155,7 @@ impl Burial<'_> {
             }
             self.package.replace_bytes(&kept_tombstone(&digest), &bytes)?;
             let Some(link) = Link::of_tombstone(self.manifest, &tombstone, &digest) else { break };
-            if owns_new_link(&folder, &link)? {
+            if claim_link(&folder, &link)? {
                 self.publish(&bytes, signature.as_deref().map(str::as_bytes))?;
                 return Ok(());
             }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::damage::{self, Committed, Sizes};
-use super::pin::{Package, changed};
+use super::open_package::{OpenPackage, changed};
 use super::{RunError, RunOptions};
 use crate::package::layout::{PARTITION_RECORDS, TASK_RECORDS, partition_record, task_record};
 use crate::package::manifest::FileStatus;
@@ -41,7 +41,7 @@ struct Candidate<K, T> {
 /// # Errors
 /// [`RunError::Damaged`] where files are not as they were committed, unless they are to be repaired;
 /// [`RunError::Failed`] where the source of complete shards has changed.
-pub fn adopt(package: &Package, options: &RunOptions) -> Result<Adopted, RunError> {
+pub fn adopt(package: &OpenPackage, options: &RunOptions) -> Result<Adopted, RunError> {
     let manifest = package.previous_manifest();
     let listed: BTreeSet<(&str, Option<&str>)> =
         manifest.iter().flat_map(|m| damage::listed(m)).map(|file| (file.path, file.sha256)).collect();
@@ -80,7 +80,7 @@ pub fn adopt(package: &Package, options: &RunOptions) -> Result<Adopted, RunErro
 
 /// Files that are not as they were committed, by name, and whether one is of the open generation.
 fn broken(
-    package: &Package,
+    package: &OpenPackage,
     options: &RunOptions,
     files: &[(u32, Committed<'_>)],
 ) -> Result<(BTreeMap<String, String>, bool), RunError> {
@@ -110,7 +110,7 @@ fn broken(
 
 /// Whether a record of this generation, with these files, may count.
 fn is_kept<'f>(
-    package: &Package,
+    package: &OpenPackage,
     generation: u32,
     mut files: impl Iterator<Item = Committed<'f>>,
     listed: &BTreeSet<(&str, Option<&str>)>,
@@ -120,7 +120,7 @@ fn is_kept<'f>(
 }
 
 /// Generations that count, the newest first.
-fn counting<'g>(package: &Package, found: Option<&'g Vec<u32>>) -> impl Iterator<Item = u32> + use<'g> {
+fn counting<'g>(package: &OpenPackage, found: Option<&'g Vec<u32>>) -> impl Iterator<Item = u32> + use<'g> {
     let counting = package.entry.first_generation..=package.generation();
     found.into_iter().flatten().copied().filter(move |generation| counting.contains(generation))
 }
@@ -129,10 +129,10 @@ type Candidates<K, T> = Option<Vec<Candidate<K, T>>>;
 
 /// `None`: one of the open generation is not proven.
 fn partitions(
-    package: &Package,
+    package: &OpenPackage,
     listed: &BTreeSet<(&str, Option<&str>)>,
 ) -> Result<Candidates<u32, PartitionRecord>, RunError> {
-    let Package { folder, pinned, notary, .. } = package;
+    let OpenPackage { folder, pinned, attestor, .. } = package;
     let generations = by_generation(folder, PARTITION_RECORDS)?;
     let mut candidates = Vec::new();
     for (key, partition) in (0u32..).zip(&pinned.plan.partitions) {
@@ -143,7 +143,7 @@ fn partitions(
             if record.job != pinned.job || !is_kept(package, generation, files, listed) {
                 continue;
             }
-            if !is_proven(&name, &record, notary.signer()) {
+            if !is_proven(&name, &record, attestor.signer()) {
                 if generation == package.generation() {
                     tracing::warn!(
                         "{name} is not signed by this job's key; partition {} is exported again",
@@ -173,10 +173,10 @@ fn partitions(
 
 /// `None`: one of the open generation is not proven.
 fn tasks(
-    package: &Package,
+    package: &OpenPackage,
     listed: &BTreeSet<(&str, Option<&str>)>,
 ) -> Result<Candidates<usize, TaskRecord>, RunError> {
-    let Package { folder, pinned, notary, .. } = package;
+    let OpenPackage { folder, pinned, attestor, .. } = package;
     let generations = by_generation(folder, TASK_RECORDS)?;
     let mut candidates = Vec::new();
     for (index, task) in pinned.plan.tasks.iter().enumerate() {
@@ -188,7 +188,7 @@ fn tasks(
             if record.job != pinned.job || !is_kept(package, generation, files, listed) {
                 continue;
             }
-            if record.tool_version != TOOL_VERSION || !is_proven(&name, &record, notary.signer()) {
+            if record.tool_version != TOOL_VERSION || !is_proven(&name, &record, attestor.signer()) {
                 if generation == package.generation() {
                     tracing::warn!("{name} is not signed by this job's key; what it counts is read again");
                     return Ok(None);
@@ -206,13 +206,13 @@ fn tasks(
 ///
 /// # Errors
 /// The store's.
-pub fn of_another_run(package: &Package, run: &str, index: u32) -> Result<Option<PartitionRecord>, RunError> {
-    let Package { folder, pinned, notary, .. } = package;
+pub fn of_another_run(package: &OpenPackage, run: &str, index: u32) -> Result<Option<PartitionRecord>, RunError> {
+    let OpenPackage { folder, pinned, attestor, .. } = package;
     let name = partition_record(&pinned.plan.partitions[index as usize].label, package.generation());
     let record: Option<PartitionRecord> = load(folder, &name)?;
     // One of this run's own, where its writing failed, is no proof that it is on the disk.
     let record = record.filter(|r| r.run != run && r.job == pinned.job && r.inputs == pinned.inputs[index as usize]);
-    let Some(record) = record.filter(|record| is_proven(&name, record, notary.signer())) else { return Ok(None) };
+    let Some(record) = record.filter(|record| is_proven(&name, record, attestor.signer())) else { return Ok(None) };
     for file in &record.files {
         if folder.sha256(&file.path)? != file.sha256 {
             return Ok(None);

@@ -63,7 +63,7 @@ pub fn check(
         let schema = survey.schema.arrow.clone();
         Some(Claim { file, facts: facts.clone(), claim: (*claim)?, schema, hive_keys: &survey.hive_keys })
     }));
-    let looked = survey::look_into(job, adjacent, Some(PIECES), threads, stop, &Progress::default())?;
+    let looked = survey::inspect_separately(job, adjacent, Some(PIECES), threads, stop, &Progress::default())?;
     for (file, inspection) in adjacent.iter().zip(looked) {
         let problem = match &inspection {
             Some(Ok(inspection)) => inspection.facts.problem.as_ref(),

@@ -4,8 +4,8 @@
 //! partitions wrote or dropped.
 
 use super::RunError;
-use super::pin::Package;
-use super::tasks::Tally;
+use super::open_package::OpenPackage;
+use super::scheduler::Tally;
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::{Filter, Job};
@@ -20,7 +20,7 @@ use crate::plan::Read;
 /// # Errors
 /// [`ErrorCode::RowsNotConserved`]; no manifest is written then.
 pub fn accounting(
-    package: &Package,
+    package: &OpenPackage,
     tally: &Tally,
     files: &[FileEntry],
     status: JobStatus,
@@ -71,7 +71,7 @@ pub fn accounting(
 }
 
 /// Rows of a unit as it was planned.
-fn planned_rows(package: &Package, read: &Read) -> u64 {
+fn planned_rows(package: &OpenPackage, read: &Read) -> u64 {
     let file = package.pinned.plan.files.get(read.file as usize);
     file.and_then(|f| f.units.get(read.unit as usize)).map_or(0, |unit| unit.rows)
 }

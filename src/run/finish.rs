@@ -3,13 +3,13 @@
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use jiff::Timestamp;
 
-use super::held::held_values;
-use super::pin::{Package, without_shard};
+use super::observed_values::observed_values;
+use super::open_package::{OpenPackage, without_shard};
 use super::prepare::Prepared;
 use super::publish;
 use super::redacted;
+use super::scheduler::Tally;
 use super::shard::Layout;
-use super::tasks::Tally;
 use super::{RunError, RunOptions, RunOutcome, conservation, expectations};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
@@ -30,7 +30,7 @@ use crate::redact::Keys;
 pub fn finish(
     job: &Job,
     options: &RunOptions,
-    package: &Package,
+    package: &OpenPackage,
     prepared: &Prepared,
     keys: &Keys,
     tally: &Tally,
@@ -132,7 +132,9 @@ pub fn finish(
     manifest.failed_count = totals.failed;
     manifest.no_rows = manifest.why_no_rows().map(|finding| NoRows {
         held: match finding.reason {
-            NoRowsReason::AllFilteredOut => held_values(job, package, prepared, &manifest.filter_counts, &options.stop),
+            NoRowsReason::AllFilteredOut => {
+                observed_values(job, package, prepared, &manifest.filter_counts, &options.stop)
+            }
             _ => Vec::new(),
         },
         ..finding
@@ -155,7 +157,7 @@ pub fn finish(
 fn entries(
     job: &Job,
     options: &RunOptions,
-    package: &Package,
+    package: &OpenPackage,
     prepared: &Prepared,
     tally: &Tally,
     at: Timestamp,
@@ -188,7 +190,7 @@ fn status(job: &Job, files: &[FileEntry], tally: &Tally) -> JobStatus {
     }
 }
 
-fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
+fn source(job: &Job, package: &OpenPackage, tally: &Tally) -> SourceRecord {
     let pinned = &package.pinned;
     let broken = |name: &str| {
         let prefix = format!("{name}:");
@@ -231,7 +233,7 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
 }
 
 /// The columns of the shards, with what was done to them in all committed partitions.
-fn columns(package: &Package, prepared: &Prepared, keys: &Keys) -> Vec<Column> {
+fn columns(package: &OpenPackage, prepared: &Prepared, keys: &Keys) -> Vec<Column> {
     let mut counts = Vec::new();
     package.committed.values().for_each(|record| redacted::add(&mut counts, &record.redacted));
     let mut redactions = prepared.redactor.as_ref().map_or_else(Vec::new, |r| r.attest(keys, &counts)).into_iter();

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::RunError;
-use super::notary;
+use super::attestor;
 use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
@@ -120,7 +120,7 @@ pub fn complete_derived(folder: &Folder) -> Result<(), RunError> {
         let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(()) };
         let digest = sha256(&bytes);
         // Before SHA256SUMS, whose presence says that nothing is missing.
-        notary::complete_signature(folder, &manifest, &bytes)?;
+        attestor::complete_signature(folder, &manifest, &bytes)?;
         remove_stale_signature(folder, &manifest, &bytes)?;
         complete_report(folder, &manifest, &digest);
         let sums = manifest.sha256sums(&digest);

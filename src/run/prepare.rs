@@ -31,7 +31,7 @@ pub struct Prepared {
     pub redactor: Option<Redactor>,
     /// Columns of the shards.
     pub output_schema: SchemaRef,
-    /// Turns their rows into bytes.
+    /// ChunkOrder their rows into bytes.
     pub encoder: Arc<Encoder>,
     /// Encrypts them; in clear until [`Prepared::seal`].
     pub sealing: Sealing,

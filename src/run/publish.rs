@@ -5,9 +5,9 @@
 
 use jiff::Timestamp;
 
+use super::attestor::{self, LinkOutcome};
 use super::install;
-use super::notary::{self, Place};
-use super::pin::{Package, append_signed};
+use super::open_package::{OpenPackage, append_signed};
 use super::{RunError, RunOptions, RunOutcome, damage};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
@@ -27,13 +27,13 @@ const ROUNDS: usize = 64;
 /// [`RunError::Failed`], [`RunError::Damaged`].
 pub fn publish(
     job: &Job,
-    package: &Package,
+    package: &OpenPackage,
     options: &RunOptions,
     mut manifest: Manifest,
     run: RunRecord,
 ) -> Result<Option<RunOutcome>, RunError> {
     let folder = &package.folder;
-    manifest.signer = package.notary.signer_record();
+    manifest.signer = package.attestor.signer_record();
     let previous = package.previous.as_ref();
     manifest.runs = previous.iter().flat_map(|p| p.manifest.runs.clone()).chain([run]).collect();
     let same = previous.filter(|previous| tells_the_same(&previous.manifest, &manifest));
@@ -41,7 +41,7 @@ pub fn publish(
         if let Some(exit) = options.stop.exit() {
             return Err(RunError::Stopped(exit));
         }
-        notary::publish_linked(job, options, folder, package.notary.signer())?;
+        attestor::publish_linked(job, options, folder, package.attestor.signer())?;
         let Some(last) = log::read(folder)? else { return Ok(None) };
         if last != package.entry {
             return overtaken(job, package, &manifest, &last);
@@ -55,7 +55,7 @@ pub fn publish(
         let (bytes, status) = match same {
             Some(previous) => (previous.bytes.clone(), previous.manifest.status),
             None => {
-                if package.notary.attest(folder, &last, &mut manifest)? == Place::Lost {
+                if package.attestor.attest(folder, &last, &mut manifest)? == LinkOutcome::Lost {
                     // Another job's run was faster in the chain, and this one lines up behind it.
                     continue;
                 }
@@ -70,7 +70,7 @@ pub fn publish(
             return Err(RunError::Failed(Failure { code: ErrorCode::PackageDamaged, message }));
         }
         let entry = last.manifest(&options.run_id, (options.clock)(), digest, status);
-        let Some(entry) = append_signed(folder, entry, &package.notary)? else {
+        let Some(entry) = append_signed(folder, entry, &package.attestor)? else {
             // Nobody knows of it, unless it has a link.
             if is_new && manifest.link.is_none() {
                 folder.remove(&kept)?;
@@ -84,11 +84,11 @@ pub fn publish(
         install(package, &entry, &manifest)?;
         return Ok(Some(RunOutcome { manifest, package: job.output.clone(), unchanged: same.is_some() }));
     }
-    Err(super::package::taken_over(folder).into())
+    Err(super::output_state::taken_over(folder).into())
 }
 
 /// Makes the package show what was decided.
-fn install(package: &Package, entry: &Entry, manifest: &Manifest) -> Result<(), RunError> {
+fn install(package: &OpenPackage, entry: &Entry, manifest: &Manifest) -> Result<(), RunError> {
     let folder = &package.folder;
     install::settle(folder, false)?;
     install::complete_derived(folder)?;
@@ -97,7 +97,7 @@ fn install(package: &Package, entry: &Entry, manifest: &Manifest) -> Result<(), 
 }
 
 /// Others have decided something since this run's plan was pinned.
-fn overtaken(job: &Job, package: &Package, ours: &Manifest, last: &Entry) -> Result<Option<RunOutcome>, RunError> {
+fn overtaken(job: &Job, package: &OpenPackage, ours: &Manifest, last: &Entry) -> Result<Option<RunOutcome>, RunError> {
     let folder = &package.folder;
     if last.job != job.id || last.pruned_at.is_some() {
         return Ok(None);
@@ -145,7 +145,7 @@ fn is_as_good(theirs: &Manifest, ours: &Manifest) -> bool {
 ///
 /// # Errors
 /// [`RunError::Damaged`].
-pub fn repaired(job: &Job, package: &Package, options: &RunOptions) -> Result<RunOutcome, RunError> {
+pub fn repaired(job: &Job, package: &OpenPackage, options: &RunOptions) -> Result<RunOutcome, RunError> {
     let folder = &package.folder;
     let Some(decided) = &package.previous else {
         let message = format!("{MANIFEST} in {} is gone", folder.location());

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::notary::Notary;
-use super::package::{self, Found, Look};
+use super::attestor::Attestor;
+use super::output_state::{self, OutputSnapshot, OutputState};
 use super::{RunError, RunOptions, RunOutcome, SurveyError, list_source};
 use crate::diagnostic::Diagnostic;
 use crate::job::Job;
@@ -42,21 +42,21 @@ pub fn next(
     options: &RunOptions,
     revise: impl Fn(u32) -> Result<Job, Vec<Diagnostic>>,
 ) -> Result<Next, RunError> {
-    let notary = Notary::load(first, options).ok();
-    let signer = notary.as_ref().and_then(Notary::signer);
-    let mut latest = match whole(package::look(first, options, signer)?) {
+    let attestor = Attestor::load(first, options).ok();
+    let signer = attestor.as_ref().and_then(Attestor::signer);
+    let mut latest = match whole(output_state::recover(first, options, signer)?) {
         Ok((manifest, sha256)) => Superseded { manifest, sha256, revision: 1 },
         Err(_) => return Err(RunError::NotWhole { folder: first.output.clone() }),
     };
     let mut place = first.output.clone();
     loop {
         let job = revise(latest.revision + 1).map_err(RunError::Spec)?;
-        match whole(package::look(&job, options, signer)?) {
+        match whole(output_state::recover(&job, options, signer)?) {
             Ok((manifest, sha256)) => {
                 latest = Superseded { manifest, sha256, revision: latest.revision + 1 };
                 place = job.output;
             }
-            Err(Found::Nothing) if is_made_from(&latest.manifest, &job, options)? => {
+            Err(OutputState::Empty) if is_made_from(&latest.manifest, &job, options)? => {
                 return Ok(Next::Unchanged(RunOutcome { manifest: latest.manifest, package: place, unchanged: true }));
             }
             Err(_) => return Ok(Next::Revision(Box::new(job), latest)),
@@ -65,11 +65,11 @@ pub fn next(
 }
 
 /// A package with every shard, also if they are not what the spec expects: nothing but late data can make it better.
-fn whole(look: Look) -> Result<(Manifest, String), Found> {
-    let published = look.entry.and_then(|entry| entry.manifest);
-    match (look.found, published) {
-        (Found::Complete(manifest), Some(published)) => Ok((*manifest, published.sha256)),
-        (Found::Ended(manifest), Some(published))
+fn whole(snapshot: OutputSnapshot) -> Result<(Manifest, String), OutputState> {
+    let published = snapshot.entry.and_then(|entry| entry.manifest);
+    match (snapshot.state, published) {
+        (OutputState::Complete(manifest), Some(published)) => Ok((*manifest, published.sha256)),
+        (OutputState::Incomplete(manifest), Some(published))
             if manifest.files.iter().all(|f| f.status == FileStatus::Complete) =>
         {
             Ok((*manifest, published.sha256))

@@ -24,7 +24,7 @@ use crate::store::{Draft, Folder, StoreError, error_code};
 
 /// What all shards of a job have in common.
 pub struct Layout {
-    /// Turns rows into bytes.
+    /// ChunkOrder rows into bytes.
     pub encoder: Arc<Encoder>,
     /// Format and dialect.
     pub format: Format,

@@ -118,7 +118,7 @@ pub fn inspect(
     check_settings(job, &files)?;
     progress.listed_files.store(files.len() as u64, Ordering::Relaxed);
     let times = times(job);
-    let (results, is_whole) = look(job, &times, &files, pieces, threads, stop, progress)?;
+    let (results, is_whole) = inspect_files(job, &times, &files, pieces, threads, stop, progress)?;
     let mut evidence = TableEvidence::default();
     let mut facts = Vec::with_capacity(files.len());
     let mut undecodable = Vec::new();
@@ -242,21 +242,21 @@ fn check_settings(job: &Job, files: &[SourceFile]) -> Result<(), SurveyError> {
 }
 
 /// What was found in a file; `None` where it was not inspected.
-type Looked = Option<Result<Inspection, SourceError>>;
+type InspectionResult = Option<Result<Inspection, SourceError>>;
 
 /// Looks into files of the job's source without joining what they tell.
 ///
 /// # Errors
 /// [`SurveyError::Threads`].
-pub(super) fn look_into(
+pub(super) fn inspect_separately(
     job: &Job,
     files: &[SourceFile],
     pieces: Option<u64>,
     threads: usize,
     stop: &Stop,
     progress: &Progress,
-) -> Result<Vec<Looked>, SurveyError> {
-    let mut looked = look(job, &times(job), files, pieces, threads, stop, progress)?.0;
+) -> Result<Vec<InspectionResult>, SurveyError> {
+    let mut looked = inspect_files(job, &times(job), files, pieces, threads, stop, progress)?.0;
     if !inspection_reads_times(job) {
         looked.iter_mut().flatten().flatten().for_each(|inspection| forget_times(&mut inspection.facts));
     }
@@ -264,7 +264,7 @@ pub(super) fn look_into(
 }
 
 /// The same, and whether every file was looked at to its end.
-fn look(
+fn inspect_files(
     job: &Job,
     times: &TimeParser,
     files: &[SourceFile],
@@ -272,16 +272,17 @@ fn look(
     threads: usize,
     stop: &Stop,
     progress: &Progress,
-) -> Result<(Vec<Looked>, bool), SurveyError> {
+) -> Result<(Vec<InspectionResult>, bool), SurveyError> {
     let request = InspectRequest { time_column: &job.time.column.value, times, records: records(job) };
-    let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, pieces, progress)).collect();
-    workers::for_each_part(threads, &looks, stop)?;
+    let looks: Vec<FileInspection<'_>> =
+        files.iter().map(|file| FileInspection::new(file, request, pieces, progress)).collect();
+    workers::for_each_item(threads, &looks, stop)?;
     let is_whole = looks.iter().all(|look| look.left.load(Ordering::Relaxed) > 0);
-    Ok((looks.into_iter().map(Look::into_result).collect(), is_whole))
+    Ok((looks.into_iter().map(FileInspection::into_result).collect(), is_whole))
 }
 
 /// One file that is looked at.
-struct Look<'a> {
+struct FileInspection<'a> {
     file: &'a SourceFile,
     pieces: Mutex<Box<dyn Pieces<'a> + 'a>>,
     /// How many may still be cut.
@@ -291,7 +292,7 @@ struct Look<'a> {
     progress: &'a Progress,
 }
 
-impl<'a> Look<'a> {
+impl<'a> FileInspection<'a> {
     fn new(file: &'a SourceFile, request: InspectRequest<'a>, limit: Option<u64>, progress: &'a Progress) -> Self {
         let (pieces, findings) = source::inspector(file, request);
         let left = limit.unwrap_or(u64::MAX).into();
@@ -304,8 +305,8 @@ impl<'a> Look<'a> {
     }
 }
 
-impl<'a> Stream for Look<'a> {
-    type Part = Piece<'a>;
+impl<'a> Stream for FileInspection<'a> {
+    type Item = Piece<'a>;
 
     fn next(&self) -> Next<Piece<'a>> {
         let mut pieces = match self.pieces.try_lock() {
@@ -322,7 +323,7 @@ impl<'a> Stream for Look<'a> {
         if piece.is_some() {
             self.left.store(left - 1, Ordering::Relaxed);
         }
-        piece.map_or(Next::End, Next::Part)
+        piece.map_or(Next::End, Next::Item)
     }
 
     fn work(&self, piece: Piece<'a>) {

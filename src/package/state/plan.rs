@@ -81,7 +81,7 @@ impl Pinned {
                     && task.partitions.end as usize <= partitions
                     && task.reads.iter().all(|read| (read.unit as usize) < units(read.file))
             })
-            && pinned.plan.concerns.iter().all(|c| c.partitions.end as usize <= partitions);
+            && pinned.plan.affected.iter().all(|c| c.partitions.end as usize <= partitions);
         if whole {
             return Ok(pinned);
         }

@@ -10,7 +10,7 @@ use arrow::array::Array;
 use arrow::datatypes::Schema;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::pin::Package;
+use super::open_package::OpenPackage;
 use super::prepare::Prepared;
 use crate::job::{Condition, Filter, Job, OnBad};
 use crate::package::manifest::{FilterCount, HeldValues};
@@ -31,9 +31,9 @@ const CHARACTERS: usize = 60;
 const ROWS: u64 = 2_000_000;
 
 /// Values of the columns of filters that left out rows.
-pub fn held_values(
+pub fn observed_values(
     job: &Job,
-    package: &Package,
+    package: &OpenPackage,
     prepared: &Prepared,
     counts: &[FilterCount],
     stop: &Stop,
@@ -68,7 +68,7 @@ struct Seen {
 }
 
 /// Reads the units of the window until nothing new can be shown; says whether all their rows were looked at.
-fn look(job: &Job, package: &Package, prepared: &Prepared, stop: &Stop, seen: &mut BTreeMap<&str, Seen>) -> bool {
+fn look(job: &Job, package: &OpenPackage, prepared: &Prepared, stop: &Stop, seen: &mut BTreeMap<&str, Seen>) -> bool {
     let pinned = &package.pinned;
     let time = job.time.column.value.as_str();
     let wanted = |name: &str| name == time || seen.contains_key(name);

@@ -20,7 +20,7 @@ use crate::signature::{self, SignError, Signer};
 use crate::store::{Folder, StoreError};
 
 /// What a job's spec says of signature and chain, ready to be done.
-pub struct Notary {
+pub struct Attestor {
     signer: Option<Arc<Signer>>,
     chain: Option<Folder>,
 }
@@ -28,9 +28,9 @@ pub struct Notary {
 /// Whether a manifest may have its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a manifest that lost its place must not be published"]
-pub enum Place {
+pub enum LinkOutcome {
     /// It has its place in the chain, or there is none.
-    Taken,
+    Won,
     /// Somebody else took the place; look again.
     Lost,
 }
@@ -41,7 +41,7 @@ impl From<SignError> for Failure {
     }
 }
 
-impl Notary {
+impl Attestor {
     /// Loads the key and lets it sign something. Touches nothing.
     ///
     /// # Errors
@@ -83,14 +83,14 @@ impl Notary {
     ///
     /// # Errors
     /// `key_unusable`, `chain_broken`, or the store's.
-    pub fn attest(&self, package: &Folder, last: &Entry, manifest: &mut Manifest) -> Result<Place, Failure> {
+    pub fn attest(&self, package: &Folder, last: &Entry, manifest: &mut Manifest) -> Result<LinkOutcome, Failure> {
         let Some(folder) = &self.chain else {
             self.sign(package, &manifest.to_json_bytes())?;
-            return Ok(Place::Taken);
+            return Ok(LinkOutcome::Won);
         };
         let chain = read_chain(folder)?;
-        if undecided(&chain, package, &manifest.id, Some(last))?.is_some() {
-            return Ok(Place::Lost);
+        if unpublished_link(&chain, package, &manifest.id, Some(last))?.is_some() {
+            return Ok(LinkOutcome::Lost);
         }
         let before = chain.head();
         manifest.previous =
@@ -101,8 +101,8 @@ impl Notary {
         let digest = sha256(&bytes);
         self.sign(package, &bytes)?;
         let _ = package.create_bytes(&kept_manifest(&digest), &bytes)?;
-        let Some(link) = Link::of(manifest, &digest) else { return Ok(Place::Lost) };
-        Ok(if owns_new_link(folder, &link)? { Place::Taken } else { Place::Lost })
+        let Some(link) = Link::of(manifest, &digest) else { return Ok(LinkOutcome::Lost) };
+        Ok(if claim_link(folder, &link)? { LinkOutcome::Won } else { LinkOutcome::Lost })
     }
 
     /// Keeps the signature of a manifest that is about to be published.
@@ -117,9 +117,9 @@ impl Notary {
 /// The key that would sign, in words.
 ///
 /// # Errors
-/// As [`Notary::load`].
-pub fn signer_of(job: &Job, options: &RunOptions) -> Result<String, Failure> {
-    let signer = Notary::load(job, options)?.signer;
+/// As [`Attestor::load`].
+pub fn describe_signer(job: &Job, options: &RunOptions) -> Result<String, Failure> {
+    let signer = Attestor::load(job, options)?.signer;
     let in_agent = |signer: &Signer| if signer.is_in_agent() { " in the ssh-agent" } else { "" };
     Ok(signer.map_or_else(String::new, |signer| format!("{signer}{}", in_agent(&signer))))
 }
@@ -127,8 +127,8 @@ pub fn signer_of(job: &Job, options: &RunOptions) -> Result<String, Failure> {
 /// How many links the job's chain has.
 ///
 /// # Errors
-/// As [`Notary::open_chain`]; nothing is written.
-pub fn links_of(job: &Job) -> Result<usize, Failure> {
+/// As [`Attestor::open_chain`]; nothing is written.
+pub fn chain_length(job: &Job) -> Result<usize, Failure> {
     let folder = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten();
     folder.map_or(Ok(0), |folder| Ok(read_chain(&folder)?.links().count()))
 }
@@ -137,7 +137,7 @@ pub fn links_of(job: &Job) -> Result<usize, Failure> {
 ///
 /// # Errors
 /// The store's.
-pub(crate) fn owns_new_link(folder: &Folder, link: &Link) -> Result<bool, StoreError> {
+pub(crate) fn claim_link(folder: &Folder, link: &Link) -> Result<bool, StoreError> {
     folder.claim(&Link::file_name(link.number), &link.to_json_bytes())
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn read_chain(folder: &Folder) -> Result<Chain, Failure> {
 }
 
 /// The last link of a job, and its manifest, if that was never published.
-fn undecided(
+fn unpublished_link(
     chain: &Chain,
     package: &Folder,
     job: &str,
@@ -222,7 +222,7 @@ pub fn publish_linked(
     if last.job != job.id || !last.is_open() {
         return Ok(());
     }
-    let Some((linked, bytes)) = undecided(&read_chain(&folder)?, package, &job.id, Some(&last))? else {
+    let Some((linked, bytes)) = unpublished_link(&read_chain(&folder)?, package, &job.id, Some(&last))? else {
         return Ok(());
     };
     let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(()) };
