@@ -68,10 +68,9 @@ fn package(job: &Job, found: Result<OutputState, RunError>) -> Check {
         Ok(OutputState::Complete(manifest)) => {
             Check::ok(subject, format!("{} is complete already, nothing to do", manifest.window_label))
         }
-        Ok(OutputState::Pinned(pinned)) => Check::ok(
-            subject,
-            format!("unfinished since {}, a run continues it with the plan that it was begun with", pinned.created_at),
-        ),
+        Ok(OutputState::Pinned(pinned)) => {
+            Check::ok(subject, format!("unfinished since {}, a run resumes it with its pinned plan", pinned.created_at))
+        }
         Ok(OutputState::Outdated(why)) => Check::ok(subject, format!("unfinished, and {why}: a run plans it anew")),
         Ok(OutputState::Repairable(..)) => {
             Check::ok(subject, "damaged, and a run with `--repair` exports the files again")

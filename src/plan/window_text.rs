@@ -13,7 +13,7 @@ const HELP_LAST: &str = "write a number and h, d, w or mo, such as 7d";
 
 /// The mistake of a window outside jiff's range.
 pub(super) fn out_of_range(text: &Located<String>) -> Diagnostic {
-    Diagnostic::at(text.span.as_ref(), format!("`{}` reaches beyond the time that can be computed with", text.value))
+    Diagnostic::at(text.span.as_ref(), format!("`{}` is outside the supported range of time", text.value))
         .help(format!("a window lies between {} and {}", Timestamp::MIN, Timestamp::MAX))
 }
 

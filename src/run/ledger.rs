@@ -66,7 +66,7 @@ impl ChunkFindings {
             failure.code = ErrorCode::RowsRejected;
         } else {
             let setting = if code == ErrorCode::NullTime { "on_null_time" } else { "on_bad_rows" };
-            failure.message.push_str(&format!(" (`{setting}: reject` sets such rows aside)"));
+            failure.message.push_str(&format!(" (with `{setting}: reject` such rows go to `rejects/`)"));
         }
         let partitions = plan.affected_partitions(unit.file, unit.unit);
         self.unplaced.insert(key, Unplaced { partitions, allowed, rows: 1, failure });

@@ -189,8 +189,8 @@ pub enum RunError {
         /// The output folder.
         folder: Location,
     },
-    /// Committed files are missing or have another size.
-    #[error("{folder} is damaged: {}; `--repair` exports again what is damaged", damage.join("; "))]
+    /// Committed files are missing or have a different size.
+    #[error("{folder} is damaged: {}; run with `--repair` to export the damaged files again", damage.join("; "))]
     Damaged {
         /// The package.
         folder: Location,
@@ -375,13 +375,13 @@ fn export(
     finish::finish(job, options, &package, &prepared, &keys, &tally, started_at)
 }
 
-/// Checks that resumed packages use the key that they were begun with: all pseudonyms of a package come from one key.
+/// Checks that a resumed package uses its original keys: all pseudonyms of a path come from one key.
 fn check_keys(job: &Job, begun: &BTreeMap<String, String>, keys: &Keys) -> Result<(), Failure> {
     let ids = keys.ids(&job.redactions);
     let other = ids.iter().find_map(|(path, id)| Some((path, id, begun.get(path).filter(|begun| *begun != id)?)));
     let Some((path, id, begun)) = other else { return Ok(()) };
     let message = format!(
-        "the key for `{path}` has the id {id}, but the package was begun with {begun}, and its pseudonyms would not be the \
+        "the key for `{path}` has the id {id}, but the package was started with {begun}, and its pseudonyms would not be the \
          same; run again with that key, or remove the output folder to start over"
     );
     Err(Failure { code: ErrorCode::KeyUnusable, message })

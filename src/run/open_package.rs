@@ -229,7 +229,7 @@ pub fn changed(label: &str) -> Failure {
         code: ErrorCode::SourceChanged,
         message: format!(
             "partition {label} was exported completely, but the source files that its rows come from have changed since; \
-             export into another `output.uri`, or bring the files back; a package that is complete can be restated with \
+             export into another `output.uri`, or restore the files; a complete package can be restated with \
              `--restate`"
         ),
     }

@@ -294,8 +294,8 @@ fn compact(rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
 
 fn too_much_to_sort(sorting: &Quota) -> Failure {
     let message = format!(
-        "`order: time` holds the rows of a partition in memory, and they are more than the {} MiB that `--memory` leaves \
-         for them; give more memory, cut the window into smaller partitions, or use `order: source`",
+        "`order: time` keeps the rows of a partition in memory, and they exceed the {} MiB that `--memory` leaves for \
+         them; raise `--memory`, choose smaller partitions, or use `order: source`",
         sorting.bytes() >> 20
     );
     Failure { code: ErrorCode::MemoryExceeded, message }

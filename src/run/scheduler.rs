@@ -382,7 +382,7 @@ impl Shared<'_> {
         // Another run was first. Its rejects count; this run's are removed unless they are the same file.
         let theirs: Option<TaskRecord> = load(self.folder, &name)?;
         let Some(theirs) = theirs.filter(|theirs| theirs.job == record.job) else {
-            let message = format!("{name} was written by somebody else; run again");
+            let message = format!("{name} was written for another job; run again");
             return Err(Failure { code: ErrorCode::PackageOccupied, message });
         };
         if let Some((ours, true)) = rejects
@@ -391,12 +391,13 @@ impl Shared<'_> {
             self.folder.remove(&ours.path)?;
         }
         if theirs.counts != record.counts || !is_proven(&name, &theirs, self.signer.as_deref()) {
-            let message =
-                format!("{name}, written by another run, is not what this run counted, or not signed by its key");
+            let message = format!(
+                "{name}, written by another run, does not match this run's row counts or is not signed by its key"
+            );
             return Err(Failure { code: ErrorCode::PackageDamaged, message });
         }
         if !has_rejects(self.folder, &theirs)? {
-            let message = format!("{name}, written by another run, names rejects that are not there as they were");
+            let message = format!("{name}, written by another run, names a rejects file that is missing or changed");
             return Err(Failure { code: ErrorCode::PackageDamaged, message });
         }
         Ok(theirs)

@@ -1,8 +1,8 @@
-//! A fixed number of threads that take parts of work from several streams.
+//! A fixed number of threads that take work items from several streams.
 //!
-//! The pool runs one long closure on each thread (`broadcast`) and never a second one. A worker that waits
-//! inside polars' own pool therefore finds nothing of ours to steal while it waits, so tasks cannot nest:
-//! memory stays bounded by the number of threads, and no task ever runs on top of another one's stack.
+//! The pool runs one long closure on each thread (`broadcast`) and nothing else. A worker that waits inside polars' own
+//! pool therefore has no other work of ours to steal, so items cannot nest: memory stays bounded by the number of threads,
+//! and no item runs on top of another one's stack.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,45 +13,45 @@ use rayon::prelude::*;
 use crate::panics;
 use crate::stop::Stop;
 
-/// How long a thread that found every stream busy sleeps when nothing wakes it: streams may be busy for reasons of
-/// their own, and a signal wakes nobody.
+/// How long a thread sleeps after it found every stream busy, if nothing wakes it. A stream may become ready, and a signal
+/// may arrive, without a notification.
 const NAP: Duration = Duration::from_millis(5);
 
-/// What a stream gives when asked.
+/// The answer of a stream to a request for work.
 pub enum Next<P> {
-    /// Work.
+    /// Work to do.
     Item(P),
-    /// Nothing now: another thread is cutting, or the stream wants parts worked on first.
+    /// No work now: another thread is producing an item, or earlier items must be processed first.
     Busy,
-    /// Nothing any more.
+    /// No more work.
     End,
 }
 
-/// Parts that are cut one after the other and worked on by any thread.
+/// A source of work items that are produced one at a time and processed by any thread.
 pub trait Stream: Sync {
-    /// A part.
+    /// A unit of work.
     type Item: Send;
 
-    /// The next part. Must not wait for another thread that cuts: a thread that hears [`Next::Busy`] is of use elsewhere.
+    /// The next item. Must not block on another thread that is producing one: a thread that gets [`Next::Busy`] can work on
+    /// another stream.
     fn next(&self) -> Next<Self::Item>;
 
-    /// Works on a part.
-    fn work(&self, part: Self::Item);
+    /// Processes an item.
+    fn work(&self, item: Self::Item);
 
-    /// Called once, when [`Next::End`] was given (or `next` panicked) and every part was worked on.
+    /// Called once, after [`Next::End`] (or a panic in `next`), when every item has been processed.
     fn end(&self);
 
-    /// A panic in `next`, after which no more parts are asked for, in `work`, after which they are, or in `end`.
+    /// Called after a panic in `next`, `work` or `end`. Only after a panic in `next` are no more items requested.
     fn panicked(&self, text: String);
 }
 
-/// Works on the parts of all streams, those of the first streams first, on `threads` threads. While one thread cuts a
-/// part of a stream the others take from the next ones, so that streams that are slow to cut are cut side by side; at
-/// most `threads` of them are open at once. Takes no parts after `stop` is set; streams are then left where they stand,
-/// without an `end`.
+/// Processes the items of all streams on `threads` threads, earlier streams first. While one thread produces an item of a
+/// stream, others take items from later streams, so that slow streams are read in parallel; at most `threads` streams are
+/// open at once. After `stop` is set, no more items are taken and `end` is not called.
 ///
 /// # Errors
-/// The pool's, where the operating system gives no threads.
+/// The pool's, if the operating system cannot start threads.
 pub fn for_each_item<S: Stream>(threads: usize, streams: &[S], stop: &Stop) -> Result<(), rayon::ThreadPoolBuildError> {
     if streams.is_empty() {
         return Ok(());
@@ -70,10 +70,10 @@ pub fn for_each_item<S: Stream>(threads: usize, streams: &[S], stop: &Stop) -> R
     Ok(())
 }
 
-/// What `work` gives for each item, on `threads` threads, in the order of the items.
+/// Maps items in parallel on `threads` threads, and returns the results in the order of the items.
 ///
 /// # Errors
-/// The pool's, where the operating system gives no threads.
+/// The pool's, if the operating system cannot start threads.
 pub fn map<T: Sync, R: Send>(
     threads: usize,
     items: &[T],
@@ -86,7 +86,7 @@ pub fn map<T: Sync, R: Send>(
     Ok(pool.install(|| items.par_iter().map(&work).collect()))
 }
 
-/// Which streams are open, as all threads see it.
+/// The streams and their state, shared by all threads.
 struct Dispatcher<'a, S> {
     state: Mutex<DispatchState>,
     changed: Condvar,
@@ -96,23 +96,23 @@ struct Dispatcher<'a, S> {
 
 #[derive(Default)]
 struct DispatchState {
-    /// Streams begun and not yet ended, ascending.
+    /// Streams in progress, in ascending order.
     open: Vec<OpenStream>,
-    /// The first stream that is not begun.
+    /// Index of the first stream that has not started.
     unopened: usize,
-    /// Counts what may give a waiting thread work.
+    /// Counts the events that may give a waiting thread work.
     changes: u64,
 }
 
 struct OpenStream {
     index: usize,
-    /// Threads that are in one of its functions.
+    /// Number of threads inside one of its functions.
     users: usize,
-    /// No more parts come.
+    /// Whether it has no more items.
     drained: bool,
 }
 
-/// What a thread leaves a stream after.
+/// The last thing that a thread did with a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
     Item,
@@ -120,16 +120,16 @@ enum After {
     End,
 }
 
-/// What a thread finds to do.
+/// The result of looking for a stream to work on.
 enum Search {
     Stream(usize),
-    /// All that might have parts are busy.
+    /// All streams that may have items are busy.
     Wait,
     Done,
 }
 
 impl DispatchState {
-    /// The first stream that may have parts, from an index on; the thread is counted as its user.
+    /// The first stream at or after index `from` that may have items. Counts the thread as its user.
     fn find(&mut self, from: usize, threads: usize, streams: usize) -> Search {
         if let Some(open) = self.open.iter_mut().find(|o| o.index >= from && !o.drained) {
             open.users += 1;
@@ -150,7 +150,7 @@ impl DispatchState {
 
 impl<S: Stream> Dispatcher<'_, S> {
     fn lock(&self) -> MutexGuard<'_, DispatchState> {
-        // Streams' own code never runs under the lock, so a poisoned one is whole.
+        // Streams' code never runs under the lock, so even a poisoned state is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -167,7 +167,7 @@ impl<S: Stream> Dispatcher<'_, S> {
                     from = if self.take(index) { 0 } else { index + 1 };
                 }
                 Search::Wait => {
-                    // The result says only whether the time is over; either way all streams are asked again.
+                    // Whether notified or timed out, all streams are asked again.
                     let _ = self.changed.wait_timeout_while(state, NAP, |s| s.changes == seen);
                     from = 0;
                 }
@@ -176,7 +176,7 @@ impl<S: Stream> Dispatcher<'_, S> {
         }
     }
 
-    /// Takes a part of a stream and works on it. `false`: the stream is busy.
+    /// Takes an item of a stream and processes it. Returns false if the stream is busy.
     fn take(&self, index: usize) -> bool {
         let Some(stream) = self.streams.get(index) else { return false };
         let next = forward_panic(stream, || stream.next()).unwrap_or(Next::End);
@@ -198,13 +198,13 @@ impl<S: Stream> Dispatcher<'_, S> {
         }
     }
 
-    /// Wakes threads that wait: one more stream can be asked.
+    /// Wakes waiting threads, because a stream may have an item now.
     fn notify(&self) {
         self.lock().changes += 1;
         self.changed.notify_all();
     }
 
-    /// The thread is done with a stream for now; the last one to leave a drained stream ends it.
+    /// Records that a thread is done with a stream for now. The last thread to leave a drained stream ends it.
     fn leave(&self, index: usize, after: After) {
         let mut state = self.lock();
         let Some(open) = state.open.iter_mut().find(|o| o.index == index) else { return };
@@ -216,26 +216,26 @@ impl<S: Stream> Dispatcher<'_, S> {
             forward_panic(stream, || stream.end());
             self.lock().open.retain(|o| o.index != index);
         }
-        // That a stream was busy is no news, and would keep threads that wait awake.
+        // Finding a stream busy gives no one work, and notifying would keep waiting threads awake.
         if ends || after != After::Busy {
             self.notify();
         }
     }
 }
 
-/// Runs a stream's code; a panic is told to the stream.
+/// Runs a stream's code, and reports a panic to the stream.
 fn forward_panic<S: Stream, T>(stream: &S, run: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(value) => Some(value),
         Err(panic) => {
-            // Nothing is left to tell a panic in `panicked` to.
+            // A panic in `panicked` itself is ignored.
             let _ = catch_unwind(AssertUnwindSafe(|| stream.panicked(panics::text(panic.as_ref()))));
             None
         }
     }
 }
 
-/// What `work` gives, or what its panic said.
+/// Runs `work` and returns its result, or the text of its panic.
 ///
 /// # Errors
 /// The panic's text.
