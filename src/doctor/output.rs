@@ -71,7 +71,7 @@ fn package(job: &Job, found: Result<OutputState, RunError>) -> Check {
         Ok(OutputState::Pinned(pinned)) => {
             Check::ok(subject, format!("unfinished since {}, a run resumes it with its pinned plan", pinned.created_at))
         }
-        Ok(OutputState::Outdated(why)) => Check::ok(subject, format!("unfinished, and {why}: a run plans it anew")),
+        Ok(OutputState::Outdated(why)) => Check::ok(subject, format!("unfinished, and {why}: a run plans it again")),
         Ok(OutputState::Repairable(..)) => {
             Check::ok(subject, "damaged, and a run with `--repair` exports the files again")
         }

@@ -227,7 +227,7 @@ fn labels(plan: &Plan, range: &std::ops::Range<u32>) -> String {
         Some([first, .., last]) => {
             format!("{} … {} ({})", printable(&first.label), printable(&last.label), range.len())
         }
-        _ => "none: rows without a place".to_owned(),
+        _ => "none: rows with unknown times".to_owned(),
     }
 }
 

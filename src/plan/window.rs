@@ -201,9 +201,9 @@ mod tests {
 
     fn wrong(form: WindowForm, zone: &str) -> String {
         let problems = resolve(&form, &text(zone), NOW.parse().unwrap()).unwrap_err();
-        let told: Vec<_> =
+        let messages: Vec<_> =
             problems.into_iter().map(|p| format!("{} ({})", p.message, p.help.unwrap_or_default())).collect();
-        told.join("; ")
+        messages.join("; ")
     }
 
     #[test]

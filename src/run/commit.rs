@@ -122,7 +122,7 @@ fn theirs(
     if !is_proven(name, &record, commit.signer) {
         return Err(wrong(
             ErrorCode::KeyUnusable,
-            "is not signed by this job's key; run again to export it anew".to_owned(),
+            "is not signed by this job's key; run again to export it again".to_owned(),
         ));
     }
     let digests = |files: &[FileEntry]| files.iter().map(|f| f.sha256.clone()).collect::<Vec<_>>();

@@ -73,7 +73,7 @@ mod tests {
         files
     }
 
-    fn told(expected: Expectations, rows: [u64; 3], max_time: Option<&str>) -> Vec<(bool, String)> {
+    fn evaluated(expected: Expectations, rows: [u64; 3], max_time: Option<&str>) -> Vec<(bool, String)> {
         let end = "2026-03-03T00:00:00Z".parse().unwrap();
         let found = evaluate(&expected, &files(rows, max_time), end);
         found.iter().map(|e| (e.holds, format!("{}: {}", e.name, e.in_words()))).collect()
@@ -83,17 +83,17 @@ mod tests {
     fn as_many_rows_as_expected_are_enough() {
         let expected = Expectations { min_rows: Some(10), ..Expectations::default() };
         let words = |rows| (rows >= 10, format!("min_rows: expected at least 10 rows, and found {rows}"));
-        assert_eq!(told(expected, [4, 5, 1], None), [words(10)]);
-        assert_eq!(told(expected, [4, 5, 0], None), [words(9)]);
+        assert_eq!(evaluated(expected, [4, 5, 1], None), [words(10)]);
+        assert_eq!(evaluated(expected, [4, 5, 0], None), [words(9)]);
     }
 
     #[test]
     fn a_partition_of_several_parts_is_empty_only_where_all_are() {
         let expected = Expectations { non_empty_partitions: true, ..Expectations::default() };
         let name = "non_empty_partitions: expected a row in every partition, and";
-        assert_eq!(told(expected, [0, 1, 1], None), [(true, format!("{name} every one has some"))]);
-        assert_eq!(told(expected, [0, 1, 0], None), [(false, format!("{name} 1 has none: b"))]);
-        assert_eq!(told(expected, [0, 0, 0], None), [(false, format!("{name} 2 have none, the first of them a"))]);
+        assert_eq!(evaluated(expected, [0, 1, 1], None), [(true, format!("{name} every one has some"))]);
+        assert_eq!(evaluated(expected, [0, 1, 0], None), [(false, format!("{name} 1 has none: b"))]);
+        assert_eq!(evaluated(expected, [0, 0, 0], None), [(false, format!("{name} 2 have none, the first of them a"))]);
     }
 
     #[test]
@@ -101,14 +101,14 @@ mod tests {
         let expected = Expectations { max_lag: Some(SignedDuration::from_hours(6)), ..Expectations::default() };
         let name = "max_lag: expected the last row at most 6h before the end of the window, and";
         let exactly = (true, format!("{name} it is 6h before it, at 2026-03-02T18:00:00Z"));
-        assert_eq!(told(expected, [1, 1, 1], Some("2026-03-02T18:00:00Z")), [exactly]);
+        assert_eq!(evaluated(expected, [1, 1, 1], Some("2026-03-02T18:00:00Z")), [exactly]);
         let more = (false, format!("{name} it is 6h 500ms before it, at 2026-03-02T17:59:59.5Z"));
-        assert_eq!(told(expected, [1, 1, 1], Some("2026-03-02T17:59:59.5Z")), [more]);
-        assert_eq!(told(expected, [0, 0, 0], None), [(false, format!("{name} there is no row"))]);
+        assert_eq!(evaluated(expected, [1, 1, 1], Some("2026-03-02T17:59:59.5Z")), [more]);
+        assert_eq!(evaluated(expected, [0, 0, 0], None), [(false, format!("{name} there is no row"))]);
     }
 
     #[test]
-    fn what_is_not_expected_is_not_told() {
-        assert_eq!(told(Expectations::default(), [0, 0, 0], None), []);
+    fn only_what_the_spec_expects_is_evaluated() {
+        assert_eq!(evaluated(Expectations::default(), [0, 0, 0], None), []);
     }
 }

@@ -336,7 +336,7 @@ fn export(
             (pinned.as_ref().clone(), prepare_pinned(job, pinned)?)
         }
         OutputState::Outdated(why) => {
-            tracing::warn!("{}: {why}; the job is planned anew", job.output);
+            tracing::warn!("{}: {why}; the job is planned again", job.output);
             plan_job(job, options, started_at)?
         }
         _ => plan_job(job, options, started_at)?,
@@ -410,8 +410,8 @@ pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
     if plan.totals.read_rows == 0 {
         let read = counted(plan.files.len() as u64, "file");
         plan.warnings.push(match plan.files.len() {
-            0 => "nothing is there to read: a run would export no row".to_owned(),
-            _ => format!("a run would export no row: {read} would be read and hold none of the window"),
+            0 => "there is nothing to read: a run would export no rows".to_owned(),
+            _ => format!("a run would export no rows: it would read {read}, without a row inside the window"),
         });
     }
     plan.skipped = skipped;

@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(nesting[0].deepest.load(Ordering::Relaxed), 1);
     }
 
-    /// Gives the numbers below `parts`, and panics where told.
+    /// Yields the numbers below `parts`, and panics at the given ones.
     #[derive(Default)]
     struct Numbers {
         parts: usize,
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_a_part_is_told_and_the_stream_goes_on_to_its_end() {
+    fn a_panic_in_an_item_is_reported_and_the_stream_continues_to_its_end() {
         let streams = [Numbers { panic_at: Some(3), ..Numbers::of(9) }, Numbers::of(4)];
         for_each_item(3, &streams, &Stop::default()).unwrap();
         assert_eq!(*streams[0].panics.lock().unwrap(), ["working on 3"]);

@@ -90,13 +90,13 @@ impl Manifest {
         let claimed = self.source.files.iter().filter(|file| file.skip_code == Some(SkipCode::PathTime)).count();
         let mut text = match finding.reason {
             NoRowsReason::NothingToRead if skipped == 0 => {
-                "nothing was there to read: the source has no file".to_owned()
+                "there was nothing to read: the source has no file".to_owned()
             }
             NoRowsReason::NothingToRead => {
                 let all = counted(skipped as u64, "file");
-                format!("nothing was there to read: the source has {all}, and none was read")
+                format!("there was nothing to read: the source has {all}, and none was read")
             }
-            NoRowsReason::FilesWithoutRows => format!("{read} {was} read and held no row"),
+            NoRowsReason::FilesWithoutRows => format!("{read} {was} read and had no rows"),
             NoRowsReason::NoneInWindow => {
                 format!("{read} with {} {was} read, and every row lies outside the window", rows(books.source_rows))
             }
