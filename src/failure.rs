@@ -1,20 +1,20 @@
-//! Why partitions are not complete, as manifests and people are told.
+//! Failures of partitions, tasks and runs, as recorded in manifests and shown to users.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
 
-/// Why partitions are not complete.
+/// Why a partition is not complete, or a run failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// For programs.
+    /// Machine-readable code.
     pub code: ErrorCode,
-    /// For people: what, where, and the way out.
+    /// What happened, where, and what to do.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure that only a bug can cause.
+    /// The failure for an error that only a bug can cause.
     pub fn internal(error: &dyn std::error::Error) -> Self {
         Self { code: ErrorCode::Internal, message: chain(error) }
     }

@@ -1,13 +1,13 @@
-//! What a run has done so far, for whoever draws it.
+//! Progress counters of a run.
 //!
-//! Workers add to counters and never wait for a terminal; the drawing side reads them when it likes.
+//! Workers only add to the counters and never wait for a terminal; the progress display reads them on its own schedule.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters of one run. All only grow.
+/// Counters of one run. They never decrease.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Encoded source bytes to read, all tasks together.
+    /// Encoded source bytes to read, over all tasks.
     pub planned_bytes: AtomicU64,
     /// Encoded source bytes of the units read so far.
     pub read_bytes: AtomicU64,
@@ -17,7 +17,7 @@ pub struct Progress {
     pub written_rows: AtomicU64,
     /// Partitions in the plan.
     pub partitions: AtomicU64,
-    /// Partitions committed, earlier runs' included.
+    /// Partitions committed, including those of earlier runs.
     pub committed_partitions: AtomicU64,
     /// Partitions that failed in this run.
     pub failed_partitions: AtomicU64,

@@ -1,14 +1,14 @@
-//! The wish to stop, as every part of a run can see it.
+//! The stop flag, shared by all parts of a run.
 //!
-//! A signal sets it once; whoever holds rows looks at it between batches. What is committed stays, what is not is
-//! dropped with its temporary files, and the next run resumes.
+//! A signal sets it; workers check it between batches. Committed partitions are kept, unfinished ones are dropped with
+//! their temporary files, and the next run resumes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::error::Exit;
 
-/// Which signal asked.
+/// The signal that requested the stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGINT.
@@ -17,7 +17,7 @@ pub enum Signal {
     Terminate,
 }
 
-/// Shared by clones.
+/// The stop flag; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     signal: Arc<AtomicU8>,
@@ -26,17 +26,17 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Asks to stop. The first signal decides the exit code.
+    /// Requests a stop. The first signal decides the exit code.
     pub fn set(&self, signal: Signal) {
         let value = match signal {
             Signal::Interrupt => 1,
             Signal::Terminate => 2,
         };
-        // A second signal does not change which one came first.
+        // The first signal wins.
         let _ = self.signal.compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Asks to end the job as it is: what is committed counts, the rest is left pending.
+    /// Cancels the job: committed partitions are kept, the rest stays pending.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
@@ -46,27 +46,27 @@ impl Stop {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Asks this part of the work alone to stop, for a reason of its own.
+    /// Stops this part of the work only.
     pub fn halt(&self) {
         self.halted.store(true, Ordering::Relaxed);
     }
 
-    /// A part of the work that hears the same signals and can be halted alone.
+    /// A flag for part of the work: it receives the same signals and can be halted separately.
     pub fn part(&self) -> Self {
         Self { signal: self.signal.clone(), cancelled: self.cancelled.clone(), halted: Arc::default() }
     }
 
-    /// One job of several, which hears the same signals and can be cancelled alone.
+    /// A flag for one of several jobs: it receives the same signals and can be cancelled separately.
     pub fn job(&self) -> Self {
         Self { signal: self.signal.clone(), cancelled: Arc::default(), halted: Arc::default() }
     }
 
-    /// Whether anybody asked.
+    /// Whether a stop was requested, for any reason.
     pub fn is_set(&self) -> bool {
         self.signal.load(Ordering::Relaxed) != 0 || self.is_cancelled() || self.halted.load(Ordering::Relaxed)
     }
 
-    /// The exit code that tells the scheduler who stopped us.
+    /// The exit code for the signal; `None` without one.
     pub fn exit(&self) -> Option<Exit> {
         match self.signal.load(Ordering::Relaxed) {
             1 => Some(Exit::Interrupted),

@@ -1,11 +1,11 @@
-//! A chain: the packages of a spec in the order in which they ended, as numbered links in a folder of their own.
+//! A chain: the packages of a spec in the order in which they were finished, as numbered links in a separate folder.
 //!
-//! Each link names the digest of its manifest and the digest of the link before it, so that none can be taken out,
-//! changed or put elsewhere without all later ones showing it. What the folder alone cannot show is that the *last*
-//! links were taken away; for that somebody has to have noted the head ([`Chain::head`]).
+//! Each link has the digest of its manifest and the digest of the previous link, so removing, changing or moving a link
+//! breaks all later ones. The folder alone cannot show that its *last* links were removed; to detect that, the head
+//! ([`Chain::head`]) must be recorded elsewhere.
 //!
-//! A link is created exclusively and never replaced. It decides: whoever finds a link whose manifest is not yet
-//! published publishes it.
+//! A link is created exclusively and never replaced. It is binding: any run that finds a link whose manifest is not yet
+//! published publishes that manifest.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -16,35 +16,35 @@ use crate::digest::sha256;
 use crate::package::layout::STATE;
 use crate::store::{Folder, Listed, StoreError};
 
-/// Larger than any link.
+/// Maximum size of a link in bytes; more than any link needs.
 const LARGEST_BYTES: u64 = 64 << 10;
 
-/// Requests to an object store at a time.
+/// Number of concurrent requests to an object store.
 const READERS: usize = 16;
 
 /// The links of a folder.
 #[derive(Debug, Default)]
 pub struct Chain {
     found: BTreeMap<u64, Result<Linked, String>>,
-    /// Files whose names are nearly those of links.
+    /// Files whose names resemble those of links.
     misnamed: Vec<String>,
     /// Other files.
     strangers: Vec<String>,
 }
 
-/// A number and what stands under it: a link, or why it is none.
-type Found = (u64, Result<Linked, String>);
+/// A number, and the link that was read under it, or why it is invalid.
+type Numbered = (u64, Result<Linked, String>);
 
 /// A link and the digest of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linked {
-    /// What it says.
+    /// The link.
     pub link: Link,
     /// Lower-case hex SHA-256.
     pub sha256: String,
 }
 
-/// Something about the links that is not as it should be.
+/// A defect of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
     /// File in the chain's folder.
@@ -64,7 +64,7 @@ impl Chain {
         Ok(chain)
     }
 
-    /// Reads the links that came since.
+    /// Reads the links that were added since the last read.
     ///
     /// # Errors
     /// The store's.
@@ -86,10 +86,10 @@ impl Chain {
         let readers = if folder.location().local().is_some() { 1 } else { READERS };
         let portion = new.len().div_ceil(readers).max(1);
         let read = thread::scope(|scope| {
-            let read_one = |(number, listed): &(u64, Listed)| -> Result<Option<Found>, StoreError> {
+            let read_one = |(number, listed): &(u64, Listed)| -> Result<Option<Numbered>, StoreError> {
                 let link = match listed.bytes {
                     0..=LARGEST_BYTES => match folder.read(&listed.name) {
-                        // The other links can still be told of; a store that does not answer may answer later.
+                        // Still report on the other links; but a store that does not answer may answer later.
                         Err(error) if !error.code().is_retryable() => Some(Err(format!("cannot be read: {error}"))),
                         bytes => bytes?.as_deref().map(parse),
                     },
@@ -103,12 +103,12 @@ impl Chain {
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
-        let read: Vec<Vec<Option<Found>>> = Result::from_iter::<Vec<_>>(read)?;
+        let read: Vec<Vec<Option<Numbered>>> = Result::from_iter::<Vec<_>>(read)?;
         self.found.extend(read.into_iter().flatten().flatten());
         Ok(())
     }
 
-    /// The links that can be read, in order.
+    /// The valid links, in order.
     pub fn links(&self) -> impl DoubleEndedIterator<Item = &Linked> {
         self.found.values().filter_map(|found| found.as_ref().ok())
     }
@@ -123,28 +123,28 @@ impl Chain {
         self.found.last_key_value()?.1.as_ref().ok()
     }
 
-    /// The last link of a job that is one of a manifest.
+    /// The last link of a job's manifest, ignoring links of deletions.
     pub fn last_of(&self, job: &str) -> Option<&Linked> {
         self.links().rev().find(|linked| linked.link.id == job && linked.link.tombstone_sha256.is_none())
     }
 
-    /// The links that say that shards of a manifest were deleted, in order.
+    /// The links that record the deletion of a manifest's shards, in order.
     pub fn deletions_of(&self, manifest_sha256: &str) -> impl Iterator<Item = &Linked> {
         self.links().filter(move |linked| {
             linked.link.tombstone_sha256.is_some() && linked.link.manifest_sha256 == manifest_sha256
         })
     }
 
-    /// Files that are no links.
+    /// Files in the folder that are not links.
     pub fn strangers(&self) -> &[String] {
         &self.strangers
     }
 
-    /// Everything that is wrong with the links themselves, in order.
+    /// All defects of the links, in order.
     pub fn flaws(&self) -> Vec<Flaw> {
         let mut flaws = Vec::new();
         for name in &self.misnamed {
-            let message = "is no name of a link: those have six digits, and more only where the number has".to_owned();
+            let message = "is not the name of a link: names have six digits, or more if the number does".to_owned();
             flaws.push(Flaw { name: name.clone(), message });
         }
         let mut before: Option<(u64, Option<&Linked>)> = None;
@@ -153,9 +153,9 @@ impl Chain {
             if number != expected {
                 let upto = match number - 1 {
                     last if last == expected => String::new(),
-                    last => format!(", nor the links up to {}", Link::file_name(last)),
+                    last => format!(", like all links up to {}", Link::file_name(last)),
                 };
-                let message = format!("is not there{upto}, but {} is: somebody removed it", Link::file_name(number));
+                let message = format!("is missing{upto}, but {} exists: it was removed", Link::file_name(number));
                 flaws.push(Flaw { name: Link::file_name(expected), message });
             }
             let mut flaw = |message: String| flaws.push(Flaw { name: Link::file_name(number), message });
@@ -163,16 +163,16 @@ impl Chain {
                 Err(message) => flaw(message.clone()),
                 Ok(Linked { link, .. }) => {
                     if link.number != number {
-                        flaw(format!("says that it is link {}: it was put in the place of another", link.number));
+                        flaw(format!("says that it is link {}: it replaced another link", link.number));
                     }
                     let before = before.filter(|(before, _)| *before == number - 1);
                     match (&link.previous, before) {
                         (None, _) if number == 1 => {}
                         (Some(_), _) if number == 1 => {
-                            flaw("names a link before it, and is the first: those before it were removed".to_owned());
+                            flaw("is the first link, but names a predecessor: earlier links were removed".to_owned());
                         }
                         (Some(previous), _) if previous.number != number - 1 => {
-                            flaw(format!("follows link {}, not the one before it", previous.number));
+                            flaw(format!("follows link {}, not its predecessor", previous.number));
                         }
                         (Some(previous), Some((_, Some(before)))) if previous.sha256 != before.sha256 => {
                             let name = Link::file_name(number - 1);
@@ -183,7 +183,7 @@ impl Chain {
                             ));
                         }
                         (Some(_), _) => {}
-                        (None, _) => flaw("names no link before it, and is not the first".to_owned()),
+                        (None, _) => flaw("names no predecessor, but is not the first link".to_owned()),
                     }
                 }
             }
@@ -193,11 +193,11 @@ impl Chain {
     }
 }
 
-/// The bytes of a link that is written as links are.
+/// Parses a link, and checks that its bytes are those that kt-export writes.
 fn parse(bytes: &[u8]) -> Result<Linked, String> {
     match Link::from_json(bytes) {
         Ok(link) if link.to_json_bytes() == bytes => Ok(Linked { link, sha256: sha256(bytes) }),
-        Ok(_) => Err("is not written as links are: somebody changed it".to_owned()),
+        Ok(_) => Err("is not in the form in which links are written: it was changed".to_owned()),
         Err(error) => Err(match std::error::Error::source(&error) {
             Some(cause) => format!("cannot be read: {error}: {cause}"),
             None => format!("cannot be read: {error}"),
@@ -205,10 +205,10 @@ fn parse(bytes: &[u8]) -> Result<Linked, String> {
     }
 }
 
-/// The number of what could be a link.
+/// The number in a file name that resembles a link's.
 fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".json").filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
-    // What no u64 holds is a link as little as 0 is.
+    // A number that exceeds u64 is as invalid as 0.
     (!digits.is_empty()).then(|| digits.parse().unwrap_or(0))
 }
 

@@ -55,14 +55,14 @@ fn a_whole_chain_has_no_flaw_and_knows_its_head() {
 fn links_that_are_gone_are_named() {
     assert_eq!(
         flaws(|at| fs::remove_file(at.join("000002.json")).unwrap()),
-        ["000002.json: is not there, but 000003.json is: somebody removed it"]
+        ["000002.json: is missing, but 000003.json exists: it was removed"]
     );
     assert_eq!(
         flaws(|at| {
             fs::remove_file(at.join("000001.json")).unwrap();
             fs::remove_file(at.join("000002.json")).unwrap();
         }),
-        ["000001.json: is not there, nor the links up to 000002.json, but 000003.json is: somebody removed it"]
+        ["000001.json: is missing, like all links up to 000002.json, but 000003.json exists: it was removed"]
     );
 }
 
@@ -82,16 +82,16 @@ fn links_that_were_changed_or_moved_are_named() {
         fs::rename(at.join("x"), at.join("000003.json")).unwrap();
     });
     for words in [
-        "000002.json: says that it is link 3: it was put in the place of another",
-        "000002.json: follows link 2, not the one before it",
-        "000003.json: says that it is link 2: it was put in the place of another",
-        "000003.json: follows link 1, not the one before it",
+        "000002.json: says that it is link 3: it replaced another link",
+        "000002.json: follows link 2, not its predecessor",
+        "000003.json: says that it is link 2: it replaced another link",
+        "000003.json: follows link 1, not its predecessor",
     ] {
         assert!(swapped.iter().any(|flaw| flaw == words), "{swapped:#?}");
     }
     assert_eq!(
         flaws(|at| edit(&at.join("000004.json"), "{\n  \"link", "{\n   \"link")),
-        ["000004.json: is not written as links are: somebody changed it"]
+        ["000004.json: is not in the form in which links are written: it was changed"]
     );
     assert_eq!(
         flaws(|at| edit(&at.join("000004.json"), "\"link_version\": 1", "\"link_version\": 2")),
@@ -104,21 +104,20 @@ fn links_that_were_changed_or_moved_are_named() {
     );
     let first = flaws(|at| assert!(fs::copy(at.join("000002.json"), at.join("000001.json")).is_ok()));
     assert!(
-        first.contains(&"000001.json: names a link before it, and is the first: those before it were removed".into())
+        first.contains(&"000001.json: is the first link, but names a predecessor: earlier links were removed".into())
     );
     let none = flaws(|at| assert!(fs::copy(at.join("000001.json"), at.join("000003.json")).is_ok()));
-    assert!(none.contains(&"000003.json: names no link before it, and is not the first".into()), "{none:#?}");
+    assert!(none.contains(&"000003.json: names no predecessor, but is not the first link".into()), "{none:#?}");
 }
 
 #[test]
 fn files_that_only_look_like_links_are_named() {
     for name in ["00005.json", "0000005.json", "000000.json", "99999999999999999999999.json"] {
         let found = flaws(|at| fs::write(at.join(name), "{}").unwrap());
-        let expected =
-            format!("{name}: is no name of a link: those have six digits, and more only where the number has");
+        let expected = format!("{name}: is not the name of a link: names have six digits, or more if the number does");
         assert!(found.contains(&expected), "{found:?}");
     }
     // A number far away costs nothing.
     let far = flaws(|at| assert!(fs::copy(at.join("000001.json"), at.join("18446744073709551615.json")).is_ok()));
-    assert!(far[0].starts_with("000005.json: is not there, nor the links up to 18446744073709551614.json"), "{far:?}");
+    assert!(far[0].starts_with("000005.json: is missing, like all links up to 18446744073709551614.json"), "{far:?}");
 }

@@ -13,7 +13,7 @@ use super::{Talk, signals, specs};
 use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_text, shown};
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
-use crate::jobs::{Heartbeat, JobRecord, Jobs, Package, RunEnd};
+use crate::jobs::{Heartbeat, JobRecord, Jobs, PackageLocation, RunEnd};
 use crate::package::manifest::{Accounting, Expectation, FileStatus, JobStatus};
 use crate::resolve::{Environment, resolve, revise};
 use crate::run::restate::{self, Next};
@@ -239,7 +239,7 @@ fn register(store: &str, job: &Job, environment: &Environment, options: &RunOpti
         let jobs = Jobs::open(&store).map_err(|e| crate::failure::chain(&e))?;
         let revision = options.supersedes.as_ref().map_or(0, |superseded| superseded.revision + 1);
         let output_base = environment.output_base.clone();
-        let package = Package::Place { location: job.output.clone(), output_base, revision };
+        let package = PackageLocation::OfSpec { location: job.output.clone(), output_base, revision };
         let record = JobRecord::new(job, package, environment, (options.clock)());
         let _ = jobs.create(&record).map_err(|e| crate::failure::chain(&e))?;
         // Whoever runs a job wants it, whatever was wished before.

@@ -9,14 +9,14 @@ use crate::store::{self, Probed};
 pub fn examine(job: &Job, options: &DoctorOptions) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(signing) = &job.signing {
-        checks.push(match run::signer_of(job, &options.run) {
+        checks.push(match run::describe_signer(job, &options.run) {
             Ok(key) => Check::ok(Subject::Key, format!("{key} signs as {}", signing.identity.value)),
             Err(failure) => Check::of_error(Subject::Key, RunError::Failed(failure)),
         });
     }
     checks.extend(job.chain.as_ref().map(|chain| {
         let written = store::probe(&chain.location).map_err(RunError::from);
-        let linked = written.and_then(|probed| Ok((probed, run::links_of(job)?)));
+        let linked = written.and_then(|probed| Ok((probed, run::chain_length(job)?)));
         match linked {
             Err(error) => Check::of_error(Subject::Chain, error),
             Ok((Probed { is_exclusive: false, .. }, links)) => Check::warning(

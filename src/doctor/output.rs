@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Check, DoctorOptions, Subject, rough, size};
 use crate::error::Exit;
 use crate::job::Job;
-use crate::run::{self, Found, RunError};
+use crate::run::{self, OutputState, RunError};
 use crate::store::{self, Location, Probed, Refusal, StoreError};
 
 /// Stores refuse signatures that are older or newer than this: S3, and with it most others, 15 minutes.
@@ -23,8 +23,8 @@ pub struct Outlook {
 
 /// Looks at the output folder and tries to write there, unless it holds the finished job.
 pub fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Outlook {
-    let found = run::peek(job, &options.run);
-    if let Ok(Found::Complete(_)) = &found {
+    let found = run::read_output_state(job, &options.run);
+    if let Ok(OutputState::Complete(_)) = &found {
         let untried = format!("{} holds the finished job, so writing was not tried", job.output);
         let checks = vec![Check::ok(Subject::Output, untried), package(job, found), clock_alone(options)];
         return Outlook { checks, is_complete: true };
@@ -61,23 +61,24 @@ pub fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Out
     Outlook { checks, is_complete: false }
 }
 
-fn package(job: &Job, found: Result<Found, RunError>) -> Check {
+fn package(job: &Job, found: Result<OutputState, RunError>) -> Check {
     let subject = Subject::Package;
     match found {
-        Ok(Found::Nothing) => Check::ok(subject, "nothing there yet"),
-        Ok(Found::Complete(manifest)) => {
+        Ok(OutputState::Empty) => Check::ok(subject, "nothing there yet"),
+        Ok(OutputState::Complete(manifest)) => {
             Check::ok(subject, format!("{} is complete already, nothing to do", manifest.window_label))
         }
-        Ok(Found::Pinned(pinned)) => Check::ok(
-            subject,
-            format!("unfinished since {}, a run continues it with the plan that it was begun with", pinned.created_at),
-        ),
-        Ok(Found::Outdated(why)) => Check::ok(subject, format!("unfinished, and {why}: a run plans it anew")),
-        Ok(Found::Repairable(..)) => Check::ok(subject, "damaged, and a run with `--repair` exports the files again"),
-        Ok(Found::Ended(manifest)) => {
+        Ok(OutputState::Pinned(pinned)) => {
+            Check::ok(subject, format!("unfinished since {}, a run resumes it with its pinned plan", pinned.created_at))
+        }
+        Ok(OutputState::Outdated(why)) => Check::ok(subject, format!("unfinished, and {why}: a run plans it again")),
+        Ok(OutputState::Repairable(..)) => {
+            Check::ok(subject, "damaged, and a run with `--repair` exports the files again")
+        }
+        Ok(OutputState::Incomplete(manifest)) => {
             Check::ok(subject, format!("{} when it ended, a run tries again what is not complete", manifest.status))
         }
-        Ok(Found::Replaceable) => Check::ok(subject, format!("{} holds another job to be replaced", job.output)),
+        Ok(OutputState::Replaceable) => Check::ok(subject, format!("{} holds another job to be replaced", job.output)),
         Err(error) => Check::of_error(subject, error),
     }
 }

@@ -1,4 +1,4 @@
-//! Signs of life of a run, for people: no commit and no decision about a package ever depends on them.
+//! Heartbeats of runs, for display only: no commit and no decision about a package depends on them.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -15,13 +15,13 @@ use crate::run::{RunError, RunOutcome};
 use crate::stop::Stop;
 use crate::store::Folder;
 
-/// How often a run tells that it is alive.
+/// Interval between heartbeats.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// A run that was not heard of for so long counts as dead: four beats and a slow store.
+/// A run without a heartbeat for this long counts as dead: four intervals, and time for a slow store.
 pub const ABANDONED_AFTER: Duration = Duration::from_secs(45);
 
-/// How often a run looks for the wish to cancel it.
+/// How often a run checks whether its job was cancelled.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// `jobs/<id>/runs/<run>.json`.
@@ -37,7 +37,7 @@ pub(super) struct RunState {
     pub(super) end: Option<RunEnd>,
 }
 
-/// How far a run has come.
+/// Progress of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Rows read.
@@ -48,9 +48,9 @@ pub struct Counts {
     pub read_bytes: u64,
     /// Encoded bytes to read.
     pub planned_bytes: u64,
-    /// Partitions that are done.
+    /// Partitions committed.
     pub committed_partitions: u64,
-    /// Partitions in all.
+    /// Partitions in total.
     pub partitions: u64,
     /// Partitions that failed.
     pub failed_partitions: u64,
@@ -60,22 +60,22 @@ pub struct Counts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunEnd {
-    /// With a manifest, which says the rest.
+    /// With a manifest.
     Ended,
-    /// Without one.
+    /// With an error.
     Failed {
-        /// What the scheduler was told.
+        /// Exit code of the process.
         exit_code: u8,
-        /// For programs.
+        /// Machine-readable code.
         error_code: Option<ErrorCode>,
-        /// For people.
+        /// Message for users.
         error: String,
     },
-    /// Without one, because something is not there yet.
+    /// With an error that a later run may not have.
     Later {
-        /// For programs.
+        /// Machine-readable code.
         error_code: Option<ErrorCode>,
-        /// For people.
+        /// Message for users.
         error: String,
     },
     /// By a signal.
@@ -99,7 +99,7 @@ fn name_of(run_id: &str) -> String {
 }
 
 impl RunEnd {
-    /// Of a run that came back.
+    /// The end of a run with this result.
     pub fn of(ran: &Result<RunOutcome, RunError>) -> Self {
         let error = match ran {
             Ok(_) => return Self::Ended,
@@ -117,34 +117,34 @@ impl RunEnd {
     }
 }
 
-/// The first sign of life of a run whose process is just being started, so that one that dies before it has told
-/// anything is missed as well.
+/// Writes a first heartbeat on behalf of a process that is being started, so that it is noticed if the process dies before
+/// its own first heartbeat.
 pub fn announce(job: &Folder, run_id: &str) {
-    tell(job, &name_of(run_id), &mut RunState::begun(run_id, 0), &Progress::default());
+    write_state(job, &name_of(run_id), &mut RunState::begun(run_id, 0), &Progress::default());
 }
 
-/// Beats until it is ended or dropped.
+/// Writes heartbeats until it is ended or dropped.
 pub struct Heartbeat {
     end: Option<Sender<RunEnd>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Heartbeat {
-    /// Starts to tell of a run in the folder of its job, and to listen for the wish to cancel it. A store that fails is
-    /// told in the log and does not disturb the run.
+    /// Starts writing heartbeats into the job's folder and checking whether the job was cancelled. Store errors are logged
+    /// and do not affect the run.
     pub fn start(job: Folder, run_id: &str, progress: Arc<Progress>, stop: Stop) -> Self {
         let mut state = RunState::begun(run_id, std::process::id());
         let name = name_of(run_id);
         let (end, ended) = channel();
-        // Before the work begins, so that whoever looks sees it running.
-        tell(&job, &name, &mut state, &progress);
+        // Before the work begins, so that the job is immediately shown as running.
+        write_state(&job, &name, &mut state, &progress);
         let beat = move || {
             let mut silent = Duration::ZERO;
             loop {
                 match ended.recv_timeout(LOOK) {
                     Ok(end) => {
                         state.end = Some(end);
-                        tell(&job, &name, &mut state, &progress);
+                        write_state(&job, &name, &mut state, &progress);
                         return;
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
@@ -156,16 +156,16 @@ impl Heartbeat {
                 silent += LOOK;
                 if silent >= BEAT {
                     silent = Duration::ZERO;
-                    tell(&job, &name, &mut state, &progress);
+                    write_state(&job, &name, &mut state, &progress);
                 }
             }
         };
-        // Without a thread nobody is told; the run does not depend on it.
+        // If the thread cannot start, there are no heartbeats; the run does not depend on them.
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(beat).ok();
         Self { end: Some(end), thread }
     }
 
-    /// Tells how the run ended.
+    /// Records how the run ended.
     pub fn end(mut self, how: RunEnd) {
         if let Some(end) = self.end.take() {
             let _ = end.send(how);
@@ -182,7 +182,7 @@ impl Drop for Heartbeat {
     }
 }
 
-fn tell(job: &Folder, name: &str, state: &mut RunState, progress: &Progress) {
+fn write_state(job: &Folder, name: &str, state: &mut RunState, progress: &Progress) {
     state.beat_at = Timestamp::now();
     state.progress = Counts {
         read_rows: Progress::get(&progress.read_rows),
@@ -193,9 +193,9 @@ fn tell(job: &Folder, name: &str, state: &mut RunState, progress: &Progress) {
         partitions: Progress::get(&progress.partitions),
         failed_partitions: Progress::get(&progress.failed_partitions),
     };
-    let told = serde_json::to_vec_pretty(state).map_err(|e| e.to_string());
-    let told = told.and_then(|bytes| job.replace_bytes(name, &bytes).map_err(|e| e.to_string()));
-    if let Err(error) = told {
-        tracing::warn!("the store of jobs is not told how the run goes on: {error}");
+    let written = serde_json::to_vec_pretty(state).map_err(|e| e.to_string());
+    let written = written.and_then(|bytes| job.replace_bytes(name, &bytes).map_err(|e| e.to_string()));
+    if let Err(error) = written {
+        tracing::warn!("cannot record the run's progress in the job store: {error}");
     }
 }

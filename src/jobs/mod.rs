@@ -1,15 +1,15 @@
-//! Asynchronous jobs over a store: an index of what was asked for, kept as files beside the packages.
+//! Asynchronous jobs over a store: requested jobs, kept as files beside their packages.
 //!
 //! ```text
 //! <store>/jobs/<id>/
-//!   job.json               what was asked for; created once
-//!   runs/<run>.json        who works on it, alive or how it ended; informs people, nothing depends on it
-//!   cancel.json            the wish that nobody work on it
-//!   package/               the package, which alone decides what state the job is in
+//!   job.json               the request; created once
+//!   runs/<run>.json        heartbeat and result of a run; informational only
+//!   cancel.json            present if the job is cancelled
+//!   package/               the package, which alone decides the job's state
 //! ```
 //!
-//! There is no server, no queue and no lock: a job whose package is not finished may be taken up by anybody, and any
-//! number of runs of one job do no harm. Losing the store loses the list and the packages in it, and nothing else.
+//! There is no server, queue or lock: any worker may take up a job whose package is not finished, and concurrent runs of a
+//! job are harmless. Losing the store loses only the list of jobs and the packages in it.
 
 mod heartbeat;
 mod prune;
@@ -23,9 +23,9 @@ pub use heartbeat::{ABANDONED_AFTER, Heartbeat, RunEnd, announce};
 #[cfg(test)]
 pub(crate) use prune::prune_package;
 pub use prune::{Expired, Prune, Pruned, Refused, prune};
-pub use record::{JobRecord, Package, TextRecord};
+pub use record::{JobRecord, PackageLocation, TextRecord};
 pub use request::{Request, TimeSpan};
 pub use state::State;
 #[cfg(test)]
-pub(crate) use tombstone::Burial;
+pub(crate) use tombstone::Deletion;
 pub use view::{JobView, Jobs, Listed, PassedOver};

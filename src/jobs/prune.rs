@@ -1,8 +1,8 @@
-//! Deletes shards whose retention is over, and says so in their place.
+//! Deletes shards whose retention period has ended, and leaves a tombstone.
 //!
-//! Manifest, signature and SHA256SUMS stay as they are: they prove what was there. The package's log decides first
-//! ([`log`]), so that no run can publish a manifest that names what is deleted; then `tombstone.json` is written beside the
-//! manifest ([`super::tombstone`]), so that shards are never missing without a reason; then they go.
+//! Manifest, signature and SHA256SUMS stay, as evidence of what the package contained. First the package's log decides
+//! ([`log`]), so that no run can publish a manifest that names deleted files. Then `tombstone.json` is written beside the
+//! manifest ([`super::tombstone`]), so that shards are never missing without a stated reason. Then the shards are deleted.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::record::JobRecord;
-use super::tombstone::Burial;
+use super::tombstone::Deletion;
 use super::view::{JobView, Jobs, PassedOver};
 use crate::diagnostic::render_text;
 use crate::error::{ErrorCode, Exit};
@@ -20,33 +20,33 @@ use crate::package::layout::{DATA, REJECTS, TOMBSTONE};
 use crate::package::state::log;
 use crate::store::{Folder, Listed, StoreError};
 
-/// How to prune.
+/// Options for pruning.
 #[derive(Debug)]
 pub struct Prune<'a> {
-    /// Retention is over for what expires up to here.
+    /// Prune packages that expire at or before this instant.
     pub until: Timestamp,
-    /// The clock.
+    /// The current time.
     pub now: Timestamp,
-    /// Where keys are that specs name by variable.
+    /// Environment variables; specs may name some that hold keys.
     pub env: &'a BTreeMap<String, String>,
-    /// Only tell what would be done.
+    /// Only report what would be done.
     pub is_dry: bool,
 }
 
-/// A job whose retention is over.
+/// A job whose retention period has ended.
 #[derive(Debug, Clone, Serialize)]
 pub struct Expired {
     /// The job.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// When it was over.
+    /// When it ended.
     pub expires_at: Timestamp,
-    /// Shards that are there.
+    /// Number of shards and rejects files found.
     pub files: usize,
-    /// Their bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// What the store did not let go, with its reason; empty in a dry run.
+    /// Files that the store refused to delete, and why; empty in a dry run.
     pub kept: Vec<(String, String)>,
 }
 
@@ -55,37 +55,37 @@ pub struct Expired {
 pub struct Refused {
     /// The job.
     pub id: String,
-    /// Why, for programs.
+    /// Machine-readable code.
     pub error_code: ErrorCode,
     /// Why, and what to do.
     pub why: String,
 }
 
-/// What was, or would be, pruned.
+/// The result of pruning, or of a dry run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Pruned {
-    /// Jobs whose shards go.
+    /// Jobs whose shards are deleted.
     pub expired: Vec<Expired>,
-    /// Unfinished uploads of runs that are dead, by job and file.
+    /// Unfinished uploads of dead runs, by job and file.
     pub uploads: Vec<(String, String)>,
-    /// Jobs of which nothing more was deleted than is told.
+    /// Jobs that could not be pruned.
     pub refused: Vec<Refused>,
-    /// Folders of jobs that cannot be used.
+    /// Job folders that cannot be used.
     pub passed_over: Vec<PassedOver>,
 }
 
 impl Pruned {
-    /// What the process tells its scheduler.
+    /// The exit code of the process.
     pub fn exit(&self) -> Exit {
         let exit = |refused: &Refused| if refused.error_code.is_retryable() { Exit::TryLater } else { Exit::Failed };
         self.refused.iter().map(exit).fold(Exit::Complete, Exit::worst)
     }
 }
 
-/// Prunes a store, or only tells what it would do. A job that cannot be pruned stops no other.
+/// Prunes a store, or reports what it would do. A job that cannot be pruned does not affect the others.
 ///
 /// # Errors
-/// [`StoreError`] of the store itself; a file that the store does not let go is no error.
+/// [`StoreError`] of the store itself. A file that the store refuses to delete is not an error.
 pub fn prune(jobs: &Jobs, how: &Prune<'_>) -> Result<Pruned, StoreError> {
     let listed = jobs.list(how.until)?;
     let mut pruned = Pruned { passed_over: listed.passed_over, ..Pruned::default() };
@@ -103,7 +103,7 @@ fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) 
     if view.status.is_settled() {
         match if how.is_dry { package.drafts() } else { package.remove_drafts(true) } {
             Ok(drafts) => pruned.uploads.extend(drafts.into_iter().map(|name| (view.id.clone(), name))),
-            // Listing uploads is a permission of its own.
+            // Listing uploads needs a separate permission.
             Err(error) if error.code() == ErrorCode::StoreDenied => tracing::warn!("{error}"),
             Err(error) => return Err(error.into()),
         }
@@ -119,7 +119,7 @@ fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) 
     let bytes = there.iter().map(|file| file.bytes).sum();
     let mut expired = Expired { id, name, expires_at, files: there.len(), bytes, kept: Vec::new() };
     if !how.is_dry {
-        let burial = Burial {
+        let deletion = Deletion {
             package: &package,
             manifest: &manifest,
             manifest_sha256: &manifest_sha256,
@@ -127,8 +127,9 @@ fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) 
             now: how.now,
             env: how.env,
         };
-        let Some(kept) = prune_package(&burial)? else {
-            let message = "a run has changed the package meanwhile, so nothing was deleted; prune again".to_owned();
+        let Some(kept) = prune_package(&deletion)? else {
+            let message =
+                "another run changed the package in the meantime, so nothing was deleted; prune again".to_owned();
             return Err(Failure { code: ErrorCode::PackageOccupied, message });
         };
         expired.kept = kept;
@@ -137,42 +138,42 @@ fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) 
     Ok(())
 }
 
-/// The job, for what its spec says of keys and chain.
+/// The job, for the keys and the chain that its spec names.
 fn resolve(jobs: &Jobs, record: &JobRecord) -> Result<Job, Failure> {
     record.resolve(jobs.location()).map_err(|mistakes| Failure {
         code: ErrorCode::KeyUnusable,
         message: format!(
-            "the spec in the job's record does not resolve, and it names the key or the chain that the deletion needs: {}",
+            "the spec in the job's record cannot be resolved, and the deletion needs the key or the chain that it names: {}",
             render_text(&mistakes, false).trim_end()
         ),
     })
 }
 
-/// All of them: a run that was overtaken may have left some that no manifest names.
+/// All shards and rejects in the package, including those of losing runs, which no manifest names.
 fn shards(package: &Folder) -> Result<Vec<Listed>, StoreError> {
     let mut there = package.list(DATA)?;
     there.extend(package.list(REJECTS)?);
     Ok(there)
 }
 
-/// Deletes the shards of a package and gives those that the store did not let go. `None`: its manifest is not the one that
-/// was judged by any more, so nothing is deleted.
+/// Deletes the shards of a package, and returns those that the store refused to delete. `None` if the manifest changed in
+/// the meantime; then nothing is deleted.
 ///
 /// # Errors
-/// As [`Burial::announce`].
-pub(crate) fn prune_package(burial: &Burial<'_>) -> Result<Option<Vec<(String, String)>>, Failure> {
-    burial.check()?;
-    // Before anything is destroyed: a run that is about to end must not name what is deleted here.
-    let run = format!("prune-{}", burial.now.strftime("%Y%m%dT%H%M%S%.6fZ"));
-    if !log::decide_prune(burial.package, burial.manifest, burial.manifest_sha256, &run, burial.now)? {
+/// As [`Deletion::announce`].
+pub(crate) fn prune_package(deletion: &Deletion<'_>) -> Result<Option<Vec<(String, String)>>, Failure> {
+    deletion.check()?;
+    // Before anything is deleted: a run that is about to end must not publish a manifest that names deleted files.
+    let run = format!("prune-{}", deletion.now.strftime("%Y%m%dT%H%M%S%.6fZ"));
+    if !log::decide_prune(deletion.package, deletion.manifest, deletion.manifest_sha256, &run, deletion.now)? {
         return Ok(None);
     }
-    let there = shards(burial.package)?;
-    burial.announce(there.len() as u64, there.iter().map(|file| file.bytes).sum())?;
-    Ok(Some(delete(burial.package, &there)?))
+    let there = shards(deletion.package)?;
+    deletion.announce(there.len() as u64, there.iter().map(|file| file.bytes).sum())?;
+    Ok(Some(delete(deletion.package, &there)?))
 }
 
-/// Deletes shards, and gives those that the store did not let go.
+/// Deletes shards, and returns those that the store refused to delete.
 fn delete(package: &Folder, there: &[Listed]) -> Result<Vec<(String, String)>, StoreError> {
     let mut kept = Vec::new();
     for Listed { name, .. } in there {

@@ -1,4 +1,4 @@
-//! What was asked for, complete enough to be run by another process on another machine.
+//! The record of a requested job, complete enough for another process on another machine to run it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use crate::resolve::{CatalogText, Environment, Place, resolve_text};
 use crate::run::GitState;
 use crate::store::Location;
 
-/// What was asked for, in the job's folder.
+/// The record, in the job's folder.
 pub(super) const RECORD: &str = "job.json";
 
-/// The wish that nobody work on a job, in its folder.
+/// Marks a job as cancelled, in its folder.
 pub(super) const CANCEL: &str = "cancel.json";
 
 /// Version of `job.json`.
@@ -38,7 +38,7 @@ pub struct JobRecord {
     pub type_name: String,
     /// Format of its shards.
     pub export_format: ExportFormat,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: Timestamp,
     /// First instant.
     pub window_start: Timestamp,
@@ -52,7 +52,7 @@ pub struct JobRecord {
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub where_sql: Option<String>,
     /// Where its package is.
-    pub package: Package,
+    pub package: PackageLocation,
     /// The spec as it was read.
     pub spec: TextRecord,
     /// The catalog as it was read.
@@ -60,40 +60,41 @@ pub struct JobRecord {
     pub catalog: Option<TextRecord>,
     /// Values of the spec's variables.
     pub vars: BTreeMap<String, String>,
-    /// What relative windows counted from.
+    /// The instant that relative windows are resolved against.
     pub now: Timestamp,
-    /// Where relative paths on the command line started.
+    /// The directory that relative paths on the command line are resolved against.
     pub current_dir: PathBuf,
-    /// What git knew of the spec.
+    /// State of the spec's git repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git: Option<GitState>,
 }
 
-/// A file's text under the name that it was read by.
+/// The text of a file, and its path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextRecord {
-    /// As the user named it.
+    /// The path, as the user wrote it.
     pub path: PathBuf,
-    /// All of it.
+    /// The whole text.
     pub text: String,
 }
 
 /// Where a job's package is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Package {
+pub enum PackageLocation {
     /// In the store, as `jobs/<id>/package`.
     Store {
-        /// Tells apart jobs that are otherwise the same.
+        /// Distinguishes jobs that are otherwise identical.
         revision: u32,
     },
-    /// Where its spec says.
-    Place {
+    /// At the spec's `output.uri`.
+    #[serde(rename = "place")]
+    OfSpec {
         /// The package's folder.
         location: Location,
-        /// What a relative `output.uri` is below.
+        /// The folder that a relative `output.uri` is resolved against.
         output_base: Location,
-        /// From 2 on, a package that supersedes an earlier one.
+        /// 2 or more for a package that supersedes an earlier one.
         #[serde(default, skip_serializing_if = "is_first")]
         revision: u32,
     },
@@ -115,8 +116,8 @@ impl TextRecord {
 }
 
 impl JobRecord {
-    /// Of a job as it was resolved in an environment.
-    pub fn new(job: &Job, package: Package, environment: &Environment, created_at: Timestamp) -> Self {
+    /// The record of a job, as resolved in `environment`.
+    pub fn new(job: &Job, package: PackageLocation, environment: &Environment, created_at: Timestamp) -> Self {
         Self {
             record_version: RECORD_VERSION,
             id: job.id.clone(),
@@ -139,11 +140,11 @@ impl JobRecord {
         }
     }
 
-    /// The environment that the job was asked for in.
+    /// The environment in which the job was requested.
     pub fn environment(&self) -> Environment {
         let output_base = match &self.package {
-            Package::Store { .. } => Location::Local(self.current_dir.clone()),
-            Package::Place { output_base, .. } => output_base.clone(),
+            PackageLocation::Store { .. } => Location::Local(self.current_dir.clone()),
+            PackageLocation::OfSpec { output_base, .. } => output_base.clone(),
         };
         Environment {
             now: self.now,
@@ -154,14 +155,14 @@ impl JobRecord {
         }
     }
 
-    /// The job again, in the store at this place.
+    /// Resolves the job again, in the store at this location.
     ///
     /// # Errors
-    /// Mistakes of the spec; one that says so where another job came out, as another version of the program may make it.
+    /// Mistakes in the spec; or one that says that this version of the program resolves the spec to another job.
     pub fn resolve(&self, store: &Location) -> Result<Job, Vec<Diagnostic>> {
         let place = match &self.package {
-            Package::Store { revision } => Place::Store { store: store.clone(), revision: *revision },
-            Package::Place { revision, .. } => Place::OfSpec { revision: *revision },
+            PackageLocation::Store { revision } => Place::Store { store: store.clone(), revision: *revision },
+            PackageLocation::OfSpec { revision, .. } => Place::OfSpec { revision: *revision },
         };
         let job = self.resolve_at(&place)?;
         if job.id == self.id {
@@ -172,7 +173,7 @@ impl JobRecord {
         Err(vec![Diagnostic::at(None, message).help("create the job again")])
     }
 
-    /// The job as it would be in another place.
+    /// Resolves the job for another output location.
     ///
     /// # Errors
     /// Mistakes of the spec.
@@ -181,11 +182,11 @@ impl JobRecord {
         resolve_text(&self.spec.source(), &catalog, place, &self.environment())
     }
 
-    /// Where its package is, in the store at this place.
+    /// Where its package is, in the store at this location.
     pub fn package(&self, store: &Location) -> Location {
         match &self.package {
-            Package::Store { .. } => store.join("jobs").join(&self.id).join("package"),
-            Package::Place { location, .. } => location.clone(),
+            PackageLocation::Store { .. } => store.join("jobs").join(&self.id).join("package"),
+            PackageLocation::OfSpec { location, .. } => location.clone(),
         }
     }
 }

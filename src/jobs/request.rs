@@ -1,8 +1,8 @@
-//! A job asked for by flags, as the spec that says the same.
+//! Converts the flags of `jobs create` to a spec.
 
 use serde_json::{Map, Value, json};
 
-/// When.
+/// The window of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TimeSpan {
     /// Days, both inclusive.
@@ -21,7 +21,7 @@ pub enum TimeSpan {
     },
 }
 
-/// What `jobs create` was told.
+/// The flags of `jobs create`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     /// The export type.
@@ -32,28 +32,28 @@ pub struct Request {
     pub format: Option<String>,
     /// Compression of shards.
     pub compression: Option<String>,
-    /// When.
+    /// The window.
     pub span: Option<TimeSpan>,
     /// IANA name.
     pub timezone: Option<String>,
-    /// Whether a window that is not over is taken.
+    /// Whether a window that has not ended is accepted.
     pub allow_open: bool,
     /// Calendar unit of a partition.
     pub partition_by: Option<String>,
     /// The catalog.
     pub catalog: Option<String>,
-    /// Filter name and value, in order; a name given twice means one of the values.
+    /// Filter names and values, in order; a repeated name means any of its values.
     pub filters: Vec<(String, String)>,
     /// One SQL condition.
     pub where_sql: Option<String>,
     /// How long the package is kept.
     pub retention: Option<String>,
-    /// age public keys that can read the files; without any they are in clear.
+    /// age recipients; if empty, the files are not encrypted.
     pub encrypt_to: Vec<String>,
 }
 
 impl Request {
-    /// The spec, as JSON, which is YAML.
+    /// The spec, as JSON, which is also YAML.
     pub fn spec(&self) -> String {
         let mut spec = Map::new();
         let mut set = |key: &str, value: Value| {
@@ -97,7 +97,7 @@ impl Request {
     }
 }
 
-/// A name with one value equals it, with several is one of them.
+/// The spec's `filters`: a name with one value means equality, with several it means any of them.
 fn filters(given: &[(String, String)]) -> Value {
     let mut filters = Map::new();
     for (name, text) in given {
@@ -113,7 +113,7 @@ fn filters(given: &[(String, String)]) -> Value {
     Value::Object(filters)
 }
 
-/// `500`, `0.5`, `true` and `"quoted text"` are what JSON says; all else is text.
+/// Parses a value: JSON numbers, booleans and strings (`500`, `true`, `"text"`) keep their type; everything else is text.
 fn scalar(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::String(_))) => value,

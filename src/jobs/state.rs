@@ -1,4 +1,4 @@
-//! What state a job is in, from what lies in the store.
+//! The state of a job, derived from the files in the store.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 use super::heartbeat::{ABANDONED_AFTER, RunEnd, RunState};
 use crate::package::manifest::JobStatus;
 
-/// The states of DESIGN's `status`, the derived ones included.
+/// The states of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Nobody works on it yet, or it waits to be taken up again.
+    /// No run has started, or the job waits for another run.
     Queued,
-    /// Somebody works on it.
+    /// A run is in progress.
     Running,
-    /// Every partition is there.
+    /// Every partition is complete.
     Complete,
-    /// Some partitions failed, or rows were left out.
+    /// Some partitions failed, or rows were rejected.
     Partial,
     /// No partition is usable, or the run as a whole failed.
     Failed,
-    /// Somebody wished that nobody work on it.
+    /// A user cancelled it.
     Cancelled,
-    /// Whoever worked on it has not been heard of for a while.
+    /// Its last run has stopped sending heartbeats.
     Abandoned,
-    /// Its shards were deleted when its retention was over.
+    /// Its shards were deleted after its retention period.
     Expired,
 }
 
 impl State {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 8] = [
         Self::Queued,
         Self::Running,
@@ -41,7 +41,7 @@ impl State {
         Self::Expired,
     ];
 
-    /// As people and programs read it.
+    /// The name in JSON and on the terminal.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -55,7 +55,7 @@ impl State {
         }
     }
 
-    /// Whether nothing changes any more unless somebody asks for it.
+    /// Whether the state stays the same until a user acts.
     pub fn is_settled(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
@@ -65,7 +65,7 @@ impl State {
         matches!(self, Self::Queued | Self::Abandoned)
     }
 
-    /// From the manifest's status, whether there is a tombstone and a wish to cancel, and all runs.
+    /// Derives the state from the manifest's status, the presence of a tombstone and of `cancel.json`, and all runs.
     pub(super) fn derive(
         manifest: Option<JobStatus>,
         has_tombstone: bool,
@@ -103,7 +103,7 @@ impl std::fmt::Display for State {
     }
 }
 
-/// A clock that runs ahead elsewhere makes a run look fresher, never dead.
+/// Whether a run's last heartbeat is recent. A remote clock that is ahead only makes a run look fresher.
 fn is_fresh(run: &RunState, now: Timestamp) -> bool {
     now.duration_since(run.beat_at) <= SignedDuration::try_from(ABANDONED_AFTER).unwrap_or(SignedDuration::MAX)
 }

@@ -1,9 +1,10 @@
-//! Says in a package that its shards are about to be deleted, before any of them is.
+//! Writes a package's tombstone, before any shard is deleted.
 //!
-//! A deletion is vouched for as the package is: signed where the package is signed, by the key that the job's spec names
-//! now, and linked where it is chained. Where that cannot be done nothing is deleted, because a package that lost its
-//! shards without proof never verifies again. As with a manifest, the link decides: the tombstone is kept in
-//! `_state/tombstones/` before its link says its digest, so that whoever finds the link can publish exactly these bytes.
+//! A tombstone has the same proof as the package: a signature by the key that the job's spec names now if the package is
+//! signed, and a link if it is chained. If that is impossible nothing is deleted, because a package whose shards are missing
+//! without proof never verifies again. As with a manifest, the link is binding: the tombstone is stored in
+//! `_state/tombstones/` before the link with its digest is created, so that any run that finds the link can publish exactly
+//! these bytes.
 
 use std::collections::BTreeMap;
 
@@ -17,31 +18,31 @@ use crate::job::Job;
 use crate::package::layout::{MANIFEST, TOMBSTONE, TOMBSTONE_SIGNATURE, kept_signature, kept_tombstone};
 use crate::package::manifest::{LinkRecord, Manifest, TOMBSTONE_VERSION, Tombstone};
 use crate::package::tombstone;
-use crate::run::notary::{owns_new_link, read_chain};
+use crate::run::attestor::{claim_link, read_chain};
 use crate::signature::Signer;
 use crate::store::{Folder, StoreError};
 
-/// Tries for a number in the chain; who loses so often is in a chain that others write to without end.
+/// Attempts to get a number in the chain before giving up.
 const LINK_TRIES: usize = 100;
 
 /// A package whose shards are to be deleted.
-pub(crate) struct Burial<'a> {
+pub(crate) struct Deletion<'a> {
     pub package: &'a Folder,
     pub manifest: &'a Manifest,
     pub manifest_sha256: &'a str,
-    /// The job, for what its spec says of keys and chain.
+    /// The job, for the keys and the chain that its spec names.
     pub job: &'a dyn Fn() -> Result<Job, Failure>,
-    /// The clock.
+    /// The current time.
     pub now: Timestamp,
-    /// Where keys are that the spec names by variable.
+    /// Environment variables; the spec may name some that hold keys.
     pub env: &'a BTreeMap<String, String>,
 }
 
-impl Burial<'_> {
-    /// Writes the tombstone, unless one is there that can be believed.
+impl Deletion<'_> {
+    /// Writes the tombstone, unless there is a valid one.
     ///
     /// # Errors
-    /// `key_unusable` or `chain_broken` where the deletion cannot be vouched for, or the store's.
+    /// `key_unusable` or `chain_broken` if the tombstone cannot be signed or linked, or the store's.
     pub fn announce(&self, files: u64, bytes: u64) -> Result<(), Failure> {
         let there = tombstone::read(self.package, self.manifest, self.manifest_sha256, self.now)?;
         if there.is_some_and(|there| there.believed().is_some()) {
@@ -78,10 +79,10 @@ impl Burial<'_> {
         }
     }
 
-    /// Whether the deletion can be vouched for. Writes nothing.
+    /// Checks that the tombstone can be signed and linked. Writes nothing.
     ///
     /// # Errors
-    /// As [`Burial::announce`].
+    /// As [`Deletion::announce`].
     pub fn check(&self) -> Result<(), Failure> {
         if self.manifest.signer.is_some() || self.manifest.link.is_some() {
             let job = (self.job)()?;
@@ -107,8 +108,8 @@ impl Burial<'_> {
         let signer = Signer::load(&signing.key, &signing.identity.value, self.env).map_err(|error| {
             let why = Failure::from(error).message;
             unusable(format!(
-                "the package is signed, so its deletion has to be signed as well, and the key cannot be used: {why}; a key that \
-                 replaces it may stand in its place"
+                "the package is signed, so its deletion has to be signed as well, and the key cannot be used: {why}; you may \
+                 replace it with another key"
             ))
         })?;
         Ok(Some(signer))
@@ -120,13 +121,13 @@ impl Burial<'_> {
             code: ErrorCode::ChainBroken,
             message: format!(
                 "the package is link {} of a chain, so its deletion has to be linked as well, and the chain is not where \
-                 the spec in the job's record says: bring it back",
+                 the spec in the job's record says: restore it",
                 self.manifest.link.as_ref().map_or(0, |link| link.number)
             ),
         })
     }
 
-    /// Takes the next number of the chain, or publishes what took one before and died.
+    /// Links and publishes the tombstone, or publishes one that an earlier, crashed attempt has linked.
     fn link(&self, job: &Job, mut tombstone: Tombstone, signer: Option<&Signer>) -> Result<(), Failure> {
         let broken = |message| Failure { code: ErrorCode::ChainBroken, message };
         let folder = self.chain(job)?;
@@ -135,7 +136,7 @@ impl Burial<'_> {
             let own = chain.last_of(&self.manifest.id);
             if own.is_none_or(|own| own.link.manifest_sha256 != self.manifest_sha256) {
                 return Err(broken(format!(
-                    "{MANIFEST} is not the one that the last link of the job in {} names: look with `kt-export verify \
+                    "{MANIFEST} is not the one that the last link of the job in {} names: inspect it with `kt-export verify \
                      --chain {}`",
                     folder.location(),
                     folder.location()
@@ -155,18 +156,18 @@ impl Burial<'_> {
             }
             self.package.replace_bytes(&kept_tombstone(&digest), &bytes)?;
             let Some(link) = Link::of_tombstone(self.manifest, &tombstone, &digest) else { break };
-            if owns_new_link(&folder, &link)? {
+            if claim_link(&folder, &link)? {
                 self.publish(&bytes, signature.as_deref().map(str::as_bytes))?;
                 return Ok(());
             }
         }
         Err(broken(format!(
-            "{LINK_TRIES} times another job took the next number of the chain in {}: prune when fewer jobs end",
+            "another job took the next number of the chain in {} {LINK_TRIES} times: prune again when fewer jobs are running",
             folder.location()
         )))
     }
 
-    /// Publishes the tombstone that the chain links already and the package does not have, after a crash.
+    /// Publishes a tombstone that is linked but, after a crash, not yet in the package.
     fn publish_linked(&self, chain: &Chain) -> Result<bool, Failure> {
         for linked in chain.deletions_of(self.manifest_sha256) {
             let Some(digest) = &linked.link.tombstone_sha256 else { continue };
@@ -179,7 +180,7 @@ impl Burial<'_> {
         Ok(false)
     }
 
-    /// The signature first, so that a tombstone never stands without it.
+    /// Publishes the signature first, so that there is never a tombstone without it.
     fn publish(&self, bytes: &[u8], signature: Option<&[u8]>) -> Result<(), StoreError> {
         match signature {
             Some(signature) => self.package.replace_bytes(TOMBSTONE_SIGNATURE, signature)?,

@@ -1,4 +1,4 @@
-//! Jobs as people look at them: records, packages and signs of life put together.
+//! Jobs as shown to users: combines records, packages and heartbeats.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::heartbeat::{Counts, RunEnd, RunState};
-use super::record::{CANCEL, JobRecord, Package, RECORD};
+use super::record::{CANCEL, JobRecord, PackageLocation, RECORD};
 use super::state::State;
 use crate::diagnostic::shown;
 use crate::digest::sha256;
@@ -18,7 +18,7 @@ use crate::package::layout::{MANIFEST, SHA256SUMS, TOMBSTONE};
 use crate::package::manifest::{ExportFormat, FileEntry, JobStatus, Manifest};
 use crate::store::{Created, Folder, Location, StoreError};
 
-/// Requests to a store at a time.
+/// Number of concurrent requests to a store.
 const READERS: usize = 32;
 
 /// A store of jobs.
@@ -27,7 +27,7 @@ pub struct Jobs {
     folder: Folder,
 }
 
-/// A job and the state it is in.
+/// A job and its state.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobView {
     /// The job's id.
@@ -41,7 +41,7 @@ pub struct JobView {
     pub status: State,
     /// Format of its shards.
     pub export_format: ExportFormat,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: Timestamp,
     /// First instant.
     pub window_start: Timestamp,
@@ -59,25 +59,25 @@ pub struct JobView {
     pub total_rows: Option<u64>,
     /// Bytes of all shards.
     pub total_bytes: Option<u64>,
-    /// Shards from which rows were left out.
+    /// Number of partial shards.
     pub partial_count: Option<u64>,
-    /// Partitions without a shard.
+    /// Number of partitions without a shard.
     pub failed_count: Option<u64>,
-    /// Why it is not complete, for programs.
+    /// Why it is not complete: machine-readable code.
     pub error_code: Option<ErrorCode>,
-    /// Why it is not complete, for people.
+    /// Why it is not complete: message.
     pub error: Option<String>,
-    /// What rows had to be.
+    /// The spec's filters.
     pub filters: Value,
-    /// What rows had to be.
+    /// The spec's SQL condition.
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub where_sql: Option<String>,
     /// Where the package is.
     pub package: String,
-    /// How far the latest run has come.
+    /// Progress of the latest run, if it has not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Counts>,
-    /// Shards; only of one job that was asked for.
+    /// Shards; only when a single job is requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<FileEntry>>,
 }
@@ -87,11 +87,11 @@ pub struct JobView {
 pub struct Listed {
     /// Newest first, without their files.
     pub views: Vec<JobView>,
-    /// Folders of jobs that cannot be used. They stop nobody from using the others.
+    /// Job folders that cannot be used. The other jobs are listed anyway.
     pub passed_over: Vec<PassedOver>,
 }
 
-/// A job that cannot be looked at.
+/// A job that cannot be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PassedOver {
     /// Its folder below `jobs/`.
@@ -100,14 +100,14 @@ pub struct PassedOver {
     pub why: String,
 }
 
-/// What stands under a job's name.
+/// The record in a job's folder.
 enum Recorded {
     Absent,
     Usable(Box<JobRecord>),
     Unusable(String),
 }
 
-/// What a list needs of a manifest, without its files.
+/// The fields of a manifest that a list needs.
 #[derive(Debug, Deserialize)]
 struct Summary {
     id: String,
@@ -123,7 +123,7 @@ struct Summary {
 }
 
 impl Jobs {
-    /// The store for looking; `None` where a local one is not there yet.
+    /// Opens the store for reading; `None` if a local one does not exist yet.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -131,7 +131,7 @@ impl Jobs {
         Ok(Folder::existing(store)?.map(|folder| Self { folder }))
     }
 
-    /// The store for writing.
+    /// Opens the store for writing.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -139,7 +139,7 @@ impl Jobs {
         Ok(Self { folder: Folder::open(store)? })
     }
 
-    /// Where it is.
+    /// The store's location.
     pub fn location(&self) -> &Location {
         self.folder.location()
     }
@@ -156,7 +156,7 @@ impl Jobs {
         }
     }
 
-    /// Notes a job, unless it is noted already; says whether it was.
+    /// Creates the record of a job, unless it exists.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -166,7 +166,7 @@ impl Jobs {
         self.folder.create_bytes(&format!("jobs/{}/{RECORD}", record.id), &bytes)
     }
 
-    /// The record of a job; `None` where there is none that can be read.
+    /// The record of a job; `None` if there is none, or it is invalid.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -188,9 +188,9 @@ impl Jobs {
         let name = format!("jobs/{id}/{RECORD}");
         let Some(bytes) = self.folder.read(&name)? else { return Ok(Recorded::Absent) };
         let unusable =
-            |why: String| Recorded::Unusable(format!("{name} {why}; remove the folder, or bring the record back"));
+            |why: String| Recorded::Unusable(format!("{name} {why}; remove the folder, or restore the record"));
         Ok(match serde_json::from_slice::<JobRecord>(&bytes) {
-            // Paths are made of the id, so it has to be the folder's.
+            // Paths are built from the id, so it must match the folder.
             Ok(record) if record.id == id => Recorded::Usable(Box::new(record)),
             Ok(record) => unusable(format!("is the record of another job, {}", shown(&record.id))),
             Err(error) => unusable(format!("cannot be read: {error}")),
@@ -207,20 +207,20 @@ impl Jobs {
         Ok(ids)
     }
 
-    /// All jobs, those included that cannot be looked at.
+    /// All jobs, including those that cannot be shown.
     ///
     /// # Errors
     /// [`StoreError`] of the store itself.
     pub fn list(&self, now: Timestamp) -> Result<Listed, StoreError> {
         let ids = self.ids()?;
-        // Mostly waiting for a store; on this machine, one for each processor.
+        // Readers mostly wait for the store; for a local one, use one per processor.
         let readers = if self.location().local().is_some() { 0 } else { READERS.min(ids.len()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(readers).build();
         let pool = pool.map_err(|error| StoreError::Threads { message: error.to_string() })?;
-        let look = || ids.par_iter().map(|id| self.look(id, now)).collect::<Result<Vec<_>, _>>();
+        let summarize = || ids.par_iter().map(|id| self.summarize(id, now)).collect::<Result<Vec<_>, _>>();
         let mut listed = Listed::default();
-        for looked in pool.install(look)?.into_iter().flatten() {
-            match looked {
+        for summary in pool.install(summarize)?.into_iter().flatten() {
+            match summary {
                 Ok(view) => listed.views.push(view),
                 Err(passed_over) => listed.passed_over.push(passed_over),
             }
@@ -230,8 +230,8 @@ impl Jobs {
         Ok(listed)
     }
 
-    /// A job for a list; `None` where there is none. Only a store that does not answer is an error.
-    fn look(&self, id: &str, now: Timestamp) -> Result<Option<Result<JobView, PassedOver>>, StoreError> {
+    /// A job for a list; `None` if there is none. Only a store that does not answer is an error.
+    fn summarize(&self, id: &str, now: Timestamp) -> Result<Option<Result<JobView, PassedOver>>, StoreError> {
         let passed_over = |why| Ok(Some(Err(PassedOver { id: id.to_owned(), why })));
         let record = match self.recorded(id) {
             Ok(Recorded::Usable(record)) => *record,
@@ -240,17 +240,17 @@ impl Jobs {
             Err(error) if error.code().is_retryable() => return Err(error),
             Err(error) => return passed_over(chain(&error)),
         };
-        let is_elsewhere = matches!(record.package, Package::Place { .. });
+        let is_elsewhere = matches!(record.package, PackageLocation::OfSpec { .. });
         let view = self.read_package(&record, MANIFEST).and_then(|bytes| self.view_of(record, bytes.as_deref(), now));
         match view {
             Ok(view) => Ok(Some(Ok(view))),
-            // A store that does not answer may answer later, but a package elsewhere is no reason to wait.
+            // The job store may answer later, but a list must not wait for packages in other stores.
             Err(error) if error.code().is_retryable() && !is_elsewhere => Err(error),
             Err(error) => passed_over(chain(&error)),
         }
     }
 
-    /// A job, without its files; `None` where there is none.
+    /// A job, without its files; `None` if there is none.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -270,7 +270,7 @@ impl Jobs {
             }
             _ => false,
         };
-        // What is over needs nobody's signs of life; but a run may have died between the manifest and SHA256SUMS.
+        // A complete package needs no heartbeats, unless its run died between the manifest and SHA256SUMS.
         let is_complete = summary.as_ref().is_some_and(|s| s.status == JobStatus::Complete);
         let is_whole = is_complete && self.package_size(&record, SHA256SUMS)?.is_some();
         let runs = if is_whole { Vec::new() } else { self.runs(id)? };
@@ -313,7 +313,7 @@ impl Jobs {
         })
     }
 
-    /// A job with its files; `None` where there is none.
+    /// A job with its files; `None` if there is none.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -333,13 +333,13 @@ impl Jobs {
         Ok(self.stored_manifest(record)?.map(|(manifest, _)| manifest))
     }
 
-    /// The same with the lower-case hex SHA-256 of its bytes.
+    /// The manifest, with the lower-case hex SHA-256 of its bytes.
     pub(super) fn stored_manifest(&self, record: &JobRecord) -> Result<Option<(Manifest, String)>, StoreError> {
         let bytes = self.read_package(record, MANIFEST)?;
         Ok(bytes.and_then(|bytes| Some((manifest_of(record, &bytes)?, sha256(&bytes)))))
     }
 
-    /// The folder of a job's package, if it is there.
+    /// The folder of a job's package, if it exists.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -355,11 +355,11 @@ impl Jobs {
         self.in_package(record, name)?.map_or(Ok(None), |(folder, name)| folder.size(&name))
     }
 
-    /// A file of a job's package, as a name in a folder. One in the store needs no look at the folders above it.
+    /// A file of a job's package, as a folder and a name in it. For a package in the store, its folder is not opened.
     fn in_package(&self, record: &JobRecord, name: &str) -> Result<Option<(Folder, String)>, StoreError> {
         Ok(match &record.package {
-            Package::Store { .. } => Some((self.folder.clone(), format!("jobs/{}/package/{name}", record.id))),
-            Package::Place { .. } => self.package(record)?.map(|folder| (folder, name.to_owned())),
+            PackageLocation::Store { .. } => Some((self.folder.clone(), format!("jobs/{}/package/{name}", record.id))),
+            PackageLocation::OfSpec { .. } => self.package(record)?.map(|folder| (folder, name.to_owned())),
         })
     }
 
@@ -369,7 +369,7 @@ impl Jobs {
             let bytes = match self.folder.read(&listed.name) {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => continue,
-                // It only informs, so that a job is not lost for one that is no file.
+                // Heartbeats are informational: an unreadable one must not hide the job.
                 Err(error) if !error.code().is_retryable() => continue,
                 Err(error) => return Err(error),
             };
@@ -380,7 +380,7 @@ impl Jobs {
         Ok(runs.into_values().collect())
     }
 
-    /// Notes the wish that nobody work on a job.
+    /// Cancels a job.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -389,7 +389,7 @@ impl Jobs {
         self.folder.replace_bytes(&format!("jobs/{id}/{CANCEL}"), text.as_bytes())
     }
 
-    /// Takes the wish back, because somebody asks for the job again.
+    /// Undoes [`Jobs::cancel`], because the job is requested again.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -398,7 +398,7 @@ impl Jobs {
     }
 }
 
-/// The manifest in a job's package, if it is the job's.
+/// The manifest in a job's package, if it belongs to the job.
 fn manifest_of(record: &JobRecord, bytes: &[u8]) -> Option<Manifest> {
     Manifest::from_json(bytes).ok().filter(|manifest| manifest.id == record.id)
 }

@@ -1,4 +1,4 @@
-//! The files that a manifest vouches for, read so that other bytes than those cannot pass for them.
+//! The files that a manifest lists, read so that bytes other than those listed are always detected.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use crate::package::layout::{DATA, REJECTS};
 use crate::stop::Stop;
 use crate::store::{StoreError, Stored, check_name};
 
-/// A file that the manifest vouches for.
+/// A file that the manifest lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listed<'a> {
     /// Name in the package.
@@ -20,14 +20,14 @@ pub struct Listed<'a> {
     pub bytes: u64,
     /// Lower-case hex SHA-256 as stored.
     pub sha256: &'a str,
-    /// Rows in it.
+    /// Number of rows.
     pub rows: u64,
 }
 
-/// A file that is not what the manifest says, or cannot be read.
+/// Why a file differs from the manifest, or cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The manifest names a file in a way that cannot be followed.
+    /// The manifest's entry is invalid.
     #[error("the manifest's entry `{}` cannot be followed: {why}; check the package with `kt-export verify`", path.escape_debug())]
     Entry {
         /// As the manifest has it.
@@ -35,17 +35,17 @@ pub enum FileError {
         /// What is wrong with it.
         why: String,
     },
-    /// It is gone.
-    #[error("`{path}` is not in {at}, though the manifest lists it: bring it back from a copy of the package")]
+    /// The file is missing.
+    #[error("`{path}` is not in {at}, though the manifest lists it: restore it from a copy of the package")]
     Missing {
         /// Name in the package.
         path: String,
         /// The package.
         at: String,
     },
-    /// It has another length.
+    /// The file has the wrong size.
     #[error(
-        "`{path}` in {at} has {found} bytes, but the manifest says {stated}: bring it back from a copy of the package"
+        "`{path}` in {at} has {found} bytes, but the manifest says {stated}: restore it from a copy of the package"
     )]
     Size {
         /// Name in the package.
@@ -57,9 +57,9 @@ pub enum FileError {
         /// The manifest's.
         stated: u64,
     },
-    /// It has other bytes.
+    /// The file has the wrong bytes.
     #[error(
-        "`{path}` in {at} has SHA-256 {found}, but the manifest says {stated}: bring it back from a copy of the package"
+        "`{path}` in {at} has SHA-256 {found}, but the manifest says {stated}: restore it from a copy of the package"
     )]
     Digest {
         /// Name in the package.
@@ -71,7 +71,7 @@ pub enum FileError {
         /// The manifest's.
         stated: String,
     },
-    /// The disk or the store refuses it.
+    /// The store cannot open the file.
     #[error("cannot open `{path}`")]
     Store {
         /// Name in the package.
@@ -79,7 +79,7 @@ pub enum FileError {
         /// Its reason.
         source: StoreError,
     },
-    /// The disk or the store, in the middle of it.
+    /// Reading failed.
     #[error("cannot read `{path}` in {at}: try again")]
     Read {
         /// Name in the package.
@@ -89,16 +89,16 @@ pub enum FileError {
         /// Its reason.
         source: io::Error,
     },
-    /// A signal.
+    /// A signal stopped the program.
     #[error("stopped")]
     Stopped {
-        /// Which.
+        /// The exit code for the signal.
         exit: Exit,
     },
 }
 
 impl FileError {
-    /// What the process tells its scheduler.
+    /// The exit code of the process.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Entry { .. } | Self::Missing { .. } | Self::Size { .. } | Self::Digest { .. } => Exit::VerifyFailed,
@@ -111,17 +111,17 @@ impl FileError {
         }
     }
 
-    /// The one that passed through a copying function as an error of the system.
+    /// Extracts a `FileError` that was passed through an I/O function.
     ///
     /// # Errors
-    /// The error itself, where it is another one.
+    /// The I/O error itself, if it has no `FileError` inside.
     pub fn inside(error: io::Error) -> Result<Self, io::Error> {
         error.downcast::<Self>()
     }
 }
 
 impl Package {
-    /// Its shards, in the order of the manifest. All names are looked at, those of rejects as well.
+    /// Its shards, in the order of the manifest. The names of all files are checked, including rejects.
     ///
     /// # Errors
     /// [`FileError::Entry`].
@@ -136,7 +136,7 @@ impl Package {
             .collect()
     }
 
-    /// Its files of rows that were set aside.
+    /// Its rejects files.
     pub fn rejects(&self) -> impl Iterator<Item = Listed<'_>> {
         self.manifest.rejects.iter().map(|file| Listed {
             path: &file.path,
@@ -165,7 +165,7 @@ impl Package {
         Ok(())
     }
 
-    /// A file to be read at any place, which has the size that the manifest says.
+    /// Opens a file for random access, after checking its size.
     ///
     /// # Errors
     /// [`FileError::Missing`], [`FileError::Size`], [`FileError::Store`].
@@ -179,8 +179,8 @@ impl Package {
         }
     }
 
-    /// A file from front to back. The reader fails where a whole file would end, unless every byte was what the manifest
-    /// says; its errors are [`FileError`]s ([`FileError::inside`]).
+    /// Opens a file for sequential reading. At the end of the file the reader fails if the digest is wrong; its errors are
+    /// [`FileError`]s ([`FileError::inside`]).
     ///
     /// # Errors
     /// As [`Package::open_file`].
@@ -237,7 +237,7 @@ impl Read for Checked<'_> {
         };
         self.sha256.update(into.get(..n).unwrap_or_default());
         self.bytes += n as u64;
-        // A file that grows while it is read is not followed to its end.
+        // A file that grows while it is read is not read to its end.
         if n == 0 || self.bytes > self.file.bytes {
             self.end().map_err(io::Error::other)?;
         }

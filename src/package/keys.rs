@@ -1,11 +1,11 @@
-//! What an auditor was given to read what is encrypted.
+//! Keys that an auditor provides to read encrypted packages.
 
 use std::sync::Arc;
 
 use crate::encode::ParquetKeys;
 use crate::seal::Identities;
 
-/// Keys for reading; by default none, which is enough for packages that are not encrypted.
+/// Keys for reading. By default there are none, which suffices for packages that are not encrypted.
 #[derive(Default)]
 pub struct ReadKeys {
     /// For files that age encrypted.

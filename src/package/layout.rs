@@ -21,12 +21,12 @@ pub const VERIFY_TXT: &str = "VERIFY.txt";
 pub const DATA: &str = "data/";
 /// Where rejected rows are.
 pub const REJECTS: &str = "rejects/";
-/// Where the files are that a manifest vouches for; anything else in there is a finding.
+/// Where the files listed in a manifest are; `verify` reports any other file there.
 pub const CONTENT: [&str; 2] = [DATA, REJECTS];
 
 /// Where runs keep what they need to resume. Not evidence.
 pub const STATE: &str = "_state/";
-/// Where files are until they get their names, on a local disk.
+/// Where unpublished files are, on a local disk.
 pub const DRAFTS: &str = "_state/tmp";
 /// The first pinned plan.
 pub const PLAN: &str = "_state/plan.json";
@@ -44,7 +44,7 @@ pub fn folder(prefix: &str) -> &str {
     prefix.trim_end_matches('/')
 }
 
-/// A digest's part in names: 64 bits, which is enough among the few files of one package. Who reads such a file compares
+/// The part of a digest that names contain: 64 bits, enough for the few files of one package. Readers of such a file compare
 /// the whole digest.
 fn short(sha256: &str) -> &str {
     sha256.get(..16).unwrap_or(sha256)
@@ -105,7 +105,7 @@ pub fn probe(nonce: u64) -> String {
 pub struct Origin {
     /// The generation of the plan.
     pub generation: u32,
-    /// The run, where names carry it.
+    /// The run, if names contain it.
     pub run: Option<String>,
 }
 
@@ -133,7 +133,7 @@ fn extensions_of(name: &str) -> Option<usize> {
     FORMATS.iter().filter_map(|format| name.rfind(format)).max()
 }
 
-/// The name of a shard or rejects file with a run in it: for bytes that differ from those that have the name already.
+/// The name of a shard or rejects file with a run's id, for bytes that differ from those already published under the name.
 pub fn name_with_run(name: &str, run: &str) -> String {
     let (stem, extensions) = name.split_at_checked(extensions_of(name).unwrap_or(name.len())).unwrap_or((name, ""));
     format!("{stem}.{run}{extensions}")
@@ -150,7 +150,7 @@ pub fn name_without_run(name: &str) -> String {
     }
 }
 
-/// The generation that a file's name carries: the segment `g<number>` after the first dot, else 1.
+/// The generation in a file's name: the segment `g<number>` after the first dot; 1 if there is none.
 pub fn generation_of(name: &str) -> u32 {
     let file = name.rsplit('/').next().unwrap_or(name);
     let segment = file.split('.').nth(1).and_then(|segment| segment.strip_prefix('g'));
@@ -161,7 +161,7 @@ fn generation_suffix(generation: u32) -> String {
     if generation > 1 { format!(".g{generation}") } else { String::new() }
 }
 
-/// Whether a name is given to bytes once and for ever.
+/// Whether a file is never changed once it is published.
 #[cfg(test)]
 pub fn is_immutable(name: &str) -> bool {
     CONTENT

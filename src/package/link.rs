@@ -1,8 +1,8 @@
 //! `000001.json`, …: one link of a chain of packages.
 //!
-//! A link is a function of the manifest that it names: every field of it stands in the manifest, or is its digest. So a
-//! signature of the manifest covers its link, and a link that says anything else was changed. When the shards of a
-//! package are deleted, a second link of it says so; that one is a function of the manifest and of the tombstone.
+//! A link is a function of its manifest: every field is in the manifest, or is its digest. The manifest's signature
+//! therefore covers the link, and a link that differs was changed. When the shards of a package are deleted, a second link
+//! records that; it is a function of the manifest and the tombstone.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,15 +13,15 @@ use crate::package::manifest::{JobStatus, LinkRecord, Manifest, ManifestError, T
 /// The version that is written, and the only one that is read.
 pub const LINK_VERSION: u32 = 1;
 
-/// What one file of a chain says.
+/// The content of one file of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
     /// [`LINK_VERSION`].
     pub link_version: u32,
-    /// Its number; the first is 1.
+    /// Its number, from 1.
     pub number: u64,
-    /// The job.
+    /// The job's id.
     pub id: String,
     /// The spec's name.
     pub name: String,
@@ -33,19 +33,19 @@ pub struct Link {
     pub status: JobStatus,
     /// Lower-case hex SHA-256 of the manifest's bytes.
     pub manifest_sha256: String,
-    /// Of a link that says that the package's shards were deleted: lower-case hex SHA-256 of `tombstone.json`.
+    /// Lower-case hex SHA-256 of `tombstone.json`, if the link records the deletion of the package's shards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tombstone_sha256: Option<String>,
-    /// The package's folder as the spec writes it: `output.uri`, rendered; of a revision with its number.
+    /// The package's folder: the spec's `output.uri`, rendered, with the number of a revision.
     pub package: String,
-    /// The link before; null in the first.
+    /// The previous link; null in the first.
     #[serde(deserialize_with = "Option::deserialize")]
     pub previous: Option<LinkRef>,
     /// When the manifest was written, or the shards were deleted.
     pub created_at: Timestamp,
 }
 
-/// Another link.
+/// A reference to another link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkRef {
@@ -56,12 +56,12 @@ pub struct LinkRef {
 }
 
 impl Link {
-    /// The link of a manifest whose bytes have this digest; `None` where it has no place in a chain.
+    /// The link of a manifest whose bytes have this digest; `None` if it is not chained.
     pub fn of(manifest: &Manifest, manifest_sha256: &str) -> Option<Self> {
         Some(Self::at(manifest.link.clone()?, manifest, manifest_sha256))
     }
 
-    /// The link of a tombstone whose bytes have the digest `sha256`; `None` where it has no place in a chain.
+    /// The link of a tombstone whose bytes have the digest `sha256`; `None` if it is not chained.
     pub fn of_tombstone(manifest: &Manifest, tombstone: &Tombstone, sha256: &str) -> Option<Self> {
         let place = tombstone.link.clone()?;
         Some(Self {
@@ -102,7 +102,7 @@ impl Link {
         from_versioned(bytes, "link_version", LINK_VERSION)
     }
 
-    /// Its name in the folder of its chain: at least six digits, so that names sort as numbers do.
+    /// Its name in the chain's folder: at least six digits, so that names sort like numbers.
     pub fn file_name(number: u64) -> String {
         layout::link(number)
     }

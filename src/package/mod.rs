@@ -1,7 +1,7 @@
-//! A package that some run has ended, opened for looking: what `coverage`, `sample` and `pack` begin with.
+//! A finished package, opened for reading: what `coverage`, `sample` and `pack` start from.
 //!
-//! The SHA-256 of `manifest.json` is the package's identity: the manifest has the digest of every file, so whoever knows
-//! this one number can check all the rest. Nothing here writes.
+//! The SHA-256 of `manifest.json` identifies the package: the manifest has the digest of every file, so this one value is
+//! enough to check all the others. Nothing here writes.
 
 mod file;
 mod keys;
@@ -29,42 +29,42 @@ pub use reveal::{Revealed, reveal};
 /// An opened package.
 #[derive(Debug)]
 pub struct Package {
-    /// Where its files are.
+    /// The package's folder.
     pub folder: Folder,
-    /// Its manifest.
+    /// The parsed manifest.
     pub manifest: Manifest,
-    /// The manifest as stored.
+    /// The manifest's bytes, as stored.
     pub manifest_bytes: Vec<u8>,
     /// Lower-case hex SHA-256 of [`Package::manifest_bytes`].
     pub manifest_sha256: String,
-    /// The clock when it was opened: later times are in the future.
+    /// The time when it was opened: later times are in the future.
     pub now: Timestamp,
 }
 
-/// A place that is no package, or one whose own record cannot be trusted.
+/// Why a folder cannot be used as a package.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    /// No run has ended there.
+    /// There is no finished package.
     #[error("{at} has no manifest.json: name the folder of a package")]
     NoManifest {
-        /// The place.
+        /// The folder.
         at: String,
     },
-    /// The manifest's bytes are not those of one.
-    #[error("manifest.json in {at} cannot be read: bring it back from a copy of the package")]
+    /// The manifest cannot be parsed.
+    #[error("manifest.json in {at} cannot be read: restore it from a copy of the package")]
     Manifest {
         /// The package.
         at: String,
         /// What is wrong with it.
         source: ManifestError,
     },
-    /// There is nothing to compare the manifest with.
-    #[error("SHA256SUMS is not in {at}: run the job again, which writes it, or bring it back from a copy")]
+    /// SHA256SUMS is missing.
+    #[error("SHA256SUMS is not in {at}: run the job again, which writes it, or restore it from a copy")]
     NoSums {
         /// The package.
         at: String,
     },
-    /// The list of digests and the manifest contradict each other.
+    /// SHA256SUMS and the manifest contradict each other.
     #[error(
         "SHA256SUMS in {at} is not what manifest.json gives, so one of the two was changed: `kt-export verify` says where they differ"
     )]
@@ -72,28 +72,28 @@ pub enum PackageError {
         /// The package.
         at: String,
     },
-    /// Shards are said to be deleted, but not by a tombstone that fits.
-    #[error("{name} in {at} {fault}: find out who wrote it, and check the package with `kt-export verify`")]
+    /// The tombstone is invalid.
+    #[error("{name} in {at} {fault}: determine who wrote it, and check the package with `kt-export verify`")]
     Tombstone {
         /// The package.
         at: String,
         /// The tombstone, or its signature.
         name: &'static str,
-        /// Why it counts for nothing.
+        /// Why it is invalid.
         fault: String,
     },
-    /// The disk or the store.
-    #[error("cannot look at {at}")]
+    /// The store failed.
+    #[error("cannot read {at}")]
     Store {
-        /// The place.
+        /// The folder.
         at: String,
-        /// Its reason.
+        /// The store's error.
         source: StoreError,
     },
 }
 
 impl PackageError {
-    /// What the process tells its scheduler.
+    /// The exit code of the process.
     pub fn exit(&self) -> Exit {
         match self {
             Self::NoManifest { .. } => Exit::Usage,
@@ -127,7 +127,7 @@ impl Package {
         self.folder.location().to_string()
     }
 
-    /// Compares SHA256SUMS with what the manifest gives, byte for byte, and gives its text.
+    /// Compares SHA256SUMS with the manifest, byte for byte, and returns its text.
     ///
     /// # Errors
     /// [`PackageError::NoSums`], [`PackageError::Sums`], [`PackageError::Store`].
@@ -141,7 +141,7 @@ impl Package {
         }
     }
 
-    /// What it says of shards that were deleted when their retention was over.
+    /// The tombstone, if the shards were deleted after their retention period.
     ///
     /// # Errors
     /// [`PackageError::Tombstone`], [`PackageError::Store`].
@@ -156,7 +156,7 @@ impl Package {
     }
 }
 
-/// The folder that a link leads to: an auditor may well have one to a package. Links inside a package are another matter.
+/// Resolves a symbolic link to the package's folder. Links inside a package are not followed.
 pub fn real(at: &Location) -> Location {
     match at {
         Location::Local(path) => fs::canonicalize(path).map_or_else(|_| at.clone(), Location::Local),

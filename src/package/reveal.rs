@@ -1,4 +1,4 @@
-//! Opens what a manifest has sealed, for whoever has the keys.
+//! Opens the sealed facts of a manifest, given the keys.
 
 use std::io;
 
@@ -6,20 +6,20 @@ use super::ReadKeys;
 use crate::package::manifest::{EncryptionRecord, Facts, Manifest, SealedFacts};
 use crate::seal::{FactsSecret, OpenError, open_facts, open_facts_with};
 
-/// What became of the sealed facts of a manifest.
+/// The result of opening the sealed facts of a manifest.
 #[derive(Debug, Default)]
 pub struct Revealed {
-    /// Files whose facts stand in the manifest now.
+    /// Number of files whose facts were opened.
     pub opened: usize,
-    /// Files whose facts are still sealed, because there was no key for them.
+    /// Number of files whose facts are still sealed, because there was no key.
     pub sealed: usize,
-    /// The key that is missing, where one is: a sentence without an end.
+    /// Why there was no key, as a clause without a full stop.
     pub missing: Option<String>,
-    /// Files whose facts cannot be opened with the keys there are, and why.
+    /// Files whose facts cannot be opened with the given keys, and why.
     pub faults: Vec<(String, String)>,
 }
 
-/// Puts the facts of files where they would stand if they were not sealed. `sealed` stays.
+/// Copies the sealed facts of files to the fields that they would have in clear. `sealed` stays.
 pub fn reveal(manifest: &mut Manifest, keys: &ReadKeys) -> Revealed {
     let mut revealed = Revealed::default();
     let opener = Opener::new(manifest.encryption.as_ref(), keys);
@@ -57,7 +57,7 @@ pub fn reveal(manifest: &mut Manifest, keys: &ReadKeys) -> Revealed {
     revealed
 }
 
-/// What opens the facts of one package.
+/// Opens the facts of one package.
 enum Opener<'a> {
     Age(&'a ReadKeys),
     Parquet(FactsSecret),

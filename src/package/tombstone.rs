@@ -1,7 +1,7 @@
-//! What a package says of deleted shards, and whether to believe it.
+//! Reads a package's tombstone and checks whether it is valid.
 //!
-//! One function decides for `verify`, `coverage`, `sample`, `pack`, `jobs prune` and a run that finds shards missing, so
-//! that none of them believes what another calls a finding. Whose key signed, and the chain, are left to `verify`.
+//! One function decides for `verify`, `coverage`, `sample`, `pack`, `jobs prune` and runs that find shards missing, so that
+//! they agree. Only `verify` checks whose key signed it, and the chain.
 
 use jiff::Timestamp;
 use ssh_key::PublicKey;
@@ -13,27 +13,27 @@ use crate::package::manifest::{Manifest, Tombstone};
 use crate::signature;
 use crate::store::{Folder, StoreError};
 
-/// A tombstone that is there.
+/// An existing tombstone, valid or not.
 #[derive(Debug)]
 pub struct Buried {
-    /// What it says; `None` where it cannot be read.
+    /// The parsed tombstone; `None` if it cannot be parsed.
     pub tombstone: Option<Tombstone>,
     /// Lower-case hex SHA-256 of its bytes.
     pub sha256: String,
     /// The key that signed it.
     pub key: Option<PublicKey>,
-    /// Why it excuses nothing, with the file that is wrong. Empty where it does.
+    /// Why it is invalid, with the file that is wrong; empty if it is valid.
     pub faults: Vec<(&'static str, String)>,
 }
 
 impl Buried {
-    /// What it says, if that can be believed.
+    /// The tombstone, if it is valid.
     pub fn believed(self) -> Option<Tombstone> {
         self.tombstone.filter(|_| self.faults.is_empty())
     }
 }
 
-/// Reads the tombstone of a package whose manifest has the digest `manifest_sha256`; `None` where there is none.
+/// Reads the tombstone of a package whose manifest has the digest `manifest_sha256`; `None` if there is none.
 ///
 /// # Errors
 /// The store's.
@@ -64,7 +64,7 @@ pub fn read(
     Ok(Some(buried))
 }
 
-/// The key that signed these bytes, which must be the one that they name.
+/// The key that signed these bytes, or why it is not the key that they name.
 fn checked_key(folder: &Folder, bytes: &[u8], named: &str) -> Result<Result<PublicKey, String>, StoreError> {
     let Some(signature) = folder.read(TOMBSTONE_SIGNATURE)? else {
         return Ok(Err(format!("is not there, and {TOMBSTONE} says that it is signed")));

@@ -1,21 +1,20 @@
-//! Where a row of partitions is cut into tasks.
+//! Divides the sequence of partitions into tasks.
 //!
-//! A unit that lies across a cut is read on both sides of it, so every cut has a price: the bytes of the units
-//! across it. Cuts that are free are always made. Others are made only where more partitions than memory allows would be
-//! open at once, and then where it is cheapest (exactly: by dynamic programming). A partition is open from the first
-//! unit that may hold rows of it to the last, so of a sorted source only a few are. Workers need no cuts: they share a
-//! task's chunks.
+//! A unit that spans a cut is read once on each side, so a cut costs the bytes of the units that span it. Free cuts are
+//! always made. Others are made only if more partitions would be open at once than memory allows, and then at minimum
+//! cost, by dynamic programming. A partition is open from the first unit that may have rows for it to the last, so a
+//! sorted source keeps only a few open. Cuts are not needed for parallelism: workers share the chunks of a task.
 //!
-//! Everything is decided from ranges and bytes, with ties broken by position: the same facts give the same tasks.
+//! The result depends only on ranges and bytes, and ties are broken by position: the same facts give the same tasks.
 
 use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Partitions without units that share a task.
+/// Maximum number of partitions without units that share a task.
 const EMPTY_PARTITIONS: usize = 256;
 
-/// Some bytes that are needed for a contiguous range of partitions.
+/// Bytes that a contiguous range of partitions needs: one unit.
 #[derive(Debug, Clone)]
 pub(super) struct Load {
     /// Not empty.
@@ -23,11 +22,11 @@ pub(super) struct Load {
     pub bytes: u64,
 }
 
-/// Sums over loads. In `u128`: sizes come from files, and a file can claim anything.
+/// Prefix sums over loads. In `u128`, because sizes come from files, which can claim any value.
 struct Weights {
-    /// `begun[p]`: bytes of loads that begin before partition `p`.
+    /// `begun[p]`: bytes of the loads that begin before partition `p`.
     begun: Vec<u128>,
-    /// `ended[p]`: bytes of loads that end at `p` or before.
+    /// `ended[p]`: bytes of the loads that end at or before partition `p`.
     ended: Vec<u128>,
 }
 
@@ -60,7 +59,7 @@ impl Weights {
         self.at(&self.begun, to).saturating_sub(self.at(&self.ended, from))
     }
 
-    /// Bytes of the loads that lie across the cut before partition `at`.
+    /// Bytes of the loads that span a cut before partition `at`.
     fn across(&self, at: usize) -> u128 {
         self.needed(at, at)
     }
@@ -70,10 +69,10 @@ impl Weights {
     }
 }
 
-/// Cuts partitions `0..count` into consecutive tasks, in each of which at most `max_open` are open at once.
+/// Divides partitions `0..count` into consecutive tasks, each with at most `max_open` partitions open at once.
 pub(super) fn cut(count: usize, loads: &[Load], max_open: usize) -> Vec<Range<usize>> {
     let weights = Weights::new(count, loads);
-    // Only asked for where there are many.
+    // Only needed if there are many partitions.
     let spans = LazyCell::new(|| Spans::new(count, loads));
     let mut tasks = Vec::new();
     let mut start = 0;
@@ -99,14 +98,14 @@ pub(super) fn cut(count: usize, loads: &[Load], max_open: usize) -> Vec<Range<us
     tasks
 }
 
-/// Cuts into pieces of which at most `max_open` partitions are open at once, so that the fewest bytes are read again.
+/// Divides connected partitions into pieces with at most `max_open` open at once, so that the fewest bytes are read again.
 fn passes(weights: &Weights, spans: &Spans, connected: Range<usize>, max_open: usize) -> Vec<Range<usize>> {
     let count = connected.len();
-    // best[n]: price, pieces and last cut of the first n partitions.
+    // best[n]: cost, number of pieces and last cut of the first n partitions.
     let mut best = vec![(0_u128, 0_u32, 0_usize)];
     let mut open = Open::new(spans.loads);
     let mut least_start = 0;
-    // Cuts that the end can follow, cheapest first: each is later and dearer than the one before.
+    // Candidates for the last cut, cheapest first: each is later and more expensive than its predecessor.
     let mut candidates: VecDeque<(u128, u32, usize)> = VecDeque::new();
     for end in 1..=count {
         let cut = end - 1;
@@ -137,10 +136,10 @@ fn passes(weights: &Weights, spans: &Spans, connected: Range<usize>, max_open: u
     pieces
 }
 
-/// While loads are read in order, from which one to which one each partition is open.
+/// For each partition, the first and the last load that need it, while loads are read in order.
 struct Spans {
     spans: Vec<Option<(usize, usize)>>,
-    /// How many loads there are.
+    /// Number of loads.
     loads: usize,
 }
 
@@ -160,10 +159,10 @@ impl Spans {
     }
 }
 
-/// How many partitions are open at each load: a segment tree with additions to ranges.
+/// The number of open partitions at each load: a segment tree with range additions.
 struct Open {
     leaves: usize,
-    /// Per node the most below it, its own additions included.
+    /// For each node, the maximum below it, including its own additions.
     most: Vec<i64>,
     added: Vec<i64>,
 }
@@ -195,7 +194,7 @@ impl Open {
         self.most[node] = self.added[node] + self.most[2 * node].max(self.most[2 * node + 1]);
     }
 
-    /// At the load where most are open.
+    /// The maximum over all loads.
     fn most(&self) -> usize {
         usize::try_from(self.most[1]).unwrap_or(0)
     }

@@ -1,8 +1,8 @@
-//! What keeps a job from being planned, or a plan from being read back.
+//! Errors of planning a job, and of reading a plan back.
 
 use super::partition::MAX_PARTITIONS;
 
-/// A job that cannot be planned, or a plan that cannot be read back.
+/// Why a job cannot be planned, or a plan cannot be read back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// More than [`MAX_PARTITIONS`].
@@ -15,7 +15,7 @@ pub enum PlanError {
     TooManyPartitions {
         /// The calendar unit.
         unit: &'static str,
-        /// How many there would be; about so many when far beyond the limit.
+        /// The number of partitions; an estimate if far beyond the limit.
         count: u64,
     },
     /// Two partitions would share a folder.
@@ -24,16 +24,16 @@ pub enum PlanError {
         /// Their label.
         label: String,
     },
-    /// The window reaches beyond the calendar.
+    /// The window exceeds the calendar's range.
     #[error("the window reaches beyond the years -9999 to 9999; choose one inside")]
     OutOfRange,
-    /// The source's schema cannot be written down.
+    /// The source's schema cannot be serialized.
     #[error("the schema of the source cannot be recorded: {reason}; declare other types in `schema`")]
     Schema {
         /// Arrow's reason.
         reason: String,
     },
-    /// Not a plan.
+    /// The text is not a plan.
     #[error("the plan cannot be read: {reason}")]
     Unreadable {
         /// What is wrong.

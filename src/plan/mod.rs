@@ -1,20 +1,20 @@
-//! The plan: a pure function of job, facts and nothing else, and a value that a person can print.
+//! The plan: a pure function of the job and the facts about its source, and a value that can be printed without being run.
 //!
-//! Partitions tile the window: the first starts where the window starts, each next one where the one before
-//! ends, the last ends where the window ends. Tasks cover every partition exactly once.
+//! Partitions tile the window: the first starts where the window starts, each of the others where its predecessor ends,
+//! and the last ends where the window ends. Every partition is in exactly one task.
 //!
 //! How a run acts on it:
-//! - A [`Task`] writes `partitions` and reads `reads`. Of a unit's rows it keeps those of its own partitions; where
-//!   [`Read::owner`] is set it also accounts for the rows outside the window, without time and unreadable. Every
-//!   unit that is read has one owner, so every row is counted once.
+//! - A [`Task`] writes `partitions` and reads `reads`. It keeps the rows of its own partitions. If [`Read::owner`] is set,
+//!   it also accounts for the unit's rows that are outside the window, without a time, or unreadable. Every unit that is
+//!   read has one owner, so every row is counted once.
 //! - A unit in [`Plan::outside`] is not read; all its rows count as outside the window.
-//! - A partition in [`Plan::broken`] fails without being tried; a task of which every partition does so need not run.
-//!   Broken files are in no task.
-//! - A row without time or that cannot be read, met in a unit, fails (or makes partial) [`Plan::concerned`].
+//! - A partition in [`Plan::broken`] fails without being tried. A task with no other partitions is not run. Broken files
+//!   are in no task.
+//! - A row without a time, or an unreadable one, fails [`Plan::affected_partitions`], or makes them partial.
 //!
-//! The value is what `_state/plan.json` pins: whoever continues the job reads it back instead of planning again.
+//! `_state/plan.json` pins this value: a run that resumes the job reads it back instead of planning again.
 
-pub mod concern;
+pub mod affected;
 mod cut;
 mod error;
 pub mod partition;
@@ -34,16 +34,16 @@ use crate::job::{PartitionBy, Window};
 use crate::source::skip::SkippedFile;
 use crate::source::{FileFacts, SourceFile, SourceSchema};
 use crate::time::zone;
-pub use concern::Concern;
+pub use affected::AffectedPartitions;
 pub use error::PlanError;
 pub use record::{PlannedColumn, PlannedFile, PlannedUnit, PlannedWindow, Totals};
 use record::{read_schema_stream, schema_stream, totals};
 pub use task::{FileInput, Tasks};
 
-/// The layout of the plan's JSON.
+/// Version of the plan's JSON.
 pub const PLAN_VERSION: u32 = 1;
 
-/// All that a run does, before it does it.
+/// Everything that a run is going to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
@@ -53,34 +53,35 @@ pub struct Plan {
     pub tool: String,
     /// [`crate::job::Job::id`].
     pub job_id: String,
-    /// When.
+    /// The resolved window.
     pub window: PlannedWindow,
-    /// Slices of the window.
+    /// Slices of the window, in order.
     pub partitions: Vec<Partition>,
-    /// Source files, in order of their rows.
+    /// Source files, in the order of their rows.
     pub files: Vec<PlannedFile>,
-    /// The columns of the source, for people.
+    /// The columns of the source, for display.
     pub columns: Vec<PlannedColumn>,
-    /// The schema of the source as [`Plan::schema`] reads it back: an Arrow IPC stream without batches, in base64.
-    /// Types as text would not do: Arrow's parser loses metadata, and names of nested fields that hold quotes.
+    /// The schema of the source, which [`Plan::schema`] decodes: an Arrow IPC stream without batches, in base64. Type names
+    /// as text would not be enough: Arrow's parser loses metadata, and the names of nested fields that contain quotes.
     pub arrow_schema: String,
-    /// Where files or rows disagreed about the schema, and how it was settled.
+    /// Where files or rows disagreed about the schema, and how the disagreement was resolved.
     pub drift: Vec<String>,
-    /// Keys of the objects around the rows of JSON documents, by their paths, which are not exported.
+    /// Paths of keys in JSON documents outside the array of rows, which are not exported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unexported_keys: Vec<String>,
-    /// Sums.
+    /// Totals over files and tasks.
     pub totals: Totals,
-    /// In order of their partitions; those without partitions last.
+    /// In the order of their partitions; tasks without partitions come last.
     pub tasks: Vec<Task>,
-    /// Units that are proven to lie outside the window.
+    /// Units proven to lie outside the window.
     pub outside: Vec<Read>,
-    /// Whom rows concern that have no known place; in order of file and unit.
-    pub concerns: Vec<Concern>,
-    /// Files that are not read, and why; only in a plan that is shown.
+    /// Partitions that rows with unknown times may belong to, in the order of file and unit.
+    #[serde(rename = "concerns")]
+    pub affected: Vec<AffectedPartitions>,
+    /// Files that are not read, and why; only in a plan made for display.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedFile>,
-    /// What a person should know before the job runs; only in a plan that is shown.
+    /// Warnings for the user; only in a plan made for display.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -96,13 +97,13 @@ pub struct Partition {
     pub end: Timestamp,
 }
 
-/// Units that are read together, once, and the partitions that their rows go to.
+/// Units that are read once, together, and the partitions that their rows go to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
-    /// Consecutive partitions `first..end` (indexes) that this task alone writes. Empty where only rows that belong
-    /// nowhere are to be accounted for; whom they concern is [`Plan::concerned`].
+    /// Indexes of the consecutive partitions that this task alone writes. Empty in a task that only accounts for rows with
+    /// unknown times; [`Plan::affected_partitions`] lists the partitions that those may belong to.
     pub partitions: Range<u32>,
-    /// What is read, in order of file and unit.
+    /// The units to read, in the order of file and unit.
     pub reads: Vec<Read>,
 }
 
@@ -113,33 +114,33 @@ pub struct Read {
     pub file: u32,
     /// Index of the unit in the file.
     pub unit: u32,
-    /// Partitions (indexes) that its rows with a time may lie in; empty where none may.
+    /// Indexes of the partitions that its rows with a time may lie in.
     pub partitions: Range<u32>,
-    /// Whether this task accounts for the unit's rows that are not its own (outside the window, without time,
-    /// unreadable, of other tasks). Exactly one task owns each unit that is read.
+    /// Whether this task accounts for the unit's rows that it does not write (outside the window, without a time,
+    /// unreadable, or of other tasks). Exactly one task owns each unit that is read.
     pub owner: bool,
 }
 
-/// A source file and what is known of it.
+/// A source file and what is known about it.
 #[derive(Debug, Clone, Copy)]
 pub struct FileEntry<'a> {
     /// As listed.
     pub file: &'a SourceFile,
-    /// As inspected; `None` for a file that is skipped.
+    /// As inspected; `None` for a skipped file.
     pub facts: Option<&'a FileFacts>,
-    /// What its name says of its rows' time (`source.path_time`), half-open.
+    /// The half-open period in its name (`source.path_time`).
     pub coverage: Option<(Timestamp, Timestamp)>,
-    /// Why it is left out, unread.
+    /// Why it is not read.
     pub skipped: Option<&'a str>,
 }
 
 /// Plans a job.
 ///
-/// `files` are in order of their rows; their indexes are the plan's. `max_open` says, by how many partitions there are,
-/// how many may be open at once; where there are more, the source is read in several passes.
+/// `files` are in the order of their rows; the plan uses their indexes. `max_open` returns how many partitions may be open
+/// at once, given their total number; if more would be open, the source is read in several passes.
 ///
 /// # Errors
-/// [`PlanError`] where the window has too many partitions or none that can be named.
+/// [`PlanError`] if the window cannot be partitioned.
 pub fn plan(
     job_id: &str,
     window: &Window,
@@ -151,7 +152,7 @@ pub fn plan(
     let partitions = partition::partitions(window, by)?;
     let max_open = max_open(partitions.len());
     let inputs: Vec<FileInput> = files.iter().map(file_input).collect();
-    let Tasks { tasks, outside, concerns } = task::tasks(&partitions, &inputs, max_open);
+    let Tasks { tasks, outside, affected } = task::tasks(&partitions, &inputs, max_open);
     let files: Vec<PlannedFile> = files.iter().zip(&inputs).map(planned_file).collect();
     Ok(Plan {
         version: PLAN_VERSION,
@@ -172,7 +173,7 @@ pub fn plan(
         unexported_keys: schema.unexported_keys.clone(),
         tasks,
         outside,
-        concerns,
+        affected,
         skipped: Vec::new(),
         warnings: Vec::new(),
     })
@@ -206,23 +207,23 @@ impl Plan {
     /// The schema of the source.
     ///
     /// # Errors
-    /// [`PlanError::Unreadable`] where `arrow_schema` is not what [`plan`] writes.
+    /// [`PlanError::Unreadable`] if `arrow_schema` is not what [`plan`] writes.
     pub fn schema(&self) -> Result<SchemaRef, PlanError> {
         read_schema_stream(&self.arrow_schema)
     }
 
-    /// The partitions that are not whole when a row of a unit has no time or cannot be read.
-    pub fn concerned(&self, file: u32, unit: u32) -> Range<u32> {
-        match self.concerns.binary_search_by_key(&(file, Some(unit)), |concern| (concern.file, concern.unit)) {
-            Ok(found) => self.concerns.get(found).map_or(0..0, |concern| concern.partitions.clone()),
-            // It was proven that there are no such rows, so nothing was worked out about them.
+    /// Indexes of the partitions that a row of a unit may belong to if its time is unknown.
+    pub fn affected_partitions(&self, file: u32, unit: u32) -> Range<u32> {
+        match self.affected.binary_search_by_key(&(file, Some(unit)), |affected| (affected.file, affected.unit)) {
+            Ok(found) => self.affected.get(found).map_or(0..0, |affected| affected.partitions.clone()),
+            // The plan proved that the unit has no such rows, so it did not narrow them down.
             Err(_) => 0..self.partitions.len() as u32,
         }
     }
 
-    /// Broken files (by index) and the partitions that each makes fail.
+    /// Indexes of broken files, and the partitions that each one fails.
     pub fn broken(&self) -> impl Iterator<Item = (u32, Range<u32>)> + '_ {
-        self.concerns.iter().filter(|c| c.unit.is_none()).map(|c| (c.file, c.partitions.clone()))
+        self.affected.iter().filter(|c| c.unit.is_none()).map(|c| (c.file, c.partitions.clone()))
     }
 }
 
@@ -325,11 +326,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_run_finds_what_concerns_whom() {
+    fn a_run_finds_the_partitions_that_a_row_may_belong_to() {
         let plan = example();
         assert_eq!(plan.broken().collect::<Vec<_>>(), [(4, 2..3)]);
-        assert_eq!(plan.concerned(1, 0), 0..2);
-        assert_eq!(plan.concerned(0, 0), 0..4);
+        assert_eq!(plan.affected_partitions(1, 0), 0..2);
+        assert_eq!(plan.affected_partitions(0, 0), 0..4);
         assert_eq!(plan.outside.len(), 1);
     }
 

@@ -1,8 +1,8 @@
-//! How the window is cut.
+//! Divides the window into partitions.
 //!
-//! Partitions are the units of the zone's calendar that the window touches, the first and the last cut to the
-//! window. They tile it: no gap, no overlap, none empty, and no two have one label, because the label is the folder
-//! that their shards go to.
+//! Partitions are the calendar units that overlap the window, in its time zone; the first and the last are clipped to the
+//! window. They tile it: no gap, no overlap, none empty. Their labels are unique, because a label names the folder of a
+//! partition's shards.
 
 use std::collections::HashSet;
 
@@ -11,11 +11,11 @@ use crate::job::{PartitionBy, Window};
 use crate::time::calendar::instant_label;
 use crate::time::{Calendar, Unit};
 
-/// Partitions that one window may have. Each costs a folder, a shard and a commit record; eleven years of hours
-/// or two centuries and a half of days fit.
+/// Maximum number of partitions of a window. Each costs a folder, a shard and a commit record. The limit allows eleven
+/// years of hours, or 270 years of days.
 pub const MAX_PARTITIONS: usize = 100_000;
 
-/// The unit of the calendar, `None` for one partition.
+/// The calendar unit; `None` for a single partition.
 pub fn unit(by: PartitionBy) -> Option<Unit> {
     match by {
         PartitionBy::None => None,
@@ -31,14 +31,14 @@ pub fn unit(by: PartitionBy) -> Option<Unit> {
 /// Cuts a window at the boundaries of a unit in the window's zone.
 ///
 /// # Errors
-/// [`PlanError::TooManyPartitions`] beyond [`MAX_PARTITIONS`], without building them; [`PlanError::OutOfRange`]
-/// where the calendar ends before the window does; [`PlanError::LabelTwice`] rather than two partitions in one folder.
+/// [`PlanError::TooManyPartitions`] beyond [`MAX_PARTITIONS`], without building them; [`PlanError::OutOfRange`] if the
+/// calendar ends before the window does; [`PlanError::LabelTwice`] if two partitions would share a folder.
 pub fn partitions(window: &Window, by: PartitionBy) -> Result<Vec<Partition>, PlanError> {
     let Some(unit) = unit(by) else {
         return Ok(vec![Partition { label: "all".to_owned(), start: window.start, end: window.end }]);
     };
     let estimate = count(window, unit);
-    // The estimate knows no clock changes, which make a few partitions more or less.
+    // The estimate ignores clock changes, which add or remove a few partitions.
     if estimate > 2 * MAX_PARTITIONS as u64 {
         return Err(PlanError::TooManyPartitions { unit: unit.name(), count: estimate });
     }
@@ -58,7 +58,7 @@ pub fn partitions(window: &Window, by: PartitionBy) -> Result<Vec<Partition>, Pl
     }
 }
 
-/// About how many units the window touches, without walking through them.
+/// Estimates the number of units that the window touches, without iterating over them.
 fn count(window: &Window, unit: Unit) -> u64 {
     let days = |average: f64| (window.end.as_second() - window.start.as_second()) as f64 / 86_400.0 / average;
     let units = match unit {
@@ -76,7 +76,7 @@ fn cut_hours(calendar: &Calendar, window: &Window, cuts: &mut Vec<Partition>) ->
     let mut unit_start = calendar.floor(window.start, Unit::Hour).ok_or(PlanError::OutOfRange)?;
     let mut start = window.start;
     while start < window.end {
-        // Past the last hour that the calendar holds there is only the rest of the window.
+        // Beyond the calendar's last hour, the rest of the window is one partition.
         let end = calendar.next(start, Unit::Hour).map_or(window.end, |end| end.min(window.end));
         cuts.push(Partition { label: instant_label(unit_start), start, end });
         (start, unit_start) = (end, end);
@@ -90,7 +90,7 @@ fn cut_days(calendar: &Calendar, window: &Window, unit: Unit, cuts: &mut Vec<Par
     while start < window.end {
         let next = unit.step(first, 1);
         let end = next.and_then(|next| calendar.day_start(next)).map_or(window.end, |end| end.min(window.end));
-        // A day that the zone skips is no partition.
+        // A day that the zone skipped gets no partition.
         if end > start {
             cuts.push(Partition { label: unit.label(first), start, end });
         }

@@ -1,6 +1,6 @@
-//! What a plan records of window, files and schema, and their sums.
+//! Wire types of a plan: window, files, schema and totals.
 //!
-//! These are wire types: a field that is renamed or removed is a new [`super::PLAN_VERSION`].
+//! Renaming or removing a field requires a new [`super::PLAN_VERSION`].
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
@@ -25,18 +25,18 @@ pub struct PlannedWindow {
     pub timezone: String,
 }
 
-/// A source file as it was when the job was planned.
+/// A source file, as it was when the job was planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedFile {
     /// [`SourceFile::name`](crate::source::SourceFile::name).
     pub name: String,
-    /// Size.
+    /// Size in bytes.
     pub bytes: u64,
     /// Modification time.
     pub modified: Timestamp,
-    /// The parts that can be read alone; of a broken file those that were seen.
+    /// Its units; of a broken file, those that were inspected before the error.
     pub units: Vec<PlannedUnit>,
-    /// Why the file is left out, unread.
+    /// Why the file is not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
     /// Why the file is broken: it could not be inspected to its end.
@@ -44,28 +44,28 @@ pub struct PlannedFile {
     pub problem: Option<String>,
 }
 
-/// A part of a file that can be read alone.
+/// A part of a file that can be read on its own, such as a row group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedUnit {
-    /// Rows, the unreadable ones included.
+    /// Number of rows, including unreadable ones.
     pub rows: u64,
-    /// Encoded bytes.
+    /// Encoded size in bytes.
     pub bytes: u64,
-    /// Bytes that may be in memory at once while it is read.
+    /// Estimated peak memory use while it is read, in bytes.
     pub decoded_bytes: u64,
 }
 
 /// A column of the source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedColumn {
-    /// Its name.
+    /// Column name.
     pub name: String,
-    /// Arrow's text for its type.
+    /// Its type, as Arrow displays it.
     #[serde(rename = "type")]
     pub data_type: String,
     /// Whether it may hold nulls.
     pub nullable: bool,
-    /// Text that holds JSON.
+    /// Whether its text is JSON.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub json: bool,
     /// Text that holds numbers.

@@ -1,7 +1,7 @@
-//! The plan for people: as text for a terminal, as Markdown for a pull request.
+//! Renders the plan as text for a terminal and as Markdown for a pull request.
 //!
-//! Both show the same tables, cut to a length for people; JSON has everything. Names come from the file system, so
-//! nothing of them may act on a terminal or in a page: control and direction characters are shown as escapes.
+//! Both show the same tables, truncated; JSON has everything. Names come from the file system and must not affect a
+//! terminal or a page: control and direction characters are shown as escapes.
 
 use std::fmt::Write;
 
@@ -10,20 +10,20 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::{Plan, Task};
 use crate::units::grouped;
 
-/// Rows of a table that a person is shown.
+/// Maximum number of rows shown per table.
 const SHOWN_ROWS: usize = 50;
 
-/// Part of the page: a heading, a table and what was left out.
+/// A heading, a table, and the number of rows omitted from it.
 struct Section {
     title: String,
     header: Vec<&'static str>,
-    /// Columns that hold numbers.
+    /// Indexes of numeric columns.
     numbers: &'static [usize],
     rows: Vec<Vec<String>>,
     left_out: usize,
 }
 
-/// For a terminal.
+/// Renders the plan for a terminal.
 pub fn text(plan: &Plan) -> String {
     let mut out = String::new();
     let facts = summary(plan);
@@ -49,7 +49,7 @@ pub fn text(plan: &Plan) -> String {
     out
 }
 
-/// For a pull request or a page.
+/// Renders the plan as Markdown.
 pub fn markdown(plan: &Plan) -> String {
     let mut out = format!("# Plan of {}\n\n", escaped(&plan.job_id));
     for (name, value) in summary(plan).iter().skip(1) {
@@ -72,7 +72,7 @@ pub fn markdown(plan: &Plan) -> String {
     out
 }
 
-/// Names and values of what matters most; the job's id first.
+/// Names and values of the key facts; the job's id comes first.
 fn summary(plan: &Plan) -> Vec<(&'static str, String)> {
     let totals = plan.totals;
     let window = &plan.window;
@@ -185,7 +185,7 @@ fn sections(plan: &Plan) -> Vec<Section> {
     sections
 }
 
-/// Builds only the rows that are shown.
+/// Builds a section; rows beyond the limit are only counted.
 fn section(
     title: &str,
     header: Vec<&'static str>,
@@ -227,7 +227,7 @@ fn labels(plan: &Plan, range: &std::ops::Range<u32>) -> String {
         Some([first, .., last]) => {
             format!("{} … {} ({})", printable(&first.label), printable(&last.label), range.len())
         }
-        _ => "none: rows without a place".to_owned(),
+        _ => "none: rows with unknown times".to_owned(),
     }
 }
 

@@ -1,66 +1,65 @@
-//! What is read together.
+//! Groups partitions and units into tasks.
 //!
-//! A unit is read by every task that has a partition its rows may belong to, and by no other; partitions that share
-//! a unit share a task where that is possible, so that the unit is read once. `cut` decides where tasks
-//! end, [`super::concern`] whom rows without a place concern.
+//! A unit is read by exactly the tasks whose partitions its rows may belong to. Partitions that share a unit share a task
+//! if possible, so that the unit is read once; `cut` decides where tasks end. [`super::affected`] narrows down where rows
+//! with unknown times belong.
 //!
-//! Units of a broken file are not read: what is known of them ends where the file broke, and the partitions that
-//! the file concerns fail without being tried.
+//! Units of a broken file are not read, because nothing is known about the rest of the file. The partitions that it may
+//! have rows for fail without being tried.
 
 use jiff::Timestamp;
 
-use super::concern::{Concern, Place, concerns, place};
+use super::affected::{AffectedPartitions, UnitExtent, affected_by_file, extent};
 use super::cut::{Load, cut};
 use super::{Partition, Read, Task};
 use crate::source::UnitFacts;
 
-/// What is known of one file that is in the plan.
+/// What is known about one file of the plan.
 #[derive(Debug, Clone, Default)]
 pub struct FileInput {
-    /// Its parts. For a broken file: what was seen before it broke.
+    /// Its units; of a broken file, those that were inspected before the error.
     pub units: Vec<UnitFacts>,
-    /// What its name says of its rows' time, half-open.
+    /// The half-open period in its name.
     pub coverage: Option<(Timestamp, Timestamp)>,
-    /// It could not be inspected to its end.
+    /// Whether it could not be inspected to its end.
     pub broken: bool,
 }
 
-/// All the work of a job.
+/// The tasks of a plan, and the units that need none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tasks {
-    /// In order of their partitions; those without partitions last.
+    /// In the order of their partitions; tasks without partitions come last.
     pub tasks: Vec<Task>,
-    /// Units of which every row is proven to have a time outside the window: not read, their rows count as outside.
+    /// Units whose rows are all proven to lie outside the window. They are not read, and their rows count as outside.
     pub outside: Vec<Read>,
-    /// In order of file and unit.
-    pub concerns: Vec<Concern>,
+    /// In the order of file and unit.
+    pub affected: Vec<AffectedPartitions>,
 }
 
-/// Groups partitions into tasks and gives every unit to the tasks that need it.
+/// Groups consecutive partitions into tasks and assigns every unit to the tasks that need it.
 ///
-/// `partitions` are consecutive. Every partition is in exactly one task; every unit of a file that is not broken is
-/// either outside or owned by exactly one task: the first that reads it. At most `max_open` partitions of a task are open
-/// at once while its units are read in order.
+/// Every partition is in exactly one task. Every unit of an intact file is either outside or owned by exactly one task, the
+/// first that reads it. While a task reads its units in order, at most `max_open` of its partitions are open at once.
 pub fn tasks(partitions: &[Partition], files: &[FileInput], max_open: usize) -> Tasks {
     let mut loads = Vec::new();
     let mut placed = Vec::new();
     let mut unplaced = Vec::new();
     let mut outside = Vec::new();
-    let mut all_concerns = Vec::new();
+    let mut affected = Vec::new();
     for (file, input) in (0_u32..).zip(files) {
-        all_concerns.extend(concerns(partitions, file, input));
+        affected.extend(affected_by_file(partitions, file, input));
         if input.broken {
             continue;
         }
         for (unit, facts) in (0_u32..).zip(&input.units) {
             let read = |partitions| Read { file, unit, partitions, owner: true };
-            match place(partitions, facts) {
-                Place::Partitions(range) => {
+            match extent(partitions, facts) {
+                UnitExtent::Partitions(range) => {
                     loads.push(Load { partitions: range.clone(), bytes: facts.bytes });
                     placed.push(read(range));
                 }
-                Place::Unplaced => unplaced.push(read(0..0)),
-                Place::Outside => outside.push(read(0..0)),
+                UnitExtent::Unplaced => unplaced.push(read(0..0)),
+                UnitExtent::Outside => outside.push(read(0..0)),
             }
         }
     }
@@ -76,11 +75,11 @@ pub fn tasks(partitions: &[Partition], files: &[FileInput], max_open: usize) -> 
         }
     }
     if !unplaced.is_empty() {
-        // Rows that belong nowhere are read by a task of their own, which writes no partition.
+        // Units that no partition needs, but that may have rows with unknown times, get a task that writes no partition.
         let end = partitions.len() as u32;
         tasks.push(Task { partitions: end..end, reads: unplaced });
     }
-    Tasks { tasks, outside, concerns: all_concerns }
+    Tasks { tasks, outside, affected }
 }
 
 #[cfg(test)]
@@ -216,8 +215,8 @@ mod tests {
             broken(vec![], Some((second(9_000), second(9_010)))),
         ];
         let got = tasks(&tens(10), &files, MAX_OPEN);
-        let concern = |file, partitions| Concern { file, unit: None, partitions };
-        assert_eq!(got.concerns, [concern(0, 0..10), concern(1, 2..6), concern(2, 2..3), concern(3, 0..10)]);
+        let affected = |file, partitions| AffectedPartitions { file, unit: None, partitions };
+        assert_eq!(got.affected, [affected(0, 0..10), affected(1, 2..6), affected(2, 2..3), affected(3, 0..10)]);
         assert!(got.tasks.iter().all(|t| t.reads.is_empty()));
     }
 
@@ -233,10 +232,10 @@ mod tests {
             file(vec![unit(TimeRange::Unknown, MIB, 1)]),
         ];
         let got = tasks(&tens(10), &files, MAX_OPEN);
-        let concern = |file, partitions| Concern { file, unit: Some(0), partitions };
+        let affected = |file, partitions| AffectedPartitions { file, unit: Some(0), partitions };
         assert_eq!(
-            got.concerns,
-            [concern(0, 1..3), concern(1, 0..10), concern(2, 3..4), concern(3, 0..10), concern(4, 0..10)]
+            got.affected,
+            [affected(0, 1..3), affected(1, 0..10), affected(2, 3..4), affected(3, 0..10), affected(4, 0..10)]
         );
         let nowhere = shown(&got.tasks).pop().unwrap();
         assert_eq!(nowhere, (10..10, "1.0! 2.0! 3.0!".to_owned()));
@@ -353,12 +352,12 @@ mod tests {
                     prop_assert_eq!(readers.iter().map(|r| r.0).collect::<Vec<_>>(), expected.clone());
                     prop_assert_eq!(readers.iter().map(|r| r.1).collect::<Vec<_>>(), (0..expected.len()).map(|n| n == 0).collect::<Vec<_>>());
                     prop_assert_eq!(is_outside, expected.is_empty());
-                    let concern = got.concerns.iter().find(|c| (c.file, c.unit) == (key.0, Some(key.1)));
-                    prop_assert_eq!(concern.is_some(), facts.unplaced_rows > 0 && facts.rows > 0);
+                    let affected = got.affected.iter().find(|c| (c.file, c.unit) == (key.0, Some(key.1)));
+                    prop_assert_eq!(affected.is_some(), facts.unplaced_rows > 0 && facts.rows > 0);
                 }
             }
             prop_assert!(owners.is_empty());
-            prop_assert!(got.concerns.iter().all(|c| !c.partitions.is_empty() && i64::from(c.partitions.end) <= count));
+            prop_assert!(got.affected.iter().all(|c| !c.partitions.is_empty() && i64::from(c.partitions.end) <= count));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Window forms to instants.
+//! Resolves a window, as written in the spec, to two instants.
 //!
-//! A window depends on what was written, on the zone's calendar and on `now`, and on nothing else. Whichever form
-//! it was written in, the same two instants in the same zone have the same label.
+//! The result depends only on the text, the zone's calendar and `now`. The label depends only on the two instants and the
+//! zone, not on the form that was written.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -19,9 +19,9 @@ use crate::time::{Calendar, Unit, zone};
 /// Computes the window.
 ///
 /// # Errors
-/// Everything that is wrong with it, each at its place: what is not a date, month, quarter, week, year or instant;
-/// an instant without offset or finer than a microsecond; an unknown zone; a window that ends where it starts or
-/// before; bounds that lie outside the years -9999 to 9999.
+/// Every mistake, with its location: text that is not a date, month, quarter, week, year or instant; an instant without
+/// an offset or finer than a microsecond; an unknown zone; an end that is not after the start; bounds outside the years
+/// -9999 to 9999.
 pub fn resolve(form: &WindowForm, timezone: &Located<String>, now: Timestamp) -> Result<Window, Vec<Diagnostic>> {
     let calendar = zone::find(&timezone.value)
         .map(Calendar::new)
@@ -31,7 +31,7 @@ pub fn resolve(form: &WindowForm, timezone: &Located<String>, now: Timestamp) ->
             let bounds = bounds(form, Some(&calendar), now)?;
             (calendar, bounds)
         }
-        // What is wrong apart from the zone is told at once.
+        // Report mistakes other than the zone together with it.
         Err(unknown_zone) => {
             let mut problems = vec![unknown_zone];
             problems.extend(bounds(form, None, now).err().unwrap_or_default());
@@ -57,7 +57,7 @@ struct Bounds {
     end: Timestamp,
 }
 
-/// Where a form begins and ends. Without a calendar only the text is checked, and the bounds mean nothing.
+/// The bounds of a window. Without a calendar, only the text is checked, and the result is meaningless.
 fn bounds(form: &WindowForm, calendar: Option<&Calendar>, now: Timestamp) -> Result<Bounds, Vec<Diagnostic>> {
     match form {
         WindowForm::Dates { from, to } => {
@@ -201,9 +201,9 @@ mod tests {
 
     fn wrong(form: WindowForm, zone: &str) -> String {
         let problems = resolve(&form, &text(zone), NOW.parse().unwrap()).unwrap_err();
-        let told: Vec<_> =
+        let messages: Vec<_> =
             problems.into_iter().map(|p| format!("{} ({})", p.message, p.help.unwrap_or_default())).collect();
-        told.join("; ")
+        messages.join("; ")
     }
 
     #[test]

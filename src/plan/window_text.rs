@@ -1,6 +1,6 @@
-//! The words of a window as written: dates, weeks, months, quarters, years, counts of units, instants.
+//! Parses the values of a window: dates, weeks, months, quarters, years, numbers of units, instants.
 //!
-//! One text in, one value or one located mistake out; what they mean in a zone is [`super::window`]'s business.
+//! Each function returns one value or one located mistake. [`super::window`] interprets the values in a time zone.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, ISOWeekDate, Weekday};
@@ -11,13 +11,13 @@ use crate::time::{Unit, rfc3339};
 const HELP_DATE: &str = "write it as YYYY-MM-DD, such as 2026-03-01";
 const HELP_LAST: &str = "write a number and h, d, w or mo, such as 7d";
 
-/// A window that jiff's calendar does not hold.
+/// The mistake of a window outside jiff's range.
 pub(super) fn out_of_range(text: &Located<String>) -> Diagnostic {
-    Diagnostic::at(text.span.as_ref(), format!("`{}` reaches beyond the time that can be computed with", text.value))
+    Diagnostic::at(text.span.as_ref(), format!("`{}` is outside the supported range of time", text.value))
         .help(format!("a window lies between {} and {}", Timestamp::MIN, Timestamp::MAX))
 }
 
-/// A number of exactly so many digits.
+/// A number of exactly `count` digits.
 fn digits(text: &str, count: usize) -> Option<i16> {
     (text.len() == count && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
@@ -28,7 +28,7 @@ pub(super) fn parse_date(text: &Located<String>) -> Result<Date, Diagnostic> {
         |why: &str| Diagnostic::at(text.span.as_ref(), format!("`{}` is not a date{why}", text.value)).help(HELP_DATE);
     match rfc3339::parse(text.value.as_bytes()) {
         Ok(written) if written.date_only => {
-            // Years 0000 to 9999 are all jiff's.
+            // jiff supports all years from 0000 to 9999.
             let (date, _) = text.value.split_at_checked(10).ok_or_else(|| wrong(""))?;
             date.parse::<Date>().map_err(|_| wrong(""))
         }
@@ -85,7 +85,7 @@ pub(super) fn parse_week(text: &Located<String>) -> Result<Date, Diagnostic> {
     })
 }
 
-/// A unit of the calendar by its name.
+/// A calendar unit, by name.
 pub(super) fn parse_unit(text: &Located<String>) -> Result<Unit, Diagnostic> {
     const UNITS: [Unit; 6] = [Unit::Hour, Unit::Day, Unit::Week, Unit::Month, Unit::Quarter, Unit::Year];
     UNITS.into_iter().find(|unit| unit.name() == text.value).ok_or_else(|| {
@@ -97,7 +97,7 @@ pub(super) fn parse_unit(text: &Located<String>) -> Result<Unit, Diagnostic> {
     })
 }
 
-/// A positive number of units.
+/// A positive number of units, such as `7d`.
 pub(super) fn parse_last(text: &Located<String>) -> Result<(i64, Unit), Diagnostic> {
     let wrong = |why: &str| {
         Diagnostic::at(text.span.as_ref(), format!("`{}` is not a number of units{why}", text.value)).help(HELP_LAST)
@@ -119,7 +119,7 @@ pub(super) fn parse_last(text: &Located<String>) -> Result<(i64, Unit), Diagnost
     }
 }
 
-/// An instant with its offset, in whole microseconds.
+/// An instant with an offset, in whole microseconds.
 pub(super) fn parse_instant(text: &Located<String>) -> Result<Timestamp, Diagnostic> {
     let wrong = |why: String| Diagnostic::at(text.span.as_ref(), format!("`{}` is not an instant: {why}", text.value));
     let written = rfc3339::parse(text.value.as_bytes()).map_err(|fault| wrong(fault.to_string()))?;

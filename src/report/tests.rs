@@ -468,7 +468,7 @@ fn a_page_without_rows_says_whether_anything_was_read() {
         ),
         (
             with(vec![file(None)], books(0, 0, 0)),
-            ["Complete, without a row", "1 file was read and held no row", "All 2 partitions of the window"],
+            ["Complete, without a row", "1 file was read and had no rows", "All 2 partitions of the window"],
         ),
         (
             with(vec![file(None), file(Some(SkipCode::PathTime))], books(7, 7, 0)),

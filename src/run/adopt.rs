@@ -1,14 +1,14 @@
-//! What earlier runs have committed, as far as it can be proven.
+//! Adopts the commits of earlier runs, as far as they can be proven.
 //!
-//! A record counts if it belongs to this job and its files cannot have been removed: either no manifest has ended its
-//! generation yet, or that manifest names them. Its shards are read and hashed again, because a record only says what
-//! somebody wrote once; and where the spec signs, the record must be signed by the same key, so that this run never signs
-//! what somebody without the key has put there.
+//! A record counts if it belongs to this job and its files cannot have been removed: either its generation is still open,
+//! or the manifest that ended it names them. The shards are hashed again, because a record only states what was once
+//! written. If the spec signs, the record must be signed by the same key, so that this run does not sign data that came
+//! from anyone without the key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::damage::{self, Committed, Sizes};
-use super::pin::{Package, changed};
+use super::open_package::{OpenPackage, changed};
 use super::{RunError, RunOptions};
 use crate::package::layout::{PARTITION_RECORDS, TASK_RECORDS, partition_record, task_record};
 use crate::package::manifest::FileStatus;
@@ -16,32 +16,32 @@ use crate::package::state::log::by_generation;
 use crate::package::state::{PartitionRecord, TOOL_VERSION, TaskRecord, is_proven, load};
 use crate::run::inputs::task_key;
 
-/// What is adopted.
+/// The result of adopting.
 pub enum Adopted {
     /// These records count.
     Records {
-        /// By index of the partition.
+        /// By partition index.
         partitions: BTreeMap<u32, PartitionRecord>,
-        /// By index of the task.
+        /// By task index.
         tasks: BTreeMap<usize, TaskRecord>,
     },
-    /// A record of the open generation cannot be adopted, and its name is taken.
+    /// A record of the open generation cannot be adopted. Its name is taken, so a new generation is needed.
     NewGeneration,
 }
 
-/// A record that was found.
+/// A record that may be adopted.
 struct Candidate<K, T> {
     key: K,
     generation: u32,
     record: T,
 }
 
-/// Finds what counts.
+/// Finds the records that count.
 ///
 /// # Errors
-/// [`RunError::Damaged`] where files are not as they were committed, unless they are to be repaired;
-/// [`RunError::Failed`] where the source of complete shards has changed.
-pub fn adopt(package: &Package, options: &RunOptions) -> Result<Adopted, RunError> {
+/// [`RunError::Damaged`] if committed files are damaged and `--repair` is not set; [`RunError::Failed`] if the source of
+/// complete shards has changed.
+pub fn adopt(package: &OpenPackage, options: &RunOptions) -> Result<Adopted, RunError> {
     let manifest = package.previous_manifest();
     let listed: BTreeSet<(&str, Option<&str>)> =
         manifest.iter().flat_map(|m| damage::listed(m)).map(|file| (file.path, file.sha256)).collect();
@@ -78,9 +78,9 @@ pub fn adopt(package: &Package, options: &RunOptions) -> Result<Adopted, RunErro
     Ok(Adopted::Records { partitions, tasks })
 }
 
-/// Files that are not as they were committed, by name, and whether one is of the open generation.
+/// The damage of committed files, by name, and whether a damaged file belongs to the open generation.
 fn broken(
-    package: &Package,
+    package: &OpenPackage,
     options: &RunOptions,
     files: &[(u32, Committed<'_>)],
 ) -> Result<(BTreeMap<String, String>, bool), RunError> {
@@ -108,9 +108,9 @@ fn broken(
     Ok((broken, is_own))
 }
 
-/// Whether a record of this generation, with these files, may count.
+/// Whether the files of a record cannot have been removed.
 fn is_kept<'f>(
-    package: &Package,
+    package: &OpenPackage,
     generation: u32,
     mut files: impl Iterator<Item = Committed<'f>>,
     listed: &BTreeSet<(&str, Option<&str>)>,
@@ -119,20 +119,20 @@ fn is_kept<'f>(
     generation > ended || files.all(|file| listed.contains(&(file.path, file.sha256)))
 }
 
-/// Generations that count, the newest first.
-fn counting<'g>(package: &Package, found: Option<&'g Vec<u32>>) -> impl Iterator<Item = u32> + use<'g> {
+/// The generations whose records may count, newest first.
+fn counting<'g>(package: &OpenPackage, found: Option<&'g Vec<u32>>) -> impl Iterator<Item = u32> + use<'g> {
     let counting = package.entry.first_generation..=package.generation();
     found.into_iter().flatten().copied().filter(move |generation| counting.contains(generation))
 }
 
 type Candidates<K, T> = Option<Vec<Candidate<K, T>>>;
 
-/// `None`: one of the open generation is not proven.
+/// Partition records that may be adopted. `None` if one of the open generation is not proven.
 fn partitions(
-    package: &Package,
+    package: &OpenPackage,
     listed: &BTreeSet<(&str, Option<&str>)>,
 ) -> Result<Candidates<u32, PartitionRecord>, RunError> {
-    let Package { folder, pinned, notary, .. } = package;
+    let OpenPackage { folder, pinned, attestor, .. } = package;
     let generations = by_generation(folder, PARTITION_RECORDS)?;
     let mut candidates = Vec::new();
     for (key, partition) in (0u32..).zip(&pinned.plan.partitions) {
@@ -143,7 +143,7 @@ fn partitions(
             if record.job != pinned.job || !is_kept(package, generation, files, listed) {
                 continue;
             }
-            if !is_proven(&name, &record, notary.signer()) {
+            if !is_proven(&name, &record, attestor.signer()) {
                 if generation == package.generation() {
                     tracing::warn!(
                         "{name} is not signed by this job's key; partition {} is exported again",
@@ -154,13 +154,13 @@ fn partitions(
                 continue;
             }
             if record.inputs != pinned.inputs[key as usize] {
-                // What was left out may be there now.
+                // Rows missing from a partial partition may be available now.
                 if record.files.iter().any(|f| f.status != FileStatus::Complete) {
                     continue;
                 }
                 return Err(changed(&partition.label).into());
             }
-            // Another version may make other bytes of the same rows.
+            // Another version may encode the same rows differently.
             if record.tool_version != TOOL_VERSION {
                 continue;
             }
@@ -171,12 +171,12 @@ fn partitions(
     Ok(Some(candidates))
 }
 
-/// `None`: one of the open generation is not proven.
+/// Task records that may be adopted. `None` if one of the open generation is not proven.
 fn tasks(
-    package: &Package,
+    package: &OpenPackage,
     listed: &BTreeSet<(&str, Option<&str>)>,
 ) -> Result<Candidates<usize, TaskRecord>, RunError> {
-    let Package { folder, pinned, notary, .. } = package;
+    let OpenPackage { folder, pinned, attestor, .. } = package;
     let generations = by_generation(folder, TASK_RECORDS)?;
     let mut candidates = Vec::new();
     for (index, task) in pinned.plan.tasks.iter().enumerate() {
@@ -188,7 +188,7 @@ fn tasks(
             if record.job != pinned.job || !is_kept(package, generation, files, listed) {
                 continue;
             }
-            if record.tool_version != TOOL_VERSION || !is_proven(&name, &record, notary.signer()) {
+            if record.tool_version != TOOL_VERSION || !is_proven(&name, &record, attestor.signer()) {
                 if generation == package.generation() {
                     tracing::warn!("{name} is not signed by this job's key; what it counts is read again");
                     return Ok(None);
@@ -202,17 +202,17 @@ fn tasks(
     Ok(Some(candidates))
 }
 
-/// The record of a partition by another run of this generation, if it is proven.
+/// The record that another run of this generation wrote for a partition, if it is proven.
 ///
 /// # Errors
 /// The store's.
-pub fn of_another_run(package: &Package, run: &str, index: u32) -> Result<Option<PartitionRecord>, RunError> {
-    let Package { folder, pinned, notary, .. } = package;
+pub fn of_another_run(package: &OpenPackage, run: &str, index: u32) -> Result<Option<PartitionRecord>, RunError> {
+    let OpenPackage { folder, pinned, attestor, .. } = package;
     let name = partition_record(&pinned.plan.partitions[index as usize].label, package.generation());
     let record: Option<PartitionRecord> = load(folder, &name)?;
-    // One of this run's own, where its writing failed, is no proof that it is on the disk.
+    // A record of this run, whose write failed, may not be durable.
     let record = record.filter(|r| r.run != run && r.job == pinned.job && r.inputs == pinned.inputs[index as usize]);
-    let Some(record) = record.filter(|record| is_proven(&name, record, notary.signer())) else { return Ok(None) };
+    let Some(record) = record.filter(|record| is_proven(&name, record, attestor.signer())) else { return Ok(None) };
     for file in &record.files {
         if folder.sha256(&file.path)? != file.sha256 {
             return Ok(None);

@@ -1,6 +1,6 @@
-//! Cells too large for the memory budget, refused with the budget that they need.
+//! Refuses cells that exceed the memory budget, and names the budget that they need.
 //!
-//! Footers and lists tell how large a file is and not how large its largest cell is, so this shows when rows are read.
+//! The size of the largest cell is not known before the rows are read: footers and listings have only totals.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
@@ -17,7 +17,7 @@ use crate::source::Batch;
 pub(super) fn check(file: &str, batch: &Batch, memory: Memory) -> Result<(), Failure> {
     let limit = memory.largest_cell();
     for (field, column) in batch.rows.schema_ref().fields().iter().zip(batch.rows.columns()) {
-        // Nothing in it can be larger than all of it.
+        // No cell can be larger than its column.
         if column.get_array_memory_size() as u64 <= limit {
             continue;
         }
@@ -39,7 +39,7 @@ pub(super) fn check(file: &str, batch: &Batch, memory: Memory) -> Result<(), Fai
     Ok(())
 }
 
-/// Bytes of one value of text or binary, or of all values in it; of other types there are few.
+/// The size of one value in bytes, including nested values. Values of other types are small.
 fn bytes_of(column: &ArrayRef, row: usize) -> u64 {
     if column.is_null(row) {
         return 0;

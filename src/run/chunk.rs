@@ -1,4 +1,4 @@
-//! One chunk: its rows routed, filtered and encoded for the partitions of its task.
+//! Processes one chunk: routes, filters, redacts and encodes its rows for the partitions of its task.
 
 use std::ops::Range;
 
@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 
 use super::cells;
-use super::lane::{Piece, project, write_failed};
-use super::ledger::{Findings, Place};
+use super::ledger::{ChunkFindings, UnitRef};
+use super::partition_sink::{ChunkRows, project, write_failed};
 use super::rejects::RejectLine;
 use super::route::{Routed, apply};
-use super::task::{Receiver, RunningTask};
+use super::task::{ResultHandler, RunningTask};
 use crate::encode::{Encoded, Encoder};
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
@@ -22,33 +22,33 @@ use crate::source::instants::{Instants, instants};
 use crate::source::{Batch, BatchReader};
 use crate::time::BadTime;
 
-/// Rows that are encoded at once: their bytes stay in a core's second-level cache until they are hashed and written.
-/// Parquet gathers arrays instead, for which a whole batch is better.
+/// Maximum number of rows encoded at once, so that their bytes stay in a core's second-level cache until they are hashed
+/// and written. Parquet gathers arrays instead, for which a whole batch is better.
 const ENCODE_ROWS: usize = 512;
 
-/// The same in bytes of arrays, for long rows.
+/// The same limit in bytes of arrays, for long rows.
 const ENCODE_BYTES: usize = 2 << 20;
 
-/// Works on a chunk to its end. `Err(None)`: stopped.
+/// Processes a chunk to its end.
 ///
 /// # Errors
-/// Why the unit cannot be exported.
-pub fn work<R: Receiver>(
+/// Why the unit cannot be exported; `None` if the run was stopped.
+pub fn process<R: ResultHandler>(
     task: &RunningTask<'_, R>,
     number: u64,
-    place: Place,
+    unit: UnitRef,
     partitions: &Range<u32>,
     batches: &mut dyn BatchReader,
-) -> Result<Findings, Option<Failure>> {
+) -> Result<ChunkFindings, Option<Failure>> {
     let mut worker = Worker {
         task,
         number,
-        place,
+        unit,
         partitions,
         routed: Routed::default(),
-        piece: Piece::Encoded(Encoded::default(), Vec::new()),
+        payload: ChunkRows::Encoded(Encoded::default(), Vec::new()),
         every_row: Vec::new(),
-        findings: Findings::default(),
+        findings: ChunkFindings::default(),
     };
     while let Some(batch) = batches.next_batch().map_err(|e| Failure { code: e.code, message: e.to_string() })? {
         if task.ctx.stop.is_set() {
@@ -61,30 +61,30 @@ pub fn work<R: Receiver>(
 
 struct Worker<'a, 'b, R> {
     task: &'a RunningTask<'b, R>,
-    /// Of the chunk.
+    /// The chunk's number.
     number: u64,
-    place: Place,
-    /// Where the unit's rows may lie.
+    unit: UnitRef,
+    /// Partitions that the unit may have rows for.
     partitions: &'a Range<u32>,
     routed: Routed,
-    /// Used again and again.
-    piece: Piece,
-    /// Numbers from 0 on, as many as were needed.
+    /// A reused buffer.
+    payload: ChunkRows,
+    /// The indexes 0, 1, 2, …, as many as were needed so far.
     every_row: Vec<u32>,
-    findings: Findings,
+    findings: ChunkFindings,
 }
 
-impl<R: Receiver> Worker<'_, '_, R> {
+impl<R: ResultHandler> Worker<'_, '_, R> {
     fn batch(&mut self, batch: &Batch) -> Result<(), Failure> {
         let ctx = self.task.ctx;
         let job = ctx.job;
-        let file = &ctx.files[self.place.file as usize].name;
+        let file = &ctx.files[self.unit.file as usize].name;
         cells::check(file, batch, ctx.memory)?;
         for reject in &batch.rejected {
             let raw = (!job.withholds_values()).then(|| String::from_utf8_lossy(&reject.raw));
             let line =
                 RejectLine { file, position: reject.position, error: &reject.error, raw: raw.as_deref(), row: None };
-            self.findings.leave_out(ctx.plan, job.on_bad_rows, ErrorCode::BadRows, self.place, &line)?;
+            self.findings.add_unplaced(ctx.plan, job.on_bad_rows, ErrorCode::BadRows, self.unit, &line)?;
         }
         let Some((i, field)) = batch.rows.schema_ref().column_with_name(&job.time.column.value) else {
             let message = format!("{file}: the time column was not read");
@@ -95,7 +95,7 @@ impl<R: Receiver> Worker<'_, '_, R> {
         self.task.router.place(&values, &mut self.routed);
         self.check_bounds(batch)?;
         let counts = &mut self.findings.counts;
-        if self.place.owner {
+        if self.unit.owner {
             let rejected = batch.rejected.len() as u64;
             counts.source_rows += rejected + batch.outside + batch.rows.num_rows() as u64;
             counts.rejected += rejected + bad.len() as u64;
@@ -106,7 +106,7 @@ impl<R: Receiver> Worker<'_, '_, R> {
         } else {
             counts.visiting += self.routed.rows.iter().map(|r| r.len() as u64).sum::<u64>();
         }
-        self.leave_out_unplaced(batch, &bad)?;
+        self.add_rows_without_time(batch, &bad)?;
         if let (Some(predicate), false) = (ctx.predicate, self.routed.is_empty()) {
             let selection = predicate.evaluate(&batch.rows).map_err(|e| {
                 // The causes may quote values.
@@ -117,16 +117,16 @@ impl<R: Receiver> Worker<'_, '_, R> {
             apply(&selection, predicate.tests(), &mut self.routed);
         }
         self.write(&batch.rows, &values)?;
-        self.tell(batch.outside + batch.rows.num_rows() as u64);
+        self.report_progress(batch.outside + batch.rows.num_rows() as u64);
         Ok(())
     }
 
-    /// The plan rests on the bounds that the file gives for the times of its units. A row beyond them would belong to a
-    /// partition that may be finished already.
+    /// Checks that the rows lie within the time bounds that the plan assumed for the unit. A row outside them may belong to
+    /// a partition that is already finished.
     fn check_bounds(&self, batch: &Batch) -> Result<(), Failure> {
-        for (lane, rows) in self.task.lanes.iter().zip(&self.routed.rows) {
-            if let Some(row) = rows.first().filter(|_| !self.partitions.contains(&lane.partition)) {
-                let Place { file, unit, .. } = self.place;
+        for (sink, rows) in self.task.sinks.iter().zip(&self.routed.rows) {
+            if let Some(row) = rows.first().filter(|_| !self.partitions.contains(&sink.partition)) {
+                let UnitRef { file, unit, .. } = self.unit;
                 let message = format!(
                     "{}:{}: the time lies outside the bounds that were found for unit {unit} when the source was \
                      inspected; its statistics are wrong, or the file is damaged: write it again",
@@ -139,17 +139,17 @@ impl<R: Receiver> Worker<'_, '_, R> {
         Ok(())
     }
 
-    /// Bytes are told in proportion to rows: what a reader has fetched ahead says little.
-    fn tell(&self, rows: u64) {
+    /// Reports bytes in proportion to rows, because readers fetch ahead by varying amounts.
+    fn report_progress(&self, rows: u64) {
         let ctx = self.task.ctx;
-        let unit = &ctx.plan.files[self.place.file as usize].units[self.place.unit as usize];
+        let unit = &ctx.plan.files[self.unit.file as usize].units[self.unit.unit as usize];
         let bytes = u128::from(unit.bytes) * u128::from(rows) / u128::from(unit.rows.max(1));
         Progress::add(&ctx.progress.read_bytes, u64::try_from(bytes).unwrap_or(u64::MAX));
         Progress::add(&ctx.progress.read_rows, rows);
     }
 
-    /// Rows whose time is null, or not a time.
-    fn leave_out_unplaced(&mut self, batch: &Batch, bad: &[(u32, BadTime)]) -> Result<(), Failure> {
+    /// Records the rows whose time is null or invalid.
+    fn add_rows_without_time(&mut self, batch: &Batch, bad: &[(u32, BadTime)]) -> Result<(), Failure> {
         let ctx = self.task.ctx;
         let job = ctx.job;
         let no_time = format!("no time in `{}`", job.time.column.value);
@@ -162,16 +162,16 @@ impl<R: Receiver> Worker<'_, '_, R> {
                 Some(_) => (job.on_bad_rows, ErrorCode::BadRows),
                 None => (job.on_null_time, ErrorCode::NullTime),
             };
-            let is_told = self.place.owner && policy == OnBad::Reject && !job.withholds_values();
-            let as_read = is_told.then(|| row_as_json(&batch.rows, *row)).flatten();
+            let is_shown = self.unit.owner && policy == OnBad::Reject && !job.withholds_values();
+            let as_read = is_shown.then(|| row_as_json(&batch.rows, *row)).flatten();
             let line = RejectLine {
-                file: &ctx.files[self.place.file as usize].name,
+                file: &ctx.files[self.unit.file as usize].name,
                 position: batch.positions.of(*row),
                 error: bad_time.as_deref().unwrap_or(&no_time),
                 raw: None,
                 row: as_read.as_deref(),
             };
-            self.findings.leave_out(ctx.plan, policy, code, self.place, &line)?;
+            self.findings.add_unplaced(ctx.plan, policy, code, self.unit, &line)?;
         }
         Ok(())
     }
@@ -179,18 +179,18 @@ impl<R: Receiver> Worker<'_, '_, R> {
     fn write(&mut self, rows: &RecordBatch, instants: &Int64Array) -> Result<(), Failure> {
         let ctx = self.task.ctx;
         let mut shard_rows = None;
-        for ((lane, own), filtered) in self.task.lanes.iter().zip(&self.routed.rows).zip(&self.routed.filtered) {
+        for ((sink, own), filtered) in self.task.sinks.iter().zip(&self.routed.rows).zip(&self.routed.filtered) {
             if own.is_empty() && filtered.iter().all(|rows| *rows == 0) {
                 continue;
             }
-            let is_wanted = lane.count(own.len() as u64, filtered);
+            let is_wanted = sink.count(own.len() as u64, filtered);
             if own.is_empty() || !is_wanted {
                 continue;
             }
             Progress::add(&ctx.progress.written_rows, own.len() as u64);
             if ctx.job.order == Order::Time {
-                let mut piece = Piece::unsorted(rows, instants, own)?;
-                self.task.put(lane, self.number, &mut piece);
+                let mut payload = ChunkRows::unsorted(rows, instants, own)?;
+                self.task.put(sink, self.number, &mut payload);
                 continue;
             }
             let shard_rows = match &shard_rows {
@@ -202,37 +202,37 @@ impl<R: Receiver> Worker<'_, '_, R> {
                 Some(redacting) => {
                     let mut counts = Vec::new();
                     let rows = redacting.rows(shard_rows, own, &mut counts)?;
-                    lane.count_redacted(&counts);
+                    sink.count_redacted(&counts);
                     self.every_row.extend((0u32..).take(own.len()).skip(self.every_row.len()));
                     Some(rows)
                 }
             };
-            // Of redacted rows there are none but the lane's own.
+            // The redacted batch has only this sink's rows.
             let (shard_rows, picked) = match &redacted {
                 Some(redacted) => (redacted, self.every_row.get(..own.len()).unwrap_or_default()),
                 None => (shard_rows, own.as_slice()),
             };
             let step = if ctx.job.format == Format::Parquet { own.len() } else { encode_rows(rows) };
             for (own, picked) in own.chunks(step).zip(picked.chunks(step)) {
-                if let Piece::Encoded(encoded, times) = &mut self.piece {
+                if let ChunkRows::Encoded(encoded, times) = &mut self.payload {
                     ctx.layout.encoder.encode(shard_rows, picked, encoded).map_err(|e| write_failed(&e))?;
                     times.clear();
                     times.extend(own.iter().map(|row| instants.value(*row as usize)));
                 }
-                self.task.put(lane, self.number, &mut self.piece);
+                self.task.put(sink, self.number, &mut self.payload);
             }
         }
         Ok(())
     }
 }
 
-/// Fewer rows at once where they are long.
+/// Number of rows to encode at once: fewer if the rows are long.
 fn encode_rows(rows: &RecordBatch) -> usize {
     let row_bytes = rows.get_array_memory_size() / rows.num_rows().max(1);
     (ENCODE_BYTES / row_bytes.max(1)).clamp(1, ENCODE_ROWS)
 }
 
-/// A row for people; `None` where a type has no JSON form.
+/// A row as JSON, for the rejects file; `None` if a type has no JSON form.
 fn row_as_json(rows: &RecordBatch, row: u32) -> Option<Box<RawValue>> {
     let encoder = Arc::new(Encoder::new(&Format::Ndjson, Compression::None, rows.schema()).ok()?);
     let mut encoded = Encoded::default();

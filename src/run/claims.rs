@@ -1,8 +1,8 @@
-//! `path_time` is a claim: what files' names say of their rows' time is checked against the rows.
+//! Checks `path_time`, the claim that a file's name covers its rows' times, against the rows.
 //!
-//! A file that is skipped on its name is the one thing that a run does not look at, so a single row that is not where the
-//! name of its file says is enough to distrust all of them. Looked at are the files of the window, whose times the
-//! survey knows, and the start of those next to it: rows that were delivered late or early lie there first.
+//! A run does not open files that it skips by name, so one row outside its file's period is enough to distrust all names.
+//! Checked are the files of the window, whose times the survey knows, and the start of the files next to the window, where
+//! late or early rows appear first.
 
 use std::collections::BTreeSet;
 
@@ -24,26 +24,26 @@ use crate::source::{self, FileFacts, ReadRequest, SourceFile, TimeRange};
 use crate::stop::Stop;
 use crate::units::counted;
 
-/// Pieces of a file next to the window that are looked at: what is before its rows, and about a MiB of them. Of columnar
-/// files the statistics are read, or the whole where there are none.
+/// Number of pieces to inspect of a file next to the window: its header and about 1 MiB of rows. Columnar files are
+/// inspected by their statistics, or completely if they have none.
 const PIECES: u64 = 2;
 
-/// Units of a window that are looked for one by one: every hour of a century.
+/// Maximum number of calendar units whose files are looked up: every hour of a century.
 const MAX_UNITS: usize = 1_000_000;
 
-/// What was found of a source's `path_time`.
+/// The result of checking `path_time`.
 #[derive(Debug, Default)]
 pub struct Claims {
-    /// A row that lies outside its file's claim while other files were skipped on theirs.
+    /// A row outside its file's claim, if other files were skipped because of theirs.
     pub broken: Option<Failure>,
-    /// Calendar units of the window for which a file is expected and missing, in order.
+    /// Calendar units of the window whose expected file is missing, in order.
     pub missing: Vec<(Timestamp, Timestamp)>,
 }
 
-/// Checks what names claim.
+/// Checks the claims of file names.
 ///
 /// # Errors
-/// [`SurveyError::Stopped`], or no threads; [`SurveyError::List`] where more units are expected than can be looked for.
+/// [`SurveyError::Stopped`], [`SurveyError::Threads`]; [`SurveyError::List`] if the window has too many units to check.
 pub fn check(
     job: &Job,
     survey: &Survey,
@@ -63,7 +63,7 @@ pub fn check(
         let schema = survey.schema.arrow.clone();
         Some(Claim { file, facts: facts.clone(), claim: (*claim)?, schema, hive_keys: &survey.hive_keys })
     }));
-    let looked = survey::look_into(job, adjacent, Some(PIECES), threads, stop, &Progress::default())?;
+    let looked = survey::inspect_separately(job, adjacent, Some(PIECES), threads, stop, &Progress::default())?;
     for (file, inspection) in adjacent.iter().zip(looked) {
         let problem = match &inspection {
             Some(Ok(inspection)) => inspection.facts.problem.as_ref(),
@@ -74,7 +74,7 @@ pub fn check(
             let broken = Failure { code: problem.code, message: problem.to_string() };
             return Ok(Claims { broken: Some(broken), missing });
         }
-        // A file that is not read need not be readable.
+        // A file outside the window need not be readable.
         let Some(Ok(inspection)) = inspection else { continue };
         let mut evidence = TableEvidence::default();
         evidence.merge(inspection.evidence);
@@ -106,7 +106,7 @@ fn missing(job: &Job, path_time: &PathTime, survey: &Survey) -> Result<Vec<(Time
     if units.len() > MAX_UNITS {
         return Err(list::ListError::TooManyUnits { most: MAX_UNITS }.into());
     }
-    // A log file of 0 bytes says that nothing happened.
+    // An empty log file means that nothing happened, so it is not missing.
     let empty = survey.skipped.iter().filter(|file| file.code == SkipCode::Empty).map(|file| file.name.as_str());
     let names = survey.files.iter().map(|file| file.name.as_str()).chain(empty);
     let there: BTreeSet<_> = names.filter_map(|name| list::path_unit(name, path_time, zone)).collect();
@@ -114,8 +114,7 @@ fn missing(job: &Job, path_time: &PathTime, survey: &Survey) -> Result<Vec<(Time
     Ok(units)
 }
 
-/// The zone of the dates in names: that of the rows' times or, where the rows have dates alone, the window's, in which
-/// such dates are read.
+/// The time zone of the dates in file names: the time column's, or, if the rows have only dates, the window's.
 fn zone_of_names<'a>(job: &'a Job, survey: &Survey) -> &'a TimeZone {
     let (times, dates) = (&job.time.timezone, &job.window.timezone);
     let column = survey.schema.arrow.field_with_name(&job.time.column.value);
@@ -133,7 +132,7 @@ fn zone_of_names<'a>(job: &'a Job, survey: &Survey) -> &'a TimeZone {
     if is_date || are_midnights { dates } else { times }
 }
 
-/// A file with what its name says and what was seen of its rows.
+/// A file, the period that its name claims, and the facts about its rows.
 struct Claim<'a> {
     file: &'a SourceFile,
     facts: FileFacts,
@@ -143,8 +142,8 @@ struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    /// Where the first row stands that lies outside the claim, and its time. Statistics may be wider than the rows, so
-    /// only a row counts.
+    /// Position and time of the first row outside the claim. Statistics may be wider than the rows, so only an actual row
+    /// counts.
     fn first_outside(&self, job: &Job) -> Option<(u64, Timestamp)> {
         let (start, end) = self.claim;
         let suspect = |times: TimeRange| match times {
@@ -163,7 +162,7 @@ impl Claim<'_> {
             file: self.file.clone(),
             schema: Schema::new(vec![field.clone()]).into(),
             units,
-            // What cannot be read is the task's to tell.
+            // The task reports rows that cannot be read.
             on_bad_rows: OnBad::Reject,
             records: job.source.records.as_ref().map(|records| records.value.clone()),
             within: None,
@@ -187,7 +186,7 @@ impl Claim<'_> {
     }
 }
 
-/// How much the claim would have to be widened, as a setting: `early: 1h`.
+/// The setting that would widen the claims enough, such as `early: 1h`.
 fn margin(path_time: &PathTime, files: &[Claim<'_>], (start, _): (Timestamp, Timestamp), at: Timestamp) -> String {
     let is_early = at < start;
     let mut farthest = SignedDuration::ZERO;
@@ -202,7 +201,7 @@ fn margin(path_time: &PathTime, files: &[Claim<'_>], (start, _): (Timestamp, Tim
     let (setting, margin) = if is_early { ("early", path_time.early) } else { ("late", path_time.late) };
     let needed = margin.checked_add(farthest).unwrap_or(SignedDuration::MAX);
     let seconds = needed.as_secs().saturating_add(1);
-    // Round numbers are what people write, and leave room for the next late row.
+    // Rounded up, because users write round numbers, and to leave room for the next late row.
     let (unit, length) =
         [("d", 86_400), ("h", 3_600), ("m", 60)].into_iter().find(|(_, length)| seconds > *length).unwrap_or(("m", 60));
     format!("{setting}: {}{unit}", seconds.saturating_add(length - 1).div_euclid(length))

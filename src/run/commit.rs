@@ -1,9 +1,9 @@
-//! Sealed parts to a committed partition: every part under its name, then the record that makes them count.
+//! Commits a partition: publishes its parts under their names, then creates the record that makes them count.
 //!
-//! The record is created exclusively, so that of any number of runs exactly one commits a partition of a generation. A
-//! name is given to bytes once: a part that is there already with the same bytes stays, because another run is committing
-//! it or died before its record; where other bytes have the name, the part gets another one. Nothing is replaced. What
-//! this run has published for nothing it removes after the record of another run has decided against it.
+//! The record is created exclusively, so exactly one run commits a partition of a generation. A published file is never
+//! replaced. If a part already exists with the same bytes, it stays, because another run is committing it or died before
+//! writing its record; if it exists with different bytes, the new part gets another name. If another run's record wins,
+//! this run then removes the parts that it published in vain.
 
 use super::rejects::RejectsPart;
 use super::shard::Part;
@@ -16,48 +16,48 @@ use crate::plan::Partition;
 use crate::signature::Signer;
 use crate::store::{Created, Draft, Folder, Publish, StoreError};
 
-/// What a commit record says besides its parts.
+/// The fields of a commit record, apart from its parts.
 pub struct Commit<'a> {
     /// The job.
     pub job: &'a str,
     /// This run.
     pub run: &'a str,
-    /// The plan's.
+    /// The generation to commit in.
     pub generation: u32,
-    /// Which partition.
+    /// The partition.
     pub partition: &'a Partition,
-    /// Digest of what it is made from.
+    /// Digest of the partition's inputs.
     pub inputs: &'a str,
-    /// Rows that the predicate dropped, by the first of its tests that is not true of them.
+    /// Rows that the filters dropped, by the first filter that they fail.
     pub filter_counts: Vec<FilterCount>,
-    /// Values redacted.
+    /// Redacted values, by counter.
     pub redacted: &'a [u64],
-    /// Runs that tried it, this one included.
+    /// Number of runs that tried the partition, including this one.
     pub attempts: u32,
     /// Why the partition is partial, if it is.
     pub left_out: Option<&'a Failure>,
-    /// Signs the record, where the job signs.
+    /// Signs the record, if the job signs.
     pub signer: Option<&'a Signer>,
-    /// Now.
+    /// Time of the commit.
     pub at: jiff::Timestamp,
 }
 
-/// A file that has its name.
+/// A published file.
 struct Published {
     name: String,
-    /// By this run, and not by another one before.
+    /// Whether this run published it, rather than an earlier one.
     is_new: bool,
 }
 
-/// Commits a partition. If another run was first, its record is given back.
+/// Commits a partition. If another run was first, returns that run's record.
 ///
 /// # Errors
-/// The store's; nothing is committed then.
+/// The store's; then nothing is committed.
 pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<PartitionRecord, Failure> {
     let name = partition_record(&commit.partition.label, commit.generation);
     let mut files = Vec::with_capacity(parts.len());
     let mut new = Vec::new();
-    // A run that slept while others went on has nothing to add.
+    // Another run may have committed the partition while this one was suspended.
     if let Some(record) = load(folder, &name)? {
         return theirs(folder, commit, &name, record, &files, &new);
     }
@@ -70,7 +70,7 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
                 new.extend(published.is_new.then_some(published.name));
             }
             Err(error) => {
-                // Another run that finished the job has cleaned up: its record says all.
+                // Another run may have finished the job and removed this run's draft; then its record counts.
                 let Some(record) = load(folder, &name)? else { return Err(error.into()) };
                 tracing::debug!("{}: {}, committed by another run", part.name, chain(&error));
                 return theirs(folder, commit, &name, record, &files, &new);
@@ -98,11 +98,11 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
 }
 
 fn vanished(name: &str) -> Failure {
-    let message = format!("{name} was there and is gone: somebody removes files of the package; run again");
+    let message = format!("{name} disappeared: another program is removing files of the package; run again");
     Failure { code: ErrorCode::WriteFailed, message }
 }
 
-/// Another run was first: its record counts, once it is proven. What this run has published for nothing goes.
+/// Checks and returns the record of another run that was first, and removes the files that this run published in vain.
 fn theirs(
     folder: &Folder,
     commit: &Commit<'_>,
@@ -122,7 +122,7 @@ fn theirs(
     if !is_proven(name, &record, commit.signer) {
         return Err(wrong(
             ErrorCode::KeyUnusable,
-            "is not signed by this job's key; run again to export it anew".to_owned(),
+            "is not signed by this job's key; run again to export it again".to_owned(),
         ));
     }
     let digests = |files: &[FileEntry]| files.iter().map(|f| f.sha256.clone()).collect::<Vec<_>>();
@@ -138,7 +138,7 @@ fn theirs(
     Ok(record)
 }
 
-/// Publishes a task's rejects.
+/// Publishes a task's rejects. The flag says whether this run published the file, rather than an earlier one.
 ///
 /// # Errors
 /// The store's.
@@ -157,35 +157,35 @@ pub fn rejects(folder: &Folder, part: RejectsPart, run: &str) -> Result<(Rejects
     Ok((entry, is_new))
 }
 
-/// Gives a draft its name, or, where that is taken by other bytes, one with the run in it.
+/// Publishes a draft under its name, or, if that name has different bytes, under a name that contains the run's id.
 fn publish(folder: &Folder, mut draft: Draft, sha256: &str, run: &str) -> Result<Published, StoreError> {
     let name = draft.name().to_owned();
     if draft.create()? == Created::Created {
         return Ok(Published { name, is_new: true });
     }
     if folder.sha256(&name)?.as_deref() == Some(sha256) {
-        // Its writer may have died before it was on the disk.
+        // Its writer may have died before the file was durable.
         folder.make_durable(&name)?;
         return Ok(Published { name, is_new: false });
     }
     let own = name_with_run(&name, run);
-    tracing::warn!("{name} is there with other bytes, left by another run; this one writes {own}");
+    tracing::warn!("{name} already exists with different bytes, from another run; this run writes {own}");
     draft.rename(&own)?;
     draft.publish(Publish::Create)?;
     Ok(Published { name: own, is_new: true })
 }
 
-/// Puts exported parts in the place of damaged files: only bytes that the complete manifest names.
+/// Replaces damaged files with newly exported parts, if those have the bytes that the complete manifest lists.
 ///
 /// # Errors
-/// `package_damaged` where the export has other bytes; the store's.
+/// `package_damaged` if the export has different bytes; the store's.
 pub fn restore(folder: &Folder, manifest: &Manifest, label: &str, parts: Vec<Part>) -> Result<(), Failure> {
     let listed: Vec<&FileEntry> =
         manifest.files.iter().filter(|f| f.status.has_file() && f.partition.label == label).collect();
     if listed.len() != parts.len() {
         let message = format!(
             "partition {label} was exported again in {} files and the manifest lists {}: this export cannot be repeated, \
-             bring the files back from a copy",
+             restore the files from a copy",
             parts.len(),
             listed.len()
         );
@@ -197,7 +197,7 @@ pub fn restore(folder: &Folder, manifest: &Manifest, label: &str, parts: Vec<Par
     Ok(())
 }
 
-/// The same for a task's rejects.
+/// As [`restore`], for a task's rejects.
 ///
 /// # Errors
 /// As [`restore`].
@@ -217,7 +217,7 @@ fn restore_file(
     if sha256 != listed_sha256 {
         let message = format!(
             "{path} was exported again with the SHA-256 {sha256}, and the manifest lists {listed_sha256}: the files of the \
-             source have their sizes and times and yet other rows, or this export cannot be repeated; bring the file back \
+             source have their sizes and times and yet other rows, or this export cannot be repeated; restore the file \
              from a copy"
         );
         return Err(Failure { code: ErrorCode::PackageDamaged, message });

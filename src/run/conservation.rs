@@ -1,11 +1,11 @@
-//! Where every row of the source went: the books of a run, and what each filter took out.
+//! Accounts for every source row, and sums what each filter dropped.
 //!
-//! Three counts that were made apart must agree: what the files say of themselves, what the tasks read, and what the
-//! partitions wrote or dropped.
+//! Three independent counts must agree: the files' own row counts, the rows that tasks read, and the rows that partitions
+//! wrote or dropped.
 
 use super::RunError;
-use super::pin::Package;
-use super::tasks::Tally;
+use super::open_package::OpenPackage;
+use super::scheduler::Tally;
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::{Filter, Job};
@@ -13,14 +13,14 @@ use crate::package::manifest::{Accounting, FileEntry, FilterCount, JobStatus};
 use crate::package::state::PartitionRecord;
 use crate::plan::Read;
 
-/// Adds up what every task and every partition counted. Where every partition has its shards, the sum must be the
-/// rows of the source; else the rows of failed partitions are what is missing to it. And where the files' own counts are
-/// known (Parquet footers, records found by the inspection), the rows that were read must be as many.
+/// Sums the counts of all tasks and partitions. If every partition has its shards, the sum must equal the rows of the
+/// source; otherwise the difference is the rows of failed partitions. If the files' own row counts are known (Parquet
+/// footers, inspected records), they must equal the number of rows read.
 ///
 /// # Errors
-/// [`ErrorCode::RowsNotConserved`]; no manifest is written then.
+/// [`ErrorCode::RowsNotConserved`]; then no manifest is written.
 pub fn accounting(
-    package: &Package,
+    package: &OpenPackage,
     tally: &Tally,
     files: &[FileEntry],
     status: JobStatus,
@@ -30,7 +30,7 @@ pub fn accounting(
     let (mut elsewhere, mut visiting) = (0, 0);
     for (index, task) in package.pinned.plan.tasks.iter().enumerate() {
         let Some(counts) = tally.records.get(&index).map(|r| &r.counts) else {
-            // Not read to its end: its rows are those that were found when the source was inspected.
+            // Not read to its end: use the row counts from the inspection.
             sum.source_rows += task.reads.iter().filter(|r| r.owner).map(|r| planned_rows(package, r)).sum::<u64>();
             continue;
         };
@@ -70,14 +70,14 @@ pub fn accounting(
     Ok(sum)
 }
 
-/// Rows of a unit as it was planned.
-fn planned_rows(package: &Package, read: &Read) -> u64 {
+/// Rows of a unit according to the plan.
+fn planned_rows(package: &OpenPackage, read: &Read) -> u64 {
     let file = package.pinned.plan.files.get(read.file as usize);
     file.and_then(|f| f.units.get(read.unit as usize)).map_or(0, |unit| unit.rows)
 }
 
-/// The filters of a job, in the order of the spec, `where` last, with how many rows each took out of a partition. A
-/// source without columns has nothing to filter, and no counts.
+/// The rows that each filter dropped from a partition, in the order of the spec, with `where` last. `rows` is empty for a
+/// source without columns.
 pub fn filter_counts(job: &Job, rows: &[u64]) -> Vec<FilterCount> {
     let filters = job.filters.iter().map(Filter::name);
     let names = filters.chain(job.where_sql.iter().map(|_| "where".to_owned()));
@@ -87,8 +87,9 @@ pub fn filter_counts(job: &Job, rows: &[u64]) -> Vec<FilterCount> {
         .collect()
 }
 
-/// The same of all partitions. Nothing where a partition was committed by a release that did not count, or when the
-/// filters stood in another order: which of them a row fails first depends on it, and the job does not.
+/// The rows that each filter dropped from all partitions. Empty if a partition was committed by a release that did not
+/// count them, or when the filters had another order: the order decides which filter a row fails first, but is not part of
+/// the job's identity.
 pub fn sum_of_filter_counts<'a>(job: &Job, records: impl Iterator<Item = &'a PartitionRecord>) -> Vec<FilterCount> {
     let mut sum = filter_counts(job, &[]);
     for record in records {

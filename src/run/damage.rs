@@ -1,4 +1,4 @@
-//! Files of a package that are not there as they were committed.
+//! Finds committed files that are missing or changed.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::package::manifest::{FileEntry, Manifest, RejectsEntry};
 use crate::stop::Stop;
 use crate::store::{Folder, StoreError};
 
-/// A committed file: where it is and what it has to be.
+/// A committed file and its expected content.
 #[derive(Debug, Clone, Copy)]
 pub struct Committed<'a> {
     /// Name in the package.
@@ -39,14 +39,15 @@ pub fn listed(manifest: &Manifest) -> impl Iterator<Item = Committed<'_>> {
     shards.chain(manifest.rejects.iter().map(Committed::from))
 }
 
-/// Sizes of many files. A folder is asked for each, and says so where one is no file; a store lists them all at once.
+/// Looks up the sizes of many files: one by one on a local disk, which reports names that are not files; with one listing
+/// in an object store.
 pub struct Sizes<'a> {
     folder: &'a Folder,
     listed: Option<BTreeMap<String, u64>>,
 }
 
 impl<'a> Sizes<'a> {
-    /// As they are now.
+    /// Lists the sizes, if the store needs that.
     ///
     /// # Errors
     /// The store's.
@@ -66,7 +67,7 @@ impl<'a> Sizes<'a> {
         }
     }
 
-    /// What is wrong with a file, as far as its size tells.
+    /// A message if the file is missing or has the wrong size.
     ///
     /// # Errors
     /// The store's.
@@ -81,7 +82,7 @@ impl<'a> Sizes<'a> {
     }
 }
 
-/// What is wrong with files whose sizes are right: reads them all, on so many threads. One answer a file.
+/// Hashes files on `threads` threads. Returns, for each file, a message if its digest is wrong.
 ///
 /// # Errors
 /// The store's; [`RunError::Stopped`].
@@ -97,13 +98,13 @@ pub fn digests(
         }
         let found = folder.sha256(file.path)?;
         let is_same = found.is_some() && found.as_deref() == file.sha256;
-        Ok((!is_same).then(|| format!("{} has other bytes than were exported", file.path)))
+        Ok((!is_same).then(|| format!("{} does not have the bytes that were exported", file.path)))
     };
     let checked = workers::map(threads, files, check).map_err(|e| Failure::internal(&e))?;
     checked.into_iter().collect()
 }
 
-/// Listed files that are missing or have another size; with `digests`, also those that have other bytes.
+/// Messages for a manifest's files that are missing or have a different size; `with_digests` also compares their digests.
 ///
 /// # Errors
 /// As [`digests`].

@@ -1,4 +1,4 @@
-//! Column chunks that a plan reads and that no reader here decodes: told before there is any output.
+//! Refuses plans that read column chunks which no reader can decode, before there is any output.
 
 use arrow::datatypes::Schema;
 
@@ -6,10 +6,10 @@ use super::{Failure, Survey};
 use crate::error::ErrorCode;
 use crate::plan::Plan;
 
-/// Refuses a plan that reads what cannot be decoded. `read` holds the columns that are read; others do not matter.
+/// Checks that every column chunk the plan reads can be decoded. `read` has the columns that are read.
 ///
 /// # Errors
-/// The first file and column, and the way out.
+/// The first file and column that cannot be decoded, and what to do.
 pub(crate) fn check_decodable(surveyed: &Survey, plan: &Plan, read: &Schema) -> Result<(), Failure> {
     for (file, undecodable) in &surveyed.undecodable {
         if read.column_with_name(&undecodable.column).is_none() {

@@ -1,15 +1,15 @@
-//! The end of a run: its rows are balanced and told in a manifest.
+//! Finishes a run: balances its row counts and builds its manifest.
 
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use jiff::Timestamp;
 
-use super::held::held_values;
-use super::pin::{Package, without_shard};
+use super::observed_values::observed_values;
+use super::open_package::{OpenPackage, without_shard};
 use super::prepare::Prepared;
 use super::publish;
 use super::redacted;
+use super::scheduler::Tally;
 use super::shard::Layout;
-use super::tasks::Tally;
 use super::{RunError, RunOptions, RunOutcome, conservation, expectations};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
@@ -23,25 +23,25 @@ use crate::package::manifest::{
 };
 use crate::redact::Keys;
 
-/// Balances and publishes the manifest. `None` where others have decided something else: look again.
+/// Builds and publishes the manifest. `None` if another run changed the log in the meantime.
 ///
 /// # Errors
-/// [`RunError::Failed`] where rows do not balance or the store fails.
+/// [`RunError::Failed`] if row counts do not balance or the store fails.
 pub fn finish(
     job: &Job,
     options: &RunOptions,
-    package: &Package,
+    package: &OpenPackage,
     prepared: &Prepared,
     keys: &Keys,
     tally: &Tally,
     started_at: Timestamp,
 ) -> Result<Option<RunOutcome>, RunError> {
-    // What may only have to wait must not look like an end.
+    // A retryable failure must not end the job.
     if let Some(failure) = tally.failures.values().find(|failure| failure.code.is_retryable()) {
         let missing = package.pinned.plan.partitions.len() - package.committed.len();
         let Failure { code, message } = failure.clone();
         let message =
-            format!("{message}; {missing} partitions are still missing, no manifest was written, run again to go on");
+            format!("{message}; {missing} partitions are still missing, no manifest was written; run again to resume");
         return Err(RunError::Failed(Failure { code, message }));
     }
     if package.is_repair {
@@ -50,7 +50,7 @@ pub fn finish(
         }
         return publish::repaired(job, package, options).map(Some);
     }
-    // Its rows are not accounted for, though every partition may be there.
+    // Without a task's record its rows are not accounted for, even if every partition is committed.
     if let Some(failure) = tally.unrecorded.values().next() {
         return Err(RunError::Failed(failure.clone()));
     }
@@ -132,7 +132,9 @@ pub fn finish(
     manifest.failed_count = totals.failed;
     manifest.no_rows = manifest.why_no_rows().map(|finding| NoRows {
         held: match finding.reason {
-            NoRowsReason::AllFilteredOut => held_values(job, package, prepared, &manifest.filter_counts, &options.stop),
+            NoRowsReason::AllFilteredOut => {
+                observed_values(job, package, prepared, &manifest.filter_counts, &options.stop)
+            }
             _ => Vec::new(),
         },
         ..finding
@@ -151,11 +153,11 @@ pub fn finish(
     publish::publish(job, package, options, manifest, run)
 }
 
-/// One entry a shard, or why there is none.
+/// The manifest's entries: one per shard, or one per partition without a shard.
 fn entries(
     job: &Job,
     options: &RunOptions,
-    package: &Package,
+    package: &OpenPackage,
     prepared: &Prepared,
     tally: &Tally,
     at: Timestamp,
@@ -188,7 +190,7 @@ fn status(job: &Job, files: &[FileEntry], tally: &Tally) -> JobStatus {
     }
 }
 
-fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
+fn source(job: &Job, package: &OpenPackage, tally: &Tally) -> SourceRecord {
     let pinned = &package.pinned;
     let broken = |name: &str| {
         let prefix = format!("{name}:");
@@ -231,8 +233,8 @@ fn source(job: &Job, package: &Package, tally: &Tally) -> SourceRecord {
     }
 }
 
-/// The columns of the shards, with what was done to them in all committed partitions.
-fn columns(package: &Package, prepared: &Prepared, keys: &Keys) -> Vec<Column> {
+/// The columns of the shards, with their redactions in all committed partitions.
+fn columns(package: &OpenPackage, prepared: &Prepared, keys: &Keys) -> Vec<Column> {
     let mut counts = Vec::new();
     package.committed.values().for_each(|record| redacted::add(&mut counts, &record.redacted));
     let mut redactions = prepared.redactor.as_ref().map_or_else(Vec::new, |r| r.attest(keys, &counts)).into_iter();
@@ -240,7 +242,7 @@ fn columns(package: &Package, prepared: &Prepared, keys: &Keys) -> Vec<Column> {
     prepared.output_schema.fields().iter().map(column).collect()
 }
 
-/// A column in the words of a catalog's `schema`, as far as those go.
+/// A column, with its type as a catalog's `schema` would name it, if it can.
 pub(crate) fn column(field: &Field) -> Column {
     Column {
         name: field.name().clone(),
@@ -255,7 +257,7 @@ fn type_name(field: &Field) -> String {
         _ if is_json(field) => "json".to_owned(),
         _ if is_number(field) => "number".to_owned(),
         _ if uuid::is_uuid(field) => "uuid".to_owned(),
-        // How values are stored is not what they are.
+        // Dictionary encoding is a storage detail.
         DataType::Dictionary(_, values) => type_name(&Field::new(field.name(), values.as_ref().clone(), true)),
         DataType::Boolean => "bool".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),

@@ -1,4 +1,4 @@
-//! What tasks and partitions are made from, as digests: a record that carries the same digest is about the same rows.
+//! Digests of the inputs of tasks and partitions: records with equal digests were made from the same rows.
 
 use arrow::datatypes::Schema;
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::plan::{Partition, Task};
 use crate::source::{FileFacts, SourceFile, TimeRange};
 
-/// Names a task by what it reads and writes.
+/// A digest of what a task reads and writes, which names its record.
 pub fn task_key(task: &Task, files: &[SourceFile], partitions: &[Partition]) -> String {
     let mut digest = Sha256::new();
     for read in &task.reads {
@@ -21,9 +21,9 @@ pub fn task_key(task: &Task, files: &[SourceFile], partitions: &[Partition]) -> 
     data_encoding::HEXLOWER.encode(&digest.finalize()[..8])
 }
 
-/// For each partition the digest of the units that may hold its rows and of the columns.
+/// For each partition, the digest of the source's columns and of the units that may have its rows.
 pub fn inputs(partitions: &[Partition], files: &[SourceFile], facts: &[FileFacts], schema: &Schema) -> Vec<String> {
-    // XOR, so that a unit is added to a partition in any order and, where nothing is known of its times, to all at once.
+    // XOR is order-independent, and lets units with unknown times be added to all partitions at once.
     let mut everywhere = [0u8; 16];
     let mut digests = vec![[0u8; 16]; partitions.len()];
     let xor = |into: &mut [u8; 16], unit: &[u8; 16]| into.iter_mut().zip(unit).for_each(|(a, b)| *a ^= b);

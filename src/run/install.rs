@@ -1,11 +1,11 @@
-//! What a package shows, made from what its log has decided: `manifest.json`, what derives from it, and nothing else.
+//! Installs what the log has decided: `manifest.json`, the files derived from it, and the removal of all other shards.
 //!
-//! All of this may be done by any run at any later time and any number of times: it follows from the log alone.
+//! Everything here follows from the log alone, so any run may do it, at any time and repeatedly.
 
 use std::collections::BTreeSet;
 
 use super::RunError;
-use super::notary;
+use super::attestor;
 use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
@@ -16,21 +16,21 @@ use crate::report::{self, HEAD_BYTES, REPORT};
 use crate::signature::{self, SignatureError};
 use crate::store::{Folder, StoreError};
 
-/// How often something is installed again that others change at the same time.
+/// Attempts before giving up when other runs change the same files.
 const ROUNDS: usize = 64;
 
 /// The manifest that the log has decided on, with its bytes.
 pub struct Decided {
-    /// The bytes that were published.
+    /// The published bytes.
     pub bytes: Vec<u8>,
-    /// What they say.
+    /// The parsed manifest.
     pub manifest: Manifest,
 }
 
-/// Reads the newest manifest of a state; `None` where there is none. Only bytes with the digest in the log count.
+/// Reads the newest manifest of a log entry; `None` if it has none. Only bytes with the digest in the log count.
 ///
 /// # Errors
-/// [`RunError::Damaged`] where they are nowhere, or cannot be read.
+/// `package_damaged` if these bytes are gone or cannot be parsed.
 pub fn decided(folder: &Folder, entry: &Entry) -> Result<Option<Decided>, RunError> {
     let Some(published) = &entry.manifest else { return Ok(None) };
     let kept = entry.kept_manifest().map(|kept| folder.read(&kept)).transpose()?.flatten();
@@ -42,7 +42,7 @@ pub fn decided(folder: &Folder, entry: &Entry) -> Result<Option<Decided>, RunErr
     let lost = |what: String| RunError::Failed(Failure { code: ErrorCode::PackageDamaged, message: what });
     let Some(bytes) = bytes else {
         return Err(lost(format!(
-            "{MANIFEST} in {} is not what was published, and its copy in _state/ is gone; bring back the file with the \
+            "{MANIFEST} in {} is not what was published, and its copy in _state/ is gone; restore the file with the \
              SHA-256 {}",
             folder.location(),
             published.sha256
@@ -54,8 +54,8 @@ pub fn decided(folder: &Folder, entry: &Entry) -> Result<Option<Decided>, RunErr
     }
 }
 
-/// Gives `manifest.json` the bytes that the log has decided on. Bytes that were never published are left as they are,
-/// unless `force` says otherwise.
+/// Installs the bytes that the log has decided on as `manifest.json`. Bytes that were never published are replaced only if
+/// `force` is set.
 ///
 /// # Errors
 /// As [`decided`].
@@ -65,14 +65,14 @@ pub fn settle(folder: &Folder, force: bool) -> Result<(), RunError> {
         let there = folder.read(MANIFEST)?;
         let wanted = decided(folder, &entry)?.map(|decided| decided.bytes);
         if wanted != there {
-            // Whoever decided may have died before it was on the disk.
+            // The run that appended the entry may have died before it was durable.
             folder.make_durable(&entry.name())?;
         }
         let is_installed = match (&wanted, &there) {
             (None, None) => true,
             (Some(wanted), Some(there)) if wanted == there => true,
             (None, Some(there)) => {
-                // Of a job that was replaced. Anything else is newer than the entry that was read, or nobody's.
+                // The manifest of a replaced job. Any other is newer than the entry that was read, or was never published.
                 let is_replaced = entry.replaced.is_some()
                     && Manifest::from_json(there).is_ok_and(|manifest| manifest.id != entry.job);
                 if is_replaced {
@@ -96,7 +96,7 @@ pub fn settle(folder: &Folder, force: bool) -> Result<(), RunError> {
             continue;
         }
         folder.make_durable(MANIFEST)?;
-        // A run that slept may have read the log before its last entry was there.
+        // This run may have been suspended since it read the log; check that the entry is still the last.
         if log::read(folder)?.is_some_and(|last| last.number == entry.number) {
             return Ok(());
         }
@@ -109,8 +109,8 @@ fn busy(folder: &Folder) -> RunError {
     RunError::Failed(Failure { code: ErrorCode::WriteFailed, message })
 }
 
-/// Writes what derives from the manifest that is there, where it is not there yet. What is written follows from the bytes
-/// as they were read, and they are read again afterwards: whoever writes last has written about the last manifest.
+/// Writes the files derived from `manifest.json` that are missing or outdated. The manifest is read again afterwards, so
+/// that the last writer has written files that match the last manifest.
 ///
 /// # Errors
 /// The store's.
@@ -119,8 +119,8 @@ pub fn complete_derived(folder: &Folder) -> Result<(), RunError> {
         let Some(bytes) = folder.read(MANIFEST)? else { return Ok(()) };
         let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(()) };
         let digest = sha256(&bytes);
-        // Before SHA256SUMS, whose presence says that nothing is missing.
-        notary::complete_signature(folder, &manifest, &bytes)?;
+        // Before SHA256SUMS, whose presence means that the package is whole.
+        attestor::complete_signature(folder, &manifest, &bytes)?;
         remove_stale_signature(folder, &manifest, &bytes)?;
         complete_report(folder, &manifest, &digest);
         let sums = manifest.sha256sums(&digest);
@@ -134,8 +134,8 @@ pub fn complete_derived(folder: &Folder) -> Result<(), RunError> {
     Err(busy(folder))
 }
 
-/// Removes the signature of an earlier manifest, or of a job that was replaced, from beside one that is not signed. One that
-/// somebody made of this manifest by hand stays.
+/// Removes the signature of an earlier manifest or a replaced job from beside a manifest that is not signed. A signature
+/// that was made by hand for this manifest stays.
 fn remove_stale_signature(folder: &Folder, manifest: &Manifest, bytes: &[u8]) -> Result<(), StoreError> {
     if manifest.signer.is_some() {
         return Ok(());
@@ -148,8 +148,8 @@ fn remove_stale_signature(folder: &Folder, manifest: &Manifest, bytes: &[u8]) ->
     }
 }
 
-/// Removes what is below `data/` and `rejects/` of a package whose shards were deleted because their retention was over: a
-/// run that slept meanwhile may have left some. Files that the store does not let go are told.
+/// Removes all files below `data/` and `rejects/` of a pruned package: a run that was suspended meanwhile may have written
+/// some. Files that the store refuses to delete are logged.
 ///
 /// # Errors
 /// The store's.
@@ -165,8 +165,8 @@ pub fn clean_pruned(folder: &Folder) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes the page for people, unless there is one of this manifest, by whatever release: a complete package does not
-/// change. It can be made again at any time, so a store that refuses it is told and no more.
+/// Writes the report, unless there is one for this manifest, by any release: a complete package does not change. A failure
+/// is only logged, because the report can be made again at any time.
 fn complete_report(folder: &Folder, manifest: &Manifest, manifest_sha256: &str) {
     if has_report(folder, manifest_sha256) {
         return;
@@ -176,11 +176,11 @@ fn complete_report(folder: &Folder, manifest: &Manifest, manifest_sha256: &str) 
         Err(error) => Err(chain(&error)),
     };
     if let Err(why) = written {
-        tracing::warn!("{REPORT} is not written, which `kt-export report` can do later: {why}");
+        tracing::warn!("{REPORT} cannot be written; run `kt-export report` later: {why}");
     }
 }
 
-/// Whether the page that is there says that it is about this manifest. Its head is enough: nobody sees half a page.
+/// Whether the existing report belongs to this manifest. Its head suffices, because reports are published atomically.
 fn has_report(folder: &Folder, manifest_sha256: &str) -> bool {
     let head = || -> Option<bool> {
         let page = folder.open_file(REPORT).ok()??;
@@ -190,10 +190,10 @@ fn has_report(folder: &Folder, manifest_sha256: &str) -> bool {
     head().unwrap_or(false)
 }
 
-/// Removes what a manifest leaves over below `data/` and `rejects/`: files of dead runs and of runs that lost.
+/// Removes the files below `data/` and `rejects/` that a manifest does not name: those of dead runs and of runs that lost.
 ///
-/// A later manifest can only name what this one names and files of later generations, so what is removed here is garbage
-/// at any later time; and after a complete manifest there is no later one.
+/// A later manifest can only name files that this one names and files of later generations, so the removed files remain
+/// garbage forever. After a complete manifest there is no later one.
 ///
 /// # Errors
 /// The store's.
@@ -207,8 +207,8 @@ pub fn clean(folder: &Folder, entry: &Entry, manifest: &Manifest) -> Result<(), 
     Ok(())
 }
 
-/// Removes what a job that was replaced has left: the shards of earlier generations than the present job's first. Its
-/// records stay, so that no run of it that slept can write others under their names; nobody reads them.
+/// Removes the shards of a replaced job: those of generations before the current job's first. Its records stay, unread, so
+/// that a suspended run of that job cannot create others under their names.
 ///
 /// # Errors
 /// The store's.
@@ -227,10 +227,10 @@ fn remove_unlisted(folder: &Folder, below: &[&str], goes: impl Fn(&str) -> bool)
     Ok(())
 }
 
-/// Removes what dead runs have left half-done. The package does not need it, so a store that refuses is told and no more.
+/// Removes the drafts of dead runs. A failure is only logged, because drafts do not affect the package.
 pub fn sweep(folder: &Folder, is_complete: bool) {
     match folder.remove_drafts(is_complete) {
         Ok(names) => names.iter().for_each(|name| tracing::info!("removing the unfinished {name}")),
-        Err(error) => tracing::warn!("what dead runs left behind stays for now: {}", chain(&error)),
+        Err(error) => tracing::warn!("cannot remove the leftovers of dead runs yet: {}", chain(&error)),
     }
 }

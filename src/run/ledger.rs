@@ -1,7 +1,7 @@
-//! What a task has met so far: rows counted, left out, without a place.
+//! Row counts, rejected rows and failures of a task.
 //!
-//! Each chunk keeps findings of its own; they are entered in the order of the chunks, so that the first row that is to
-//! blame is the same one whichever thread met it.
+//! Each chunk collects its own findings. The ledger adds them in the order of the chunks, so that an error names the same
+//! row for any number of threads.
 
 use std::collections::BTreeMap;
 
@@ -12,50 +12,51 @@ use crate::job::OnBad;
 use crate::package::state::{TaskCounts, Unplaced};
 use crate::plan::Plan;
 
-/// What was met in one chunk.
+/// Row counts, rejected rows and failures of one chunk.
 #[derive(Debug, Default)]
-pub struct Findings {
-    /// Rows.
+pub struct ChunkFindings {
+    /// Row counts.
     pub counts: TaskCounts,
-    /// Lines for `rejects/`, and how many.
+    /// Lines for the rejects file, NDJSON.
     pub reject_lines: Vec<u8>,
-    /// How many lines.
+    /// Number of lines.
     pub rejects: u64,
-    /// By file, unit and whether the spec allows it. Reading goes on, so that every row is counted.
+    /// Rows without a partition, by file, unit and whether the spec allows to reject them. Reading continues after a
+    /// row that is not allowed, so that every row is counted.
     pub unplaced: BTreeMap<(u32, u32, bool), Unplaced>,
 }
 
-/// The unit that a row was met in.
+/// A unit of a source file, as its task reads it.
 #[derive(Clone, Copy)]
-pub struct Place {
-    /// Its file.
+pub struct UnitRef {
+    /// Index of the file in the plan.
     pub file: u32,
-    /// Its index in the file.
+    /// Index of the unit in the file.
     pub unit: u32,
-    /// Whether the task accounts for the unit's rows that are not its own.
+    /// Whether this task accounts for the unit's rows outside its own partitions.
     pub owner: bool,
 }
 
-impl Findings {
-    /// A row that goes nowhere: into `rejects/`, or the end of the partitions that it may belong to.
+impl ChunkFindings {
+    /// Records a row without a partition: it is rejected, or it fails the partitions that it may belong to.
     ///
     /// # Errors
     /// Only a bug can cause one.
-    pub fn leave_out(
+    pub fn add_unplaced(
         &mut self,
         plan: &Plan,
         policy: OnBad,
         code: ErrorCode,
-        place: Place,
+        unit: UnitRef,
         line: &RejectLine<'_>,
     ) -> Result<(), Failure> {
         let allowed = policy == OnBad::Reject;
-        if allowed && place.owner {
+        if allowed && unit.owner {
             serde_json::to_writer(&mut self.reject_lines, line).map_err(|e| Failure::internal(&e))?;
             self.reject_lines.push(b'\n');
             self.rejects += 1;
         }
-        let key = (place.file, place.unit, allowed);
+        let key = (unit.file, unit.unit, allowed);
         if let Some(unplaced) = self.unplaced.get_mut(&key) {
             unplaced.rows += 1;
             return Ok(());
@@ -65,26 +66,26 @@ impl Findings {
             failure.code = ErrorCode::RowsRejected;
         } else {
             let setting = if code == ErrorCode::NullTime { "on_null_time" } else { "on_bad_rows" };
-            failure.message.push_str(&format!(" (`{setting}: reject` sets such rows aside)"));
+            failure.message.push_str(&format!(" (with `{setting}: reject` such rows go to `rejects/`)"));
         }
-        let partitions = plan.concerned(place.file, place.unit);
+        let partitions = plan.affected_partitions(unit.file, unit.unit);
         self.unplaced.insert(key, Unplaced { partitions, allowed, rows: 1, failure });
         Ok(())
     }
 }
 
-/// Everything that the chunks of a task have met, up to one of them.
+/// The findings of a task's chunks so far, in order.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Rows.
+    /// Row counts.
     pub counts: TaskCounts,
-    /// See [`Findings::unplaced`].
+    /// See [`ChunkFindings::unplaced`].
     pub unplaced: BTreeMap<(u32, u32, bool), Unplaced>,
 }
 
 impl Ledger {
-    /// Enters the findings of the next chunk; the reject lines are the caller's.
-    pub fn enter(&mut self, counts: TaskCounts, unplaced: BTreeMap<(u32, u32, bool), Unplaced>) {
+    /// Adds the findings of the next chunk; the caller writes its reject lines.
+    pub fn add(&mut self, counts: TaskCounts, unplaced: BTreeMap<(u32, u32, bool), Unplaced>) {
         self.counts += counts;
         for (key, found) in unplaced {
             match self.unplaced.get_mut(&key) {
@@ -96,8 +97,8 @@ impl Ledger {
         }
     }
 
-    /// What is to be said of a partition, by rows that the spec allows to leave out or by those that it does not.
-    pub fn about(&self, partition: u32, allowed: bool) -> Option<Failure> {
+    /// The failure that unplaced rows cause in a partition, by rows that may be rejected (`allowed`) or by the others.
+    pub fn failure_of(&self, partition: u32, allowed: bool) -> Option<Failure> {
         self.unplaced.values().filter(|u| u.allowed == allowed).find_map(|u| u.of(partition))
     }
 }

@@ -1,13 +1,13 @@
-//! The memory budget of a run and what it is spent on.
+//! The memory budget of a run, and how it is divided.
 //!
-//! | share | for | how it is kept |
+//! | share | for | how it is enforced |
 //! |---|---|---|
-//! | 48 MiB | the program, the plan, one small block here and there | |
-//! | a half of the rest | partitions that are open at once: encoder, compressor, block, rows to be sorted | the plan cuts the source into several passes where they are more; a partition fails whose rows to be sorted are more |
-//! | a quarter | units being decoded | a chunk is taken when its unit fits beside the others |
-//! | a quarter | rows that wait for the chunks before theirs | the thread that is ahead waits |
+//! | 48 MiB | the program, the plan, small buffers | |
+//! | half of the rest | open partitions: encoder, compressor, block, rows to be sorted | the plan reads the source in several passes; a partition with too many rows to sort fails |
+//! | a quarter | units being decoded | a chunk starts only when its unit fits beside the others |
+//! | a quarter | rows that wait for earlier chunks | threads that are ahead block |
 //!
-//! The sizes are estimates from above, from footers and from what the compressors are known to take.
+//! The sizes are upper estimates, from footers and from the known memory use of the compressors.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,17 +17,17 @@ use crate::seal::ENCRYPTION_BYTES;
 use crate::source::UnitFacts;
 use crate::store::Draft;
 
-/// What a run takes before it reads a row.
+/// Memory use of a run before it reads a row, in bytes.
 const BASE: u64 = 48 << 20;
 
-/// How often a cell that is larger than any block is in memory at once.
+/// Number of copies of a cell larger than any block that are in memory at once.
 const CELL_COPIES: u64 = 4;
 
-/// The smallest budget: less would hold nothing but the program.
+/// The smallest budget in bytes: with less there is no room for rows.
 pub const LEAST: u64 = 96 << 20;
 
-/// Of the machine's memory, or of the container's where that is less, a run takes this part unless told otherwise: a
-/// quarter, so that it is a good neighbour on a laptop.
+/// By default a run uses one quarter of the memory of the machine, or of the container if that has less, so that a laptop
+/// stays usable.
 const DEFAULT_SHARE: u64 = 4;
 
 /// A budget in bytes.
@@ -35,12 +35,12 @@ const DEFAULT_SHARE: u64 = 4;
 pub struct Memory(u64);
 
 impl Memory {
-    /// Of so many bytes, but at least [`LEAST`].
+    /// A budget of `bytes`, but at least [`LEAST`].
     pub fn new(bytes: u64) -> Self {
         Self(bytes.max(LEAST))
     }
 
-    /// A quarter of what the machine or the container has.
+    /// The default budget for this machine or container.
     pub fn of_machine() -> Self {
         use sysinfo::{MemoryRefreshKind, RefreshKind, System};
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
@@ -49,7 +49,7 @@ impl Memory {
         Self::new(system.total_memory().min(container).max(1) / DEFAULT_SHARE)
     }
 
-    /// All of it.
+    /// The whole budget in bytes.
     pub fn bytes(self) -> u64 {
         self.0
     }
@@ -58,50 +58,50 @@ impl Memory {
         self.0 - BASE
     }
 
-    /// For partitions that are open at once.
+    /// Share for open partitions, in bytes.
     pub fn for_partitions(self) -> u64 {
         self.rest() / 2
     }
 
-    /// For units being decoded.
+    /// Share for units being decoded, in bytes.
     pub fn for_reading(self) -> u64 {
         self.rest() / 4
     }
 
-    /// For rows that wait.
+    /// Share for rows that wait for earlier chunks, in bytes.
     pub fn for_waiting(self) -> u64 {
         self.rest() / 4
     }
 
-    /// The largest unit that can be read at all, if nothing else is.
+    /// The largest unit that can be read, in bytes; no other unit is read at the same time.
     pub fn largest_unit(self) -> u64 {
         self.rest() / 2
     }
 
-    /// The largest cell that can be exported. On its way it is in memory as its page, stored and inflated, and as the
-    /// text or page that it becomes.
+    /// The largest cell that can be exported, in bytes. During the export it is in memory as its compressed page, its
+    /// decompressed page, and the output's text or page.
     pub fn largest_cell(self) -> u64 {
         self.rest() / CELL_COPIES
     }
 
-    /// The budget that a cell of so many bytes needs.
+    /// The budget that a cell of `cell` bytes needs.
     pub fn needed_for_cell(self, cell: u64) -> u64 {
         BASE.saturating_add(cell.saturating_mul(CELL_COPIES)).next_multiple_of(1 << 20)
     }
 
-    /// The budget that a unit of so many bytes needs.
+    /// The budget that a unit of `unit` bytes needs.
     pub fn needed_for(self, unit: u64) -> u64 {
         BASE.saturating_add(unit.saturating_mul(2)).next_multiple_of(1 << 20)
     }
 
-    /// How many partitions may be open at once; at least one.
+    /// The number of partitions that may be open at once; at least 1.
     pub fn open_partitions(self, job: &Job, rows: &Rows) -> usize {
         let mut each = open_partition(&job.format, job.compression, rows);
         if matches!(job.encryption, Some(Encryption::Age { .. })) {
             each = each.saturating_add(ENCRYPTION_BYTES);
         }
         if job.output.local().is_none() {
-            // An upload holds a part that fills and a part that is under way, but no more than the file.
+            // An upload buffers one part while another is being sent, but no more than the file.
             let file = rows.stored_bytes.saturating_mul(8).saturating_mul(rows.count);
             each = each.saturating_add(Draft::UPLOAD_BYTES.min(file));
         }
@@ -124,8 +124,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Of one of so many partitions, where all rows of the source may be in the window. Text takes about four times as
-    /// much as the same rows in columns.
+    /// An estimate for one of `partitions`, as if all rows of the source were in the window. Text takes about four times
+    /// as many bytes as the same rows in columns.
     pub fn of(units: &[&UnitFacts], columns: usize, is_text: bool, partitions: usize) -> Self {
         let (rows, bytes) = units.iter().fold((0u64, 0u64), |(rows, bytes), unit| {
             (rows.saturating_add(unit.rows), bytes.saturating_add(unit.bytes))
@@ -133,23 +133,23 @@ impl Rows {
         let row_bytes = bytes / rows.max(1);
         Self {
             columns: columns as u64,
-            // Partitions differ; some have twice the rows of others.
+            // Partitions differ in size; some have twice the average number of rows.
             count: 2 * (rows / (partitions as u64).max(1)) + 1,
             stored_bytes: if is_text { row_bytes / 4 } else { row_bytes } + 1,
         }
     }
 }
 
-/// Bytes that an open partition takes.
+/// Memory use of an open partition, in bytes.
 fn open_partition(format: &Format, compression: Compression, rows: &Rows) -> u64 {
     const BLOCK: u64 = 512 << 10;
     match (format, compression) {
         (Format::Parquet, _) => {
-            // Finished pages of a row group, and per column a dictionary and an unfinished page, not yet compressed.
+            // The finished pages of a row group, and for each column a dictionary and an open, uncompressed page.
             let finished = rows.stored_bytes.saturating_mul(rows.count.min(ROW_GROUP_ROWS as u64));
             let unfinished = finished.saturating_mul(4).min(rows.columns * (768 << 10));
-            // Rows are gathered before they are encoded, in memory that is reserved at once: for a few at first, then for
-            // all of a slab.
+            // Rows are gathered before they are encoded, in memory that is reserved first for a few rows, then for a whole
+            // slab.
             let gathered = rows.columns * if rows.count > SLAB_ROWS as u64 { 96 << 10 } else { 16 << 10 };
             finished.saturating_add(unfinished) + (64 << 10) + gathered
         }
@@ -159,7 +159,7 @@ fn open_partition(format: &Format, compression: Compression, rows: &Rows) -> u64
     }
 }
 
-/// What `ZSTD_estimateCStreamSize` of zstd 1.5 says, and a little more.
+/// The result of `ZSTD_estimateCStreamSize` in zstd 1.5, rounded up.
 fn zstd(level: i32) -> u64 {
     let mebibytes = match level {
         ..=2 => 2,
@@ -178,7 +178,7 @@ fn zstd(level: i32) -> u64 {
     mebibytes << 20
 }
 
-/// Bytes that are in use, of so many that may be.
+/// Bytes in use, out of a limit.
 #[derive(Debug)]
 pub struct Quota {
     bytes: u64,
@@ -186,23 +186,23 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Nothing is used yet.
+    /// An unused quota.
     pub fn new(bytes: u64) -> Self {
         Self { bytes, used: AtomicU64::new(0) }
     }
 
-    /// How many may be in use.
+    /// The limit in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Takes so many bytes, if there are as many, or if nothing else is taken.
+    /// Takes bytes and returns true, if they fit or nothing else is in use.
     pub fn take(&self, bytes: u64) -> bool {
         let fits = |used: u64| (used == 0 || used.saturating_add(bytes) <= self.bytes).then(|| used + bytes);
         self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 
-    /// Gives back what was taken.
+    /// Gives back bytes that were taken.
     pub fn give(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }

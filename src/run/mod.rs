@@ -1,13 +1,14 @@
-//! A job to a package: pinned plan, workers, commit records, manifest.
+//! Runs a job: pins its plan, exports its partitions on worker threads, commits them, and publishes a manifest.
 //!
-//! The package alone decides what state the job is in (its log), so any run, or several at once, can go on where another
-//! one stopped. The order is fixed: the plan is pinned before the first shard, a shard is whole before its partition's
-//! record, every record is there before the manifest is decided on, it is decided before it is installed, and installed
-//! before anything is removed.
+//! The log inside the package is the only record of a job's state, so any run, or several at once, can resume where an
+//! earlier one stopped. The order of writes is fixed: plan, shards, the partition's commit record, the log's decision on
+//! the manifest, `manifest.json`. Nothing is removed before `manifest.json` is in place.
 
 mod adopt;
+pub(crate) mod attestor;
 mod cells;
 mod chunk;
+mod chunk_order;
 mod claims;
 mod commit;
 mod conservation;
@@ -15,24 +16,24 @@ mod damage;
 mod decodable;
 mod expectations;
 mod finish;
-mod held;
-mod in_order;
 mod inputs;
 mod install;
-mod lane;
 mod ledger;
 pub mod memory;
 #[cfg(test)]
 mod model;
-pub(crate) mod notary;
-mod package;
-mod pin;
+mod observed_values;
+mod open_package;
+mod ordered_sink;
+mod output_state;
+mod partition_sink;
 mod prepare;
 mod publish;
 mod redacted;
 mod rejects;
 pub mod restate;
 mod route;
+mod scheduler;
 mod sealing;
 mod shard;
 #[cfg(test)]
@@ -40,8 +41,6 @@ mod simulation;
 mod survey;
 mod sync;
 mod task;
-mod tasks;
-mod turns;
 mod warnings;
 mod workers;
 
@@ -59,15 +58,16 @@ use crate::failure::{Failure, chain};
 use crate::package::layout::PLAN;
 use crate::package::state::{MissingSource, Pinned, STATE_VERSION, StateError, TOOL_VERSION};
 
+pub(crate) use self::attestor::{chain_length, describe_signer};
 pub(crate) use self::decodable::check_decodable;
 #[cfg(test)]
 pub(crate) use self::finish::column;
-pub(crate) use self::notary::{links_of, signer_of};
-pub(crate) use self::package::{Found, peek};
+use self::output_state::OutputSnapshot;
+pub(crate) use self::output_state::{OutputState, read_output_state};
 
+use self::attestor::Attestor;
 use self::memory::{Memory, Rows};
-use self::notary::Notary;
-use self::pin::Package;
+use self::open_package::OpenPackage;
 use self::redacted::key_failure;
 use self::restate::Superseded;
 use crate::diagnostic::Diagnostic;
@@ -84,68 +84,67 @@ use crate::stop::Stop;
 use crate::store::{Folder, Location, StoreError};
 use crate::units::counted;
 
-/// Tells the time of records; windows never depend on it.
+/// Supplies the timestamps in records; windows never depend on it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// A value that is found by the first who needs it.
+/// A value that is computed on first use.
 pub type Later<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
 
 /// What a run needs besides its job.
 #[derive(Clone)]
 pub struct RunOptions {
-    /// Names this run.
+    /// Identifies this run in records and, where needed, in file names.
     pub run_id: String,
-    /// Worker threads. One works on the thread of the caller.
+    /// Number of worker threads. With 1, the caller's thread does the work.
     pub threads: usize,
-    /// Threads that commit partitions: they wait for disks, not for processors, and disks do several things at once. With
-    /// none, workers commit.
+    /// Number of threads that commit partitions. They wait for disks rather than use processors. With 0, workers commit.
     pub committers: usize,
-    /// What they may take together.
+    /// Memory budget of the whole run.
     pub memory: Memory,
     /// Export damaged shards again.
     pub repair: bool,
-    /// Another job that may be removed from the output folder.
+    /// Id of an unfinished job that may be removed from the output folder.
     pub replace: Option<String>,
-    /// What relative windows counted from.
+    /// The instant that relative windows were resolved against.
     pub now: Timestamp,
-    /// For records.
+    /// Clock for records.
     pub clock: Clock,
-    /// Asked between batches.
+    /// Checked between batches.
     pub stop: Stop,
-    /// Told between batches.
+    /// Updated between batches.
     pub progress: Arc<Progress>,
-    /// Environment variables, in which the spec may say that keys are.
+    /// Environment variables; the spec may name some that hold keys.
     pub env: Arc<BTreeMap<String, String>>,
-    /// The spec as the user named it.
+    /// Path of the spec, as the user wrote it.
     pub spec_path: String,
-    /// What git knows of the spec; asked for at the end, because it takes other programs to find.
+    /// State of the spec's git repository. Computed late because it runs `git`.
     pub git: Arc<Later<Option<GitState>>>,
-    /// The package that this one takes the place of.
+    /// The package that this one replaces, for restatements.
     pub supersedes: Option<Arc<Superseded>>,
 }
 
-/// What git knows of a spec.
+/// A spec's state in its git repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GitState {
-    /// The last commit that changed it; none where it was never committed.
+    /// The last commit that changed it; `None` if it was never committed.
     pub commit: Option<String>,
-    /// Whether its text is another than that of the commit.
+    /// Whether its text differs from that commit's.
     pub dirty: bool,
 }
 
-/// How a run ended, with a package.
+/// The result of a run that left a package.
 #[derive(Debug)]
 pub struct RunOutcome {
     /// The package's manifest.
     pub manifest: Manifest,
     /// The package's folder.
     pub package: Location,
-    /// Nothing was to be done.
+    /// Whether the package was already up to date.
     pub unchanged: bool,
 }
 
 impl RunOutcome {
-    /// What the scheduler is told.
+    /// The exit code of the process.
     pub fn exit(&self) -> Exit {
         match self.manifest.status {
             JobStatus::Complete => Exit::Complete,
@@ -155,7 +154,7 @@ impl RunOutcome {
     }
 }
 
-/// How a run ended, without a package to show.
+/// Why a run left no package.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The source shows mistakes in the spec.
@@ -164,7 +163,7 @@ pub enum RunError {
     /// The source cannot be surveyed.
     #[error(transparent)]
     Survey(SurveyError),
-    /// The window is not over, or late data may still come.
+    /// The window has not ended, or late data may still arrive.
     #[error(
         "the window ends at {end} and its data settles at {settled}; run again then, or set `allow_open: true` in the window"
     )]
@@ -179,26 +178,26 @@ pub enum RunError {
     Occupied {
         /// The output folder.
         folder: Location,
-        /// What is there.
+        /// What it holds.
         holds: String,
         /// What to do.
         way_out: String,
     },
-    /// There is nothing yet that could be restated.
+    /// There is no finished package to restate.
     #[error("{folder} has no whole package to restate; run without `--restate` first")]
     NotWhole {
         /// The output folder.
         folder: Location,
     },
-    /// Committed files are missing or have another size.
-    #[error("{folder} is damaged: {}; `--repair` exports again what is damaged", damage.join("; "))]
+    /// Committed files are missing or have a different size.
+    #[error("{folder} is damaged: {}; run with `--repair` to export the damaged files again", damage.join("; "))]
     Damaged {
         /// The package.
         folder: Location,
         /// Each file and what is wrong.
         damage: Vec<String>,
     },
-    /// The same, where the bytes that the manifest vouches for cannot be made again.
+    /// Committed files are damaged, and the bytes that the manifest lists cannot be reproduced.
     #[error(
         "{folder} is damaged: {}; {why}: restore the files from a copy, or export the window again into another \
          `output.uri`",
@@ -209,19 +208,19 @@ pub enum RunError {
         folder: Location,
         /// Each file and what is wrong.
         damage: Vec<String>,
-        /// Why they cannot be exported again.
+        /// Why they cannot be reproduced.
         why: &'static str,
     },
     /// The run as a whole failed.
     #[error("{}", .0.message)]
     Failed(Failure),
-    /// A signal.
+    /// A signal stopped the run.
     #[error("stopped; run again to resume")]
     Stopped(Exit),
 }
 
 impl RunError {
-    /// What the scheduler is told.
+    /// The exit code of the process.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Spec(_) => Exit::Usage,
@@ -238,7 +237,7 @@ impl RunError {
         }
     }
 
-    /// The code for programs; none for mistakes in a spec.
+    /// The machine-readable code; `None` for mistakes in a spec.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Spec(_) | Self::Survey(_) | Self::NotSettled { .. } | Self::NotWhole { .. } | Self::Stopped(_) => {
@@ -269,13 +268,13 @@ impl From<StateError> for RunError {
     }
 }
 
-/// How often a run looks again because other runs have decided something meanwhile.
+/// Attempts before giving up when other runs keep changing the package.
 const ROUNDS: usize = 16;
 
-/// Runs a job, or goes on with it.
+/// Runs a job, or resumes it.
 ///
 /// # Errors
-/// [`RunError`]. Partitions that fail are no error: the manifest says which.
+/// [`RunError`]. Failed partitions are not an error; the manifest lists them.
 pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
     let started_at = (options.clock)();
     check_settled(job, options.now)?;
@@ -283,11 +282,11 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
         if let Some(exit) = options.stop.exit() {
             return Err(RunError::Stopped(exit));
         }
-        let found = look(job, options)?;
-        if let Found::Complete(manifest) = found.found {
+        let snapshot = recover(job, options)?;
+        if let OutputState::Complete(manifest) = snapshot.state {
             return Ok(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true });
         }
-        match fill(job, options, &found, started_at) {
+        match export(job, options, &snapshot, started_at) {
             Ok(Some(outcome)) => return Ok(outcome),
             Ok(None) => {}
             Err(error @ (RunError::Failed(_) | RunError::Damaged { .. })) if !options.repair => {
@@ -296,65 +295,72 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
             Err(error) => return Err(error),
         }
     }
-    Err(package::taken_over(&Folder::open(&job.output)?).into())
+    Err(output_state::taken_over(&Folder::open(&job.output)?).into())
 }
 
-fn look(job: &Job, options: &RunOptions) -> Result<package::Look, RunError> {
-    // A key that cannot be used is told where it is needed: a complete package needs none.
-    let notary = Notary::load(job, options).ok();
-    package::look(job, options, notary.as_ref().and_then(Notary::signer))
+fn recover(job: &Job, options: &RunOptions) -> Result<OutputSnapshot, RunError> {
+    // An unusable key is reported where it is first needed: a complete package needs no key.
+    let attestor = Attestor::load(job, options).ok();
+    output_state::recover(job, options, attestor.as_ref().and_then(Attestor::signer))
 }
 
-/// Another run may have finished the job meanwhile, and swept away what this one had begun. What this run has written
-/// itself is no answer to its own error.
+/// The outcome of another run that finished the job in the meantime and removed this run's unfinished files. A manifest
+/// that this run published itself does not count, because it cannot excuse this run's error.
 fn completed_by_another(job: &Job, options: &RunOptions) -> Option<RunOutcome> {
-    let found = look(job, options).ok()?;
-    match (found.found, found.entry) {
-        (Found::Complete(manifest), Some(entry)) if entry.run != options.run_id => {
+    let snapshot = recover(job, options).ok()?;
+    match (snapshot.state, snapshot.entry) {
+        (OutputState::Complete(manifest), Some(entry)) if entry.run != options.run_id => {
             Some(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true })
         }
         _ => None,
     }
 }
 
-/// Goes from what was found to a manifest. `None`: others have decided something else meanwhile, look again.
-fn fill(
+/// Exports what the package lacks and publishes a manifest. `None` if another run changed the package's log in the
+/// meantime; the caller inspects the output folder again.
+fn export(
     job: &Job,
     options: &RunOptions,
-    look: &package::Look,
+    snapshot: &OutputSnapshot,
     started_at: Timestamp,
 ) -> Result<Option<RunOutcome>, RunError> {
     if job.withholds_values() {
         panics::withhold();
     }
-    // All that can be wrong with the spec and its keys is told before the output folder is touched.
+    // Every mistake in the spec and its keys is reported before the output folder is touched.
     let keys = Keys::read(&job.redactions, &options.env).map_err(|e| key_failure(&e))?;
     let sealing = Sealing::read(job, &options.env)?;
-    let mut notary = Notary::load(job, options)?;
-    let (mut pinned, mut prepared) = match &look.found {
-        Found::Pinned(pinned) | Found::Repairable(pinned) => (pinned.as_ref().clone(), prepare_pinned(job, pinned)?),
-        Found::Outdated(why) => {
-            tracing::warn!("{}: {why}; the job is planned anew", job.output);
+    let mut attestor = Attestor::load(job, options)?;
+    let (mut pinned, mut prepared) = match &snapshot.state {
+        OutputState::Pinned(pinned) | OutputState::Repairable(pinned) => {
+            (pinned.as_ref().clone(), prepare_pinned(job, pinned)?)
+        }
+        OutputState::Outdated(why) => {
+            tracing::warn!("{}: {why}; the job is planned again", job.output);
             plan_job(job, options, started_at)?
         }
         _ => plan_job(job, options, started_at)?,
     };
-    match &look.found {
-        Found::Pinned(pinned) | Found::Repairable(pinned) => sealing.check_same(pinned.encryption.as_ref())?,
-        Found::Ended(manifest) => {
+    match &snapshot.state {
+        OutputState::Pinned(pinned) | OutputState::Repairable(pinned) => {
+            sealing.check_same(pinned.encryption.as_ref())?
+        }
+        OutputState::Incomplete(manifest) => {
             sealing.check_same(manifest.encryption.as_ref())?;
             check_keys(job, &manifest.key_ids(), &keys)?;
         }
-        Found::Nothing | Found::Complete(_) | Found::Outdated(_) | Found::Replaceable => {}
+        OutputState::Empty | OutputState::Complete(_) | OutputState::Outdated(_) | OutputState::Replaceable => {}
     }
     pinned.encryption.clone_from(&sealing.record);
-    if !matches!(look.found, Found::Pinned(_) | Found::Repairable(..)) {
+    if !matches!(snapshot.state, OutputState::Pinned(_) | OutputState::Repairable(..)) {
         pinned.key_ids = keys.ids(&job.redactions);
     }
     check_keys(job, &pinned.key_ids, &keys)?;
     let folder = Folder::open(&job.output)?;
-    notary.open_chain(job)?;
-    let Some(mut package) = Package::pin(job, folder, look, &pinned, options, notary)? else { return Ok(None) };
+    attestor.open_chain(job)?;
+    let Some(mut package) = OpenPackage::pin(job, folder, snapshot, &pinned, options, attestor)? else {
+        return Ok(None);
+    };
     if package.pinned != pinned {
         pinned = package.pinned.clone();
         sealing.check_same(pinned.encryption.as_ref())?;
@@ -362,33 +368,33 @@ fn fill(
         check_keys(job, &pinned.key_ids, &keys)?;
     }
     let prepared = prepared.seal(job, &sealing)?;
-    let tally = tasks::run(job, options, &mut package, &prepared, &keys)?;
+    let tally = scheduler::run(job, options, &mut package, &prepared, &keys)?;
     if let Some(exit) = options.stop.exit() {
         return Err(RunError::Stopped(exit));
     }
     finish::finish(job, options, &package, &prepared, &keys, &tally, started_at)
 }
 
-/// Pseudonyms of one package are made with one key, whoever goes on with it.
+/// Checks that a resumed package uses its original keys: all pseudonyms of a path come from one key.
 fn check_keys(job: &Job, begun: &BTreeMap<String, String>, keys: &Keys) -> Result<(), Failure> {
     let ids = keys.ids(&job.redactions);
     let other = ids.iter().find_map(|(path, id)| Some((path, id, begun.get(path).filter(|begun| *begun != id)?)));
     let Some((path, id, begun)) = other else { return Ok(()) };
     let message = format!(
-        "the key for `{path}` has the id {id}, but the package was begun with {begun}, and its pseudonyms would not be the \
+        "the key for `{path}` has the id {id}, but the package was started with {begun}, and its pseudonyms would not be the \
          same; run again with that key, or remove the output folder to start over"
     );
     Err(Failure { code: ErrorCode::KeyUnusable, message })
 }
 
-/// Late data is not missed in silence.
+/// Refuses a window whose late data may still arrive, unless the spec allows open windows.
 pub(crate) fn check_settled(job: &Job, now: Timestamp) -> Result<(), RunError> {
     let end = job.window.end;
     let settled = end.checked_add(job.settle).unwrap_or(Timestamp::MAX);
     if settled > now && !job.allow_open { Err(RunError::NotSettled { end, settled }) } else { Ok(()) }
 }
 
-/// What a run would do; writes nothing.
+/// Plans a job as a run would, and writes nothing.
 ///
 /// # Errors
 /// [`RunError::Spec`], [`RunError::Survey`], [`RunError::Stopped`].
@@ -404,15 +410,15 @@ pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
     if plan.totals.read_rows == 0 {
         let read = counted(plan.files.len() as u64, "file");
         plan.warnings.push(match plan.files.len() {
-            0 => "nothing is there to read: a run would export no row".to_owned(),
-            _ => format!("a run would export no row: {read} would be read and hold none of the window"),
+            0 => "there is nothing to read: a run would export no rows".to_owned(),
+            _ => format!("a run would export no rows: it would read {read}, without a row inside the window"),
         });
     }
     plan.skipped = skipped;
     Ok(plan)
 }
 
-/// A file whose store did not answer while it was inspected.
+/// The first inspection problem that a retry may fix: the file's store did not answer.
 fn unanswered(facts: &[FileFacts]) -> Option<Failure> {
     let problems = facts.iter().filter_map(|file| file.problem.as_ref());
     let problem = problems.into_iter().find(|problem| problem.code.is_retryable())?;
@@ -423,7 +429,7 @@ fn unanswered(facts: &[FileFacts]) -> Option<Failure> {
 fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(Pinned, Prepared), RunError> {
     let surveyed = survey(job, options.threads, &options.stop, &options.progress);
     let surveyed = surveyed.map_err(|error| survey_error(job, &options.stop, error))?;
-    // A plan that was pinned without such a file would never look at it again.
+    // A plan pinned without that file would never read it again.
     let claims = surveyed.claims.broken.clone().filter(|failure| failure.code.is_retryable());
     if let Some(failure) = unanswered(&surveyed.facts).or(claims) {
         return Err(failure.into());
@@ -434,7 +440,7 @@ fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(P
     Ok((pin(job, surveyed, plan, created_at), prepared))
 }
 
-/// What a source that cannot be surveyed means for a run.
+/// Converts a survey's error to a run's.
 pub(crate) fn survey_error(job: &Job, stop: &Stop, error: SurveyError) -> RunError {
     match error {
         SurveyError::Stopped => RunError::Stopped(stop.exit().unwrap_or(Exit::Interrupted)),
@@ -445,7 +451,7 @@ pub(crate) fn survey_error(job: &Job, stop: &Stop, error: SurveyError) -> RunErr
     }
 }
 
-/// Plans what was surveyed, within a budget.
+/// Plans the surveyed source within a memory budget.
 pub(crate) fn plan_survey(job: &Job, memory: Memory, surveyed: &Survey) -> Result<Plan, Diagnostic> {
     let plan = make_plan(job, memory, surveyed).map_err(|e| Diagnostic::at(None, e.to_string()))?;
     check_units(job, memory, &plan)?;
@@ -467,7 +473,7 @@ fn make_plan(job: &Job, memory: Memory, surveyed: &Survey) -> Result<Plan, PlanE
     plan::plan(&job.id, &job.window, job.partition.by, &surveyed.schema, &files, max_open)
 }
 
-/// A unit that cannot fit is refused before there is any output.
+/// Refuses a unit that exceeds the memory budget, before there is any output.
 fn check_units(job: &Job, memory: Memory, plan: &Plan) -> Result<(), Diagnostic> {
     for read in plan.tasks.iter().flat_map(|task| &task.reads) {
         let file = &plan.files[read.file as usize];
@@ -496,10 +502,10 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
     let mut inputs = inputs::inputs(&plan.partitions, &surveyed.files, &surveyed.facts, &surveyed.schema.arrow);
     let missing = missing(&plan, &surveyed.claims.missing);
     for index in missing.iter().flat_map(|missing| missing.partitions.clone()) {
-        // A file that comes later may hold no row, and still makes the partition whole.
+        // When the missing file arrives, the partition is whole even if the file has no rows, so its inputs must change.
         inputs[index as usize].push_str(MISSING_INPUT);
     }
-    let mut failures = pin::known_failures(&plan, &surveyed);
+    let mut failures = open_package::known_failures(&plan, &surveyed);
     if let Some(broken) = &surveyed.claims.broken {
         failures.iter_mut().for_each(|failure| *failure = Some(broken.clone()));
     }
@@ -525,10 +531,10 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
     }
 }
 
-/// Marks the inputs of a partition to which a file is missing.
+/// Suffix of the inputs digest of a partition that lacks an expected file.
 const MISSING_INPUT: &str = "+missing";
 
-/// The partitions of units of time without a file.
+/// Partitions that lack an expected file, by calendar unit.
 fn missing(plan: &Plan, units: &[(Timestamp, Timestamp)]) -> Vec<MissingSource> {
     let of = |(start, end): &(Timestamp, Timestamp)| {
         let first = plan.partitions.partition_point(|p| p.end <= *start);

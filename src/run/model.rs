@@ -1,18 +1,18 @@
-//! The order of rows under schedules that shuttle chooses by a seed.
+//! Checks the order of rows under thread schedules that shuttle chooses from a seed.
 //!
-//! The code under test is compiled here a second time, over shuttle's primitives instead of the standard library's.
+//! The code under test is compiled a second time here, with shuttle's primitives instead of the standard library's.
 
 mod sync {
     pub use shuttle::sync::atomic::{AtomicUsize, Ordering};
     pub use shuttle::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 }
 
-#[allow(clippy::duplicate_mod)] // on purpose, see above
-#[path = "in_order.rs"]
-mod in_order;
 #[allow(clippy::duplicate_mod)]
-#[path = "turns.rs"]
-mod turns;
+#[path = "chunk_order.rs"]
+mod chunk_order;
+#[allow(clippy::duplicate_mod)] // on purpose, see above
+#[path = "ordered_sink.rs"]
+mod ordered_sink;
 
 use std::ops::Range;
 
@@ -20,16 +20,16 @@ use shuttle::sync::atomic::{AtomicUsize, Ordering};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 
-use self::in_order::{InOrder, Piece, Waiting};
-use self::turns::Turns;
+use self::chunk_order::ChunkOrder;
+use self::ordered_sink::{Backlog, OrderedSink, Payload};
 
-/// Schedules of each shape of work. The order that was wrong once was found within the first hundred.
+/// Schedules per test. The one ordering bug there was showed within the first hundred.
 const SCHEDULES: usize = 3_000;
 
 /// A row: its chunk and its number in the chunk.
 type Row = (u64, u32);
 
-impl Piece for Option<Row> {
+impl Payload for Option<Row> {
     fn take(&mut self) -> Self {
         Option::take(self)
     }
@@ -50,15 +50,15 @@ struct Task {
     work: Work,
     /// The next chunk to take; taken and begun in one step, as the reader does.
     next: Mutex<usize>,
-    turns: Turns,
-    waiting: Waiting,
-    partitions: Vec<InOrder<Vec<Row>, Option<Row>>>,
+    chunk_order: ChunkOrder,
+    backlog: Backlog,
+    partitions: Vec<OrderedSink<Vec<Row>, Option<Row>>>,
 }
 
 impl Task {
     fn new(work: Work) -> Self {
-        let partitions = (0..work.partitions).map(|p| InOrder::new(p, Vec::new())).collect();
-        Self { work, next: Mutex::new(0), turns: Turns::default(), waiting: Waiting::default(), partitions }
+        let partitions = (0..work.partitions).map(|p| OrderedSink::new(p, Vec::new())).collect();
+        Self { work, next: Mutex::new(0), chunk_order: ChunkOrder::default(), backlog: Backlog::default(), partitions }
     }
 
     fn work_off(&self) {
@@ -72,20 +72,20 @@ impl Task {
                 let Some((touched, rows)) = self.work.chunks.get(*next) else { return };
                 let chunk = *next as u64;
                 *next += 1;
-                self.turns.begin(chunk, touched.clone());
+                self.chunk_order.begin(chunk, touched.clone());
                 (chunk, touched.clone(), *rows)
             };
             for row in 0..rows {
                 for p in touched.clone() {
-                    let lane = &self.partitions[p as usize];
-                    lane.put(chunk, &mut Some((chunk, row)), &self.turns, &self.waiting, &mut append);
-                    let is_too_much = || self.waiting.bytes() > 2;
-                    self.turns.wait_while(chunk, is_too_much, || self.waiting.is_draining());
+                    let sink = &self.partitions[p as usize];
+                    sink.put(chunk, &mut Some((chunk, row)), &self.chunk_order, &self.backlog, &mut append);
+                    let is_over_limit = || self.backlog.bytes() > 2;
+                    self.chunk_order.wait_while(chunk, is_over_limit, || self.backlog.is_draining());
                 }
             }
-            self.turns.end(chunk);
+            self.chunk_order.end(chunk);
             for p in touched {
-                self.partitions[p as usize].advance(&self.turns, &self.waiting, &mut append);
+                self.partitions[p as usize].advance(&self.chunk_order, &self.backlog, &mut append);
             }
         }
     }
@@ -101,13 +101,13 @@ fn every_schedule_gives_the_order_of_the_source(chunks: &'static [(Range<u32>, u
                     thread::spawn(move || task.work_off())
                 })
                 .collect();
-            // Shuttle's `wait_timeout` never times out; this wakes whoever would have been woken by the time.
+            // Shuttle's `wait_timeout` never times out; this thread wakes the waiters instead.
             let ended = Arc::new(AtomicUsize::new(0));
             let clock = {
                 let (task, ended) = (task.clone(), ended.clone());
                 thread::spawn(move || {
                     while ended.load(Ordering::SeqCst) == 0 {
-                        task.turns.end(u64::MAX);
+                        task.chunk_order.end(u64::MAX);
                         thread::yield_now();
                     }
                 })
@@ -117,14 +117,14 @@ fn every_schedule_gives_the_order_of_the_source(chunks: &'static [(Range<u32>, u
             }
             ended.store(1, Ordering::SeqCst);
             clock.join().unwrap();
-            assert_eq!(task.waiting.bytes(), 0);
-            for (p, lane) in (0..partitions).zip(&task.partitions) {
+            assert_eq!(task.backlog.bytes(), 0);
+            for (p, sink) in (0..partitions).zip(&task.partitions) {
                 let of_source: Vec<Row> = (0u64..)
                     .zip(&task.work.chunks)
                     .filter(|(_, (touched, _))| touched.contains(&p))
                     .flat_map(|(chunk, (_, rows))| (0..*rows).map(move |row| (chunk, row)))
                     .collect();
-                assert_eq!(lane.finish().expect("nothing waits"), of_source);
+                assert_eq!(sink.finish().expect("nothing waits"), of_source);
             }
         },
         SCHEDULES,
@@ -145,17 +145,17 @@ fn chunks_of_overlapping_partitions_are_appended_in_order() {
 fn a_partition_waits_for_earlier_chunks_that_may_touch_it_and_for_no_others() {
     shuttle::check_random(
         || {
-            let turns = Turns::default();
-            turns.begin(0, 0..2);
-            turns.begin(1, 1..4);
-            turns.begin(2, 3..5);
-            assert!(turns.is_next(0, 1));
-            assert!(!turns.is_next(1, 1) && turns.is_next(1, 2));
-            assert!(!turns.is_next(2, 3) && turns.is_next(2, 4));
-            turns.end(1);
-            assert!(turns.is_next(2, 3));
-            turns.end(0);
-            assert!(turns.is_next(2, 1));
+            let chunk_order = ChunkOrder::default();
+            chunk_order.begin(0, 0..2);
+            chunk_order.begin(1, 1..4);
+            chunk_order.begin(2, 3..5);
+            assert!(chunk_order.is_next(0, 1));
+            assert!(!chunk_order.is_next(1, 1) && chunk_order.is_next(1, 2));
+            assert!(!chunk_order.is_next(2, 3) && chunk_order.is_next(2, 4));
+            chunk_order.end(1);
+            assert!(chunk_order.is_next(2, 3));
+            chunk_order.end(0);
+            assert!(chunk_order.is_next(2, 1));
         },
         1,
     );
@@ -165,15 +165,15 @@ fn a_partition_waits_for_earlier_chunks_that_may_touch_it_and_for_no_others() {
 fn a_waiting_chunk_goes_on_when_it_is_the_oldest() {
     shuttle::check_random(
         || {
-            let turns = Arc::new(Turns::default());
-            turns.begin(0, 0..1);
-            turns.begin(1, 0..1);
+            let chunk_order = Arc::new(ChunkOrder::default());
+            chunk_order.begin(0, 0..1);
+            chunk_order.begin(1, 0..1);
             let waiting = {
-                let turns = turns.clone();
-                thread::spawn(move || turns.wait_while(1, || true, || false))
+                let chunk_order = chunk_order.clone();
+                thread::spawn(move || chunk_order.wait_while(1, || true, || false))
             };
-            turns.wait_while(0, || true, || false);
-            turns.end(0);
+            chunk_order.wait_while(0, || true, || false);
+            chunk_order.end(0);
             waiting.join().unwrap();
         },
         SCHEDULES,

@@ -1,5 +1,5 @@
-//! Job and survey to a plan and everything that reads and writes by it. All mistakes that the source can show in the
-//! spec are told here, together, before any output exists.
+//! Prepares reading and writing for a job, given the source's columns. Every mistake in the spec that the source reveals is
+//! reported here, together, before any output exists.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,19 +21,19 @@ use crate::time::TimeParser;
 
 /// How a job's rows are read and written, given the source's columns.
 pub struct Prepared {
-    /// Which rows are kept; `None` keeps all.
+    /// Selects rows; `None` keeps all.
     pub predicate: Option<Predicate>,
-    /// Columns that are read, in source order.
+    /// Columns to read, in source order.
     pub read_schema: SchemaRef,
     /// For each column of the shards, its index in `read_schema`.
     pub projection: Vec<usize>,
-    /// What is done to values before they are written; `None` where nothing is.
+    /// Redacts values before they are written; `None` if the job redacts nothing.
     pub redactor: Option<Redactor>,
     /// Columns of the shards.
     pub output_schema: SchemaRef,
-    /// Turns their rows into bytes.
+    /// Encodes rows of `output_schema`.
     pub encoder: Arc<Encoder>,
-    /// Encrypts them; in clear until [`Prepared::seal`].
+    /// Encryption keys; none before [`Prepared::seal`].
     pub sealing: Sealing,
     /// Unit of instants while routing.
     pub unit: TimeUnit,
@@ -42,10 +42,10 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Has shards and rejects encrypted as the job says.
+    /// Adds the job's encryption to shards and rejects.
     ///
     /// # Errors
-    /// [`RunError::Failed`] where columns and their keys cannot be told apart.
+    /// [`RunError::Failed`] if the encoder cannot use the keys.
     pub fn seal(mut self, job: &Job, sealing: &Sealing) -> Result<Self, RunError> {
         let encoder = new_encoder(job, &self.output_schema).and_then(|encoder| sealing.encoder(encoder));
         let unusable = |error| Failure { code: ErrorCode::KeyUnusable, message: chain(&error) };
@@ -55,11 +55,11 @@ impl Prepared {
     }
 }
 
-/// Checks the job against the source's columns, of which `folders` are from names of folders. A source without any column (nothing could be read, or every file is
-/// empty) gives shards without columns and nothing to check.
+/// Checks the job against the source's columns, of which `folders` come from folder names. A source without columns
+/// (nothing could be read, or every file is empty) gives shards without columns.
 ///
 /// # Errors
-/// Every mistake, located in the spec or catalog.
+/// Every mistake, with its location in the spec or catalog.
 pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepared, Vec<Diagnostic>> {
     let mut mistakes = Vec::new();
     let times = super::survey::times(job);
@@ -85,7 +85,7 @@ pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepare
         && let Err(why) = instants(field, &new_empty_array(field.data_type()), &times, unit)
     {
         mistakes.push(
-            Diagnostic::at(job.time.column.span.as_ref(), format!("column `{}` is no time: {why}", field.name()))
+            Diagnostic::at(job.time.column.span.as_ref(), format!("column `{}` is not a time: {why}", field.name()))
                 .help("name the time column in `time: {column: …}` and how it is written in `format`"),
         );
     }
@@ -133,7 +133,7 @@ pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepare
     })
 }
 
-/// A column whose type the format does not have is told before there is any output.
+/// The encoder, or a mistake for a column type that the format does not support.
 fn encoder(job: &Job, schema: &SchemaRef) -> Result<Arc<Encoder>, Vec<Diagnostic>> {
     new_encoder(job, schema).map(Arc::new).map_err(|error| vec![Diagnostic::at(None, chain(&error))])
 }

@@ -1,13 +1,13 @@
-//! The end of a run: its manifest is decided on, then installed, and only then is removed what it leaves over.
+//! Publishes a run's manifest: appends it to the log, installs it, and then removes the files that it does not name.
 //!
-//! A manifest ends the generation in which its run worked. Of several runs that end at once one decides; the others see
-//! that, and give its outcome if it is as good as theirs.
+//! A manifest ends the generation in which its run committed. If several runs end at once, one of them decides; the others
+//! return its outcome if it is as good as theirs.
 
 use jiff::Timestamp;
 
+use super::attestor::{self, LinkOutcome};
 use super::install;
-use super::notary::{self, Place};
-use super::pin::{Package, append_signed};
+use super::open_package::{OpenPackage, append_signed};
 use super::{RunError, RunOptions, RunOutcome, damage};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
@@ -18,45 +18,45 @@ use crate::package::manifest::{JobStatus, Manifest, RunRecord};
 use crate::package::state::log::{self, Entry};
 use crate::store::Created;
 
-/// How often a manifest is linked again where other jobs of the chain are faster.
+/// Attempts before giving up when other jobs of the chain keep taking the next number.
 const ROUNDS: usize = 64;
 
-/// Publishes the manifest of a run. `None` where others have decided something else, so that the run has to look again.
+/// Publishes the manifest of a run. `None` if another run changed the log, so that this run has to start over.
 ///
 /// # Errors
 /// [`RunError::Failed`], [`RunError::Damaged`].
 pub fn publish(
     job: &Job,
-    package: &Package,
+    package: &OpenPackage,
     options: &RunOptions,
     mut manifest: Manifest,
     run: RunRecord,
 ) -> Result<Option<RunOutcome>, RunError> {
     let folder = &package.folder;
-    manifest.signer = package.notary.signer_record();
+    manifest.signer = package.attestor.signer_record();
     let previous = package.previous.as_ref();
     manifest.runs = previous.iter().flat_map(|p| p.manifest.runs.clone()).chain([run]).collect();
-    let same = previous.filter(|previous| tells_the_same(&previous.manifest, &manifest));
+    let same = previous.filter(|previous| is_equivalent(&previous.manifest, &manifest));
     for _ in 0..ROUNDS {
         if let Some(exit) = options.stop.exit() {
             return Err(RunError::Stopped(exit));
         }
-        notary::publish_linked(job, options, folder, package.notary.signer())?;
+        attestor::publish_linked(job, options, folder, package.attestor.signer())?;
         let Some(last) = log::read(folder)? else { return Ok(None) };
         if last != package.entry {
             return overtaken(job, package, &manifest, &last);
         }
-        // No manifest names a file that is not there.
+        // A manifest must not name a missing file.
         let damage = damage::of_manifest(folder, &manifest, false, options.threads, &options.stop)?;
         if !damage.is_empty() {
             return Err(RunError::Damaged { folder: job.output.clone(), damage });
         }
-        // A job that could not be made better keeps its manifest: only the generation ends.
+        // If this run improved nothing, the job keeps its manifest, and only the generation ends.
         let (bytes, status) = match same {
             Some(previous) => (previous.bytes.clone(), previous.manifest.status),
             None => {
-                if package.notary.attest(folder, &last, &mut manifest)? == Place::Lost {
-                    // Another job's run was faster in the chain, and this one lines up behind it.
+                if package.attestor.attest(folder, &last, &mut manifest)? == LinkOutcome::Lost {
+                    // Another run took the number in the chain; take the next one.
                     continue;
                 }
                 (manifest.to_json_bytes(), manifest.status)
@@ -66,12 +66,12 @@ pub fn publish(
         let kept = kept_manifest(&digest);
         let is_new = folder.create_bytes(&kept, &bytes)? == Created::Created;
         if !is_new && folder.read(&kept)?.as_deref() != Some(&bytes) {
-            let message = format!("{kept} is there with other bytes; remove it and run again");
+            let message = format!("{kept} already exists with different bytes; remove it and run again");
             return Err(RunError::Failed(Failure { code: ErrorCode::PackageDamaged, message }));
         }
         let entry = last.manifest(&options.run_id, (options.clock)(), digest, status);
-        let Some(entry) = append_signed(folder, entry, &package.notary)? else {
-            // Nobody knows of it, unless it has a link.
+        let Some(entry) = append_signed(folder, entry, &package.attestor)? else {
+            // Without a link, no other run refers to this manifest.
             if is_new && manifest.link.is_none() {
                 folder.remove(&kept)?;
             }
@@ -84,11 +84,11 @@ pub fn publish(
         install(package, &entry, &manifest)?;
         return Ok(Some(RunOutcome { manifest, package: job.output.clone(), unchanged: same.is_some() }));
     }
-    Err(super::package::taken_over(folder).into())
+    Err(super::output_state::taken_over(folder).into())
 }
 
-/// Makes the package show what was decided.
-fn install(package: &Package, entry: &Entry, manifest: &Manifest) -> Result<(), RunError> {
+/// Installs what the log has decided.
+fn install(package: &OpenPackage, entry: &Entry, manifest: &Manifest) -> Result<(), RunError> {
     let folder = &package.folder;
     install::settle(folder, false)?;
     install::complete_derived(folder)?;
@@ -96,8 +96,8 @@ fn install(package: &Package, entry: &Entry, manifest: &Manifest) -> Result<(), 
     Ok(())
 }
 
-/// Others have decided something since this run's plan was pinned.
-fn overtaken(job: &Job, package: &Package, ours: &Manifest, last: &Entry) -> Result<Option<RunOutcome>, RunError> {
+/// The outcome of another run that ended the job since this run's plan was pinned, if it is as good as this run's.
+fn overtaken(job: &Job, package: &OpenPackage, ours: &Manifest, last: &Entry) -> Result<Option<RunOutcome>, RunError> {
     let folder = &package.folder;
     if last.job != job.id || last.pruned_at.is_some() {
         return Ok(None);
@@ -106,18 +106,18 @@ fn overtaken(job: &Job, package: &Package, ours: &Manifest, last: &Entry) -> Res
     install::settle(folder, false)?;
     let Some(theirs) = install::decided(folder, last)?.filter(|_| !last.is_open()) else { return Ok(None) };
     install::complete_derived(folder)?;
-    // What this run has published belongs to no manifest now.
+    // No manifest names the files that this run published.
     install::clean(folder, last, &theirs.manifest)?;
     if !is_as_good(&theirs.manifest, ours) {
         return Ok(None);
     }
-    // Linked before the log had it, and published by another run on this one's behalf.
+    // Another run may have published this run's linked manifest.
     let is_ours = theirs.bytes == ours.to_json_bytes();
     Ok(Some(RunOutcome { manifest: theirs.manifest, package: job.output.clone(), unchanged: !is_ours }))
 }
 
-/// Whether two manifests differ only in when they were made and how often it was tried.
-fn tells_the_same(previous: &Manifest, new: &Manifest) -> bool {
+/// Whether two manifests differ only in times and numbers of attempts.
+fn is_equivalent(previous: &Manifest, new: &Manifest) -> bool {
     let timeless = |m: &Manifest| {
         let mut m = m.clone();
         let epoch = Timestamp::UNIX_EPOCH;
@@ -126,7 +126,7 @@ fn tells_the_same(previous: &Manifest, new: &Manifest) -> bool {
         m.runs.clear();
         for file in &mut m.files {
             (file.attempts, file.started_at, file.finalized_at) = (0, None, None);
-            // Where a shard would have been.
+            // The path that a missing shard would have had.
             if !file.status.has_file() {
                 file.path = layout::name_without_run(&file.path);
             }
@@ -141,11 +141,11 @@ fn is_as_good(theirs: &Manifest, ours: &Manifest) -> bool {
     theirs.status == JobStatus::Complete || usable(theirs) >= usable(ours)
 }
 
-/// A repaired package keeps its manifest; its files must be what it lists.
+/// Ends a repair: checks that the files are those that the manifest lists. The manifest stays.
 ///
 /// # Errors
 /// [`RunError::Damaged`].
-pub fn repaired(job: &Job, package: &Package, options: &RunOptions) -> Result<RunOutcome, RunError> {
+pub fn repaired(job: &Job, package: &OpenPackage, options: &RunOptions) -> Result<RunOutcome, RunError> {
     let folder = &package.folder;
     let Some(decided) = &package.previous else {
         let message = format!("{MANIFEST} in {} is gone", folder.location());

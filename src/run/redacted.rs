@@ -1,4 +1,4 @@
-//! Rows on their way from the projection to the encoder, where the spec redacts values.
+//! Redacts rows between projection and encoding.
 
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
@@ -8,18 +8,18 @@ use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::redact::{Keys, Redactor};
 
-/// What redacts the rows of a run.
+/// The redactor of a run and its keys.
 #[derive(Clone, Copy)]
 pub struct Redacting<'a> {
-    /// How.
+    /// Applies the redactions.
     pub redactor: &'a Redactor,
-    /// With which keys.
+    /// Keys for pseudonyms.
     pub keys: &'a Keys,
 }
 
 impl Redacting<'_> {
-    /// Rows `own` of a batch that is projected, in their order; none beside them is looked at. Adds to `counts` what was
-    /// redacted.
+    /// Redacts the rows at the indexes `own` of a projected batch, in that order, and adds the redacted values to `counts`.
+    /// Other rows are not read.
     ///
     /// # Errors
     /// Only a bug can cause one.
@@ -30,7 +30,7 @@ impl Redacting<'_> {
     }
 }
 
-/// A job's keys cannot be had.
+/// The failure for a job's unusable redaction keys.
 pub(crate) fn key_failure(error: &crate::redact::KeyError) -> Failure {
     Failure { code: ErrorCode::KeyUnusable, message: crate::failure::chain(error) }
 }

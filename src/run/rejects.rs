@@ -1,7 +1,7 @@
-//! Rows that could not be read or placed, kept for people: one JSON object a line.
+//! The rejects file: rows that could not be read or placed, one JSON object per line.
 //!
-//! `file` and `position` say where the row stands, `error` why it is here, `raw` what stood there (text; bytes that
-//! are not UTF-8 show as U+FFFD) or `row` what was read of it.
+//! `file` and `position` locate the row, and `error` says why it was rejected. `raw` has its text (invalid UTF-8 becomes
+//! U+FFFD), or `row` has its parsed values.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -21,19 +21,19 @@ use crate::store::{Draft, Folder, error_code};
 pub struct RejectLine<'a> {
     /// Source file.
     pub file: &'a str,
-    /// 1-based line or row.
+    /// 1-based line or row number.
     pub position: u64,
-    /// Why.
+    /// Why it was rejected.
     pub error: &'a str,
-    /// The bytes as they stood.
+    /// The source text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<&'a str>,
-    /// The row as read.
+    /// The parsed row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub row: Option<&'a RawValue>,
 }
 
-/// Writes one task's rejects; creates nothing before the first.
+/// Writes one task's rejects. The file is created with the first row.
 pub struct RejectsWriter {
     folder: Folder,
     name: String,
@@ -43,38 +43,38 @@ pub struct RejectsWriter {
     rows: u64,
 }
 
-/// A sealed rejects file, not yet under its name.
+/// A sealed rejects file that is not yet published.
 pub struct RejectsPart {
     /// Relative to the package.
     pub name: String,
-    /// The bytes.
+    /// The unpublished file.
     pub draft: Draft,
-    /// Lines.
+    /// Number of rows, which is also the number of lines.
     pub rows: u64,
-    /// Bytes stored.
+    /// Stored size in bytes.
     pub bytes: u64,
-    /// Their digest.
+    /// SHA-256 of the stored bytes, in lower-case hex.
     pub sha256: String,
-    /// What they were before age encrypted them, where it is not sealed.
+    /// Size and digest before encryption with age, unless they are sealed.
     pub plain: Option<Plain>,
-    /// The same, where it is sealed.
+    /// The same facts, if they are sealed.
     pub sealed: Option<SealedFacts>,
 }
 
 impl RejectsWriter {
-    /// Under this name, encrypted to these recipients, or not if there are none.
+    /// A writer for `name`, encrypted to `recipients` if there are any.
     pub fn new(folder: Folder, name: String, recipients: Option<Arc<Recipients>>) -> Self {
         Self { folder, name, recipients, facts: None, open: None, rows: 0 }
     }
 
-    /// With what confirms a guess of its content sealed.
+    /// Seals the facts that could confirm a guess of the content.
     #[must_use]
     pub fn sealing(mut self, facts: Option<Arc<FactsSealer>>) -> Self {
         self.facts = facts;
         self
     }
 
-    /// Appends so many lines.
+    /// Appends `count` lines.
     ///
     /// # Errors
     /// The operating system's.

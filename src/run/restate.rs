@@ -1,19 +1,19 @@
-//! A window that was exported before, exported again after late data: a revision beside the package that it supersedes.
+//! Restates a window after late data: exports it again as a revision beside the package that it supersedes.
 //!
-//! The first package is at `<uri>`, its revisions at `<uri>.r2`, `<uri>.r3` and so on, each a job of its own. Nothing of
-//! an older one is touched. A revision that has begun is gone on with; a new one begins only where the source is not the
-//! one that the latest was made from, so that asking twice does no harm.
+//! The first package is at `<uri>`, its revisions are at `<uri>.r2`, `<uri>.r3` and so on, each a separate job. Earlier
+//! packages are not changed. An unfinished revision is resumed. A new one starts only if the source has changed since the
+//! latest one, so restating twice is harmless.
 
 use std::collections::BTreeMap;
 
-use super::notary::Notary;
-use super::package::{self, Found, Look};
+use super::attestor::Attestor;
+use super::output_state::{self, OutputSnapshot, OutputState};
 use super::{RunError, RunOptions, RunOutcome, SurveyError, list_source};
 use crate::diagnostic::Diagnostic;
 use crate::job::Job;
 use crate::package::manifest::{FileEntry, FileStatus, Manifest, PackageRef, RestatedPartition, Restatement};
 
-/// The package that a revision takes the place of.
+/// The package that a revision supersedes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Superseded {
     /// Its manifest.
@@ -24,39 +24,39 @@ pub struct Superseded {
     pub revision: u32,
 }
 
-/// What restating a job comes to.
+/// What to do to restate a job.
 #[derive(Debug)]
 pub enum Next {
-    /// The source is the one that the latest revision was made from.
+    /// Nothing: the source has not changed since the latest revision.
     Unchanged(RunOutcome),
-    /// This revision is to be run, with [`RunOptions::supersedes`].
+    /// Run this revision, with [`RunOptions::supersedes`].
     Revision(Box<Job>, Superseded),
 }
 
-/// Looks for the latest revision of a job. `revise` gives the job of a revision, from 2 on.
+/// Finds the latest revision of a job and decides what to do. `revise` returns the job of a revision, from 2 on.
 ///
 /// # Errors
-/// [`RunError::NotWhole`] where the first package is not whole; else as a run.
+/// [`RunError::NotWhole`] if the first package is not whole; otherwise as a run.
 pub fn next(
     first: &Job,
     options: &RunOptions,
     revise: impl Fn(u32) -> Result<Job, Vec<Diagnostic>>,
 ) -> Result<Next, RunError> {
-    let notary = Notary::load(first, options).ok();
-    let signer = notary.as_ref().and_then(Notary::signer);
-    let mut latest = match whole(package::look(first, options, signer)?) {
+    let attestor = Attestor::load(first, options).ok();
+    let signer = attestor.as_ref().and_then(Attestor::signer);
+    let mut latest = match whole(output_state::recover(first, options, signer)?) {
         Ok((manifest, sha256)) => Superseded { manifest, sha256, revision: 1 },
         Err(_) => return Err(RunError::NotWhole { folder: first.output.clone() }),
     };
     let mut place = first.output.clone();
     loop {
         let job = revise(latest.revision + 1).map_err(RunError::Spec)?;
-        match whole(package::look(&job, options, signer)?) {
+        match whole(output_state::recover(&job, options, signer)?) {
             Ok((manifest, sha256)) => {
                 latest = Superseded { manifest, sha256, revision: latest.revision + 1 };
                 place = job.output;
             }
-            Err(Found::Nothing) if is_made_from(&latest.manifest, &job, options)? => {
+            Err(OutputState::Empty) if is_made_from(&latest.manifest, &job, options)? => {
                 return Ok(Next::Unchanged(RunOutcome { manifest: latest.manifest, package: place, unchanged: true }));
             }
             Err(_) => return Ok(Next::Revision(Box::new(job), latest)),
@@ -64,12 +64,12 @@ pub fn next(
     }
 }
 
-/// A package with every shard, also if they are not what the spec expects: nothing but late data can make it better.
-fn whole(look: Look) -> Result<(Manifest, String), Found> {
-    let published = look.entry.and_then(|entry| entry.manifest);
-    match (look.found, published) {
-        (Found::Complete(manifest), Some(published)) => Ok((*manifest, published.sha256)),
-        (Found::Ended(manifest), Some(published))
+/// The manifest of a package with every shard, even if an expectation does not hold: only late data can improve it.
+fn whole(snapshot: OutputSnapshot) -> Result<(Manifest, String), OutputState> {
+    let published = snapshot.entry.and_then(|entry| entry.manifest);
+    match (snapshot.state, published) {
+        (OutputState::Complete(manifest), Some(published)) => Ok((*manifest, published.sha256)),
+        (OutputState::Incomplete(manifest), Some(published))
             if manifest.files.iter().all(|f| f.status == FileStatus::Complete) =>
         {
             Ok((*manifest, published.sha256))
@@ -78,7 +78,7 @@ fn whole(look: Look) -> Result<(Manifest, String), Found> {
     }
 }
 
-/// Whether the source has the files that a manifest lists, by name, size and version.
+/// Whether the source has exactly the files that a manifest lists, by name, size and version.
 fn is_made_from(manifest: &Manifest, job: &Job, options: &RunOptions) -> Result<bool, RunError> {
     let listing = list_source(job);
     let listing = listing.map_err(|error: SurveyError| super::survey_error(job, &options.stop, error))?;
@@ -92,12 +92,12 @@ fn is_made_from(manifest: &Manifest, job: &Job, options: &RunOptions) -> Result<
 }
 
 impl Superseded {
-    /// What the revision's manifest says of the package that it supersedes.
+    /// The revision's reference to the package that it supersedes.
     pub fn reference(&self) -> PackageRef {
         PackageRef { id: self.manifest.id.clone(), sha256: self.sha256.clone() }
     }
 
-    /// What became of the rows, given the files of the revision.
+    /// The change in rows per partition, given the files of the revision.
     pub fn restatement(&self, files: &[FileEntry]) -> Restatement {
         let rows = |files: &[FileEntry]| {
             let mut rows: BTreeMap<String, u64> = BTreeMap::new();

@@ -1,7 +1,7 @@
-//! Which partition a row goes to.
+//! Routes rows to partitions by their instants.
 //!
-//! Instants are compared as 64-bit integers in one unit. Bounds are whole microseconds and inside that unit's range,
-//! so flooring and saturating instants on the way in changes no comparison.
+//! Instants are compared as 64-bit integers in one unit. Bounds are whole microseconds within that unit's range, so
+//! flooring and saturating the instants does not change any comparison.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,29 +14,30 @@ use crate::plan::Partition;
 use crate::query::Selection;
 use crate::source::instants::bound;
 
-/// Where the rows of one batch belong.
+/// The rows of one batch, by partition.
 #[derive(Debug, Default)]
 pub struct Routed {
-    /// Rows of each of the task's partitions that the predicate keeps, ascending; indexed from the task's first.
+    /// For each of the task's partitions, the ascending indexes of the rows that the predicate keeps.
     pub rows: Vec<Vec<u32>>,
-    /// Rows of each of the task's partitions that the predicate drops, by the first of its tests that is not true of them.
+    /// For each of the task's partitions, the number of rows that the predicate drops, by the first test that they fail.
     pub filtered: Vec<Vec<u64>>,
     /// Rows outside the window.
     pub outside: u64,
     /// Rows in partitions of other tasks.
     pub elsewhere: u64,
-    /// Rows without an instant, ascending.
+    /// Ascending indexes of the rows without an instant.
     pub without_time: Vec<u32>,
 }
 
 impl Routed {
-    /// Whether any row belongs to the task.
+    /// Whether no row belongs to the task's partitions.
     pub fn is_empty(&self) -> bool {
         self.rows.iter().all(Vec::is_empty)
     }
 }
 
-/// The bounds of partitions, which tile the window, in the unit that instants are routed by.
+/// The bounds of the partitions, in the routing unit. Partitions tile the window, so there is one more bound than
+/// partitions.
 pub fn bounds(partitions: &[Partition], unit: TimeUnit) -> Arc<[i64]> {
     partitions.iter().map(|p| p.start).chain(partitions.last().map(|p| p.end)).map(|t| bound(t, unit)).collect()
 }
@@ -51,12 +52,12 @@ pub struct Router {
 }
 
 impl Router {
-    /// For the task that writes partitions `own` of those that `bounds` divides.
+    /// A router for the task that writes the partitions `own`.
     pub fn new(bounds: Arc<[i64]>, own: Range<u32>) -> Self {
         Self { bounds, own: own.start as usize..own.end as usize }
     }
 
-    /// Places every row of a batch, before any predicate, into `into`, whose memory is used again.
+    /// Routes every row of a batch, before the predicate is applied. `into` is overwritten and its memory reused.
     pub fn place(&self, instants: &Int64Array, into: &mut Routed) {
         into.rows.resize_with(self.own.len(), Vec::new);
         into.rows.iter_mut().for_each(Vec::clear);
@@ -65,7 +66,7 @@ impl Router {
         into.without_time.clear();
         into.outside = 0;
         into.elsewhere = 0;
-        let mut current = 0..0; // the bounds of `slot`: sources are mostly in order of time
+        let mut current = 0..0; // the bounds of `slot`, cached because sources are mostly sorted by time
         let mut slot = None;
         for (row, instant) in (0u32..).zip(instants.iter()) {
             let Some(instant) = instant else {
@@ -83,7 +84,7 @@ impl Router {
         }
     }
 
-    /// The widest known interval around an instant that is all in one partition, or all outside.
+    /// The widest interval around an instant that lies in one partition, or outside all of them.
     fn find(&self, instant: i64) -> (Range<i64>, Option<usize>) {
         match (self.bounds.partition_point(|b| *b <= instant), self.bounds.len()) {
             (0, _) => (i64::MIN..self.bounds.first().copied().unwrap_or(i64::MAX), None),
@@ -93,7 +94,7 @@ impl Router {
     }
 }
 
-/// Drops the placed rows that the predicate does not keep and counts them for each of its `tests`.
+/// Drops the routed rows that the predicate does not keep, and counts them for each of its `tests`.
 pub fn apply(selection: &Selection, tests: usize, routed: &mut Routed) {
     let kept = selection.kept();
     for (rows, filtered) in routed.rows.iter_mut().zip(&mut routed.filtered) {
@@ -112,7 +113,7 @@ pub fn apply(selection: &Selection, tests: usize, routed: &mut Routed) {
     }
 }
 
-/// An integer in the routing unit as an instant; `None` where no calendar reaches.
+/// Converts an integer in the routing unit to an instant; `None` if it is out of range.
 pub fn instant(value: i64, unit: TimeUnit) -> Option<Timestamp> {
     match unit {
         TimeUnit::Nanosecond => Timestamp::from_nanosecond(value.into()).ok(),

@@ -1,7 +1,7 @@
-//! The keys that seal a run's shards and rejects: read and checked before there is any output.
+//! The keys that encrypt a run's shards and rejects; read and checked before there is any output.
 //!
-//! Who can read a package is decided by the spec and the file that it names, and by nothing that stands in the package:
-//! whoever can write there must not be able to name a reader. What an earlier run recorded is only compared.
+//! Only the spec, and the recipients file that it names, decide who can read a package. The package itself does not: write
+//! access to it must not be enough to add a reader. The keys that an earlier run recorded are only compared.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,19 +21,19 @@ use crate::seal::{FactsKey, Recipients, listed_recipients};
 use crate::secret::SecretName;
 use crate::small_file;
 
-/// Larger than a list of as many recipients as there may be.
+/// Maximum size of a recipients file in bytes; more than the maximum number of recipients needs.
 const LARGEST_LIST_BYTES: u64 = 1 << 20;
 
-/// How files of a job are sealed; by default in clear.
+/// How the files of a job are encrypted; by default they are not.
 #[derive(Clone, Default)]
 pub struct Sealing {
-    /// Who can read shards and rejects; `None` where they are not encrypted with age.
+    /// Recipients of shards and rejects; `None` without age encryption.
     pub recipients: Option<Arc<Recipients>>,
-    /// With which keys Parquet shards are encrypted.
+    /// Keys for Parquet modular encryption.
     parquet: Option<Arc<ParquetKeys>>,
-    /// What the manifest says of it.
+    /// The manifest's `encryption`.
     pub record: Option<EncryptionRecord>,
-    /// Seals what confirms a guess; `None` where that stands in clear.
+    /// Seals facts that could confirm a guess of the content; `None` if the facts are in clear.
     facts: Option<FactsKey>,
 }
 
@@ -41,8 +41,8 @@ impl Sealing {
     /// Reads the recipients and keys that the job names.
     ///
     /// # Errors
-    /// [`RunError::Spec`] for mistakes in the spec and its list of recipients; [`RunError::Failed`] with `key_unusable`
-    /// for keys that are not there, or are none.
+    /// [`RunError::Spec`] for mistakes in the spec and its recipients file; [`RunError::Failed`] with `key_unusable` for
+    /// missing or invalid keys.
     pub fn read(job: &Job, env: &BTreeMap<String, String>) -> Result<Self, RunError> {
         match &job.encryption {
             None => Ok(Self::default()),
@@ -82,7 +82,7 @@ impl Sealing {
         }
     }
 
-    /// The encoder, with the keys of Parquet.
+    /// Adds the Parquet keys to an encoder.
     ///
     /// # Errors
     /// The encoder's.
@@ -93,29 +93,29 @@ impl Sealing {
         }
     }
 
-    /// Seals the facts of the job's files; `None` where they stand in clear.
+    /// The sealer for the facts of the job's files; `None` if the facts are in clear.
     pub fn facts(&self, job: &Job) -> Option<Arc<FactsSealer>> {
         let max_lag = job.expectations.as_ref().and_then(|expected| expected.max_lag);
         let lag_from = max_lag.map(|lag| job.window.end.checked_sub(lag).unwrap_or(Timestamp::MIN));
         self.facts.clone().map(|key| Arc::new(FactsSealer { key, lag_from }))
     }
 
-    /// Whether bytes differ from run to run, so that names must, too.
+    /// Whether the bytes differ from run to run, so that file names must differ too.
     pub fn is_random(&self) -> bool {
         self.record.is_some()
     }
 
-    /// Refuses to go on with a package whose files others can read than those that are named now.
+    /// Checks that a resumed package has the readers that the spec names now.
     ///
     /// # Errors
     /// [`Failure`] with `key_unusable`.
     pub fn check_same(&self, recorded: Option<&EncryptionRecord>) -> Result<(), Failure> {
         let now = self.record.as_ref();
         let message = if readers(recorded) != readers(now) {
-            "this job's package was begun for other recipients or with other keys than are named now, and one package has \
-             the same for all its files; name them again as they were, or export into another `output.uri`"
+            "this job's package was started with other recipients or keys than the spec names now, and all files of a \
+             package use the same ones; restore the earlier recipients or keys, or export into another `output.uri`"
         } else if recorded.map(EncryptionRecord::digests) != now.map(EncryptionRecord::digests) {
-            "this job's package was begun with its digests in clear, by a release that did not seal them; write \
+            "this job's package was started with unsealed digests, by an earlier release; write \
              `digests: clear` in `encryption`, or export into another `output.uri`"
         } else {
             return Ok(());
@@ -124,26 +124,26 @@ impl Sealing {
     }
 }
 
-/// Seals what confirms a guess of a file's content.
+/// Seals the facts of a file that could confirm a guess of its content.
 pub struct FactsSealer {
     key: FactsKey,
-    /// The first time that is within the `max_lag` that the spec expects.
+    /// The earliest time within the `max_lag` that the spec expects.
     lag_from: Option<Timestamp>,
 }
 
 impl FactsSealer {
-    /// Seals the facts of one file. Whether its last row is within the `max_lag` that the spec expects stays in clear: the
-    /// run that ends the job has to know it of files that it did not write, and cannot open what is sealed.
+    /// Seals the facts of one file. Whether its last row is within the expected `max_lag` stays in clear, because the run
+    /// that ends the job needs it for files that it did not write, and cannot open sealed facts.
     ///
     /// # Errors
-    /// The system's, where it gives no random numbers.
+    /// The operating system's, if it cannot provide random numbers.
     pub fn seal(&self, facts: &Facts) -> io::Result<SealedFacts> {
         let within_max_lag = self.lag_from.map(|from| facts.max_time.is_some_and(|last| last >= from));
         Ok(SealedFacts { data: self.key.seal(&facts.to_bytes().map_err(io::Error::other)?)?, within_max_lag })
     }
 }
 
-/// The record with recipients in one order, and nothing of digests.
+/// The part of a record that decides who can read: without `digests`, and with sorted recipients.
 fn readers(record: Option<&EncryptionRecord>) -> Option<EncryptionRecord> {
     let mut record = record.cloned();
     match &mut record {
@@ -157,7 +157,7 @@ fn readers(record: Option<&EncryptionRecord>) -> Option<EncryptionRecord> {
     record
 }
 
-/// The keys in the file of recipients, whose mistakes are shown at the place that names it.
+/// The keys in a recipients file. Mistakes are located where the spec names the file.
 fn listed(file: &RecipientsFile) -> Result<Vec<String>, RunError> {
     let text = read_list(&file.path).map_err(|source| {
         let message = format!("cannot read the recipients in {}: {source}", file.path.display());
@@ -185,7 +185,7 @@ fn read_list(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
-/// Reads a key and hands it on.
+/// Reads a key and passes it to `take`.
 fn set(
     name: &SecretName,
     env: &BTreeMap<String, String>,
@@ -196,7 +196,7 @@ fn set(
     take(&text).map_err(|error| unusable(format!("the key in {name} {error}")))
 }
 
-/// Columns with keys of their own that the shards do not have.
+/// Reports columns with a key of their own that are not in the shards.
 pub fn unknown_columns(job: &Job, shards: &[(usize, String)], mistakes: &mut Vec<Diagnostic>) {
     let Some(Encryption::Parquet { columns, .. }) = &job.encryption else { return };
     let names = || shards.iter().map(|(_, name)| name.as_str());
@@ -228,8 +228,8 @@ mod tests {
             assert_eq!(failure.code, ErrorCode::KeyUnusable);
             assert_eq!(
                 failure.message,
-                "this job's package was begun for other recipients or with other keys than are named now, and one package \
-                 has the same for all its files; name them again as they were, or export into another `output.uri`"
+                "this job's package was started with other recipients or keys than the spec names now, and all files of \
+                 a package use the same ones; restore the earlier recipients or keys, or export into another `output.uri`"
             );
         }
         assert!(Sealing::default().check_same(None).is_ok() && !Sealing::default().is_random());

@@ -1,7 +1,7 @@
-//! One partition's shards while they are written: encoder over sealer over a draft file.
+//! Writes one partition's shards: encoder, then sealer, then draft file.
 //!
-//! Where a part ends depends on the rows alone, never on how they were cut into batches, so that bytes are the
-//! same for any number of threads.
+//! Where a part ends depends only on the rows, not on their batches, so that the bytes are the same for any number of
+//! threads.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,32 +22,32 @@ use crate::rows_digest::RowsDigest;
 use crate::seal::{AGE_EXTENSION, Plain, Recipients, Sealed, Sealer};
 use crate::store::{Draft, Folder, StoreError, error_code};
 
-/// What all shards of a job have in common.
+/// Format, names and limits that all shards of a job share.
 pub struct Layout {
-    /// Turns rows into bytes.
+    /// Encodes rows.
     pub encoder: Arc<Encoder>,
     /// Format and dialect.
     pub format: Format,
-    /// Of the file, or of Parquet's pages.
+    /// Compression of the file, or of Parquet's pages.
     pub compression: Compression,
-    /// Who can read shards and rejects; `None` where age does not encrypt them.
+    /// Recipients of shards and rejects; `None` without age encryption.
     pub recipients: Option<Arc<Recipients>>,
-    /// Seals what confirms a guess of an encrypted file's content; `None` where that stands in clear.
+    /// Seals facts that could confirm a guess of the content; `None` if the facts are in clear.
     pub facts: Option<Arc<FactsSealer>>,
-    /// A new part after so many rows.
+    /// Maximum number of rows per part.
     pub max_rows: Option<u64>,
-    /// A new part after so many encoded bytes.
+    /// Number of encoded bytes after which a new part starts.
     pub max_bytes: Option<u64>,
     /// Unit of instants.
     pub unit: TimeUnit,
-    /// For the times in the manifest.
+    /// Clock for the times in the manifest.
     pub clock: Clock,
-    /// The plan's generation, and the run where no two runs may write one name.
+    /// The generation, and the run if two runs must not write the same name.
     pub origin: Origin,
 }
 
 impl Layout {
-    /// For a job that is ready to be written.
+    /// The layout of a job's shards.
     pub fn new(job: &Job, prepared: &Prepared, clock: Clock, origin: Origin) -> Self {
         Self {
             encoder: prepared.encoder.clone(),
@@ -74,7 +74,7 @@ impl Layout {
         layout::shard(partition, part, &self.origin, &extensions)
     }
 
-    /// Name of the rejects of the task with this key, relative to the package.
+    /// Name of a task's rejects file, relative to the package.
     pub fn rejects_name(&self, task_key: &str) -> String {
         layout::rejects(task_key, &self.origin, &format!("ndjson{}", self.age()))
     }
@@ -83,7 +83,7 @@ impl Layout {
         if self.recipients.is_some() { AGE_EXTENSION } else { "" }
     }
 
-    /// Compression of the file as a whole; Parquet compresses its pages itself.
+    /// Compression of the whole file; Parquet compresses its pages instead.
     fn file_compression(&self) -> Compression {
         match self.format {
             Format::Parquet => Compression::None,
@@ -92,23 +92,23 @@ impl Layout {
     }
 }
 
-/// A shard that is written and sealed, but not yet under its name.
+/// A sealed shard that is not yet published.
 pub struct Part {
     /// Relative to the package.
     pub name: String,
-    /// The bytes.
+    /// The unpublished file.
     pub draft: Draft,
-    /// Rows inside.
+    /// Number of rows.
     pub rows: u64,
-    /// Bytes stored.
+    /// Stored size in bytes.
     pub bytes: u64,
-    /// Their digest.
+    /// SHA-256 of the stored bytes, in lower-case hex.
     pub sha256: String,
-    /// Digest of the rows, where the job asks for it and it is not sealed.
+    /// Digest of the rows, if the job requests it and it is not sealed.
     pub rows_digest: Option<RowsDigest>,
-    /// What they were before age encrypted them, where it is not sealed.
+    /// Size and digest before encryption with age, unless they are sealed.
     pub plain: Option<Plain>,
-    /// These and the instants, where they are sealed.
+    /// The row digest, `plain` and the times, if they are sealed.
     pub sealed: Option<SealedFacts>,
     /// Earliest instant.
     pub min_time: Option<Timestamp>,
@@ -119,7 +119,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Puts away what must not stand in clear, in the records of a run that is not over as little as in the manifest.
+    /// Seals the facts that must not be in clear, neither in the manifest nor in the records of an unfinished run.
     fn seal(&mut self, sealer: &FactsSealer) -> std::io::Result<()> {
         let plain = self.plain.take();
         self.sealed = Some(sealer.seal(&Facts {
@@ -167,7 +167,7 @@ fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std:
     std::iter::successors(Some(error), |e| e.source()).find_map(|e| e.downcast_ref())
 }
 
-/// The part that is being written.
+/// The part being written.
 struct OpenPart {
     name: String,
     shard: Shard<Sealer<Draft>>,
@@ -187,15 +187,15 @@ pub struct PartitionWriter {
 }
 
 impl PartitionWriter {
-    /// Nothing is created before the first row.
+    /// A writer for a partition. Nothing is created before the first row.
     pub fn new(layout: Arc<Layout>, folder: Folder, label: String) -> Self {
         Self { layout, folder, label, open: None, parts: Vec::new() }
     }
 
-    /// Appends rows; `times` are their instants, one each.
+    /// Appends rows; `times` has the instant of each.
     ///
     /// # Errors
-    /// [`ShardError`]; the writer is then spent, its drafts vanish with it.
+    /// [`ShardError`]. The writer must then be dropped, which removes its drafts.
     pub fn append(&mut self, rows: &Encoded, times: &[i64]) -> Result<(), ShardError> {
         let (mut done, mut digested) = (0, 0);
         while done < rows.rows() {
@@ -227,12 +227,12 @@ impl PartitionWriter {
                 part.times = Some((min.min(t), max.max(t)));
             }
         }
-        // At once, because the digest of all rows is known already.
+        // Once per call, because the digest of all rows is already known.
         self.digest(rows, digested..done);
         Ok(())
     }
 
-    /// Adds some rows that were appended to the digest of the open part.
+    /// Adds appended rows to the digest of the open part.
     fn digest(&mut self, rows: &Encoded, range: Range<usize>) {
         if let (Some(part), false) = (&mut self.open, range.is_empty())
             && let Some(digest) = rows.digest(range)
@@ -241,7 +241,7 @@ impl PartitionWriter {
         }
     }
 
-    /// Ends the last part. A partition without rows has one part without rows.
+    /// Closes the last part. A partition without rows gets one empty part.
     ///
     /// # Errors
     /// [`ShardError`].

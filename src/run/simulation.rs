@@ -1,18 +1,18 @@
-//! Many runs of one job in one process, under schedules and faults that a seed chooses.
+//! Simulates many concurrent runs of one job in one process, with schedules and faults chosen from a seed.
 //!
-//! The store, the clock, who goes on at which step, and what fails are simulated ([`crate::store::simulated`]); everything
-//! else is the program: plans, readers, encoders, encryption, signatures, chains, the log. Beside the runs the source
-//! changes, shards are damaged, and the job is pruned, replaced, repaired and restated.
+//! The store, the clock, the schedule and the faults are simulated ([`crate::store::simulated`]); everything else is the
+//! real program: plans, readers, encoders, encryption, signatures, chains, the log. During the runs the source changes,
+//! shards are damaged, and the job is pruned, replaced, repaired and restated.
 //!
-//! After each schedule the faults end and the job is run again until it is complete. What must hold then, and while it goes
-//! on:
+//! After each schedule the faults end and the job is run again until it is complete. These invariants must hold then, and
+//! during the schedule:
 //!
-//! - no name below `data/`, `rejects/` and in the log is ever given to other bytes, no file is removed while the manifest that
-//!   counts names it, and no manifest comes to count while a file of its is not there (watched by the store);
-//! - a manifest that says it is complete names files that are there, with their digests, and only those are there;
-//! - every shard holds the rows of one version of its part of the source, whole and in order;
+//! - no published file below `data/`, `rejects/` or in the log changes, no file is removed while the current manifest names
+//!   it, and no manifest becomes current while one of its files is missing (checked by the simulated store);
+//! - the files of a complete package are exactly those that its manifest names, with the listed digests;
+//! - every shard has the rows of one version of its part of the source, complete and in order;
 //! - `verify` finds nothing;
-//! - nobody exits with an internal error.
+//! - no run exits with an internal error.
 //!
 //! `KT_EXPORT_SIMULATE_SEEDS=FROM..TO` runs other seeds, `KT_EXPORT_SIMULATE_TRACE=SEED` shows one, step by
 //! step, and `KT_EXPORT_SIMULATE_KEEP=FOLDER` keeps its package.
@@ -35,7 +35,7 @@ use crate::diagnostic::SourceText;
 use crate::digest::sha256;
 use crate::error::Exit;
 use crate::job::Job;
-use crate::jobs::{Burial, prune_package};
+use crate::jobs::{Deletion, prune_package};
 use crate::package::layout::{LOG, MANIFEST, STATE};
 use crate::package::manifest::{FileStatus, JobStatus, Manifest};
 use crate::package::state::log;
@@ -45,18 +45,18 @@ use crate::stop::Stop;
 use crate::store::simulated::{Before, Change, Dice, Killed, Odds, World, mount};
 use crate::store::{Folder, Location};
 
-/// Runs beside each other at most, and one place for whoever checks.
+/// Maximum number of concurrent processes, including one for the checks.
 const PROCESSES: usize = 6;
 const CHECKER: usize = PROCESSES - 1;
 const DAYS: [&str; 2] = ["2026-03-01", "2026-03-02"];
 
-/// Runs until the job is complete, after the faults.
+/// Maximum number of runs until the job is complete, after the faults end.
 const RERUNS: usize = 10;
 
 const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
 const KEY: &str = include_str!("../../tests/signatures/ed25519");
 
-/// What a seed chooses once.
+/// The settings that a seed chooses for a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Variant {
     is_encrypted: bool,
@@ -196,7 +196,7 @@ fn env() -> BTreeMap<String, String> {
     BTreeMap::from([("KEY".to_owned(), KEY.to_owned())])
 }
 
-/// Time goes on whenever somebody looks at it.
+/// A clock that advances with every reading.
 #[derive(Clone, Default)]
 struct SimulatedClock(Arc<AtomicU64>);
 
@@ -280,7 +280,7 @@ impl Schedule {
         parts
     }
 
-    /// Runs the schedule and gives what is wrong.
+    /// Runs the schedule and returns the broken invariants.
     fn check(mut self, bench: &mut Bench) -> Result<(), Vec<String>> {
         let mut wrong = Vec::new();
         let parts = self.parts();
@@ -402,7 +402,7 @@ impl Schedule {
                         return;
                     }
                     if last.contains("restore the files from a copy") {
-                        // Damaged for good: somebody deleted or changed what nobody can make again.
+                        // Damaged for good: a file that cannot be reproduced was deleted or changed.
                         return;
                     }
                     self.bring_back(bench, &mut versions, latest, &last);
@@ -563,7 +563,7 @@ fn restated(bench: &Bench, job: &Job, variant: Variant, process: usize, options:
     }
 }
 
-/// Somebody removes a shard, or changes one.
+/// Removes or changes a shard.
 fn damage(world: &World, dice: &mut Dice) {
     let names = world.names("out/data/");
     let Some(name) = names.get(usize::try_from(dice.below(names.len() as u64)).unwrap()) else { return };
@@ -583,7 +583,7 @@ fn prune(job: &Job, at: Timestamp) -> Result<(), String> {
     let Ok(Some(bytes)) = folder.read(MANIFEST) else { return Ok(()) };
     let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(()) };
     if manifest.expires_at.is_some_and(|expires_at| expires_at <= at) {
-        let burial = Burial {
+        let deletion = Deletion {
             package: &folder,
             manifest: &manifest,
             manifest_sha256: &sha256(&bytes),
@@ -591,7 +591,7 @@ fn prune(job: &Job, at: Timestamp) -> Result<(), String> {
             now: at,
             env: &env(),
         };
-        let _ = prune_package(&burial);
+        let _ = prune_package(&deletion);
     }
     Ok(())
 }

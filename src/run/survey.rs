@@ -1,4 +1,5 @@
-//! One look at every source file, concurrently: schema, times, rows. What the plan is made from.
+//! Surveys the source: inspects every file, concurrently, for its schema, times and row counts. The plan is made from the
+//! result.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -24,25 +25,25 @@ use crate::source::{
 use crate::stop::Stop;
 use crate::time::{TimeFormat, TimeParser};
 
-/// What is known of the source.
+/// What is known about the source.
 pub struct Survey {
-    /// Files to read, in order of their names.
+    /// Files to read, in the order of their names.
     pub files: Vec<SourceFile>,
-    /// What each holds.
+    /// The facts about each file.
     pub facts: Vec<FileFacts>,
-    /// What each file's name says of its rows' time: half-open.
+    /// For each file, the half-open period in its name.
     pub coverage: Vec<Option<(Timestamp, Timestamp)>>,
     /// Files that are not read, and why.
     pub skipped: Vec<SkippedFile>,
-    /// The columns of all files.
+    /// The combined columns of all files.
     pub schema: SourceSchema,
-    /// Those of them that come from folder names.
+    /// Columns taken from folder names.
     pub hive_keys: Vec<String>,
-    /// Column chunks that cannot be decoded, by the index of their file.
+    /// Column chunks that cannot be decoded, with the index of their file.
     pub undecodable: Vec<(usize, Undecodable)>,
-    /// Whether no file had more to inspect than it was allowed.
+    /// Whether every file was inspected to its end, rather than to the limit of pieces.
     pub is_whole: bool,
-    /// What was found of the claims in names; nothing where only a part of the source was inspected.
+    /// The result of checking `path_time`; empty if the source was inspected only in part.
     pub claims: Claims,
 }
 
@@ -55,24 +56,24 @@ pub enum SurveyError {
     /// Files disagree and `on_schema_drift` is `fail`, or a declared type does not fit.
     #[error("{0}")]
     Schema(String),
-    /// A setting that has no effect on these files.
+    /// A setting does not apply to these files.
     #[error("{}", .0.message)]
     Setting(Box<Diagnostic>),
     /// Folder names cannot become columns.
     #[error(transparent)]
     Hive(#[from] hive::HiveError),
-    /// A signal.
+    /// A signal stopped the survey.
     #[error("stopped")]
     Stopped,
-    /// The operating system gives no threads.
+    /// The operating system cannot start threads.
     #[error("cannot start worker threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),
 }
 
 /// Lists and inspects the job's source.
 ///
-/// A file that cannot be inspected is not an error here: its facts say so, and the plan decides which partitions
-/// it concerns.
+/// A file that cannot be inspected is not an error here: its facts record the problem, and the plan decides which
+/// partitions it affects.
 ///
 /// # Errors
 /// [`SurveyError`].
@@ -84,7 +85,7 @@ pub fn survey(job: &Job, threads: usize, stop: &Stop, progress: &Progress) -> Re
     Ok(survey)
 }
 
-/// Lists the job's source, without the files that `path_time` keeps out.
+/// Lists the job's source, without the files that `path_time` excludes.
 ///
 /// # Errors
 /// [`SurveyError::List`].
@@ -97,12 +98,13 @@ pub fn list_source(job: &Job) -> Result<Listing, SurveyError> {
     })
 }
 
-/// Zones that a date in a file's name may be one of.
+/// The time zones that a date in a file name may be in.
 pub(super) fn zones(job: &Job) -> [&TimeZone; 2] {
     [&job.time.timezone, &job.window.timezone]
 }
 
-/// Inspects files of the job's source; with `pieces`, of each file of a row format only so many pieces from its start.
+/// Inspects files of the job's source. `pieces` limits how many pieces are read from the start of each file of a row
+/// format.
 ///
 /// # Errors
 /// [`SurveyError`].
@@ -118,7 +120,7 @@ pub fn inspect(
     check_settings(job, &files)?;
     progress.listed_files.store(files.len() as u64, Ordering::Relaxed);
     let times = times(job);
-    let (results, is_whole) = look(job, &times, &files, pieces, threads, stop, progress)?;
+    let (results, is_whole) = inspect_files(job, &times, &files, pieces, threads, stop, progress)?;
     let mut evidence = TableEvidence::default();
     let mut facts = Vec::with_capacity(files.len());
     let mut undecodable = Vec::new();
@@ -178,12 +180,12 @@ pub fn inspect(
     Ok(Survey { files, facts, coverage, skipped, schema, hive_keys, undecodable, is_whole, claims: Claims::default() })
 }
 
-/// Reads the times of the job's rows.
+/// The parser for the job's time column.
 pub(super) fn times(job: &Job) -> TimeParser {
     TimeParser::new(job.time.format.clone(), job.time.timezone.clone()).with_date_zone(job.window.timezone.clone())
 }
 
-/// What was seen of a file's times proves nothing.
+/// Discards the inspected times of a file.
 fn forget_times(facts: &mut FileFacts) {
     for unit in &mut facts.units {
         unit.times = TimeRange::Unknown;
@@ -191,9 +193,8 @@ fn forget_times(facts: &mut FileFacts) {
     }
 }
 
-/// Whether every value that the inspection reads as a time becomes the same time in a column of the declared type, and
-/// what it does not read becomes none. Where not, what was seen proves nothing of where rows lie, and every file is
-/// read for every partition.
+/// Whether the inspection and the column's declared type give the same time, or none, for every value. If not, inspected
+/// times do not prove where rows lie, and every file is read for every partition.
 fn inspection_reads_times(job: &Job) -> bool {
     let time = &job.time;
     let declared = job.schema.iter().find(|(name, _)| name.value == time.column.value).map(|(_, declared)| *declared);
@@ -210,7 +211,7 @@ fn inspection_reads_times(job: &Job) -> bool {
             | DeclaredType::Uint32
             | DeclaredType::Uint64,
         ) => !matches!(time.format, TimeFormat::Pattern(_)),
-        // A cell of CSV holds JSON in which the time has quotes; other types change digits.
+        // A JSON cell of CSV has the time in quotes; the other types change digits.
         Some(
             DeclaredType::Json
             | DeclaredType::Bool
@@ -221,7 +222,7 @@ fn inspection_reads_times(job: &Job) -> bool {
     }
 }
 
-/// Refuses settings that none of the files heeds.
+/// Refuses settings that do not apply to any of the files.
 fn check_settings(job: &Job, files: &[SourceFile]) -> Result<(), SurveyError> {
     let refused = |mistake: Diagnostic| Err(SurveyError::Setting(Box::new(mistake)));
     if let Some(records) = &job.source.records
@@ -241,30 +242,30 @@ fn check_settings(job: &Job, files: &[SourceFile]) -> Result<(), SurveyError> {
     Ok(())
 }
 
-/// What was found in a file; `None` where it was not inspected.
-type Looked = Option<Result<Inspection, SourceError>>;
+/// The inspection of a file; `None` if it was not inspected to its end.
+type InspectionResult = Option<Result<Inspection, SourceError>>;
 
-/// Looks into files of the job's source without joining what they tell.
+/// Inspects files of the job's source without combining the results.
 ///
 /// # Errors
 /// [`SurveyError::Threads`].
-pub(super) fn look_into(
+pub(super) fn inspect_separately(
     job: &Job,
     files: &[SourceFile],
     pieces: Option<u64>,
     threads: usize,
     stop: &Stop,
     progress: &Progress,
-) -> Result<Vec<Looked>, SurveyError> {
-    let mut looked = look(job, &times(job), files, pieces, threads, stop, progress)?.0;
+) -> Result<Vec<InspectionResult>, SurveyError> {
+    let mut looked = inspect_files(job, &times(job), files, pieces, threads, stop, progress)?.0;
     if !inspection_reads_times(job) {
         looked.iter_mut().flatten().flatten().for_each(|inspection| forget_times(&mut inspection.facts));
     }
     Ok(looked)
 }
 
-/// The same, and whether every file was looked at to its end.
-fn look(
+/// Inspects files, and returns whether every one was inspected to its end.
+fn inspect_files(
     job: &Job,
     times: &TimeParser,
     files: &[SourceFile],
@@ -272,40 +273,41 @@ fn look(
     threads: usize,
     stop: &Stop,
     progress: &Progress,
-) -> Result<(Vec<Looked>, bool), SurveyError> {
+) -> Result<(Vec<InspectionResult>, bool), SurveyError> {
     let request = InspectRequest { time_column: &job.time.column.value, times, records: records(job) };
-    let looks: Vec<Look<'_>> = files.iter().map(|file| Look::new(file, request, pieces, progress)).collect();
-    workers::for_each_part(threads, &looks, stop)?;
+    let looks: Vec<FileInspection<'_>> =
+        files.iter().map(|file| FileInspection::new(file, request, pieces, progress)).collect();
+    workers::for_each_item(threads, &looks, stop)?;
     let is_whole = looks.iter().all(|look| look.left.load(Ordering::Relaxed) > 0);
-    Ok((looks.into_iter().map(Look::into_result).collect(), is_whole))
+    Ok((looks.into_iter().map(FileInspection::into_result).collect(), is_whole))
 }
 
-/// One file that is looked at.
-struct Look<'a> {
+/// One file being inspected.
+struct FileInspection<'a> {
     file: &'a SourceFile,
     pieces: Mutex<Box<dyn Pieces<'a> + 'a>>,
-    /// How many may still be cut.
+    /// Number of pieces that may still be read.
     left: AtomicU64,
     findings: Mutex<Option<Findings<'a>>>,
     result: Mutex<Option<Result<Inspection, SourceError>>>,
     progress: &'a Progress,
 }
 
-impl<'a> Look<'a> {
+impl<'a> FileInspection<'a> {
     fn new(file: &'a SourceFile, request: InspectRequest<'a>, limit: Option<u64>, progress: &'a Progress) -> Self {
         let (pieces, findings) = source::inspector(file, request);
         let left = limit.unwrap_or(u64::MAX).into();
         Self { file, pieces: pieces.into(), left, findings: Some(findings).into(), result: None.into(), progress }
     }
 
-    /// `None` where it was not looked at to its end.
+    /// `None` if the file was not inspected to its end.
     fn into_result(self) -> Option<Result<Inspection, SourceError>> {
         self.result.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<'a> Stream for Look<'a> {
-    type Part = Piece<'a>;
+impl<'a> Stream for FileInspection<'a> {
+    type Item = Piece<'a>;
 
     fn next(&self) -> Next<Piece<'a>> {
         let mut pieces = match self.pieces.try_lock() {
@@ -316,13 +318,13 @@ impl<'a> Stream for Look<'a> {
         if lock(&self.findings).as_ref().is_none_or(Findings::is_settled) {
             return Next::End;
         }
-        // Counted by whoever holds the pieces.
+        // Only the thread that holds the lock on `pieces` changes the count.
         let left = self.left.load(Ordering::Relaxed);
         let piece = if left > 0 { pieces.next_piece() } else { None };
         if piece.is_some() {
             self.left.store(left - 1, Ordering::Relaxed);
         }
-        piece.map_or(Next::End, Next::Part)
+        piece.map_or(Next::End, Next::Item)
     }
 
     fn work(&self, piece: Piece<'a>) {
@@ -333,7 +335,7 @@ impl<'a> Stream for Look<'a> {
     }
 
     fn end(&self) {
-        // Gone where a part panicked.
+        // `None` if inspecting a piece panicked.
         if let Some(findings) = lock(&self.findings).take() {
             let result = findings.finish();
             *lock(&self.result) = Some(result);
@@ -347,12 +349,12 @@ impl<'a> Stream for Look<'a> {
     }
 }
 
-/// What is behind a lock is whole even after a panic: what it may have left half done is not used again.
+/// Locks a mutex even after a panic: a half-changed value is not used again.
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where the time is a folder's name, every row of the file has it, whatever was found inside the file.
+/// Sets the times of a file whose time column comes from a folder name: every row has that time.
 fn time_of_folder(file: &SourceFile, facts: &mut FileFacts, column: &str, times: &TimeParser) {
     let at = hive::value(file, column).and_then(|text| times.text(text).ok()).map(|instant| instant.at);
     for unit in &mut facts.units {
@@ -361,7 +363,7 @@ fn time_of_folder(file: &SourceFile, facts: &mut FileFacts, column: &str, times:
     }
 }
 
-/// The dotted path of the array in JSON documents.
+/// The dotted path of the array of rows in JSON documents.
 fn records(job: &Job) -> Option<&str> {
     job.source.records.as_ref().map(|r| r.value.as_str())
 }
@@ -370,14 +372,14 @@ fn unreadable(file: &SourceFile, message: String) -> SourceError {
     SourceError { name: file.name.clone(), position: None, code: ErrorCode::SourceUnreadable, message }
 }
 
-/// What names say: `path_time` where it is given. Else, for files that do not tell their times, the dates in names, but
-/// only if every readable file whose name carries a date holds rows of that date alone. So one broken daily file
-/// fails its day and not the whole window.
+/// The periods in file names: by `path_time`, if the spec has it. Otherwise, if some files' times are unknown, by the dates
+/// in the names, but only if every readable file with a date in its name has rows of that date only. One broken daily file
+/// then fails its day, and not the whole window.
 fn coverage(job: &Job, files: &[SourceFile], facts: &[FileFacts]) -> Vec<Option<(Timestamp, Timestamp)>> {
     if let Some(path_time) = &job.source.path_time {
         return files.iter().map(|f| list::path_coverage_in(&f.name, path_time, zones(job))).collect();
     }
-    if facts.iter().all(tells_its_times) {
+    if facts.iter().all(has_known_times) {
         return vec![None; files.len()];
     }
     let by_zone = |zone: &TimeZone| -> Option<Vec<Option<(Timestamp, Timestamp)>>> {
@@ -385,7 +387,7 @@ fn coverage(job: &Job, files: &[SourceFile], facts: &[FileFacts]) -> Vec<Option<
         let mut witnesses = 0;
         for (named, facts) in named.iter().zip(facts) {
             let Some((start, end)) = named else { continue };
-            if !tells_its_times(facts) {
+            if !has_known_times(facts) {
                 continue;
             }
             for unit in &facts.units {
@@ -404,10 +406,10 @@ fn coverage(job: &Job, files: &[SourceFile], facts: &[FileFacts]) -> Vec<Option<
         .unwrap_or_else(|| vec![None; files.len()])
 }
 
-/// Whether a file was read to its end and at least one of its rows, if there are any, has a time.
-fn tells_its_times(facts: &FileFacts) -> bool {
-    let is_mute = |unit: &UnitFacts| unit.times == TimeRange::Empty && unit.rows > 0;
-    facts.problem.is_none() && !facts.units.iter().any(is_mute)
+/// Whether a file was inspected to its end and every unit with rows has a time.
+fn has_known_times(facts: &FileFacts) -> bool {
+    let is_unknown = |unit: &UnitFacts| unit.times == TimeRange::Empty && unit.rows > 0;
+    facts.problem.is_none() && !facts.units.iter().any(is_unknown)
 }
 
 fn named_interval(name: &str, zone: &TimeZone) -> Option<(Timestamp, Timestamp)> {

@@ -1,10 +1,9 @@
-//! One task: its units read once, their rows routed to its partitions, every row accounted for.
+//! Runs one task: reads its units once, routes their rows to its partitions, and accounts for every row.
 //!
-//! Chunks of the units are handed out in order and worked on by any number of threads ([`Stream`]); their rows reach each
-//! partition in order all the same ([`Turns`]), and what they met is entered in order ([`Ledger`]). A partition is
-//! finished as soon as every unit that may hold rows of it has been read, so that few are open at once where the source is
-//! sorted, and what is finished stays finished if the run is interrupted. A unit that cannot be read fails the
-//! partitions that may have rows in it, and no others.
+//! Chunks are handed out in order and processed by any number of threads ([`Stream`]). Their rows still reach each
+//! partition in order ([`ChunkOrder`]), and their findings are added in order ([`Ledger`]). A partition is finished as soon
+//! as every unit that may have rows for it has been read; in sorted sources few partitions are therefore open at once, and
+//! an interruption loses few. A unit that cannot be read fails the partitions that it may have rows for, and no others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -13,16 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow::datatypes::SchemaRef;
 
 use super::chunk;
-use super::in_order::Waiting;
-use super::lane::{Finished, Lane, Piece};
-use super::ledger::{Findings, Ledger, Place};
+use super::chunk_order::ChunkOrder;
+use super::ledger::{ChunkFindings, Ledger, UnitRef};
 use super::memory::{Memory, Quota};
+use super::ordered_sink::Backlog;
+use super::partition_sink::{ChunkRows, Finished, PartitionSink};
 use super::redacted::Redacting;
 use super::rejects::{RejectsPart, RejectsWriter};
 use super::route::Router;
 use super::shard::Layout;
-use super::turns::Turns;
-use super::workers::{Next, Stream, caught};
+use super::workers::{Next, Stream, catch_panic};
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::Job;
@@ -35,48 +34,48 @@ use crate::stop::Stop;
 use crate::store::Folder;
 use crate::time::TimeParser;
 
-/// What a block of rows takes at least, with the arrays that are made of it.
+/// Minimum memory estimate for a chunk, in bytes: a block of the file and the arrays decoded from it.
 const BLOCK_BYTES: u64 = 4 << 20;
 
-/// What every task of a run needs to know.
+/// What all tasks of a run share.
 pub struct TaskContext<'a> {
     /// The job.
     pub job: &'a Job,
     /// All files of the plan.
     pub files: &'a [SourceFile],
-    /// Columns that come from folder names.
+    /// Columns taken from folder names.
     pub hive_keys: &'a [String],
-    /// Where partitions begin and end, for routing.
+    /// Partition boundaries, in the routing unit.
     pub bounds: Arc<[i64]>,
-    /// Knows whom rows concern that have no place.
+    /// The plan.
     pub plan: &'a Plan,
-    /// Where shards go.
+    /// The package's folder.
     pub folder: &'a Folder,
-    /// Which rows are kept; `None` keeps all.
+    /// Selects rows; `None` keeps all.
     pub predicate: Option<&'a Predicate>,
-    /// Columns that are read.
+    /// Columns to read.
     pub read_schema: SchemaRef,
     /// For each column of the shards, its index in `read_schema`.
     pub projection: Vec<usize>,
     /// Columns of the shards.
     pub shard_schema: SchemaRef,
-    /// What is done to values before they are written.
+    /// Redacts values before they are encoded.
     pub redacting: Option<Redacting<'a>>,
-    /// What shards look like.
+    /// Format, names and limits of shards.
     pub layout: Arc<Layout>,
     /// Parses the time column.
     pub times: TimeParser,
-    /// Asked between batches.
+    /// Checked between batches.
     pub stop: &'a Stop,
-    /// Told between batches.
+    /// Updated between batches.
     pub progress: &'a Progress,
-    /// Bytes of units that may be decoded at once.
+    /// Limits the bytes of units being decoded.
     pub reading: &'a Quota,
-    /// Bytes of rows that may be held to be sorted.
+    /// Limits the bytes of rows kept for sorting.
     pub sorting: &'a Quota,
-    /// Bytes of rows that may wait for their turn, in each task.
+    /// Limit for the rows that wait for an earlier chunk, in bytes per task.
     pub waiting_bytes: usize,
-    /// All of the budget.
+    /// The run's memory budget.
     pub memory: Memory,
 }
 
@@ -87,143 +86,146 @@ impl TaskContext<'_> {
     }
 }
 
-/// Who takes what a task has done.
-pub trait Receiver: Sync {
-    /// A partition is whole, or known to fail. `left_out`: rows that may belong to it were left out, as the spec allows.
+/// Receives the results of tasks.
+pub trait ResultHandler: Sync {
+    /// A partition is finished, whether whole or failed. `left_out`: rows that may belong to it were rejected, as the spec
+    /// allows.
     fn partition(&self, task: usize, finished: Finished, left_out: Option<Failure>);
 
     /// All rows of the task are accounted for.
     fn task(&self, task: usize, outcome: TaskOutcome);
 
-    /// A partition is committed, and its rows cannot be counted: it cannot be in a manifest.
+    /// A committed partition's rows could not be counted again, so it cannot be in the manifest.
     fn unaccounted(&self, partition: u32, failure: &Failure);
 
-    /// A unit could not be read that has rows without a known place only.
+    /// Reading failed for a unit none of whose rows can be placed in a partition.
     fn read_failed(&self, read: &Read, failure: Failure);
 
-    /// Something that is not the fault of a unit: all partitions of the task fail that are not done.
+    /// The task failed for a reason outside its units; all its unfinished partitions fail.
     fn failed(&self, task: usize, failure: Failure);
 }
 
-/// What became of a task's rows.
+/// The result of a task.
 pub struct TaskOutcome {
-    /// Rows, all of them.
+    /// Row counts.
     pub counts: TaskCounts,
-    /// Rows that could not be read or placed.
+    /// Rows that could not be read or placed in a partition.
     pub unplaced: Vec<Unplaced>,
-    /// Those of them that the spec allows to leave out.
+    /// The rejects file: those of them that the spec allows to reject.
     pub rejects: Option<RejectsPart>,
     /// Whether every unit was read to its end; if not, the rows are not accounted for.
     pub is_whole: bool,
 }
 
-/// A task while it runs.
+/// A task in progress.
 pub struct RunningTask<'a, R> {
     pub(super) ctx: &'a TaskContext<'a>,
     /// Its index in the plan.
     index: usize,
     task: &'a Task,
-    receiver: &'a R,
+    results: &'a R,
     pub(super) router: Router,
-    cutter: Mutex<Cutter>,
-    pub(super) turns: Turns,
-    pub(super) lanes: Vec<Lane>,
-    desk: Mutex<Desk>,
-    waiting: Waiting,
+    chunker: Mutex<Chunker>,
+    pub(super) chunk_order: ChunkOrder,
+    pub(super) sinks: Vec<PartitionSink>,
+    events: Mutex<EventQueue>,
+    backlog: Backlog,
 }
 
 /// Cuts the task's units into chunks.
-struct Cutter {
-    /// Of one file.
+struct Chunker {
+    /// Reader of the current file.
     reader: Option<Box<dyn ChunkReader>>,
-    /// The first read of a later file.
+    /// Index of the first read of the next file.
     next_file: usize,
-    /// The first read of which more chunks may come.
+    /// Index of the first read that may have more chunks.
     current: usize,
-    /// Numbers chunks and what else must happen in their order.
+    /// The next event number.
     sequence: u64,
-    /// A chunk that must wait until others are read, for memory.
-    held: Option<ChunkOf>,
+    /// A chunk that waits for memory.
+    deferred: Option<NumberedChunk>,
     at_end: bool,
 }
 
-/// Where everything is put in order.
-struct Desk {
-    /// The first event that is not entered.
+/// Puts events in source order and applies them.
+struct EventQueue {
+    /// Number of the next event to apply.
     next: u64,
-    /// Events that came before their turn.
+    /// Events that arrived before `next`.
     early: BTreeMap<u64, Event>,
     ledger: Ledger,
     rejects: RejectsWriter,
-    /// For each lane, the reads to come that may hold rows of it.
-    reads_to_come: Vec<u32>,
-    /// Lanes of which all rows are there.
+    /// For each sink, the number of unfinished reads that may have rows for it.
+    remaining_reads: Vec<u32>,
+    /// Sinks that have received all their rows.
     ready: VecDeque<usize>,
     is_whole: bool,
 }
 
-/// What has happened, in an order that is the source's.
+/// What threads report; numbered in source order.
 enum Event {
-    /// A chunk was worked on to its end.
-    Chunk(Findings),
-    /// A chunk, or the finding of one, failed: the partitions of a read fail.
+    /// A chunk was processed.
+    Chunk(ChunkFindings),
+    /// A chunk could not be read or processed: the read's partitions fail.
     Failed(usize, Failure),
-    /// No more chunks of a read come.
+    /// A read has no more chunks.
     ReadEnds(usize),
 }
 
-/// A part of the work.
-pub enum Part {
-    /// Rows.
-    Chunk(ChunkOf),
-    /// A partition, by lane, of which all rows are there.
-    Lane(usize),
+/// Work for one thread.
+pub enum WorkItem {
+    /// A chunk to process.
+    Chunk(NumberedChunk),
+    /// A sink that has received all its rows and is to be finished.
+    Partition(usize),
 }
 
-/// A chunk with what is known of it.
-pub struct ChunkOf {
+/// A chunk, its position in the source, and its cost.
+pub struct NumberedChunk {
     number: u64,
+    /// Index of the read that it belongs to.
     read: usize,
     batches: Box<dyn BatchReader>,
-    /// Bytes that it takes while it is read.
+    /// Memory estimate while it is read, in bytes.
     bytes: u64,
 }
 
-impl<'a, R: Receiver> RunningTask<'a, R> {
-    /// Partitions for which `is_done` says true are counted, not written.
+impl<'a, R: ResultHandler> RunningTask<'a, R> {
+    /// Starts a task. Partitions for which `is_done` returns true are counted, not written.
     pub fn new(
         ctx: &'a TaskContext<'a>,
         index: usize,
         task: &'a Task,
         key: &str,
-        receiver: &'a R,
+        results: &'a R,
         is_done: impl Fn(u32) -> bool,
     ) -> Self {
-        let lanes: Vec<Lane> = task.partitions.clone().map(|p| Lane::new(ctx, p, !is_done(p))).collect();
-        let mut reads_to_come = vec![0; lanes.len()];
+        let sinks: Vec<PartitionSink> =
+            task.partitions.clone().map(|p| PartitionSink::new(ctx, p, !is_done(p))).collect();
+        let mut remaining_reads = vec![0; sinks.len()];
         for read in &task.reads {
-            for lane in lanes_of(task, read) {
-                reads_to_come[lane] += 1;
+            for sink in sinks_of(task, read) {
+                remaining_reads[sink] += 1;
             }
         }
-        let ready = (0..lanes.len()).filter(|lane| reads_to_come[*lane] == 0).collect();
+        let ready = (0..sinks.len()).filter(|sink| remaining_reads[*sink] == 0).collect();
         Self {
             ctx,
             index,
             task,
-            receiver,
+            results,
             router: Router::new(ctx.bounds.clone(), task.partitions.clone()),
-            cutter: Mutex::new(Cutter {
+            chunker: Mutex::new(Chunker {
                 reader: None,
                 next_file: 0,
                 current: 0,
                 sequence: 0,
-                held: None,
+                deferred: None,
                 at_end: false,
             }),
-            turns: Turns::default(),
-            lanes,
-            desk: Mutex::new(Desk {
+            chunk_order: ChunkOrder::default(),
+            sinks,
+            events: Mutex::new(EventQueue {
                 next: 0,
                 early: BTreeMap::new(),
                 ledger: Ledger::default(),
@@ -233,60 +235,60 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
                     ctx.layout.recipients.clone(),
                 )
                 .sealing(ctx.layout.facts.clone()),
-                reads_to_come,
+                remaining_reads,
                 ready,
                 is_whole: true,
             }),
-            waiting: Waiting::default(),
+            backlog: Backlog::default(),
         }
     }
 
-    /// The next chunk of the reader that is open, or of the next file's.
-    fn cut(&self, cutter: &mut Cutter) -> Option<ChunkOf> {
+    /// The next chunk of the current file, or of the next one.
+    fn next_chunk(&self, chunker: &mut Chunker) -> Option<NumberedChunk> {
         loop {
-            let Some(reader) = &mut cutter.reader else {
-                let first = self.task.reads.get(cutter.next_file)?;
-                match self.open(first, cutter) {
-                    Ok(reader) => cutter.reader = Some(reader),
-                    Err(e) => self.fail_file(cutter, e),
+            let Some(reader) = &mut chunker.reader else {
+                let first = self.task.reads.get(chunker.next_file)?;
+                match self.open(first, chunker) {
+                    Ok(reader) => chunker.reader = Some(reader),
+                    Err(e) => self.fail_file(chunker, e),
                 }
                 continue;
             };
             match reader.next_chunk() {
                 Ok(Some(Chunk { unit, batches })) => {
-                    let reads = &self.task.reads[cutter.current..cutter.next_file];
+                    let reads = &self.task.reads[chunker.current..chunker.next_file];
                     let Some(skipped) = reads.iter().position(|r| r.unit == unit) else {
                         let message = format!("the reader gave unit {unit}, which was not asked for; this is a bug");
-                        return self.give_up(cutter, message);
+                        return self.give_up(chunker, message);
                     };
-                    self.end_reads(cutter, cutter.current + skipped);
-                    let number = cutter.take_number();
-                    self.turns.begin(number, self.task.reads[cutter.current].partitions.clone());
-                    let read = &self.task.reads[cutter.current];
+                    self.end_reads(chunker, chunker.current + skipped);
+                    let number = chunker.take_number();
+                    self.chunk_order.begin(number, self.task.reads[chunker.current].partitions.clone());
+                    let read = &self.task.reads[chunker.current];
                     let unit = &self.ctx.plan.files[read.file as usize].units[read.unit as usize];
                     let bytes = unit.decoded_bytes.max(BLOCK_BYTES);
-                    return Some(ChunkOf { number, read: cutter.current, batches, bytes });
+                    return Some(NumberedChunk { number, read: chunker.current, batches, bytes });
                 }
                 Ok(None) => {
-                    let file = &self.ctx.files[self.task.reads[cutter.current].file as usize];
+                    let file = &self.ctx.files[self.task.reads[chunker.current].file as usize];
                     match source::files::list::check_unchanged(file) {
                         Ok(()) => {
-                            cutter.reader = None;
-                            self.end_reads(cutter, cutter.next_file);
+                            chunker.reader = None;
+                            self.end_reads(chunker, chunker.next_file);
                         }
-                        Err(e) => self.fail_file(cutter, e),
+                        Err(e) => self.fail_file(chunker, e),
                     }
                 }
-                Err(e) => self.fail_file(cutter, e),
+                Err(e) => self.fail_file(chunker, e),
             }
         }
     }
 
-    /// Opens the file of a read.
-    fn open(&self, first: &Read, cutter: &mut Cutter) -> Result<Box<dyn ChunkReader>, SourceError> {
+    /// Opens the file of a read, and advances `chunker` past the file's reads.
+    fn open(&self, first: &Read, chunker: &mut Chunker) -> Result<Box<dyn ChunkReader>, SourceError> {
         let of_file: Vec<u32> =
-            self.task.reads[cutter.next_file..].iter().take_while(|r| r.file == first.file).map(|r| r.unit).collect();
-        cutter.next_file += of_file.len();
+            self.task.reads[chunker.next_file..].iter().take_while(|r| r.file == first.file).map(|r| r.unit).collect();
+        chunker.next_file += of_file.len();
         let ctx = self.ctx;
         let within = self.within(first.file, &of_file);
         let request = ReadRequest {
@@ -300,73 +302,74 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
         source::open(request, ctx.hive_keys)
     }
 
-    /// The window, so that rows outside are counted and not built.
+    /// The window, so that readers count rows outside it without decoding them.
     fn within(&self, file: u32, units: &[u32]) -> Within {
         let TaskContext { job, plan, times, .. } = self.ctx;
-        let is_concern = |unit| plan.concerns.binary_search_by_key(&(file, Some(unit)), |c| (c.file, c.unit)).is_ok();
+        let may_be_unplaced =
+            |unit| plan.affected.binary_search_by_key(&(file, Some(unit)), |c| (c.file, c.unit)).is_ok();
         Within {
             column: job.time.column.value.clone(),
             times: times.clone(),
             start: job.window.start,
             end: job.window.end,
             declared: job.schema.iter().map(|(name, _)| name.value.clone()).collect(),
-            proven: !units.iter().any(|unit| is_concern(*unit)),
+            proven: !units.iter().any(|unit| may_be_unplaced(*unit)),
         }
     }
 
-    /// No more chunks of the reads up to one come.
-    fn end_reads(&self, cutter: &mut Cutter, end: usize) {
-        while cutter.current < end {
-            let number = cutter.take_number();
-            self.enter(number, Event::ReadEnds(cutter.current));
-            cutter.current += 1;
+    /// Reports that the reads before `end` have no more chunks.
+    fn end_reads(&self, chunker: &mut Chunker, end: usize) {
+        while chunker.current < end {
+            let number = chunker.take_number();
+            self.report(number, Event::ReadEnds(chunker.current));
+            chunker.current += 1;
         }
     }
 
-    /// The open file gives nothing more: those of its reads fail that have not ended.
-    fn fail_file(&self, cutter: &mut Cutter, error: SourceError) {
-        cutter.reader = None;
+    /// Closes a file that cannot be read further, and fails its unfinished reads.
+    fn fail_file(&self, chunker: &mut Chunker, error: SourceError) {
+        chunker.reader = None;
         let failure = Failure { code: error.code, message: error.to_string() };
-        for read in cutter.current..cutter.next_file {
-            let number = cutter.take_number();
-            self.enter(number, Event::Failed(read, failure.clone()));
+        for read in chunker.current..chunker.next_file {
+            let number = chunker.take_number();
+            self.report(number, Event::Failed(read, failure.clone()));
         }
-        self.end_reads(cutter, cutter.next_file);
+        self.end_reads(chunker, chunker.next_file);
     }
 
-    fn give_up(&self, cutter: &mut Cutter, message: String) -> Option<ChunkOf> {
-        self.receiver.failed(self.index, Failure { code: ErrorCode::Internal, message });
-        cutter.at_end = true;
+    fn give_up(&self, chunker: &mut Chunker, message: String) -> Option<NumberedChunk> {
+        self.results.failed(self.index, Failure { code: ErrorCode::Internal, message });
+        chunker.at_end = true;
         None
     }
 
-    /// Enters an event, and those that waited for it, in order.
-    fn enter(&self, number: u64, event: Event) {
-        let mut desk = self.desk();
-        desk.early.insert(number, event);
+    /// Adds an event, and applies it and its successors as far as they are next in order.
+    fn report(&self, number: u64, event: Event) {
+        let mut events = self.events();
+        events.early.insert(number, event);
         loop {
-            let next = desk.next;
-            let Some(event) = desk.early.remove(&next) else { break };
-            desk.next += 1;
+            let next = events.next;
+            let Some(event) = events.early.remove(&next) else { break };
+            events.next += 1;
             match event {
-                Event::Chunk(findings) => self.enter_findings(&mut desk, findings),
+                Event::Chunk(findings) => self.apply_findings(&mut events, findings),
                 Event::Failed(read, failure) => {
-                    desk.is_whole = false;
-                    for lane in lanes_of(self.task, &self.task.reads[read]) {
-                        self.lanes[lane].fail(&failure);
-                        if self.lanes[lane].is_done() {
-                            self.receiver.unaccounted(self.lanes[lane].partition, &failure);
+                    events.is_whole = false;
+                    for sink in sinks_of(self.task, &self.task.reads[read]) {
+                        self.sinks[sink].fail(&failure);
+                        if self.sinks[sink].is_done() {
+                            self.results.unaccounted(self.sinks[sink].partition, &failure);
                         }
                     }
                     if self.task.partitions.is_empty() {
-                        self.receiver.read_failed(&self.task.reads[read], failure);
+                        self.results.read_failed(&self.task.reads[read], failure);
                     }
                 }
                 Event::ReadEnds(read) => {
-                    for lane in lanes_of(self.task, &self.task.reads[read]) {
-                        desk.reads_to_come[lane] -= 1;
-                        if desk.reads_to_come[lane] == 0 {
-                            desk.ready.push_back(lane);
+                    for sink in sinks_of(self.task, &self.task.reads[read]) {
+                        events.remaining_reads[sink] -= 1;
+                        if events.remaining_reads[sink] == 0 {
+                            events.ready.push_back(sink);
                         }
                     }
                 }
@@ -374,145 +377,145 @@ impl<'a, R: Receiver> RunningTask<'a, R> {
         }
     }
 
-    fn enter_findings(&self, desk: &mut Desk, findings: Findings) {
-        let Findings { counts, reject_lines, rejects, unplaced } = findings;
+    fn apply_findings(&self, events: &mut EventQueue, findings: ChunkFindings) {
+        let ChunkFindings { counts, reject_lines, rejects, unplaced } = findings;
         for found in unplaced.values().filter(|u| !u.allowed) {
-            for lane in self.lanes.iter().filter(|lane| found.partitions.contains(&lane.partition)) {
-                lane.fail(&found.failure);
+            for sink in self.sinks.iter().filter(|sink| found.partitions.contains(&sink.partition)) {
+                sink.fail(&found.failure);
             }
         }
-        desk.ledger.enter(counts, unplaced);
-        if let Err(failure) = desk.rejects.append(&reject_lines, rejects) {
-            desk.is_whole = false;
-            self.receiver.failed(self.index, failure);
+        events.ledger.add(counts, unplaced);
+        if let Err(failure) = events.rejects.append(&reject_lines, rejects) {
+            events.is_whole = false;
+            self.results.failed(self.index, failure);
         }
     }
 
-    fn work_on(&self, chunk: ChunkOf) {
-        let ChunkOf { number, read: read_index, mut batches, bytes } = chunk;
+    fn process(&self, chunk: NumberedChunk) {
+        let NumberedChunk { number, read: read_index, mut batches, bytes } = chunk;
         let read = &self.task.reads[read_index];
-        let place = Place { file: read.file, unit: read.unit, owner: read.owner };
-        let worked = caught(|| chunk::work(self, number, place, &read.partitions, batches.as_mut()));
+        let unit = UnitRef { file: read.file, unit: read.unit, owner: read.owner };
+        let processed = catch_panic(|| chunk::process(self, number, unit, &read.partitions, batches.as_mut()));
         drop(batches);
         self.ctx.reading.give(bytes);
-        let event = match worked {
+        let event = match processed {
             Ok(Ok(findings)) => Event::Chunk(findings),
-            // Stopped: nothing that follows may count, so its event never comes.
-            Ok(Err(None)) => return self.turns.end(number),
+            // Stopped: later events must not be applied, so this one is never reported.
+            Ok(Err(None)) => return self.chunk_order.end(number),
             Ok(Err(Some(failure))) => Event::Failed(read_index, failure),
             Err(panic) => {
                 let message = format!("a worker panicked: {panic}; this is a bug");
                 Event::Failed(read_index, Failure { code: ErrorCode::Internal, message })
             }
         };
-        self.turns.end(number);
-        for lane in lanes_of(self.task, read) {
-            self.lanes[lane].advance(&self.turns, &self.waiting, self.ctx.sorting);
+        self.chunk_order.end(number);
+        for sink in sinks_of(self.task, read) {
+            self.sinks[sink].advance(&self.chunk_order, &self.backlog, self.ctx.sorting);
         }
-        self.enter(number, event);
+        self.report(number, event);
     }
 
-    /// Hands rows to a lane, and waits where too many wait already.
-    pub(super) fn put(&self, lane: &Lane, chunk: u64, piece: &mut Piece) {
-        lane.put(chunk, piece, &self.turns, &self.waiting, self.ctx.sorting);
-        let is_too_much = || self.waiting.bytes() > self.ctx.waiting_bytes && !self.ctx.stop.is_set();
-        if is_too_much() {
-            self.turns.wait_while(chunk, is_too_much, || self.waiting.is_draining());
+    /// Adds rows to a sink, and blocks while the backlog exceeds its limit and another thread can still reduce it.
+    pub(super) fn put(&self, sink: &PartitionSink, chunk: u64, payload: &mut ChunkRows) {
+        sink.put(chunk, payload, &self.chunk_order, &self.backlog, self.ctx.sorting);
+        let is_over_limit = || self.backlog.bytes() > self.ctx.waiting_bytes && !self.ctx.stop.is_set();
+        if is_over_limit() {
+            self.chunk_order.wait_while(chunk, is_over_limit, || self.backlog.is_draining());
         }
     }
 
-    fn finish_lane(&self, lane: usize) {
-        let lane = &self.lanes[lane];
+    fn finish_partition(&self, sink: usize) {
+        let sink = &self.sinks[sink];
         let (refused, left_out) = {
-            let desk = self.desk();
-            (desk.ledger.about(lane.partition, false), desk.ledger.about(lane.partition, true))
+            let events = self.events();
+            (events.ledger.failure_of(sink.partition, false), events.ledger.failure_of(sink.partition, true))
         };
-        let Some(mut finished) = lane.finish(self.ctx) else { return };
+        let Some(mut finished) = sink.finish(self.ctx) else { return };
         if let Some(failure) = refused {
             finished.parts = Err(failure);
         }
-        self.receiver.partition(self.index, finished, left_out);
+        self.results.partition(self.index, finished, left_out);
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn events(&self) -> MutexGuard<'_, EventQueue> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Cutter {
+impl Chunker {
     fn take_number(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence - 1
     }
 }
 
-/// The lanes that may get rows of a read.
-fn lanes_of(task: &Task, read: &Read) -> Range<usize> {
+/// Indexes of the sinks that a read may have rows for.
+fn sinks_of(task: &Task, read: &Read) -> Range<usize> {
     let own = &task.partitions;
     let start = read.partitions.start.clamp(own.start, own.end);
     let end = read.partitions.end.clamp(start, own.end.max(start));
     (start - own.start) as usize..(end - own.start) as usize
 }
 
-impl<R: Receiver> Stream for RunningTask<'_, R> {
-    type Part = Part;
+impl<R: ResultHandler> Stream for RunningTask<'_, R> {
+    type Item = WorkItem;
 
-    fn next(&self) -> Next<Part> {
-        if let Some(lane) = self.desk().ready.pop_front() {
-            return Next::Part(Part::Lane(lane));
+    fn next(&self) -> Next<WorkItem> {
+        if let Some(sink) = self.events().ready.pop_front() {
+            return Next::Item(WorkItem::Partition(sink));
         }
-        let Ok(mut cutter) = self.cutter.try_lock() else { return Next::Busy };
-        if !cutter.at_end {
-            match cutter.held.take().or_else(|| self.cut(&mut cutter)) {
-                Some(chunk) if self.ctx.reading.take(chunk.bytes) => return Next::Part(Part::Chunk(chunk)),
+        let Ok(mut chunker) = self.chunker.try_lock() else { return Next::Busy };
+        if !chunker.at_end {
+            match chunker.deferred.take().or_else(|| self.next_chunk(&mut chunker)) {
+                Some(chunk) if self.ctx.reading.take(chunk.bytes) => return Next::Item(WorkItem::Chunk(chunk)),
                 Some(chunk) => {
-                    cutter.held = Some(chunk);
+                    chunker.deferred = Some(chunk);
                     return Next::Busy;
                 }
-                None => cutter.at_end = true,
+                None => chunker.at_end = true,
             }
         }
-        let mut desk = self.desk();
-        match desk.ready.pop_front() {
-            Some(lane) => Next::Part(Part::Lane(lane)),
-            None if desk.next < cutter.sequence => Next::Busy,
+        let mut events = self.events();
+        match events.ready.pop_front() {
+            Some(sink) => Next::Item(WorkItem::Partition(sink)),
+            None if events.next < chunker.sequence => Next::Busy,
             None => Next::End,
         }
     }
 
-    fn work(&self, part: Part) {
-        match part {
-            Part::Chunk(chunk) => self.work_on(chunk),
-            Part::Lane(lane) => self.finish_lane(lane),
+    fn work(&self, item: WorkItem) {
+        match item {
+            WorkItem::Chunk(chunk) => self.process(chunk),
+            WorkItem::Partition(sink) => self.finish_partition(sink),
         }
     }
 
     fn end(&self) {
         let (ledger, rejects, is_whole) = {
-            let mut desk = self.desk();
+            let mut events = self.events();
             let nothing = RejectsWriter::new(self.ctx.folder.clone(), String::new(), None);
-            let rejects = std::mem::replace(&mut desk.rejects, nothing);
-            (std::mem::take(&mut desk.ledger), rejects, desk.is_whole)
+            let rejects = std::mem::replace(&mut events.rejects, nothing);
+            (std::mem::take(&mut events.ledger), rejects, events.is_whole)
         };
         let Ledger { counts, unplaced } = ledger;
-        let routed: u64 = self.lanes.iter().map(Lane::routed).sum();
+        let routed: u64 = self.sinks.iter().map(PartitionSink::routed).sum();
         let expected = counts.source_rows + counts.visiting;
         let accounted = counts.rejected + counts.null_time + counts.outside_window + counts.elsewhere + routed;
         if is_whole && expected != accounted {
             let message = format!("{expected} rows were read and {accounted} are accounted for; this is a bug");
-            return self.receiver.failed(self.index, Failure { code: ErrorCode::RowsNotConserved, message });
+            return self.results.failed(self.index, Failure { code: ErrorCode::RowsNotConserved, message });
         }
         match rejects.finish() {
             Ok(rejects) => {
                 let unplaced = unplaced.into_values().collect();
-                self.receiver.task(self.index, TaskOutcome { counts, unplaced, rejects, is_whole });
+                self.results.task(self.index, TaskOutcome { counts, unplaced, rejects, is_whole });
             }
-            Err(failure) => self.receiver.failed(self.index, failure),
+            Err(failure) => self.results.failed(self.index, failure),
         }
     }
 
     fn panicked(&self, text: String) {
         let message = format!("a worker panicked: {text}; this is a bug");
-        self.receiver.failed(self.index, Failure { code: ErrorCode::Internal, message });
+        self.results.failed(self.index, Failure { code: ErrorCode::Internal, message });
     }
 }

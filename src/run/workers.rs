@@ -1,8 +1,8 @@
-//! A fixed number of threads that take parts of work from several streams.
+//! A fixed number of threads that take work items from several streams.
 //!
-//! The pool runs one long closure on each thread (`broadcast`) and never a second one. A worker that waits
-//! inside polars' own pool therefore finds nothing of ours to steal while it waits, so tasks cannot nest:
-//! memory stays bounded by the number of threads, and no task ever runs on top of another one's stack.
+//! The pool runs one long closure on each thread (`broadcast`) and nothing else. A worker that waits inside polars' own
+//! pool therefore has no other work of ours to steal, so items cannot nest: memory stays bounded by the number of threads,
+//! and no item runs on top of another one's stack.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,65 +13,67 @@ use rayon::prelude::*;
 use crate::panics;
 use crate::stop::Stop;
 
-/// How long a thread that found every stream busy sleeps when nothing wakes it: streams may be busy for reasons of
-/// their own, and a signal wakes nobody.
+/// How long a thread sleeps after it found every stream busy, if nothing wakes it. A stream may become ready, and a signal
+/// may arrive, without a notification.
 const NAP: Duration = Duration::from_millis(5);
 
-/// What a stream gives when asked.
+/// The answer of a stream to a request for work.
 pub enum Next<P> {
-    /// Work.
-    Part(P),
-    /// Nothing now: another thread is cutting, or the stream wants parts worked on first.
+    /// Work to do.
+    Item(P),
+    /// No work now: another thread is producing an item, or earlier items must be processed first.
     Busy,
-    /// Nothing any more.
+    /// No more work.
     End,
 }
 
-/// Parts that are cut one after the other and worked on by any thread.
+/// A source of work items that are produced one at a time and processed by any thread.
 pub trait Stream: Sync {
-    /// A part.
-    type Part: Send;
+    /// A unit of work.
+    type Item: Send;
 
-    /// The next part. Must not wait for another thread that cuts: a thread that hears [`Next::Busy`] is of use elsewhere.
-    fn next(&self) -> Next<Self::Part>;
+    /// The next item. Must not block on another thread that is producing one: a thread that gets [`Next::Busy`] can work on
+    /// another stream.
+    fn next(&self) -> Next<Self::Item>;
 
-    /// Works on a part.
-    fn work(&self, part: Self::Part);
+    /// Processes an item.
+    fn work(&self, item: Self::Item);
 
-    /// Called once, when [`Next::End`] was given (or `next` panicked) and every part was worked on.
+    /// Called once, after [`Next::End`] (or a panic in `next`), when every item has been processed.
     fn end(&self);
 
-    /// A panic in `next`, after which no more parts are asked for, in `work`, after which they are, or in `end`.
+    /// Called after a panic in `next`, `work` or `end`. Only after a panic in `next` are no more items requested.
     fn panicked(&self, text: String);
 }
 
-/// Works on the parts of all streams, those of the first streams first, on `threads` threads. While one thread cuts a
-/// part of a stream the others take from the next ones, so that streams that are slow to cut are cut side by side; at
-/// most `threads` of them are open at once. Takes no parts after `stop` is set; streams are then left where they stand,
-/// without an `end`.
+/// Processes the items of all streams on `threads` threads, earlier streams first. While one thread produces an item of a
+/// stream, others take items from later streams, so that slow streams are read in parallel; at most `threads` streams are
+/// open at once. After `stop` is set, no more items are taken and `end` is not called.
 ///
 /// # Errors
-/// The pool's, where the operating system gives no threads.
-pub fn for_each_part<S: Stream>(threads: usize, streams: &[S], stop: &Stop) -> Result<(), rayon::ThreadPoolBuildError> {
+/// The pool's, if the operating system cannot start threads.
+pub fn for_each_item<S: Stream>(threads: usize, streams: &[S], stop: &Stop) -> Result<(), rayon::ThreadPoolBuildError> {
     if streams.is_empty() {
         return Ok(());
     }
     let threads = threads.max(1);
     if threads == 1 {
-        let board = Board { state: Mutex::new(BoardState::default()), changed: Condvar::new(), threads, streams };
-        board.work_off(stop);
+        let dispatcher =
+            Dispatcher { state: Mutex::new(DispatchState::default()), changed: Condvar::new(), threads, streams };
+        dispatcher.work_off(stop);
         return Ok(());
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("worker-{i}")).build()?;
-    let board = Board { state: Mutex::new(BoardState::default()), changed: Condvar::new(), threads, streams };
-    pool.broadcast(|_| board.work_off(stop));
+    let dispatcher =
+        Dispatcher { state: Mutex::new(DispatchState::default()), changed: Condvar::new(), threads, streams };
+    pool.broadcast(|_| dispatcher.work_off(stop));
     Ok(())
 }
 
-/// What `work` gives for each item, on `threads` threads, in the order of the items.
+/// Maps items in parallel on `threads` threads, and returns the results in the order of the items.
 ///
 /// # Errors
-/// The pool's, where the operating system gives no threads.
+/// The pool's, if the operating system cannot start threads.
 pub fn map<T: Sync, R: Send>(
     threads: usize,
     items: &[T],
@@ -84,71 +86,71 @@ pub fn map<T: Sync, R: Send>(
     Ok(pool.install(|| items.par_iter().map(&work).collect()))
 }
 
-/// Which streams are open, as all threads see it.
-struct Board<'a, S> {
-    state: Mutex<BoardState>,
+/// The streams and their state, shared by all threads.
+struct Dispatcher<'a, S> {
+    state: Mutex<DispatchState>,
     changed: Condvar,
     threads: usize,
     streams: &'a [S],
 }
 
 #[derive(Default)]
-struct BoardState {
-    /// Streams begun and not yet ended, ascending.
-    open: Vec<Open>,
-    /// The first stream that is not begun.
+struct DispatchState {
+    /// Streams in progress, in ascending order.
+    open: Vec<OpenStream>,
+    /// Index of the first stream that has not started.
     unopened: usize,
-    /// Counts what may give a waiting thread work.
+    /// Counts the events that may give a waiting thread work.
     changes: u64,
 }
 
-struct Open {
+struct OpenStream {
     index: usize,
-    /// Threads that are in one of its functions.
+    /// Number of threads inside one of its functions.
     users: usize,
-    /// No more parts come.
+    /// Whether it has no more items.
     drained: bool,
 }
 
-/// What a thread leaves a stream after.
+/// The last thing that a thread did with a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
-    Part,
+    Item,
     Busy,
     End,
 }
 
-/// What a thread finds to do.
-enum Found {
+/// The result of looking for a stream to work on.
+enum Search {
     Stream(usize),
-    /// All that might have parts are busy.
+    /// All streams that may have items are busy.
     Wait,
     Done,
 }
 
-impl BoardState {
-    /// The first stream that may have parts, from an index on; the thread is counted as its user.
-    fn find(&mut self, from: usize, threads: usize, streams: usize) -> Found {
+impl DispatchState {
+    /// The first stream at or after index `from` that may have items. Counts the thread as its user.
+    fn find(&mut self, from: usize, threads: usize, streams: usize) -> Search {
         if let Some(open) = self.open.iter_mut().find(|o| o.index >= from && !o.drained) {
             open.users += 1;
-            return Found::Stream(open.index);
+            return Search::Stream(open.index);
         }
         if self.unopened < streams {
             if self.open.len() >= threads {
-                return Found::Wait;
+                return Search::Wait;
             }
             let index = self.unopened;
             self.unopened += 1;
-            self.open.push(Open { index, users: 1, drained: false });
-            return Found::Stream(index);
+            self.open.push(OpenStream { index, users: 1, drained: false });
+            return Search::Stream(index);
         }
-        if self.open.iter().all(|o| o.drained) { Found::Done } else { Found::Wait }
+        if self.open.iter().all(|o| o.drained) { Search::Done } else { Search::Wait }
     }
 }
 
-impl<S: Stream> Board<'_, S> {
-    fn lock(&self) -> MutexGuard<'_, BoardState> {
-        // Streams' own code never runs under the lock, so a poisoned one is whole.
+impl<S: Stream> Dispatcher<'_, S> {
+    fn lock(&self) -> MutexGuard<'_, DispatchState> {
+        // Streams' code never runs under the lock, so even a poisoned state is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -160,29 +162,29 @@ impl<S: Stream> Board<'_, S> {
                 seen = state.changes;
             }
             match state.find(from, self.threads, self.streams.len()) {
-                Found::Stream(index) => {
+                Search::Stream(index) => {
                     drop(state);
                     from = if self.take(index) { 0 } else { index + 1 };
                 }
-                Found::Wait => {
-                    // The result says only whether the time is over; either way all streams are asked again.
+                Search::Wait => {
+                    // Whether notified or timed out, all streams are asked again.
                     let _ = self.changed.wait_timeout_while(state, NAP, |s| s.changes == seen);
                     from = 0;
                 }
-                Found::Done => break,
+                Search::Done => break,
             }
         }
     }
 
-    /// Takes a part of a stream and works on it. `false`: the stream is busy.
+    /// Takes an item of a stream and processes it. Returns false if the stream is busy.
     fn take(&self, index: usize) -> bool {
         let Some(stream) = self.streams.get(index) else { return false };
-        let next = guarded(stream, || stream.next()).unwrap_or(Next::End);
+        let next = forward_panic(stream, || stream.next()).unwrap_or(Next::End);
         match next {
-            Next::Part(part) => {
-                self.tell();
-                guarded(stream, || stream.work(part));
-                self.leave(index, After::Part);
+            Next::Item(part) => {
+                self.notify();
+                forward_panic(stream, || stream.work(part));
+                self.leave(index, After::Item);
                 true
             }
             Next::Busy => {
@@ -196,13 +198,13 @@ impl<S: Stream> Board<'_, S> {
         }
     }
 
-    /// Wakes threads that wait: one more stream can be asked.
-    fn tell(&self) {
+    /// Wakes waiting threads, because a stream may have an item now.
+    fn notify(&self) {
         self.lock().changes += 1;
         self.changed.notify_all();
     }
 
-    /// The thread is done with a stream for now; the last one to leave a drained stream ends it.
+    /// Records that a thread is done with a stream for now. The last thread to leave a drained stream ends it.
     fn leave(&self, index: usize, after: After) {
         let mut state = self.lock();
         let Some(open) = state.open.iter_mut().find(|o| o.index == index) else { return };
@@ -211,33 +213,33 @@ impl<S: Stream> Board<'_, S> {
         let ends = open.drained && open.users == 0;
         drop(state);
         if let (true, Some(stream)) = (ends, self.streams.get(index)) {
-            guarded(stream, || stream.end());
+            forward_panic(stream, || stream.end());
             self.lock().open.retain(|o| o.index != index);
         }
-        // That a stream was busy is no news, and would keep threads that wait awake.
+        // Finding a stream busy gives no one work, and notifying would keep waiting threads awake.
         if ends || after != After::Busy {
-            self.tell();
+            self.notify();
         }
     }
 }
 
-/// Runs a stream's code; a panic is told to the stream.
-fn guarded<S: Stream, T>(stream: &S, run: impl FnOnce() -> T) -> Option<T> {
+/// Runs a stream's code, and reports a panic to the stream.
+fn forward_panic<S: Stream, T>(stream: &S, run: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(value) => Some(value),
         Err(panic) => {
-            // Nothing is left to tell a panic in `panicked` to.
+            // A panic in `panicked` itself is ignored.
             let _ = catch_unwind(AssertUnwindSafe(|| stream.panicked(panics::text(panic.as_ref()))));
             None
         }
     }
 }
 
-/// What `work` gives, or what its panic said.
+/// Runs `work` and returns its result, or the text of its panic.
 ///
 /// # Errors
 /// The panic's text.
-pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panics::text(panic.as_ref()))
 }
 
@@ -257,11 +259,11 @@ mod tests {
     }
 
     impl Stream for Nesting {
-        type Part = ();
+        type Item = ();
 
         fn next(&self) -> Next<()> {
             let left = self.left.try_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-            if left.is_ok() { Next::Part(()) } else { Next::End }
+            if left.is_ok() { Next::Item(()) } else { Next::End }
         }
 
         fn work(&self, (): ()) {
@@ -286,11 +288,11 @@ mod tests {
     fn parts_do_not_nest_when_a_worker_waits_in_another_pool() {
         let other = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         let nesting = [Nesting { left: AtomicUsize::new(200), other, deepest: AtomicUsize::new(0) }];
-        for_each_part(4, &nesting, &Stop::default()).unwrap();
+        for_each_item(4, &nesting, &Stop::default()).unwrap();
         assert_eq!(nesting[0].deepest.load(Ordering::Relaxed), 1);
     }
 
-    /// Gives the numbers below `parts`, and panics where told.
+    /// Yields the numbers below `parts`, and panics at the given ones.
     #[derive(Default)]
     struct Numbers {
         parts: usize,
@@ -317,7 +319,7 @@ mod tests {
     }
 
     impl Stream for Numbers {
-        type Part = usize;
+        type Item = usize;
 
         fn next(&self) -> Next<usize> {
             let Ok(mut cut) = self.cut.try_lock() else { return Next::Busy };
@@ -331,7 +333,7 @@ mod tests {
             *cut += 1;
             drop(cut);
             assert!(self.panic_cutting_at != Some(part), "cutting {part}");
-            Next::Part(part)
+            Next::Item(part)
         }
 
         fn work(&self, part: usize) {
@@ -364,7 +366,7 @@ mod tests {
             for slow_cut in [false, true] {
                 let streams: Vec<Numbers> =
                     [0, 1, 30, 0, 3, 100, 2].map(|parts| Numbers { slow_cut, ..Numbers::of(parts) }).into();
-                for_each_part(threads, &streams, &Stop::default()).unwrap();
+                for_each_item(threads, &streams, &Stop::default()).unwrap();
                 for stream in &streams {
                     assert_eq!(stream.worked(), (0..stream.parts).collect::<Vec<_>>());
                     assert_eq!(stream.ends.load(Ordering::SeqCst), 1);
@@ -372,13 +374,13 @@ mod tests {
                 }
             }
         }
-        for_each_part::<Numbers>(2, &[], &Stop::default()).unwrap();
+        for_each_item::<Numbers>(2, &[], &Stop::default()).unwrap();
     }
 
     #[test]
-    fn a_panic_in_a_part_is_told_and_the_stream_goes_on_to_its_end() {
+    fn a_panic_in_an_item_is_reported_and_the_stream_continues_to_its_end() {
         let streams = [Numbers { panic_at: Some(3), ..Numbers::of(9) }, Numbers::of(4)];
-        for_each_part(3, &streams, &Stop::default()).unwrap();
+        for_each_item(3, &streams, &Stop::default()).unwrap();
         assert_eq!(*streams[0].panics.lock().unwrap(), ["working on 3"]);
         assert_eq!(streams[0].worked(), [0, 1, 2, 4, 5, 6, 7, 8]);
         assert_eq!(streams[1].worked(), [0, 1, 2, 3]);
@@ -388,7 +390,7 @@ mod tests {
     #[test]
     fn a_panic_while_cutting_ends_the_stream() {
         let streams = [Numbers { panic_cutting_at: Some(3), ..Numbers::of(9) }, Numbers::of(4)];
-        for_each_part(1, &streams, &Stop::default()).unwrap();
+        for_each_item(1, &streams, &Stop::default()).unwrap();
         assert_eq!(*streams[0].panics.lock().unwrap(), ["cutting 3"]);
         assert_eq!(streams[0].worked(), [0, 1, 2]);
         assert_eq!(streams[1].worked(), [0, 1, 2, 3]);
@@ -404,7 +406,7 @@ mod tests {
     }
 
     impl Stream for Counted<'_> {
-        type Part = usize;
+        type Item = usize;
 
         fn next(&self) -> Next<usize> {
             if self.begun.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -438,7 +440,7 @@ mod tests {
             most: &most,
         };
         let streams: Vec<Counted<'_>> = (0..20).map(counted).collect();
-        for_each_part(3, &streams, &Stop::default()).unwrap();
+        for_each_item(3, &streams, &Stop::default()).unwrap();
         assert!(streams.iter().all(|s| s.numbers.worked() == [0, 1, 2]));
         assert!((2..=3).contains(&most.load(Ordering::SeqCst)), "{most:?}");
     }
@@ -447,9 +449,9 @@ mod tests {
     fn a_stop_within_a_stream_takes_no_more_parts_and_ends_nothing() {
         struct Endless<'a>(&'a Stop, AtomicUsize);
         impl Stream for Endless<'_> {
-            type Part = ();
+            type Item = ();
             fn next(&self) -> Next<()> {
-                Next::Part(())
+                Next::Item(())
             }
             fn work(&self, _part: ()) {
                 self.1.fetch_add(1, Ordering::SeqCst);
@@ -464,7 +466,7 @@ mod tests {
         }
         let stop = Stop::default();
         let streams = [Endless(&stop, AtomicUsize::new(0))];
-        for_each_part(2, &streams, &stop).unwrap();
+        for_each_item(2, &streams, &stop).unwrap();
         assert!((1..=2).contains(&streams[0].1.load(Ordering::SeqCst)));
     }
 }

@@ -250,12 +250,12 @@ fn a_linked_manifest_that_is_gone_ends_the_run() {
     std::fs::remove_dir_all(package.join("_state/manifests")).unwrap();
     run(&project, 2).exits(4).says(&[
         "manifest.json in ",
-        " is not the one that link 3 names, and that one is not kept either: somebody replaced it; bring back the \
+        " is not the one that link 3 names, and there is no copy of that one: it was replaced; restore the \
          manifest with the SHA-256 ",
     ]);
     // A package that is gone as a whole is made again, and linked again.
     std::fs::remove_dir_all(&package).unwrap();
-    run(&project, 2).exits(0).says(&["link 3 of the chain is of this very job, and its manifest is gone"]);
+    run(&project, 2).exits(0).says(&["link 3 of the chain belongs to this job, but its manifest is gone"]);
     assert_eq!(links(&project), 4);
     project.call(&STRICT).exits(0).says(&["complete: replaced by link 4"]);
 }
@@ -267,8 +267,8 @@ fn no_package_is_linked_to_a_broken_chain() {
         run(&project, day).exits(0);
     }
     std::fs::remove_file(project.path("chain/000001.json")).unwrap();
-    let words = "chain: 000001.json is not there, but 000002.json is: somebody removed it; no package is linked to a \
-                 broken chain, look with `kt-export verify --chain ";
+    let words = "chain: 000001.json is missing, but 000002.json exists: it was removed; packages are not linked \
+                 to a broken chain; inspect it with `kt-export verify --chain ";
     run(&project, 3).exits(4).says(&[words]);
     assert!(!project.path(&day(3)).join("manifest.json").exists());
     project
@@ -375,7 +375,7 @@ fn chains_in_a_store_are_as_those_in_a_folder() {
     assert_eq!(server.keys("chain/").len(), 5);
     verify_remote(&project, &server).exits(0).says(&["chain s3://bucket/chain: intact"]);
     server.remove("chain/000003.json");
-    verify_remote(&project, &server).exits(5).says(&["000003.json: is not there, but 000004.json is"]);
+    verify_remote(&project, &server).exits(5).says(&["000003.json: is missing, but 000004.json exists"]);
 }
 
 #[test]

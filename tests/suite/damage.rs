@@ -170,7 +170,7 @@ fn what_is_deleted_is_found() {
             evidence.remove("chain/000002.json");
             evidence.remove("chain/000003.json");
         },
-        &["000002.json: is not there, nor the links up to 000003.json, but 000004.json is"],
+        &["000002.json: is missing, like all links up to 000003.json, but 000004.json exists"],
     );
     let all = || (1..=4).for_each(|number| evidence.remove(&format!("chain/00000{number}.json")));
     evidence.finds(all, &["000001.json: is not there: the chain has no link"]);

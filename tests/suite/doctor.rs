@@ -174,7 +174,7 @@ fn what_the_source_shows_in_the_spec_comes_out_as_in_a_run() {
         ("columns: [event_id, noet]", "column `noet` is not in the source"),
         ("where: \"nn > 5\"", "`nn`"),
         ("filters: {n: {gte: x}}", "cannot be compared with the text 'x'"),
-        ("time: {column: n}", "column `n` is no time"),
+        ("time: {column: n}", "column `n` is not a time"),
     ] {
         project.spec(&format!("{SPEC}\n{rest}"));
         let told = doctor(&project, &[]).exits(2).says(&["x  columns  1 mistake", words]).stderr;

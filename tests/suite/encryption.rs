@@ -233,7 +233,7 @@ fn readers_are_not_changed_while_a_job_is_under_way() {
     project.run(&[]).exits(3);
     project.write("data/2026-03-02.ndjson", &whole);
     project.write("auditors.txt", format!("{alice}\n{bob}\n"));
-    let refused = project.run(&["--json"]).exits(4).says(&["was begun for other recipients or with other keys"]);
+    let refused = project.run(&["--json"]).exits(4).says(&["was started with other recipients or keys"]);
     assert_eq!(refused.json()["specs"][0]["error_code"], "key_unusable");
     project.write("auditors.txt", format!("# as before\n{alice}\n"));
     project.run(&[]).exits(0);

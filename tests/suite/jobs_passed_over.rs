@@ -47,7 +47,7 @@ fn a_record_that_is_another_jobs_is_passed_over_and_named() {
     is_passed_over(
         &project,
         "job_x",
-        "jobs/job_x/job.json is the record of another job, job_x/../..; remove the folder, or bring the record back",
+        "jobs/job_x/job.json is the record of another job, job_x/../..; remove the folder, or restore the record",
         Some(&id),
     );
     jobs(&project, &["get", "--id", "job_x"]).exits(2).says(&["there is no job `job_x`"]);

@@ -167,7 +167,7 @@ fn a_package_that_is_not_what_its_manifest_says_is_not_packed() {
     std::fs::write(&path, &whole[1..]).unwrap();
     refused(&[&shard, &format!("has {} bytes, but the manifest says {}", whole.len() - 1, whole.len())]);
     std::fs::remove_file(&path).unwrap();
-    refused(&[&shard, "though the manifest lists it: bring it back"]);
+    refused(&[&shard, "though the manifest lists it: restore it"]);
     std::fs::write(&path, &whole).unwrap();
     project.write("package/data/extra", "x");
     refused(&["`data/extra` in ", "is not in the manifest: find out who put it there"]);

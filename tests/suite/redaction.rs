@@ -503,7 +503,7 @@ fn a_package_that_was_begun_with_one_key_is_not_continued_with_another() {
     };
     // printf %s 'kt-export key id' | openssl dgst -sha256 -hmac another-key-of-enough-bytes
     let texts = [
-        "the key for `note` has the id 43c707efce8f56c7, but the package was begun with 277a10cdee1e0e64, and its pseudonyms",
+        "the key for `note` has the id 43c707efce8f56c7, but the package was started with 277a10cdee1e0e64, and its pseudonyms",
     ];
     with_another_key().says(&texts);
     assert_eq!(project.package().snapshot(), before);

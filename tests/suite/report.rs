@@ -118,7 +118,7 @@ fn the_page_follows_the_package_from_partial_to_complete() {
 fn a_page_that_cannot_be_written_does_not_fail_the_run() {
     let project = project();
     fs::create_dir_all(project.path("package/report.html/occupied")).unwrap();
-    project.run(&[]).exits(0).says(&["report.html is not written, which `kt-export report` can do later: "]);
+    project.run(&[]).exits(0).says(&["report.html cannot be written; run `kt-export report` later: "]);
     assert_eq!(project.package().manifest()["status"], "complete");
     assert!(project.path("package/SHA256SUMS").is_file());
 }

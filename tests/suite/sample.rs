@@ -105,7 +105,7 @@ fn only_shards_with_drawn_rows_are_read_and_one_that_changed_is_named() {
         std::fs::write(&path, changed).unwrap();
         let outcome = project.call(&["sample", "package", "--rows", "2", "--seed", "3"]);
         if used.contains(&name) {
-            outcome.exits(5).says(&[name, "but the manifest says", "bring it back from a copy"]);
+            outcome.exits(5).says(&[name, "but the manifest says", "restore it from a copy"]);
         } else {
             outcome.exits(0);
         }

@@ -201,7 +201,7 @@ fn a_package_without_rows_says_whether_anything_was_read() {
     let project = delivered_in_time();
     project.spec(&by_delivery("", "window: {date: 2026-05-01}"));
     let outcome = project.run(&["--json", "-q"]).exits(0);
-    let text = "the package has no rows: nothing was there to read: the source has 2 files, and none was read; 2 files were \
+    let text = "the package has no rows: there was nothing to read: the source has 2 files, and none was read; 2 files were \
                 not read, because `path_time` says of their names that no row of the window is in them";
     assert_eq!(warnings(&outcome), [text]);
     assert!(outcome.stderr.contains(&format!("warning: spec.yaml: {text}")), "{}", outcome.stderr);
@@ -225,7 +225,7 @@ fn a_package_without_rows_says_whether_anything_was_read() {
     }
     let project = Project::with_spec(&format!("type: events\nsource: {{uri: x.csv}}\n{DAY}"));
     project.write("x.csv", "event_id,occurred_at\n");
-    project.run(&[]).exits(0).says(&["1 file was read and held no row"]);
+    project.run(&[]).exits(0).says(&["1 file was read and had no rows"]);
     assert_eq!(project.package().manifest()["no_rows"]["reason"], "files_without_rows");
 }
 

@@ -74,13 +74,13 @@ fn an_unsigned_tombstone_before_retention_is_over_excuses_nothing() {
     bury(&package, &forged(&package, &expires_at));
     project.call(&STRICT).exits(5).says(&[
         &format!("tombstone.json: says that shards were deleted at {expires_at}, which is in the future: it is "),
-        "tombstone.json: is not signed, but the package is: anybody may have written it",
+        "tombstone.json: is not signed, but the package is: anyone could have written it",
         "part-0000.csv.zst: is not there",
     ]);
     project.call(&["coverage", "."]).exits(5).says(&["which is in the future"]);
     project.call(&["pack", "package", "--output", "x.tar"]).exits(5).says(&[
         "/package says that shards were deleted at ",
-        ": find out who wrote it, and check the package with `kt-export verify`",
+        ": determine who wrote it, and check the package with `kt-export verify`",
     ]);
     project.call(&["sample", "package", "--seed", "1"]).exits(5).says(&["which is in the future"]);
     // A run takes it for what it is, a damaged package.
@@ -171,7 +171,7 @@ fn a_prune_that_cannot_be_signed_deletes_nothing_and_stops_no_other() {
     said.says(&[
         &format!("error: {} is not pruned: ", package.manifest()["id"].as_str().unwrap()),
         "the package is signed, so its deletion has to be signed as well, and the key cannot be used: ",
-        "; a key that replaces it may stand in its place",
+        "; you may replace it with another key",
         "deleted 2 shards",
     ]);
     assert!(package.snapshot() == before);

@@ -14,7 +14,7 @@ use crate::cli::environment::{environment, find_git_state, run_id};
 use crate::diagnostic::{Diagnostic, SourceText, render_text, shown};
 use crate::error::Exit;
 use crate::job::Job;
-use crate::jobs::{JobRecord, Jobs, Package, Request, State, TimeSpan, announce};
+use crate::jobs::{JobRecord, Jobs, PackageLocation, Request, State, TimeSpan, announce};
 use crate::resolve::{CatalogText, Environment, Place, read_spec, resolve_text};
 use crate::store::{Created, Location};
 
@@ -110,7 +110,7 @@ fn note(
     loop {
         let record = JobRecord {
             git: git.clone(),
-            ..JobRecord::new(&job_here, Package::Store { revision }, environment, Timestamp::now())
+            ..JobRecord::new(&job_here, PackageLocation::Store { revision }, environment, Timestamp::now())
         };
         let created = jobs.create(&record)?;
         if created == Created::Created || !args.new {

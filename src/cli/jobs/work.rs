@@ -14,7 +14,7 @@ use crate::cli::{Talk, signals};
 use crate::diagnostic::render_text;
 use crate::error::Exit;
 use crate::job::Job;
-use crate::jobs::{Heartbeat, JobRecord, Jobs, Listed, Package, RunEnd};
+use crate::jobs::{Heartbeat, JobRecord, Jobs, Listed, PackageLocation, RunEnd};
 use crate::resolve::Place;
 use crate::run::restate::{self, Next, Superseded};
 use crate::run::{self, RunError, RunOptions, RunOutcome};
@@ -153,8 +153,8 @@ fn leave_terminal() {}
 /// The package that a revision takes the place of, if the job is one.
 fn supersedes(record: &JobRecord, job: &Job, options: &RunOptions) -> Result<Option<Arc<Superseded>>, RunError> {
     let first = match &record.package {
-        Package::Place { revision: 2.., .. } => record.resolve_at(&Place::OfSpec { revision: 0 }),
-        Package::Place { .. } | Package::Store { .. } => return Ok(None),
+        PackageLocation::OfSpec { revision: 2.., .. } => record.resolve_at(&Place::OfSpec { revision: 0 }),
+        PackageLocation::OfSpec { .. } | PackageLocation::Store { .. } => return Ok(None),
     };
     let first = first.map_err(RunError::Spec)?;
     let next = restate::next(&first, options, |revision| record.resolve_at(&Place::OfSpec { revision }))?;

@@ -4,7 +4,7 @@
 //! look like a null. Nothing else is quoted: spaces are data (RFC 4180, section 2.4).
 
 use crate::job::{CsvFormat, is_formula};
-use crate::word::{find, marks};
+use crate::swar::{find, marks};
 
 /// Signs that may stand in numbers, times, durations and hex: delimiters among them make those cells quotable too.
 fn stands_in_bare_cells(delimiter: u8) -> bool {

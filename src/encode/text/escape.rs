@@ -2,7 +2,7 @@
 //!
 //! Most text needs no escape, so what counts is how fast that is known: eight bytes at a time in one register.
 
-use crate::word::{below, find, marks};
+use crate::swar::{below, find, marks};
 
 /// The place of the first byte that a JSON string cannot hold as it is, or the length of the text.
 #[inline]

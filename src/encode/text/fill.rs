@@ -16,7 +16,7 @@ use super::plain::is_plain_json;
 use super::slab::{Lead, ZEROS, copy, put};
 use super::stamp::Stamp;
 use super::style::Style;
-use crate::word::HIGHS;
+use crate::swar::HIGHS;
 
 /// Room of a number or a time at most: an integer of 128 bits has 40 characters, a time of the last year of its type
 /// 42; what is written behind them without counting fits as well.

@@ -5,7 +5,7 @@ use super::column::Column;
 use super::escape::short_escape;
 use super::slab::put;
 use super::stamp::hex_pair;
-use crate::word::{HIGHS, ONES};
+use crate::swar::{HIGHS, ONES};
 
 /// A text format, as far as cells go.
 pub(super) trait Style {

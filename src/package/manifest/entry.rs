@@ -12,16 +12,16 @@ use crate::rows_digest::RowsDigest;
 
 /// One shard, or the reason why a partition has none.
 ///
-/// A partition that failed, or was not tried, has one entry: `path` is the one that its first part would have, `rows`
-/// and `bytes` are 0, `sha256` is null.
+/// A partition that failed or was not tried has one entry: `path` is the path that its first part would have, `rows` and
+/// `bytes` are 0, and `sha256` is null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
     /// Name in the package, such as `data/2026-03-01/part-0000.csv.zst`.
     pub path: String,
-    /// What became of it.
+    /// Status of the shard.
     pub status: FileStatus,
-    /// The slice of the window that it belongs to.
+    /// The partition that it belongs to.
     pub partition: ManifestPartition,
     /// Rows in it.
     pub rows: u64,
@@ -53,25 +53,25 @@ pub struct FileEntry {
     #[serde(deserialize_with = "Option::deserialize")]
     #[schemars(with = "Option<Instant>")]
     pub max_time: Option<Timestamp>,
-    /// How many runs tried it.
+    /// Number of runs that tried it.
     pub attempts: u32,
     /// When the last attempt started.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schemars(with = "Option<Instant>")]
     pub started_at: Option<Timestamp>,
-    /// When it got its name, or failed.
+    /// When it was committed, or failed.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schemars(with = "Option<Instant>")]
     pub finalized_at: Option<Timestamp>,
     /// Why it is not complete.
     #[serde(deserialize_with = "Option::deserialize")]
     pub error_code: Option<ErrorCode>,
-    /// The same for people.
+    /// Why it is not complete, as a message.
     #[serde(deserialize_with = "Option::deserialize")]
     pub error: Option<String>,
 }
 
-/// What became of a shard.
+/// Status of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FileStatus {
@@ -83,7 +83,7 @@ pub enum FileStatus {
     Complete,
     /// Every readable row is in it, and rows that may belong to it were rejected.
     Partial,
-    /// There is no shard.
+    /// The partition failed and has no shard.
     Failed,
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::job::Digests;
 use crate::units::counted;
 
-/// What was done to the values of a column.
+/// A redaction of a column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnRedaction {
@@ -22,7 +22,7 @@ pub struct ColumnRedaction {
     /// `kt-export key id` under it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
-    /// How many values in the shards were not null before, and are redacted.
+    /// Number of non-null values in the shards that were redacted.
     pub values: u64,
 }
 
@@ -42,7 +42,7 @@ pub enum EncryptionRecord {
     Parquet {
         /// `AES_GCM_V1`.
         algorithm: String,
-        /// Where the spec says that the footer key is.
+        /// Where the spec says to find the footer key.
         footer_key: String,
         /// The same for columns with a key of their own.
         columns: BTreeMap<String, String>,
@@ -61,7 +61,7 @@ impl EncryptionRecord {
     }
 }
 
-/// How many rows a filter left out.
+/// Number of rows that a filter dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilterCount {
@@ -77,13 +77,13 @@ pub struct FilterCount {
 pub struct Expectation {
     /// `min_rows`, `non_empty_partitions` or `max_lag`.
     pub name: String,
-    /// What the spec says.
+    /// The expected value.
     #[serde(serialize_with = "super::json::sorted")]
     pub expected: Value,
-    /// What is so.
+    /// The actual value.
     #[serde(serialize_with = "super::json::sorted")]
     pub actual: Value,
-    /// Whether that is good enough.
+    /// Whether the expectation holds.
     pub holds: bool,
 }
 

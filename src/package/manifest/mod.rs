@@ -95,7 +95,7 @@ pub struct Manifest {
     pub partial_count: u64,
     /// Number of `files` that failed.
     pub failed_count: u64,
-    /// Why the job as a whole is not complete, where no single file says it.
+    /// Why the job as a whole is not complete, if no single file's error explains it.
     #[serde(deserialize_with = "Option::deserialize")]
     pub error_code: Option<ErrorCode>,
     /// The spec's filters, by source column; a value compared with a redacted column is `{"redacted_sha256": …}`, the
@@ -111,52 +111,52 @@ pub struct Manifest {
     /// Source columns that the spec's `redact` drops: they are in no shard.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
-    /// The spec that asked for it.
+    /// The spec that requested the package.
     pub spec: SpecRecord,
     /// Every file that the job looked at.
     pub source: SourceRecord,
     /// Where every row of the source went.
     pub accounting: Accounting,
-    /// What each filter left out, in the order of the spec, `where` last: a row counts at the first filter that it
-    /// fails, so the sum is `accounting.filtered_out`.
+    /// Rows that each filter dropped, in the order of the spec, `where` last. A row counts at the first filter that it fails,
+    /// so the sum is `accounting.filtered_out`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filter_counts: Vec<FilterCount>,
     /// Digest of all rows as a multiset, the same in every format, order and partitioning: `rows-v1:sha256:` and the SHA-256
     /// of the columns' names, the number of rows, and the product of the files' digests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_digest: Option<String>,
-    /// Why the shards have no rows, where none has any.
+    /// Why there are no rows, if no shard has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_rows: Option<NoRows>,
-    /// One entry a shard, in order of partition and part. A partition that gave no shard has one entry that says why.
+    /// One entry per shard, in the order of partition and part. A partition without a shard has one entry that says why.
     pub files: Vec<FileEntry>,
-    /// Files with rows that could not be read or placed.
+    /// Rejects files: rows that could not be read or placed in a partition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejects: Vec<RejectsEntry>,
     /// How shards are encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<EncryptionRecord>,
-    /// What the spec expects of the result, and whether it holds.
+    /// The spec's expectations, and whether they hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expectations: Option<Vec<Expectation>>,
     /// The package before this one in the spec's chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PackageRef>,
-    /// Its place in the spec's chain.
+    /// Its link in the spec's chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkRecord>,
     /// Who signs this manifest, in `manifest.json.sig`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<SignerRecord>,
-    /// The package of the same window that this revision takes the place of.
+    /// The package of the same window that this revision supersedes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<PackageRef>,
-    /// What changed since that one.
+    /// What changed since that package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restatement: Option<Restatement>,
-    /// Every run of the job that is known, in order.
+    /// All known runs of the job, in order.
     pub runs: Vec<RunRecord>,
-    /// What wrote it.
+    /// The program that wrote it.
     pub tool: ToolRecord,
 }
 
@@ -179,7 +179,7 @@ pub enum JobStatus {
     Partial,
     /// No partition is usable, or the run as a whole failed.
     Failed,
-    /// Somebody gave the job up.
+    /// The job was cancelled.
     Cancelled,
 }
 
@@ -210,7 +210,7 @@ pub struct Accounting {
     pub source_rows: u64,
     /// Rows whose time is outside the window.
     pub outside_window: u64,
-    /// Rows inside the window that a filter left out.
+    /// Rows inside the window that a filter dropped.
     pub filtered_out: u64,
     /// Rows without a time.
     pub null_time: u64,

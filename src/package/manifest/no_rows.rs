@@ -15,31 +15,30 @@ use crate::units::{counted, grouped};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoRows {
-    /// How far the rows came, if there were any.
+    /// Where the rows were lost, if there were any.
     pub reason: NoRowsReason,
-    /// What the columns hold that filters compare with a value, of rows inside the window. Left out where values are
-    /// redacted or encrypted.
+    /// Values in the filtered columns, of rows inside the window. Omitted if values are redacted or encrypted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldValues>,
 }
 
-/// How far the rows came.
+/// Why there are no rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NoRowsReason {
     /// No file was read: there was none, or every one was skipped.
     NothingToRead,
-    /// Files were read and held no row.
+    /// Files were read, but they had no rows.
     FilesWithoutRows,
     /// Every row lies outside the window.
     NoneInWindow,
-    /// Rows that do not lie outside the window could not be read or had no time.
+    /// All other rows could not be read or had no time.
     NonePlaced,
-    /// The filters left out every row of the window.
+    /// The filters dropped every row inside the window.
     AllFilteredOut,
 }
 
-/// Values of a column that a filter compares.
+/// Values of a column that a filter tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeldValues {
@@ -47,7 +46,7 @@ pub struct HeldValues {
     pub filter: String,
     /// Source column.
     pub column: String,
-    /// Some of its values, in order; long ones cut.
+    /// Some of its values, in order; long ones are truncated.
     pub values: Vec<String>,
     /// Whether there are no others.
     pub is_all: bool,
@@ -91,13 +90,13 @@ impl Manifest {
         let claimed = self.source.files.iter().filter(|file| file.skip_code == Some(SkipCode::PathTime)).count();
         let mut text = match finding.reason {
             NoRowsReason::NothingToRead if skipped == 0 => {
-                "nothing was there to read: the source has no file".to_owned()
+                "there was nothing to read: the source has no file".to_owned()
             }
             NoRowsReason::NothingToRead => {
                 let all = counted(skipped as u64, "file");
-                format!("nothing was there to read: the source has {all}, and none was read")
+                format!("there was nothing to read: the source has {all}, and none was read")
             }
-            NoRowsReason::FilesWithoutRows => format!("{read} {was} read and held no row"),
+            NoRowsReason::FilesWithoutRows => format!("{read} {was} read and had no rows"),
             NoRowsReason::NoneInWindow => {
                 format!("{read} with {} {was} read, and every row lies outside the window", rows(books.source_rows))
             }

@@ -130,7 +130,7 @@ pub struct SourceRecord {
     /// were not read. Left out where the source has no `path_time`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped_by_path_time: Option<u64>,
-    /// Where files or rows disagreed about the schema, and how it was settled.
+    /// Where files or rows disagreed about the schema, and how the disagreement was resolved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
     /// Keys of the objects around the rows of JSON documents, by their paths, which are not exported.
@@ -167,19 +167,19 @@ pub struct SourceFileRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Instant>")]
     pub mtime: Option<Timestamp>,
-    /// The object store's name for the version.
+    /// The version's ETag in the object store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// Rows in it, where that is known.
+    /// Number of rows, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// Why the file was not read; its rows are not counted.
+    /// Why the file was not read. Its rows are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
     /// The same for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip_code: Option<SkipCode>,
-    /// Set where the file could not be read.
+    /// Set if the file could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<SourceFileError>,
 }
@@ -230,12 +230,12 @@ pub struct RestatedPartition {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunRecord {
-    /// Names the run.
+    /// Id of the run.
     pub run_id: String,
     /// When it started.
     #[schemars(with = "Instant")]
     pub started_at: Timestamp,
-    /// When it ended; null where nobody saw its end.
+    /// When it ended; null if its end was not recorded.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schemars(with = "Option<Instant>")]
     pub finished_at: Option<Timestamp>,
@@ -253,13 +253,13 @@ pub enum RunOutcome {
     Partial,
     /// The job failed.
     Failed,
-    /// The job was given up.
+    /// The job was cancelled.
     Cancelled,
     /// A signal stopped it.
     Interrupted,
-    /// Something was still to be retried.
+    /// It ended with a failure that may succeed when retried.
     TryLater,
-    /// Nobody saw its end: a crash, or it is still running elsewhere.
+    /// Its end was not recorded: it crashed, or is still running elsewhere.
     Abandoned,
 }
 
@@ -271,7 +271,7 @@ pub struct ToolRecord {
     pub name: String,
     /// Its release.
     pub version: String,
-    /// The commit that it was built from, where that is known.
+    /// The commit that it was built from, if known.
     #[serde(deserialize_with = "Option::deserialize")]
     pub commit: Option<String>,
 }

@@ -37,7 +37,7 @@ pub struct Tombstone {
     pub id: String,
     /// Lower-case hex SHA-256 of the manifest that the shards belonged to.
     pub manifest_sha256: String,
-    /// When its retention was over.
+    /// When its retention period ended.
     pub expires_at: Timestamp,
     /// When its shards were deleted.
     pub pruned_at: Timestamp,
@@ -45,10 +45,10 @@ pub struct Tombstone {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Its place in the chain, where the package has one.
+    /// Its link in the chain, if the package is chained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkRecord>,
-    /// Who signs it, in `tombstone.json.sig`, where the package is signed.
+    /// Who signs it, in `tombstone.json.sig`, if the package is signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<SignerRecord>,
 }
@@ -101,7 +101,9 @@ impl Tombstone {
             ));
         }
         match (&manifest.signer, &self.signer) {
-            (Some(_), None) => faults.push("is not signed, but the package is: anybody may have written it".to_owned()),
+            (Some(_), None) => {
+                faults.push("is not signed, but the package is: anyone could have written it".to_owned())
+            }
             (Some(of_package), Some(signer)) if of_package.identity != signer.identity => {
                 faults.push(format!(
                     "is signed by {}, but the package by {}",

@@ -1,19 +1,19 @@
-//! The package's log: the one place where it is decided what a package is.
+//! The package's log, which alone decides the state of a package.
 //!
 //! `_state/log/000001.json`, `000002.json` and so on are created exclusively and never changed. Each entry is the whole
 //! state of the package after one decision, so only the last one has to be read:
 //!
-//! - a **plan** is pinned, and opens a generation. It follows a manifest that is not complete, a plan that cannot be
-//!   followed, or the plan of another job that `--replace` gives up;
-//! - a **manifest** ends the generation. After a complete one there is no other decision but
+//! - a **plan** is pinned and opens a generation. It follows a manifest that is not complete, a plan that cannot be
+//!   followed, or the plan of another job that `--replace` discards;
+//! - a **manifest** ends the generation. A complete one is final; it can only be followed by
 //! - a **prune**, which ends the package: its shards are deleted.
 //!
-//! Whoever creates entry *n* has read entry *n − 1*, so a decision is never taken against a state that is not the last:
-//! a run that slept finds its number taken. Everything that destroys something comes after the decision and follows from
-//! the entry, so it is right at any later time, however long a run sleeps in between. (The same idea as the logs of Delta
-//! Lake and SlateDB.)
+//! A run that creates entry *n* has read entry *n − 1*, so every decision is based on the latest state: a run that was
+//! suspended finds its number taken. Files are deleted only after the decision, and which ones follows from the entry
+//! alone, so deleting them is correct at any later time, however long a run is suspended. (Delta Lake and SlateDB use the
+//! same idea.)
 //!
-//! What a package shows, `manifest.json` and what derives from it, is installed from the entry by whoever comes by.
+//! Any run installs `manifest.json` and the files derived from it from the last entry.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ use crate::store::{Created, Folder, StoreError};
 /// Version of the entries.
 const LOG_VERSION: u32 = 1;
 
-/// How many entries may appear between two looks at the log; more is no log of ours.
+/// Maximum number of entries beyond the last one listed; a log with more is not valid.
 const MOST_NEW_ENTRIES: u32 = 10_000;
 
 /// The state of a package after a decision.
@@ -37,26 +37,26 @@ const MOST_NEW_ENTRIES: u32 = 10_000;
 pub struct Entry {
     /// 1.
     pub log_version: u32,
-    /// From 1 on, without gaps.
+    /// From 1, without gaps.
     pub number: u32,
     /// The run that decided.
     pub run: String,
-    /// When, by its clock.
+    /// When it decided, by its clock.
     pub at: Timestamp,
-    /// The job that has the package.
+    /// The job that owns the package.
     pub job: String,
-    /// The first generation of this job: nothing of an earlier one counts.
+    /// The first generation of this job: files of earlier generations do not count.
     pub first_generation: u32,
-    /// The job that this one took the package from, with `--replace`: what it left is removed.
+    /// The job that this one replaced with `--replace`; its files are removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<String>,
-    /// The newest plan; none in a package that an earlier release made.
+    /// The newest plan; `None` in a package of an earlier release.
     pub plan: Option<PlanRef>,
     /// The newest manifest of the job.
     pub manifest: Option<ManifestRef>,
     /// When it was decided to delete the shards.
     pub pruned_at: Option<Timestamp>,
-    /// By the key that signs the job's manifests, where it has one.
+    /// Signature by the key that signs the job's manifests, if the job signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
@@ -65,7 +65,8 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanRef {
-    /// Counts plans. Names of files carry it from the second on, so that no two plans give one name to different bytes.
+    /// The number of the plan, from 1. File names contain it from 2 on, so that two plans never use one name for different
+    /// bytes.
     pub generation: u32,
     /// Name in the package.
     pub path: String,
@@ -81,7 +82,7 @@ pub struct ManifestRef {
     pub generation: u32,
     /// Digest of its bytes.
     pub sha256: String,
-    /// What it says.
+    /// Its status.
     pub status: JobStatus,
 }
 
@@ -92,18 +93,18 @@ impl Signed for Entry {
 }
 
 impl Entry {
-    /// Whether a generation is open: partitions are committed, and its manifest is still to come.
+    /// Whether a generation is open: partitions may be committed, and its manifest does not exist yet.
     pub fn is_open(&self) -> bool {
         let ended = self.manifest.as_ref().map_or(0, |manifest| manifest.generation);
         self.pruned_at.is_none() && self.generation() > ended
     }
 
-    /// Whether the job is complete. Nothing is decided after that but to prune.
+    /// Whether the job is complete. The only decision that may follow is to prune.
     pub fn is_complete(&self) -> bool {
         !self.is_open() && self.manifest.as_ref().is_some_and(|m| m.status == JobStatus::Complete)
     }
 
-    /// The newest generation; 0 in a package that an earlier release made.
+    /// The newest generation; 0 in a package of an earlier release.
     pub fn generation(&self) -> u32 {
         self.plan.as_ref().map_or(0, |plan| plan.generation)
     }
@@ -131,7 +132,7 @@ impl Entry {
         }
     }
 
-    /// The state after the open generation was ended by a manifest.
+    /// The state after a manifest ended the open generation.
     pub fn manifest(&self, run: &str, at: Timestamp, sha256: String, status: JobStatus) -> Self {
         let manifest = Some(ManifestRef { generation: self.generation(), sha256, status });
         Self { number: self.number + 1, run: run.to_owned(), at, manifest, signature: None, ..self.clone() }
@@ -143,7 +144,7 @@ impl Entry {
         Self { number: self.number + 1, run: run.to_owned(), at, pruned_at, signature: None, ..self.clone() }
     }
 
-    /// The state of a package that has no log, because an earlier release made it: at most a manifest.
+    /// The state of a package of an earlier release, which has no log and at most a manifest.
     pub fn of_earlier_release(job: &str, manifest: Option<(&str, JobStatus)>, at: Timestamp) -> Self {
         let manifest =
             manifest.map(|(sha256, status)| ManifestRef { generation: 0, sha256: sha256.to_owned(), status });
@@ -174,8 +175,7 @@ impl Entry {
     }
 }
 
-/// The state of a package; `None` where nothing was decided yet. A listing may lag behind, so the entries after the last
-/// one listed are looked for by name.
+/// The last entry; `None` if there is none. A listing may lag behind, so later entries are looked up by name.
 ///
 /// # Errors
 /// [`StateError`].

@@ -1,7 +1,7 @@
 //! What runs leave in `_state/` so that later ones can resume: the log of decisions, the pinned plan, and a record for each
 //! committed partition and each finished task.
 //!
-//! These are wire types of the program alone; another version's are refused. Nothing in here is evidence.
+//! These wire types are private to the program, and other versions' are refused. Nothing here is evidence.
 
 pub mod log;
 mod plan;

@@ -1,4 +1,4 @@
-//! The pinned plan: what the first run decided and every later one follows.
+//! The pinned plan, which the first run makes and every later run follows.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::source::SourceFile;
 use crate::source::skip::SkippedFile;
 
-/// What the first run decided and every later one keeps to.
+/// The plan of a job and the state of its source when it was planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pinned {
@@ -27,7 +27,7 @@ pub struct Pinned {
     pub tool_version: String,
     /// When the job was first planned.
     pub created_at: Timestamp,
-    /// Partitions, tasks, concerns.
+    /// Partitions and tasks.
     pub plan: Plan,
     /// Source files with their identity.
     pub files: Vec<SourceFile>,
@@ -35,37 +35,37 @@ pub struct Pinned {
     pub skipped: Vec<SkippedFile>,
     /// Columns that come from folder names.
     pub hive_keys: Vec<String>,
-    /// Rows that are proven to be outside the window and not read.
+    /// Number of rows proven to be outside the window, which are not read.
     pub outside_rows: u64,
-    /// For each partition the digest of what it is made from.
+    /// For each partition, the digest of its inputs.
     pub inputs: Vec<String>,
-    /// For each file its rows, where known.
+    /// For each file, its number of rows, if known.
     pub file_rows: Vec<Option<u64>>,
-    /// For each partition why it cannot be complete, where that is known before reading.
+    /// For each partition, the failure that was known before reading.
     pub failures: Vec<Option<Failure>>,
-    /// Source files that were expected and not there. What a release wrote that expected none has none.
+    /// Source files that were expected but missing. Absent in plans of earlier releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingSource>,
-    /// Public names of the keys of pseudonyms, by redacted path: another key would give other pseudonyms.
+    /// Ids of the keys for pseudonyms, by redacted path: another key would give other pseudonyms.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub key_ids: BTreeMap<String, String>,
-    /// How all files of the package are encrypted. Only compared: nobody becomes a reader by standing here.
+    /// How all files of the package are encrypted. Only compared: being listed here does not make anyone a recipient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<EncryptionRecord>,
 }
 
-/// Source files that are not there, and the partitions that are partial because of it.
+/// A missing source file, and the partitions that are partial because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MissingSource {
-    /// Indexes in the plan.
+    /// Indexes of the partitions.
     pub partitions: Range<u32>,
     /// What is missing.
     pub failure: Failure,
 }
 
 impl Pinned {
-    /// Reads a pinned plan. What others index by it is checked here, because anybody can edit a file.
+    /// Reads a pinned plan. Indexes are checked here, because the file may have been edited.
     ///
     /// # Errors
     /// [`StateError::Unreadable`].
@@ -81,7 +81,7 @@ impl Pinned {
                     && task.partitions.end as usize <= partitions
                     && task.reads.iter().all(|read| (read.unit as usize) < units(read.file))
             })
-            && pinned.plan.concerns.iter().all(|c| c.partitions.end as usize <= partitions);
+            && pinned.plan.affected.iter().all(|c| c.partitions.end as usize <= partitions);
         if whole {
             return Ok(pinned);
         }

@@ -1,11 +1,10 @@
-//! What a run leaves in `_state/` so that another one can go on: the pinned plan, a record per committed partition,
-//! a record per task.
+//! The records in `_state/` that later runs resume from: one per committed partition, one per finished task.
 //!
-//! A record is created once, and never changed or removed while it counts. It says what was made from what: tasks and
-//! partitions carry keys that are digests of their inputs, so a record found later is either about the same rows or
-//! recognisably about others. Names carry the generation of the plan, see [`super::log`].
+//! A record is created once, and never changed or removed while it counts. It contains the digest of its inputs, which
+//! shows whether it is about the same rows. Names contain the generation of the plan; see [`super::log`].
 //!
-//! Where the spec signs, so are records: whoever resumes a job must not sign what somebody without the key has written.
+//! If the spec signs, records are signed too, so that a resuming run does not sign data that came from anyone without the
+//! key.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -17,9 +16,9 @@ use crate::package::manifest::{FileEntry, FilterCount};
 use crate::signature::{self, Signer};
 use crate::store::{Folder, StoreError};
 
-/// Version of everything in `_state/`.
+/// Version of all files in `_state/`.
 pub const STATE_VERSION: u32 = 2;
-/// The version of the program, in plans and records: another version may make other bytes of the same rows.
+/// The program's version, in plans and records: another version may encode the same rows differently.
 pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// `_state/partitions/<label>.json`: the partition is committed.
@@ -31,23 +30,23 @@ pub struct PartitionRecord {
     pub state_version: u32,
     /// The job.
     pub job: String,
-    /// The run that won.
+    /// The run that committed it.
     pub run: String,
     /// Version of the program that wrote the shards.
     pub tool_version: String,
-    /// Digest of what it is made from.
+    /// Digest of its inputs.
     pub inputs: String,
-    /// Rows that the predicate dropped.
+    /// Number of rows that the filters dropped.
     pub filtered_out: u64,
-    /// The same for each filter, in the order of the spec, `where` last. Records of earlier releases do not have it.
+    /// Rows that each filter dropped, in the order of the spec, `where` last. Absent in records of earlier releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filter_counts: Vec<FilterCount>,
-    /// Values redacted, by column of the shards and redaction.
+    /// Number of redacted values, by column of the shards and redaction.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<u64>,
     /// Its shards.
     pub files: Vec<FileEntry>,
-    /// By the key that signs the job's manifests, where it has one.
+    /// Signature by the key that signs the job's manifests, if the job signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
@@ -61,27 +60,27 @@ pub struct TaskRecord {
     pub state_version: u32,
     /// The job.
     pub job: String,
-    /// The run that was first.
+    /// The run that wrote it.
     pub run: String,
-    /// Version of the program that counted.
+    /// Version of the program that counted the rows.
     pub tool_version: String,
-    /// Rows.
+    /// Row counts.
     pub counts: TaskCounts,
-    /// Rows that could not be read or placed.
+    /// Rows that could not be read or placed in a partition.
     pub unplaced: Vec<Unplaced>,
-    /// The rows left out.
+    /// The rejects file.
     pub rejects: Option<crate::package::manifest::RejectsEntry>,
-    /// By the key that signs the job's manifests, where it has one.
+    /// Signature by the key that signs the job's manifests, if the job signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
 
-/// Rows that a task accounts for. Of units that it does not own, only the rows of its own partitions count.
+/// The rows that a task accounts for. In units that it does not own, only rows of its own partitions count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskCounts {
     /// Rows of the units it owns.
     pub source_rows: u64,
-    /// Of those, in partitions of other tasks.
+    /// Owned rows in partitions of other tasks.
     pub elsewhere: u64,
     /// Rows of its partitions in units that other tasks own.
     pub visiting: u64,
@@ -91,7 +90,7 @@ pub struct TaskCounts {
     pub null_time: u64,
     /// Owned rows outside the window.
     pub outside_window: u64,
-    /// Owned rows whose local time their zone has twice or never.
+    /// Owned rows whose local time exists twice or never in its zone.
     pub ambiguous_time: u64,
 }
 
@@ -107,7 +106,7 @@ impl std::ops::AddAssign for TaskCounts {
     }
 }
 
-/// What is signed where the spec signs.
+/// A record that can be signed.
 pub trait Signed: Serialize + Clone {
     /// Its signature, armored as `ssh-keygen -Y sign` writes it.
     fn signature(&mut self) -> &mut Option<String>;
@@ -125,7 +124,8 @@ impl Signed for TaskRecord {
     }
 }
 
-/// What a signature covers: a line that no manifest begins with, the record's name, and the record without its signature.
+/// The bytes that a signature covers: a prefix that no manifest starts with, the record's name, and the record without its
+/// signature.
 fn signed_bytes<T: Signed>(name: &str, record: &T) -> Result<Vec<u8>, StateError> {
     let mut unsigned = record.clone();
     *unsigned.signature() = None;
@@ -134,7 +134,7 @@ fn signed_bytes<T: Signed>(name: &str, record: &T) -> Result<Vec<u8>, StateError
     Ok(text)
 }
 
-/// Signs a record, where the job signs.
+/// Signs a record, if the job signs.
 ///
 /// # Errors
 /// `key_unusable`.
@@ -145,7 +145,7 @@ pub fn sign<T: Signed>(name: &str, record: &mut T, signer: Option<&Signer>) -> R
     Ok(())
 }
 
-/// Whether whoever has the job's key wrote a record. Where the job does not sign, anybody may.
+/// Whether a record is signed by the job's key. Always true if the job does not sign.
 pub fn is_proven<T: Signed>(name: &str, record: &T, signer: Option<&Signer>) -> bool {
     let Some(signer) = signer else { return true };
     let Some(signature) = record.clone().signature().take() else { return false };
@@ -154,7 +154,7 @@ pub fn is_proven<T: Signed>(name: &str, record: &T, signer: Option<&Signer>) -> 
         .is_ok_and(|key| signature::is_named(&signer.record().public_key, &key))
 }
 
-/// Another version's records are refused, not guessed at.
+/// Refuses records of other versions.
 pub(super) fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let version = u32::deserialize(deserializer)?;
     if version == STATE_VERSION {
@@ -163,24 +163,24 @@ pub(super) fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     Err(D::Error::custom(format!("state version {version}, and this release reads {STATE_VERSION}")))
 }
 
-/// Why state cannot be used.
+/// Why a file in `_state/` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The store's.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Not what this version writes.
-    #[error("{name} cannot be read; bring it back as it was, or remove the output folder to start over")]
+    /// The file is not in this version's format.
+    #[error("{name} cannot be read; restore it, or remove the output folder to start over")]
     Unreadable {
-        /// Which.
+        /// Name of the file.
         name: String,
-        /// Why.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
 }
 
-/// Reads a record; `None` where there is none.
+/// Reads a record; `None` if there is none.
 ///
 /// # Errors
 /// [`StateError`].

@@ -1,4 +1,4 @@
-//! Rows that have no place: unreadable, or without a time.
+//! Rows that cannot be placed in a partition: unreadable, or without a time.
 
 use std::ops::Range;
 
@@ -9,18 +9,18 @@ use crate::failure::Failure;
 /// Rows of one unit that could not be read or placed, and the partitions that they may belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unplaced {
-    /// Indexes in the plan.
+    /// Indexes of the partitions.
     pub partitions: Range<u32>,
-    /// Whether the spec allows to leave them out: those partitions are partial then, else they fail.
+    /// Whether the spec allows to reject them: then the partitions are partial, otherwise they fail.
     pub allowed: bool,
-    /// How many.
+    /// Number of rows.
     pub rows: u64,
-    /// What is wrong with the first.
+    /// What is wrong with the first row.
     pub failure: Failure,
 }
 
 impl Unplaced {
-    /// What to say of a partition.
+    /// The failure, if a partition is affected.
     pub fn of(&self, partition: u32) -> Option<Failure> {
         let Failure { code, message } = &self.failure;
         let message = match self.rows {

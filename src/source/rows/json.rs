@@ -15,7 +15,7 @@ use crate::source::rows::inspect::{self, Findings, Pieces};
 use crate::source::rows::json_text::{self, Fault};
 use crate::source::rows::reader::{self, RawRow, RowBlock, RowsSeen};
 use crate::source::{ChunkReader, ReadRequest, SourceError, SourceFile};
-use crate::word::{find, marks};
+use crate::swar::{find, marks};
 
 /// Reads every row of a file for its evidence, in bounded memory.
 pub fn inspector<'a>(

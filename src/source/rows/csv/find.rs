@@ -4,7 +4,7 @@
 //! looked at eight at a time; `memchr` does the rest of long cells.
 
 use super::tokenise::DELIMITER;
-use crate::word::{before_lowest, below, eight, lowest, marks};
+use crate::swar::{before_lowest, below, eight, lowest, marks};
 
 /// How many bytes are looked at before a cell counts as long.
 const SHORT: usize = 32;

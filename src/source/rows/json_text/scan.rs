@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::text::{Text, hex4};
-use crate::word::{below, find, marks};
+use crate::swar::{below, find, marks};
 
 /// How deep values may nest, as in `serde_json`; recursion below is bounded by it.
 const MAX_DEPTH: u32 = 128;

@@ -1,5 +1,5 @@
-//! Eight bytes of text looked at in one register (Warren, Hacker's Delight, 2nd edition, 6-1): for tokens so short that
-//! calling a vectorised search would cost more than searching.
+//! SIMD within a register: examines eight bytes of text in one 64-bit word (Warren, Hacker's Delight, 2nd edition, 6-1).
+//! Used for tokens so short that calling a vectorized search would cost more than the search itself.
 
 /// Every byte is 1.
 pub(crate) const ONES: u64 = 0x0101_0101_0101_0101;
@@ -7,13 +7,13 @@ pub(crate) const ONES: u64 = 0x0101_0101_0101_0101;
 /// The high bit of every byte.
 pub(crate) const HIGHS: u64 = ONES << 7;
 
-/// The high bit of every byte of `word` that is `byte`; above the lowest such byte others may be marked wrongly.
+/// Sets the high bit of every byte of `word` that equals `byte`. Bytes above the lowest match may be marked wrongly.
 #[inline]
 pub(crate) fn marks(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * u64::from(byte)), 1)
 }
 
-/// The high bit of every byte of `word` that is less than `bound` (at most 128); above the lowest such byte others may be
+/// Sets the high bit of every byte of `word` that is less than `bound` (at most 128). Bytes above the lowest match may be
 /// marked wrongly.
 #[inline]
 pub(crate) fn below(word: u64, bound: u8) -> u64 {
@@ -26,14 +26,14 @@ pub(crate) fn lowest(marked: u64) -> usize {
     (marked.trailing_zeros() / 8) as usize
 }
 
-/// Eight bytes as a number whose lowest byte is the first.
+/// The eight bytes at `at` as a little-endian number; `None` if there are fewer.
 #[inline]
 pub(crate) fn eight(text: &[u8], at: usize) -> Option<u64> {
     text.get(at..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))
 }
 
-/// The place, from one on, of the first byte that `is` says yes to, or the length of the text. `marked` marks such bytes
-/// of a word, and above the lowest of them perhaps others.
+/// The index of the first byte at or after `from` that satisfies `is`, or the length of the text. `marked` marks such bytes
+/// in a word; bytes above the lowest match may be marked wrongly.
 #[inline]
 pub(crate) fn find(text: &[u8], from: usize, marked: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> usize {
     let mut at = from;

@@ -1,8 +1,8 @@
-//! The package as a run finds it, and what may be done about it.
+//! The state of the output folder before a run, which decides what the run may do there.
 
+use super::attestor;
 use super::damage;
 use super::install::{self, Decided};
-use super::notary;
 use super::{RunError, RunOptions};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
@@ -17,57 +17,57 @@ use crate::signature::Signer;
 use crate::store::Folder;
 
 /// What the output folder holds before the run.
-pub enum Found {
-    /// Nothing of ours.
-    Nothing,
-    /// The finished job: nothing to do.
+pub enum OutputState {
+    /// No package.
+    Empty,
+    /// The complete package of this job: nothing to do.
     Complete(Box<Manifest>),
-    /// A job that started and has not ended.
+    /// This job, unfinished, with a plan that the run can follow.
     Pinned(Box<Pinned>),
-    /// A job that started and has not ended, with a plan that is not followed any more. It is planned anew.
+    /// This job, unfinished, with a plan that the run cannot follow, and why not. The job is planned again.
     Outdated(String),
-    /// A job that ended without being complete. It is planned anew: what failed may have been mended.
-    Ended(Box<Manifest>),
-    /// The finished job, of which files are to be exported again under their names.
+    /// This job, finished but not complete. It is planned again, because the cause of a failure may have been fixed.
+    Incomplete(Box<Manifest>),
+    /// The complete package of this job with damaged files, which are exported again under their names.
     Repairable(Box<Pinned>),
-    /// Another job, which is to be removed.
+    /// An unfinished job that `--replace` allows to remove.
     Replaceable,
 }
 
-/// What was found, and the state of the log that it was found in.
-pub struct Look {
-    /// What.
-    pub found: Found,
-    /// The last decision; none in an empty folder.
+/// The state of the output folder, and the log entry that it was derived from.
+pub struct OutputSnapshot {
+    /// What the folder holds.
+    pub state: OutputState,
+    /// The last log entry; `None` in an empty folder.
     pub entry: Option<Entry>,
 }
 
-impl Look {
-    fn at(found: Found, entry: Option<Entry>) -> Self {
-        Self { found, entry }
+impl OutputSnapshot {
+    fn at(state: OutputState, entry: Option<Entry>) -> Self {
+        Self { state, entry }
     }
 }
 
-/// Looks, and changes nothing but what a crash left undone: what the log has decided is installed.
+/// Inspects the output folder after completing what a crash left undone: whatever the log has decided is installed.
 ///
 /// # Errors
 /// [`RunError::Occupied`], [`RunError::Damaged`], or the store's.
-pub fn look(job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<Look, RunError> {
-    let Some(folder) = Folder::existing(&job.output)? else { return Ok(Look::at(Found::Nothing, None)) };
-    notary::publish_linked(job, options, &folder, signer)?;
+pub fn recover(job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<OutputSnapshot, RunError> {
+    let Some(folder) = Folder::existing(&job.output)? else { return Ok(OutputSnapshot::at(OutputState::Empty, None)) };
+    attestor::publish_linked(job, options, &folder, signer)?;
     install::settle(&folder, options.repair)?;
     clean_pruned(&folder, job, options)?;
-    let look = examine(&folder, job, options, signer)?;
-    if let (Found::Complete(manifest), Some(entry)) = (&look.found, &look.entry) {
+    let snapshot = inspect(&folder, job, options, signer)?;
+    if let (OutputState::Complete(manifest), Some(entry)) = (&snapshot.state, &snapshot.entry) {
         install::complete_derived(&folder)?;
         if entry.pruned_at.is_none() {
             install::clean(&folder, entry, manifest)?;
         }
     }
-    Ok(look)
+    Ok(snapshot)
 }
 
-/// Removes what a run that slept has left in a package that was pruned meanwhile, once the tombstone is there.
+/// Removes shards that a suspended run wrote after the package was pruned, once the tombstone is there.
 fn clean_pruned(folder: &Folder, job: &Job, options: &RunOptions) -> Result<(), RunError> {
     let Some(entry) = log::read(folder)?.filter(|entry| entry.pruned_at.is_some() && entry.job == job.id) else {
         return Ok(());
@@ -80,18 +80,23 @@ fn clean_pruned(folder: &Folder, job: &Job, options: &RunOptions) -> Result<(), 
     Ok(())
 }
 
-/// As [`look`], and touches nothing at all.
+/// Inspects the output folder without writing anything.
 ///
 /// # Errors
-/// As [`look`].
-pub fn peek(job: &Job, options: &RunOptions) -> Result<Found, RunError> {
-    let Some(folder) = Folder::existing(&job.output)? else { return Ok(Found::Nothing) };
-    Ok(examine(&folder, job, options, None)?.found)
+/// As [`recover`].
+pub fn read_output_state(job: &Job, options: &RunOptions) -> Result<OutputState, RunError> {
+    let Some(folder) = Folder::existing(&job.output)? else { return Ok(OutputState::Empty) };
+    Ok(inspect(&folder, job, options, None)?.state)
 }
 
-fn examine(folder: &Folder, job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<Look, RunError> {
+fn inspect(
+    folder: &Folder,
+    job: &Job,
+    options: &RunOptions,
+    signer: Option<&Signer>,
+) -> Result<OutputSnapshot, RunError> {
     let Some(entry) = log::read(folder)? else { return without_log(folder, job, options) };
-    // Whoever decided may have died before it was on the disk, and what follows rests on it.
+    // The run that appended the entry may have died before it was durable, and everything below depends on it.
     folder.make_durable(&entry.name())?;
     let decided = install::decided(folder, &entry)?;
     if entry.job != job.id {
@@ -101,7 +106,7 @@ fn examine(folder: &Folder, job: &Job, options: &RunOptions, signer: Option<&Sig
     if let Some(at) = entry.pruned_at {
         return match decided {
             Some(Decided { manifest, .. }) if manifest.status == JobStatus::Complete => {
-                Ok(Look::at(Found::Complete(Box::new(manifest)), Some(entry)))
+                Ok(OutputSnapshot::at(OutputState::Complete(Box::new(manifest)), Some(entry)))
             }
             _ => Err(RunError::Occupied {
                 folder: job.output.clone(),
@@ -111,38 +116,38 @@ fn examine(folder: &Folder, job: &Job, options: &RunOptions, signer: Option<&Sig
         };
     }
     if entry.is_open() {
-        return Ok(Look::at(opened(folder, job, &entry, signer)?, Some(entry)));
+        return Ok(OutputSnapshot::at(opened(folder, job, &entry, signer)?, Some(entry)));
     }
     let Some(Decided { manifest, .. }) = decided else {
-        return Ok(Look::at(Found::Outdated("it has no plan".to_owned()), Some(entry)));
+        return Ok(OutputSnapshot::at(OutputState::Outdated("it has no plan".to_owned()), Some(entry)));
     };
     if manifest.status != JobStatus::Complete {
-        return Ok(Look::at(Found::Ended(Box::new(manifest)), Some(entry)));
+        return Ok(OutputSnapshot::at(OutputState::Incomplete(Box::new(manifest)), Some(entry)));
     }
     complete(folder, job, options, entry, manifest)
 }
 
-/// The job is complete, if its files are as they were.
+/// The state of a complete package, by whether its files are intact.
 fn complete(
     folder: &Folder,
     job: &Job,
     options: &RunOptions,
     entry: Entry,
     manifest: Manifest,
-) -> Result<Look, RunError> {
+) -> Result<OutputSnapshot, RunError> {
     let damage = damage::of_manifest(folder, &manifest, options.repair, options.threads, &options.stop)?;
     if damage.is_empty() {
-        return Ok(Look::at(Found::Complete(Box::new(manifest)), Some(entry)));
+        return Ok(OutputSnapshot::at(OutputState::Complete(Box::new(manifest)), Some(entry)));
     }
-    // What was deleted when its retention was over is not damage.
+    // Shards that were deleted after their retention period are not damage.
     let digest = entry.manifest.as_ref().map_or("", |published| published.sha256.as_str());
     let buried = crate::package::tombstone::read(folder, &manifest, digest, (options.clock)())?;
     if buried.is_some_and(|buried| buried.believed().is_some()) {
-        return Ok(Look::at(Found::Complete(Box::new(manifest)), Some(entry)));
+        return Ok(OutputSnapshot::at(OutputState::Complete(Box::new(manifest)), Some(entry)));
     }
     let for_good =
         |why: &'static str| RunError::DamagedForGood { folder: job.output.clone(), damage: damage.clone(), why };
-    // A complete manifest is final, and the same bytes cannot be made again where encryption is random.
+    // A complete manifest is final, and encryption is random, so the listed bytes cannot be reproduced.
     if manifest.encryption.is_some() {
         return Err(for_good("its files are encrypted, so that no export has the same bytes"));
     }
@@ -153,13 +158,13 @@ fn complete(
         return Err(for_good("an object store cannot repair a file under its name"));
     }
     match pinned(folder, job, &entry) {
-        Ok(Some(pinned)) => Ok(Look::at(Found::Repairable(Box::new(pinned)), Some(entry))),
+        Ok(Some(pinned)) => Ok(OutputSnapshot::at(OutputState::Repairable(Box::new(pinned)), Some(entry))),
         Ok(None) => Err(for_good("the plan that it was made by is gone")),
         Err(error) => Err(error),
     }
 }
 
-/// The pinned plan that the log names; `None` where there is none.
+/// The pinned plan that the log names; `None` if it is gone.
 fn pinned(folder: &Folder, job: &Job, entry: &Entry) -> Result<Option<Pinned>, RunError> {
     let Some(named) = &entry.plan else { return Ok(None) };
     let Some(bytes) = folder.read(&named.path)? else { return Ok(None) };
@@ -175,28 +180,28 @@ fn pinned(folder: &Folder, job: &Job, entry: &Entry) -> Result<Option<Pinned>, R
     Ok(Some(pinned))
 }
 
-/// Whether a plan has just the partitions that the job has.
+/// Whether a plan has exactly the job's partitions.
 fn is_of_job(job: &Job, plan: &Plan) -> bool {
     plan::partition::partitions(&job.window, job.partition.by).is_ok_and(|partitions| partitions == plan.partitions)
 }
 
-/// A generation is open: its plan is followed, if it is proven to be ours.
-fn opened(folder: &Folder, job: &Job, entry: &Entry, signer: Option<&Signer>) -> Result<Found, RunError> {
+/// The state of a job whose generation is open: its plan is followed if this program version and this key made it.
+fn opened(folder: &Folder, job: &Job, entry: &Entry, signer: Option<&Signer>) -> Result<OutputState, RunError> {
     let Some(pinned) = pinned(folder, job, entry)? else {
-        return Ok(Found::Outdated("its plan is gone".to_owned()));
+        return Ok(OutputState::Outdated("its plan is gone".to_owned()));
     };
     Ok(if pinned.tool_version != TOOL_VERSION {
-        Found::Outdated(format!("version {} of the program planned it", pinned.tool_version))
+        OutputState::Outdated(format!("version {} of the program planned it", pinned.tool_version))
     } else if !is_of_job(job, &pinned.plan) {
-        Found::Outdated("its plan has other partitions than the job".to_owned())
+        OutputState::Outdated("its plan has other partitions than the job".to_owned())
     } else if !is_proven(&entry.name(), entry, signer) {
-        Found::Outdated("its plan is not signed by the key that signs now".to_owned())
+        OutputState::Outdated("its plan is not signed by the key that signs now".to_owned())
     } else {
-        Found::Pinned(Box::new(pinned))
+        OutputState::Pinned(Box::new(pinned))
     })
 }
 
-/// `manifest.json` has to be a version that was published.
+/// Refuses a `manifest.json` that was never published.
 fn check_manifest(
     folder: &Folder,
     job: &Job,
@@ -214,8 +219,8 @@ fn check_manifest(
     Err(RunError::Damaged { folder: job.output.clone(), damage })
 }
 
-/// A folder in which nothing was decided: empty, begun, of somebody else, or a package that an earlier release made.
-fn without_log(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Look, RunError> {
+/// The state of a folder without a log: empty, just begun, foreign, or a package of an earlier release.
+fn without_log(folder: &Folder, job: &Job, options: &RunOptions) -> Result<OutputSnapshot, RunError> {
     if let Some(bytes) = folder.read(MANIFEST)? {
         let manifest = Manifest::from_json(&bytes).map_err(|error| RunError::Occupied {
             folder: folder.location().clone(),
@@ -229,11 +234,11 @@ fn without_log(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Look,
         }
         return match manifest.status {
             JobStatus::Complete => complete(folder, job, options, entry, manifest),
-            _ => Ok(Look::at(Found::Ended(Box::new(manifest)), Some(entry))),
+            _ => Ok(OutputSnapshot::at(OutputState::Incomplete(Box::new(manifest)), Some(entry))),
         };
     }
     if let Some(bytes) = folder.read(PLAN)? {
-        /// Whose a plan is, whatever else a release wrote into it.
+        /// The one field of a plan that every release writes.
         #[derive(serde::Deserialize)]
         struct Owner {
             job: String,
@@ -242,17 +247,17 @@ fn without_log(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Look,
             Ok(owner) if owner.job != job.id => {
                 foreign(job, options, Entry::of_earlier_release(&owner.job, None, options.now), None)
             }
-            // Pinned, and not yet in the log: whoever comes by decides it.
-            _ => Ok(Look::at(Found::Pinned(Box::new(Pinned::from_json(PLAN, &bytes)?)), None)),
+            // Pinned, but not yet in the log: any run may append it.
+            _ => Ok(OutputSnapshot::at(OutputState::Pinned(Box::new(Pinned::from_json(PLAN, &bytes)?)), None)),
         };
     }
-    // Another run may have pinned its plan after it was looked for, and written shards before they were.
+    // Between the two checks above and here, another run may have pinned its plan and written shards.
     let is_vacant = folder.list(DATA)?.is_empty() && folder.list(REJECTS)?.is_empty();
     if is_vacant {
-        return Ok(Look::at(Found::Nothing, None));
+        return Ok(OutputSnapshot::at(OutputState::Empty, None));
     }
     if folder.size(PLAN)?.is_some() {
-        return examine(folder, job, options, None);
+        return inspect(folder, job, options, None);
     }
     Err(RunError::Occupied {
         folder: job.output.clone(),
@@ -261,12 +266,17 @@ fn without_log(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Look,
     })
 }
 
-/// Another job has the place.
-fn foreign(job: &Job, options: &RunOptions, entry: Entry, decided: Option<&Decided>) -> Result<Look, RunError> {
+/// The state of a folder that belongs to another job.
+fn foreign(
+    job: &Job,
+    options: &RunOptions,
+    entry: Entry,
+    decided: Option<&Decided>,
+) -> Result<OutputSnapshot, RunError> {
     let is_final = entry.is_complete() || entry.pruned_at.is_some();
     let owner = &entry.job;
     if options.replace.as_deref() == Some(owner) && !is_final {
-        return Ok(Look::at(Found::Replaceable, Some(entry)));
+        return Ok(OutputSnapshot::at(OutputState::Replaceable, Some(entry)));
     }
     let name = decided.map_or(String::new(), |Decided { manifest, .. }| {
         format!(" ({}, window {})", manifest.name, manifest.window_label)
@@ -285,7 +295,7 @@ fn foreign(job: &Job, options: &RunOptions, entry: Entry, decided: Option<&Decid
     })
 }
 
-/// Why a run cannot go on where another one has taken the package over.
+/// The failure of a run that gave up because other runs kept changing the package.
 pub fn taken_over(folder: &Folder) -> Failure {
     Failure {
         code: ErrorCode::PackageOccupied,

@@ -1,4 +1,6 @@
-//! The plan's tasks on the workers: what is committed is skipped, what fails fails alone.
+//! Schedules the plan's tasks on the worker threads, and commits their results.
+//!
+//! Committed partitions are skipped. A failure affects only the partitions that it may concern.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -8,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::adopt;
 use super::commit::{self, Commit, commit};
 use super::conservation::filter_counts;
-use super::lane::Finished;
 use super::memory::Quota;
-use super::pin::Package;
+use super::open_package::OpenPackage;
+use super::partition_sink::Finished;
 use super::prepare::Prepared;
 use super::redacted::Redacting;
 use super::route::bounds;
 use super::shard::Layout;
-use super::task::{Receiver, RunningTask, TaskContext, TaskOutcome};
+use super::task::{ResultHandler, RunningTask, TaskContext, TaskOutcome};
 use super::{RunError, RunOptions, workers};
 use crate::error::ErrorCode;
 use crate::failure::Failure;
@@ -33,22 +35,22 @@ use crate::signature::Signer;
 use crate::stop::Stop;
 use crate::store::{Created, Folder, StoreError};
 
-/// Finished partitions that wait for one of them; each is an open file.
+/// Maximum number of finished partitions that wait for a committer thread; each holds a file open.
 const QUEUED: usize = 64;
 
-/// What became of the tasks.
+/// The combined results of the tasks.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Why partitions of this run have no shard.
+    /// Failed partitions, by index.
     pub failures: BTreeMap<u32, Failure>,
-    /// Tasks whose rows are accounted for, by index.
+    /// Records of tasks whose rows are accounted for, by index.
     pub records: BTreeMap<usize, TaskRecord>,
-    /// Why the rows of tasks are not accounted for, though all of them were read.
+    /// Tasks that read all their rows but could not write their record, by index.
     pub unrecorded: BTreeMap<usize, Failure>,
 }
 
-/// One task with what the workers need to know of it.
-struct Todo<'a> {
+/// A task to run.
+struct PendingTask<'a> {
     index: usize,
     key: String,
     task: &'a Task,
@@ -60,31 +62,32 @@ struct Shared<'a> {
     options: &'a RunOptions,
     plan: &'a Plan,
     folder: &'a Folder,
-    /// The plan's.
+    /// The generation that this run commits in.
     generation: u32,
-    /// Signs records, where the job signs.
+    /// Signs records, if the job signs.
     signer: Option<Arc<Signer>>,
     /// The manifest of a package under repair.
     repaired: Option<Manifest>,
     missing: &'a [MissingSource],
-    /// Those that are run, by index in the plan.
-    todo: BTreeMap<usize, &'a Todo<'a>>,
+    /// The tasks to run, by index in the plan.
+    pending: BTreeMap<usize, &'a PendingTask<'a>>,
     /// Stops taking tasks: a signal, or the first failure under `on_partition_error: stop`.
     stop: Stop,
-    package: Mutex<&'a mut Package>,
+    package: Mutex<&'a mut OpenPackage>,
     tally: Mutex<Tally>,
-    /// What tasks without partitions left out. It is here before their records are, which take their time.
-    strays: Mutex<Vec<Unplaced>>,
+    /// Rows found by tasks without partitions, which may belong to any other task's partitions. Kept here because their
+    /// records are written later.
+    unassigned: Mutex<Vec<Unplaced>>,
 }
 
-/// Runs every task that is not done.
+/// Runs every unfinished task.
 ///
 /// # Errors
-/// The store's while looking for records; failing tasks are in the [`Tally`].
+/// The store's while reading records; failed tasks are in the [`Tally`].
 pub fn run(
     job: &Job,
     options: &RunOptions,
-    package: &mut Package,
+    package: &mut OpenPackage,
     prepared: &Prepared,
     keys: &Keys,
 ) -> Result<Tally, RunError> {
@@ -97,7 +100,7 @@ pub fn run(
             tally.failures.insert(index, failure.clone());
         }
     }
-    let mut todo = Vec::new();
+    let mut pending = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
         let key = task_key(task, &pinned.files, &plan.partitions);
         let done = |p: &u32| package.committed.contains_key(p) || tally.failures.contains_key(p);
@@ -105,20 +108,20 @@ pub fn run(
             Some(record) if task.partitions.clone().all(|p| done(&p)) => {
                 tally.records.insert(index, record.clone());
             }
-            _ => todo.push(Todo { index, key, task, bytes: task_bytes(&pinned, task) }),
+            _ => pending.push(PendingTask { index, key, task, bytes: task_bytes(&pinned, task) }),
         }
     }
     let progress = &options.progress;
-    progress.planned_bytes.store(todo.iter().map(|t| t.bytes).sum(), Ordering::Relaxed);
+    progress.planned_bytes.store(pending.iter().map(|t| t.bytes).sum(), Ordering::Relaxed);
     progress.partitions.store(plan.partitions.len() as u64, Ordering::Relaxed);
     progress.committed_partitions.store(package.committed.len() as u64, Ordering::Relaxed);
     progress.failed_partitions.store(tally.failures.len() as u64, Ordering::Relaxed);
-    // Largest first, so that the last worker is not left alone with the largest; but before all the tasks that write
-    // nothing, because what they find may concern partitions of others.
-    todo.sort_by_key(|t| (!t.task.partitions.is_empty(), std::cmp::Reverse(t.bytes), t.index));
-    let strays = todo.partition_point(|t| t.task.partitions.is_empty());
+    // Tasks that write no partition come first, because the rows they find may belong to partitions of other tasks. The
+    // rest are ordered by size, largest first, so that the run does not end with one worker on the largest task.
+    pending.sort_by_key(|t| (!t.task.partitions.is_empty(), std::cmp::Reverse(t.bytes), t.index));
+    let first_writing = pending.partition_point(|t| t.task.partitions.is_empty());
     let stop = options.stop.part();
-    // Where nobody can replace a name, or bytes differ from run to run, no two runs may write the same one.
+    // Two runs must not write the same name if the store cannot create names exclusively, or if their bytes differ.
     let named_by_run = !folder.has_exclusive_names() || prepared.sealing.is_random();
     let run = named_by_run.then(|| options.run_id.clone());
     let layout = Layout::new(job, prepared, options.clock.clone(), Origin { generation: package.generation(), run });
@@ -151,17 +154,17 @@ pub fn run(
         plan,
         folder: &folder,
         generation: package.generation(),
-        signer: package.notary.shared_signer(),
+        signer: package.attestor.shared_signer(),
         repaired: package.previous_manifest().filter(|_| package.is_repair).cloned(),
         missing: &pinned.missing,
-        todo: todo.iter().map(|t| (t.index, t)).collect(),
+        pending: pending.iter().map(|t| (t.index, t)).collect(),
         stop: stop.clone(),
         package: Mutex::new(package),
-        strays: Mutex::new(strays_of(plan, &tally)),
+        unassigned: Mutex::new(unassigned_rows(plan, &tally)),
         tally: Mutex::new(tally),
     };
     let found_earlier: Vec<Unplaced> = lock(&shared.tally).records.values().flat_map(|r| r.unplaced.clone()).collect();
-    shared.fail_concerned(&found_earlier);
+    shared.fail_affected(&found_earlier);
     let (commits, queue) = sync_channel(QUEUED);
     let queue = Mutex::new(queue);
     std::thread::scope(|scope| {
@@ -169,42 +172,49 @@ pub fn run(
             let committer = std::thread::Builder::new().name(format!("commit-{i}"));
             committer.spawn_scoped(scope, || shared.commit_all(&queue)).map_err(|e| Failure::internal(&e))?;
         }
-        // Dropped at the end of the scope, which ends the queue.
+        // Dropped at the end of the scope, which closes the queue.
         let commits = (options.committers > 0).then_some(commits);
-        let receiver = ToCommitters { shared: &shared, commits };
-        for phase in [&todo[..strays], &todo[strays..]] {
-            let tasks: Vec<_> = phase.iter().map(|todo| receiver.start(&context, todo)).collect();
-            workers::for_each_part(options.threads, &tasks, &shared.stop).map_err(|e| Failure::internal(&e))?;
+        let results = CommitQueue { shared: &shared, commits };
+        for phase in [&pending[..first_writing], &pending[first_writing..]] {
+            let tasks: Vec<_> = phase.iter().map(|pending| results.start(&context, pending)).collect();
+            workers::for_each_item(options.threads, &tasks, &shared.stop).map_err(|e| Failure::internal(&e))?;
         }
         Ok::<(), Failure>(())
     })?;
     let Shared { package, tally, .. } = shared;
     let package = package.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    adopt(job, package, &options.run_id, &todo, &mut tally)?;
+    adopt(job, package, &options.run_id, &pending, &mut tally)?;
     Ok(tally)
 }
 
-/// What this run could not do, another one may have done meanwhile; then its records count. A partition is adopted with
-/// the records of all tasks that its rows are accounted for by, or not at all: its shards alone do not say how many rows
-/// of the source they were made from.
-fn adopt(job: &Job, package: &mut Package, run: &str, todo: &[Todo<'_>], tally: &mut Tally) -> Result<(), RunError> {
+/// Adopts what other runs have committed in the meantime and this run could not. A partition is adopted only together with
+/// the records of all tasks that account for its rows, because its shards do not show how many source rows they were made
+/// from.
+fn adopt(
+    job: &Job,
+    package: &mut OpenPackage,
+    run: &str,
+    pending: &[PendingTask<'_>],
+    tally: &mut Tally,
+) -> Result<(), RunError> {
     if package.is_repair {
         return Ok(());
     }
-    for todo in todo.iter().filter(|todo| !tally.records.contains_key(&todo.index)).collect::<Vec<_>>() {
-        let name = task_record(&todo.key, package.generation());
+    for pending in pending.iter().filter(|pending| !tally.records.contains_key(&pending.index)).collect::<Vec<_>>() {
+        let name = task_record(&pending.key, package.generation());
         let record: Option<TaskRecord> = load(&package.folder, &name)?;
         let record = record.filter(|r| r.job == job.id && r.run != run);
-        if let Some(record) = record.filter(|r| is_proven(&name, r, package.notary.signer()))
+        if let Some(record) = record.filter(|r| is_proven(&name, r, package.attestor.signer()))
             && has_rejects(&package.folder, &record)?
         {
-            tally.records.insert(todo.index, record);
-            tally.unrecorded.remove(&todo.index);
+            tally.records.insert(pending.index, record);
+            tally.unrecorded.remove(&pending.index);
         }
     }
-    let unrecorded = todo.iter().filter(|todo| !tally.records.contains_key(&todo.index));
-    let unaccounted: BTreeSet<u32> = unrecorded.flat_map(|todo| concerned(&package.pinned.plan, todo.task)).collect();
+    let unrecorded = pending.iter().filter(|pending| !tally.records.contains_key(&pending.index));
+    let unaccounted: BTreeSet<u32> =
+        unrecorded.flat_map(|pending| affected_partitions(&package.pinned.plan, pending.task)).collect();
     for index in tally.failures.keys().copied().filter(|p| !unaccounted.contains(p)).collect::<Vec<_>>() {
         if let Some(record) = adopt::of_another_run(package, run, index)? {
             package.committed.insert(index, record);
@@ -214,10 +224,10 @@ fn adopt(job: &Job, package: &mut Package, run: &str, todo: &[Todo<'_>], tally: 
     Ok(())
 }
 
-/// The partitions that a task writes, or, if it writes none, all that its rows may belong to.
-fn concerned(plan: &Plan, task: &Task) -> BTreeSet<u32> {
+/// The partitions that a task writes, or, if it writes none, those that its rows may belong to.
+fn affected_partitions(plan: &Plan, task: &Task) -> BTreeSet<u32> {
     if task.partitions.is_empty() {
-        task.reads.iter().flat_map(|read| plan.concerned(read.file, read.unit)).collect()
+        task.reads.iter().flat_map(|read| plan.affected_partitions(read.file, read.unit)).collect()
     } else {
         task.partitions.clone().collect()
     }
@@ -228,56 +238,56 @@ fn task_bytes(pinned: &Pinned, task: &Task) -> u64 {
     task.reads.iter().map(|r| pinned.plan.files[r.file as usize].units[r.unit as usize].bytes).sum()
 }
 
-/// A record whose rejects file is gone does not stand.
+/// Whether the rejects file of a record is intact. If not, the record does not count.
 fn has_rejects(folder: &Folder, record: &TaskRecord) -> Result<bool, StoreError> {
     let Some(rejects) = &record.rejects else { return Ok(true) };
     Ok(folder.sha256(&rejects.path)?.as_deref() == Some(&rejects.sha256))
 }
 
-/// Hands finished partitions to the threads that make them durable, so that no worker waits for a disk.
-struct ToCommitters<'s, 'a> {
+/// Hands finished partitions to the committer threads, so that workers do not wait for disks.
+struct CommitQueue<'s, 'a> {
     shared: &'s Shared<'a>,
-    /// None where workers commit.
-    commits: Option<SyncSender<Commission>>,
+    /// `None` if workers commit.
+    commits: Option<SyncSender<CommitRequest>>,
 }
 
-/// What is to be made durable.
-enum Commission {
-    /// A partition of a task; why it is partial, if it is.
+/// A result to be made durable.
+enum CommitRequest {
+    /// A partition of a task, and why it is partial, if it is.
     Partition(usize, Finished, Option<Failure>),
-    /// That the rows of a task are accounted for.
+    /// The record of a task.
     Task(usize, TaskOutcome),
 }
 
-impl ToCommitters<'_, '_> {
-    fn start<'t>(&'t self, context: &'t TaskContext<'t>, todo: &'t Todo<'t>) -> RunningTask<'t, Self> {
-        RunningTask::new(context, todo.index, todo.task, &todo.key, self, |p| self.shared.is_done(p))
+impl CommitQueue<'_, '_> {
+    fn start<'t>(&'t self, context: &'t TaskContext<'t>, pending: &'t PendingTask<'t>) -> RunningTask<'t, Self> {
+        RunningTask::new(context, pending.index, pending.task, &pending.key, self, |p| self.shared.is_done(p))
     }
 }
 
-impl ToCommitters<'_, '_> {
-    fn hand_over(&self, commission: Commission) {
+impl CommitQueue<'_, '_> {
+    fn hand_over(&self, request: CommitRequest) {
         match &self.commits {
-            // The queue ends after the workers.
-            Some(commits) => drop(commits.send(commission)),
-            None => self.shared.work_on(commission),
+            // Committers outlive the workers, so sending cannot fail.
+            Some(commits) => drop(commits.send(request)),
+            None => self.shared.handle(request),
         }
     }
 }
 
-impl Receiver for ToCommitters<'_, '_> {
+impl ResultHandler for CommitQueue<'_, '_> {
     fn partition(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
-        self.hand_over(Commission::Partition(task, finished, left_out));
+        self.hand_over(CommitRequest::Partition(task, finished, left_out));
     }
 
     fn task(&self, task: usize, outcome: TaskOutcome) {
-        if self.shared.todo[&task].task.partitions.is_empty() {
-            // At once: the tasks that come next ask for it.
-            self.shared.fail_concerned(&outcome.unplaced);
-            lock(&self.shared.strays).extend(outcome.unplaced.iter().cloned());
+        if self.shared.pending[&task].task.partitions.is_empty() {
+            // Before the record is written: the next phase's tasks need it.
+            self.shared.fail_affected(&outcome.unplaced);
+            lock(&self.shared.unassigned).extend(outcome.unplaced.iter().cloned());
         }
         if outcome.is_whole {
-            self.hand_over(Commission::Task(task, outcome));
+            self.hand_over(CommitRequest::Task(task, outcome));
         }
     }
 
@@ -288,14 +298,14 @@ impl Receiver for ToCommitters<'_, '_> {
 
     fn read_failed(&self, read: &Read, failure: Failure) {
         tracing::warn!("{}: {}", failure.code, failure.message);
-        for partition in self.shared.plan.concerned(read.file, read.unit) {
+        for partition in self.shared.plan.affected_partitions(read.file, read.unit) {
             self.shared.fail_one(partition, &failure);
         }
     }
 
     fn failed(&self, task: usize, failure: Failure) {
         tracing::warn!("{}: {}", failure.code, failure.message);
-        self.shared.fail(self.shared.todo[&task].task, &failure);
+        self.shared.fail(self.shared.pending[&task].task, &failure);
     }
 }
 
@@ -304,35 +314,35 @@ impl Shared<'_> {
         lock(&self.package).committed.contains_key(&partition) || lock(&self.tally).failures.contains_key(&partition)
     }
 
-    /// Works off the queue until it ends.
-    fn commit_all(&self, queue: &Mutex<std::sync::mpsc::Receiver<Commission>>) {
+    /// Handles requests until the queue is closed.
+    fn commit_all(&self, queue: &Mutex<std::sync::mpsc::Receiver<CommitRequest>>) {
         loop {
             let next = lock(queue).recv();
-            let Ok(commission) = next else { break };
-            self.work_on(commission);
+            let Ok(request) = next else { break };
+            self.handle(request);
         }
     }
 
-    fn work_on(&self, commission: Commission) {
-        let (task, partition) = match &commission {
-            Commission::Partition(task, finished, _) => (*task, Some(finished.partition)),
-            Commission::Task(task, _) => (*task, None),
+    fn handle(&self, request: CommitRequest) {
+        let (task, partition) = match &request {
+            CommitRequest::Partition(task, finished, _) => (*task, Some(finished.partition)),
+            CommitRequest::Task(task, _) => (*task, None),
         };
-        let done = workers::caught(|| match commission {
-            Commission::Partition(task, finished, left_out) => self.commit(task, finished, left_out),
-            Commission::Task(task, outcome) => self.record(task, outcome),
+        let done = workers::catch_panic(|| match request {
+            CommitRequest::Partition(task, finished, left_out) => self.commit(task, finished, left_out),
+            CommitRequest::Task(task, outcome) => self.record(task, outcome),
         });
         if let Err(panic) = done {
             let message = format!("a committing thread panicked: {panic}; this is a bug");
             let failure = Failure { code: ErrorCode::Internal, message };
             match partition {
                 Some(partition) => self.fail_one(partition, &failure),
-                None => self.fail(self.todo[&task].task, &failure),
+                None => self.fail(self.pending[&task].task, &failure),
             }
         }
     }
 
-    /// All rows of a task are accounted for.
+    /// Writes the record of a task.
     fn record(&self, task: usize, outcome: TaskOutcome) {
         match self.try_record(task, outcome) {
             Ok(record) => {
@@ -347,7 +357,7 @@ impl Shared<'_> {
 
     fn try_record(&self, task: usize, outcome: TaskOutcome) -> Result<TaskRecord, Failure> {
         let TaskOutcome { counts, unplaced, rejects, .. } = outcome;
-        let name = task_record(&self.todo[&task].key, self.generation);
+        let name = task_record(&self.pending[&task].key, self.generation);
         let run = &self.options.run_id;
         let mut record = TaskRecord {
             state_version: STATE_VERSION,
@@ -369,10 +379,10 @@ impl Shared<'_> {
         if self.folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Created {
             return Ok(record);
         }
-        // Another run was first. Its rejects count, and this run's go unless they are the same file.
+        // Another run was first. Its rejects count; this run's are removed unless they are the same file.
         let theirs: Option<TaskRecord> = load(self.folder, &name)?;
         let Some(theirs) = theirs.filter(|theirs| theirs.job == record.job) else {
-            let message = format!("{name} was written by somebody else; run again");
+            let message = format!("{name} was written for another job; run again");
             return Err(Failure { code: ErrorCode::PackageOccupied, message });
         };
         if let Some((ours, true)) = rejects
@@ -381,12 +391,13 @@ impl Shared<'_> {
             self.folder.remove(&ours.path)?;
         }
         if theirs.counts != record.counts || !is_proven(&name, &theirs, self.signer.as_deref()) {
-            let message =
-                format!("{name}, written by another run, is not what this run counted, or not signed by its key");
+            let message = format!(
+                "{name}, written by another run, does not match this run's row counts or is not signed by its key"
+            );
             return Err(Failure { code: ErrorCode::PackageDamaged, message });
         }
         if !has_rejects(self.folder, &theirs)? {
-            let message = format!("{name}, written by another run, names rejects that are not there as they were");
+            let message = format!("{name}, written by another run, names a rejects file that is missing or changed");
             return Err(Failure { code: ErrorCode::PackageDamaged, message });
         }
         Ok(theirs)
@@ -394,7 +405,7 @@ impl Shared<'_> {
 
     fn commit(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
         let Finished { partition: index, filtered, redacted, parts } = finished;
-        // Its task may have failed meanwhile for a reason that concerns all of it.
+        // Its task may have failed as a whole in the meantime.
         if self.is_done(index) {
             return;
         }
@@ -440,8 +451,8 @@ impl Shared<'_> {
         }
     }
 
-    /// Rows that a task without partitions met, and that may belong to the partitions of others.
-    fn fail_concerned(&self, unplaced: &[Unplaced]) {
+    /// Fails the partitions that rows of a task without partitions may belong to.
+    fn fail_affected(&self, unplaced: &[Unplaced]) {
         for rows in unplaced.iter().filter(|u| !u.allowed) {
             for partition in rows.partitions.clone() {
                 if let Some(failure) = rows.of(partition) {
@@ -451,16 +462,17 @@ impl Shared<'_> {
         }
     }
 
-    /// What the tasks without partitions left out may belong to any other's, and a file that is missing is read by none.
+    /// Why a partition is partial for a reason outside its own task: rows that a task without partitions rejected, or a
+    /// missing source file.
     fn left_out_elsewhere(&self, partition: u32) -> Option<Failure> {
-        let stray = lock(&self.strays).iter().filter(|u| u.allowed).find_map(|u| u.of(partition));
+        let rejected = lock(&self.unassigned).iter().filter(|u| u.allowed).find_map(|u| u.of(partition));
         let missing = || self.missing.iter().find(|missing| missing.partitions.contains(&partition));
-        stray.or_else(|| missing().map(|missing| missing.failure.clone()))
+        rejected.or_else(|| missing().map(|missing| missing.failure.clone()))
     }
 
-    /// A task fails: all partitions that it was to write, or, if it has none of its own, all that its rows concern.
+    /// Fails a task: the partitions that it writes, or, if it writes none, those that its rows may belong to.
     fn fail(&self, task: &Task, failure: &Failure) {
-        for partition in concerned(self.plan, task) {
+        for partition in affected_partitions(self.plan, task) {
             self.fail_one(partition, failure);
         }
     }
@@ -479,13 +491,13 @@ impl Shared<'_> {
     }
 }
 
-/// What the tasks without partitions that are recorded left out.
-fn strays_of(plan: &Plan, tally: &Tally) -> Vec<Unplaced> {
-    let strays = tally.records.iter().filter(|(index, _)| plan.tasks[**index].partitions.is_empty());
-    strays.flat_map(|(_, record)| record.unplaced.clone()).collect()
+/// Rows found by recorded tasks without partitions.
+fn unassigned_rows(plan: &Plan, tally: &Tally) -> Vec<Unplaced> {
+    let scans = tally.records.iter().filter(|(index, _)| plan.tasks[**index].partitions.is_empty());
+    scans.flat_map(|(_, record)| record.unplaced.clone()).collect()
 }
 
-/// A panic of another worker leaves nothing half-changed behind these locks: each holds for one insertion.
+/// Locks a mutex even after a panic: each lock is held for one insertion, so no panic leaves a half-changed value.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

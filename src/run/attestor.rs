@@ -1,8 +1,8 @@
-//! Signs what a run publishes and gives it its place in the chain.
+//! Signs a run's manifest and links it to the chain, before the manifest is published.
 //!
-//! Both happen before the manifest has its name. Only a run that has just made a manifest signs it: nobody who changes
-//! a package can have a later run sign the change. And a manifest is kept in `_state/manifests/` before its link says
-//! its digest, so that whoever finds the link can publish exactly these bytes, and every link's manifest exists.
+//! Only the run that makes a manifest signs it, so that a changed package is never signed by a later run. A manifest is
+//! stored in `_state/manifests/` before the link with its digest is created. Every link's manifest therefore exists, and
+//! any run that finds the link can publish exactly these bytes.
 
 use std::sync::Arc;
 
@@ -19,19 +19,19 @@ use crate::package::state::sign;
 use crate::signature::{self, SignError, Signer};
 use crate::store::{Folder, StoreError};
 
-/// What a job's spec says of signature and chain, ready to be done.
-pub struct Notary {
+/// The signer and the chain that a job's spec names.
+pub struct Attestor {
     signer: Option<Arc<Signer>>,
     chain: Option<Folder>,
 }
 
-/// Whether a manifest may have its name.
+/// Whether a manifest got its link, and may be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a manifest that lost its place must not be published"]
-pub enum Place {
-    /// It has its place in the chain, or there is none.
-    Taken,
-    /// Somebody else took the place; look again.
+#[must_use = "a manifest without its link must not be published"]
+pub enum LinkOutcome {
+    /// The manifest is linked, or the job has no chain.
+    Won,
+    /// Another run took the number; try again.
     Lost,
 }
 
@@ -41,8 +41,8 @@ impl From<SignError> for Failure {
     }
 }
 
-impl Notary {
-    /// Loads the key and lets it sign something. Touches nothing.
+impl Attestor {
+    /// Loads the key and makes a test signature. Writes nothing.
     ///
     /// # Errors
     /// `key_unusable`.
@@ -64,33 +64,33 @@ impl Notary {
         Ok(())
     }
 
-    /// Signs what the run leaves, where the job signs.
+    /// The signer, if the job signs.
     pub fn signer(&self) -> Option<&Signer> {
         self.signer.as_deref()
     }
 
-    /// The same, for threads.
+    /// The signer, shared with other threads.
     pub fn shared_signer(&self) -> Option<Arc<Signer>> {
         self.signer.clone()
     }
 
-    /// Who signs.
+    /// The manifest's `signer` field.
     pub fn signer_record(&self) -> Option<SignerRecord> {
         self.signer().map(Signer::record)
     }
 
-    /// Signs and links a manifest that is to follow the state `last`. Its place is written into it.
+    /// Signs and links a manifest that follows the log entry `last`, and writes the link's number into it.
     ///
     /// # Errors
     /// `key_unusable`, `chain_broken`, or the store's.
-    pub fn attest(&self, package: &Folder, last: &Entry, manifest: &mut Manifest) -> Result<Place, Failure> {
+    pub fn attest(&self, package: &Folder, last: &Entry, manifest: &mut Manifest) -> Result<LinkOutcome, Failure> {
         let Some(folder) = &self.chain else {
             self.sign(package, &manifest.to_json_bytes())?;
-            return Ok(Place::Taken);
+            return Ok(LinkOutcome::Won);
         };
         let chain = read_chain(folder)?;
-        if undecided(&chain, package, &manifest.id, Some(last))?.is_some() {
-            return Ok(Place::Lost);
+        if unpublished_link(&chain, package, &manifest.id, Some(last))?.is_some() {
+            return Ok(LinkOutcome::Lost);
         }
         let before = chain.head();
         manifest.previous =
@@ -101,11 +101,11 @@ impl Notary {
         let digest = sha256(&bytes);
         self.sign(package, &bytes)?;
         let _ = package.create_bytes(&kept_manifest(&digest), &bytes)?;
-        let Some(link) = Link::of(manifest, &digest) else { return Ok(Place::Lost) };
-        Ok(if owns_new_link(folder, &link)? { Place::Taken } else { Place::Lost })
+        let Some(link) = Link::of(manifest, &digest) else { return Ok(LinkOutcome::Lost) };
+        Ok(if claim_link(folder, &link)? { LinkOutcome::Won } else { LinkOutcome::Lost })
     }
 
-    /// Keeps the signature of a manifest that is about to be published.
+    /// Stores the signature of a manifest that is about to be published.
     fn sign(&self, package: &Folder, bytes: &[u8]) -> Result<(), Failure> {
         let Some(signer) = &self.signer else { return Ok(()) };
         let signature = signer.sign(bytes)?;
@@ -114,34 +114,34 @@ impl Notary {
     }
 }
 
-/// The key that would sign, in words.
+/// A description of the key that would sign.
 ///
 /// # Errors
-/// As [`Notary::load`].
-pub fn signer_of(job: &Job, options: &RunOptions) -> Result<String, Failure> {
-    let signer = Notary::load(job, options)?.signer;
+/// As [`Attestor::load`].
+pub fn describe_signer(job: &Job, options: &RunOptions) -> Result<String, Failure> {
+    let signer = Attestor::load(job, options)?.signer;
     let in_agent = |signer: &Signer| if signer.is_in_agent() { " in the ssh-agent" } else { "" };
     Ok(signer.map_or_else(String::new, |signer| format!("{signer}{}", in_agent(&signer))))
 }
 
-/// How many links the job's chain has.
+/// The number of links in the job's chain.
 ///
 /// # Errors
-/// As [`Notary::open_chain`]; nothing is written.
-pub fn links_of(job: &Job) -> Result<usize, Failure> {
+/// As [`Attestor::open_chain`]; nothing is written.
+pub fn chain_length(job: &Job) -> Result<usize, Failure> {
     let folder = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten();
     folder.map_or(Ok(0), |folder| Ok(read_chain(&folder)?.links().count()))
 }
 
-/// Creates a link; whether its number is now its own.
+/// Creates a link, and returns whether it got its number.
 ///
 /// # Errors
 /// The store's.
-pub(crate) fn owns_new_link(folder: &Folder, link: &Link) -> Result<bool, StoreError> {
+pub(crate) fn claim_link(folder: &Folder, link: &Link) -> Result<bool, StoreError> {
     folder.claim(&Link::file_name(link.number), &link.to_json_bytes())
 }
 
-/// The chain, if nothing is wrong with it.
+/// Reads a chain and checks that it is intact.
 ///
 /// # Errors
 /// `chain_broken`, or the store's.
@@ -155,7 +155,7 @@ pub(crate) fn read_chain(folder: &Folder) -> Result<Chain, Failure> {
             Err(Failure {
                 code: ErrorCode::ChainBroken,
                 message: format!(
-                    "{at}: {} {}{more}; no package is linked to a broken chain, look with `kt-export verify --chain {at}`",
+                    "{at}: {} {}{more}; packages are not linked to a broken chain; inspect it with `kt-export verify --chain {at}`",
                     flaw.name, flaw.message
                 ),
             })
@@ -163,8 +163,8 @@ pub(crate) fn read_chain(folder: &Folder) -> Result<Chain, Failure> {
     }
 }
 
-/// The last link of a job, and its manifest, if that was never published.
-fn undecided(
+/// The last link of a job and its manifest, if that manifest was never published.
+fn unpublished_link(
     chain: &Chain,
     package: &Folder,
     job: &str,
@@ -186,8 +186,8 @@ fn undecided(
         (Some(bytes), _) => Ok(Some((linked.clone(), bytes))),
         (None, None) => {
             tracing::warn!(
-                "link {} of the chain is of this very job, and its manifest is gone; the package that is made now gets a \
-                 link of its own",
+                "link {} of the chain belongs to this job, but its manifest is gone; the new package gets \
+                 another link",
                 linked.link.number
             );
             Ok(None)
@@ -195,8 +195,8 @@ fn undecided(
         (None, Some(_)) => Err(Failure {
             code: ErrorCode::ChainBroken,
             message: format!(
-                "{MANIFEST} in {} is not the one that link {} names, and that one is not kept either: somebody replaced \
-                 it; bring back the manifest with the SHA-256 {digest}",
+                "{MANIFEST} in {} is not the one that link {} names, and there is no copy of that one: it was replaced; \
+                 restore the manifest with the SHA-256 {digest}",
                 package.location(),
                 linked.link.number
             ),
@@ -204,8 +204,8 @@ fn undecided(
     }
 }
 
-/// Publishes what was linked for this job and, after a crash or by a run that is slower, is not yet in the log. Reads no
-/// chain where the job is complete.
+/// Publishes a manifest of this job that is linked but not yet in the log, because its run crashed or is slow. Does not
+/// read the chain if the job is complete.
 ///
 /// # Errors
 /// `chain_broken`, or the store's.
@@ -222,7 +222,7 @@ pub fn publish_linked(
     if last.job != job.id || !last.is_open() {
         return Ok(());
     }
-    let Some((linked, bytes)) = undecided(&read_chain(&folder)?, package, &job.id, Some(&last))? else {
+    let Some((linked, bytes)) = unpublished_link(&read_chain(&folder)?, package, &job.id, Some(&last))? else {
         return Ok(());
     };
     let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(()) };
@@ -230,13 +230,13 @@ pub fn publish_linked(
     let digest = linked.link.manifest_sha256.clone();
     let mut entry = last.manifest(&options.run_id, (options.clock)(), digest, manifest.status);
     sign(&entry.name(), &mut entry, signer)?;
-    // Whoever was faster has published the same.
+    // If another run was faster, it published the same bytes.
     let _ = log::append(package, &entry)?;
     Ok(())
 }
 
-/// Writes the signature of the published manifest from where it is kept. A signature that another key made, or of
-/// another manifest, gives way to it; where none is kept, what is there stays.
+/// Copies the stored signature of the published manifest beside it. It replaces a signature by another key or of another
+/// manifest. If none is stored, an existing signature stays.
 ///
 /// # Errors
 /// The store's.
@@ -254,7 +254,7 @@ pub fn complete_signature(package: &Folder, manifest: &Manifest, bytes: &[u8]) -
         _ => {
             let state = if there.is_some() { "is not that of the manifest" } else { "is not there" };
             tracing::warn!(
-                "{SIGNATURE} {state}, and only the run that makes a manifest signs it: bring it back from a copy, or \
+                "{SIGNATURE} {state}, and only the run that makes a manifest signs it: restore it from a copy, or \
                  check the package and sign it by hand with `ssh-keygen -Y sign -n {} -f KEY {MANIFEST}`",
                 signature::NAMESPACE
             );

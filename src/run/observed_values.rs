@@ -1,8 +1,8 @@
-//! What columns hold that filters compare with a value, for a package from which the filters left out every row: who
-//! asked for `blokced` sees `allowed` and `blocked`.
+//! Samples the values of filtered columns when the filters dropped every row: a filter for `blokced` then shows that the
+//! column has `allowed` and `blocked`.
 //!
-//! A help for people and no proof, so it is bounded, and silent where a file cannot be read again. Values are not shown
-//! where the package hides them.
+//! This is a hint, not evidence: it is bounded, and omits files that cannot be read again. Values are not shown if the
+//! package hides them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use arrow::array::Array;
 use arrow::datatypes::Schema;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::pin::Package;
+use super::open_package::OpenPackage;
 use super::prepare::Prepared;
 use crate::job::{Condition, Filter, Job, OnBad};
 use crate::package::manifest::{FilterCount, HeldValues};
@@ -18,22 +18,22 @@ use crate::source::instants::{bound, instants};
 use crate::source::{self, Batch, ReadRequest};
 use crate::stop::Stop;
 
-/// Filters of which values are shown.
+/// Maximum number of filters.
 const FILTERS: usize = 4;
 
-/// Values that are shown of each.
+/// Maximum number of values per filter.
 const VALUES: usize = 12;
 
-/// Characters of a value.
+/// Maximum number of characters per value.
 const CHARACTERS: usize = 60;
 
-/// Rows that are looked at. Values of a status or a team are met in far fewer.
+/// Maximum number of rows read. The values of a status or team column appear in far fewer.
 const ROWS: u64 = 2_000_000;
 
-/// Values of the columns of filters that left out rows.
-pub fn held_values(
+/// The values of the columns whose filters dropped rows.
+pub fn observed_values(
     job: &Job,
-    package: &Package,
+    package: &OpenPackage,
     prepared: &Prepared,
     counts: &[FilterCount],
     stop: &Stop,
@@ -49,7 +49,7 @@ pub fn held_values(
         return Vec::new();
     }
     let mut seen: BTreeMap<&str, Seen> = columns.into_iter().map(|column| (column, Seen::default())).collect();
-    let whole = look(job, package, prepared, stop, &mut seen);
+    let whole = sample(job, package, prepared, stop, &mut seen);
     let held = |filter: &Filter| {
         let column = filter.column.value.as_str();
         let seen = seen.get(column)?;
@@ -67,8 +67,8 @@ struct Seen {
     has_others: bool,
 }
 
-/// Reads the units of the window until nothing new can be shown; says whether all their rows were looked at.
-fn look(job: &Job, package: &Package, prepared: &Prepared, stop: &Stop, seen: &mut BTreeMap<&str, Seen>) -> bool {
+/// Reads the window's units until no more values can be shown. Returns whether all rows were read.
+fn sample(job: &Job, package: &OpenPackage, prepared: &Prepared, stop: &Stop, seen: &mut BTreeMap<&str, Seen>) -> bool {
     let pinned = &package.pinned;
     let time = job.time.column.value.as_str();
     let wanted = |name: &str| name == time || seen.contains_key(name);
@@ -144,7 +144,7 @@ fn add(job: &Job, prepared: &Prepared, batch: &Batch, seen: &mut BTreeMap<&str, 
     Some(())
 }
 
-/// A value that does not fill the screen.
+/// Truncates a long value.
 fn cut(value: &str) -> String {
     match value.char_indices().nth(CHARACTERS) {
         Some((end, _)) => format!("{}…", value.get(..end).unwrap_or_default()),

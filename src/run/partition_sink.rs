@@ -1,5 +1,6 @@
-//! One partition while its task runs: rows arrive from many threads and go to its shards in the order of their chunks,
-//! or, where they are to be sorted, are held until all are there.
+//! The sink of one partition: rows arrive from many threads and are written to shards in the order of their chunks.
+//!
+//! With `order: time`, the rows are kept in memory until all have arrived, and then sorted.
 
 use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,76 +10,76 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::in_order::{self, InOrder, Waiting};
+use super::chunk_order::ChunkOrder;
 use super::memory::Quota;
+use super::ordered_sink::{self, Backlog, OrderedSink};
 use super::redacted;
 use super::shard::{Part, PartitionWriter, ShardError};
 use super::task::TaskContext;
-use super::turns::Turns;
 use crate::encode::Encoded;
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
 use crate::query::{self, Predicate};
 
-/// One partition of a running task.
-pub struct Lane {
-    /// Its index in the plan.
+/// Receives the rows of one partition while its task runs.
+pub struct PartitionSink {
+    /// Index of the partition in the plan.
     pub partition: u32,
     state: Mutex<State>,
-    rows: InOrder<Sink, Piece>,
+    rows: OrderedSink<Appender, ChunkRows>,
 }
 
 struct State {
-    /// Rows that the predicate dropped, by its tests.
+    /// Rows that the predicate dropped, by test.
     filtered: Vec<u64>,
-    /// Rows that it kept.
+    /// Rows that the predicate kept.
     rows: u64,
-    /// Values redacted.
+    /// Redacted values, by counter.
     redacted: Vec<u64>,
-    /// Committed by an earlier run, only counted.
+    /// Committed by an earlier run: rows are only counted.
     is_done: bool,
     failure: Option<Failure>,
 }
 
-/// Where rows go in order.
-struct Sink {
+/// Receives the partition's rows in order.
+struct Appender {
     writer: PartitionWriter,
-    /// For `order: time`.
-    held: Vec<Held>,
-    /// Memory that they take, and will take while they are sorted.
-    held_bytes: u64,
+    /// Rows to be sorted, for `order: time`.
+    unsorted: Vec<TimedRows>,
+    /// Their memory use in bytes, including the copy made while sorting.
+    unsorted_bytes: u64,
 }
 
 /// Some rows of one chunk.
 #[derive(Debug)]
-pub enum Piece {
-    /// With the instant of each.
+pub enum ChunkRows {
+    /// Encoded rows, and the instant of each.
     Encoded(Encoded, Vec<i64>),
-    /// To be sorted with all others of the partition.
-    Unsorted(Held),
+    /// Rows to be sorted with all other rows of the partition.
+    Unsorted(TimedRows),
 }
 
-/// Rows and their instants.
-type Held = (RecordBatch, Int64Array);
+/// Rows, and the instant of each.
+type TimedRows = (RecordBatch, Int64Array);
 
-impl in_order::Piece for Piece {
+impl ordered_sink::Payload for ChunkRows {
     fn take(&mut self) -> Self {
         match self {
             Self::Encoded(rows, times) => Self::Encoded(take(rows), take(times)),
-            Self::Unsorted(held) => Self::Unsorted(held.clone()),
+            Self::Unsorted(unsorted) => Self::Unsorted(unsorted.clone()),
         }
     }
 
     fn memory(&self) -> usize {
         match self {
             Self::Encoded(rows, times) => rows.memory() + size_of_val(times.as_slice()),
-            Self::Unsorted(held) => piece_memory(held),
+            Self::Unsorted(unsorted) => timed_rows_memory(unsorted),
         }
     }
 }
 
-impl Piece {
-    /// Rows `own` of a batch.
+impl ChunkRows {
+    /// The rows of a batch at the indexes `own`.
     ///
     /// # Errors
     /// Only a bug can cause one.
@@ -89,20 +90,20 @@ impl Piece {
     }
 }
 
-/// A partition of which all rows are there.
+/// A partition that has received all its rows.
 pub struct Finished {
-    /// Its index in the plan.
+    /// Index of the partition in the plan.
     pub partition: u32,
-    /// Rows that the predicate dropped, by the first of its tests that is not true of them.
+    /// Rows that the predicate dropped, by the first test that they fail.
     pub filtered: Vec<u64>,
-    /// Values redacted.
+    /// Redacted values, by counter.
     pub redacted: Vec<u64>,
-    /// Its sealed parts, or why there are none.
+    /// Its sealed parts, or why it failed.
     pub parts: Result<Vec<Part>, Failure>,
 }
 
-impl Lane {
-    /// A partition that is written, or only counted.
+impl PartitionSink {
+    /// A sink that writes the partition, or, if not `is_written`, only counts its rows.
     pub fn new(ctx: &TaskContext<'_>, partition: u32, is_written: bool) -> Self {
         let label = ctx.plan.partitions[partition as usize].label.clone();
         let writer = PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label);
@@ -113,21 +114,21 @@ impl Lane {
             is_done: !is_written,
             failure: None,
         };
-        let sink = Sink { writer, held: Vec::new(), held_bytes: 0 };
-        Self { partition, state: Mutex::new(state), rows: InOrder::new(partition, sink) }
+        let appender = Appender { writer, unsorted: Vec::new(), unsorted_bytes: 0 };
+        Self { partition, state: Mutex::new(state), rows: OrderedSink::new(partition, appender) }
     }
 
-    /// Whether it is committed already, and only counted.
+    /// Whether the partition is already committed and its rows are only counted.
     pub fn is_done(&self) -> bool {
         self.lock().is_done
     }
 
-    /// This partition fails and the others go on.
+    /// Fails this partition; the others continue.
     pub fn fail(&self, failure: &Failure) {
         self.lock().fail(failure);
     }
 
-    /// Counts rows that were routed here. Gives whether they are to be written.
+    /// Counts rows routed to this partition, and returns whether they are to be written.
     pub fn count(&self, rows: u64, filtered: &[u64]) -> bool {
         let mut state = self.lock();
         state.rows += rows;
@@ -137,38 +138,47 @@ impl Lane {
         state.is_wanted()
     }
 
-    /// Counts values that were redacted in rows that were routed here.
+    /// Counts redacted values in rows routed to this partition.
     pub fn count_redacted(&self, counts: &[u64]) {
         redacted::add(&mut self.lock().redacted, counts);
     }
 
-    /// Rows that were routed here, kept or dropped.
+    /// Number of rows routed to this partition, whether the predicate kept or dropped them.
     pub fn routed(&self) -> u64 {
         let state = self.lock();
         state.rows + state.filtered.iter().sum::<u64>()
     }
 
-    /// Takes rows of a chunk; where they must wait for their turn, `piece` is left empty.
-    pub fn put(&self, chunk: u64, piece: &mut Piece, turns: &Turns, waiting: &Waiting, sorting: &Quota) {
+    /// Adds rows of a chunk. If they must wait for an earlier chunk, `payload` is left empty.
+    pub fn put(
+        &self,
+        chunk: u64,
+        payload: &mut ChunkRows,
+        chunk_order: &ChunkOrder,
+        backlog: &Backlog,
+        sorting: &Quota,
+    ) {
         if self.lock().is_wanted() {
-            self.rows.put(chunk, piece, turns, waiting, &mut |sink, piece| self.append(sink, piece, sorting));
+            self.rows.put(chunk, payload, chunk_order, backlog, &mut |appender, payload| {
+                self.append(appender, payload, sorting)
+            });
         }
     }
 
-    /// Appends what has waited and may be appended now.
-    pub fn advance(&self, turns: &Turns, waiting: &Waiting, sorting: &Quota) {
-        self.rows.advance(turns, waiting, &mut |sink, piece| self.append(sink, piece, sorting));
+    /// Appends the waiting rows that are next in order.
+    pub fn advance(&self, chunk_order: &ChunkOrder, backlog: &Backlog, sorting: &Quota) {
+        self.rows.advance(chunk_order, backlog, &mut |appender, payload| self.append(appender, payload, sorting));
     }
 
-    fn append(&self, sink: &mut Sink, piece: &mut Piece, sorting: &Quota) {
+    fn append(&self, appender: &mut Appender, payload: &mut ChunkRows, sorting: &Quota) {
         if self.lock().is_wanted()
-            && let Err(failure) = sink.append(piece, sorting)
+            && let Err(failure) = appender.append(payload, sorting)
         {
             self.fail(&failure);
         }
     }
 
-    /// Ends the last part and compares the rows in the shards with the rows routed. `None`: only counted.
+    /// Closes the last part and compares the rows written with the rows routed. `None` if the rows were only counted.
     pub fn finish(&self, ctx: &TaskContext<'_>) -> Option<Finished> {
         let (failure, rows, filtered, mut redacted) = {
             let mut state = self.lock();
@@ -178,17 +188,17 @@ impl Lane {
             let redacted = take(&mut state.redacted);
             (state.failure.take(), state.rows, state.filtered.clone(), redacted)
         };
-        let sink = self.rows.finish();
-        let held_bytes = sink.as_ref().map_or(0, |s| s.held_bytes);
-        let parts = match (failure, sink) {
+        let appender = self.rows.finish();
+        let unsorted_bytes = appender.as_ref().map_or(0, |s| s.unsorted_bytes);
+        let parts = match (failure, appender) {
             (Some(failure), _) => Err(failure),
-            (None, Some(Sink { writer, held, .. })) => finish(ctx, writer, &held, rows, &mut redacted),
+            (None, Some(Appender { writer, unsorted, .. })) => finish(ctx, writer, &unsorted, rows, &mut redacted),
             (None, None) => {
                 let message = "rows were never appended to their shard; this is a bug".to_owned();
                 Err(Failure { code: ErrorCode::Internal, message })
             }
         };
-        ctx.sorting.give(held_bytes);
+        ctx.sorting.give(unsorted_bytes);
         Some(Finished { partition: self.partition, filtered, redacted, parts })
     }
 
@@ -208,18 +218,18 @@ impl State {
     }
 }
 
-impl Sink {
-    fn append(&mut self, piece: &mut Piece, sorting: &Quota) -> Result<(), Failure> {
-        match piece {
-            Piece::Encoded(rows, times) => self.writer.append(rows, times).map_err(shard_failure),
-            Piece::Unsorted(held) => {
-                // Once as it is held, once in the order of time.
-                let bytes = 2 * piece_memory(held) as u64;
+impl Appender {
+    fn append(&mut self, payload: &mut ChunkRows, sorting: &Quota) -> Result<(), Failure> {
+        match payload {
+            ChunkRows::Encoded(rows, times) => self.writer.append(rows, times).map_err(shard_failure),
+            ChunkRows::Unsorted(unsorted) => {
+                // Sorting makes a second copy.
+                let bytes = 2 * timed_rows_memory(unsorted) as u64;
                 if !sorting.take(bytes) {
                     return Err(too_much_to_sort(sorting));
                 }
-                self.held_bytes += bytes;
-                self.held.push(held.clone());
+                self.unsorted_bytes += bytes;
+                self.unsorted.push(unsorted.clone());
                 Ok(())
             }
         }
@@ -229,12 +239,12 @@ impl Sink {
 fn finish(
     ctx: &TaskContext<'_>,
     mut writer: PartitionWriter,
-    held: &[Held],
+    unsorted: &[TimedRows],
     routed_rows: u64,
     counts: &mut Vec<u64>,
 ) -> Result<Vec<Part>, Failure> {
-    if !held.is_empty() {
-        let (rows, times) = concat(ctx, held).map_err(|e| Failure::internal(&e))?;
+    if !unsorted.is_empty() {
+        let (rows, times) = concat(ctx, unsorted).map_err(|e| Failure::internal(&e))?;
         let id = ctx.job.id_column.as_ref().map(|c| c.value.as_str()).filter(|id| rows.column_by_name(id).is_some());
         let order = query::sort_permutation(&rows, &ctx.job.time.column.value, &times, id)
             .map_err(|e| Failure { code: ErrorCode::QueryFailed, message: chain(&e) })?;
@@ -243,7 +253,7 @@ fn finish(
         for order in order.values().chunks(crate::source::BATCH_ROWS) {
             match &ctx.redacting {
                 None => ctx.layout.encoder.encode(&rows, order, &mut encoded),
-                // Here and not before: sorting needs the raw values.
+                // Redact only now, because sorting needs the raw values.
                 Some(redacting) => {
                     let rows = redacting.rows(&rows, order, counts)?;
                     let all: Vec<u32> = (0u32..).take(order.len()).collect();
@@ -266,11 +276,11 @@ fn finish(
     })
 }
 
-fn piece_memory((rows, times): &Held) -> usize {
+fn timed_rows_memory((rows, times): &TimedRows) -> usize {
     rows.get_array_memory_size() + size_of_val(times.values().as_ref())
 }
 
-/// Text that is viewed is copied, so that rows do not keep the pages that they were read from.
+/// Copies the bytes of view arrays, so that the rows do not keep the pages they were read from in memory.
 fn compact(rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let columns = rows.columns().iter().map(|column| -> ArrayRef {
         match column.data_type() {
@@ -284,8 +294,8 @@ fn compact(rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
 
 fn too_much_to_sort(sorting: &Quota) -> Failure {
     let message = format!(
-        "`order: time` holds the rows of a partition in memory, and they are more than the {} MiB that `--memory` leaves \
-         for them; give more memory, cut the window into smaller partitions, or use `order: source`",
+        "`order: time` keeps the rows of a partition in memory, and they exceed the {} MiB that `--memory` leaves for \
+         them; raise `--memory`, choose smaller partitions, or use `order: source`",
         sorting.bytes() >> 20
     );
     Failure { code: ErrorCode::MemoryExceeded, message }
@@ -295,18 +305,18 @@ fn shard_failure(error: ShardError) -> Failure {
     Failure { code: error.code(), message: chain(&error) }
 }
 
-/// Rows that the format cannot hold.
+/// The failure for rows that the format cannot represent.
 pub fn write_failed(error: &dyn std::error::Error) -> Failure {
     Failure { code: ErrorCode::WriteFailed, message: chain(error) }
 }
 
-fn concat(ctx: &TaskContext<'_>, held: &[Held]) -> Result<Held, ArrowError> {
-    let rows = arrow::compute::concat_batches(&ctx.read_schema, held.iter().map(|(rows, _)| rows))?;
-    let instants = held.iter().flat_map(|(_, t)| t.values().iter().copied()).collect::<Vec<_>>().into();
+fn concat(ctx: &TaskContext<'_>, unsorted: &[TimedRows]) -> Result<TimedRows, ArrowError> {
+    let rows = arrow::compute::concat_batches(&ctx.read_schema, unsorted.iter().map(|(rows, _)| rows))?;
+    let instants = unsorted.iter().flat_map(|(_, t)| t.values().iter().copied()).collect::<Vec<_>>().into();
     Ok((rows, instants))
 }
 
-/// The columns of the shards, in their order and under their names.
+/// Selects the shards' columns, in the shards' order and under their names.
 ///
 /// # Errors
 /// Only a bug can cause one.

@@ -1,9 +1,8 @@
-//! Which partitions a row can belong to that has no known place.
+//! Partitions that rows with unknown times may belong to.
 //!
-//! A row without a time, or one that cannot be read, could be anybody's. The only thing that narrows it down is
-//! what stands beside it: the times of the other rows of its unit, or what the file's name says
-//! (`source.path_time`). Where neither points into the window, every partition is concerned, because nothing proves
-//! of any that it is whole.
+//! A row without a time, or one that cannot be read, may belong to any partition. Two things narrow this down: the times
+//! of the other rows of its unit, and the period that the file's name covers (`source.path_time`). If neither overlaps the
+//! window, every partition is affected, because none can be proven whole.
 
 use std::ops::Range;
 
@@ -13,42 +12,41 @@ use super::Partition;
 use super::task::FileInput;
 use crate::source::{TimeRange, UnitFacts};
 
-/// Rows that have no known place, and the partitions that are not whole because of them.
+/// Rows with unknown times, and the partitions that they may belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Concern {
+pub struct AffectedPartitions {
     /// Index of the file in the plan.
     pub file: u32,
-    /// The unit whose rows, where they turn out to be without time or unreadable, concern `partitions`. `None`: the
-    /// file could not be inspected to its end; no unit of it is read, and `partitions` fail without being tried.
+    /// The unit of the rows. `None` if the file could not be inspected to its end; then none of its units is read, and
+    /// `partitions` fail without being tried.
     pub unit: Option<u32>,
-    /// Indexes of partitions; never empty.
+    /// Indexes of the partitions; never empty.
     pub partitions: Range<u32>,
 }
 
-/// What a unit's facts prove about its rows.
+/// Where the rows of a unit can be, as far as its facts prove.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// No row lies in any other partition.
+pub(super) enum UnitExtent {
+    /// Rows inside the window lie in these partitions only.
     Partitions(Range<u32>),
-    /// Rows with a time lie outside the window; there may be others.
+    /// All rows with a time lie outside the window, but there may be rows without one.
     Unplaced,
-    /// Every row has a time outside the window, or there are none.
+    /// All rows lie outside the window, or there are none.
     Outside,
 }
 
-/// Where the rows of a unit can be.
-pub(super) fn place(partitions: &[Partition], unit: &UnitFacts) -> Place {
+pub(super) fn extent(partitions: &[Partition], unit: &UnitFacts) -> UnitExtent {
     if unit.rows == 0 {
-        return Place::Outside;
+        return UnitExtent::Outside;
     }
     match overlapped(partitions, unit.times) {
-        Some(range) => Place::Partitions(range),
-        None if unit.unplaced_rows > 0 => Place::Unplaced,
-        None => Place::Outside,
+        Some(range) => UnitExtent::Partitions(range),
+        None if unit.unplaced_rows > 0 => UnitExtent::Unplaced,
+        None => UnitExtent::Outside,
     }
 }
 
-/// The partitions that some times may lie in; `None` where there are none.
+/// The partitions that a time range overlaps.
 fn overlapped(partitions: &[Partition], times: TimeRange) -> Option<Range<u32>> {
     let (first, end) = match times {
         TimeRange::Empty => return None,
@@ -61,7 +59,7 @@ fn overlapped(partitions: &[Partition], times: TimeRange) -> Option<Range<u32>> 
     (first < end).then_some(first as u32..end as u32)
 }
 
-/// The partitions that a file's name points at.
+/// The partitions that overlap the period in a file's name.
 fn covered(partitions: &[Partition], file: &FileInput) -> Option<Range<u32>> {
     let (start, end) = file.coverage?;
     let first = partitions.partition_point(|p| p.end <= start);
@@ -69,8 +67,8 @@ fn covered(partitions: &[Partition], file: &FileInput) -> Option<Range<u32>> {
     (first < end).then_some(first as u32..end as u32)
 }
 
-/// What a file's rows without a known place concern.
-pub(super) fn concerns(partitions: &[Partition], index: u32, file: &FileInput) -> Vec<Concern> {
+/// The partitions that a file's rows with unknown times may belong to.
+pub(super) fn affected_by_file(partitions: &[Partition], index: u32, file: &FileInput) -> Vec<AffectedPartitions> {
     let all = 0..partitions.len() as u32;
     if all.is_empty() {
         return Vec::new();
@@ -78,15 +76,18 @@ pub(super) fn concerns(partitions: &[Partition], index: u32, file: &FileInput) -
     if file.broken {
         let seen = file.units.iter().filter_map(|unit| overlapped(partitions, unit.times));
         let range = match file.coverage {
-            // The rows that are missing are where the name says; those that were seen may be elsewhere.
+            // Unread rows lie in the period of the name; rows that were seen may lie elsewhere.
             Some(_) => seen.chain(covered(partitions, file)).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)),
             None => Some(all),
         };
-        return range.into_iter().map(|partitions| Concern { file: index, unit: None, partitions }).collect();
+        return range
+            .into_iter()
+            .map(|partitions| AffectedPartitions { file: index, unit: None, partitions })
+            .collect();
     }
     let unplaced = file.units.iter().enumerate().filter(|(_, unit)| unit.unplaced_rows > 0 && unit.rows > 0);
     unplaced
-        .map(|(unit, facts)| Concern {
+        .map(|(unit, facts)| AffectedPartitions {
             file: index,
             unit: Some(unit as u32),
             partitions: overlapped(partitions, facts.times)

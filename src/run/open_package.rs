@@ -1,12 +1,12 @@
-//! The package as a run fills it: the plan is pinned, and what earlier runs have committed is adopted.
+//! A package open for writing: its plan is pinned, and the commits of earlier runs are adopted.
 
 use std::collections::BTreeMap;
 
 use super::adopt::{self, Adopted};
+use super::attestor::Attestor;
 use super::commit::manifest_partition;
 use super::install::{self, Decided};
-use super::notary::Notary;
-use super::package::{Found, Look};
+use super::output_state::{OutputSnapshot, OutputState};
 use super::{RunError, RunOptions, Survey};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
@@ -19,46 +19,48 @@ use crate::package::state::{PartitionRecord, Pinned, TaskRecord, bytes, sign};
 use crate::plan::Plan;
 use crate::store::{Created, Folder};
 
-/// A package that this run may fill.
-pub struct Package {
-    /// Where.
+/// A package that this run may write to.
+pub struct OpenPackage {
+    /// The package's folder.
     pub folder: Folder,
     /// Signs and links its manifest.
-    pub notary: Notary,
-    /// The decision that opened the generation in which this run commits.
+    pub attestor: Attestor,
+    /// The log entry that opened the generation in which this run commits.
     pub entry: Entry,
-    /// The plan that counts.
+    /// The plan that this run follows.
     pub pinned: Pinned,
-    /// The manifest that this run's may take the place of; of a package under repair, the one that stays.
+    /// The current manifest: this run's replaces it, or, under repair, it stays.
     pub previous: Option<Decided>,
-    /// Files of the complete package are exported again under their names, and nothing else changes.
+    /// Whether damaged files of a complete package are exported again under their names, and nothing else changes.
     pub is_repair: bool,
-    /// Records of partitions that are done, by index.
+    /// Records of committed partitions, by index.
     pub committed: BTreeMap<u32, PartitionRecord>,
-    /// Records of tasks that are done, by index.
+    /// Records of finished tasks, by index.
     pub tasks: BTreeMap<usize, TaskRecord>,
-    /// By label, the runs that tried a partition, as `previous` tells.
+    /// Number of runs that tried a partition, by label, from `previous`.
     attempts: BTreeMap<String, u32>,
 }
 
-impl Package {
-    /// Pins the plan and adopts what is committed. `None` where another run has decided something meanwhile: look again.
+impl OpenPackage {
+    /// Pins the plan and adopts earlier commits. `None` if another run changed the log in the meantime.
     ///
     /// # Errors
     /// [`RunError::Damaged`]; [`RunError::Failed`] where complete shards were made from a source that has changed.
     pub fn pin(
         job: &Job,
         folder: Folder,
-        look: &Look,
+        snapshot: &OutputSnapshot,
         planned: &Pinned,
         options: &RunOptions,
-        notary: Notary,
+        attestor: Attestor,
     ) -> Result<Option<Self>, RunError> {
-        let is_repair = matches!(look.found, Found::Repairable(..));
-        let (entry, mut is_decided, pinned) = match (&look.found, &look.entry) {
-            (Found::Repairable(pinned), Some(entry)) => (entry.clone(), true, pinned.as_ref().clone()),
-            (Found::Pinned(pinned), Some(entry)) if entry.is_open() => (entry.clone(), true, pinned.as_ref().clone()),
-            _ => match propose_plan(job, &folder, look, planned, options)? {
+        let is_repair = matches!(snapshot.state, OutputState::Repairable(..));
+        let (entry, mut is_decided, pinned) = match (&snapshot.state, &snapshot.entry) {
+            (OutputState::Repairable(pinned), Some(entry)) => (entry.clone(), true, pinned.as_ref().clone()),
+            (OutputState::Pinned(pinned), Some(entry)) if entry.is_open() => {
+                (entry.clone(), true, pinned.as_ref().clone())
+            }
+            _ => match propose_plan(job, &folder, snapshot, planned, options)? {
                 Some((entry, pinned)) => (entry, false, pinned),
                 None => return Ok(None),
             },
@@ -70,15 +72,15 @@ impl Package {
             *most = file.attempts.max(*most);
         }
         let (committed, tasks) = (BTreeMap::new(), BTreeMap::new());
-        let mut package = Self { folder, notary, entry, pinned, previous, is_repair, committed, tasks, attempts };
-        // Before it is decided: a plan that cannot be followed must not be pinned.
+        let mut package = Self { folder, attestor, entry, pinned, previous, is_repair, committed, tasks, attempts };
+        // Before the log decides: a plan that cannot be followed must not be pinned.
         loop {
             match adopt::adopt(&package, options)? {
                 Adopted::Records { partitions, tasks } => {
                     (package.committed, package.tasks) = (partitions, tasks);
                     break;
                 }
-                // Records are never replaced, so what cannot be adopted is exported again in a generation of its own.
+                // Records are never replaced, so partitions that cannot be adopted are exported in a new generation.
                 Adopted::NewGeneration => {
                     let Some(plan) = package.entry.plan.clone() else { return Ok(None) };
                     package.entry = new_plan(job, Some(&package.entry), options, plan.path, plan.sha256);
@@ -88,7 +90,7 @@ impl Package {
         }
         if !is_decided {
             let entry = package.entry.clone();
-            match append_signed(&package.folder, entry, &package.notary)? {
+            match append_signed(&package.folder, entry, &package.attestor)? {
                 Some(entry) => package.entry = entry,
                 None => return Ok(None),
             }
@@ -105,29 +107,29 @@ impl Package {
         self.entry.generation()
     }
 
-    /// The manifest before this run's.
+    /// The current manifest, which this run may replace.
     pub fn previous_manifest(&self) -> Option<&Manifest> {
         self.previous.as_ref().map(|decided| &decided.manifest)
     }
 
-    /// Runs that tried a partition before this one.
+    /// Number of earlier runs that tried a partition.
     pub fn earlier_attempts(&self, label: &str) -> u32 {
         self.attempts.get(label).copied().unwrap_or(0)
     }
 }
 
-/// The entry that opens a generation with a plan: the one that was just made, unless it says the same as the last one.
+/// The log entry that opens a generation, and its plan: the new plan, unless it equals the last one.
 fn propose_plan(
     job: &Job,
     folder: &Folder,
-    look: &Look,
+    snapshot: &OutputSnapshot,
     planned: &Pinned,
     options: &RunOptions,
 ) -> Result<Option<(Entry, Pinned)>, RunError> {
-    let last = look.entry.as_ref();
-    let (path, text, pinned) = match (&look.found, last) {
-        // Another run wrote the plan and did not come to the log.
-        (Found::Pinned(pinned), _) => {
+    let last = snapshot.entry.as_ref();
+    let (path, text, pinned) = match (&snapshot.state, last) {
+        // Another run wrote the plan but did not reach the log.
+        (OutputState::Pinned(pinned), _) => {
             let Some(text) = folder.read(PLAN)? else { return Ok(None) };
             (PLAN.to_owned(), text, pinned.as_ref().clone())
         }
@@ -169,15 +171,15 @@ fn new_plan(job: &Job, last: Option<&Entry>, options: &RunOptions, path: String,
 ///
 /// # Errors
 /// `key_unusable`, or the store's.
-pub fn append_signed(folder: &Folder, mut entry: Entry, notary: &Notary) -> Result<Option<Entry>, RunError> {
-    sign(&entry.name(), &mut entry, notary.signer())?;
+pub fn append_signed(folder: &Folder, mut entry: Entry, attestor: &Attestor) -> Result<Option<Entry>, RunError> {
+    sign(&entry.name(), &mut entry, attestor.signer())?;
     Ok(match log::append(folder, &entry)? {
         Created::Created => Some(entry),
         Created::Exists => None,
     })
 }
 
-/// For each partition, why it cannot be complete, as far as the survey tells: files that broke while they were inspected.
+/// For each partition, the failure that the survey already knows of: a source file that could not be inspected.
 pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
     let mut failures: Vec<Option<Failure>> = vec![None; plan.partitions.len()];
     for (file, partitions) in plan.broken() {
@@ -190,7 +192,7 @@ pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
     failures
 }
 
-/// The entry of a partition that has no shard.
+/// The manifest entry of a partition without a shard.
 pub fn without_shard(
     pinned: &Pinned,
     index: u32,
@@ -221,13 +223,13 @@ pub fn without_shard(
     }
 }
 
-/// Complete shards whose source has changed.
+/// The failure for a complete partition whose source files have changed since.
 pub fn changed(label: &str) -> Failure {
     Failure {
         code: ErrorCode::SourceChanged,
         message: format!(
             "partition {label} was exported completely, but the source files that its rows come from have changed since; \
-             export into another `output.uri`, or bring the files back; a package that is complete can be restated with \
+             export into another `output.uri`, or restore the files; a complete package can be restated with \
              `--restate`"
         ),
     }
