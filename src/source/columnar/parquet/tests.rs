@@ -310,7 +310,7 @@ fn what_is_no_parquet_file_is_told_apart() {
     let message = |bytes: &[u8]| inspect(&Sample::of(bytes).file, "t", &auto()).expect_err("refused").message;
     assert!(message(b"").contains("too few"));
     assert!(message(b"{\"a\": 1}\n{\"a\": 2}\n").contains("does not begin with PAR1"));
-    assert!(message(&good[..good.len() - 1]).contains("cut short"));
+    assert!(message(&good[..good.len() - 1]).contains("is truncated"));
     let mut encrypted = good.clone();
     let end = encrypted.len();
     encrypted[end - 4..].copy_from_slice(b"PARE");

@@ -159,7 +159,7 @@ fn bad_rows_are_set_aside_and_leave_no_trace_in_the_columns() {
     let schema = batch.schema();
     let error = read_all(open(&fixture, schema, OnBad::Fail, None).unwrap()).unwrap_err();
     assert_eq!((error.code, error.position), (ErrorCode::BadRows, Some(2)));
-    assert!(error.message.contains("stands twice"), "{error}");
+    assert!(error.message.contains("appears twice"), "{error}");
 }
 
 #[test]
