@@ -86,7 +86,7 @@ fn mistakes_in_filters_are_all_told_at_key_or_condition() {
              filters: eq, ne, in, not_in)"
                 .to_owned(),
             "`raw` is binary and cannot be compared with the text 'x' [condition] only `is_null` (in `where`: IS NULL, \
-             IS NOT NULL) can be asked of it"
+             IS NOT NULL) can test it"
                 .to_owned(),
             format!("the regular expression does not parse: unclosed group [condition] {syntax}"),
             "the pattern is too large [condition] compiled, it may have 4 MiB: use smaller repetitions or shorter text"

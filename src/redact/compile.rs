@@ -1,8 +1,8 @@
-//! `redact` held against the source's columns, with every mistake told at once.
+//! Compiles `redact` against the source's columns, and reports every mistake at once.
 //!
-//! A path's first names are a source column: one of exactly the path's name, else the longest that the path goes on from,
-//! so that names may have dots in them. Below it every field that fits is meant. What cannot be redacted so that it is
-//! told nowhere in the package is refused, rather than half done.
+//! A path starts with a source column: the column with exactly the path's name, else the longest column name that the path
+//! continues, so that names may contain dots. Below the column, every matching field is redacted. If a value would still
+//! appear elsewhere in the package, the redaction is refused.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::diagnostic::{Diagnostic, Located, listed_names, nearest, nearest_for,
 use crate::job::{Job, Redaction, RedactionMethod};
 use crate::logical::{is_json, uuid};
 
-/// A redaction of one column, and what is left of its path below the field that is looked at; empty at its end.
+/// A redaction and the rest of its path below the current field. The rest is empty at the redacted field.
 #[derive(Clone, Copy)]
 struct Open<'a> {
     redaction: &'a Redaction,
@@ -25,9 +25,9 @@ struct Open<'a> {
     rest: &'a str,
 }
 
-/// Compiles the job's redactions. `chosen` are the columns of the shards, by index in the source and by name: those that
-/// are dropped are taken out. `folders` are columns whose values stand in the names of folders. `None` where nothing is
-/// redacted, or after a mistake, which is added.
+/// Compiles the job's redactions. `chosen` are the columns of the shards, by index in the source and by name; dropped
+/// columns are removed from it. `folders` are the columns whose values appear in folder names. `None` if nothing is
+/// redacted, or if mistakes were added.
 pub fn compile(
     job: &Job,
     source: &Schema,
@@ -70,7 +70,7 @@ pub fn compile(
     (mistakes.len() == before).then_some(redactor)
 }
 
-/// What is done to each column of the shards.
+/// The redaction of each column of the shards.
 fn shards(
     source: &Schema,
     chosen: &[(usize, String)],
@@ -86,7 +86,7 @@ fn shards(
         let own = of_columns.iter().filter(|(c, _)| c == column).map(|(_, open)| *open);
         let own: Vec<Open<'_>> = own.zip(counters.by_ref()).map(|(open, counter)| Open { counter, ..open }).collect();
         told.push(own.iter().map(Open::told).collect());
-        // A column that is exported twice has its mistakes once.
+        // Report the mistakes of a column only once, even if it is exported twice.
         let mut found = Vec::new();
         let node = if own.is_empty() { None } else { node(&field, source.field(*column).name(), &own, &mut found) };
         mistakes.extend(found.into_iter().filter(|mistake| !mistakes.contains(mistake)).collect::<Vec<_>>());
@@ -113,7 +113,7 @@ impl Open<'_> {
         Leaf::new(self.index, &self.redaction.method)
     }
 
-    /// The same one level below, where the path goes there.
+    /// The redaction one level below, if the path continues there.
     fn below(&self, name: &str) -> Option<Self> {
         Some(Self { rest: rest_below(self.rest, name)?, ..*self })
     }
@@ -123,13 +123,13 @@ impl Open<'_> {
     }
 }
 
-/// What is left of a path below a name; empty where the name is all of it.
+/// The rest of a path below a name; empty if the name is the whole path.
 fn rest_below<'a>(path: &'a str, name: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(name)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.').filter(|rest| !rest.is_empty()) }
 }
 
-/// The column that a path begins with, by index, and the rest of the path.
+/// The index of the column that a path starts with, and the rest of the path.
 fn place<'a>(path: &'a Located<String>, source: &Schema, mistakes: &mut Vec<Diagnostic>) -> Option<(usize, &'a str)> {
     let columns = source.fields().iter().enumerate();
     let fitting = columns.filter_map(|(i, field)| Some((i, rest_below(&path.value, field.name())?)));
@@ -146,7 +146,7 @@ fn place<'a>(path: &'a Located<String>, source: &Schema, mistakes: &mut Vec<Diag
     found
 }
 
-/// Columns whose values the manifest or names of files tell, whatever shards hold.
+/// Refuses columns whose values also appear in the manifest or in file names.
 fn told_elsewhere(job: &Job, redaction: &Redaction, name: &str, rest: &str, folders: &[String]) -> Option<Diagnostic> {
     let shown = shown(name);
     if folders.iter().any(|folder| folder == name) {
@@ -164,9 +164,9 @@ fn told_elsewhere(job: &Job, redaction: &Redaction, name: &str, rest: &str, fold
     None
 }
 
-/// What is done to a field; `None` after a mistake. `path` is the field's, for messages.
+/// The redaction of a field; `None` after a mistake. `path` is the path of the field, for messages.
 fn node(field: &Field, path: &str, open: &[Open<'_>], mistakes: &mut Vec<Diagnostic>) -> Option<Node> {
-    // Nothing else can be open here: the spec has no path inside another one.
+    // No other redaction can apply here, because the spec refuses nested paths.
     if let Some(end) = open.iter().find(|open| open.rest.is_empty()) {
         return Some(Node::Leaf(end.leaf(), end.counter));
     }
@@ -218,7 +218,7 @@ fn node(field: &Field, path: &str, open: &[Open<'_>], mistakes: &mut Vec<Diagnos
     }
 }
 
-/// Entries of a map by their keys. All values have one type, so a method that changes it for some cannot be.
+/// The redaction of map entries, by key. All values of a map have one type, so methods that change the type are refused.
 fn map(entries: &Field, path: &str, open: &[Open<'_>], mistakes: &mut Vec<Diagnostic>) -> Option<Node> {
     let DataType::Struct(fields) = entries.data_type() else { return None };
     let [key, value] = fields.as_ref() else { return None };

@@ -1,11 +1,11 @@
-//! What the spec's `redact` does to rows: Arrow in, Arrow out, compiled once for a job.
+//! Applies the spec's `redact` to rows, from Arrow to Arrow. Compiled once per job.
 //!
-//! A [`Redactor`] stands between the projection and the encoder, so that no format and no order of rows can see a raw
-//! value, and statistics and dictionaries of Parquet are made from redacted arrays. It knows nothing of keys: [`Keys`]
-//! are read when rows are about to be written, so that a plan can be made where the keys are not.
+//! A [`Redactor`] sits between the projection and the encoder, so no format sees a raw value, and the statistics and
+//! dictionaries of Parquet are computed from redacted arrays. It holds no keys: [`Keys`] are read just before rows are
+//! written, so that planning works without the keys.
 //!
-//! Invariant: a value at a redacted path leaves [`Redactor::apply`] only as what its method makes of it, and null stays
-//! null. What is done to a row depends on that row and the keys alone.
+//! Invariant: [`Redactor::apply`] returns a value at a redacted path only in the form that its method produces, and null
+//! stays null. The result for a row depends only on that row and the keys.
 
 mod compile;
 mod json;

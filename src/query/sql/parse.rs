@@ -1,4 +1,4 @@
-//! The text of a `where` to sqlparser's tree, within limits.
+//! Parses the text of a `where` into sqlparser's tree, within limits.
 
 use sqlparser::ast::Expr;
 use sqlparser::dialect::PostgreSqlDialect;
@@ -8,14 +8,15 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use super::place::Place;
 use crate::diagnostic::Diagnostic;
 
-/// Longest `where`. A condition that a person can review is far shorter; long lists belong into `filters`.
+/// Longest `where`. A condition that can be reviewed is far shorter; long lists belong in `filters`.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;
-/// Most words, operators and brackets in a `where`, commas and constants not counted. Each may deepen the tree that
-/// the parser builds without recursion and drops with it.
+/// Most words, operators and brackets in a `where`, not counting commas and constants. Each may deepen the tree, which the
+/// parser builds without recursion but drops recursively.
 pub const MAX_TOKENS: usize = 2_000;
 /// Deepest nesting of a `where`; chains of AND and of OR count once.
 pub const MAX_DEPTH: usize = 64;
-/// Reads the whole text as one expression.
+
+/// Parses the whole text as one expression.
 ///
 /// # Errors
 /// The first mistake in its syntax, or the limit that it breaks.
@@ -47,9 +48,9 @@ pub(super) fn parse(text: &str, place: &Place<'_>) -> Result<Expr, Diagnostic> {
     }
 }
 
-const QUOTES: &str = "text stands in single quotes; a column whose name is a SQL word stands in double quotes";
+const QUOTES: &str = "write text in single quotes, and a column whose name is a SQL keyword in double quotes";
 
-/// How a syntax error is told.
+/// The message of a syntax error.
 pub(super) fn syntax(what: &str) -> String {
     format!("`where` is not a SQL condition: {what}")
 }
