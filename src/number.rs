@@ -41,21 +41,21 @@ impl<'t> NumberText<'t> {
             return None;
         }
         let mut fraction: &[u8] = &[];
-        if let Some(behind) = rest.strip_prefix(b".") {
-            (fraction, rest) = split_digits(behind);
+        if let Some(after) = rest.strip_prefix(b".") {
+            (fraction, rest) = split_digits(after);
             if fraction.is_empty() {
                 return None;
             }
         }
         let mut exponent = 0;
-        if let [b'e' | b'E', behind @ ..] = rest {
-            let (below, behind) = match behind {
+        if let [b'e' | b'E', after @ ..] = rest {
+            let (below, after) = match after {
                 [b'-', digits @ ..] => (true, digits),
                 [b'+', digits @ ..] => (false, digits),
                 digits => (false, digits),
             };
             let digits;
-            (digits, rest) = split_digits(behind);
+            (digits, rest) = split_digits(after);
             if digits.is_empty() || digits.len() > MAX_EXPONENT_DIGITS {
                 return None;
             }

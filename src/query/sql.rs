@@ -4,8 +4,8 @@
 //! never allowed by accident. No text reaches polars as SQL, because its SQL front end opens files while it parses.
 //! Invariant: text length, tokens and depth are bounded before anything recurses over them.
 
+mod locator;
 mod parse;
-mod place;
 mod refuse;
 
 use arrow::datatypes::Schema;
@@ -20,9 +20,9 @@ use super::like::{Like, like};
 use super::literal::{Literal, Number};
 use crate::diagnostic::{Diagnostic, Located};
 
+use locator::Locator;
 use parse::parse;
 pub use parse::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
-use place::Place;
 use refuse::{ALLOWED, refused_name};
 
 /// Stack of the thread that compiles a `where`: 16 KiB per token ([`MAX_TOKENS`]). An unoptimized build needed more than
@@ -34,26 +34,26 @@ const STACK_BYTES: usize = 32 << 20;
 /// # Errors
 /// All mistakes, each at its location in the text if the file shows it, else at the whole text.
 pub(super) fn condition(inputs: &mut Inputs, text: &Located<String>, schema: &Schema) -> Result<Node, Vec<Diagnostic>> {
-    let place = Place::new(text);
+    let locator = Locator::new(text);
     // The parser's crate drops and searches trees of up to MAX_TOKENS levels recursively.
     let worker = std::thread::Builder::new().name("where".to_owned()).stack_size(STACK_BYTES);
     std::thread::scope(|scope| {
         let thread = worker.spawn_scoped(scope, || translate(inputs, text, schema)).map_err(|e| e.to_string());
         let joined = thread.and_then(|t| t.join().map_err(|_| "the SQL parser panicked".to_owned()));
-        joined.unwrap_or_else(|why| Err(vec![place.whole(format!("`where` cannot be checked: {why}"))]))
+        joined.unwrap_or_else(|why| Err(vec![locator.whole(format!("`where` cannot be checked: {why}"))]))
     })
 }
 
 fn translate(inputs: &mut Inputs, text: &Located<String>, schema: &Schema) -> Result<Node, Vec<Diagnostic>> {
-    let place = Place::new(text);
-    let expression = parse(&text.value, &place).map_err(|mistake| vec![mistake])?;
+    let locator = Locator::new(text);
+    let expression = parse(&text.value, &locator).map_err(|mistake| vec![mistake])?;
     let probe = RecordBatch::new_empty(std::sync::Arc::new(schema.clone()));
-    let mut translator = Translator { inputs, schema, probe, place, mistakes: Vec::new() };
+    let mut translator = Translator { inputs, schema, probe, locator, mistakes: Vec::new() };
     let node = translator.condition(&expression, 0);
     match node {
         Some(node) if translator.mistakes.is_empty() => Ok(node),
         // A condition that is neither compiled nor refused must not count as absent.
-        _ if translator.mistakes.is_empty() => Err(vec![translator.place.whole("`where` is not understood")]),
+        _ if translator.mistakes.is_empty() => Err(vec![translator.locator.whole("`where` is not understood")]),
         _ => Err(translator.mistakes),
     }
 }
@@ -63,7 +63,7 @@ struct Translator<'a> {
     schema: &'a Schema,
     /// A batch without rows, to find the types of computed values.
     probe: RecordBatch,
-    place: Place<'a>,
+    locator: Locator<'a>,
     mistakes: Vec<Diagnostic>,
 }
 
@@ -83,7 +83,7 @@ impl Translator<'_> {
     fn operand(&mut self, expr: &Expr, depth: usize) -> Option<Operand> {
         if depth > MAX_DEPTH {
             let message = format!("`where` is nested more than {MAX_DEPTH} levels deep");
-            self.mistakes.push(self.place.whole(message).help("split it: AND and OR chains may be of any length"));
+            self.mistakes.push(self.locator.whole(message).help("split it: AND and OR chains may be of any length"));
             return None;
         }
         let below = depth + 1;
@@ -166,7 +166,7 @@ impl Translator<'_> {
             Some((_, field)) => Some(Operand::Values(Values::column(&name.value, field))),
             None => {
                 let mut mistake =
-                    unknown_column(&name.value, self.schema, self.place.span(name.span).as_ref(), &self.mistakes);
+                    unknown_column(&name.value, self.schema, self.locator.span(name.span).as_ref(), &self.mistakes);
                 if name.quote_style.is_some() {
                     let help = mistake.help.unwrap_or_default();
                     mistake.help =
@@ -368,7 +368,7 @@ impl Translator<'_> {
     }
 
     fn mistake(&mut self, expr: &Expr, message: String, help: impl Into<String>) {
-        let span = self.place.span(expr.span());
+        let span = self.locator.span(expr.span());
         self.mistakes.push(Diagnostic::at(span.as_ref(), message).help(help));
     }
 }

@@ -1,4 +1,4 @@
-//! The predicate as its callers see it: filters' mistakes, failures, memory, threads.
+//! The public interface of predicates: mistakes in filters, failures, memory, threads.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn nothing_to_check_is_no_predicate() {
 }
 
 #[test]
-fn mistakes_in_filters_are_all_told_at_key_or_condition() {
+fn mistakes_in_filters_are_all_reported_at_key_or_condition() {
     let filters = [
         filter("statuss", Condition::IsNull(true)),
         filter("status", Condition::Eq(number(7))),

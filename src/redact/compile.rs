@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::json::Rule;
 use super::leaf::Leaf;
 use super::nested::Node;
-use super::{Redactor, Told};
+use super::{RecordedRedaction, Redactor};
 use crate::diagnostic::{Diagnostic, Located, listed_names, nearest, nearest_for, shown};
 use crate::job::{Job, Redaction, RedactionMethod};
 use crate::logical::{is_json, uuid};
@@ -44,7 +44,7 @@ pub fn compile(
     for (index, redaction) in job.redactions.iter().enumerate() {
         let Some((column, rest)) = place(&redaction.path, source, mistakes) else { continue };
         let name = source.field(column).name();
-        if let Some(mistake) = told_elsewhere(job, redaction, name, rest, folders) {
+        if let Some(mistake) = revealed_elsewhere(job, redaction, name, rest, folders) {
             mistakes.push(mistake);
         } else if redaction.method == RedactionMethod::Drop && rest.is_empty() {
             if let Some(choice) = job.columns.iter().flatten().find(|choice| choice.source.value == *name) {
@@ -78,14 +78,14 @@ fn shards(
     dropped: Vec<String>,
     mistakes: &mut Vec<Diagnostic>,
 ) -> Redactor {
-    let (mut columns, mut told) = (Vec::new(), Vec::new());
+    let (mut columns, mut recorded) = (Vec::new(), Vec::new());
     let (mut raw, mut fields) = (Vec::new(), Vec::new());
     let mut counters = 0..;
     for (column, name) in chosen {
         let field = source.field(*column).clone().with_name(name);
         let own = of_columns.iter().filter(|(c, _)| c == column).map(|(_, open)| *open);
         let own: Vec<Open<'_>> = own.zip(counters.by_ref()).map(|(open, counter)| Open { counter, ..open }).collect();
-        told.push(own.iter().map(Open::told).collect());
+        recorded.push(own.iter().map(Open::recorded).collect());
         // Report the mistakes of a column only once, even if it is exported twice.
         let mut found = Vec::new();
         let node = if own.is_empty() { None } else { node(&field, source.field(*column).name(), &own, &mut found) };
@@ -94,11 +94,11 @@ fn shards(
         raw.push(field);
         columns.push(node);
     }
-    Redactor { columns, raw: Arc::new(Schema::new(raw)), schema: Arc::new(Schema::new(fields)), told, dropped }
+    Redactor { columns, raw: Arc::new(Schema::new(raw)), schema: Arc::new(Schema::new(fields)), recorded, dropped }
 }
 
 impl Open<'_> {
-    fn told(&self) -> Told {
+    fn recorded(&self) -> RecordedRedaction {
         let method = match self.redaction.method {
             RedactionMethod::Mask => "mask",
             RedactionMethod::Nullify => "nullify",
@@ -106,7 +106,7 @@ impl Open<'_> {
             RedactionMethod::Replace(_) => "replace",
             RedactionMethod::HmacSha256(_) => "hmac_sha256",
         };
-        Told { path: self.redaction.path.value.clone(), method, index: self.index }
+        RecordedRedaction { path: self.redaction.path.value.clone(), method, index: self.index }
     }
 
     fn leaf(&self) -> Leaf {
@@ -147,7 +147,13 @@ fn place<'a>(path: &'a Located<String>, source: &Schema, mistakes: &mut Vec<Diag
 }
 
 /// Refuses columns whose values also appear in the manifest or in file names.
-fn told_elsewhere(job: &Job, redaction: &Redaction, name: &str, rest: &str, folders: &[String]) -> Option<Diagnostic> {
+fn revealed_elsewhere(
+    job: &Job,
+    redaction: &Redaction,
+    name: &str,
+    rest: &str,
+    folders: &[String],
+) -> Option<Diagnostic> {
     let shown = shown(name);
     if folders.iter().any(|folder| folder == name) {
         let message =
@@ -157,8 +163,9 @@ fn told_elsewhere(job: &Job, redaction: &Redaction, name: &str, rest: &str, fold
     }
     let is_dropped = redaction.method == RedactionMethod::Drop && rest.is_empty();
     if name == job.time.column.value && !is_dropped {
-        let message =
-            format!("`{shown}` is the time column, which partitions and `min_time` tell: it cannot be redacted");
+        let message = format!(
+            "`{shown}` is the time column, which partition names and `min_time` reveal, so it cannot be redacted"
+        );
         return Some(redaction.path.mistake(message).help("`drop` leaves the exact times out of the shards"));
     }
     None

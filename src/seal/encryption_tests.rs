@@ -1,4 +1,4 @@
-//! Encrypted and read back, at the borders of chunks, by the right reader and by others, whole and damaged.
+//! Encrypts files and reads them back: sizes around chunk boundaries, right and wrong keys, intact and damaged files.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

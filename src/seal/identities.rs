@@ -60,6 +60,7 @@ impl Identities {
         self
     }
 
+    /// Whether there are no keys and no passphrase.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.passphrase.is_none()
     }

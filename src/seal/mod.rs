@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_header_tells_neither_time_nor_name_nor_system() {
+    fn gzip_header_reveals_neither_time_nor_name_nor_system() {
         let sealed = seal(&[b"x"], Compression::Gzip(6));
         assert_eq!(sealed.inner[..4], [0x1f, 0x8b, 8, 0]);
         assert_eq!(sealed.inner[4..8], [0; 4]);

@@ -33,7 +33,7 @@ impl Recipients {
             }
         }
         match all.names.len() {
-            0 => Err(RecipientError::Nobody),
+            0 => Err(RecipientError::NoRecipients),
             n if n > MAX_RECIPIENTS => Err(RecipientError::TooMany { count: n }),
             _ => Ok(all),
         }
@@ -112,11 +112,11 @@ pub enum RecipientError {
     Malformed,
     /// An empty list.
     #[error("name no recipient: the files would be unreadable")]
-    Nobody,
+    NoRecipients,
     /// More than a header has room for.
     #[error("are {count} recipients, but the maximum is {MAX_RECIPIENTS}")]
     TooMany {
-        /// How many.
+        /// Number of keys.
         count: usize,
     },
 }

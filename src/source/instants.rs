@@ -487,7 +487,7 @@ mod tests {
         let days = parser(TimeFormat::Pattern("%Y%m%d".to_owned()), "UTC");
         let got = instants(&field, &array, &days, TimeUnit::Nanosecond).unwrap();
         assert!(got.bad.is_empty(), "{:?}", got.bad);
-        // What is not marked is what it is.
+        // Text that is not marked as JSON is read literally.
         let plain = Field::new("t", DataType::Utf8View, true);
         let array: ArrayRef = Arc::new(StringViewArray::from(vec![r#""2026-03-01T12:00:00Z""#]));
         assert_eq!(instants(&plain, &array, &days, TimeUnit::Nanosecond).unwrap().bad.len(), 1);

@@ -86,7 +86,7 @@ impl SkipCode {
     }
 
     /// Advice for users who expected the files to be read.
-    pub fn way_out(self) -> &'static str {
+    pub fn advice(self) -> &'static str {
         match self {
             Self::PathTime => "if they hold rows of the window, widen `path_time` with `early` or `late`",
             Self::UnknownFormat => "if they hold rows, set `source.format`; if not, select the other files with a glob",

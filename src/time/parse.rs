@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_cut_and_told() {
+    fn a_bad_value_is_cut_and_reported() {
         let error = parser(TimeFormat::Auto, "UTC").text(&"ä".repeat(500)).unwrap_err();
         assert_eq!(error.value.chars().count(), 80);
         let error = parser(TimeFormat::Auto, "UTC").text("2026-02-30T00:00:00Z").unwrap_err();

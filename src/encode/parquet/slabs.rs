@@ -1,33 +1,32 @@
-//! Rows gathered into slabs of one size, whatever batches they come in.
+//! Gathers rows into slabs of one size, regardless of their batches.
 //!
-//! Arrow's coalescer reserves the memory of a whole batch with the first row. Of thousands of open shards most stay small, so
-//! the rows of a shard's first slab are gathered in small batches; the slabs are the same.
+//! Arrow's coalescer reserves memory for a whole batch at the first row. Of thousands of open shards, most stay small, so the
+//! first slab of a shard is gathered in small batches. The resulting slabs are the same.
 
 use arrow::compute::{BatchCoalescer, concat_batches};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
-/// Rows that memory is reserved for at first. Slabs are a multiple of it.
+/// Rows for which memory is reserved at first. The slab size is a multiple of it.
 const FIRST_ROWS: usize = 256;
 
-/// Gathers rows.
 pub(super) struct Slabs {
     schema: SchemaRef,
     slab_rows: usize,
     gathering: BatchCoalescer,
-    /// Batches of the first slab; `None` once it is whole.
+    /// Batches of the first slab; `None` once it is complete.
     first: Option<Vec<RecordBatch>>,
 }
 
 impl Slabs {
-    /// Of so many rows each.
+    /// `slab_rows` is the number of rows in each slab.
     pub(super) fn new(schema: SchemaRef, slab_rows: usize) -> Self {
         let gathering = BatchCoalescer::new(schema.clone(), FIRST_ROWS);
         Self { schema, slab_rows, gathering, first: Some(Vec::new()) }
     }
 
-    /// Adds rows, and gives the slabs that are full.
+    /// Adds rows and returns the completed slabs.
     pub(super) fn push(&mut self, rows: RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
         self.gathering.push_batch(rows)?;
         let Some(first) = &mut self.first else { return Ok(self.completed()) };
@@ -41,7 +40,7 @@ impl Slabs {
         }
         let mut slabs = vec![concat_batches(&self.schema, first.iter())?];
         self.first = None;
-        // What is not yet a batch comes behind the batches.
+        // Rows not yet in a batch follow the batches.
         self.gathering.finish_buffered_batch()?;
         rest.extend(self.completed());
         self.gathering = BatchCoalescer::new(self.schema.clone(), self.slab_rows);
@@ -52,7 +51,7 @@ impl Slabs {
         Ok(slabs)
     }
 
-    /// The rows that are left, fewer than a slab.
+    /// The remaining rows, fewer than a slab.
     pub(super) fn finish(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         self.gathering.finish_buffered_batch()?;
         let mut batches = self.first.take().unwrap_or_default();

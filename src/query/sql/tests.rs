@@ -150,7 +150,7 @@ fn an_unknown_column_is_shown_with_the_nearest() {
 }
 
 #[test]
-fn types_that_do_not_go_together_are_told_with_what_is_expected() {
+fn types_that_do_not_go_together_are_reported_with_what_is_expected() {
     let number = "compare it with a number, without quotes";
     let text = "text is compared character by character, so that '10' is less than '9': to compare numbers, declare the column \
                 of text in `schema` as number, float64 or decimal(p,s); to compare text, put the constant in quotes";
@@ -282,7 +282,7 @@ fn syntax_errors_say_what_was_expected_and_show_where() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let found = mistakes("latncy_ms > 1 AND (status > 5 OR count(*) > 2) AND blocked = 'x'");
     let messages: Vec<_> = found.iter().map(|f| f.0.as_str()).collect();
     assert_eq!(

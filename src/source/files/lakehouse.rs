@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_told_by_what_stands_beside_their_data() {
+    fn tables_are_recognized_by_their_metadata_folders() {
         for (key, folder) in [
             ("lake/t/_delta_log/00000000000000000000.json", Some("lake/t")),
             ("_delta_log/_last_checkpoint", Some("")),

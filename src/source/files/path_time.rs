@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn every_unit_is_told_from_the_fields_it_needs() {
+    fn every_unit_is_derived_from_the_fields_it_needs() {
         let utc = |name, pattern, unit| covers(name, pattern, unit, "UTC");
         assert_eq!(
             utc("2026/03/05/13.csv", "%Y/%m/%d/%H.csv", PartitionBy::Hour),

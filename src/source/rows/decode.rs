@@ -345,7 +345,7 @@ pub(super) mod tests {
             assert_eq!(read_all(codec, &whole).unwrap(), [first.clone(), second.clone()].concat());
             for cut in 0..whole.len() {
                 let read = read_all(codec, &whole[..cut]);
-                // Between two parts the format cannot tell; the size in the listing can.
+                // Truncation between two parts only shows in the listed size.
                 if cut == border {
                     assert_eq!(read.unwrap(), first);
                 } else {

@@ -34,12 +34,12 @@ enum Content {
     /// All of a columnar file.
     Whole(Box<Result<Inspection, SourceError>>),
     /// A block of rows.
-    Rows(Box<Pass>),
+    Rows(Box<RowFindings>),
 }
 
 /// The findings about consecutive rows of a file.
 #[derive(Default)]
-pub(super) struct Pass {
+pub(super) struct RowFindings {
     pub(super) root: Node,
     pub(super) tally: Tally,
     /// Whether a row is unreadable.
@@ -58,11 +58,11 @@ pub(super) trait InspectBlock: Send + Sync {
         Node::default()
     }
 
-    /// Adds the rows of a block to `pass`, and sets [`Pass::bad`] if one is bad. `careful`: bad rows leave no evidence.
+    /// Adds the rows of a block to `pass`, and sets [`RowFindings::bad`] if one is bad. `careful`: bad rows leave no evidence.
     ///
     /// # Errors
     /// The error that makes the rest of the file unreadable.
-    fn inspect(&self, block: &mut Self::Block, pass: &mut Pass, careful: bool) -> Result<(), SourceError>;
+    fn inspect(&self, block: &mut Self::Block, pass: &mut RowFindings, careful: bool) -> Result<(), SourceError>;
 
     /// Returns to the first row of the block.
     fn rewind(block: &mut Self::Block);
@@ -85,7 +85,7 @@ pub fn in_one_piece<'a>(
     file: &'a SourceFile,
     inspector: impl Fn() -> Result<Inspection, SourceError> + Send + 'a,
 ) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
-    (Box::new(OnePiece(Some(inspector))), Findings::new(file, Box::new(Pass::default)))
+    (Box::new(OnePiece(Some(inspector))), Findings::new(file, Box::new(RowFindings::default)))
 }
 
 struct OnePiece<L>(Option<L>);
@@ -145,7 +145,7 @@ where
                 Finding { number, content: Content::Rows(Box::new(pass)) }
             }),
             Err(error) => {
-                let pass = Pass { problem: Some(error), ..Pass::default() };
+                let pass = RowFindings { problem: Some(error), ..RowFindings::default() };
                 Box::new(move || Finding { number, content: Content::Rows(Box::new(pass)) })
             }
         };
@@ -153,11 +153,11 @@ where
     }
 }
 
-fn initial_pass<L: InspectBlock>(inspector: &L) -> Pass {
-    Pass { root: inspector.initial_evidence(), ..Pass::default() }
+fn initial_pass<L: InspectBlock>(inspector: &L) -> RowFindings {
+    RowFindings { root: inspector.initial_evidence(), ..RowFindings::default() }
 }
 
-fn inspect_block<L: InspectBlock>(inspector: &L, mut block: L::Block) -> Pass {
+fn inspect_block<L: InspectBlock>(inspector: &L, mut block: L::Block) -> RowFindings {
     let mut pass = initial_pass(inspector);
     pass.problem = inspector.inspect(&mut block, &mut pass, false).err();
     if pass.bad {
@@ -173,9 +173,9 @@ fn inspect_block<L: InspectBlock>(inspector: &L, mut block: L::Block) -> Pass {
 /// fallback where they cannot.
 fn whole_file<C: CutBlocks, L: InspectBlock<Block = C::Block>>(
     open: &impl Fn() -> Result<(C, L), SourceError>,
-) -> Pass {
+) -> RowFindings {
     let run = |careful| {
-        let mut pass = Pass::default();
+        let mut pass = RowFindings::default();
         let outcome = (|| {
             let (mut cutter, inspector) = open()?;
             pass.root = inspector.initial_evidence();
@@ -198,13 +198,13 @@ pub struct Findings<'a> {
     next: u64,
     waiting: BTreeMap<u64, Content>,
     whole: Option<Result<Inspection, SourceError>>,
-    rows: Option<Pass>,
-    again: Box<dyn Fn() -> Pass + Send + 'a>,
+    rows: Option<RowFindings>,
+    again: Box<dyn Fn() -> RowFindings + Send + 'a>,
     skipped_keys: SkippedKeys,
 }
 
 impl<'a> Findings<'a> {
-    fn new(file: &'a SourceFile, again: Box<dyn Fn() -> Pass + Send + 'a>) -> Self {
+    fn new(file: &'a SourceFile, again: Box<dyn Fn() -> RowFindings + Send + 'a>) -> Self {
         Self {
             file,
             next: 0,
@@ -233,7 +233,7 @@ impl<'a> Findings<'a> {
         }
     }
 
-    fn append(&mut self, pass: Pass) {
+    fn append(&mut self, pass: RowFindings) {
         let Some(rows) = &mut self.rows else {
             self.rows = Some(pass);
             return;

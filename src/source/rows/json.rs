@@ -389,7 +389,7 @@ impl RowBlock for Elements {
         self.next = 0;
     }
 
-    fn broken(&self, fault: &Fault) -> Option<SourceError> {
+    fn fatal_error(&self, fault: &Fault) -> Option<SourceError> {
         let Fault::Syntax { at, .. } = fault else { return None };
         let i = self.next.checked_sub(1)?;
         let (bytes, line) = self.element(i)?;

@@ -71,7 +71,7 @@ impl RowBlock for LineBlock {
         (self.line, self.at) = (self.block.line, 0);
     }
 
-    fn broken(&self, _: &Fault) -> Option<SourceError> {
+    fn fatal_error(&self, _: &Fault) -> Option<SourceError> {
         None
     }
 }

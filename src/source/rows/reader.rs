@@ -16,7 +16,7 @@ use crate::source::rows::blocks::CutBlocks;
 use crate::source::rows::column::{Column, StructColumn};
 use crate::source::rows::decode::unreadable;
 use crate::source::rows::infer::InspectRequest;
-use crate::source::rows::inspect::{InspectBlock, Pass};
+use crate::source::rows::inspect::{InspectBlock, RowFindings};
 use crate::source::rows::json_text::{self, Fault, RowTime};
 use crate::source::rows::window::OutsideTest;
 use crate::source::{
@@ -50,7 +50,7 @@ pub(super) trait RowBlock: Send + 'static {
     fn rewind(&mut self);
 
     /// The error that ends the reading if, after this fault, the start of the next row is unknown.
-    fn broken(&self, fault: &Fault) -> Option<SourceError>;
+    fn fatal_error(&self, fault: &Fault) -> Option<SourceError>;
 }
 
 /// The bytes of a row as UTF-8.
@@ -106,13 +106,13 @@ impl BatchBuilder {
     }
 
     /// Records a row that was appended to the table.
-    pub(super) fn good(&mut self, position: u64, bytes: usize) {
+    pub(super) fn record_good(&mut self, position: u64, bytes: usize) {
         self.positions.push(position);
         self.bytes += bytes;
     }
 
     /// Records a row that is skipped because it lies outside the window.
-    pub(super) fn outside(&mut self) {
+    pub(super) fn record_outside(&mut self) {
         self.outside += 1;
     }
 
@@ -120,7 +120,7 @@ impl BatchBuilder {
     ///
     /// # Errors
     /// [`ErrorCode::BadRows`] unless bad rows are rejected.
-    pub(super) fn bad(&mut self, row: &RawRow<'_>, why: String) -> Result<(), SourceError> {
+    pub(super) fn record_bad(&mut self, row: &RawRow<'_>, why: String) -> Result<(), SourceError> {
         if self.on_bad_rows == OnBad::Fail {
             return Err(SourceError {
                 name: self.name.clone(),
@@ -257,14 +257,14 @@ impl<B: RowBlock> BatchReader for JsonRows<B> {
             if let (Ok(text), Some(test)) = (&text, &mut outside)
                 && test.json_row(text)
             {
-                self.batch.outside();
+                self.batch.record_outside();
                 continue;
             }
             match text.and_then(|text| json_text::append_row(&mut self.batch.table, text)) {
-                Ok(()) => self.batch.good(row.position, row.bytes.len()),
+                Ok(()) => self.batch.record_good(row.position, row.bytes.len()),
                 Err(fault) => {
-                    let noted = self.batch.bad(&row, fault.to_string());
-                    if let Some(error) = block.broken(&fault) {
+                    let noted = self.batch.record_bad(&row, fault.to_string());
+                    if let Some(error) = block.fatal_error(&fault) {
                         return Err(error);
                     }
                     noted?;
@@ -295,7 +295,7 @@ impl<'a, B> JsonRowInspector<'a, B> {
 impl<B: RowBlock> InspectBlock for JsonRowInspector<'_, B> {
     type Block = B;
 
-    fn inspect(&self, block: &mut B, pass: &mut Pass, careful: bool) -> Result<(), SourceError> {
+    fn inspect(&self, block: &mut B, pass: &mut RowFindings, careful: bool) -> Result<(), SourceError> {
         while let Some(row) = block.next_row() {
             let position = row.position;
             let time = utf8(row.bytes).and_then(|text| {
@@ -308,7 +308,7 @@ impl<B: RowBlock> InspectBlock for JsonRowInspector<'_, B> {
             match time {
                 Ok(time) => pass.tally.row(time),
                 Err(fault) => {
-                    if let Some(error) = block.broken(&fault) {
+                    if let Some(error) = block.fatal_error(&fault) {
                         return Err(error);
                     }
                     pass.bad = true;

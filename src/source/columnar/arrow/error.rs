@@ -44,7 +44,7 @@ pub(super) enum IpcError {
     Missing(&'static str),
     #[error("a message claims {0} bytes")]
     BodyLength(i64),
-    #[error("a {0:?} message stands among the record batches")]
+    #[error("a {0:?} message appears among the record batches")]
     UnexpectedMessage(MessageHeader),
     #[error("a record batch claims {0} rows")]
     RowCount(i64),

@@ -1,4 +1,4 @@
-//! Written by the crate's own writers, damaged byte by byte.
+//! Reads files from the crate's own writers, intact and with every byte damaged in turn.
 
 use std::sync::Arc;
 
@@ -250,7 +250,7 @@ fn a_flip_before_the_footer_never_takes_rows_away() {
 }
 
 #[test]
-fn a_footer_that_lists_fewer_batches_than_there_are_is_told() {
+fn a_footer_that_lists_fewer_batches_than_there_are_is_reported() {
     let bytes = file_bytes(&batches());
     let handle = |bytes: &[u8]| {
         let (_folder, file) = sample(bytes);

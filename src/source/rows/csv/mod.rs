@@ -21,7 +21,7 @@ use crate::source::rows::blocks::{Blocks, CutBlocks};
 use crate::source::rows::column::StructColumn;
 use crate::source::rows::decode::unreadable;
 use crate::source::rows::infer::{InspectRequest, Node};
-use crate::source::rows::inspect::{self, Findings, InspectBlock, Pass, Pieces};
+use crate::source::rows::inspect::{self, Findings, InspectBlock, Pieces, RowFindings};
 use crate::source::rows::json_text::Fault;
 use crate::source::rows::reader::{self, BatchBuilder, MAX_COLUMNS, RawRow, RowChunks};
 use crate::source::rows::window::OutsideTest;
@@ -191,7 +191,7 @@ impl InspectBlock for CsvRowInspector<'_> {
     }
 
     /// A record counts only once it is known to be a valid row, so `_careful` makes no difference.
-    fn inspect(&self, tokens: &mut Tokenizer, pass: &mut Pass, _careful: bool) -> Result<(), SourceError> {
+    fn inspect(&self, tokens: &mut Tokenizer, pass: &mut RowFindings, _careful: bool) -> Result<(), SourceError> {
         let mut scratch = String::new();
         while let Some(record) = tokens.next_record()? {
             let Ok(text) = row_text(&record, self.header.len()) else {
@@ -277,16 +277,16 @@ impl BatchReader for CsvRows {
             if let Ok(text) = text
                 && reading.is_outside(&mut outside, &record, text, &self.batch.table, scratch)
             {
-                self.batch.outside();
+                self.batch.record_outside();
                 continue;
             }
             let appended =
                 text.and_then(|text| append_row(&mut self.batch.table, &record, text, &reading.places, scratch));
             match appended {
-                Ok(()) => self.batch.good(record.line, record.bytes.len()),
+                Ok(()) => self.batch.record_good(record.line, record.bytes.len()),
                 Err(fault) => {
                     let row = RawRow { position: record.line, bytes: record.bytes };
-                    self.batch.bad(&row, fault.to_string())?;
+                    self.batch.record_bad(&row, fault.to_string())?;
                 }
             }
             if self.batch.is_full() {

@@ -1,4 +1,4 @@
-//! CSV as the `csv` crate reads it, and what it does not tell.
+//! Compares CSV with the `csv` crate, and checks what that crate does not report.
 
 use std::sync::Arc;
 

@@ -131,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn short_fractions_are_told_as_by_the_definition(
+        fn short_fractions_are_decided_as_by_the_definition(
             cell in prop_oneof!["-?[0-9]{1,10}\\.[0-9]{1,12}", "-?0\\.0{0,12}[0-9]{0,6}", "-?[0-9]{0,16}\\.?[0-9.e-]{0,3}"]
         ) {
             prop_assert_eq!(is_canonical_float(&cell), prints_the_same(&cell), "{}", cell);

@@ -1,4 +1,4 @@
-//! Drift between files, and what is told of it.
+//! Schema drift between files, and its descriptions.
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use proptest::prelude::*;
@@ -200,7 +200,7 @@ fn optional_fields_are_no_data() {
 }
 
 #[test]
-fn columns_with_ids_for_names_are_told() {
+fn columns_with_ids_for_names_are_reported() {
     let text: String = (0..2000).map(|i| format!("{{\"id\":{i},\"u{i}\":1}}\n")).collect();
     let told = rows("a.ndjson", &text).columns_are_data();
     assert_eq!(told.as_deref(), Some("2001 different keys, of which one object has 2 on average"));

@@ -145,7 +145,7 @@ mod tests {
     fn a_row_with_more_keys_than_a_table_may_have_is_not_read_to_its_end() {
         let keys: Vec<String> = (0..1_000_000).map(|n| format!("\"k{n}\":0")).collect();
         let mut root = Node::default();
-        // The end of the row is not looked at, or it would be told that it is none.
+        // The row is truncated, but its end is never examined.
         observe_row(&mut root, &format!("{{{}", keys.join(",")), "t").unwrap();
         assert_eq!(root.width(), MAX_COLUMNS + 1);
     }

@@ -10,14 +10,14 @@ use super::parse::syntax;
 use crate::diagnostic::{Diagnostic, Located, Span};
 
 /// The text and where it starts in its file.
-pub(super) struct Place<'a> {
+pub(super) struct Locator<'a> {
     text: &'a str,
     scalar: Option<&'a Span>,
     /// For each byte of the text, its offset in the file.
     bytes: Option<Vec<usize>>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Locator<'a> {
     /// Aligns the text with the scalar.
     pub(super) fn new(text: &'a Located<String>) -> Self {
         let scalar = text.span.as_ref();
