@@ -1,16 +1,16 @@
-//! Numbers as text: a JSON number (RFC 8259, section 6) whose digits are kept as they were written.
+//! Numbers stored as text: JSON numbers (RFC 8259, section 6) with their original digits.
 //!
-//! `9.5`, `9.50` and `95e-1` are one value and three texts. A source column that no binary type gives back digit by
-//! digit stays text, is marked by [`crate::logical::number_field`], and is compared here: digit by digit, without a
-//! float and without a limit on the number of digits. The exponent has at most [`MAX_EXPONENT_DIGITS`] digits, so that
-//! positions of digits fit an integer; a number with a longer one is ordinary text.
+//! `9.5`, `9.50` and `95e-1` are one value and three texts. A source column whose digits no binary type preserves stays text
+//! and is marked by [`crate::logical::number_field`]. This module compares such numbers digit by digit, without floats and
+//! without a limit on the number of digits. The exponent has at most [`MAX_EXPONENT_DIGITS`] digits, so that digit positions
+//! fit an integer; a number with a longer exponent is ordinary text.
 
 use std::cmp::Ordering;
 
-/// Digits of an exponent at most. No measurement comes near, and sums of positions stay far from overflow.
+/// Most digits of an exponent. No real measurement comes near, and sums of positions cannot overflow.
 const MAX_EXPONENT_DIGITS: usize = 9;
 
-/// A number that a text holds.
+/// A number parsed from text, with its digits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NumberText<'t> {
     negative: bool,
@@ -29,7 +29,7 @@ pub(crate) enum NoCount {
 }
 
 impl<'t> NumberText<'t> {
-    /// Reads a JSON number that is the whole text; `None` for any other text.
+    /// Parses a text that is exactly one JSON number; `None` for any other text.
     pub(crate) fn parse(text: &'t str) -> Option<Self> {
         let bytes = text.as_bytes();
         let (negative, bytes) = match bytes.strip_prefix(b"-") {
@@ -41,21 +41,21 @@ impl<'t> NumberText<'t> {
             return None;
         }
         let mut fraction: &[u8] = &[];
-        if let Some(behind) = rest.strip_prefix(b".") {
-            (fraction, rest) = split_digits(behind);
+        if let Some(after) = rest.strip_prefix(b".") {
+            (fraction, rest) = split_digits(after);
             if fraction.is_empty() {
                 return None;
             }
         }
         let mut exponent = 0;
-        if let [b'e' | b'E', behind @ ..] = rest {
-            let (below, behind) = match behind {
+        if let [b'e' | b'E', after @ ..] = rest {
+            let (below, after) = match after {
                 [b'-', digits @ ..] => (true, digits),
                 [b'+', digits @ ..] => (false, digits),
                 digits => (false, digits),
             };
             let digits;
-            (digits, rest) = split_digits(behind);
+            (digits, rest) = split_digits(after);
             if digits.is_empty() || digits.len() > MAX_EXPONENT_DIGITS {
                 return None;
             }
@@ -65,12 +65,12 @@ impl<'t> NumberText<'t> {
         rest.is_empty().then_some(Self { negative, whole, fraction, exponent })
     }
 
-    /// Digits from the first that is not zero on.
+    /// The digits from the first non-zero digit on.
     fn digits(&self) -> impl Iterator<Item = u8> {
         self.whole.iter().chain(self.fraction).copied().skip_while(|digit| *digit == b'0')
     }
 
-    /// How many digits stand before the point once the exponent is applied, zeros in front not counted; `None` for zero.
+    /// Digits before the decimal point after applying the exponent, without leading zeros; `None` for zero.
     fn magnitude(&self) -> Option<i64> {
         let zeros = self.whole.iter().chain(self.fraction).position(|digit| *digit != b'0')?;
         Some(self.whole.len() as i64 - zeros as i64 + self.exponent)
@@ -108,7 +108,7 @@ impl<'t> NumberText<'t> {
     /// The number times `10^power`, exactly.
     ///
     /// # Errors
-    /// [`NoCount`] where that is no integer of at most 38 digits.
+    /// [`NoCount`] where the result is not an integer of at most 38 digits.
     pub(crate) fn count(&self, power: i64) -> Result<i128, NoCount> {
         let Some(magnitude) = self.magnitude() else { return Ok(0) };
         let digits_before = magnitude + power;
@@ -133,7 +133,7 @@ impl<'t> NumberText<'t> {
     }
 }
 
-/// Digits at the start of a text, and the rest of it.
+/// Splits the leading digits off a text.
 fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len()))
 }

@@ -1,9 +1,8 @@
-//! The records that rows are digested by, whatever format they are written in ([`rows_digest`](crate::rows_digest)).
+//! The canonical records that row digests are computed from, independent of the format ([`rows_digest`](crate::rows_digest)).
 //!
-//! A record is what the default dialect of CSV writes, with two exceptions, so that the shards of every format give the
-//! same: JSON in a cell has no white space between its tokens and JSON's null is a null, because NDJSON nests it; and
-//! where shards escape formulas, text that looks escaped is taken for what it was. Where a job's shards are CSV that
-//! looks so already, their own bytes serve.
+//! A record is a row in the default CSV dialect, with two exceptions that make it equal for the shards of every format. JSON
+//! in a cell has no white space between tokens, and JSON's null is a null, because NDJSON nests JSON. If shards escape
+//! formulas, text that looks escaped is unescaped. If the shards of a job already have this form, their own bytes are used.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
@@ -15,14 +14,14 @@ use crate::job::{CsvFormat, Format};
 use crate::logical::{is_json, is_number, uuid};
 use crate::rows_digest::{RowHash, RowsDigest, hash};
 
-/// Rows to their records.
+/// Converts rows to canonical records.
 pub struct CanonicalRows {
     schema: SchemaRef,
-    /// `None` where the shards' own records serve.
+    /// `None` if the shards' own records are used.
     rows: Option<TextRows>,
 }
 
-/// The digests of encoded rows, and the memory they were made in.
+/// The digests of encoded rows, with reusable memory.
 #[derive(Debug, Default)]
 pub(super) struct Digests {
     records: TextBlock,
@@ -31,10 +30,10 @@ pub(super) struct Digests {
 }
 
 impl CanonicalRows {
-    /// For rows of these columns, in any format.
+    /// For rows with these columns, independent of the format.
     ///
     /// # Errors
-    /// [`EncodeError::UnsupportedType`] for a column that has no text.
+    /// [`EncodeError::UnsupportedType`] for a column that has no text form.
     pub fn new(schema: SchemaRef) -> Result<Self, EncodeError> {
         let rows = Some(TextRows::canonical(schema.clone(), false)?);
         Ok(Self { schema, rows })
@@ -61,10 +60,10 @@ impl CanonicalRows {
         Ok(Self { schema: schema.clone(), rows })
     }
 
-    /// Adds all rows of a batch, whose schema is that of these rows, to a digest.
+    /// Adds all rows of a batch to a digest. The batch must have the schema of these records.
     ///
     /// # Errors
-    /// [`EncodeError`] for a batch of another schema.
+    /// [`EncodeError`] for a batch with a different schema.
     pub fn add(&self, batch: &RecordBatch, to: &mut RowsDigest) -> Result<(), EncodeError> {
         let rows: Vec<u32> = (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect();
         check_rows(&self.schema, batch, &rows)?;
@@ -74,7 +73,7 @@ impl CanonicalRows {
         Ok(())
     }
 
-    /// Digests rows, of which `written` are the bytes that a shard of text has.
+    /// Digests rows. `written` are their bytes in a text shard.
     pub(super) fn digest(
         &self,
         batch: &RecordBatch,
@@ -113,7 +112,7 @@ impl Digests {
         some
     }
 
-    /// Memory that they take.
+    /// Bytes of memory in use.
     pub(super) fn memory(&self) -> usize {
         self.records.memory() + self.hashes.capacity() * size_of::<RowHash>()
     }
@@ -132,13 +131,13 @@ fn children(field: &Field) -> Vec<&FieldRef> {
     }
 }
 
-/// Whether some text in it holds JSON.
+/// Whether the field, or a field inside it, is text that holds JSON.
 fn holds_json(field: &Field) -> bool {
     is_json(field) || children(field).into_iter().any(|child| holds_json(child))
 }
 
-/// Whether the type that Parquet gives a value has another text, and the words for types in manifests do not tell it:
-/// they tell what is in lists and structs, and not what is in maps and other lists.
+/// Whether the type that Parquet stores has a different text form, and the type names in manifests do not reveal it: they
+/// describe the contents of lists and structs, but not of maps and other lists.
 fn is_stored_otherwise(field: &Field) -> bool {
     fn changes(field: &Field) -> bool {
         let seconds = matches!(

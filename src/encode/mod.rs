@@ -1,11 +1,11 @@
-//! Record batches to the bytes of a shard.
+//! Encodes record batches as the bytes of a shard.
 //!
-//! Equal rows in equal order give equal bytes, however they are cut into batches. The text formats share how a value
-//! looks (`text`) and differ in what stands around the rows (`text_shard`); Parquet is the `parquet` crate's, over rows
-//! gathered into slabs of one size.
+//! Equal rows in equal order give equal bytes, regardless of how they are split into batches. The text formats share the
+//! form of values (`text`) and differ in the bytes around the rows (`text_shard`). Parquet is written by the `parquet`
+//! crate, from rows gathered into slabs of one size.
 //!
-//! Run-end encoded columns and unions have no form in any format; so that this is known before the first row, an
-//! encoder refuses them when it is made.
+//! No format supports run-end encoded columns or unions. An encoder refuses them when it is created, so that the error
+//! appears before the first row.
 
 mod canonical;
 mod parquet;
@@ -31,14 +31,14 @@ pub use self::parquet::{ParquetKeyError, ParquetKeys, ROW_GROUP_ROWS, SLAB_ROWS}
 pub use self::text::{CellTexts, canonical_json, compact_json, unescaped_formula};
 use self::text_shard::{TextBlock, TextFormat, TextShard};
 
-/// How the rows of a job become bytes: one for all its shards, used by many threads at once.
+/// Encodes the rows of a job: one encoder for all its shards, shared by many threads.
 ///
-/// Encoding is in two steps, so that the larger one needs no order: [`Encoder::encode`] turns rows into their bytes (for
-/// Parquet: into the arrays that are stored), [`Shard::append`] puts them behind the rows before.
+/// Encoding has two steps, so that the more expensive one can run in any order: [`Encoder::encode`] turns rows into bytes
+/// (for Parquet: into the arrays to store), and [`Shard::append`] appends them to a shard.
 pub struct Encoder {
     schema: SchemaRef,
     kind: Kind,
-    /// Where rows are to be digested.
+    /// Set if rows are digested.
     canonical: Option<CanonicalRows>,
 }
 
@@ -47,7 +47,7 @@ enum Kind {
     Parquet(Box<ParquetFormat>),
 }
 
-/// Rows on their way into a shard.
+/// Encoded rows, not yet appended to a shard.
 #[derive(Debug, Default)]
 pub struct Encoded {
     rows: usize,
@@ -57,18 +57,18 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// How many.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Memory that they take.
+    /// Bytes of memory in use.
     pub fn memory(&self) -> usize {
         let columnar = self.columnar.as_ref().map_or(0, RecordBatch::get_array_memory_size);
         self.text.memory() + columnar + self.digests.as_ref().map_or(0, |digests| digests.memory())
     }
 
-    /// The digest of some of the rows, where the encoder digests them.
+    /// The digest of some of the rows, if the encoder digests them.
     pub fn digest(&self, rows: Range<usize>) -> Option<RowsDigest> {
         self.digests.as_ref().map(|digests| digests.of(rows))
     }
@@ -86,14 +86,14 @@ enum ShardKind<W: Write + Send> {
 }
 
 impl Encoder {
-    /// For shards of these columns.
+    /// An encoder for shards of these columns.
     ///
-    /// `compression` matters to Parquet only, which compresses its pages; the bytes of the text formats are compressed by
-    /// [`Sealer`](crate::seal::Sealer) on their way to the file, and here it is only checked.
+    /// Only Parquet uses `compression`, for its pages. For the text formats it is only checked here: a
+    /// [`Sealer`](crate::seal::Sealer) compresses their bytes.
     ///
     /// # Errors
-    /// [`EncodeError::UnsupportedType`], [`EncodeError::UnsupportedCompression`] or [`EncodeError::Dialect`] for what
-    /// has no form in `format`.
+    /// [`EncodeError::UnsupportedType`], [`EncodeError::UnsupportedCompression`] or [`EncodeError::Dialect`] for columns,
+    /// compressions and dialects that `format` does not support.
     pub fn new(format: &Format, compression: Compression, schema: SchemaRef) -> Result<Self, EncodeError> {
         check_compression(format, compression)?;
         let kind = match format {
@@ -105,11 +105,11 @@ impl Encoder {
         Ok(Self { schema, kind, canonical: None })
     }
 
-    /// The same encoder, which digests every row as well.
+    /// Also digests every row. `format` must be the format of the encoder.
     ///
     /// # Errors
-    /// [`EncodeError::Undigestible`] for a column whose values a shard of `format`, which is the encoder's, shows otherwise
-    /// than those of other formats.
+    /// [`EncodeError::Undigestible`] for a column whose values have a different text in shards of `format` than in shards
+    /// of other formats.
     pub fn with_digests(self, format: &Format) -> Result<Self, EncodeError> {
         let canonical = Some(CanonicalRows::of(format, &self.schema)?);
         Ok(Self { canonical, ..self })
@@ -120,10 +120,10 @@ impl Encoder {
         self.canonical.is_some()
     }
 
-    /// The same, with everything in the shards encrypted. Keys of Parquet say nothing to other formats.
+    /// Encrypts everything in the shards. Formats other than Parquet ignore the keys.
     ///
     /// # Errors
-    /// [`EncodeError::Parquet`] where columns and their keys cannot be told apart.
+    /// [`EncodeError::Parquet`] where keys cannot be assigned to columns unambiguously.
     pub fn encrypted(mut self, keys: &ParquetKeys) -> Result<Self, EncodeError> {
         if let Kind::Parquet(format) = &mut self.kind {
             format.encrypt(keys)?;
@@ -131,11 +131,11 @@ impl Encoder {
         Ok(self)
     }
 
-    /// Encodes rows `rows` (ascending or not, in the given order) of `batch`, whose schema is the encoder's, into `into`,
-    /// whose memory is used again.
+    /// Encodes some rows of `batch`, in the order of `rows`, into `into`, whose memory is reused. The batch must have the
+    /// schema of the encoder.
     ///
     /// # Errors
-    /// [`EncodeError`] where a value has no form in this format.
+    /// [`EncodeError`] where the format cannot represent a value.
     pub fn encode(&self, batch: &RecordBatch, rows: &[u32], into: &mut Encoded) -> Result<(), EncodeError> {
         check_rows(&self.schema, batch, rows)?;
         into.rows = rows.len();
@@ -162,10 +162,10 @@ impl Encoder {
 }
 
 impl<W: Write + Send> Shard<W> {
-    /// Appends some of the rows that the shard's encoder has encoded.
+    /// Appends some of the rows that the encoder of this shard has encoded.
     ///
     /// # Errors
-    /// [`EncodeError`], mostly from the writer below. After an error the shard is spent.
+    /// [`EncodeError`], mostly from the writer below. After an error, the shard is unusable.
     pub fn append(&mut self, encoded: &Encoded, rows: Range<usize>) -> Result<(), EncodeError> {
         match (&mut self.kind, &self.encoder.kind, &encoded.columnar) {
             (ShardKind::Text(shard), Kind::Text(format), _) => Ok(shard.append(format, &encoded.text, rows)?),
@@ -184,7 +184,7 @@ impl<W: Write + Send> Shard<W> {
         }
     }
 
-    /// Ends the shard (closing bracket, footer) and gives the writer back.
+    /// Ends the shard (closing bracket, footer) and returns the writer.
     ///
     /// # Errors
     /// As [`Shard::append`].
@@ -197,58 +197,58 @@ impl<W: Write + Send> Shard<W> {
     }
 }
 
-/// A shard that could not be encoded.
+/// Why a shard cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// The writer below.
+    /// The writer below failed.
     #[error("cannot write")]
     Write(#[from] std::io::Error),
-    /// The Parquet writer.
+    /// The Parquet writer failed.
     #[error("cannot encode as Parquet")]
     Parquet(#[source] ParquetError),
-    /// The Arrow kernels.
+    /// An Arrow kernel failed.
     #[error("cannot select rows")]
     Arrow(#[from] ArrowError),
-    /// A type without a form in this format; found when the encoder is made.
+    /// The format does not support the type of a column. Found when the encoder is created.
     #[error(
         "column `{column}` of type {data_type} cannot be written as {format}; leave it out with `columns`, or export as another format"
     )]
     UnsupportedType {
-        /// Which.
+        /// The column.
         column: String,
         /// Its type.
         data_type: String,
         /// The format's name.
         format: &'static str,
     },
-    /// A compression that this format does not have; found when the encoder is made.
+    /// The format does not support a compression. Found when the encoder is created.
     #[error("{format} cannot be compressed with {compression}; {format} has {choices}")]
     UnsupportedCompression {
         /// The format's name.
         format: &'static str,
         /// The compression's name.
         compression: &'static str,
-        /// What to write instead.
+        /// The supported compressions.
         choices: &'static str,
     },
-    /// A type whose values some format shows otherwise; found when the encoder is made.
+    /// Formats show the values of a column differently. Found when the encoder is created.
     #[error(
         "column `{column}` of type {data_type} cannot be part of `rows_digest`, because Parquet stores it as another type; \
          leave it out with `columns`, export as another format, or do without `rows_digest`"
     )]
     Undigestible {
-        /// Which.
+        /// The column.
         column: String,
         /// Its type.
         data_type: String,
     },
-    /// A CSV dialect whose files could not be read back; found when the encoder is made.
+    /// Files of a CSV dialect could not be read back. Found when the encoder is created.
     #[error(transparent)]
     Dialect(#[from] DialectFault),
 }
 
 impl From<ParquetError> for EncodeError {
-    /// The Parquet writer wraps the errors of the writer below; a full disk should look the same in every format.
+    /// Unwraps errors of the writer below, so that a full disk gives the same error in every format.
     fn from(error: ParquetError) -> Self {
         match error {
             ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
@@ -260,25 +260,25 @@ impl From<ParquetError> for EncodeError {
     }
 }
 
-/// Only a bug can cause it.
+/// The error of rows encoded for another format, which only a bug can cause.
 fn other_format() -> EncodeError {
     ArrowError::InvalidArgumentError("rows or a shard of another format".to_owned()).into()
 }
 
-/// Rows after which it makes sense to look at [`Shard::encoded_bytes`] in order to start a new part.
+/// Number of rows between checks of [`Shard::encoded_bytes`] for splitting a partition into parts.
 ///
-/// Whoever cuts a partition into parts by size must look after the same rows in every run, or the parts would depend
-/// on how the source was cut into batches: after each multiple of this number, counted from the part's first row.
-/// Parquet's size is known only where a row group ends.
+/// The size must be checked after the same rows in every run: after each multiple of this number, counted from the first row
+/// of the part. Otherwise, the parts would depend on how the source is split into batches. The size of a Parquet shard is
+/// only known at the end of a row group.
 pub fn part_step_rows(format: &Format) -> u64 {
     match format {
-        // Some 100 KB: near enough to any useful limit, and cheap.
+        // About 100 KB: precise enough for any useful limit, and cheap.
         Format::Csv(_) | Format::Ndjson | Format::Json => 256,
         Format::Parquet => ROW_GROUP_ROWS as u64,
     }
 }
 
-/// Refuses what would be ignored in silence otherwise.
+/// Refuses compressions that would otherwise be ignored silently.
 fn check_compression(format: &Format, compression: Compression) -> Result<(), EncodeError> {
     let name = match (format, compression) {
         (Format::Parquet, Compression::Gzip(_)) => "gzip",
@@ -293,9 +293,9 @@ fn check_compression(format: &Format, compression: Compression) -> Result<(), En
     Err(EncodeError::UnsupportedCompression { format: format.name(), compression: name, choices })
 }
 
-/// Refuses a batch of another schema and rows that the batch does not have: the encoders then trust both.
+/// Checks the schema of a batch and the row numbers, which encoders then rely on.
 ///
-/// Names are the encoder's; only number and types of columns must agree.
+/// Only the number and types of columns must agree. Names come from the encoder.
 fn check_rows(schema: &SchemaRef, batch: &RecordBatch, rows: &[u32]) -> Result<(), EncodeError> {
     let found = batch.schema_ref();
     if !Arc::ptr_eq(schema, found) {
@@ -306,7 +306,7 @@ fn check_rows(schema: &SchemaRef, batch: &RecordBatch, rows: &[u32]) -> Result<(
         }
     }
     if schema.fields().is_empty() && !rows.is_empty() {
-        // CSV would hold empty lines and Parquet nothing at all.
+        // CSV would hold empty lines, and Parquet nothing at all.
         let why = "a shard without columns cannot hold rows; select at least one column".to_owned();
         return Err(ArrowError::InvalidArgumentError(why).into());
     }

@@ -1,19 +1,18 @@
-//! Parquet, by the `parquet` crate.
+//! Writes Parquet with the `parquet` crate.
 //!
-//! What that crate writes depends on how rows are cut into the batches that it is given (pages and dictionaries end
-//! between them), so rows are gathered into slabs of one size first. Columns are stored in the plainest type that holds
-//! them exactly, so that every reader sees times as times and text as text, also through the Arrow schema in the
-//! file's metadata:
+//! The output of that crate depends on how rows are split into batches (pages and dictionaries end between them), so rows
+//! are first gathered into slabs of one size. Columns are stored in the plainest type that holds them exactly, so that every
+//! reader sees times as times and text as text, also through the Arrow schema in the file's metadata:
 //!
 //! | column | stored as |
 //! |---|---|
-//! | text and binary views, dictionaries | what they view or index |
-//! | timestamps and times in seconds | in milliseconds: Parquet does not have seconds |
+//! | text and binary views, dictionaries | their values |
+//! | timestamps and times in seconds | in milliseconds: Parquet has no seconds |
 //! | zones that are offsets | UTC: Polars refuses offsets, and the instants are the same |
-//! | 64-bit dates | timestamps in milliseconds: Parquet's dates would lose what is not a whole day |
+//! | 64-bit dates | timestamps in milliseconds: Parquet's dates would lose the time of day |
 //! | 32-bit and 64-bit decimals | 128-bit decimals, in as many bytes as the precision needs |
 //! | list views | lists |
-//! | text that holds UUIDs | sixteen bytes of Parquet's UUID type |
+//! | text that holds UUIDs | Parquet's UUID type, 16 bytes |
 //!
 //! Durations are 64-bit integers of their unit for readers that do not know the Arrow schema.
 
@@ -47,28 +46,29 @@ pub use self::keys::{ParquetKeyError, ParquetKeys};
 
 /// Rows of a row group; the last one of a shard may have fewer.
 ///
-/// DuckDB's size, and a common compromise: enough for compression and few footer entries, little enough that the
-/// unfinished row groups of many open shards fit into memory (some 5 MB each for 50 B a row) and that readers find work for all cores.
+/// DuckDB's default: large enough for good compression and few footer entries, small enough that the unfinished row groups
+/// of many open shards fit into memory (about 5 MB each at 50 bytes per row) and that readers can use all cores.
 pub const ROW_GROUP_ROWS: usize = 122_880;
 
-/// Rows given to the Parquet writer at once, a multiple of what `Slabs` gathers at first: as few as its cost per call allows, since every open shard buffers them.
+/// Rows per call of the Parquet writer, a multiple of the first batch size of `Slabs`. As few as the cost per call allows,
+/// because every open shard buffers them.
 pub const SLAB_ROWS: usize = ROW_GROUP_ROWS / 30;
 
-/// Names inside lists and maps as the Parquet specification has them.
+/// Names the fields inside lists and maps as in the Parquet specification.
 const COERCE_TYPES: bool = true;
 
-/// Nulls instead of values that do not fit would be silent loss.
+/// Casts fail instead of replacing values that do not fit by null.
 const EXACT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
-/// What the Parquet shards of a job have in common.
+/// Shared by the Parquet shards of a job.
 pub(super) struct ParquetFormat {
     stored: SchemaRef,
-    /// The same as Parquet has it, with the logical types that Arrow does not name.
+    /// The Parquet schema, with the logical types that Arrow lacks.
     parquet: SchemaDescriptor,
     /// Columns that hold UUIDs.
     uuids: Vec<Option<FieldRef>>,
-    /// Columns on their way into slabs: as stored, but for views.
+    /// Columns in slabs: as stored, except that views stay views.
     gathered: SchemaRef,
     properties: WriterPropertiesBuilder,
 }
@@ -86,19 +86,19 @@ impl ParquetFormat {
         Ok(format)
     }
 
-    /// Encrypts all shards that are begun from here on.
+    /// Encrypts all shards started from now on.
     pub(super) fn encrypt(&mut self, keys: &ParquetKeys) -> Result<(), EncodeError> {
         let encryption = keys.encryption(&self.parquet)?;
         self.properties = self.properties.clone().with_file_encryption_properties(encryption);
         self.check()
     }
 
-    /// Types and columns that only the writer refuses are refused here, before the first row.
+    /// Refuses, before the first row, types and columns that only the writer refuses.
     fn check(&self) -> Result<(), EncodeError> {
         ParquetShard::new(self, std::io::sink()).finish(self).map(drop)
     }
 
-    /// The rows as they are stored.
+    /// Selects rows and converts them to the types in slabs.
     pub(super) fn gather(&self, batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, EncodeError> {
         let taken = take_arrays(batch.columns(), &UInt32Array::from(rows.to_vec()), None)?;
         let columns: Vec<ArrayRef> = taken
@@ -129,7 +129,7 @@ pub(super) struct ParquetShard<W: Write + Send> {
 }
 
 enum Stage<W: Write + Send> {
-    /// Until the first slab is there, which decides how columns are encoded.
+    /// Before the first slab, which decides the encodings of columns.
     Begun(W),
     Writing(Box<ArrowWriter<W>>),
     /// After an error.
@@ -148,7 +148,7 @@ impl<W: Write + Send> ParquetShard<W> {
         Ok(())
     }
 
-    /// The writer, which is made by what the first slab looks like. Making it writes the magic number.
+    /// Creates the writer with encodings that suit the first slab, which writes the magic number.
     fn writer(
         &mut self,
         format: &ParquetFormat,
@@ -191,13 +191,13 @@ impl<W: Write + Send> ParquetShard<W> {
     }
 }
 
-/// Statistics for every page, so that readers can skip; no text that changes from run to run.
+/// Statistics for every page, so that readers can skip pages. No text that changes from run to run.
 fn properties(compression: Compression) -> Result<WriterPropertiesBuilder, EncodeError> {
     let compression = match compression {
         Compression::Zstd(level) => PageCompression::ZSTD(ZstdLevel::try_new(level)?),
         Compression::Snappy => PageCompression::SNAPPY,
         Compression::Lz4 => PageCompression::LZ4_RAW,
-        // Gzip was refused before.
+        // Gzip has already been refused.
         Compression::None | Compression::Gzip(_) => PageCompression::UNCOMPRESSED,
     };
     Ok(WriterProperties::builder()
@@ -207,9 +207,9 @@ fn properties(compression: Compression) -> Result<WriterPropertiesBuilder, Encod
         .set_coerce_types(COERCE_TYPES))
 }
 
-/// The schema in the file. Metadata of sources (field ids, pandas' notes) is about other files and is left out. So are
-/// extension types: text that holds JSON is text to every reader, while `arrow.json` would make it a type of its own
-/// to some (Polars), without its text functions.
+/// The schema in the file. Metadata of sources (field ids, pandas' notes) describes other files and is dropped. So are
+/// extension types: text that holds JSON is text to every reader, but some readers (Polars) would treat `arrow.json` as a
+/// separate type without text functions.
 fn stored_schema(schema: &Schema) -> Result<Schema, EncodeError> {
     let fields = schema
         .fields()
@@ -226,7 +226,7 @@ fn stored_field(field: &Field) -> Option<Field> {
     Some(Field::new(field.name(), stored_type(field.data_type())?, field.is_nullable()))
 }
 
-/// Marked text as the bytes that are stored.
+/// Converts marked text to stored UUIDs.
 fn stored_uuids(field: &Field, array: &ArrayRef) -> Result<Option<(Field, ArrayRef)>, ArrowError> {
     if !uuid::is_uuid(field) {
         return Ok(None);
@@ -235,13 +235,13 @@ fn stored_uuids(field: &Field, array: &ArrayRef) -> Result<Option<(Field, ArrayR
     Ok(Some((Field::new(field.name(), bytes.data_type().clone(), field.is_nullable()), bytes)))
 }
 
-/// What readers know: names of the time zone database, and UTC. The instants are UTC in any case.
+/// Keeps zones that readers know: names in the tz database, and UTC. The instants are in UTC anyway.
 fn stored_zone(zone: &Option<Arc<str>>) -> Option<Arc<str>> {
     let zone = zone.as_ref().filter(|zone| !zone.is_empty())?;
     Some(if zone.starts_with(['+', '-']) { "UTC".into() } else { zone.clone() })
 }
 
-/// `None` for what Parquet does not have.
+/// The stored type; `None` if Parquet does not support the type.
 fn stored_type(data_type: &DataType) -> Option<DataType> {
     let inner = |field: &FieldRef| stored_field(field).map(Arc::new);
     Some(match data_type {
@@ -276,7 +276,7 @@ fn stored_type(data_type: &DataType) -> Option<DataType> {
     })
 }
 
-/// As stored, but top-level views stay views: the slabs copy their text once, and the writer takes them as they are.
+/// The stored types, except that top-level views stay views: slabs copy their text once, and the writer accepts views.
 fn gathered_schema(schema: &Schema, stored: &Schema) -> Schema {
     let fields = schema.fields().iter().zip(stored.fields()).map(|(field, stored)| match field.data_type() {
         view @ (DataType::Utf8View | DataType::BinaryView) if !uuid::is_uuid(field) => {

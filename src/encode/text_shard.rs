@@ -1,18 +1,18 @@
-//! Shards of the text formats: what stands before the first row, the rows, what stands after the last.
+//! Shards of the text formats: the bytes before the first row, the rows, and the bytes after the last row.
 //!
 //! | format | head | row | between rows | tail |
 //! |---|---|---|---|---|
-//! | CSV (RFC 4180) | byte order mark and header, as the dialect has them | a record | | |
+//! | CSV (RFC 4180) | byte order mark and header, according to the dialect | a record | | |
 //! | NDJSON | | an object (RFC 8259) | | |
 //! | JSON | `[` | a line end and an object | `,` | `]` on a line of its own; without rows `[]` |
 //!
-//! Every line ends with `\n`, the last one included. RFC 4180 ends lines with CRLF; `\n` is what common tools write and
-//! all tools read, and it is smaller. No value of NDJSON holds a raw line end, so that a line is always a row.
+//! Every line ends with `\n`, including the last one. RFC 4180 ends lines with CRLF, but `\n` is what common tools write and
+//! all tools read, and it is smaller. No NDJSON value contains a raw line end, so a line is always a row.
 //!
-//! In CSV, cells are quoted only where they must be (`text::cell`). A null is `null_text`, by default nothing,
-//! and the empty string is `""`, as are empty bytes, so the two differ for readers that look. In a shard of one column an
-//! empty line would stand for the null, and most readers skip empty lines; a lost row is worse than a null that looks
-//! like an empty string, so there a null is `""` too, unless `null_text` says otherwise.
+//! In CSV, cells are quoted only if necessary (`text::cell`). A null is `null_text`, by default an empty cell. The empty
+//! string is `""`, as are empty bytes, so readers can distinguish it from null. In a shard of one column, a null would be an
+//! empty line, which most readers skip. A lost row is worse than a null that looks like an empty string, so there, a null is
+//! `""`, too, unless `null_text` is set.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -25,15 +25,15 @@ use crate::job::CsvFormat;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// When collected bytes are passed on. Small enough to stay in a core's second-level cache between encoder, digest
-/// and compressor, and large enough that the calls in between do not count.
+/// Bytes collected before they are written. Small enough to stay in a core's second-level cache between encoder, digest and
+/// compressor, and large enough that the cost of calls does not matter.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// What the shards of a job look like around their rows.
+/// The bytes around the rows of a job's shards.
 pub(super) struct TextFormat {
     pub(super) rows: TextRows,
     head: Vec<u8>,
-    /// Bytes at the start of a row that the first one of a shard does not have.
+    /// Bytes at the start of each encoded row that are dropped from the first row of a shard.
     between: usize,
     tail: &'static [u8],
     empty_tail: &'static [u8],
@@ -61,11 +61,11 @@ impl TextFormat {
     }
 }
 
-/// Rows as text.
+/// Rows encoded as text.
 #[derive(Debug, Default)]
 pub(super) struct TextBlock {
     pub(super) bytes: Vec<u8>,
-    /// Where each row ends in `bytes`.
+    /// End of each row in `bytes`.
     pub(super) ends: Vec<usize>,
 }
 
@@ -75,7 +75,7 @@ impl TextBlock {
         self.ends.clear();
     }
 
-    /// Memory that it takes.
+    /// Bytes of memory in use.
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
     }
@@ -89,7 +89,7 @@ impl TextBlock {
 /// A shard being written.
 pub(super) struct TextShard<W> {
     out: W,
-    /// What is not passed on yet. Grows as needed: a small shard among thousands costs what it holds.
+    /// Bytes not yet written. Grows as needed, because most of thousands of shards may be small.
     block: Vec<u8>,
     bytes: u64,
     /// See [`TextFormat`].

@@ -1,7 +1,7 @@
-//! Leaves of nested types and arrays, changed in place of themselves.
+//! Transforms the leaves of nested types and arrays.
 //!
-//! Structs, lists and maps are the same in every format; what differs is what stands at their leaves. Leaves are counted
-//! as Parquet counts its columns: in order, fields inside fields first. A dictionary is a leaf.
+//! Structs, lists and maps are the same in every format; only their leaves differ. Leaves are numbered like Parquet's
+//! columns: in depth-first order. A dictionary is a leaf.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use arrow::error::ArrowError;
 
-/// The schema with each leaf replaced, given its number and its field.
+/// Replaces each leaf of a schema. `change` receives its number and its field.
 pub(crate) fn map_schema(schema: &Schema, change: &mut dyn FnMut(usize, &Field) -> Field) -> Schema {
     let mut next = 0;
     let fields: Vec<_> = schema.fields().iter().map(|field| map_field(field, &mut next, change)).collect();
@@ -38,7 +38,7 @@ fn map_field(field: &FieldRef, next: &mut usize, change: &mut dyn FnMut(usize, &
     Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
-/// Whether a leaf of the field is of a kind.
+/// Whether any leaf of the field satisfies `is`.
 pub(crate) fn any(field: &Field, is: fn(&Field) -> bool) -> bool {
     match field.data_type() {
         DataType::List(item)
@@ -52,10 +52,10 @@ pub(crate) fn any(field: &Field, is: fn(&Field) -> bool) -> bool {
     }
 }
 
-/// What is done to a leaf: `None` leaves it as it is.
+/// Transforms a leaf; `None` keeps it unchanged.
 pub(crate) type Change<'a> = &'a dyn Fn(&Field, &ArrayRef) -> Result<Option<(Field, ArrayRef)>, ArrowError>;
 
-/// The batch with its leaves changed; its own schema says what they are.
+/// Transforms the leaves of a batch.
 pub(crate) fn map_batch(batch: &RecordBatch, change: Change<'_>) -> Result<RecordBatch, ArrowError> {
     let schema = batch.schema();
     let changed = schema.fields().iter().zip(batch.columns()).map(|(field, column)| map_array(field, column, change));
@@ -65,7 +65,7 @@ pub(crate) fn map_batch(batch: &RecordBatch, change: Change<'_>) -> Result<Recor
     RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)
 }
 
-/// A column with its leaves changed. List views are leaves here: they are rewritten as lists before.
+/// Transforms the leaves of a column. List views count as leaves: they must be converted to lists first.
 pub(crate) fn map_array(
     field: &FieldRef,
     array: &ArrayRef,

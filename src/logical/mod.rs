@@ -1,5 +1,5 @@
-//! Logical types of columns beyond Arrow's own: how text that holds JSON or numbers is marked, UUIDs, and leaves of nested
-//! columns. Readers set them; the query, redaction and the encoders follow them.
+//! Logical column types that Arrow lacks: text that holds JSON or numbers, UUIDs, and the leaves of nested columns. Readers
+//! mark the columns; the query, redaction and the encoders read the marks.
 
 pub mod leaves;
 pub mod uuid;
@@ -22,10 +22,10 @@ pub fn is_json(field: &Field) -> bool {
         && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
-/// Marks text that holds a number, beside its Arrow type.
+/// Metadata key that marks text as holding numbers.
 const NUMBER_TEXT: &str = "kt-export:number";
 
-/// Marks a text field as holding numbers: JSON numbers whose digits are kept as they were written.
+/// Marks a text field as holding JSON numbers with their original digits.
 pub fn number_field(field: Field) -> Field {
     let mut metadata = field.metadata().clone();
     metadata.insert(NUMBER_TEXT.to_owned(), "true".to_owned());

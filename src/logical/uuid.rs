@@ -1,8 +1,8 @@
-//! UUIDs: sixteen bytes in Parquet and Arrow files, dashed text in between.
+//! UUIDs: 16 bytes in Parquet and Arrow files, dashed text inside kt-export.
 //!
-//! DuckDB, Trino and Iceberg write them as Parquet's UUID type. People write them dashed, in filters, in CSV and in JSON;
-//! so that is what a column of UUIDs holds from the reader on, marked, and a Parquet shard gets the sixteen bytes and the
-//! type back. Text form: RFC 9562, section 4, in lower case.
+//! DuckDB, Trino and Iceberg write UUIDs as Parquet's UUID type. Filters, CSV and JSON use dashed text. So readers convert
+//! UUIDs to marked, dashed text, and Parquet shards store the 16 bytes and the type again. Text form: RFC 9562, section 4,
+//! in lower case.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use parquet::schema::types::SchemaDescriptor;
 
 use super::leaves::{any, map_batch, map_schema};
 
-/// Marks text that holds dashed UUIDs and nothing else.
+/// Metadata key that marks text as holding only dashed UUIDs.
 const TEXT_MARK: &str = "kt-export:uuid";
 
-/// Where Arrow names extension types, and its name for sixteen bytes that are a UUID (canonical extension types).
+/// The metadata key of Arrow's extension types, and the extension name of 16-byte UUIDs.
 const EXTENSION: &str = "ARROW:extension:name";
 const EXTENSION_NAME: &str = "arrow.uuid";
 
-/// Bytes of a UUID, and of its text.
+/// Bytes of a UUID and of its text.
 pub(crate) const BYTES: usize = 16;
 const TEXT_BYTES: usize = 36;
 
-/// Where the dashes are.
+/// Positions of the dashes.
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 
 /// Whether a field is text that holds dashed UUIDs.
@@ -37,19 +37,19 @@ pub(crate) fn is_uuid(field: &Field) -> bool {
         && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
-/// The field as marked text, nothing else being known of it.
+/// The field as marked text, without other metadata.
 pub(crate) fn text_field(field: &Field) -> Field {
     let mark = HashMap::from([(TEXT_MARK.to_owned(), String::new())]);
     Field::new(field.name(), DataType::Utf8View, field.is_nullable()).with_metadata(mark)
 }
 
-/// Whether a field of a file is UUIDs in sixteen bytes.
+/// Whether a field of a file holds 16-byte UUIDs.
 pub(crate) fn is_stored_uuid(field: &Field) -> bool {
     field.data_type() == &DataType::FixedSizeBinary(BYTES as i32)
         && field.metadata().get(EXTENSION).is_some_and(|name| name == EXTENSION_NAME)
 }
 
-/// Puts Arrow's mark on the leaves of a Parquet schema that are UUIDs.
+/// Marks the UUID leaves of a Parquet schema with Arrow's extension type.
 pub(crate) fn mark_stored(schema: &Schema, parquet: &SchemaDescriptor) -> Schema {
     map_schema(schema, &mut |leaf, field| {
         let is_uuid =
@@ -63,10 +63,10 @@ pub(crate) fn mark_stored(schema: &Schema, parquet: &SchemaDescriptor) -> Schema
     })
 }
 
-/// A footer that is read with UUIDs marked, for [`as_text`].
+/// The footer with UUIDs marked, for [`as_text`].
 ///
 /// # Errors
-/// The crate's, where the footer contradicts itself.
+/// The footer contradicts itself.
 pub(crate) fn marked(footer: ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
     let schema = mark_stored(footer.schema(), footer.parquet_schema());
     if schema == **footer.schema() {
@@ -84,7 +84,7 @@ pub(crate) fn text_schema(schema: &Schema) -> Schema {
 /// The batch with stored UUIDs as text.
 ///
 /// # Errors
-/// Arrow's, for arrays that are not what their schema says.
+/// An array does not match its schema.
 pub(crate) fn as_text(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     if !batch.schema_ref().fields().iter().any(|field| any(field, is_stored_uuid)) {
         return Ok(batch.clone());
@@ -105,10 +105,10 @@ fn texts(array: &ArrayRef) -> ArrayRef {
     Arc::new(texts.finish())
 }
 
-/// Marked text as sixteen bytes.
+/// Converts marked text to 16-byte UUIDs.
 ///
 /// # Errors
-/// Text that is no UUID.
+/// A text is not a UUID.
 pub(crate) fn as_bytes(array: &dyn Array) -> Result<ArrayRef, ArrowError> {
     let text = arrow::compute::cast(array, &DataType::Utf8View)?;
     let mut bytes = FixedSizeBinaryBuilder::with_capacity(array.len(), BYTES as i32);
@@ -116,7 +116,7 @@ pub(crate) fn as_bytes(array: &dyn Array) -> Result<ArrayRef, ArrowError> {
         match value.map(parse) {
             None => bytes.append_null(),
             Some(Some(value)) => bytes.append_value(value)?,
-            Some(None) => return Err(ArrowError::CastError("text is no UUID".to_owned())),
+            Some(None) => return Err(ArrowError::CastError("text is not a UUID".to_owned())),
         }
     }
     Ok(Arc::new(bytes.finish()))
@@ -133,7 +133,7 @@ fn write(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// Dashed text in any case.
+/// Parses dashed text in any case.
 pub(crate) fn parse(text: &str) -> Option<[u8; BYTES]> {
     let text = text.as_bytes();
     if text.len() != TEXT_BYTES || DASHES.iter().any(|at| text.get(*at) != Some(&b'-')) {
@@ -149,7 +149,7 @@ pub(crate) fn parse(text: &str) -> Option<[u8; BYTES]> {
     Some(bytes)
 }
 
-/// Dashed text in lower case, which is how columns hold it; `None` for what is no UUID.
+/// Dashed text in lower case, as columns hold it; `None` if the text is not a UUID.
 pub(crate) fn canonical(text: &str) -> Option<String> {
     let mut out = String::with_capacity(TEXT_BYTES);
     write(&parse(text)?, &mut out);

@@ -1,9 +1,9 @@
-//! `+ - * / %` and unary minus over numeric columns, computed with Arrow's checked kernels before polars compares.
+//! Evaluates `+ - * / %` and unary minus over numeric columns with Arrow's checked kernels, before polars compares.
 //!
-//! polars wraps integers in silence and takes the sign of `%` from the divisor, so the arithmetic is not its. Whole
-//! numbers and decimals are computed as `Decimal128`: exact, and an overflow beyond 38 digits is an error, never a
-//! wrong row. `/`, and whatever meets a float, is computed in binary64. `%` takes the sign of the dividend, as in SQL.
-//! Division by zero gives null, as in DuckDB, SQLite and MySQL.
+//! polars wraps integers silently and takes the sign of `%` from the divisor, so it does not do the arithmetic. Integers
+//! and decimals are computed exactly as `Decimal128`; overflow beyond 38 digits is an error. `/`, and any operation with a
+//! float, is computed in binary64. `%` takes the sign of the dividend, as in SQL. Division by zero is null, as in DuckDB,
+//! SQLite and MySQL.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Datum, Decimal128Array, Float64Array, Scalar};
 use arrow::compute::kernels::numeric;
@@ -56,7 +56,7 @@ impl Datum for Values {
 }
 
 impl Arithmetic {
-    /// Whether the result is binary64; otherwise it is exact.
+    /// Whether the result is binary64. All other results are exact.
     pub(super) fn is_float(&self) -> bool {
         match self {
             Self::Column(_, float) => *float,
@@ -67,7 +67,7 @@ impl Arithmetic {
         }
     }
 
-    /// Source columns, with repetitions.
+    /// Adds the source columns, possibly with duplicates.
     pub(super) fn columns<'a>(&'a self, into: &mut Vec<&'a str>) {
         match self {
             Self::Column(name, _) => into.push(name),
@@ -80,8 +80,8 @@ impl Arithmetic {
         }
     }
 
-    /// The values for the rows of a batch, `Float64` or `Decimal128` of any scale from 0 to 38. With constants only
-    /// there is one value.
+    /// The values for the rows of a batch, as `Float64` or as `Decimal128` of a scale from 0 to 38. An expression without
+    /// columns has one value.
     ///
     /// # Errors
     /// Overflow of 38 digits.
@@ -143,7 +143,7 @@ fn overflow(what: &str) -> ArrowError {
     ArrowError::ArithmeticOverflow(format!("{what} has more than 38 digits or is not finite"))
 }
 
-/// Whole numbers and decimals as `Decimal128` with a scale of at least 0.
+/// Casts integers and decimals to `Decimal128` with a scale of at least 0.
 fn exact(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let target = match array.data_type() {
         DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) if *s >= 0 => {

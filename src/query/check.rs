@@ -1,8 +1,8 @@
-//! Operands to typed conditions: which comparisons mean something, and the exact meaning of those that do.
+//! Type-checks operands and builds conditions: which comparisons are allowed, and what exactly they mean.
 //!
-//! `filters` and `where` meet here, so `filters: {latency_ms: {gt: 1.5}}` and `where: "latency_ms > 1.5"` cannot
-//! differ. No conversion is silent: text is never read as a number nor a number as text, and a constant that a
-//! column cannot hold exactly is placed between the values that it can.
+//! `filters` and `where` share this code, so `filters: {latency_ms: {gt: 1.5}}` and `where: "latency_ms > 1.5"` cannot
+//! differ. There are no implicit conversions between text and numbers. A constant that a column cannot hold exactly is
+//! placed between the values that it can hold.
 
 use arrow::datatypes::{DataType, Field};
 
@@ -13,14 +13,14 @@ use super::literal::{Literal, Moment, Number, Scaled, moment, shorten, time_of_d
 use super::number_text::{Comparison, Side};
 use crate::logical::uuid;
 
-/// What stands on a side of an operator.
+/// One side of an operator.
 #[derive(Debug, Clone)]
 pub(super) enum Operand {
     /// A column or a computed number.
     Values(Values),
     /// A constant.
     Literal(Literal),
-    /// Something true, false or null.
+    /// A condition: true, false or null.
     Condition(Node),
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Values {
     type_name: String,
 }
 
-/// Operands that do not go together: what is wrong, and the way out.
+/// The error of incompatible operands, with advice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mismatch {
     pub(super) message: String,
@@ -43,7 +43,7 @@ pub(super) struct Mismatch {
 
 type Checked = Result<Node, Mismatch>;
 
-/// The way out where text meets a number. To be told only to quote it would drop rows in silence.
+/// The advice where text is compared with a number. Only suggesting quotes would lead to silently dropped rows.
 const TEXT_IS_NOT_NUMBERS: &str = "text is compared character by character, so that '10' is less than '9': to compare \
                                    numbers, declare the column of text in `schema` as number, float64 or decimal(p,s); to \
                                    compare text, put the constant in quotes";
@@ -59,7 +59,7 @@ impl Values {
         }
     }
 
-    /// A computed number of `scale` digits after the point, or a float; `text` is what messages call it.
+    /// A computed number. `text` is its name in messages.
     pub(super) fn computed(arithmetic: Arithmetic, result: &DataType, text: &str) -> Self {
         Self {
             origin: Origin::Computed(arithmetic),
@@ -69,7 +69,7 @@ impl Values {
         }
     }
 
-    /// As an operand of arithmetic, if it is a number.
+    /// The operand for arithmetic, if it is a number.
     pub(super) fn number(&self) -> Option<Arithmetic> {
         let float = match self.kind {
             Kind::Float { .. } => true,
@@ -83,12 +83,12 @@ impl Values {
         }
     }
 
-    /// Whether the values are numbers that are kept as text.
+    /// Whether the values are numbers stored as text.
     pub(super) fn is_number(&self) -> bool {
         self.kind == Kind::Number
     }
 
-    /// As a side of a comparison of numbers that are kept as text, if it is a number.
+    /// The side of a comparison of numbers stored as text, if it is a number.
     fn side(&self) -> Option<Side> {
         if !matches!(self.kind, Kind::Number | Kind::Exact { .. } | Kind::Float { .. }) {
             return None;
@@ -118,7 +118,7 @@ impl Values {
 }
 
 impl Operand {
-    /// For messages.
+    /// A description for messages.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Values(values) => format!("{}, which is {}", values.label, values.type_name),
@@ -202,7 +202,7 @@ pub(super) fn one_of(inputs: &mut Inputs, operand: &Operand, list: &[Literal]) -
     Ok(if null { Node::or([member, Node::Constant(None)]) } else { member })
 }
 
-/// [`one_of`] for numbers that are kept as text.
+/// [`one_of`] for numbers stored as text.
 fn one_of_numbers(inputs: &mut Inputs, values: &Values, name: &str, list: &[Literal]) -> Checked {
     let (mut numbers, mut null) = (Vec::<Number>::new(), false);
     for literal in list {
@@ -223,7 +223,7 @@ fn one_of_numbers(inputs: &mut Inputs, values: &Values, name: &str, list: &[Lite
     Ok(if null { Node::or([member, Node::Constant(None)]) } else { member })
 }
 
-/// The outcome of a comparison of numbers that are kept as text.
+/// The condition that a comparison of numbers stored as text has a certain outcome.
 fn outcome(inputs: &mut Inputs, op: Op, comparison: Comparison) -> Node {
     let input = inputs.add(&Origin::Compared(comparison), Storage::Int32);
     Node::Compare(input, op, Value::Integer(0))
@@ -244,7 +244,7 @@ pub(super) fn is_null(inputs: &mut Inputs, operand: &Operand) -> Node {
     }
 }
 
-/// A test that only text can be put to; `what` is its name in messages.
+/// A test of text. `what` is its name in messages.
 pub(super) fn text_test(inputs: &mut Inputs, what: &str, operand: &Operand, test: TextTest) -> Checked {
     match operand {
         Operand::Values(values) if values.kind == Kind::Text => Ok(Node::Text(values.input(inputs), test)),
@@ -307,7 +307,7 @@ fn compare_literal(inputs: &mut Inputs, values: &Values, op: Op, literal: &Liter
     })
 }
 
-/// A constant among the values of an operand.
+/// The position of a constant among the values of an operand.
 enum Placed {
     Value(Value),
     Scaled(Scaled),
@@ -393,13 +393,13 @@ fn compare_values(inputs: &mut Inputs, op: Op, left: &Values, right: &Values) ->
     Ok(Node::Inputs(l, op, r))
 }
 
-/// Storages of two exact operands that make their integers comparable.
+/// Storages that give two exact operands the same scale, so that their integers can be compared.
 fn wide(left_scale: i32, right_scale: i32) -> (Storage, Storage) {
     let common = left_scale.max(right_scale);
     (Storage::Wide { power: common.abs_diff(left_scale) }, Storage::Wide { power: common.abs_diff(right_scale) })
 }
 
-/// Digits after the second that a unit of so many nanoseconds counts.
+/// Fraction digits of a second in a unit of `unit` nanoseconds.
 fn digits(unit: i128) -> i32 {
     9 - unit.checked_ilog10().map_or(0, |d| d as i32)
 }

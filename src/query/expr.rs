@@ -1,8 +1,8 @@
-//! The typed condition that `filters` and `where` both become, and the operands that it reads.
+//! The typed condition that `filters` and `where` compile to, and its inputs.
 //!
-//! Small on purpose: every node has one meaning in SQL's three-valued logic and one form in polars. What is known
-//! before a row is seen is folded here, so a tree either is one [`Node::Constant`] or has an input in every branch.
-//! Invariant: a literal in a node has the type that its input's storage has.
+//! The tree is small on purpose: every node has one meaning in SQL's three-valued logic and one form in polars. Constants
+//! are folded, so a tree is either one [`Node::Constant`] or has an input in every branch. Invariant: a literal in a node
+//! has the type of its input's storage.
 
 use super::arithmetic::Arithmetic;
 use super::kind::Storage;
@@ -37,7 +37,7 @@ impl Op {
         }
     }
 
-    /// Whether it holds of two values in this order.
+    /// Whether the comparison is true for two values in this order.
     pub(super) fn holds(self, order: std::cmp::Ordering) -> bool {
         match self {
             Self::Eq => order.is_eq(),
@@ -50,7 +50,7 @@ impl Op {
     }
 }
 
-/// Where an input's values come from.
+/// The origin of an input's values.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Origin {
     /// A source column.
@@ -64,9 +64,9 @@ pub(super) enum Origin {
 /// One column of the frame that polars sees.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Input {
-    /// Where from.
+    /// The origin of the values.
     pub(super) origin: Origin,
-    /// As what.
+    /// Their type in polars.
     pub(super) storage: Storage,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Input {
 pub(super) struct Inputs(pub(super) Vec<Input>);
 
 impl Inputs {
-    /// The index of an input, which is added when it is new.
+    /// The index of an input, which is added if it is new.
     pub(super) fn add(&mut self, origin: &Origin, storage: Storage) -> usize {
         let input = Input { origin: origin.clone(), storage };
         self.0.iter().position(|known| *known == input).unwrap_or_else(|| {
@@ -96,7 +96,7 @@ pub(super) enum Value {
     Text(String),
 }
 
-/// What can be asked of text.
+/// A test of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TextTest {
     /// Substring.
@@ -124,7 +124,7 @@ pub(super) enum Node {
     Compare(usize, Op, Value),
     /// Input against input of the same storage.
     Inputs(usize, Op, usize),
-    /// Input among literals, of which there is one at least.
+    /// Input among literals, at least one.
     OneOf(usize, Vec<Value>),
     /// A text input.
     Text(usize, TextTest),
@@ -163,7 +163,7 @@ impl Node {
         Self::chain(nodes, true, Self::Or)
     }
 
-    /// `absorbing` decides alone, its opposite drops out, and null stays unless something decides.
+    /// `absorbing` decides the result, its opposite has no effect, and null remains unless the result is decided.
     fn chain(nodes: impl IntoIterator<Item = Node>, absorbing: bool, build: fn(Vec<Node>) -> Node) -> Self {
         let (mut kept, mut null) = (Vec::new(), false);
         for node in nodes {

@@ -1,9 +1,9 @@
-//! Arrow arrays handed to polars through the Arrow C data interface, without a copy.
+//! Passes Arrow arrays to polars through the Arrow C data interface, without a copy.
 //!
-//! The only module with `unsafe`. It is needed because the two libraries have types of their own for the same
-//! structure, <https://arrow.apache.org/docs/format/CDataInterface.html>, and each can only trust the other that an
-//! array is what its type says. Only types without children or dictionaries pass, so that what has to be trusted
-//! stays small. The way back is a bitmap of a few bytes a batch, and a safe copy.
+//! This is the only module with `unsafe`. It is needed because the two libraries declare their own types for the same
+//! structure, <https://arrow.apache.org/docs/format/CDataInterface.html>, and each must trust the other that an array
+//! matches its type. Only types without children or dictionaries are accepted, which keeps the trusted surface small. The
+//! result comes back as a bitmap of a few bytes per batch, by a safe copy.
 #![allow(unsafe_code)]
 
 use arrow::array::{Array, ArrayRef};
@@ -107,6 +107,6 @@ mod tests {
     fn other_types_are_refused() {
         let array: ArrayRef = Arc::new(Date32Array::from(vec![1]));
         let error = series("day".into(), &array).unwrap_err();
-        assert_eq!(error.to_string(), "column `day` cannot be handed to the query engine: Date32 has no counterpart");
+        assert_eq!(error.to_string(), "column `day` cannot be passed to the query engine: Date32 has no counterpart");
     }
 }

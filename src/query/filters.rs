@@ -1,4 +1,4 @@
-//! `filters:` to typed conditions.
+//! Compiles `filters:` to typed conditions.
 
 use arrow::datatypes::Schema;
 
@@ -8,13 +8,13 @@ use super::literal::{Literal, Number};
 use crate::diagnostic::{Diagnostic, nearest_for};
 use crate::job::{Condition, Filter, Scalar};
 
-/// Compiled size that a regular expression may have. Below the 10 MiB where polars' own compilation stops.
+/// Largest compiled size of a regular expression. Below the limit of polars, which is 10 MiB.
 const REGEX_BYTES: usize = 4 << 20;
 
-/// One condition.
+/// Compiles one filter.
 ///
 /// # Errors
-/// The column where there is none of that name, the condition where it does not fit the column.
+/// The source has no such column, or the condition does not fit its type.
 pub(super) fn filter(
     inputs: &mut Inputs,
     filter: &Filter,
@@ -30,7 +30,7 @@ pub(super) fn filter(
         .map_err(|e| Diagnostic::at(filter.condition.span.as_ref(), e.message).help(e.help))
 }
 
-/// The mistake, after these others, of naming a column that the source does not have.
+/// The error of a column that the source does not have. `mistakes` are the earlier errors.
 pub(super) fn unknown_column(
     name: &str,
     schema: &Schema,
@@ -84,13 +84,13 @@ fn literal(value: &Scalar) -> Result<Literal, Mismatch> {
             let text = value.to_string();
             Literal::Number(Number::parse(&text).ok_or_else(|| Mismatch {
                 message: format!("`{text}` is not a number that can be compared"),
-                help: "write it in digits, with a point and an exponent if need be".to_owned(),
+                help: "write it in digits, optionally with a decimal point and an exponent".to_owned(),
             })?)
         }
     })
 }
 
-/// A test whose regular expression (polars makes one of `contains`, too) compiles within limits.
+/// Checks that the regular expression of a test compiles within limits. polars also compiles `contains` to one.
 pub(super) fn checked(test: TextTest) -> Result<TextTest, Mismatch> {
     let (pattern, shown) = match &test {
         TextTest::Matches(regex) => (regex.clone(), true),

@@ -1,6 +1,6 @@
-//! A batch as the frame that polars sees: only what the condition reads, each input in its storage.
+//! Converts a batch to a polars frame with only the inputs of the condition, each in its storage.
 //!
-//! Conversions are lossless and mostly free (an instant is its integer already); where one could lose, it fails.
+//! Conversions are lossless and mostly free (an instant is already an integer). A conversion that would lose data fails.
 
 use std::sync::Arc;
 
@@ -44,10 +44,10 @@ pub(super) fn frame(inputs: &[Input], rows: &RecordBatch) -> Result<DataFrame, Q
     DataFrame::new(rows.num_rows(), columns).map_err(QueryError::Engine)
 }
 
-/// The boolean columns of a frame, nulls turned to false.
+/// The boolean columns of a frame, with nulls as false.
 ///
 /// # Errors
-/// [`QueryError::Unexpected`] where one is not that.
+/// [`QueryError::Unexpected`] where a column has the wrong number of values.
 pub(super) fn selections(frame: &DataFrame, rows: usize) -> Result<Vec<BooleanBuffer>, QueryError> {
     frame.columns().iter().map(|column| selection(column, rows)).collect()
 }
@@ -90,7 +90,7 @@ fn convert(array: &ArrayRef, storage: Storage) -> Result<ArrayRef, ArrowError> {
     }
 }
 
-/// Decimals without their point, integers and times as they count, times `10^power`.
+/// The unscaled integers of decimals, or integers and times, multiplied by `10^power`.
 fn wide(array: &ArrayRef, power: u32) -> Result<ArrayRef, ArrowError> {
     let counted = match array.data_type() {
         DataType::Decimal32(p, s) | DataType::Decimal64(p, s) => cast(array, &DataType::Decimal128(*p, *s))?,
@@ -110,7 +110,7 @@ fn wide(array: &ArrayRef, power: u32) -> Result<ArrayRef, ArrowError> {
     Ok(scaled)
 }
 
-/// A dictionary's values row by row; everything else as it is.
+/// Decodes a dictionary; other arrays stay unchanged.
 pub(super) fn plain(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match array.data_type() {
         DataType::Dictionary(_, values) => cast(array, values),
@@ -118,7 +118,7 @@ pub(super) fn plain(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     }
 }
 
-/// Arrow's cast, failing where a value does not fit.
+/// Arrow's cast, but a value that does not fit is an error instead of null.
 pub(super) fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     if array.data_type() == to {
         return Ok(array.clone());

@@ -1,8 +1,8 @@
-//! What a condition can know of a column: the family of its values, how polars stores them, and its name for people.
+//! Properties of a column for conditions: the kind of its values, their storage in polars, and the type's name in messages.
 //!
-//! Arrow has many ways to write the same value; a condition has few. Instants, days, times of day and decimals are all
-//! whole numbers that count a unit, so they become integers and their constants are converted to that unit. Invariant:
-//! a [`Storage`] holds every value of the columns that it is chosen for.
+//! Arrow has many representations of the same value; conditions use few. Instants, days, times of day and decimals are
+//! integer counts of a unit, so they become integers, and constants are converted to that unit. Invariant: a [`Storage`]
+//! holds every value of the columns that it is chosen for.
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
@@ -11,34 +11,34 @@ use crate::logical::{is_number, uuid};
 const SECOND: i128 = 1_000_000_000;
 const DAY: i128 = 86_400 * SECOND;
 
-/// How an operand's values stand in the frame that polars sees.
+/// The type of an operand's values in the polars frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Storage {
     /// Bits.
     Bool,
     /// Also `Int8`, `Int16`, `UInt8`, `UInt16`, days, 32-bit times.
     Int32,
-    /// As it is.
+    /// Unsigned 32-bit integers.
     UInt32,
     /// Also instants and 64-bit times.
     Int64,
-    /// As it is.
+    /// Unsigned 64-bit integers.
     UInt64,
-    /// Decimals without their point, times `10^power`: how exact numbers of different scale are compared.
+    /// Unscaled decimals, multiplied by `10^power` so that exact numbers of different scales can be compared.
     Wide {
         /// Digits appended.
         power: u32,
     },
-    /// All floats, and exact numbers that meet one.
+    /// Floats, and exact numbers compared with floats.
     Float,
     /// UTF-8 views.
     Text,
-    /// True or null: all that is known of a nested or binary column.
+    /// True or null: whether a nested or binary column has a value.
     Validity,
 }
 
 impl Storage {
-    /// Least and greatest value, for the integers.
+    /// Least and greatest value of integer storages.
     pub(super) fn range(self) -> (i128, i128) {
         match self {
             Self::Int32 => (i32::MIN.into(), i32::MAX.into()),
@@ -50,7 +50,7 @@ impl Storage {
     }
 }
 
-/// The family of an operand's values.
+/// The kind of an operand's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// true or false.
@@ -59,15 +59,15 @@ pub(super) enum Kind {
     Exact {
         /// Digits after the point.
         scale: i32,
-        /// Where they are kept.
+        /// Their type in polars.
         storage: Storage,
     },
     /// Binary floats.
     Float {
-        /// Whether binary32 holds and shows every value, as it does of halves.
+        /// Whether the values are shown as binary32. Also true of binary16.
         single: bool,
     },
-    /// Numbers of any precision, kept as text.
+    /// Numbers of any precision, stored as text.
     Number,
     /// UTF-8.
     Text,
@@ -86,12 +86,12 @@ pub(super) enum Kind {
     Time {
         /// Nanoseconds.
         unit: i128,
-        /// Where they are kept.
+        /// Their type in polars.
         storage: Storage,
     },
     /// A column without any value.
     Empty,
-    /// Lists, structs, maps, bytes and whatever else can only be null or not.
+    /// Lists, structs, maps, bytes and other types that can only be tested for null.
     Opaque,
 }
 
@@ -107,7 +107,7 @@ impl Kind {
         }
     }
 
-    /// The kind of an Arrow type; that of a dictionary is its values'.
+    /// The kind of an Arrow type. A dictionary has the kind of its values.
     pub(super) fn of(data_type: &DataType) -> Self {
         let exact = |storage| Self::Exact { scale: 0, storage };
         match data_type {
@@ -134,7 +134,7 @@ impl Kind {
         }
     }
 
-    /// How polars gets the values where nothing else is asked for.
+    /// The default storage.
     pub(super) fn storage(self) -> Storage {
         match self {
             Self::Bool => Storage::Bool,
@@ -156,7 +156,7 @@ impl Kind {
         }
     }
 
-    /// What a constant must be to be compared with the kind: the way out in a message.
+    /// Advice on the constants that can be compared with this kind.
     pub(super) fn expects(self) -> &'static str {
         match self {
             Self::Bool => "compare it with true or false, without quotes",
@@ -169,7 +169,7 @@ impl Kind {
             }
             Self::Date => "compare it with a date in quotes, such as '2026-03-01'",
             Self::Time { .. } => "compare it with a time of day in quotes, such as '13:30:00'",
-            Self::Empty | Self::Opaque => "only `is_null` (in `where`: IS NULL, IS NOT NULL) can be asked of it",
+            Self::Empty | Self::Opaque => "only `is_null` (in `where`: IS NULL, IS NOT NULL) can test it",
         }
     }
 }
@@ -183,7 +183,7 @@ fn nanoseconds(unit: TimeUnit) -> i128 {
     }
 }
 
-/// The type of a source column in the words of `schema:` in a catalog, where it has one there.
+/// The type of a source column, named as in the catalog's `schema:` if possible.
 pub(super) fn field_type_name(field: &Field) -> String {
     if is_number(field) {
         "number".to_owned()
@@ -194,7 +194,7 @@ pub(super) fn field_type_name(field: &Field) -> String {
     }
 }
 
-/// The type in the words of `schema:` in a catalog, where it has one there.
+/// An Arrow type, named as in the catalog's `schema:` if possible.
 pub(super) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "bool".to_owned(),

@@ -1,11 +1,11 @@
-//! SQL's LIKE patterns as text tests.
+//! Translates SQL's LIKE patterns to text tests.
 //!
-//! `%` is any text, `_` any one character (Unicode scalar value). There is no escape character unless ESCAPE names
-//! one, as in the SQL standard. ILIKE folds case as Rust regular expressions do (Unicode simple case folding).
+//! `%` matches any text, `_` any one character (Unicode scalar value). As in the SQL standard, there is no escape character
+//! unless ESCAPE names one. ILIKE folds case as Rust regular expressions do (Unicode simple case folding).
 
 use super::expr::TextTest;
 
-/// A pattern as text equal to it, or as a test.
+/// A translated pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Like {
     /// No wildcards.
@@ -20,10 +20,10 @@ enum Part {
     Any,
 }
 
-/// Reads a pattern.
+/// Translates a pattern.
 ///
 /// # Errors
-/// What is wrong with an escape.
+/// The fault of an escape sequence.
 pub(super) fn like(pattern: &str, escape: Option<char>, fold_case: bool) -> Result<Like, &'static str> {
     let parts = parts(pattern, escape)?;
     let plain = |parts: &[Part]| -> Option<String> {
@@ -62,7 +62,7 @@ fn parts(pattern: &str, escape: Option<char>) -> Result<Vec<Part>, &'static str>
         parts.push(match c {
             c if Some(c) == escape => match chars.next() {
                 Some(next) if next == '%' || next == '_' || Some(next) == escape => Part::Char(next),
-                Some(_) => return Err("the escape character must stand before `%`, `_` or itself"),
+                Some(_) => return Err("the escape character must precede `%`, `_` or itself"),
                 None => return Err("the pattern ends with its escape character"),
             },
             '%' if matches!(parts.last(), Some(Part::Any)) => continue,

@@ -1,8 +1,7 @@
-//! The constants of a condition: exact numbers and instants, and where they fall between the values of a column.
+//! The constants of a condition: exact numbers and instants, and their position among the values of a column.
 //!
-//! A number keeps all its digits and an instant its nanoseconds, because a column may be coarser than what is asked
-//! of it: `> 1.5` of whole numbers is `> 1`, and `= 1.5` is never true. Invariant: nothing here rounds unless it is
-//! asked for a float.
+//! A number keeps all its digits and an instant its nanoseconds, because a column may be coarser than the constant: for
+//! integers, `> 1.5` means `> 1`, and `= 1.5` is never true. Invariant: only [`Number::to_float`] rounds.
 
 use std::cmp::Ordering;
 
@@ -22,7 +21,7 @@ pub(super) enum Literal {
     Bool(bool),
     /// Any number.
     Number(Number),
-    /// Text; also a time, where the other side is one.
+    /// Text, or a time if the other side is a time.
     Text(String),
     /// SQL's `DATE '…'` and `TIMESTAMP '…'`: text that can only be a time.
     Time(String),
@@ -40,7 +39,7 @@ impl Literal {
         }
     }
 
-    /// Two constants in SQL's order; `None` where one is NULL or they have no common type.
+    /// The order of two constants in SQL; `None` if one is NULL or they have no common type.
     pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Number(a), Self::Number(b)) => Some(a.compare(b)),
@@ -50,7 +49,7 @@ impl Literal {
     }
 }
 
-/// At most 40 characters of a value, for messages.
+/// The first 40 characters of a value, for messages.
 pub(super) fn shorten(value: &str) -> String {
     match value.char_indices().nth(40) {
         Some((cut, _)) => format!("{}…", value.get(..cut).unwrap_or_default()),
@@ -64,12 +63,12 @@ pub(super) struct Number {
     /// As written.
     pub(super) text: String,
     negative: bool,
-    /// Without zeros at either end; empty for zero.
+    /// Without leading or trailing zeros; empty for zero.
     digits: String,
     exponent: i64,
 }
 
-/// Where a constant falls among the values that a column can hold.
+/// The position of a constant among the values that a column can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scaled {
     /// Less than every value.
@@ -83,13 +82,13 @@ pub(super) enum Scaled {
 }
 
 impl Scaled {
-    /// `numerator / denominator`, the denominator being positive.
+    /// `numerator / denominator`. The denominator must be positive.
     pub(super) fn ratio(numerator: i128, denominator: i128) -> Self {
         let floor = numerator.div_euclid(denominator);
         if numerator.rem_euclid(denominator) == 0 { Self::Exact(floor) } else { Self::Between(floor) }
     }
 
-    /// The same among the values `min..=max` only.
+    /// The position among the values `min..=max`.
     pub(super) fn within(self, min: i128, max: i128) -> Self {
         match self {
             Self::Exact(v) | Self::Between(v) if v < min => Self::Below,
@@ -144,7 +143,7 @@ impl Number {
         Self { text, negative: !self.negative && !self.digits.is_empty(), ..self.clone() }
     }
 
-    /// Where the number falls among whole multiples of `10^-scale` of at most [`MAX_DIGITS`] digits.
+    /// The position among integer multiples of `10^-scale` of at most [`MAX_DIGITS`] digits.
     pub(super) fn at_scale(&self, scale: i32) -> Scaled {
         let beyond = if self.negative { Scaled::Below } else { Scaled::Above };
         let sign = if self.negative { -1 } else { 1 };
@@ -163,13 +162,13 @@ impl Number {
                 Err(_) => beyond,
             };
         }
-        // The last digit is not zero, so a part is always cut off here.
+        // The last digit is not zero, so the dropped part is never zero.
         let kept = self.digits.get(..usize::try_from(length).unwrap_or(0)).unwrap_or_default();
         let whole = if kept.is_empty() { 0 } else { kept.parse::<i128>().unwrap_or_default() };
         Scaled::Between(if self.negative { -whole - 1 } else { whole })
     }
 
-    /// Mantissa and scale of the shortest decimal equal to the number, if [`MAX_DIGITS`] digits hold it.
+    /// Mantissa and scale of the shortest decimal equal to the number, if it has at most [`MAX_DIGITS`] digits.
     pub(super) fn to_decimal(&self) -> Option<(i128, i8)> {
         let scale = i32::try_from(-self.exponent.min(0)).ok().filter(|s| *s <= MAX_DIGITS as i32)?;
         match self.at_scale(scale) {
@@ -178,23 +177,23 @@ impl Number {
         }
     }
 
-    /// The nearest binary64, or binary32 where one is near, if it is finite.
+    /// The nearest finite binary64. With `single`, the nearest binary32 if the number is in its range.
     pub(super) fn to_float(&self, single: bool) -> Option<f64> {
         if self.digits.is_empty() {
             return Some(0.0);
         }
         let sign = if self.negative { "-" } else { "" };
         let text = format!("{sign}{}e{}", self.digits, self.exponent);
-        // By way of binary64 it would be rounded twice.
+        // Parsing via binary64 would round twice.
         let nearest = text.parse::<f32>().ok().filter(|v| single && v.is_finite()).map(f64::from);
         nearest.or_else(|| text.parse::<f64>().ok().filter(|v| v.is_finite()))
     }
 
-    /// Exact order.
+    /// The exact order of two numbers.
     pub(super) fn compare(&self, other: &Self) -> Ordering {
         let sign = |n: &Self| if n.digits.is_empty() { 0 } else { if n.negative { -1 } else { 1 } };
         let magnitude = |n: &Self| n.digits.len() as i64 + n.exponent;
-        // Zeros at the ends are trimmed, so digits of equal magnitude order as text does.
+        // Without leading and trailing zeros, digits of equal magnitude compare like text.
         let absolute = || magnitude(self).cmp(&magnitude(other)).then_with(|| self.digits.cmp(&other.digits));
         sign(self).cmp(&sign(other)).then_with(|| match sign(self) {
             0 => Ordering::Equal,
@@ -204,18 +203,18 @@ impl Number {
     }
 }
 
-/// A point in time as text gave it.
+/// A point in time parsed from text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
-    /// Since 1970-01-01T00:00:00, in UTC where the text has an offset, else on the clock that it does not name.
+    /// Since 1970-01-01T00:00:00, in UTC if the text has an offset, else in local time.
     pub(super) nanoseconds: i128,
     /// Whether the text has an offset from UTC.
     pub(super) zoned: bool,
 }
 
-/// Reads RFC 3339 (`T` or a blank), the same without offset, or a date alone, which is its first instant.
+/// Parses RFC 3339 (with `T` or a blank), the same without an offset, or a date, which means its first instant.
 pub(super) fn moment(text: &str) -> Option<Moment> {
-    // jiff would take a leap second for the second before, and pass over a zone's name in brackets.
+    // jiff would read a leap second as the previous second, and ignore a zone name in brackets.
     if text.contains(":60") || text.contains('[') {
         return None;
     }
@@ -227,7 +226,7 @@ pub(super) fn moment(text: &str) -> Option<Moment> {
     Some(Moment { nanoseconds: at.as_nanosecond(), zoned: false })
 }
 
-/// Reads `HH:MM:SS` with or without a fraction, as nanoseconds since midnight.
+/// Parses `HH:MM:SS`, with or without a fraction, as nanoseconds since midnight.
 pub(super) fn time_of_day(text: &str) -> Option<i128> {
     if text.contains(":60") || !text.contains(':') || text.contains(['T', 't', ' ', '[']) {
         return None;

@@ -1,22 +1,22 @@
-//! The typed condition as a polars expression.
+//! Lowers a typed condition to a polars expression.
 //!
-//! Every literal has the type of its column already, so polars coerces nothing. Its logic is Kleene's; its order of
-//! floats puts NaN last and equal to itself, as PostgreSQL's and DuckDB's do.
+//! Every literal already has the type of its column, so polars coerces nothing. Its logic is Kleene's. Its order of floats
+//! puts NaN last and equal to itself, as in PostgreSQL and DuckDB.
 
 use polars::prelude::{DataType, Expr, Literal as _, NamedFrom, PlSmallStr, Scalar, Series, col, lit};
 
 use super::expr::{Inputs, Node, Op, TextTest, Value};
 use super::kind::Storage;
 
-/// Name of the `index`-th input. Never the source's: polars reads patterns in some names.
+/// Name of an input. Source names are not used, because polars interprets some of them as patterns.
 pub(super) fn input_name(index: usize) -> PlSmallStr {
     PlSmallStr::from_string(format!("input{index}"))
 }
 
-/// So few values are compared one after the other, by kernels that look at many rows at once; `is_in` hashes every row.
+/// Up to this many values are compared one by one, with vectorized kernels; `is_in` hashes every row.
 const FEW: usize = 8;
 
-/// A condition that has an input.
+/// Lowers a condition.
 pub(super) fn lower(node: &Node, inputs: &Inputs) -> Expr {
     let input = |index: &usize| col(input_name(*index));
     let storage = |index: &usize| inputs.0.get(*index).map_or(Storage::Validity, |i| i.storage);
@@ -48,7 +48,7 @@ pub(super) fn lower(node: &Node, inputs: &Inputs) -> Expr {
     }
 }
 
-/// A chain as a tree of logarithmic depth, because polars recurses.
+/// Joins a chain as a tree of logarithmic depth, because polars recurses.
 fn balanced(nodes: &[Node], inputs: &Inputs, join: fn(Expr, Expr) -> Expr) -> Expr {
     match nodes {
         [] => boolean(None),

@@ -1,34 +1,34 @@
-//! Which rows are exported, and in which order: `filters`, `where` and `order` over record batches.
+//! Selects and orders the exported rows: `filters`, `where` and `order` over record batches.
 //!
-//! A [`Predicate`] is compiled once from the spec and the source's schema, with every mistake found then, and
-//! evaluated by any number of workers. polars evaluates it, over the columns that it names and nothing else; arrays
-//! go there through the Arrow C data interface and a selection comes back. polars parses nothing and opens nothing.
+//! A [`Predicate`] is compiled once from the spec and the source's schema, which finds every mistake, and can be evaluated
+//! by any number of workers. polars evaluates it over the columns that it reads, and no others. It receives arrays through
+//! the Arrow C data interface and returns a selection; it parses nothing and opens nothing.
 //!
-//! What a condition means, for `filters` and `where` alike:
+//! The semantics of conditions, in `filters` and `where` alike:
 //!
 //! - **Null.** SQL's three-valued logic. A comparison with null is null, AND, OR and NOT are Kleene's, and a row is
-//!   selected only where the whole is true. So `ne` and `not_in` do not select nulls; only `is_null` does.
-//! - **Numbers** are compared exactly: a literal keeps all its digits and need not fit the column (`> 1.5` of whole
-//!   numbers is `>= 2`, `= 1.5` is never true, `< 1e30` holds of every value). Columns of integers and decimals are
-//!   compared exactly with each other. Where one side is a float, both are taken in binary64.
+//!   selected only if the whole condition is true. So `ne` and `not_in` do not select nulls; only `is_null` does.
+//! - **Numbers** are compared exactly: a literal keeps all its digits and need not fit the column (for integers,
+//!   `> 1.5` means `>= 2`, `= 1.5` is never true, and `< 1e30` is true of every value). Columns of integers and decimals are
+//!   compared exactly with each other. If one side is a float, both are compared in binary64.
 //! - **`number`**, text that keeps the digits of a number, is compared exactly with constants and with every numeric
-//!   column; a float there is the number that shards show of it. There is no arithmetic on it.
+//!   column; a float means the number that shards show. Arithmetic on it is not allowed.
 //! - **`float32`.** A literal compared with such a column (or a `float16` one, which shards show as `float32`) is first
-//!   rounded to binary32, as DuckDB does: `= 0.1` selects the rows that a shard shows as `0.1`. What binary32 cannot
-//!   reach stays as it is, and against other columns and in arithmetic the value counts, not the text.
+//!   rounded to binary32, as DuckDB does: `= 0.1` selects the rows that a shard shows as `0.1`. Literals beyond the range
+//!   of binary32 are not rounded. Compared with other columns and in arithmetic, the value counts, not its text.
 //! - **NaN** equals itself and is greater than every other number, as in PostgreSQL and DuckDB (not as in IEEE 754);
 //!   `-0.0` equals `0.0`.
-//! - **Text** is compared by its bytes, with case. A text column holds text, also where it looks like a time or
-//!   number: a text time column is ordered as text. Text that holds JSON is the text as the source wrote it.
-//! - **Times.** A literal is RFC 3339 text, or a date, which is its first instant. With a column that has a zone, a
-//!   literal without offset is in UTC; with one that has none, an offset is an error. A literal finer than the
+//! - **Text** is compared by its bytes, case-sensitively, even if it looks like a time or number: a text time column is
+//!   ordered as text. Text that holds JSON is compared as the source wrote it.
+//! - **Times.** A literal is RFC 3339 text, or a date, which is its first instant. For a column with a zone, a
+//!   literal without an offset is in UTC; for a column without one, an offset is an error. A literal finer than the
 //!   column's unit is compared exactly.
-//! - **Booleans** have `=`, `<>` and IN, no order.
-//! - **Nested and binary columns** can only be null or not.
+//! - **Booleans** support `=`, `<>` and IN, but have no order.
+//! - **Nested and binary columns** can only be tested for null.
 //! - **Arithmetic** is exact on integers and decimals up to 38 digits and fails beyond; `/` is in binary64; `%` has the
 //!   sign of its dividend; division by zero is null.
 //!
-//! Invariant: only this module names polars.
+//! Invariant: no other module uses polars.
 
 mod arithmetic;
 mod check;
@@ -64,7 +64,7 @@ use expr::{Input, Inputs, Node, Origin};
 pub use order::sort_permutation;
 pub use sql::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
 
-/// `filters` and `where` of one job, checked against its source's schema.
+/// The compiled `filters` and `where` of one job.
 #[derive(Debug, Clone)]
 pub struct Predicate {
     /// In the order of the spec, `where` last.
@@ -79,11 +79,11 @@ pub struct Predicate {
 enum Test {
     /// The same for all rows.
     Constant(bool),
-    /// To be evaluated.
+    /// Evaluated by polars.
     Expression(Expr),
 }
 
-/// Which rows of a batch are kept, and which filter leaves out the others.
+/// The selected rows of a batch, and the filter that excludes each of the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
     kept: BooleanBuffer,
@@ -92,7 +92,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// For each test, the rows where it is true. Kleene's AND is true where all are, so nulls can count as false.
+    /// Combines the rows where each test is true. Kleene's AND is true only if all are, so nulls may count as false.
     pub(crate) fn of(passed: Vec<BooleanBuffer>, rows: usize) -> Self {
         let kept = passed.iter().cloned().reduce(|all, one| &all & &one);
         Self { kept: kept.unwrap_or_else(|| BooleanBuffer::new_set(rows)), passed }
@@ -103,18 +103,18 @@ impl Selection {
         &self.kept
     }
 
-    /// The first test, in the order of the spec, that is not true of a row: false or null. `None` for a row that is kept.
+    /// The first test, in the order of the spec, that is false or null for a row. `None` for a selected row.
     pub fn left_out_by(&self, row: usize) -> Option<usize> {
         self.passed.iter().position(|passed| !passed.value(row))
     }
 }
 
 impl Predicate {
-    /// Checks filters and `where` against a schema; all must hold. `None` when there are none.
+    /// Compiles filters and `where` against a schema. A row must satisfy all of them. `None` if there are none.
     ///
     /// # Errors
-    /// All mistakes at once: columns that the source does not have, conditions that do not fit their column's type,
-    /// SQL that does not parse or that `where` does not allow.
+    /// All mistakes at once: columns that the source does not have, conditions that do not fit the type of their column,
+    /// and SQL that does not parse or that `where` does not allow.
     pub fn compile(
         filters: &[Filter],
         where_sql: Option<&Located<String>>,
@@ -139,7 +139,7 @@ impl Predicate {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        // No row reaches what comes after a test that no row passes: what only that reads is not read.
+        // No row reaches the tests after one that no row passes, so their columns are not read.
         let is_barrier = |node: &Node| matches!(node, Node::Constant(Some(false) | None));
         let reached = nodes.iter().position(|(node, _)| is_barrier(node)).map_or(nodes.len(), |barrier| barrier + 1);
         let needed = nodes.get(reached - 1).map_or(0, |(_, inputs)| *inputs);
@@ -172,7 +172,7 @@ impl Predicate {
         Self { tests, inputs: inputs.0, columns, types }
     }
 
-    /// The source columns that the condition reads, each once. None where it is the same for all rows.
+    /// The source columns that the condition reads, without duplicates. Empty if the result is the same for all rows.
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
@@ -229,85 +229,85 @@ impl Predicate {
         }
         guarded(|| {
             let frame = frame::frame(&self.inputs, rows)?;
-            // Everything that an optimiser could do was done once, when the condition was compiled.
+            // The condition was optimized when it was compiled.
             let lazy = frame.lazy().without_optimizations().select(expressions);
             frame::selections(&lazy.collect().map_err(QueryError::Engine)?, rows.num_rows())
         })
     }
 }
 
-/// A panic below polars is a failed query, not a dead worker.
+/// Turns a panic inside polars into a failed query, so that the worker survives.
 fn guarded<T>(work: impl FnOnce() -> Result<T, QueryError>) -> Result<T, QueryError> {
-    // Unwind safe: what the closure borrows is only read, and what it made is gone.
+    // Unwind safe: the closure only reads what it borrows, and its own values are dropped.
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|payload| Err(QueryError::Panicked { message: panics::text(&*payload) }))
 }
 
-/// A condition or order that could not be evaluated on the data.
+/// Why a condition or order cannot be evaluated on the data.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The reader did not give what was planned.
+    /// The reader omitted a planned column.
     #[error("the batch has no column `{column}`")]
     MissingColumn {
-        /// Which.
+        /// The column.
         column: String,
     },
-    /// The reader gave something else than planned.
+    /// The reader returned a type that was not planned.
     #[error("column `{column}` is {found}, but {planned} was planned")]
     ColumnType {
-        /// Which.
+        /// The column.
         column: String,
         /// Arrow type in the batch.
         found: String,
         /// Arrow type in the schema.
         planned: String,
     },
-    /// A value without a place in its storage.
+    /// A value does not fit its storage.
     #[error("column `{column}` cannot be converted for the query")]
     Convert {
-        /// Which.
+        /// The column.
         column: String,
-        /// Why.
+        /// The cause.
         source: ArrowError,
     },
-    /// A result beyond 38 digits.
-    #[error("the arithmetic in `where` leaves its range of 38 digits; divide or compare smaller terms")]
+    /// A result has more than 38 digits.
+    #[error("the arithmetic in `where` exceeds 38 digits; divide or compare smaller terms")]
     Arithmetic(#[source] ArrowError),
-    /// An array that polars does not take.
-    #[error("column `{column}` cannot be handed to the query engine: {why}")]
+    /// polars does not accept an array.
+    #[error("column `{column}` cannot be passed to the query engine: {why}")]
     Import {
         /// Input name.
         column: String,
-        /// Why.
+        /// The cause.
         why: String,
     },
-    /// polars.
+    /// polars returned an error.
     #[error("the query engine failed")]
     Engine(#[source] PolarsError),
-    /// A bug below.
+    /// polars panicked.
     #[error("the query engine panicked: {message}")]
     Panicked {
         /// The panic's message.
         message: String,
     },
-    /// A bug here.
-    #[error("the query engine gave something else than one true or false per row: {what}")]
+    /// polars returned something else than a selection.
+    #[error("the query engine did not return one boolean per row: {what}")]
     Unexpected {
         /// What.
         what: String,
     },
-    /// Rows without order.
+    /// The rows cannot be sorted.
     #[error("rows cannot be ordered by `{column}`: {why}")]
     Order {
-        /// Which.
+        /// The column.
         column: String,
-        /// Why.
+        /// The cause.
         why: String,
     },
 }
 
 impl QueryError {
-    /// The word for manifests.
+    /// The error code in manifests.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::MissingColumn { .. } | Self::ColumnType { .. } => ErrorCode::SchemaMismatch,

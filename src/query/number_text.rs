@@ -1,8 +1,8 @@
-//! Comparisons of numbers that are kept as text.
+//! Comparisons of numbers stored as text.
 //!
-//! polars knows no such type and must not be given floats of it, so each comparison is made here, exactly, and polars
-//! sees its outcome: -1, 0 or 1 for less, equal or greater, or whether a value is in a list. A float on the other side is
-//! the number that shards show of it; NaN is greater than every number and equals itself, as everywhere in a condition.
+//! polars has no such type, and converting the numbers to floats would lose digits. So comparisons are made here, exactly,
+//! and polars sees only the outcome: -1, 0 or 1 for less, equal or greater, or whether a value is in a list. A float on the
+//! other side means the number that shards show. NaN is greater than every number and equals itself, as in all conditions.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::literal::Number;
 use crate::encode::CellTexts;
 use crate::number::NumberText;
 
-/// What is compared.
+/// One side of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Side {
     /// A numeric source column.
@@ -27,18 +27,18 @@ pub(super) enum Side {
     Computed(Arithmetic),
 }
 
-/// A comparison and its outcome for each row; null where a side is null.
+/// A comparison. Its outcome is null if a side is null.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Comparison {
     /// The order of a column and a constant.
     Constant(String, Number),
     /// The order of two values.
     Sides(Side, Side),
-    /// Whether a column's value is one of some constants, which are sorted.
+    /// Whether a column's value is one of some constants, which must be sorted.
     Member(String, Vec<Number>),
 }
 
-/// A value on its way through a comparison.
+/// A parsed value, ordered as in conditions.
 enum Value<'t> {
     NegativeInfinity,
     Number(NumberText<'t>),
@@ -87,7 +87,7 @@ impl Side {
 }
 
 impl Comparison {
-    /// Source columns, with repetitions.
+    /// Adds the source columns, possibly with duplicates.
     pub(super) fn columns<'a>(&'a self, into: &mut Vec<&'a str>) {
         match self {
             Self::Constant(name, _) | Self::Member(name, _) => into.push(name),
@@ -101,7 +101,7 @@ impl Comparison {
     /// The outcome for the rows of a batch.
     ///
     /// # Errors
-    /// [`ArrowError`] where arithmetic overflows or a text is no number, which a reader of the source has ruled out.
+    /// [`ArrowError`] where arithmetic overflows or a text is not a number, which readers rule out.
     pub(super) fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
             Self::Constant(name, constant) => {
@@ -142,7 +142,7 @@ fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowEr
     rows.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column `{name}`")))
 }
 
-/// Each value as shards show it.
+/// The text of each value as in shards.
 fn texts(array: &ArrayRef) -> Result<Vec<Option<String>>, ArrowError> {
     let field = Field::new("", array.data_type().clone(), true);
     let mut cells = CellTexts::new(&field, array.as_ref())
@@ -161,7 +161,7 @@ fn texts(array: &ArrayRef) -> Result<Vec<Option<String>>, ArrowError> {
 }
 
 fn value(text: &str) -> Result<Value<'_>, ArrowError> {
-    // The value is not shown: messages go where redacted data must not.
+    // Messages may reach places that must not see redacted data, so the value is not shown.
     Value::parse(text).ok_or_else(|| ArrowError::ParseError("a value is not a number".to_owned()))
 }
 

@@ -1,7 +1,7 @@
-//! Conditions checked against a second, plain evaluation: row by row, value by value, three-valued logic written out.
+//! Checks conditions against a second, simple evaluator that works row by row with explicit three-valued logic.
 //!
-//! Shares no code with what it checks: exact values are compared as `i128` at one scale, times as nanoseconds that
-//! are written down beside their text, LIKE by recursion.
+//! It shares no code with the implementation: exact values are compared as `i128` at one scale, times as nanoseconds listed
+//! beside their text, LIKE by recursion.
 
 mod rows;
 

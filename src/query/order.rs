@@ -1,4 +1,4 @@
-//! The order of rows within a partition where the spec says `order: time`.
+//! The order of rows within a partition for `order: time`.
 
 use std::cmp::Ordering;
 
@@ -8,13 +8,14 @@ use arrow::record_batch::RecordBatch;
 
 use super::QueryError;
 
-/// The rows' positions by time, then id (nulls first; text by its bytes, integers by value), then position.
+/// The permutation that sorts rows by time, then id (nulls first; text by its bytes, integers by value), then position.
 ///
-/// `times` are the rows' instants in any one unit. Stable, so that rows equal in both keep the source's order.
+/// `times` are the instants of the rows, all in the same unit. The sort is stable, so rows with equal time and id keep the
+/// order of the source.
 ///
 /// # Errors
-/// [`QueryError::Order`] where `times` has a null or another length than `rows`, the id column is missing or of a
-/// type without order, or there are more than `u32::MAX` rows.
+/// [`QueryError::Order`] where `times` has a null or a different length than `rows`, the id column is missing or has a
+/// type without an order, or there are more than `u32::MAX` rows.
 pub fn sort_permutation(
     rows: &RecordBatch,
     time_column: &str,

@@ -1,11 +1,11 @@
-//! `where:` to a typed condition: a list of what is allowed, and a name for everything that is not.
+//! Compiles `where:` to a typed condition, using an allow list. Everything else is refused by name.
 //!
-//! sqlparser reads the whole of SQL; this module admits the row-wise part of it node by node, so nothing that a
-//! later parser learns is admitted by accident, and no text reaches polars as SQL (its own SQL front end opens files
-//! while it parses). Invariant: text, tokens and depth are bounded before anything recurses over them.
+//! sqlparser accepts all of SQL. This module allows its row-wise subset node by node, so that new features of the parser are
+//! never allowed by accident. No text reaches polars as SQL, because its SQL front end opens files while it parses.
+//! Invariant: text length, tokens and depth are bounded before anything recurses over them.
 
+mod locator;
 mod parse;
-mod place;
 mod refuse;
 
 use arrow::datatypes::Schema;
@@ -20,40 +20,40 @@ use super::like::{Like, like};
 use super::literal::{Literal, Number};
 use crate::diagnostic::{Diagnostic, Located};
 
+use locator::Locator;
 use parse::parse;
 pub use parse::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
-use place::Place;
 use refuse::{ALLOWED, refused_name};
 
-/// Stack of the thread that a `where` is compiled on: 16 KiB for each of [`MAX_TOKENS`]. An unoptimised build was seen
-/// to need more than 2 KiB. Only what is touched becomes memory.
+/// Stack of the thread that compiles a `where`: 16 KiB per token ([`MAX_TOKENS`]). An unoptimized build needed more than
+/// 2 KiB. Only touched pages take memory.
 const STACK_BYTES: usize = 32 << 20;
 
-/// The condition.
+/// Compiles a `where`.
 ///
 /// # Errors
-/// All mistakes, each at its place in the text where the file shows that, else at the whole.
+/// All mistakes, each at its location in the text if the file shows it, else at the whole text.
 pub(super) fn condition(inputs: &mut Inputs, text: &Located<String>, schema: &Schema) -> Result<Node, Vec<Diagnostic>> {
-    let place = Place::new(text);
-    // A tree of MAX_TOKENS levels is dropped, and searched for its place, by recursion in the parser's crate.
+    let locator = Locator::new(text);
+    // The parser's crate drops and searches trees of up to MAX_TOKENS levels recursively.
     let worker = std::thread::Builder::new().name("where".to_owned()).stack_size(STACK_BYTES);
     std::thread::scope(|scope| {
         let thread = worker.spawn_scoped(scope, || translate(inputs, text, schema)).map_err(|e| e.to_string());
         let joined = thread.and_then(|t| t.join().map_err(|_| "the SQL parser panicked".to_owned()));
-        joined.unwrap_or_else(|why| Err(vec![place.whole(format!("`where` cannot be checked: {why}"))]))
+        joined.unwrap_or_else(|why| Err(vec![locator.whole(format!("`where` cannot be checked: {why}"))]))
     })
 }
 
 fn translate(inputs: &mut Inputs, text: &Located<String>, schema: &Schema) -> Result<Node, Vec<Diagnostic>> {
-    let place = Place::new(text);
-    let expression = parse(&text.value, &place).map_err(|mistake| vec![mistake])?;
+    let locator = Locator::new(text);
+    let expression = parse(&text.value, &locator).map_err(|mistake| vec![mistake])?;
     let probe = RecordBatch::new_empty(std::sync::Arc::new(schema.clone()));
-    let mut translator = Translator { inputs, schema, probe, place, mistakes: Vec::new() };
+    let mut translator = Translator { inputs, schema, probe, locator, mistakes: Vec::new() };
     let node = translator.condition(&expression, 0);
     match node {
         Some(node) if translator.mistakes.is_empty() => Ok(node),
-        // A condition that is neither understood nor refused must not count as absent.
-        _ if translator.mistakes.is_empty() => Err(vec![translator.place.whole("`where` is not understood")]),
+        // A condition that is neither compiled nor refused must not count as absent.
+        _ if translator.mistakes.is_empty() => Err(vec![translator.locator.whole("`where` is not understood")]),
         _ => Err(translator.mistakes),
     }
 }
@@ -61,9 +61,9 @@ fn translate(inputs: &mut Inputs, text: &Located<String>, schema: &Schema) -> Re
 struct Translator<'a> {
     inputs: &'a mut Inputs,
     schema: &'a Schema,
-    /// No rows, for the types of computed values.
+    /// A batch without rows, to find the types of computed values.
     probe: RecordBatch,
-    place: Place<'a>,
+    locator: Locator<'a>,
     mistakes: Vec<Diagnostic>,
 }
 
@@ -79,11 +79,11 @@ impl Translator<'_> {
         node
     }
 
-    /// Any expression. `None` after a mistake was noted.
+    /// Any expression. `None` after a mistake was recorded.
     fn operand(&mut self, expr: &Expr, depth: usize) -> Option<Operand> {
         if depth > MAX_DEPTH {
             let message = format!("`where` is nested more than {MAX_DEPTH} levels deep");
-            self.mistakes.push(self.place.whole(message).help("split it: AND and OR chains may be of any length"));
+            self.mistakes.push(self.locator.whole(message).help("split it: AND and OR chains may be of any length"));
             return None;
         }
         let below = depth + 1;
@@ -145,7 +145,7 @@ impl Translator<'_> {
         }
     }
 
-    /// The conditions of a chain of one operator. The parser nests it to the left, as deep as it is long.
+    /// The conditions of a chain of one operator, which the parser nests to the left.
     fn chain(&mut self, mut expr: &Expr, chained: &BinaryOperator, depth: usize) -> Option<Vec<Node>> {
         let mut links = Vec::new();
         while let Expr::BinaryOp { left, op, right } = expr {
@@ -156,7 +156,7 @@ impl Translator<'_> {
             expr = left;
         }
         links.push(expr);
-        // Every link is looked at before the first mistake decides.
+        // Check every link, to report all mistakes.
         let nodes: Vec<_> = links.into_iter().rev().map(|link| self.condition(link, depth)).collect();
         nodes.into_iter().collect()
     }
@@ -166,10 +166,11 @@ impl Translator<'_> {
             Some((_, field)) => Some(Operand::Values(Values::column(&name.value, field))),
             None => {
                 let mut mistake =
-                    unknown_column(&name.value, self.schema, self.place.span(name.span).as_ref(), &self.mistakes);
+                    unknown_column(&name.value, self.schema, self.locator.span(name.span).as_ref(), &self.mistakes);
                 if name.quote_style.is_some() {
                     let help = mistake.help.unwrap_or_default();
-                    mistake.help = Some(format!("{help}; text stands in single quotes, only columns in double quotes"));
+                    mistake.help =
+                        Some(format!("{help}; use single quotes for text, and double quotes for columns only"));
                 }
                 self.mistakes.push(mistake);
                 None
@@ -238,7 +239,7 @@ impl Translator<'_> {
         }
     }
 
-    /// An operand of arithmetic: `Some(None)` is null, `None` is a noted mistake.
+    /// An operand of arithmetic: `Some(None)` is null, `None` is a recorded mistake.
     fn number(&mut self, expr: &Expr, sign: &str, operand: &Operand) -> Option<Option<Arithmetic>> {
         let number = match operand {
             Operand::Literal(Literal::Null) => return Some(None),
@@ -367,7 +368,7 @@ impl Translator<'_> {
     }
 
     fn mistake(&mut self, expr: &Expr, message: String, help: impl Into<String>) {
-        let span = self.place.span(expr.span());
+        let span = self.locator.span(expr.span());
         self.mistakes.push(Diagnostic::at(span.as_ref(), message).help(help));
     }
 }

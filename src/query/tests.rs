@@ -1,4 +1,4 @@
-//! The predicate as its callers see it: filters' mistakes, failures, memory, threads.
+//! The public interface of predicates: mistakes in filters, failures, memory, threads.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn nothing_to_check_is_no_predicate() {
 }
 
 #[test]
-fn mistakes_in_filters_are_all_told_at_key_or_condition() {
+fn mistakes_in_filters_are_all_reported_at_key_or_condition() {
     let filters = [
         filter("statuss", Condition::IsNull(true)),
         filter("status", Condition::Eq(number(7))),
@@ -86,7 +86,7 @@ fn mistakes_in_filters_are_all_told_at_key_or_condition() {
              filters: eq, ne, in, not_in)"
                 .to_owned(),
             "`raw` is binary and cannot be compared with the text 'x' [condition] only `is_null` (in `where`: IS NULL, \
-             IS NOT NULL) can be asked of it"
+             IS NOT NULL) can test it"
                 .to_owned(),
             format!("the regular expression does not parse: unclosed group [condition] {syntax}"),
             "the pattern is too large [condition] compiled, it may have 4 MiB: use smaller repetitions or shorter text"

@@ -1,8 +1,8 @@
-//! `redact` held against the source's columns, with every mistake told at once.
+//! Compiles `redact` against the source's columns, and reports every mistake at once.
 //!
-//! A path's first names are a source column: one of exactly the path's name, else the longest that the path goes on from,
-//! so that names may have dots in them. Below it every field that fits is meant. What cannot be redacted so that it is
-//! told nowhere in the package is refused, rather than half done.
+//! A path starts with a source column: the column with exactly the path's name, else the longest column name that the path
+//! continues, so that names may contain dots. Below the column, every matching field is redacted. If a value would still
+//! appear elsewhere in the package, the redaction is refused.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::json::Rule;
 use super::leaf::Leaf;
 use super::nested::Node;
-use super::{Redactor, Told};
+use super::{RecordedRedaction, Redactor};
 use crate::diagnostic::{Diagnostic, Located, listed_names, nearest, nearest_for, shown};
 use crate::job::{Job, Redaction, RedactionMethod};
 use crate::logical::{is_json, uuid};
 
-/// A redaction of one column, and what is left of its path below the field that is looked at; empty at its end.
+/// A redaction and the rest of its path below the current field. The rest is empty at the redacted field.
 #[derive(Clone, Copy)]
 struct Open<'a> {
     redaction: &'a Redaction,
@@ -25,9 +25,9 @@ struct Open<'a> {
     rest: &'a str,
 }
 
-/// Compiles the job's redactions. `chosen` are the columns of the shards, by index in the source and by name: those that
-/// are dropped are taken out. `folders` are columns whose values stand in the names of folders. `None` where nothing is
-/// redacted, or after a mistake, which is added.
+/// Compiles the job's redactions. `chosen` are the columns of the shards, by index in the source and by name; dropped
+/// columns are removed from it. `folders` are the columns whose values appear in folder names. `None` if nothing is
+/// redacted, or if mistakes were added.
 pub fn compile(
     job: &Job,
     source: &Schema,
@@ -44,7 +44,7 @@ pub fn compile(
     for (index, redaction) in job.redactions.iter().enumerate() {
         let Some((column, rest)) = place(&redaction.path, source, mistakes) else { continue };
         let name = source.field(column).name();
-        if let Some(mistake) = told_elsewhere(job, redaction, name, rest, folders) {
+        if let Some(mistake) = revealed_elsewhere(job, redaction, name, rest, folders) {
             mistakes.push(mistake);
         } else if redaction.method == RedactionMethod::Drop && rest.is_empty() {
             if let Some(choice) = job.columns.iter().flatten().find(|choice| choice.source.value == *name) {
@@ -70,7 +70,7 @@ pub fn compile(
     (mistakes.len() == before).then_some(redactor)
 }
 
-/// What is done to each column of the shards.
+/// The redaction of each column of the shards.
 fn shards(
     source: &Schema,
     chosen: &[(usize, String)],
@@ -78,15 +78,15 @@ fn shards(
     dropped: Vec<String>,
     mistakes: &mut Vec<Diagnostic>,
 ) -> Redactor {
-    let (mut columns, mut told) = (Vec::new(), Vec::new());
+    let (mut columns, mut recorded) = (Vec::new(), Vec::new());
     let (mut raw, mut fields) = (Vec::new(), Vec::new());
     let mut counters = 0..;
     for (column, name) in chosen {
         let field = source.field(*column).clone().with_name(name);
         let own = of_columns.iter().filter(|(c, _)| c == column).map(|(_, open)| *open);
         let own: Vec<Open<'_>> = own.zip(counters.by_ref()).map(|(open, counter)| Open { counter, ..open }).collect();
-        told.push(own.iter().map(Open::told).collect());
-        // A column that is exported twice has its mistakes once.
+        recorded.push(own.iter().map(Open::recorded).collect());
+        // Report the mistakes of a column only once, even if it is exported twice.
         let mut found = Vec::new();
         let node = if own.is_empty() { None } else { node(&field, source.field(*column).name(), &own, &mut found) };
         mistakes.extend(found.into_iter().filter(|mistake| !mistakes.contains(mistake)).collect::<Vec<_>>());
@@ -94,11 +94,11 @@ fn shards(
         raw.push(field);
         columns.push(node);
     }
-    Redactor { columns, raw: Arc::new(Schema::new(raw)), schema: Arc::new(Schema::new(fields)), told, dropped }
+    Redactor { columns, raw: Arc::new(Schema::new(raw)), schema: Arc::new(Schema::new(fields)), recorded, dropped }
 }
 
 impl Open<'_> {
-    fn told(&self) -> Told {
+    fn recorded(&self) -> RecordedRedaction {
         let method = match self.redaction.method {
             RedactionMethod::Mask => "mask",
             RedactionMethod::Nullify => "nullify",
@@ -106,14 +106,14 @@ impl Open<'_> {
             RedactionMethod::Replace(_) => "replace",
             RedactionMethod::HmacSha256(_) => "hmac_sha256",
         };
-        Told { path: self.redaction.path.value.clone(), method, index: self.index }
+        RecordedRedaction { path: self.redaction.path.value.clone(), method, index: self.index }
     }
 
     fn leaf(&self) -> Leaf {
         Leaf::new(self.index, &self.redaction.method)
     }
 
-    /// The same one level below, where the path goes there.
+    /// The redaction one level below, if the path continues there.
     fn below(&self, name: &str) -> Option<Self> {
         Some(Self { rest: rest_below(self.rest, name)?, ..*self })
     }
@@ -123,13 +123,13 @@ impl Open<'_> {
     }
 }
 
-/// What is left of a path below a name; empty where the name is all of it.
+/// The rest of a path below a name; empty if the name is the whole path.
 fn rest_below<'a>(path: &'a str, name: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(name)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.').filter(|rest| !rest.is_empty()) }
 }
 
-/// The column that a path begins with, by index, and the rest of the path.
+/// The index of the column that a path starts with, and the rest of the path.
 fn place<'a>(path: &'a Located<String>, source: &Schema, mistakes: &mut Vec<Diagnostic>) -> Option<(usize, &'a str)> {
     let columns = source.fields().iter().enumerate();
     let fitting = columns.filter_map(|(i, field)| Some((i, rest_below(&path.value, field.name())?)));
@@ -146,8 +146,14 @@ fn place<'a>(path: &'a Located<String>, source: &Schema, mistakes: &mut Vec<Diag
     found
 }
 
-/// Columns whose values the manifest or names of files tell, whatever shards hold.
-fn told_elsewhere(job: &Job, redaction: &Redaction, name: &str, rest: &str, folders: &[String]) -> Option<Diagnostic> {
+/// Refuses columns whose values also appear in the manifest or in file names.
+fn revealed_elsewhere(
+    job: &Job,
+    redaction: &Redaction,
+    name: &str,
+    rest: &str,
+    folders: &[String],
+) -> Option<Diagnostic> {
     let shown = shown(name);
     if folders.iter().any(|folder| folder == name) {
         let message =
@@ -157,16 +163,17 @@ fn told_elsewhere(job: &Job, redaction: &Redaction, name: &str, rest: &str, fold
     }
     let is_dropped = redaction.method == RedactionMethod::Drop && rest.is_empty();
     if name == job.time.column.value && !is_dropped {
-        let message =
-            format!("`{shown}` is the time column, which partitions and `min_time` tell: it cannot be redacted");
+        let message = format!(
+            "`{shown}` is the time column, which partition names and `min_time` reveal, so it cannot be redacted"
+        );
         return Some(redaction.path.mistake(message).help("`drop` leaves the exact times out of the shards"));
     }
     None
 }
 
-/// What is done to a field; `None` after a mistake. `path` is the field's, for messages.
+/// The redaction of a field; `None` after a mistake. `path` is the path of the field, for messages.
 fn node(field: &Field, path: &str, open: &[Open<'_>], mistakes: &mut Vec<Diagnostic>) -> Option<Node> {
-    // Nothing else can be open here: the spec has no path inside another one.
+    // No other redaction can apply here, because the spec refuses nested paths.
     if let Some(end) = open.iter().find(|open| open.rest.is_empty()) {
         return Some(Node::Leaf(end.leaf(), end.counter));
     }
@@ -218,7 +225,7 @@ fn node(field: &Field, path: &str, open: &[Open<'_>], mistakes: &mut Vec<Diagnos
     }
 }
 
-/// Entries of a map by their keys. All values have one type, so a method that changes it for some cannot be.
+/// The redaction of map entries, by key. All values of a map have one type, so methods that change the type are refused.
 fn map(entries: &Field, path: &str, open: &[Open<'_>], mistakes: &mut Vec<Diagnostic>) -> Option<Node> {
     let DataType::Struct(fields) = entries.data_type() else { return None };
     let [key, value] = fields.as_ref() else { return None };

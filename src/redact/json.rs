@@ -1,11 +1,10 @@
 //! Redaction inside text that holds JSON.
 //!
-//! All bytes but those of redacted values stay as the source wrote them: white space, digits, the order of keys. Every
-//! key that means a name of the path counts, however it is escaped and however often it stands there; on the way, arrays
-//! mean each of their elements, and a string that holds a JSON object or array is looked into as well. Text that cannot
-//! be understood might hold anything, so it is masked as a whole.
+//! All bytes except redacted values stay unchanged: white space, digits, the order of keys. Every key that matches the path
+//! counts, including escaped and duplicate keys. The path applies to each element of an array, and to JSON objects and
+//! arrays inside strings. Text that cannot be parsed might contain anything, so it is masked as a whole.
 //!
-//! `serde_json` finds where values begin and end; what is not JSON for it is not JSON here.
+//! `serde_json` finds the start and end of values and decides what is valid JSON.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,22 +15,22 @@ use serde_json::value::RawValue;
 use super::key::Keys;
 use super::leaf::{Leaf, MASK};
 
-/// Nesting up to which values are looked into, as deep as the source's readers go.
+/// Deepest nesting that is parsed, the same as for the source's readers.
 const MAX_DEPTH: usize = 128;
 
 /// A redaction inside JSON.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
-    /// Names below the text, joined by `.`.
+    /// The path inside the text, joined by `.`.
     pub(super) rest: String,
     pub(super) leaf: Leaf,
     pub(super) counter: usize,
 }
 
-/// A rule and what is left of its path.
+/// A rule and the rest of its path.
 type Open<'r> = (&'r str, &'r Rule);
 
-/// Text that is not JSON, or too deep.
+/// The text is not JSON or nested too deeply.
 struct Unreadable;
 
 impl From<serde_json::Error> for Unreadable {
@@ -53,8 +52,7 @@ impl<'r> Walk<'r> {
         Self { keys, rules: rules.iter().map(|rule| (rule.rest.as_str(), rule)).collect(), hits: vec![0; counters] }
     }
 
-    /// Appends the redacted text, and adds what was redacted to the counters. Where the text is not JSON, each rule
-    /// counts it.
+    /// Appends the redacted text, and counts the redacted values. Text that is not JSON counts once for each rule.
     pub(super) fn redact(&mut self, text: &str, counts: &mut [u64], out: &mut String) {
         let start = out.len();
         self.hits.fill(0);
@@ -111,7 +109,7 @@ impl<'r> Walk<'r> {
             let value = value.get();
             let start = offset(text, value);
             let before = text.get(done..start).ok_or(Unreadable)?;
-            // After a value stands nothing but white space before the comma.
+            // Only white space may precede the comma after a value.
             let (space, before) = if is_first { ("", before) } else { before.split_once(',').ok_or(Unreadable)? };
             (is_first, done) = (false, start + value.len());
             let leaf = open.iter().find(|(rest, _)| rest == key).map(|(_, rule)| *rule);
@@ -142,7 +140,7 @@ impl<'r> Walk<'r> {
         Ok(())
     }
 
-    /// A string where an object is looked for: some programs write JSON into strings.
+    /// A string where an object is expected. Some programs write JSON into strings.
     fn string(&mut self, text: &str, open: &[Open<'r>], depth: usize, out: &mut String) -> Result<(), Unreadable> {
         let content: Option<String> = serde_json::from_str(text).ok();
         if let Some(content) = content.filter(|content| content.trim_ascii_start().starts_with(['{', '['])) {
@@ -159,7 +157,7 @@ impl<'r> Walk<'r> {
         Ok(())
     }
 
-    /// What stands in the place of a value that is not null.
+    /// Appends the replacement of a value that is not null.
     fn leaf(&self, rule: &Rule, value: &str, out: &mut String) -> Result<(), Unreadable> {
         match &rule.leaf {
             Leaf::Text { json, .. } => out.push_str(json),
@@ -176,20 +174,20 @@ impl<'r> Walk<'r> {
     }
 }
 
-/// What pseudonyms are made of where JSON holds the value: of a string its content, else the text as it is. So text has
-/// the same pseudonym whether or not its column came to hold other things as well.
+/// The bytes that the pseudonym of a JSON value is computed from: the content of a string, else the raw text. So a string
+/// has the same pseudonym in a JSON column as in a text column.
 pub(super) fn canonical(json: &[u8]) -> Cow<'_, [u8]> {
     let is_string = json.trim_ascii_start().first() == Some(&b'"');
     let content = is_string.then(|| serde_json::from_slice::<String>(json).ok()).flatten();
     content.map_or(Cow::Borrowed(json), |content| Cow::Owned(content.into_bytes()))
 }
 
-/// Where a part of a text begins in it.
+/// Offset of a part of a text.
 fn offset(text: &str, part: &str) -> usize {
     part.as_ptr().addr() - text.as_ptr().addr()
 }
 
-/// The members of an object in order, duplicates included: keys as they are meant, values as they are written.
+/// The members of an object in order, including duplicates: decoded keys and raw values.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
@@ -214,7 +212,7 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
     }
 }
 
-/// A key, copied only where it has escapes.
+/// A key, copied only if it has escapes.
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {

@@ -1,7 +1,7 @@
 //! The keys of pseudonyms.
 //!
-//! A pseudonym is HMAC-SHA-256 (RFC 2104, FIPS 180-4) of a value's text, as 64 lower-case hex digits, so that anybody who
-//! has the key computes the same one: `printf %s VALUE | openssl dgst -sha256 -hmac KEY`.
+//! A pseudonym is HMAC-SHA-256 (RFC 2104, FIPS 180-4) of a value's text, as 64 lower-case hex digits. Anyone with the key can
+//! reproduce it: `printf %s VALUE | openssl dgst -sha256 -hmac KEY`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,11 +12,11 @@ use sha2::Sha256;
 use crate::job::{Redaction, RedactionMethod};
 use crate::secret::{SecretError, SecretName};
 
-/// A shorter key could be found by trying all: 16 bytes are the 128 bits that RFC 2104 (section 3) and NIST SP 800-107
-/// leave of no doubt, even though their bits are rarely all random.
+/// Fewest bytes of a key, against brute force: the 128 bits that RFC 2104 (section 3) and NIST SP 800-107 consider safe,
+/// although the bits of a key are rarely all random.
 pub const MIN_KEY_BYTES: usize = 16;
 
-/// What a key's id is the HMAC of.
+/// The message whose HMAC is a key's id.
 const KEY_ID_TEXT: &[u8] = b"kt-export key id";
 
 /// Hex digits of a key's id.
@@ -29,7 +29,7 @@ pub(super) const PSEUDONYM_BYTES: usize = 64;
 #[derive(Default)]
 pub struct Keys(Vec<Option<Key>>);
 
-/// One key, which cannot be told any more.
+/// One key. It cannot be extracted.
 pub(super) struct Key {
     /// Has the key in it.
     state: Hmac<Sha256>,
@@ -39,10 +39,10 @@ pub(super) struct Key {
 /// Why a job's values cannot be redacted.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// It is not there.
+    /// The key is missing.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// It could be guessed.
+    /// The key is too short.
     #[error(
         "the key in {name} has {bytes} bytes, and a key for pseudonyms needs at least {MIN_KEY_BYTES}; make one with \
          `openssl rand -hex 32`"
@@ -50,7 +50,7 @@ pub enum KeyError {
     TooShort {
         /// As [`SecretName`] shows itself.
         name: String,
-        /// How long it is.
+        /// Length of the key.
         bytes: usize,
     },
 }
@@ -97,7 +97,7 @@ impl Key {
         if secret.len() < MIN_KEY_BYTES {
             return Err(too_short());
         }
-        // A key of any length will do.
+        // HMAC accepts keys of any length.
         let state = Hmac::new_from_slice(&secret).map_err(|_| too_short())?;
         let mut key = Self { state, id: String::new() };
         let id = key.pseudonym(KEY_ID_TEXT);

@@ -1,4 +1,4 @@
-//! What a method makes of values, wherever they stand.
+//! Applies a redaction method to values, at any level of nesting.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::ops::Range;
@@ -16,23 +16,23 @@ use crate::encode::CellTexts;
 use crate::job::RedactionMethod;
 use crate::logical::is_json;
 
-/// What `mask` writes.
+/// The text that `mask` writes.
 pub(super) const MASK: &str = "***";
 
-/// A view holds so many bytes of text itself.
+/// Most bytes of text stored in a view itself.
 const INLINE_BYTES: usize = 12;
 
-/// Texts whose pseudonyms are remembered at once: columns that repeat, such as users of a day, repeat few.
+/// Size of the cache of pseudonyms. Columns that repeat, such as the users of a day, have few values.
 const REMEMBERED: usize = 256;
 
 /// A redaction method, with what does not depend on the value.
 #[derive(Debug, Clone)]
 pub(super) enum Leaf {
-    /// The same text for every value; `json` is that text in JSON.
+    /// A constant text; `json` is its JSON form.
     Text { text: String, json: String },
     /// Null.
     Null,
-    /// Nothing is left.
+    /// The field is removed.
     Drop,
     /// A pseudonym under the key of this redaction.
     Hmac(usize),
@@ -52,8 +52,8 @@ impl Leaf {
         }
     }
 
-    /// What becomes of a field; `None` where it goes. Text can be null where the values could, and where JSON's `null`
-    /// was one.
+    /// The redacted field; `None` if it is removed. Text is nullable if the values were, or if they were JSON, which may be
+    /// `null`.
     pub(super) fn field(&self, field: &Field) -> Option<Field> {
         match self {
             Self::Drop => None,
@@ -64,7 +64,7 @@ impl Leaf {
         }
     }
 
-    /// What becomes of values that are there where `parent` is, and counts those that are not null.
+    /// Redacts the values for which `parent` is valid, and counts those that are not null.
     pub(super) fn redact(
         &self,
         counter: usize,
@@ -94,7 +94,7 @@ impl Leaf {
 
 /// Only a bug can cause it: keys are read before rows are.
 pub(super) fn no_key() -> ArrowError {
-    ArrowError::InvalidArgumentError("values are to be redacted and no key was read".to_owned())
+    ArrowError::InvalidArgumentError("redaction needs a key, and none was read".to_owned())
 }
 
 fn texts<'a>(field: &Field, array: &'a ArrayRef) -> Result<CellTexts<'a>, ArrowError> {
@@ -102,7 +102,7 @@ fn texts<'a>(field: &Field, array: &'a ArrayRef) -> Result<CellTexts<'a>, ArrowE
         .ok_or_else(|| ArrowError::NotYetImplemented(format!("{} has no text", array.data_type())))
 }
 
-/// Where JSON text is not the word `null`.
+/// The rows whose JSON text is not `null`.
 fn json_nulls(field: &Field, array: &ArrayRef, pass: &mut Pass<'_>) -> Result<NullBuffer, ArrowError> {
     let mut texts = texts(field, array)?;
     let is_value = |row| {
@@ -159,7 +159,7 @@ fn pseudonyms(
     Ok(Arc::new(StringViewArray::try_new(views.into(), vec![hex.into()], nulls)?))
 }
 
-/// Views of the pseudonyms of texts that were met before, each in the one slot that its hash names.
+/// A direct-mapped cache of the pseudonyms of recent texts.
 struct Seen {
     texts: Vec<u8>,
     slots: Vec<Option<(Range<usize>, u128)>>,

@@ -1,11 +1,11 @@
-//! What the spec's `redact` does to rows: Arrow in, Arrow out, compiled once for a job.
+//! Applies the spec's `redact` to rows, from Arrow to Arrow. Compiled once per job.
 //!
-//! A [`Redactor`] stands between the projection and the encoder, so that no format and no order of rows can see a raw
-//! value, and statistics and dictionaries of Parquet are made from redacted arrays. It knows nothing of keys: [`Keys`]
-//! are read when rows are about to be written, so that a plan can be made where the keys are not.
+//! A [`Redactor`] sits between the projection and the encoder, so no format sees a raw value, and the statistics and
+//! dictionaries of Parquet are computed from redacted arrays. It holds no keys: [`Keys`] are read just before rows are
+//! written, so that planning works without the keys.
 //!
-//! Invariant: a value at a redacted path leaves [`Redactor::apply`] only as what its method makes of it, and null stays
-//! null. What is done to a row depends on that row and the keys alone.
+//! Invariant: [`Redactor::apply`] returns a value at a redacted path only in the form that its method produces, and null
+//! stays null. The result for a row depends only on that row and the keys.
 
 mod compile;
 mod json;
@@ -26,76 +26,76 @@ pub use key::{KeyError, Keys, MIN_KEY_BYTES};
 use crate::package::manifest::ColumnRedaction;
 use nested::Node;
 
-/// The redactions of one job, checked against its source's schema.
+/// The compiled redactions of one job.
 #[derive(Debug)]
 pub struct Redactor {
-    /// For each column of the shards what is done to it.
+    /// For each column of the shards, its redaction.
     columns: Vec<Option<Node>>,
     raw: SchemaRef,
     schema: SchemaRef,
-    /// For each column of the shards its redactions; each has a counter, numbered in this order.
-    told: Vec<Vec<Told>>,
+    /// For each column of the shards, the redactions to record. Each has a counter, numbered in this order.
+    recorded: Vec<Vec<RecordedRedaction>>,
     dropped: Vec<String>,
 }
 
-/// A redaction as the manifest tells it.
+/// A redaction as recorded in the manifest.
 #[derive(Debug, Clone)]
-struct Told {
+struct RecordedRedaction {
     path: String,
     method: &'static str,
-    /// Its index in the spec, which is that of its key.
+    /// The index in the spec, which is also the index of the key.
     index: usize,
 }
 
-/// What one call works with.
+/// The state of one call.
 struct Pass<'a> {
     keys: &'a Keys,
     /// Values redacted, by counter.
     counts: &'a mut [u64],
-    /// Used again and again.
+    /// A reusable buffer.
     text: Vec<u8>,
 }
 
 impl Redactor {
-    /// Columns of the shards before they are redacted.
+    /// The columns of the shards before redaction.
     pub fn raw_schema(&self) -> &SchemaRef {
         &self.raw
     }
 
-    /// Columns of the shards.
+    /// The columns of the shards after redaction.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// How many counters [`Redactor::apply`] needs.
+    /// Number of counters that [`Redactor::apply`] needs.
     pub fn counters(&self) -> usize {
-        self.told.iter().map(Vec::len).sum()
+        self.recorded.iter().map(Vec::len).sum()
     }
 
-    /// Source columns that are not exported.
+    /// The source columns that are dropped.
     pub fn dropped(&self) -> &[String] {
         &self.dropped
     }
 
-    /// What the manifest says of each column of the shards, given what was counted.
+    /// The manifest entries for each column of the shards, given the counters.
     pub fn attest(&self, keys: &Keys, counts: &[u64]) -> Vec<Vec<ColumnRedaction>> {
         let mut counts = counts.iter().copied();
-        let mut tell = |told: &Told| ColumnRedaction {
-            path: told.path.clone(),
-            method: told.method.to_owned(),
-            key_id: keys.id(told.index).map(str::to_owned),
+        let mut record = |redaction: &RecordedRedaction| ColumnRedaction {
+            path: redaction.path.clone(),
+            method: redaction.method.to_owned(),
+            key_id: keys.id(redaction.index).map(str::to_owned),
             values: counts.next().unwrap_or_default(),
         };
-        self.told.iter().map(|told| told.iter().map(&mut tell).collect()).collect()
+        self.recorded.iter().map(|column| column.iter().map(&mut record).collect()).collect()
     }
 
-    /// Rows of the shards, redacted. Adds to each counter how many values were not null before.
+    /// Redacts rows of the shards. Adds the number of redacted values that were not null to each counter.
     ///
-    /// `rows` has the columns of [`Redactor::raw_schema`] and is as [`take`](arrow::compute::take_record_batch) makes it:
-    /// lists hold no elements beside those of their rows.
+    /// `rows` must have the columns of [`Redactor::raw_schema`], and lists without unused elements, as returned by
+    /// [`take`](arrow::compute::take_record_batch).
     ///
     /// # Errors
-    /// Only a bug can cause one.
+    /// Only caused by a bug.
     pub fn apply(&self, keys: &Keys, rows: &RecordBatch, counts: &mut [u64]) -> Result<RecordBatch, ArrowError> {
         let mut pass = Pass { keys, counts, text: Vec::new() };
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());

@@ -1,4 +1,4 @@
-//! Redaction of columns that hold values inside values: structs, lists, maps, text holding JSON.
+//! Redaction of nested columns: structs, lists, maps, and text that holds JSON.
 
 use std::sync::Arc;
 
@@ -15,23 +15,23 @@ use super::Pass;
 use super::json::{Rule, Walk};
 use super::leaf::Leaf;
 
-/// What is done to the values of one field.
+/// The redaction of the values of one field.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
-    /// To the value as a whole; the second is the counter.
+    /// The whole value. The second field is the index of the counter.
     Leaf(Leaf, usize),
-    /// To fields of a struct, by index.
+    /// Fields of a struct, by index.
     Struct(Vec<(usize, Node)>),
-    /// To every element.
+    /// Every element of a list.
     List(Box<Node>),
-    /// To the values of entries with these keys.
+    /// The values of map entries with these keys.
     Map(Vec<(String, Node)>),
     /// Inside text that holds JSON.
     Json(Vec<Rule>),
 }
 
 impl Node {
-    /// What becomes of a field; `None` where it goes.
+    /// The redacted field; `None` if it is removed.
     pub(super) fn field(&self, field: &Field) -> Option<Field> {
         let inner = |item: &FieldRef, node: &Self| node.field(item).map(Arc::new);
         let data_type = match (self, field.data_type()) {
@@ -55,7 +55,7 @@ impl Node {
         Some(field.clone().with_data_type(data_type))
     }
 
-    /// What becomes of values that are there where `parent` is. Where their field goes, nulls.
+    /// Redacts the values for which `parent` is valid. If the field is removed, the result is nulls.
     pub(super) fn redact(
         &self,
         field: &Field,
@@ -71,7 +71,7 @@ impl Node {
             (Self::List(node), DataType::LargeList(item)) => list(node, item, array.as_list::<i64>(), pass),
             (Self::List(node), DataType::FixedSizeList(item, length)) => {
                 let lists = array.as_fixed_size_list();
-                // A null list has elements, too.
+                // A null list may have elements, too.
                 let nulls = NullBuffer::union(parent, lists.nulls());
                 let inside = nulls.map(|nulls| nulls.expand(usize::try_from(*length).unwrap_or_default()));
                 let values = node.redact(item, lists.values(), inside.as_ref(), pass)?;
@@ -108,7 +108,7 @@ fn structs(
             columns.push(column.clone());
             continue;
         };
-        // Those that go are counted as well.
+        // Removed values are counted as well.
         let redacted = node.redact(field, column, inside.as_ref(), pass)?;
         if let Some(field) = node.field(field) {
             kept.push(Arc::new(field));
@@ -156,8 +156,8 @@ fn json(
     Ok(Arc::new(out.finish()))
 }
 
-/// The field of a map's entries: keys and values stand by position. A map has one type for all values, so only whether
-/// they can be null can change.
+/// The redacted field of a map's entries. Keys and values are matched by position. All values of a map have one type, so
+/// only their nullability can change.
 fn entries_field(nodes: &[(String, Node)], entries: &Field) -> Option<Field> {
     let DataType::Struct(fields) = entries.data_type() else { return None };
     let [key, value] = fields.as_ref() else { return None };

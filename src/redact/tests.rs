@@ -1,4 +1,4 @@
-//! Redaction against what Python's hmac and json say of the same values.
+//! Compares redaction with the results of Python's hmac and json modules.
 
 use std::sync::Arc;
 
@@ -319,7 +319,7 @@ fn schema() -> Schema {
 }
 
 #[test]
-fn a_path_that_leads_nowhere_is_told_with_the_nearest_name() {
+fn a_path_that_leads_nowhere_is_reported_with_the_nearest_name() {
     let one = |path| mistakes(&schema(), path, "mask").remove(0);
     let told = |message: &str, help: &str| (message.to_owned(), Some(help.to_owned()));
     assert_eq!(one("mesage"), told("redacted column `mesage` is not in the source", "did you mean `message`?"));
@@ -335,7 +335,7 @@ fn a_path_that_leads_nowhere_is_told_with_the_nearest_name() {
 }
 
 #[test]
-fn what_the_package_tells_elsewhere_cannot_be_redacted() {
+fn what_the_package_reveals_elsewhere_cannot_be_redacted() {
     assert_eq!(
         mistakes(&schema(), "team", "drop"),
         [(
@@ -346,7 +346,7 @@ fn what_the_package_tells_elsewhere_cannot_be_redacted() {
     assert_eq!(
         mistakes(&schema(), "at", "hmac_sha256"),
         [(
-            "`at` is the time column, which partitions and `min_time` tell: it cannot be redacted".to_owned(),
+            "`at` is the time column, which partition names and `min_time` reveal, so it cannot be redacted".to_owned(),
             Some("`drop` leaves the exact times out of the shards".to_owned())
         )]
     );
@@ -356,9 +356,9 @@ fn what_the_package_tells_elsewhere_cannot_be_redacted() {
 #[test]
 fn a_column_of_exactly_the_name_wins_and_then_the_longest() {
     let redactor = compiled(&schema(), &[redaction("user.email", "mask")]).unwrap();
-    assert_eq!((redactor.told[2].len(), redactor.told[7].len()), (0, 1));
+    assert_eq!((redactor.recorded[2].len(), redactor.recorded[7].len()), (0, 1));
     let redactor = compiled(&schema(), &[redaction("user.age", "mask")]).unwrap();
-    assert_eq!(redactor.told[2].len(), 1);
+    assert_eq!(redactor.recorded[2].len(), 1);
 }
 
 fn choices(names: &[(&str, &str)]) -> Option<Vec<ColumnChoice>> {

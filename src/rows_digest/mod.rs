@@ -1,13 +1,13 @@
-//! A digest of rows as a multiset: the same in every format, order and partitioning, and another one where a row is
-//! changed, left out, added or repeated.
+//! A digest of rows as a multiset: independent of format, order and partitioning, but different if a row is changed, dropped,
+//! added or repeated.
 //!
-//! A row is its record in CSV ([`record`]); its SHA-256 is expanded to a number of 3,072 bits, and the numbers of all
-//! rows are multiplied modulo a prime. So the digests of files multiply to that of their package. Documented, with an
-//! implementation of thirty lines, in `docs/conservation.md`.
+//! A row is represented by its CSV record ([`record`]). The SHA-256 of the record is expanded to a number of 3,072 bits, and
+//! the numbers of all rows are multiplied modulo a prime. So the product of the digests of files is the digest of their
+//! package. `docs/conservation.md` documents it, with an implementation of thirty lines.
 //!
-//! Why a product and not a sum or XOR: for those, other rows with the same digest can be found by solving linear
-//! equations, a generalised birthday or lattice reduction, at the sizes that a manifest can hold. For a product it is as
-//! hard as discrete logarithms modulo the prime. Sources: Bellare and Micciancio, "A New Paradigm for Collision-Free
+//! Why a product and not a sum or XOR: for those, at sizes that fit a manifest, different rows with the same digest can be
+//! found by solving linear equations, a generalized birthday attack or lattice reduction. For a product, that is as hard as
+//! discrete logarithms modulo the prime. Sources: Bellare and Micciancio, "A New Paradigm for Collision-Free
 //! Hashing", EUROCRYPT 1997 (MuHASH); Wagner, "A Generalized Birthday Problem", CRYPTO 2002; Clarke et al.,
 //! "Incremental Multiset Hash Functions", ASIACRYPT 2003; the prime and the size are those of Bitcoin Core's MuHash3072.
 
@@ -20,10 +20,10 @@ use sha2::{Digest, Sha256};
 
 use product::{BYTES, Product};
 
-/// What the text forms start with.
+/// Prefix of the text forms.
 const VERSION: &str = "rows-v1";
 
-/// The digest of some rows.
+/// The digest of a multiset of rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowsDigest(Product);
 
@@ -41,12 +41,12 @@ impl RowsDigest {
         self.0.multiply(&Product::from_bytes(&expand(row)));
     }
 
-    /// Adds all rows that another digest is of.
+    /// Adds all rows of another digest.
     pub fn combine(&mut self, other: &Self) {
         self.0.multiply(&other.0);
     }
 
-    /// The digest of a whole package, in short: of its columns, the number of its rows, and the rows.
+    /// The short digest of a package: SHA-256 over its columns, its number of rows and its rows.
     pub fn of_package<'a>(&self, columns: impl IntoIterator<Item = &'a str>, rows: u64) -> String {
         let mut header = Vec::new();
         record(columns.into_iter().map(|name| Some(name.as_bytes())), &mut header);
@@ -66,7 +66,7 @@ impl fmt::Display for RowsDigest {
     }
 }
 
-/// A text that is no digest of this version.
+/// The error of a text that is not a digest of this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not `rows-v1:` and a number below the prime in 768 lower-case hexadecimal digits")]
 pub struct NoRowsDigest;
@@ -78,7 +78,7 @@ impl FromStr for RowsDigest {
         let digits = text.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix(':')).ok_or(NoRowsDigest)?;
         let bytes = data_encoding::HEXLOWER.decode(digits.as_bytes()).map_err(|_| NoRowsDigest)?;
         let digest = Self(Product::from_bytes(&<[u8; BYTES]>::try_from(bytes).map_err(|_| NoRowsDigest)?));
-        // One text for each digest.
+        // Each digest has exactly one text.
         if digest.to_string() == text { Ok(digest) } else { Err(NoRowsDigest) }
     }
 }
@@ -92,8 +92,8 @@ fn expand(seed: &RowHash) -> [u8; BYTES] {
     mask
 }
 
-/// Appends the record of a row, line end included: cells with commas between, quoted where they are empty or hold a
-/// comma, a quote, LF or CR. A null is nothing; where there is but one column, it is `""`, like the empty text.
+/// Appends the record of a row with its line end: cells separated by commas, quoted if they are empty or contain a comma, a
+/// quote, LF or CR. A null is an unquoted empty cell. With only one column, a null is `""`, like empty text.
 pub fn record<'a>(cells: impl IntoIterator<Item = Option<&'a [u8]>>, out: &mut Vec<u8>) {
     let start = out.len();
     for (i, cell) in cells.into_iter().enumerate() {

@@ -1,8 +1,8 @@
 //! Numbers modulo the largest safe prime of 3,072 bits, 2^3072 - 1103717, and their product.
 //!
-//! Schoolbook multiplication, column by column; because 2^3072 is 1103717 modulo the prime, what is beyond is multiplied
-//! by that and added (Menezes et al., Handbook of Applied Cryptography, 14.3.4). Nothing here is secret, so time may
-//! depend on values. Invariant: a number fits its limbs; only [`Product::to_bytes`] says which of two that mean the same.
+//! Schoolbook multiplication, column by column. Because 2^3072 is congruent to 1103717, the bits beyond are multiplied by
+//! 1103717 and added (Menezes et al., Handbook of Applied Cryptography, 14.3.4). Nothing here is secret, so timing may depend
+//! on values. Invariant: a number fits its limbs but may not be fully reduced; [`Product::to_bytes`] reduces it.
 
 /// 64-bit words, the lowest first.
 const LIMBS: usize = 48;
@@ -10,7 +10,7 @@ const LIMBS: usize = 48;
 /// Bytes of a number.
 pub(super) const BYTES: usize = 8 * LIMBS;
 
-/// What the prime lacks to 2^3072.
+/// 2^3072 minus the prime.
 const MISSING: u64 = 1_103_717;
 
 /// A number modulo the prime.
@@ -51,7 +51,7 @@ impl Product {
         let (mut sum, mut above) = (0u128, 0u64);
         for (column, limb) in wide.iter_mut().enumerate() {
             let (first, last) = (column.saturating_sub(LIMBS - 1), column.min(LIMBS - 1));
-            // The last column only takes what is left of those before.
+            // The last column only receives the carry.
             let mine = self.0.get(first..=last).unwrap_or_default();
             let theirs = other.0.get(column - last..=column - first).unwrap_or_default();
             for (a, b) in mine.iter().zip(theirs.iter().rev()) {
@@ -70,14 +70,14 @@ impl Product {
             *limb = carry as u64;
             carry >>= 64;
         }
-        // Less than 2^22, so the next carry, if any, is one and leaves a small number.
+        // Less than 2^22, so a further carry is at most one and leaves a small number.
         while carry > 0 {
             carry = u128::from(self.add(carry as u64 * MISSING));
         }
         *self = std::mem::take(self).reduced();
     }
 
-    /// Adds a small number and says whether it went beyond the limbs.
+    /// Adds a small number and returns the carry.
     fn add(&mut self, small: u64) -> bool {
         let mut carry = small;
         for limb in &mut self.0 {
@@ -91,9 +91,9 @@ impl Product {
         true
     }
 
-    /// The number below the prime.
+    /// The fully reduced number.
     fn reduced(self) -> Self {
-        // Only these reach the prime.
+        // Only these numbers are not below the prime.
         if self.0[1..].iter().any(|limb| *limb != u64::MAX) || self.0[0] < MISSING.wrapping_neg() {
             return self;
         }

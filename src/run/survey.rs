@@ -155,7 +155,8 @@ pub fn inspect(
         )));
     }
     let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();
-    let mut schema = evidence.finish(&declared, job.on_schema_drift).map_err(SurveyError::Schema)?;
+    let mut schema =
+        evidence.finish(&declared, job.on_schema_drift).map_err(|error| SurveyError::Schema(error.to_string()))?;
     if !inspection_reads_times(job) {
         facts.iter_mut().for_each(forget_times);
     }

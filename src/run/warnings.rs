@@ -33,7 +33,7 @@ pub fn skips<'a>(skipped: impl Iterator<Item = (SkipCode, &'a str, &'a str)>) ->
         };
         let (were, reason) = (if files.len() == 1 { "was" } else { "were" }, files.first().map_or("", |(_, r)| r));
         let count = counted(files.len() as u64, "file");
-        format!("{count} {were} not read ({}{more}): {reason}; {}", names.join(", "), code.way_out())
+        format!("{count} {were} not read ({}{more}): {reason}; {}", names.join(", "), code.advice())
     };
     by_reason.into_iter().map(warning).collect()
 }

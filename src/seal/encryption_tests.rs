@@ -1,4 +1,4 @@
-//! Encrypted and read back, at the borders of chunks, by the right reader and by others, whole and damaged.
+//! Encrypts files and reads them back: sizes around chunk boundaries, right and wrong keys, intact and damaged files.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -137,7 +137,8 @@ fn no_cut_file_reads_as_a_whole_one() {
     let near = ends.iter().chain([&header]).flat_map(|end| [end - 17, end - 16, end - 1, *end, end + 1, end + 16]);
     for keep in (0..stored.len()).step_by(1009).chain(near).chain([stored.len() - 1]) {
         let error = read_back(&stored[..keep], "a.age", &identities).unwrap_err().to_string();
-        let is_told = ["it was cut or changed after it was encrypted", "it is no age file, or its header is damaged"];
+        let is_told =
+            ["it was truncated or changed after it was encrypted", "it is not an age file, or its header is damaged"];
         assert!(is_told.contains(&error.as_str()), "{keep}: {error}");
     }
 }
@@ -234,10 +235,7 @@ fn a_passphrase_opens_what_was_encrypted_with_it() {
     assert_eq!(said(&stored, &somebody().1), needs);
     let work = String::from_utf8_lossy(&stored).find(" 2\n").unwrap();
     let heavy = [&stored[..work], b" 21\n", &stored[work + 3..]].concat();
-    assert_eq!(
-        said(&heavy, &right),
-        "its passphrase asks for a work factor of 21, and 20 is the most that is computed"
-    );
+    assert_eq!(said(&heavy, &right), "its passphrase requires a work factor of 21, but the maximum is 20");
 }
 
 proptest! {
@@ -278,7 +276,7 @@ fn a_cut_or_changed_file_is_not_opened_from_its_end() {
         let opened = PlainFile::open(Stored::file(file, bytes.len() as u64), "a.parquet.age", &identities);
         opened.and_then(|file| file.read_at(0, file.bytes()).map_err(OpenError::Read)).unwrap_err().to_string()
     };
-    let told = "it was cut or changed after it was encrypted";
+    let told = "it was truncated or changed after it was encrypted";
     assert_eq!(said(&stored[..stored.len() - 1]), told);
     assert_eq!(said(&stored[..stored.len() - 116]), told);
     let mut flipped = stored.clone();

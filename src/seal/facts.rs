@@ -1,9 +1,9 @@
-//! Short texts in a package that only those may read who can read its encrypted files.
+//! Sealed facts: short texts in a package that only readers of its encrypted files can open.
 //!
-//! A digest of plain bytes confirms a guess of those bytes, so it is as secret as they are. What stands in a manifest is
-//! base64 of an age file to the recipients of the shards, or, where Parquet's keys encrypt them, of a nonce of 12 random
-//! bytes and AES-256-GCM (NIST SP 800-38D) under a key that is derived from those keys. Both can be opened with tools of
-//! others: see `docs/encryption.md`.
+//! A digest of plain bytes confirms guesses of those bytes, so it is as secret as they are. In the manifest, a sealed fact is
+//! base64 of one of two things: an age file to the recipients of the shards or, for shards with Parquet encryption, a random
+//! 12-byte nonce and the output of AES-256-GCM (NIST SP 800-38D) under a key derived from the Parquet keys. Third-party
+//! tools can open both: see `docs/encryption.md`.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use super::identities::Identities;
 use super::open::{OpenError, decrypt};
 use super::recipients::Recipients;
 
-/// What the key of facts is the HMAC of, so that it is a key for nothing else.
+/// The message whose HMAC is the facts key. It separates this key from other uses.
 const PURPOSE: &[u8] = b"kt-export sealed facts 1";
 
-/// Longer than any sealed text is; whoever edits a manifest chooses its length.
+/// Limit on the size of a sealed text. A manipulated manifest could contain any length.
 const LARGEST_BYTES: u64 = 64 << 10;
 
-/// What seals.
+/// The key that seals facts.
 #[derive(Clone)]
 pub enum FactsKey {
     /// To the recipients of the shards.
     Age(Arc<Recipients>),
-    /// For whoever has all keys of Parquet.
+    /// Opened with all Parquet keys.
     Secret(FactsSecret),
 }
 
@@ -39,10 +39,10 @@ pub enum FactsKey {
 pub struct FactsSecret(Zeroizing<[u8; 32]>);
 
 impl FactsSecret {
-    /// HMAC-SHA-256 (RFC 2104), with the keys one behind the other as its key.
+    /// Derives the key as HMAC-SHA-256 (RFC 2104), keyed with the concatenated keys.
     ///
     /// # Errors
-    /// None that HMAC has: it takes keys of any length.
+    /// None in practice: HMAC accepts keys of any length.
     pub fn of<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> io::Result<Self> {
         let joined = Zeroizing::new(keys.into_iter().flatten().copied().collect::<Vec<u8>>());
         let mut hmac = Hmac::<Sha256>::new_from_slice(&joined).map_err(io::Error::other)?;
@@ -52,12 +52,12 @@ impl FactsSecret {
 
     fn cipher(&self) -> io::Result<LessSafeKey> {
         let key = UnboundKey::new(&AES_256_GCM, self.0.as_slice());
-        Ok(LessSafeKey::new(key.map_err(|_| io::Error::other("AES-256 refuses its key"))?))
+        Ok(LessSafeKey::new(key.map_err(|_| io::Error::other("AES-256 rejects its key"))?))
     }
 
     fn seal(&self, text: &[u8]) -> io::Result<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
-        let no_random = |_| io::Error::other("the system gives no random numbers");
+        let no_random = |_| io::Error::other("the system provides no random numbers");
         SystemRandom::new().fill(&mut nonce).map_err(no_random)?;
         let mut sealed = text.to_vec();
         let nonce_of = Nonce::assume_unique_for_key(nonce);
@@ -77,10 +77,10 @@ impl FactsSecret {
 }
 
 impl FactsKey {
-    /// Seals a text; no two times to the same bytes.
+    /// Seals a text. The result differs each time.
     ///
     /// # Errors
-    /// The system's, where it gives no random numbers.
+    /// The system provides no random numbers.
     pub fn seal(&self, text: &[u8]) -> io::Result<String> {
         let sealed = match self {
             Self::Age(recipients) => {
@@ -94,7 +94,7 @@ impl FactsKey {
     }
 }
 
-/// Opens what was sealed to recipients.
+/// Opens facts sealed to recipients.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -106,7 +106,7 @@ pub fn open_facts(sealed: &str, identities: &Identities) -> Result<Vec<u8>, Open
     Ok(text)
 }
 
-/// Opens what was sealed with keys of Parquet.
+/// Opens facts sealed with Parquet keys.
 ///
 /// # Errors
 /// [`OpenError::Keys`].
@@ -125,7 +125,7 @@ mod tests {
         let sealed = FactsKey::Secret(both.clone()).seal(b"a fact").unwrap();
         assert_ne!(FactsKey::Secret(both.clone()).seal(b"a fact").unwrap(), sealed);
         assert_eq!(open_facts_with(&sealed, &both).unwrap(), b"a fact");
-        let refused = "it was sealed with other keys than are given, or changed afterwards";
+        let refused = "it was sealed with keys other than the given ones, or changed afterwards";
         let alone = FactsSecret::of([footer]).unwrap();
         assert_eq!(open_facts_with(&sealed, &alone).unwrap_err().to_string(), refused);
         for damaged in ["", "AAAA", "not base64", &sealed.replacen(&sealed[..4], "AAAA", 1)] {

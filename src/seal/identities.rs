@@ -1,6 +1,6 @@
-//! The secret keys of whoever reads encrypted files.
+//! The secret keys for reading encrypted files.
 //!
-//! They come from files that the reader names, or from a passphrase; never from anything that a package says.
+//! They come from files that the user names, or from a passphrase, never from the contents of a package.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io, str};
@@ -11,14 +11,14 @@ use zeroize::Zeroizing;
 
 use crate::small_file;
 
-/// Larger than any list of keys.
+/// Limit on the size of an identity file.
 const LARGEST_BYTES: u64 = 1 << 20;
 
-/// The most that is computed to make a key of a passphrase, 2^20 rounds: 1 GiB of memory and some seconds. `age` writes
-/// 2^18. Whoever made a file chooses the number, so it needs a limit.
+/// Largest scrypt work factor, as an exponent: 2^20 rounds take 1 GiB of memory and a few seconds. `age` uses 2^18. The
+/// creator of a file chooses the number, so it needs a limit.
 pub const MAX_WORK_FACTOR: u8 = 20;
 
-/// Secret keys; none of them is ever shown.
+/// Secret keys. `Debug` never shows them.
 #[derive(Default)]
 pub struct Identities {
     keys: Vec<x25519::Identity>,
@@ -26,15 +26,15 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// Nothing encrypted can be read.
+    /// No keys: encrypted files cannot be read.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// The keys in files as `age-keygen` writes them: `AGE-SECRET-KEY-1…`, one a line, `#` before comments.
+    /// Reads keys from files in the format of `age-keygen`: one `AGE-SECRET-KEY-1…` per line, `#` starts a comment.
     ///
     /// # Errors
-    /// [`IdentityError`] of the first file that is none.
+    /// [`IdentityError`] of the first invalid file.
     pub fn of_files(paths: &[PathBuf]) -> Result<Self, IdentityError> {
         let mut keys = Vec::new();
         for path in paths {
@@ -43,7 +43,7 @@ impl Identities {
         Ok(Self { keys, passphrase: None })
     }
 
-    /// The keys that stand in a text.
+    /// Reads keys from a text in the same format.
     ///
     /// # Errors
     /// [`IdentityError::Line`], without the file.
@@ -51,7 +51,7 @@ impl Identities {
         Ok(Self { keys: keys(text, Path::new("the text"))?, passphrase: None })
     }
 
-    /// With a passphrase, for files that were encrypted with one.
+    /// Adds a passphrase, for files encrypted with one.
     #[must_use]
     pub fn and_passphrase(mut self, passphrase: &str) -> Self {
         let mut identity = scrypt::Identity::new(SecretString::from(passphrase.to_owned()));
@@ -60,7 +60,7 @@ impl Identities {
         self
     }
 
-    /// Whether nothing encrypted can be read.
+    /// Whether there are no keys and no passphrase.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.passphrase.is_none()
     }
@@ -119,54 +119,54 @@ fn keys(text: &str, path: &Path) -> Result<Vec<x25519::Identity>, IdentityError>
     Ok(keys)
 }
 
-/// A file that holds no identity. No message repeats what is in it.
+/// Why a file is not an identity file. Messages never repeat its contents.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// No such file, or not for us.
+    /// The file cannot be read.
     #[error("cannot read the identity file {}", path.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Something else than keys.
-    #[error("{} is larger than 1 MiB, so it is no identity file", path.display())]
+    /// The file is too large to be an identity file.
+    #[error("{} is larger than 1 MiB, so it is not an identity file", path.display())]
     TooLarge {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
-    /// The identity is encrypted itself.
+    /// The identity file is encrypted.
     #[error(
         "{} is an encrypted identity: decrypt it first, with `kt-export decrypt --passphrase-env NAME` or `age -d`",
         path.display()
     )]
     Encrypted {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
     /// An SSH key.
     #[error(
-        "{} is an SSH or PEM key, and only age identities (`AGE-SECRET-KEY-1…`) can decrypt here; `age -d -i` knows SSH keys",
+        "{} is an SSH or PEM key, and only age identities (`AGE-SECRET-KEY-1…`) are supported; `age -d -i` supports SSH keys",
         path.display()
     )]
     Ssh {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
-    /// A line that is no key.
-    #[error("{}, line {line}: no age identity (`AGE-SECRET-KEY-1…`)", path.display())]
+    /// A line is not a key.
+    #[error("{}, line {line}: not an age identity (`AGE-SECRET-KEY-1…`)", path.display())]
     Line {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// From 1.
+        /// 1-based.
         line: usize,
     },
-    /// Comments at most.
-    #[error("{} holds no age identity (`AGE-SECRET-KEY-1…`)", path.display())]
+    /// The file has no keys.
+    #[error("{} contains no age identity (`AGE-SECRET-KEY-1…`)", path.display())]
     NoKey {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
 }
@@ -198,12 +198,12 @@ mod tests {
             Identities::of_files(std::slice::from_ref(&path)).unwrap_err().to_string()
         };
         let p = path.display();
-        assert_eq!(said(b"# nothing\n"), format!("{p} holds no age identity (`AGE-SECRET-KEY-1…`)"));
+        assert_eq!(said(b"# nothing\n"), format!("{p} contains no age identity (`AGE-SECRET-KEY-1…`)"));
         for wrong in ["x\n", &KEY[..50], "AGE-SECRET-KEY-PQ-1XYZ\n"] {
             let said = said(format!("# a\n{wrong}").as_bytes());
-            assert_eq!(said, format!("{p}, line 2: no age identity (`AGE-SECRET-KEY-1…`)"));
+            assert_eq!(said, format!("{p}, line 2: not an age identity (`AGE-SECRET-KEY-1…`)"));
         }
-        assert_eq!(said(b"\xff"), format!("{p}, line 1: no age identity (`AGE-SECRET-KEY-1…`)"));
+        assert_eq!(said(b"\xff"), format!("{p}, line 1: not an age identity (`AGE-SECRET-KEY-1…`)"));
         assert_eq!(
             said(b"age-encryption.org/v1\n"),
             format!(
@@ -213,11 +213,11 @@ mod tests {
         assert_eq!(
             said(b"-----BEGIN OPENSSH PRIVATE KEY-----\n"),
             format!(
-                "{p} is an SSH or PEM key, and only age identities (`AGE-SECRET-KEY-1…`) can decrypt here; `age -d -i` \
-                 knows SSH keys"
+                "{p} is an SSH or PEM key, and only age identities (`AGE-SECRET-KEY-1…`) are supported; `age -d -i` \
+                 supports SSH keys"
             )
         );
-        assert_eq!(said(&vec![b'#'; 2 << 20]), format!("{p} is larger than 1 MiB, so it is no identity file"));
+        assert_eq!(said(&vec![b'#'; 2 << 20]), format!("{p} is larger than 1 MiB, so it is not an identity file"));
         fs::remove_file(&path).unwrap();
         let missing = Identities::of_files(std::slice::from_ref(&path)).unwrap_err().to_string();
         assert_eq!(missing, format!("cannot read the identity file {p}"));

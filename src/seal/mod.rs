@@ -1,9 +1,9 @@
-//! Encoded bytes to stored bytes and back: compress, encrypt where there are recipients, hash and count.
+//! Turns encoded bytes into stored bytes and back: compress, encrypt if there are recipients, hash and count.
 //!
-//! [`Sealer`] stands between an encoder and the file: what it passes on is what is stored, so its digest is the one
-//! that `sha256sum` finds. The same bytes in, in whatever pieces and whenever flushed, give the same bytes out; only
-//! encryption never gives the same bytes twice, so that the bytes before it have a digest of their own.
-//! [`open`] is the way back, for whoever reads rows out of a stored shard.
+//! A [`Sealer`] sits between an encoder and a file. It hashes the stored bytes, so its digest equals that of `sha256sum`.
+//! Compression is deterministic: the same input gives the same output, regardless of write sizes and flushes. Encryption is
+//! not, so the bytes before encryption have a digest of their own. [`open`] reverses the process for readers of a stored
+//! shard.
 
 mod facts;
 mod identities;
@@ -31,31 +31,29 @@ pub use plain_file::PlainFile;
 pub use recipients::{MAX_RECIPIENTS, RecipientError, Recipients, check_recipient, listed_recipients};
 pub use unseal::{compression_of, unseal};
 
-/// The gzip header's operating system byte for "unknown" (RFC 1952, 2.3.1), so that a shard does not tell where it
-/// was made.
+/// The gzip header's operating system byte for "unknown" (RFC 1952, 2.3.1), so that shards do not depend on the platform.
 const GZIP_OS_UNKNOWN: u8 = 255;
 
-/// The level that is tuned for rows of text.
+/// The zstd level that is tuned for rows of text.
 const TUNED_LEVEL: i32 = 3;
 
-/// Hash tables that fit into a core's second-level cache, and no match shorter than seven bytes: what repeats in rows is
-/// words and keys, and shorter matches cost more than they save. Measured on CSV and NDJSON of events, flights and
-/// CloudTrail records, this takes a fifth less time than plain level 3 and gives 1 to 4 % fewer bytes.
+/// Hash tables that fit a core's second-level cache, and no match shorter than seven bytes: rows repeat words and keys, and
+/// shorter matches cost more than they save. Measured on CSV and NDJSON of events, flights and CloudTrail records, this
+/// takes a fifth less time than plain level 3, and its output is 1 to 4 % smaller.
 const TUNED: [CParameter; 3] = [CParameter::HashLog(15), CParameter::ChainLog(14), CParameter::MinMatch(7)];
 
-/// What a [`Sealer`] holds more where it encrypts: a plain and an encrypted chunk.
+/// Additional memory of a [`Sealer`] that encrypts: a plain and an encrypted chunk.
 pub const ENCRYPTION_BYTES: u64 = 160 << 10;
 
 /// Compresses (not for Parquet, which compresses its pages itself: pass [`Compression::None`]), encrypts, hashes and
 /// counts on the way to `W`.
 ///
-/// [`Compression::Snappy`] and [`Compression::Lz4`] are compressions of Parquet pages, not of files: bytes pass as
-/// they are.
+/// [`Compression::Snappy`] and [`Compression::Lz4`] compress Parquet pages, not files, so the bytes pass unchanged.
 pub struct Sealer<W: Write> {
     codec: Codec<Out<W>>,
 }
 
-/// What is below the compressor.
+/// The writer below the compressor.
 enum Out<W: Write> {
     Plain(DigestWriter<W>),
     Age(Box<DigestWriter<StreamWriter<DigestWriter<W>>>>),
@@ -68,41 +66,41 @@ enum Codec<W: Write> {
     Zstd(zstd::Encoder<'static, W>),
 }
 
-/// What was stored.
+/// The result of sealing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed<W> {
-    /// The writer below, flushed, nothing withheld.
+    /// The writer below, flushed.
     pub inner: W,
-    /// Bytes stored.
+    /// Number of bytes stored.
     pub bytes: u64,
     /// Lower-case hex SHA-256 of the bytes stored.
     pub sha256: String,
-    /// The bytes before encryption, where they were encrypted.
+    /// The bytes before encryption, if they were encrypted.
     pub plain: Option<Plain>,
 }
 
-/// What was encrypted.
+/// Size and digest of the bytes before encryption.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plain {
-    /// Bytes.
+    /// Number of bytes.
     pub bytes: u64,
     /// Their SHA-256 in lower-case hex.
     pub sha256: String,
 }
 
 impl<W: Write> Sealer<W> {
-    /// Starts; nothing is encrypted.
+    /// A sealer without encryption.
     ///
     /// # Errors
-    /// The codec's.
+    /// The error of the codec.
     pub fn new(inner: W, compression: Compression) -> io::Result<Self> {
         Self::over(Out::Plain(DigestWriter::new(inner)), compression)
     }
 
-    /// Starts; what is compressed is encrypted to these recipients, or not if there are none.
+    /// A sealer that encrypts the compressed bytes to these recipients, if there are any.
     ///
     /// # Errors
-    /// The codec's, and the writer's, which is given the age header.
+    /// The error of the codec, or of the writer, which receives the age header.
     pub fn encrypted(inner: W, compression: Compression, to: Option<&Recipients>) -> io::Result<Self> {
         let Some(recipients) = to else { return Self::new(inner, compression) };
         let stream = recipients.encrypt(DigestWriter::new(inner))?;
@@ -123,7 +121,7 @@ impl<W: Write> Sealer<W> {
                         encoder.set_parameter(parameter)?;
                     }
                 }
-                // A flipped bit then fails `zstd -t`, without any manifest at hand.
+                // With a checksum, `zstd -t` detects a flipped bit without the manifest.
                 encoder.include_checksum(true)?;
                 Codec::Zstd(encoder)
             }
@@ -131,10 +129,10 @@ impl<W: Write> Sealer<W> {
         Ok(Self { codec })
     }
 
-    /// Ends the compressed and the encrypted stream and gives the digests.
+    /// Ends the compressed and the encrypted stream and returns the digests.
     ///
     /// # Errors
-    /// The writer's.
+    /// The error of the writer.
     pub fn finish(self) -> io::Result<Sealed<W>> {
         let out = match self.codec {
             Codec::Plain(out) => out,
@@ -179,8 +177,8 @@ impl<W: Write> Write for Sealer<W> {
         }
     }
 
-    /// Does not end a compressed block early: where blocks end would then depend on who flushes when.
-    /// [`Sealer::finish`] passes everything on.
+    /// Does not end a compressed block early, because then the output would depend on flushes. [`Sealer::finish`] writes
+    /// everything.
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.codec {
             Codec::Plain(out) => out.flush(),
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_header_tells_neither_time_nor_name_nor_system() {
+    fn gzip_header_reveals_neither_time_nor_name_nor_system() {
         let sealed = seal(&[b"x"], Compression::Gzip(6));
         assert_eq!(sealed.inner[..4], [0x1f, 0x8b, 8, 0]);
         assert_eq!(sealed.inner[4..8], [0; 4]);

@@ -1,8 +1,8 @@
-//! Stored bytes back to rows, for whoever reads a package: decrypted where the name ends with `.age`, decompressed as
-//! the rest of the name says.
+//! Opens stored files for readers of a package: decrypts if the name ends with `.age`, and decompresses according to the rest
+//! of the name.
 //!
-//! What comes out has been authenticated, 64 KiB at a time; only the end of the stream proves that nothing is missing,
-//! so a reader that stops early has proven less. Headers come from strangers and are bounded.
+//! The plain bytes are authenticated in chunks of 64 KiB. Only the end of the stream proves that nothing is missing, so a
+//! reader that stops early has not verified the whole file. Headers are untrusted, so their size is limited.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use super::identities::{Identities, MAX_WORK_FACTOR};
 use super::{compression_of, unseal};
 use crate::digest::DigestWriter;
 
-/// Bytes read at once: a chunk of age and its tag.
+/// Bytes per read: an age chunk and its tag.
 const BLOCK_BYTES: usize = (64 << 10) + 16;
 
-/// Larger than the header for `MAX_RECIPIENTS`, armored, and what is read ahead with it. Small, because the library looks
-/// at the whole header again at each of its lines.
+/// Limit on the bytes read before the end of the header. Enough for an armored header for `MAX_RECIPIENTS` and read-ahead.
+/// Small, because the library rescans the whole header at each line.
 const HEADER_BYTES: u64 = 160 << 10;
 
-/// The same in lines.
+/// Limit on the lines of the header.
 const HEADER_LINES: u64 = 3_000;
 
-/// What names of encrypted files end with.
+/// The extension of encrypted files.
 pub const AGE_EXTENSION: &str = ".age";
 
-/// The rows of a stored file: the one way to read a package's shards and rejects. `path` is the file's name in the
-/// manifest; `identities` matter only where it ends with `.age`.
+/// Opens a shard or rejects file of a package. `path` is its name in the manifest; `identities` are only used if it ends with
+/// `.age`.
 ///
 /// # Errors
-/// [`OpenError`]; the reader itself fails where bytes were cut or changed.
+/// [`OpenError`]. The returned reader fails if the file was truncated or changed.
 pub fn open<'a, R: Read + Send + 'a>(
     reader: R,
     path: &str,
@@ -45,10 +45,10 @@ pub fn open<'a, R: Read + Send + 'a>(
     }
 }
 
-/// The plain bytes of an age file, binary or armored.
+/// Decrypts an age file, binary or armored.
 ///
 /// # Errors
-/// [`OpenError`]; the reader itself fails where bytes were cut or changed.
+/// [`OpenError`]. The returned reader fails if the file was truncated or changed.
 pub fn decrypt<R: Read>(reader: R, identities: &Identities) -> Result<Decrypted<impl Read + use<R>>, OpenError> {
     let (limited, is_header) = HeaderLimit::new(reader);
     let mut buffered = BufReader::with_capacity(BLOCK_BYTES, limited);
@@ -58,7 +58,7 @@ pub fn decrypt<R: Read>(reader: R, identities: &Identities) -> Result<Decrypted<
     Ok(Decrypted { inner: unlock(decryptor, identities)?, failed: false })
 }
 
-/// As [`decrypt`] of a binary file, for readers that go back and forth.
+/// [`decrypt`] for seekable readers of binary files.
 pub(super) fn decrypt_seekable<R: Read + Seek>(
     reader: R,
     identities: &Identities,
@@ -90,7 +90,7 @@ pub fn plain_digest(reader: impl Read, identities: &Identities) -> Result<(u64, 
     Ok((bytes, sha256))
 }
 
-/// Blank lines may stand before armor (<https://c2sp.org/age#ascii-armor>), and before nothing else.
+/// Skips blank lines, which are only allowed before armor (<https://c2sp.org/age#ascii-armor>).
 fn skip_blanks(reader: &mut impl BufRead) -> Result<(), OpenError> {
     let mut skipped = false;
     loop {
@@ -109,7 +109,7 @@ fn skip_blanks(reader: &mut impl BufRead) -> Result<(), OpenError> {
     }
 }
 
-/// The plain bytes; after an error there are none.
+/// The plain bytes. After an error, every read fails.
 pub struct Decrypted<R> {
     inner: R,
     failed: bool,
@@ -132,12 +132,12 @@ impl<R: Read> Read for Decrypted<R> {
     }
 }
 
-/// Whoever cuts or changes an encrypted file is told the same.
+/// The error of a truncated or changed file. Both give the same message.
 pub(super) fn changed() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "it was cut or changed after it was encrypted")
+    io::Error::new(io::ErrorKind::InvalidData, "it was truncated or changed after it was encrypted")
 }
 
-/// Gives only so much while somebody says that it is a header.
+/// Limits the bytes and lines read while `is_header` is set.
 struct HeaderLimit<R> {
     inner: R,
     is_header: Arc<AtomicBool>,
@@ -176,43 +176,43 @@ impl<R: Seek> Seek for HeaderLimit<R> {
     }
 }
 
-/// Why an encrypted file cannot be opened. What stands before the message names it.
+/// Why an encrypted file cannot be opened. Callers put the name of the file before the message.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Nothing to decrypt it with.
+    /// No identity was given.
     #[error("it is encrypted: name a file with an identity that can read it, `--identity FILE`")]
     NeedsIdentity,
-    /// Nothing to decrypt it with.
+    /// No passphrase was given.
     #[error("it is encrypted with a passphrase: name the variable that holds it, `--passphrase-env NAME`")]
     NeedsPassphrase,
-    /// Other keys are needed.
+    /// The file is encrypted to other keys.
     #[error("none of the given identities is among its recipients")]
     NoMatch,
-    /// The passphrase is another one.
+    /// The passphrase is wrong.
     #[error("the passphrase is wrong, or its header was changed")]
     WrongPassphrase,
     /// Not age.
-    #[error("it is no age file, or its header is damaged")]
+    #[error("it is not an age file, or its header is damaged")]
     Header,
-    /// The text around it.
+    /// The armor is invalid.
     #[error("its armor is damaged: the text between `-----BEGIN AGE ENCRYPTED FILE-----` and its end line")]
     Armor,
-    /// The header does not fit the key in it.
+    /// The MAC of the header does not match.
     #[error("its header was changed after it was encrypted")]
     Mac,
-    /// Keys of Parquet that do not fit.
-    #[error("it was sealed with other keys than are given, or changed afterwards")]
+    /// The Parquet keys do not match.
+    #[error("it was sealed with keys other than the given ones, or changed afterwards")]
     Keys,
-    /// A later age.
-    #[error("it is of a version of age that this release does not read, or its header is damaged")]
+    /// A later version of age.
+    #[error("it has an age version that this release cannot read, or its header is damaged")]
     Version,
-    /// Its maker wants this machine to work for hours.
-    #[error("its passphrase asks for a work factor of {required}, and {MAX_WORK_FACTOR} is the most that is computed")]
+    /// The work factor of the passphrase is too large.
+    #[error("its passphrase requires a work factor of {required}, but the maximum is {MAX_WORK_FACTOR}")]
     Work {
         /// The exponent.
         required: u8,
     },
-    /// Damage, or whatever the reader below says.
+    /// Corruption, or an error of the reader below.
     #[error("{0}")]
     Read(#[source] io::Error),
 }

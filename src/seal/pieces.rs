@@ -1,14 +1,14 @@
-//! Passes bytes on in pieces of one size.
+//! Buffers writes into pieces of a fixed size.
 //!
-//! Deflate, as zlib-rs has it, looks at how much input there is when it decides where matches and blocks end, so that
-//! the same text written in other pieces would compress to other bytes.
+//! zlib-rs decides where matches and blocks end based on the amount of available input, so without fixed pieces, the
+//! compressed bytes would depend on the sizes of writes.
 
 use std::io::{self, Write};
 
-/// Large against the compressor's window of 32 KiB, so that pieces cost no ratio.
+/// Large compared with the compressor's window of 32 KiB, so that pieces do not affect the ratio.
 const PIECE_BYTES: usize = 128 * 1024;
 
-/// Collects bytes for `W`.
+/// Writes pieces of [`PIECE_BYTES`] to `W`.
 pub(super) struct PieceWriter<W> {
     inner: W,
     piece: Vec<u8>,
@@ -19,7 +19,7 @@ impl<W: Write> PieceWriter<W> {
         Self { inner, piece: Vec::new() }
     }
 
-    /// Passes the last piece on.
+    /// Writes the last piece.
     pub(super) fn finish(mut self) -> io::Result<W> {
         self.inner.write_all(&self.piece)?;
         Ok(self.inner)
@@ -37,7 +37,7 @@ impl<W: Write> Write for PieceWriter<W> {
         Ok(taken)
     }
 
-    /// Does nothing: a piece passed on early would be a piece of another size.
+    /// Does nothing, because an early piece would have a different size.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A stored file whose plain bytes are read at any place, as footers at the end of files need it.
+//! Random access to the plain bytes of a stored file, for formats with a footer.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Mutex, PoisonError};
@@ -9,8 +9,7 @@ use super::identities::Identities;
 use super::open::{AGE_EXTENSION, OpenError, changed, decrypt_seekable};
 use crate::store::Stored;
 
-/// The plain bytes of a file, decrypted where they are asked for. Nothing is decompressed: Parquet compresses its pages
-/// itself.
+/// The plain bytes of a file, decrypted on demand. They are not decompressed, because Parquet compresses its own pages.
 pub struct PlainFile {
     bytes: u64,
     from: From,
@@ -18,7 +17,7 @@ pub struct PlainFile {
 
 enum From {
     Stored(Stored),
-    /// One place at a time.
+    /// Serves one read at a time.
     Age(Mutex<Box<dyn ReadSeek>>),
 }
 
@@ -26,7 +25,7 @@ trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
 impl PlainFile {
-    /// `path` is the file's name in the manifest; `identities` matter only where it ends with `.age`.
+    /// `path` is the file's name in the manifest; `identities` are only used if it ends with `.age`.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -35,20 +34,20 @@ impl PlainFile {
             return Ok(Self { bytes: stored.bytes(), from: From::Stored(stored) });
         }
         let mut plain = decrypt_seekable(Cursor { stored, at: 0 }, identities)?;
-        // Proves that the last chunk is the last one.
-        let bytes = plain.seek(SeekFrom::End(0)).map_err(|error| OpenError::Read(told(error)))?;
+        // Seeking to the end verifies that the last chunk is marked as the last.
+        let bytes = plain.seek(SeekFrom::End(0)).map_err(|error| OpenError::Read(as_changed(error)))?;
         Ok(Self { bytes, from: From::Age(Mutex::new(Box::new(plain))) })
     }
 
-    /// Its plain size.
+    /// Size of the plain bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// `length` plain bytes from a place on.
+    /// Reads `length` plain bytes at an offset.
     ///
     /// # Errors
-    /// The store's; bytes that were changed; fewer bytes than that.
+    /// The error of the store, changed bytes, or the end of the file.
     pub fn read_at(&self, start: u64, length: u64) -> io::Result<Bytes> {
         let plain = match &self.from {
             From::Stored(stored) => return stored.read_at(start, length),
@@ -60,20 +59,21 @@ impl PlainFile {
         let mut block = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         if !block.is_empty() {
             let mut plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
-            plain.seek(SeekFrom::Start(start)).and_then(|_| plain.read_exact(&mut block)).map_err(told)?;
+            plain.seek(SeekFrom::Start(start)).and_then(|_| plain.read_exact(&mut block)).map_err(as_changed)?;
         }
         Ok(block.into())
     }
 }
 
-fn told(error: io::Error) -> io::Error {
+/// Maps decryption errors to one message.
+fn as_changed(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => changed(),
         _ => error,
     }
 }
 
-/// A stored file from front to back, and back again.
+/// A seekable reader of a stored file.
 struct Cursor {
     stored: Stored,
     at: u64,

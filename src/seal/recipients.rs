@@ -1,27 +1,27 @@
-//! Who can read encrypted files: public keys of age.
+//! The age public keys that files are encrypted to.
 //!
-//! Only the native X25519 keys (`age1…`, <https://c2sp.org/age>). Everybody who is named can read every file of the
-//! package alone, without knowing of the others.
+//! Only native X25519 keys are supported (`age1…`, <https://c2sp.org/age>). Each recipient can read every file of the package
+//! alone.
 
 use std::io::{self, Write};
 
 use age::stream::StreamWriter;
 use age::{Encryptor, Recipient, x25519};
 
-/// So many have room in a header that readers still take: see `open::HEADER_BYTES`.
+/// Most recipients. Their header stays within `open::HEADER_BYTES`.
 pub const MAX_RECIPIENTS: usize = 500;
 
-/// Public keys, each once, in the order in which they were named.
+/// Public keys without duplicates, in the given order.
 pub struct Recipients {
     names: Vec<String>,
     keys: Vec<x25519::Recipient>,
 }
 
 impl Recipients {
-    /// At least one key, at most [`MAX_RECIPIENTS`].
+    /// Parses at least one and at most [`MAX_RECIPIENTS`] keys.
     ///
     /// # Errors
-    /// [`RecipientError`] of the first that is none.
+    /// [`RecipientError`] of the first invalid key.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, RecipientError> {
         let mut all = Self { names: Vec::new(), keys: Vec::new() };
         for text in texts {
@@ -33,18 +33,18 @@ impl Recipients {
             }
         }
         match all.names.len() {
-            0 => Err(RecipientError::Nobody),
+            0 => Err(RecipientError::NoRecipients),
             n if n > MAX_RECIPIENTS => Err(RecipientError::TooMany { count: n }),
             _ => Ok(all),
         }
     }
 
-    /// `age1…`, as a manifest names them.
+    /// The keys (`age1…`), as in manifests.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// One age stream that any of them can read.
+    /// Starts an age stream that each recipient can decrypt.
     pub(super) fn encrypt<W: Write>(&self, out: W) -> io::Result<StreamWriter<W>> {
         let keys = self.keys.iter().map(|key| -> &dyn Recipient { key });
         Encryptor::with_recipients(keys).map_err(io::Error::other)?.wrap_output(out)
@@ -54,7 +54,7 @@ impl Recipients {
 /// Checks one public key.
 ///
 /// # Errors
-/// [`RecipientError`]; none repeats the text, which may be a secret put in the wrong place.
+/// [`RecipientError`]. Messages never repeat the text, which may be a misplaced secret.
 pub fn check_recipient(text: &str) -> Result<(), RecipientError> {
     recipient(text).map(drop)
 }
@@ -72,31 +72,31 @@ fn recipient(text: &str) -> Result<x25519::Recipient, RecipientError> {
     } else if is(&["age1pq1", "age1tagpq1"]) {
         RecipientError::PostQuantum
     } else if lower.strip_prefix("age1").is_some_and(|data| data.contains('1')) {
-        // Bech32 has no `1` behind the separator: what stands before the last one names a plugin.
+        // Bech32 data contains no `1`, so a second `1` means that a plugin name precedes it.
         RecipientError::Plugin
     } else {
         RecipientError::Malformed
     })
 }
 
-/// The keys in a list: one a line, `#` before comments. With the number of each line, from 1.
+/// The keys in a list with one key per line, and the 1-based number of each line. `#` starts a comment.
 pub fn listed_recipients(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// A text that is no recipient. What stands before the message names it.
+/// Why a text is not a recipient. Callers put the name of the text before the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecipientError {
     /// An SSH public key.
     #[error(
-        "is an SSH key, and only age keys (`age1…`) can be recipients: for SSH keys the age library needs the crate `rsa`, \
-         which leaks private keys through timing (RUSTSEC-2023-0071); ask for a key that `age-keygen` made"
+        "is an SSH key, and only age keys (`age1…`) can be recipients: for SSH keys, the age library needs the crate `rsa`, \
+         which leaks private keys through timing (RUSTSEC-2023-0071); ask for a key made by `age-keygen`"
     )]
     Ssh,
     /// An identity.
     #[error(
-        "is a secret key: name the public key instead, `age-keygen -y` prints it; and make a new one, this one was seen"
+        "is a secret key: name the public key instead, which `age-keygen -y` prints; and make a new key, because this one is exposed"
     )]
     Secret,
     /// A hybrid key.
@@ -108,15 +108,15 @@ pub enum RecipientError {
     #[error("is the key of an age plugin, and this program runs no plugins; name an X25519 key, `age1…`")]
     Plugin,
     /// Anything else.
-    #[error("is no age public key: it is mistyped or cut; `age1…` has 62 characters")]
+    #[error("is not an age public key: it is mistyped or truncated; `age1…` has 62 characters")]
     Malformed,
     /// An empty list.
-    #[error("name no recipient: nobody could read the files")]
-    Nobody,
+    #[error("name no recipient: the files would be unreadable")]
+    NoRecipients,
     /// More than a header has room for.
-    #[error("are {count} recipients, and {MAX_RECIPIENTS} is the most")]
+    #[error("are {count} recipients, but the maximum is {MAX_RECIPIENTS}")]
     TooMany {
-        /// How many.
+        /// Number of keys.
         count: usize,
     },
 }
@@ -139,12 +139,12 @@ mod tests {
         let text = |key: &str| check_recipient(key).unwrap_err().to_string();
         assert_eq!(
             text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN alice"),
-            "is an SSH key, and only age keys (`age1…`) can be recipients: for SSH keys the age library needs the crate \
-             `rsa`, which leaks private keys through timing (RUSTSEC-2023-0071); ask for a key that `age-keygen` made"
+            "is an SSH key, and only age keys (`age1…`) can be recipients: for SSH keys, the age library needs the crate \
+             `rsa`, which leaks private keys through timing (RUSTSEC-2023-0071); ask for a key made by `age-keygen`"
         );
         assert_eq!(
             text("AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33"),
-            "is a secret key: name the public key instead, `age-keygen -y` prints it; and make a new one, this one was seen"
+            "is a secret key: name the public key instead, which `age-keygen -y` prints; and make a new key, because this one is exposed"
         );
         let quantum = "is a post-quantum key, which the age library of this release cannot encrypt to; name an X25519 key, `age1…`";
         assert_eq!(text("age1pq1xyz"), quantum);
@@ -156,16 +156,16 @@ mod tests {
         for mistyped in ["", "age1", "alice@example.com", &KEY[..40], &KEY.replace('t', "q")] {
             assert_eq!(
                 text(mistyped),
-                "is no age public key: it is mistyped or cut; `age1…` has 62 characters",
+                "is not an age public key: it is mistyped or truncated; `age1…` has 62 characters",
                 "{mistyped}"
             );
         }
         let refused = |keys: &[&str]| Recipients::new(keys.iter().copied()).err().map(|e| e.to_string());
-        assert_eq!(refused(&[]).unwrap(), "name no recipient: nobody could read the files");
+        assert_eq!(refused(&[]).unwrap(), "name no recipient: the files would be unreadable");
         let many: Vec<String> =
             (0..=MAX_RECIPIENTS).map(|_| x25519::Identity::generate().to_public().to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert_eq!(refused(&many).unwrap(), "are 501 recipients, and 500 is the most");
+        assert_eq!(refused(&many).unwrap(), "are 501 recipients, but the maximum is 500");
     }
 
     #[test]

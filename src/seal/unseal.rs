@@ -1,4 +1,4 @@
-//! Stored bytes back to encoded bytes.
+//! Decompresses stored bytes.
 
 use std::io::{self, Read};
 
@@ -6,9 +6,9 @@ use flate2::read::MultiGzDecoder;
 
 use crate::job::Compression;
 
-/// What the name of a stored file says of its compression: `.gz`, `.zst`, else none.
+/// The compression of a stored file according to its name: `.gz`, `.zst`, else none.
 ///
-/// A name does not tell the level; the default one stands in its place.
+/// The name does not show the level, so the result has the default level.
 pub fn compression_of(name: &str) -> Compression {
     match name.rsplit_once('.') {
         Some((_, "gz")) => Compression::Gzip(6),
@@ -17,12 +17,12 @@ pub fn compression_of(name: &str) -> Compression {
     }
 }
 
-/// Reads what [`Sealer`](super::Sealer) wrote: any number of gzip members or zstd frames. The level does not matter.
+/// Reads the output of a [`Sealer`](super::Sealer): any number of gzip members or zstd frames, of any level.
 ///
-/// The reader fails on damaged or cut streams, and on bytes after the last frame.
+/// The reader fails on corrupt or truncated streams, and on bytes after the last frame.
 ///
 /// # Errors
-/// The codec's.
+/// The error of the codec.
 pub fn unseal<'a, R: Read + Send + 'a>(reader: R, compression: Compression) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match compression {
         Compression::None | Compression::Snappy | Compression::Lz4 => Box::new(reader),

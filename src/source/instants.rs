@@ -1,8 +1,8 @@
-//! Time columns of any type to instants that rows are routed by, and statistics of time columns to ranges.
+//! Converts time columns of any type to the instants that route rows, and their statistics to time ranges.
 //!
-//! A routed instant is an `i64` in one unit for the whole job ([`routing_unit`]), rounded down. That is exact for
-//! routing, because window and partition bounds are whole microseconds. What lies beyond the `i64` saturates,
-//! which is exact as well, because no bound does.
+//! A routing instant is an `i64` in one unit for the whole job ([`routing_unit`]), rounded down. Rounding does not affect
+//! routing, because window and partition bounds are whole microseconds. Values beyond `i64` saturate, which does not affect
+//! routing either, because no bound saturates.
 
 use std::borrow::Cow;
 
@@ -15,6 +15,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
+use arrow::error::ArrowError;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -24,37 +25,65 @@ use crate::time::local::LocalClock;
 use crate::time::parse::{NUMBER_NEEDS_FORMAT, RawInstant, Reading};
 use crate::time::{BadTime, TimeFormat, TimeParser};
 
+/// Why a column cannot be the time column.
+#[derive(Debug, thiserror::Error)]
+pub enum TimeColumnError {
+    /// Numbers kept as text, with `format: auto`.
+    #[error("the time column holds numbers: {}", NUMBER_NEEDS_FORMAT)]
+    Numbers,
+    /// Numbers of an Arrow type, with `format: auto`.
+    #[error("the time column holds {0} values: {needs}", needs = NUMBER_NEEDS_FORMAT)]
+    NumbersOfType(DataType),
+    /// A type that is never a time.
+    #[error(
+        "the time column holds {0} values; a time is a timestamp, a date, a number or text, and `schema` can declare the \
+         column as one of these"
+    )]
+    NotATime(DataType),
+    /// A type whose values have no text form.
+    #[error("{0} has no text")]
+    NoText(DataType),
+    /// A dictionary that cannot be decoded.
+    #[error(transparent)]
+    Dictionary(#[from] ArrowError),
+}
+
 /// The times of some rows.
 #[derive(Debug, Clone)]
 pub struct Instants {
-    /// Instants in the requested unit since 1970-01-01T00:00:00Z, rounded down; null where a row has no time.
+    /// Instants in the requested unit since 1970-01-01T00:00:00Z, rounded down; null for rows without a time.
     pub values: Int64Array,
-    /// Rows whose zone-less time its zone has twice or never.
+    /// Rows whose zone-less time occurs twice or never in its zone.
     pub ambiguous: u64,
-    /// Rows that have a value which is not a time; null in `values`. Ascending.
+    /// Rows whose value is not a time, in ascending order. They are null in `values`.
     pub bad: Vec<(u32, BadTime)>,
 }
 
-/// The unit to route a window's rows by: nanoseconds where both bounds fit (years 1677 to 2262), else microseconds.
+/// The unit that routes the rows of a window: nanoseconds if both bounds fit (years 1677 to 2262), else microseconds.
 pub fn routing_unit(window_end: Timestamp, window_start: Timestamp) -> TimeUnit {
     let fits = |at: Timestamp| i64::try_from(at.as_nanosecond()).is_ok_and(|ns| ns > i64::MIN && ns < i64::MAX);
     if fits(window_start) && fits(window_end) { TimeUnit::Nanosecond } else { TimeUnit::Microsecond }
 }
 
-/// A bound of a window or partition in the unit that rows are routed by.
+/// A bound of a window or partition in the routing unit.
 pub fn bound(at: Timestamp, unit: TimeUnit) -> i64 {
     let second = at.as_second() - i64::from(at.subsec_nanosecond() < 0);
     let nanosecond = at.subsec_nanosecond().rem_euclid(1_000_000_000).unsigned_abs();
     ticks(second, nanosecond, ticks_per_second(unit))
 }
 
-/// Converts a time column. Where its field is marked as text that holds JSON, which is what text and integers in one
-/// column become, the time is the JSON string's content, or the number's text.
+/// Converts a time column. If its field is marked as JSON text, as columns that mix text and integers are, the time is
+/// the content of the JSON string or the text of the number.
 ///
 /// # Errors
-/// What is wrong and the way out, where the column's type cannot be a time in the declared format. Single values
-/// that are wrong go to [`Instants::bad`].
-pub fn instants(field: &Field, column: &ArrayRef, parser: &TimeParser, unit: TimeUnit) -> Result<Instants, String> {
+/// [`TimeColumnError`] where the column's type cannot be a time in the declared format. Single values that are not times
+/// go to [`Instants::bad`].
+pub fn instants(
+    field: &Field,
+    column: &ArrayRef,
+    parser: &TimeParser,
+    unit: TimeUnit,
+) -> Result<Instants, TimeColumnError> {
     let to = ticks_per_second(unit);
     let json = is_json(field);
     match column.data_type() {
@@ -85,14 +114,12 @@ pub fn instants(field: &Field, column: &ArrayRef, parser: &TimeParser, unit: Tim
             let milliseconds = column.as_primitive::<Date64Type>().values();
             Ok(readings(column, milliseconds.iter().copied(), 1_000, Reading::Date, parser, to))
         }
-        _ if is_number(field) && parser.format == TimeFormat::Auto => {
-            Err(format!("the time column holds numbers: {NUMBER_NEEDS_FORMAT}"))
-        }
+        _ if is_number(field) && parser.format == TimeFormat::Auto => Err(TimeColumnError::Numbers),
         DataType::Utf8 => Ok(texts(column.as_string::<i32>(), json, parser, to)),
         DataType::LargeUtf8 => Ok(texts(column.as_string::<i64>(), json, parser, to)),
         DataType::Utf8View => Ok(texts(column.as_string_view(), json, parser, to)),
         data_type if data_type.is_numeric() && parser.format == TimeFormat::Auto => {
-            Err(format!("the time column holds {data_type} values: {NUMBER_NEEDS_FORMAT}"))
+            Err(TimeColumnError::NumbersOfType(data_type.clone()))
         }
         DataType::Int8 => Ok(integers(column.as_primitive::<Int8Type>(), parser, to)),
         DataType::Int16 => Ok(integers(column.as_primitive::<Int16Type>(), parser, to)),
@@ -105,23 +132,19 @@ pub fn instants(field: &Field, column: &ArrayRef, parser: &TimeParser, unit: Tim
         data_type if data_type.is_floating() || data_type.is_decimal() => digits(field, column, parser, to),
         DataType::Dictionary(_, _) => {
             let dictionary = column.as_any_dictionary();
-            let plain =
-                arrow::compute::take(dictionary.values(), dictionary.keys(), None).map_err(|e| e.to_string())?;
+            let plain = arrow::compute::take(dictionary.values(), dictionary.keys(), None)?;
             instants(field, &plain, parser, unit)
         }
-        other => Err(format!(
-            "the time column holds {other} values; a time is a timestamp, a date, a number or text, and \
-             `schema` can declare the column as one of these"
-        )),
+        other => Err(TimeColumnError::NotATime(other.clone())),
     }
 }
 
-/// The instants that statistics of a time column prove all its values to lie between, both included.
+/// The inclusive range of instants that the statistics of a time column prove for all its values.
 ///
 /// `min` and `max` are the physical integers as the file stores them for `data_type`: ticks of the timestamp's unit,
-/// days, milliseconds, or the integers themselves in an epoch format. Zone-less values convert exactly, except within
-/// two days of a clock change of the zone, where their order may not be that of the instants: there an end
-/// is moved outwards by two days. `None` where the integers prove nothing.
+/// days, milliseconds, or the integers themselves in an epoch format. Zone-less values convert exactly, except within two
+/// days of a clock change, where the order of clock readings may differ from the order of instants: a bound there is moved
+/// outwards by two days. `None` if the integers prove nothing.
 pub fn typed_range(data_type: &DataType, min: i64, max: i64, parser: &TimeParser) -> Option<(Timestamp, Timestamp)> {
     if min > max {
         return None;
@@ -150,7 +173,7 @@ pub fn typed_range(data_type: &DataType, min: i64, max: i64, parser: &TimeParser
         }
         DataType::Date64 => Some((local(&parser.date_zone, min, 1_000, -1), local(&parser.date_zone, max, 1_000, 1))),
         integer if integer.is_integer() => match parser.format {
-            // Digits in a pattern need not be in the order of time.
+            // The order of digits in a pattern may differ from the order of time.
             TimeFormat::Auto | TimeFormat::Pattern(_) => None,
             _ => Some((parser.integer(min).ok()?.at, parser.integer(max).ok()?.at)),
         },
@@ -158,10 +181,10 @@ pub fn typed_range(data_type: &DataType, min: i64, max: i64, parser: &TimeParser
     }
 }
 
-/// Distance from a clock change within which the order of clock readings may not be the order of instants.
+/// Distance from a clock change within which the order of clock readings may differ from the order of instants.
 const UNORDERED: SignedDuration = SignedDuration::from_hours(48);
 
-/// One end of a range of zone-less times, moved outwards (`-1` or `1`) where a clock change is near.
+/// One bound of a range of zone-less times, moved outwards (`-1` or `1`) if a clock change is near.
 fn local_bound(zone: &TimeZone, second: i64, nanosecond: u32, outwards: i64) -> Timestamp {
     let Some((second, ambiguous)) = LocalClock::new(zone).instant(second) else {
         return if second < 0 { Timestamp::MIN } else { Timestamp::MAX };
@@ -179,7 +202,7 @@ fn local_bound(zone: &TimeZone, second: i64, nanosecond: u32, outwards: i64) -> 
     at
 }
 
-/// Whether the clock changes at exactly this instant, which is neither preceding nor following it.
+/// Whether the clock changes exactly at this instant, which neither `preceding` nor `following` finds.
 fn is_change(zone: &TimeZone, at: Timestamp) -> bool {
     at.checked_sub(SignedDuration::from_nanos(1)).is_ok_and(|before| zone.to_offset(before) != zone.to_offset(at))
 }
@@ -193,7 +216,7 @@ pub(in crate::source) fn ticks_per_second(unit: TimeUnit) -> i64 {
     }
 }
 
-/// The nearest instant that jiff has.
+/// The nearest instant within the range of jiff.
 fn clamp(second: i64, nanosecond: u32) -> Timestamp {
     let limit = if second < 0 { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::new(second, nanosecond as i32).unwrap_or(limit)
@@ -212,7 +235,7 @@ pub(in crate::source) fn ticks(second: i64, nanosecond: u32, per_second: i64) ->
     }
 }
 
-/// Ticks in another unit, rounded down, saturating. Without a copy where the unit is the same.
+/// Ticks in another unit, rounded down, saturating. Does not copy if the unit is the same.
 fn rescale(values: &ScalarBuffer<i64>, from: i64, to: i64) -> ScalarBuffer<i64> {
     if from == to {
         values.clone()
@@ -225,12 +248,12 @@ fn rescale(values: &ScalarBuffer<i64>, from: i64, to: i64) -> ScalarBuffer<i64> 
     }
 }
 
-/// Values under the nulls of their column.
+/// The values with the nulls of their column.
 fn typed(column: &dyn Array, values: ScalarBuffer<i64>) -> Int64Array {
     Int64Array::new(values, column.nulls().cloned())
 }
 
-/// Zone-less clock readings, or dates, in ticks `from` a second.
+/// Converts zone-less clock readings or dates. `from` is the number of ticks per second.
 fn readings(
     column: &dyn Array,
     values: impl Iterator<Item = i64>,
@@ -252,7 +275,7 @@ fn readings(
                     ambiguous += u64::from(guessed && nulls.is_none_or(|nulls| nulls.is_valid(row)));
                     ticks(second, nanosecond, to)
                 }
-                // Beyond jiff's years, and so beyond every window.
+                // Outside the years of jiff, so outside every window.
                 None if second < 0 => i64::MIN,
                 None => i64::MAX,
             }
@@ -261,7 +284,7 @@ fn readings(
     Instants { values: typed(column, values), ambiguous, bad: Vec::new() }
 }
 
-/// Collects values that may be bad.
+/// Collects instants and bad values.
 struct Collector {
     values: Vec<i64>,
     ambiguous: u64,
@@ -327,10 +350,10 @@ fn texts<'a>(column: impl ArrayAccessor<Item = &'a str>, json: bool, parser: &Ti
     out.finish(nulls)
 }
 
-/// Floats and decimals, by the digits that shards show of them.
-fn digits(field: &Field, column: &ArrayRef, parser: &TimeParser, to: i64) -> Result<Instants, String> {
+/// Converts floats and decimals, using the digits that shards show.
+fn digits(field: &Field, column: &ArrayRef, parser: &TimeParser, to: i64) -> Result<Instants, TimeColumnError> {
     let mut cells =
-        CellTexts::new(field, column.as_ref()).ok_or_else(|| format!("{} has no text", field.data_type()))?;
+        CellTexts::new(field, column.as_ref()).ok_or_else(|| TimeColumnError::NoText(field.data_type().clone()))?;
     let mut clock = parser.clock();
     let mut out = Collector::new(column.len(), to);
     let mut bytes = Vec::new();
@@ -347,7 +370,7 @@ fn digits(field: &Field, column: &ArrayRef, parser: &TimeParser, to: i64) -> Res
     Ok(out.finish(column.nulls()))
 }
 
-/// The content of a JSON string; any other text as it is, without the blanks around it.
+/// The content of a JSON string; any other text unchanged, without surrounding blanks.
 fn content(json: &str) -> Cow<'_, str> {
     let json = json.trim_ascii();
     match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
@@ -464,7 +487,7 @@ mod tests {
         let days = parser(TimeFormat::Pattern("%Y%m%d".to_owned()), "UTC");
         let got = instants(&field, &array, &days, TimeUnit::Nanosecond).unwrap();
         assert!(got.bad.is_empty(), "{:?}", got.bad);
-        // What is not marked is what it is.
+        // Text that is not marked as JSON is read literally.
         let plain = Field::new("t", DataType::Utf8View, true);
         let array: ArrayRef = Arc::new(StringViewArray::from(vec![r#""2026-03-01T12:00:00Z""#]));
         assert_eq!(instants(&plain, &array, &days, TimeUnit::Nanosecond).unwrap().bad.len(), 1);
@@ -547,14 +570,14 @@ mod tests {
         let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
         let error =
             instants(&field(&column), &column, &parser(TimeFormat::Auto, "UTC"), TimeUnit::Nanosecond).unwrap_err();
-        assert!(error.contains("epoch_ms"), "{error}");
+        assert!(error.to_string().contains("epoch_ms"), "{error}");
         let ms = parser(TimeFormat::EpochMs, "UTC");
         let got = ns(UInt64Array::from(vec![Some(1_772_366_400_000), None, Some(u64::MAX), Some(1 << 62)]), &ms);
         assert_eq!(shown(&got), [Some("2026-03-01T12:00:00Z".to_owned()), None, None, None]);
         assert_eq!(got.bad.iter().map(|b| b.0).collect::<Vec<_>>(), [2, 3]);
         let column: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
         let auto = parser(TimeFormat::Auto, "UTC");
-        let error = instants(&field(&column), &column, &auto, TimeUnit::Nanosecond).unwrap_err();
+        let error = instants(&field(&column), &column, &auto, TimeUnit::Nanosecond).unwrap_err().to_string();
         assert!(error.contains("Float64") && error.contains("epoch_s"), "{error}");
         let column: ArrayRef = Arc::new(NullArray::new(2));
         assert_eq!(instants(&field(&column), &column, &ms, TimeUnit::Nanosecond).unwrap().values.null_count(), 2);

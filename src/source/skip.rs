@@ -1,22 +1,22 @@
-//! Files that a source names and that are not read: which, and why.
+//! Files that match a source URI but are not read, and why.
 //!
-//! Nothing is left out in silence. Every skip has a code for programs and a reason for people, stands in the manifest, and
-//! is shown by `plan` and `doctor`; [`SkipCode::is_surprising`] says which ones a run warns about.
+//! Nothing is skipped silently. Every skipped file has a code for programs and a reason for users, appears in the manifest,
+//! and is shown by `plan` and `doctor`. [`SkipCode::is_surprising`] selects those that a run warns about.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A file that the URI names and that is not read.
+/// A file that matches the source URI but is not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedFile {
-    /// Relative to the folder of the source URI; of a folder with a `/` at its end.
+    /// Relative to the folder of the source URI. Ends with `/` for a folder.
     pub name: String,
-    /// Size when listed; 0 for a folder that was not looked into.
+    /// Size when listed; 0 for a folder that was not listed.
     pub bytes: u64,
     /// For programs.
     #[serde(default)]
     pub code: SkipCode,
-    /// For people and the manifest.
+    /// For users and the manifest.
     pub reason: String,
 }
 
@@ -24,29 +24,29 @@ pub struct SkippedFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipCode {
-    /// `path_time` says of its name that it holds no row of the window. Taken at its word.
+    /// According to `path_time`, its name rules out rows of the window. The rows are not checked.
     PathTime,
-    /// Its extension is not known, and the source has no `format`.
+    /// Its extension is unknown, and the source has no `format`.
     UnknownFormat,
     /// A device, pipe or socket.
     NotAFile,
-    /// Its name, or that of a folder above it, begins with `.` or `_`: markers and what tools keep for themselves.
+    /// Its name, or that of a folder above it, begins with `.` or `_`: markers and private files of tools.
     Hidden,
-    /// The same, but with the extension of data, or in a folder where Spark and Hadoop keep what is not committed.
+    /// Hidden, but with the extension of a data file or in a folder where Spark and Hadoop keep uncommitted files.
     HiddenData,
-    /// A CSV, NDJSON or JSON file of 0 bytes. A Parquet or Arrow file of 0 bytes is broken: it was not written to its end.
+    /// A CSV, NDJSON or JSON file of 0 bytes. A Parquet or Arrow file of 0 bytes is corrupt instead: its writer failed.
     Empty,
     /// Another name of a file that is read.
     SameFile,
-    /// What this program has written itself.
+    /// Written by kt-export.
     Package,
-    /// A reason that an earlier release gave without a code.
+    /// A reason that an earlier release recorded without a code.
     #[default]
     Other,
 }
 
 impl SkipCode {
-    /// The word as it stands in manifests.
+    /// The code in manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PathTime => "path_time",
@@ -61,14 +61,14 @@ impl SkipCode {
         }
     }
 
-    /// What such files are.
+    /// A description of such files, to follow "skipped: ".
     pub fn in_words(self) -> &'static str {
         match self {
-            Self::PathTime => "by their names outside the window",
-            Self::UnknownFormat => "of an extension that is not known",
-            Self::NotAFile => "no regular files",
-            Self::Hidden => "of hidden names",
-            Self::HiddenData => "of hidden names, with the extension of data",
+            Self::PathTime => "outside the window, by their names",
+            Self::UnknownFormat => "with an unknown extension",
+            Self::NotAFile => "not regular files",
+            Self::Hidden => "with hidden names",
+            Self::HiddenData => "with hidden names, but the extensions of data files",
             Self::Empty => "of 0 bytes",
             Self::SameFile => "other names of files that were read",
             Self::Package => "packages, chains and jobs of kt-export",
@@ -76,35 +76,35 @@ impl SkipCode {
         }
     }
 
-    /// Whether a file that was left out for this reason may hold rows that somebody misses.
+    /// Whether a file skipped for this reason may hold rows that the user expects in the package.
     pub fn is_surprising(self) -> bool {
         match self {
-            // What the spec asks for, and what holds no row or is read under another name.
+            // Requested by the spec, without rows, or read under another name.
             Self::PathTime | Self::Hidden | Self::Empty | Self::SameFile => false,
             Self::UnknownFormat | Self::NotAFile | Self::HiddenData | Self::Package | Self::Other => true,
         }
     }
 
-    /// What to do where the files should have been read.
-    pub fn way_out(self) -> &'static str {
+    /// Advice for users who expected the files to be read.
+    pub fn advice(self) -> &'static str {
         match self {
             Self::PathTime => "if they hold rows of the window, widen `path_time` with `early` or `late`",
-            Self::UnknownFormat => "if they hold rows, set `source.format`; if not, name the others with a glob",
-            Self::NotAFile => "copy what they give to files",
+            Self::UnknownFormat => "if they hold rows, set `source.format`; if not, select the other files with a glob",
+            Self::NotAFile => "write their contents to regular files",
             Self::Hidden | Self::HiddenData => "if they hold rows, rename them, or name them with a glob",
             Self::Empty => "write them again, or set `source.on_empty_file: fail`",
-            Self::SameFile => "nothing is to be done",
+            Self::SameFile => "no action is needed",
             Self::Package => "keep packages, chains and stores outside the source",
             Self::Other => "see the reasons in the manifest",
         }
     }
 }
 
-/// Where Spark and Hadoop keep what a job has not committed.
+/// The folder where Spark and Hadoop keep uncommitted files.
 const UNCOMMITTED: &str = "_temporary";
 
 impl SkippedFile {
-    /// A file or, with a `/` at its end, a folder whose name begins with `.` or `_`.
+    /// A file, or a folder if the name ends with `/`, whose name begins with `.` or `_`.
     pub(super) fn hidden(name: String, bytes: u64, is_data: bool) -> Self {
         let folder = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let code = if is_data || folder == UNCOMMITTED { SkipCode::HiddenData } else { SkipCode::Hidden };
@@ -116,7 +116,7 @@ impl SkippedFile {
         Self { name, bytes: 0, code: SkipCode::Empty, reason: "it has 0 bytes".to_owned() }
     }
 
-    /// A file of a format that nobody told.
+    /// A file of unknown format.
     pub(super) fn unknown_format(name: String, bytes: u64) -> Self {
         let reason = "unknown extension and no `source.format`".to_owned();
         Self { name, bytes, code: SkipCode::UnknownFormat, reason }

@@ -233,8 +233,8 @@ fn check_path_pattern(pattern: &str) -> Result<(), String> {
         Some((_, tail)) if tail.contains('%') => {
             Err("`*` stands for any part of a name, so no field of the time may follow it".to_owned())
         }
-        Some((head, _)) => check_pattern(head),
-        None => check_pattern(pattern),
+        Some((head, _)) => check_pattern(head).map_err(|error| error.to_string()),
+        None => check_pattern(pattern).map_err(|error| error.to_string()),
     }
 }
 
@@ -308,7 +308,8 @@ fn time_format(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<
         return Some(format.clone());
     }
     if found.value.contains('%') {
-        return strftime(node, what, errors, check_instant_pattern).map(|pattern| TimeFormat::Pattern(pattern.value));
+        let check = |pattern: &str| check_instant_pattern(pattern).map_err(|error| error.to_string());
+        return strftime(node, what, errors, check).map(|pattern| TimeFormat::Pattern(pattern.value));
     }
     let mistake = found.mistake(format!("`{}` is not a time format", shown(&found.value)));
     errors.push(mistake.help(match nearest(&found.value, TIME_FORMATS.iter().map(|(word, _)| *word)) {

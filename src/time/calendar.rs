@@ -1,13 +1,13 @@
 //! Calendar units in a zone.
 //!
-//! Days and what is made of days begin where the zone's calendar first shows them:
+//! A day, and any unit made of days, begins when the zone's calendar first shows it:
 //! - the clock has midnight twice (America/St_Johns changed its clocks at 00:01 for decades): at the earlier one;
 //! - the clock jumps over midnight (America/Sao_Paulo, America/Toronto in 1919): at the jump;
 //! - the calendar jumps over a day (Pacific/Apia, 2011-12-30): that day is empty and begins where the next one does.
 //!
-//! So every unit is one unbroken interval, named by one date that no other unit of its kind has, and units follow
-//! each other without gap or overlap. Hours end where the zone's clock strikes the full hour or jumps; an hour that
-//! the clock shows twice is two hours, which is why they are named in UTC.
+//! So every unit is one contiguous interval with a unique date as its name, and units follow each other without gap or
+//! overlap. An hour ends when the zone's clock reaches the full hour or jumps. An hour that the clock shows twice is two
+//! hours, so hours are named in UTC.
 
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -88,7 +88,7 @@ impl Unit {
     }
 }
 
-/// An instant in a file name: `2026-03-01T1300Z`, with seconds and their fraction only where there are any.
+/// An instant for file names: `2026-03-01T1300Z`, with seconds and fraction only if they are not zero.
 pub fn instant_label(at: Timestamp) -> String {
     let utc = jiff::tz::Offset::UTC.to_datetime(at);
     let mut label = format!("{}T{:02}{:02}", Unit::Day.label(utc.date()), utc.hour(), utc.minute());
@@ -102,7 +102,7 @@ pub fn instant_label(at: Timestamp) -> String {
     label
 }
 
-/// Cuts time into units of a zone's calendar. Weeks are ISO 8601 weeks.
+/// Divides time into units of a zone's calendar. Weeks are ISO 8601 weeks.
 #[derive(Debug, Clone)]
 pub struct Calendar {
     /// The zone.
@@ -115,14 +115,14 @@ impl Calendar {
         Self { timezone }
     }
 
-    /// The instant at which a date, or where the zone skips it the next one, begins. `None` outside jiff's years.
+    /// The start of a date. If the zone skips the date, the start of the next one. `None` outside jiff's years.
     pub fn day_start(&self, date: Date) -> Option<Timestamp> {
         let midnight = date.to_datetime(Time::midnight());
         match self.timezone.to_ambiguous_timestamp(midnight).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(midnight).ok(),
             AmbiguousOffset::Fold { before, .. } => before.to_timestamp(midnight).ok(),
             AmbiguousOffset::Gap { before, .. } => {
-                // As read by the old offset, midnight is at the jump or in the gap's length after it.
+                // With the old offset, midnight is at the jump or after it by at most the length of the gap.
                 let after_jump = before.to_timestamp(midnight).ok()?;
                 let jump = self.timezone.preceding(second_after(after_jump)?).find(|change| {
                     self.timezone.to_datetime(change.timestamp()) >= midnight && change.timestamp() <= after_jump
@@ -135,7 +135,7 @@ impl Calendar {
     /// The first date of the unit that contains an instant; for hours the date. `None` outside jiff's years.
     pub fn first_date(&self, at: Timestamp, unit: Unit) -> Option<Date> {
         let mut first = unit.first_date(self.timezone.to_datetime(at).date())?;
-        // The clock may have gone back over midnight, or a whole unit may be skipped: the last unit to have begun counts.
+        // The clock may go back over midnight, or a whole unit may be skipped: the unit that began last counts.
         while let Some(next) = unit.step(first, 1)
             && self.day_start(next).is_some_and(|start| start <= at)
         {
@@ -157,7 +157,7 @@ impl Calendar {
         match unit {
             Unit::Hour => self.hour_end(at),
             _ => {
-                // A unit that is skipped begins where the one after it does.
+                // A skipped unit begins where the next one does.
                 self.day_start(unit.step(self.first_date(at, unit)?, 1)?)
             }
         }
@@ -171,8 +171,7 @@ impl Calendar {
         }
     }
 
-    /// Seconds since the zone's clock struck the full hour, were its offset always what it is at `at`, and `at` in
-    /// whole seconds, rounded down.
+    /// `at` in whole seconds, rounded down, and the seconds since the full hour, assuming a constant offset.
     fn second_of_hour(&self, at: Timestamp) -> (i64, i64) {
         let second = at.as_second() - i64::from(at.subsec_nanosecond() < 0);
         (second, (second + i64::from(self.timezone.to_offset(at).seconds())).rem_euclid(3600))
@@ -203,7 +202,7 @@ impl Calendar {
         Some(jump.unwrap_or(strikes))
     }
 
-    /// Whether the clock jumps at a transition; some change only the zone's abbreviation.
+    /// Whether the clock jumps at a transition. Some transitions only change the zone's abbreviation.
     fn is_jump(&self, change: Timestamp) -> bool {
         Timestamp::from_nanosecond(change.as_nanosecond() - 1)
             .is_ok_and(|before| self.timezone.to_offset(before) != self.timezone.to_offset(change))

@@ -1,21 +1,20 @@
-//! Clock readings of a zone to instants.
+//! Converts readings of a zone's clock to instants.
 //!
-//! A clock reading that its zone had twice means the earlier instant; one that it never had is shifted forward by
-//! the length of the gap (RFC 5545 section 3.3.5, jiff's `Compatible`). Both are reported, because a row placed by
-//! such a guess must be counted.
+//! A reading that occurs twice means the earlier instant; one that never occurs is shifted forward by the length of the gap
+//! (RFC 5545 section 3.3.5, jiff's `Compatible`). Both are reported as ambiguous, because such rows must be counted.
 //!
-//! jiff answers for one reading in some hundred nanoseconds; rows come by the million and in runs that share an
-//! offset, so [`LocalClock`] remembers the stretch of time around the last answer in which no clock was changed.
+//! jiff converts one reading in a few hundred nanoseconds. Rows come by the million, in runs that share an offset, so
+//! [`LocalClock`] caches the interval around the last result in which the clock did not change.
 
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
-/// Distance from a clock change within which every reading is asked of jiff. More than the largest offset (26 h)
-/// and the largest change (a day, where a zone crossed the date line) together.
+/// Seconds around a clock change in which every reading is converted by jiff. More than the sum of the largest offset
+/// (26 h) and the largest change (a day, where a zone crossed the date line).
 const UNSETTLED_SECONDS: i64 = 3 * 86_400;
 
-/// The instant of one clock reading, in seconds since 1970-01-01T00:00:00Z, and whether it had to be guessed.
-/// `None` beyond the years that jiff covers (-9999 to 9999).
+/// The instant of one clock reading, in seconds since 1970-01-01T00:00:00Z, and whether the reading was ambiguous. `None`
+/// outside the years of jiff (-9999 to 9999).
 pub fn resolve(zone: &TimeZone, local_second: i64) -> Option<(i64, bool)> {
     let reading = Offset::UTC.to_datetime(Timestamp::from_second(local_second).ok()?);
     let candidates = zone.to_ambiguous_timestamp(reading);
@@ -34,7 +33,7 @@ pub struct LocalClock<'z> {
 }
 
 impl<'z> LocalClock<'z> {
-    /// A clock that remembers nothing yet, or everything where the offset never changes.
+    /// A clock with an empty cache, or one that covers all time if the offset never changes.
     pub fn new(zone: &'z TimeZone) -> Self {
         match zone.to_fixed_offset() {
             Ok(offset) => {
@@ -44,7 +43,7 @@ impl<'z> LocalClock<'z> {
         }
     }
 
-    /// The instant of one clock reading, as [`resolve`].
+    /// Same as [`resolve`].
     #[inline]
     pub fn instant(&mut self, local_second: i64) -> Option<(i64, bool)> {
         if (self.settled_from..self.settled_to).contains(&local_second) {
@@ -58,13 +57,13 @@ impl<'z> LocalClock<'z> {
         let (second, ambiguous) = resolve(self.zone, local_second)?;
         if !ambiguous {
             let at = Timestamp::from_second(second).ok()?;
-            // Both searches are strict, and a change at this very second is one before it.
+            // Both searches exclude the given instant, and a change at this very second counts as before it.
             let next = Timestamp::from_second(second.saturating_add(1)).ok()?;
             let change_before = self.zone.preceding(next).next().map(|t| t.timestamp().as_second());
             let change_after = self.zone.following(at).next().map(|t| t.timestamp().as_second());
             let from = change_before.map_or(i64::MIN, |s| s.saturating_add(UNSETTLED_SECONDS));
             let to = change_after.map_or(i64::MAX, |s| s.saturating_sub(UNSETTLED_SECONDS));
-            // Out of range of jiff there is no transition to find, and no answer either.
+            // jiff knows neither transitions nor results outside its range.
             let from = from.max(Timestamp::MIN.as_second().saturating_add(UNSETTLED_SECONDS));
             let to = to.min(Timestamp::MAX.as_second().saturating_sub(UNSETTLED_SECONDS));
             if (from..to).contains(&local_second) {

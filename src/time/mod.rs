@@ -1,8 +1,8 @@
 //! Instants and calendars.
 //!
-//! [`parse::TimeParser`] turns a source's way of writing time into UTC instants; [`Calendar`] cuts time into
-//! hours, days, weeks, months, quarters and years of a zone; [`zone`] finds zones by name. All zone arithmetic is
-//! jiff's, over the tz database that is built in.
+//! [`parse::TimeParser`] parses the times of a source into UTC instants. [`Calendar`] divides time into the hours, days,
+//! weeks, months, quarters and years of a zone. [`zone`] finds zones by name. jiff does all zone arithmetic, with the
+//! built-in tz database.
 
 pub mod calendar;
 pub mod local;

@@ -1,47 +1,48 @@
-//! RFC 3339 text to numbers, without a zone database and without allocation.
+//! Parses RFC 3339 text into numbers, without a zone database and without allocation.
 //!
-//! Every row of a text source passes here before anything is known about it, so this is written for the layout
-//! that practically all rows have. The grammar is RFC 3339 section 5.6 and what is commonly written instead:
-//! a space for `T`, no seconds, a comma before the fraction (ISO 8601), offsets `+01`, `+0100`, no offset at all,
-//! and a date alone.
+//! Every row of a text source is parsed here, so the code is optimized for the most common layout. The grammar is RFC 3339
+//! section 5.6 with common variants: a space for `T`, no seconds, a comma before the fraction (ISO 8601), offsets `+01` and
+//! `+0100`, no offset, and a date alone.
 //!
-//! Invariant: a value that is accepted is within years 0000 to 9999 of its own clock, and nothing is rounded.
+//! Invariant: an accepted value is within the years 0000 to 9999 of its own clock, and nothing is rounded.
 
 use std::fmt;
 
-/// What stands in the text, before any zone is applied.
+/// The fields of the text, before any zone is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// Seconds from 1970-01-01T00:00:00 to the time on the clock, as if that clock showed UTC.
+    /// Seconds since 1970-01-01T00:00:00 on the local clock.
     pub local_second: i64,
     /// Fraction of the second, 0 to 999,999,999.
     pub nanosecond: u32,
-    /// Seconds east of UTC, if the text says so.
+    /// Seconds east of UTC, if the text has an offset.
     pub offset_second: Option<i32>,
-    /// Only a date is written.
+    /// The text is a date without a time of day.
     pub date_only: bool,
 }
 
 /// Why a text is not a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Not the layout at all.
+    /// The text does not have the layout of a time.
     Shape,
-    /// The month.
+    /// The month is not 1 to 12.
     Month(u32),
-    /// The day: year, month, day as written.
+    /// The day does not exist. Holds year, month and day as written.
     Day(i64, u32, u32),
-    /// The hour.
+    /// The hour is not 0 to 23.
     Hour(u32),
-    /// The minute.
+    /// The minute is not 0 to 59.
     Minute(u32),
-    /// The second.
+    /// The second is not 0 to 59.
     Second(u32),
-    /// A tenth fraction digit that is not zero.
+    /// The fraction has non-zero digits below the nanosecond.
     Precision,
-    /// What follows the time is not an offset, or one out of range.
+    /// The text after the time is not an offset, or the offset is out of range.
     Offset,
 }
+
+impl std::error::Error for Fault {}
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,7 +55,7 @@ impl fmt::Display for Fault {
             },
             Self::Hour(hour) => write!(f, "hour {hour:02} is not 00 to 23"),
             Self::Minute(minute) => write!(f, "minute {minute:02} is not 00 to 59"),
-            Self::Second(60) => f.write_str("second 60 is a leap second, which no UTC instant can stand for"),
+            Self::Second(60) => f.write_str("second 60 is a leap second, which no UTC timestamp can represent"),
             Self::Second(second) => write!(f, "second {second:02} is not 00 to 59"),
             Self::Precision => f.write_str("finer than a nanosecond: at most 9 fraction digits are kept exactly"),
             Self::Offset => f.write_str("expected Z or an offset from -23:59 to +23:59 after the time, or nothing"),
@@ -110,7 +111,7 @@ fn two(tens: u8, ones: u8) -> Result<u32, Fault> {
     Ok(u32::from(tens) * 10 + u32::from(ones))
 }
 
-/// Reads one time.
+/// Parses one time.
 ///
 /// # Errors
 /// The first [`Fault`] from the left.
@@ -160,7 +161,7 @@ pub fn parse(text: &[u8]) -> Result<Written, Fault> {
     })
 }
 
-/// The digits after the point, and what follows them.
+/// Parses the digits of the fraction, and returns the text after them.
 fn parse_fraction(text: &[u8]) -> Result<(u32, &[u8]), Fault> {
     let mut nanosecond = 0_u32;
     let mut digits = 0_u32;
@@ -184,7 +185,7 @@ fn parse_fraction(text: &[u8]) -> Result<(u32, &[u8]), Fault> {
     Ok((nanosecond * 10_u32.pow(9_u32.saturating_sub(digits)), rest))
 }
 
-/// Offset in seconds east of UTC; `None` where nothing is written.
+/// Offset in seconds east of UTC; `None` for empty text.
 #[inline]
 fn parse_offset(text: &[u8]) -> Result<Option<i32>, Fault> {
     let (sign, hour, minute) = match *text {

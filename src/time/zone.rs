@@ -1,7 +1,7 @@
-//! Zones by name.
+//! Finds time zones by name.
 //!
-//! Names are looked up in the tz database that is built in, never in the machine's: the same spec must cut the
-//! same days on every machine, or two runs of one job could not give the same bytes.
+//! Names are looked up in the built-in tz database, never in the machine's. The same spec must have the same day boundaries
+//! on every machine; otherwise, two runs of one job could differ.
 
 use std::sync::LazyLock;
 
@@ -9,17 +9,17 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::diagnostic::nearest;
 
-/// No zone's name is longer, and comparing with all of them costs the square of the length.
+/// Longer names get no suggestion: no zone name is this long, and the comparison is quadratic in the length.
 const LONGEST_NAME: usize = 64;
 
 static DATABASE: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
-/// The tz database that is built in.
+/// The built-in tz database.
 pub fn database() -> &'static TimeZoneDatabase {
     &DATABASE
 }
 
-/// The zone of an IANA name, upper and lower case alike.
+/// Finds a zone by its IANA name, ignoring case.
 ///
 /// # Errors
 /// [`UnknownZone`] with the nearest name.
@@ -30,14 +30,14 @@ pub fn find(name: &str) -> Result<TimeZone, UnknownZone> {
             None
         } else {
             let known: Vec<String> = database().available().map(|zone| zone.to_string()).collect();
-            // People leave out the continent: `Berlin`.
+            // Users often omit the continent: `Berlin`.
             let by_city = known.iter().find(|k| k.rsplit('/').next().is_some_and(|c| c.eq_ignore_ascii_case(name)));
             by_city.map(String::as_str).or_else(|| nearest(name, known.iter().map(String::as_str))).map(str::to_owned)
         },
     })
 }
 
-/// The name by which a zone can be found again.
+/// The name with which [`find`] finds this zone.
 pub fn name(zone: &TimeZone) -> String {
     match zone.iana_name() {
         Some(name) => name.to_owned(),
@@ -45,18 +45,18 @@ pub fn name(zone: &TimeZone) -> String {
     }
 }
 
-/// A name that is not in the tz database.
+/// The error of a name that is not in the tz database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown time zone `{name}`")]
 pub struct UnknownZone {
-    /// As written.
+    /// The name in the spec.
     pub name: String,
-    /// What may have been meant.
+    /// The most similar known name.
     pub nearest: Option<String>,
 }
 
 impl UnknownZone {
-    /// The way out, for people.
+    /// Advice for the user.
     pub fn help(&self) -> String {
         match &self.nearest {
             Some(name) => format!("did you mean `{name}`?"),

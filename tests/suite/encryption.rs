@@ -318,7 +318,7 @@ fn who_is_no_recipient_is_told_where_it_is_written() {
     for command in [&["validate", "spec.yaml"][..], &["run", "spec.yaml", "--progress", "never"]] {
         project.call(command).exits(2).says(&[
             "a recipient in `encryption` is an SSH key, and only age keys (`age1…`) can be recipients",
-            "a recipient in `encryption` is no age public key: it is mistyped or cut",
+            "a recipient in `encryption` is not an age public key: it is mistyped or truncated",
             "spec.yaml:7",
         ]);
     }
@@ -392,7 +392,7 @@ fn decrypt_says_what_it_was_not_told() {
     said(&["a.age", "-o", "-", "--json", "-i", "alice.txt"], 2, json);
     let unset = "the environment variable NO_SUCH is not set; set it to the passphrase";
     said(&["a.age", "--passphrase-env", "NO_SUCH"], 2, unset);
-    let text = "`a.age` cannot be decrypted: it is no age file, or its header is damaged";
+    let text = "`a.age` cannot be decrypted: it is not an age file, or its header is damaged";
     said(&["a.age", "-i", "alice.txt"], 4, text);
     project.call(&["decrypt", "a.age", "-i", "none.txt"]).exits(2).says(&["cannot read the identity file none.txt"]);
     project.call(&["decrypt", "none.age", "-i", "alice.txt"]).exits(4).says(&["none.age"]);

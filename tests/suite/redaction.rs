@@ -535,7 +535,7 @@ error: `user` has no field `emial`
    |
    = help: did you mean `email`?
 
-error: `at` is the time column, which partitions and `min_time` tell: it cannot be redacted
+error: `at` is the time column, which partition names and `min_time` reveal, so it cannot be redacted
   --> spec.yaml:15:3
    |
 15 |   at: mask

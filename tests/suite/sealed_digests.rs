@@ -177,7 +177,7 @@ fn sealed_digests_that_are_changed_are_found() {
     edit(&package, |m| m["files"][0]["sealed"]["data"] = json!(lie));
     verify(&key, &format!("has {} plain bytes, but the manifest says 1", PLAIN_CSV.len()));
     edit(&package, |m| m["files"][0]["sealed"]["data"] = json!("bm90IGFnZQ=="));
-    verify(&key, "its sealed digests cannot be opened: it is no age file, or its header is damaged");
+    verify(&key, "its sealed digests cannot be opened: it is not an age file, or its header is damaged");
     edit(&package, |m| m["files"][0]["plain_sha256"] = json!("0".repeat(64)));
     verify(&[], "tells in clear what `encryption` says is sealed");
     edit(&package, |m| _ = m["files"][0].as_object_mut().unwrap().remove("sealed"));

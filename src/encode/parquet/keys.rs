@@ -1,12 +1,12 @@
-//! Keys of Parquet modular encryption, for writing and for reading back.
+//! Keys of Parquet modular encryption, for writing and reading.
 //!
 //! Format: <https://github.com/apache/parquet-format/blob/master/Encryption.md>, AES-GCM for everything (`AES_GCM_V1`),
-//! footer encrypted. The `parquet` crate, once one column has a key, leaves every column without one in clear. So where
-//! columns have keys, all the others are given the footer key by name: nothing is ever in clear.
+//! footer encrypted. Once one column has a key, the `parquet` crate leaves every column without one in plaintext. So if
+//! columns have keys, all others get the footer key explicitly: nothing is ever in plaintext.
 //!
-//! The keys encrypt the modules themselves, without data keys between, so that DuckDB and other readers that are
-//! given keys can read. What a file says of a key (`key_metadata`) is its name, `footer` or `column.<name>`, in the form
-//! that pyarrow's and Java's key tools read:
+//! The keys encrypt the modules directly, without data keys, so that DuckDB and other readers that take explicit keys can
+//! read the files. A file names each key (`key_metadata`) as `footer` or `column.<name>`, in the format of pyarrow's and
+//! Java's key tools:
 //! <https://github.com/apache/parquet-java/blob/master/parquet-hadoop/src/main/java/org/apache/parquet/crypto/keytools/KeyMaterial.java>.
 
 use std::collections::BTreeMap;
@@ -22,23 +22,23 @@ use zeroize::Zeroizing;
 
 use crate::seal::FactsSecret;
 
-/// The footer key's name.
+/// The name of the footer key.
 const FOOTER: &str = "footer";
 
-/// What stands before the name of a column in the name of its key.
+/// Prefix of the names of column keys.
 const COLUMN: &str = "column.";
 
-/// AES-128 and AES-256. The format also has AES-192, and the library does not.
+/// Key sizes of AES-128 and AES-256. The format also allows AES-192, but the library does not.
 const KEY_BYTES: [usize; 2] = [16, 32];
 
-/// A footer key and keys of columns. They are never shown.
+/// A footer key and column keys. `Debug` never shows them.
 #[derive(Default)]
 pub struct ParquetKeys {
     by_name: BTreeMap<String, Zeroizing<Vec<u8>>>,
 }
 
 impl ParquetKeys {
-    /// The footer key, in base64, of 16 or 32 bytes.
+    /// Sets the footer key: base64 of 16 or 32 bytes.
     ///
     /// # Errors
     /// [`ParquetKeyError`].
@@ -47,7 +47,7 @@ impl ParquetKeys {
         Ok(())
     }
 
-    /// The key of a column, by its name in the shards, and of everything nested in it.
+    /// Sets the key of a column, by its name in the shards, and of everything nested in it.
     ///
     /// # Errors
     /// [`ParquetKeyError`].
@@ -56,7 +56,7 @@ impl ParquetKeys {
         Ok(())
     }
 
-    /// Everything in a file of these columns encrypted.
+    /// The properties that encrypt everything in a file with these columns.
     pub(super) fn encryption(&self, schema: &SchemaDescriptor) -> Result<Arc<FileEncryptionProperties>, ParquetError> {
         let footer = self.named(FOOTER)?;
         let mut properties =
@@ -69,7 +69,7 @@ impl ParquetKeys {
                 let name = if self.by_name.contains_key(&own) { own.as_str() } else { FOOTER };
                 let path = leaf.path().string();
                 if given.insert(path.clone(), name.to_owned()).is_some_and(|earlier| earlier != name) {
-                    // `a.b` may be a column, and `b` nested in `a`: the library could not tell their keys apart.
+                    // `a.b` may be a column, and `b` may be nested in `a`: the library cannot distinguish their keys.
                     return Err(ParquetError::General(format!("two columns are called {path}, with different keys")));
                 }
                 let key = self.named(name)?.to_vec();
@@ -79,18 +79,18 @@ impl ParquetKeys {
         properties.build()
     }
 
-    /// For reading files that were written with these keys.
+    /// The properties that decrypt files written with these keys.
     ///
     /// # Errors
-    /// None that this version of the library has.
+    /// None in this version of the library.
     pub fn decryption(self: &Arc<Self>) -> Result<Arc<FileDecryptionProperties>, ParquetError> {
         FileDecryptionProperties::with_key_retriever(self.clone()).build()
     }
 
-    /// The key of what only those may read who have the footer key and the keys of these columns.
+    /// The key of facts that can only be read with the footer key and the keys of these columns.
     ///
     /// # Errors
-    /// Names the key that was not given.
+    /// The name of a key that was not given.
     pub fn facts_secret<'a>(&self, columns: impl Iterator<Item = &'a str>) -> io::Result<FactsSecret> {
         let mut names: Vec<String> = columns.map(|column| format!("{COLUMN}{column}")).collect();
         names.sort_unstable();
@@ -111,16 +111,16 @@ impl KeyRetriever for ParquetKeys {
     fn retrieve_key(&self, key_metadata: &[u8]) -> Result<Vec<u8>, ParquetError> {
         let material: Option<Value> = serde_json::from_slice(key_metadata).ok();
         let name = material.as_ref().and_then(|material| material.get("masterKeyID")).and_then(Value::as_str);
-        // What has no name of ours is encrypted with one key.
+        // Without key metadata, everything is encrypted with the footer key.
         self.named(name.unwrap_or(FOOTER)).map(<[u8]>::to_vec)
     }
 }
 
-/// What a file says of a key.
+/// The key metadata in a file.
 fn material(name: &str, is_footer: bool) -> Vec<u8> {
     let mut material = json!({
         "keyMaterialType": "PKMT1", "internalStorage": true, "isFooterKey": is_footer, "masterKeyID": name,
-        // Nothing is wrapped: the key itself encrypts.
+        // No key wrapping: the key itself encrypts.
         "wrappedDEK": "", "doubleWrapping": false,
     });
     if is_footer {
@@ -136,16 +136,16 @@ fn key(base64: &[u8]) -> Result<Zeroizing<Vec<u8>>, ParquetKeyError> {
     if KEY_BYTES.contains(&key.len()) { Ok(key) } else { Err(ParquetKeyError::Length { bytes: key.len() }) }
 }
 
-/// A text that is no key. What stands before the message names it; the text is never repeated.
+/// Why a text is not a key. Callers put the name of the key before the message. The text is never repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParquetKeyError {
     /// Not base64.
     #[error("is not base64; `openssl rand -base64 32` makes a key")]
     NotBase64,
-    /// Of a length that AES does not have, or the library.
-    #[error("has {bytes} bytes, and Parquet encryption takes 16 or 32 here; `openssl rand -base64 32` makes a key")]
+    /// The library does not support the key size.
+    #[error("has {bytes} bytes, but Parquet encryption needs 16 or 32; `openssl rand -base64 32` makes a key")]
     Length {
-        /// How many.
+        /// Number of bytes.
         bytes: usize,
     },
 }
@@ -165,7 +165,7 @@ mod tests {
             assert_eq!(
                 said(data_encoding::BASE64.encode(&vec![7; bytes]).as_bytes()),
                 format!(
-                    "has {bytes} bytes, and Parquet encryption takes 16 or 32 here; `openssl rand -base64 32` makes a key"
+                    "has {bytes} bytes, but Parquet encryption needs 16 or 32; `openssl rand -base64 32` makes a key"
                 )
             );
         }

@@ -1,14 +1,14 @@
-//! How the columns of a Parquet shard are encoded, decided by its first rows.
+//! Chooses the encodings of the columns of a Parquet shard, based on its first rows.
 //!
 //! | column | encoding |
 //! |---|---|
-//! | whose values mostly repeat | dictionary |
+//! | values mostly repeat | dictionary |
 //! | other integers, times, decimals of up to 18 digits | `DELTA_BINARY_PACKED` |
-//! | other text and binary | `DELTA_LENGTH_BYTE_ARRAY`: lengths apart from the bytes, which compress better so |
+//! | other text and binary | `DELTA_LENGTH_BYTE_ARRAY`: lengths are stored apart from the bytes, which then compress better |
 //! | others | plain |
 //!
-//! A dictionary of values that hardly repeat is the most expensive way to write them: all of them are hashed, and then
-//! stored beside their indexes. Encodings: <https://parquet.apache.org/docs/file-format/data-pages/encodings/>.
+//! A dictionary of values that rarely repeat is the most expensive encoding: all values are hashed, and then stored in
+//! addition to their indexes. Encodings: <https://parquet.apache.org/docs/file-format/data-pages/encodings/>.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -20,23 +20,23 @@ use parquet::basic::Encoding;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
-/// Values of a column that are looked at.
+/// Sampled values per column.
 const SAMPLE: usize = 1024;
 
-/// Of a hundred values of the sample so many must have been there before, if a dictionary is to pay: where two percent of
-/// 1,024 are repetitions, there are some 25,000 different values, each of them five times in a row group.
+/// Percentage of repeated values in the sample from which a dictionary pays off. Two percent of 1,024 mean about 25,000
+/// different values, each five times per row group.
 const REPEATED: usize = 2;
 
-/// The same for integers, which packed deltas hold nearly as small: a dictionary must be small to be smaller.
+/// The same for integers. Packed deltas are nearly as small, so a dictionary must be small to win.
 const REPEATED_INTEGERS: usize = 80;
 
-/// Decimals of so many digits are integers in Parquet.
+/// Decimals of at most this many digits are integers in Parquet.
 const MAX_INTEGER_DIGITS: u8 = 18;
 
-/// Largest dictionary of a column chunk in bytes; what comes after is encoded as without one. Small enough for the cache.
+/// Bytes of the largest dictionary of a column chunk. Later values are encoded without it. Small enough for the cache.
 const DICTIONARY_BYTES: usize = 512 * 1024;
 
-/// Decides by the first rows of a shard.
+/// Chooses encodings based on the first rows of a shard.
 pub(super) fn choose(mut properties: WriterPropertiesBuilder, first: Option<&RecordBatch>) -> WriterProperties {
     properties = properties.set_dictionary_page_size_limit(DICTIONARY_BYTES);
     for (field, column) in first.iter().flat_map(|rows| rows.schema_ref().fields().iter().zip(rows.columns())) {
@@ -52,7 +52,7 @@ pub(super) fn choose(mut properties: WriterPropertiesBuilder, first: Option<&Rec
 
 struct Choice {
     dictionary: bool,
-    /// Where there is no dictionary, or it is full.
+    /// The encoding without a dictionary, or once it is full.
     encoding: Option<Encoding>,
 }
 
@@ -87,7 +87,7 @@ fn floats<T: Eq + Hash>(values: impl Iterator<Item = T>) -> Choice {
     Choice { dictionary: repeated_percent(values) >= REPEATED, encoding: None }
 }
 
-/// What Parquet stores as 32-bit or 64-bit integers; `None` for other types.
+/// The choice for columns that Parquet stores as 32-bit or 64-bit integers; `None` for other types.
 fn integers(column: &ArrayRef) -> Option<Choice> {
     let data_type = column.data_type();
     let repeated = match data_type {
@@ -99,7 +99,7 @@ fn integers(column: &ArrayRef) -> Option<Choice> {
             let width = data_type.primitive_width()?;
             let data = column.to_data();
             let bytes = data.buffers().first()?.as_slice().get(data.offset() * width..)?;
-            // What stands below nulls is nobody's value, and differs with how rows were cut into batches.
+            // Values under nulls are arbitrary and depend on how rows are split into batches, so they are skipped.
             let values = bytes.chunks_exact(width).take(column.len()).enumerate();
             repeated_percent(values.filter(|(row, _)| column.is_valid(*row)).map(|(_, value)| value))
         }
@@ -108,7 +108,7 @@ fn integers(column: &ArrayRef) -> Option<Choice> {
     Some(Choice { dictionary: repeated >= REPEATED_INTEGERS, encoding: Some(Encoding::DELTA_BINARY_PACKED) })
 }
 
-/// How many of a hundred values have been there before.
+/// Percentage of values that occurred before.
 fn repeated_percent<T: Eq + Hash>(values: impl Iterator<Item = T>) -> usize {
     let mut known = HashSet::with_capacity(SAMPLE);
     let (mut count, mut repeated) = (0, 0);

@@ -1,7 +1,7 @@
-//! Logical types that columns have and Arrow types do not say.
+//! Adds logical types that Arrow types cannot express.
 //!
-//! Arrow names UUIDs by an extension type, which the crate writes only with a feature that also makes every column of
-//! JSON one of Parquet's JSON type, a type of its own to some readers. So the type is put into the schema here.
+//! Arrow marks UUIDs by an extension type. The crate writes it only with a feature that also turns every JSON column into
+//! Parquet's JSON type, which some readers treat as a separate type. So the UUID type is added to the schema here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 use crate::logical::leaves::map_schema;
 use crate::logical::uuid;
 
-/// The converted schema with the leaves of `columns` that hold UUIDs as such.
+/// The converted schema, with UUID leaves of `columns` as Parquet's UUID type.
 pub(super) fn with_uuids(converted: &SchemaDescriptor, columns: &Schema) -> Result<SchemaDescriptor, ParquetError> {
     let mut leaves = BTreeSet::new();
     map_schema(columns, &mut |leaf, field| {

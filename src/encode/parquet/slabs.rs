@@ -1,43 +1,41 @@
-//! Rows gathered into slabs of one size, whatever batches they come in.
+//! Gathers rows into slabs of one size, regardless of their batches.
 //!
-//! Arrow's coalescer reserves the memory of a whole batch with the first row, and its blocks of text grow from batch to batch.
-//! Of thousands of open shards most stay small, so the first slab of a shard is gathered in batches that are as large as
-//! what is there already, each by a coalescer of its own; the slabs are the same.
+//! Arrow's coalescer reserves memory for a whole batch at the first row, and its text blocks grow from batch to batch. Of
+//! thousands of open shards, most stay small, so the first slab of a shard is gathered in batches that double its rows, each
+//! by its own coalescer. The resulting slabs are the same.
 
 use arrow::compute::{BatchCoalescer, concat_batches};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
-/// Rows that memory is reserved for at first. A slab is a power of two times as many.
+/// Rows for which memory is reserved at first. The slab size is a power of two times as many.
 const FIRST_ROWS: usize = 256;
 
-/// Gathers rows.
 pub(super) struct Slabs {
     schema: SchemaRef,
     slab_rows: usize,
     gathering: BatchCoalescer,
-    /// Until the first slab is whole.
+    /// `None` once the first slab is complete.
     first: Option<First>,
 }
 
-/// The first slab.
 struct First {
     batches: Vec<RecordBatch>,
-    /// In the batches.
+    /// In `batches`.
     rows: usize,
-    /// Rows that the next batch still takes.
+    /// Rows missing from the next batch.
     room: usize,
 }
 
 impl Slabs {
-    /// Of so many rows each.
+    /// `slab_rows` is the number of rows in each slab.
     pub(super) fn new(schema: SchemaRef, slab_rows: usize) -> Self {
         let gathering = BatchCoalescer::new(schema.clone(), FIRST_ROWS);
         Self { schema, slab_rows, gathering, first: Some(First { batches: Vec::new(), rows: 0, room: FIRST_ROWS }) }
     }
 
-    /// Adds rows, and gives the slabs that are full.
+    /// Adds rows and returns the completed slabs.
     pub(super) fn push(&mut self, mut rows: RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
         let mut slabs = Vec::new();
         while let Some(first) = self.first.as_mut().filter(|_| rows.num_rows() > 0) {
@@ -65,7 +63,7 @@ impl Slabs {
         Ok(slabs)
     }
 
-    /// The rows that are left, fewer than a slab.
+    /// The remaining rows, fewer than a slab.
     pub(super) fn finish(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         self.gathering.finish_buffered_batch()?;
         let mut batches = self.first.take().map_or_else(Vec::new, |first| first.batches);

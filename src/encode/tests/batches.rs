@@ -1,4 +1,4 @@
-//! Batches of every type with every kind of value, from a seed.
+//! Generates batches of every type with every kind of value, from a seed.
 
 use std::sync::Arc;
 
@@ -413,7 +413,7 @@ pub(crate) fn every_type(rows: usize, seed: u64, range: Range) -> RecordBatch {
     batch([flat_types(), nested_types()].concat(), rows, seed, range)
 }
 
-/// A batch of what CSV readers can tell apart.
+/// A batch of values that CSV readers can distinguish.
 pub(super) fn flat(rows: usize, seed: u64, range: Range) -> RecordBatch {
     batch(flat_types(), rows, seed, range)
 }

@@ -1,4 +1,4 @@
-//! Rows written by blocks and columns are, byte for byte, those written cell after cell.
+//! Rows written by blocks and columns equal, byte for byte, rows written cell by cell.
 
 use std::sync::Arc;
 

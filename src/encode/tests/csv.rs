@@ -1,4 +1,4 @@
-//! CSV, read with the `csv` crate and with arrow-csv, cells compared with Arrow's own display.
+//! CSV shards, read with the `csv` crate and arrow-csv. Cells are compared with Arrow's own display.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ fn records(bytes: &[u8]) -> Vec<Vec<String>> {
     reader.records().map(|record| record.unwrap().iter().map(str::to_owned).collect()).collect()
 }
 
-/// How Arrow shows a value, told the digits of our dialect; `None` where its dialect is another one.
+/// The value as Arrow displays it with the digits of our dialect; `None` if Arrow's form differs.
 fn arrows_text(array: &dyn Array, row: usize) -> Option<String> {
     let (timestamp, timestamp_utc, time) = match array.data_type() {
         DataType::Timestamp(unit, _) | DataType::Time32(unit) | DataType::Time64(unit) => match unit {
@@ -170,7 +170,7 @@ fn header_rows_nulls_and_empty_strings() {
 }
 
 #[test]
-fn empty_bytes_are_told_from_null_as_empty_text_is() {
+fn empty_bytes_differ_from_null_as_empty_text_does() {
     let values: Vec<Option<&[u8]>> = vec![Some(b""), None, Some(b"\x00\xff")];
     let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some([]), None, Some([])].into_iter(), 0);
     let keys = Int8Array::from(vec![Some(0), None, Some(1)]);

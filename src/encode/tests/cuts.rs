@@ -1,4 +1,4 @@
-//! Equal rows give equal bytes, however they are cut into batches.
+//! Equal rows give equal bytes, regardless of how they are split into batches.
 
 use arrow::array::UInt32Array;
 use arrow::compute::{concat_batches, take_record_batch};

@@ -1,4 +1,4 @@
-//! NDJSON and JSON, read with serde_json and with arrow-json.
+//! NDJSON and JSON shards, read with serde_json and arrow-json.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What all formats promise, checked with readers that are not ours.
+//! The guarantees of all formats, checked with independent readers.
 
 pub(crate) mod batches;
 mod blocks;

@@ -1,4 +1,4 @@
-//! Parquet, read with the `parquet` crate.
+//! Parquet shards, read with the `parquet` crate.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What cannot be written is refused before the first row, in words that tell the way out.
+//! Types and settings that a format does not support are refused before the first row, with advice.
 
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use arrow::datatypes::{
 
 use super::decimal::{decimal, decimal256};
 
-/// Cells of such a column.
+/// The cells of a boolean, integer or decimal column.
 pub(super) enum Bare<'a> {
     Boolean(&'a BooleanBuffer),
     I8(&'a [i8]),

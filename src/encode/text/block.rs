@@ -1,25 +1,25 @@
-//! Some rows on their way to text, written column by column.
+//! Writes a few rows as text, column by column.
 //!
-//! A column knows once for all its cells what a row would ask for each: the type, whether there are nulls, where the
-//! values are. So a few rows at a time are written column after column, each row in a place of its own in a slab, and
-//! what the rows have become is then put together. The slab is small enough to stay in the nearest cache.
+//! Writing by column determines the type, the nulls and the location of values once per column instead of once per cell. Each
+//! row of a block has its own region of a slab; afterwards, the rows are concatenated. The slab is small enough to stay in the
+//! first-level cache.
 
 use super::column::Column;
 use super::fill::Slots;
 use super::slab::{Lead, SLACK};
 use super::style::Style;
 
-/// Rows of a block at most. Some 400 bytes each: half of a first-level cache.
+/// Most rows in a block. At about 400 bytes each, they take half of a first-level cache.
 pub(super) const BLOCK_ROWS: usize = 32;
 
-/// Room of a block at most, where more than one row is in it. Most of it is promised and not used.
+/// Most bytes reserved for a block of several rows. Most of it is reserved but not used.
 const BLOCK_ROOM: usize = 256 * 1024;
 
-/// Room of a row beyond which it is written without a slab: text is promised six times its length in JSON, and most of
-/// that is never used.
+/// Rows that need more bytes than this are written without a slab. In JSON, six times the length of text is reserved, and
+/// most of it is never used.
 const LARGE_ROOM: usize = 1024 * 1024;
 
-/// What stands around the cells.
+/// The bytes around the cells of a row.
 pub(super) struct Frame {
     /// Before the first cell of a row.
     pub(super) start: Lead,
@@ -29,18 +29,18 @@ pub(super) struct Frame {
     pub(super) end: Lead,
 }
 
-/// What stands before the cells of a column.
+/// The bytes before the cells of a column.
 pub(super) struct Leads {
-    /// Before numbers, and before what was rendered by itself.
+    /// Before numbers and rendered cells.
     pub(super) bare: Lead,
-    /// Before text and times, the opening quote of JSON included.
+    /// Before text and times, including the opening quote in JSON.
     pub(super) text: Lead,
-    /// Before nulls, them included.
+    /// For nulls, including the null itself.
     pub(super) null: Lead,
 }
 
 impl Frame {
-    /// Room that a row takes at most without its cells.
+    /// Most bytes that a row needs without its cells.
     fn room(&self) -> usize {
         self.start.room() + self.columns.iter().map(Leads::room).sum::<usize>() + self.end.room() + SLACK
     }
@@ -52,7 +52,7 @@ impl Leads {
     }
 }
 
-/// Cells of a column that has no faster way, rendered one by one.
+/// The cells of a column without a fast path, rendered one by one.
 #[derive(Default)]
 pub(super) struct Rendered {
     bytes: Vec<u8>,
@@ -67,14 +67,14 @@ impl Rendered {
     }
 }
 
-/// Memory for one block after the other.
+/// Reusable memory for blocks.
 pub(super) struct Block {
     slab: Vec<u8>,
-    /// Where each row starts in the slab.
+    /// Start of each row in the slab.
     starts: Vec<usize>,
-    /// Where each row ends so far.
+    /// Current end of each row.
     ends: Vec<usize>,
-    /// Of the columns that have no faster way.
+    /// Cells of the columns without a fast path.
     rendered: Vec<Option<Rendered>>,
     scratch: Vec<u8>,
 }
@@ -86,7 +86,7 @@ impl Block {
         Self { slab: Vec::new(), starts: Vec::new(), ends: Vec::new(), rendered, scratch: Vec::new() }
     }
 
-    /// Appends the first of `rows`, as many as a block takes, to `out`, and where each ends to `ends`; says how many.
+    /// Appends the first of `rows`, as many as fit a block, to `out`, and their ends to `ends`. Returns their number.
     pub(super) fn append<S: Style>(
         &mut self,
         style: &S,
@@ -151,8 +151,8 @@ impl Block {
         frame.end.append(out);
     }
 
-    /// Gives rows their places in the slab: as many of `rows` as there is room for, which it returns; `None` where the
-    /// first is too large for a slab.
+    /// Assigns regions of the slab to the first of `rows`, as many as fit, and returns them. `None` if the first row is too
+    /// large for a slab.
     fn arrange<'r, S: Style>(&mut self, frame: &Frame, columns: &[Column<'_>], rows: &'r [u32]) -> Option<&'r [u32]> {
         let mut room = [0; BLOCK_ROWS];
         let mut every = frame.room();

@@ -1,20 +1,20 @@
-//! The text of a value by itself: what its CSV cell holds, without quotes and whatever else the dialect adds.
+//! The text of a value alone: its CSV cell without quotes and other additions of the dialect.
 
 use arrow::array::Array;
 use arrow::datatypes::Field;
 
 use super::column::{Cells, Column};
 
-/// Texts of one column.
+/// The texts of one column.
 pub struct CellTexts<'a>(Column<'a>);
 
 impl<'a> CellTexts<'a> {
-    /// `None` for a type that has no text.
+    /// `None` for a type without a text form.
     pub fn new(field: &Field, array: &'a dyn Array) -> Option<Self> {
         Column::new(field, array).map(Self)
     }
 
-    /// Appends the text of a value; of a null, none.
+    /// Appends the text of a value; nothing for a null.
     pub fn append(&mut self, row: usize, out: &mut Vec<u8>) {
         self.0.text(row, out);
     }

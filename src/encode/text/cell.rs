@@ -1,29 +1,29 @@
-//! CSV cells: when they are quoted, and what a null looks like.
+//! CSV cells: quoting and nulls.
 //!
-//! A cell is quoted where it holds the delimiter, a quote, CR or LF, where it is the empty string, and where it would
-//! look like a null. Nothing else is quoted: spaces are data (RFC 4180, section 2.4).
+//! A cell is quoted if it contains the delimiter, a quote, CR or LF, if it is the empty string, or if it would look like a
+//! null. Nothing else is quoted: spaces are data (RFC 4180, section 2.4).
 
 use crate::job::{CsvFormat, is_formula};
 use crate::swar::{find, marks};
 
-/// Signs that may stand in numbers, times, durations and hex: delimiters among them make those cells quotable too.
+/// Whether numbers, times, durations or hex may contain the delimiter, so that such cells may need quotes.
 fn stands_in_bare_cells(delimiter: u8) -> bool {
     matches!(delimiter, b'-' | b'+' | b'.' | b':')
 }
 
-/// Whether a number, a time or binary can look like this text. Those start with a digit or a sign, are hex or words that
-/// are known, or durations.
+/// Whether a number, time or binary value can have this text. Such texts start with a digit or a sign, or are hex, known
+/// words or durations.
 fn looks_bare(text: &[u8]) -> bool {
     matches!(text, [b'0'..=b'9' | b'-' | b'+' | b'P', ..] | b"true" | b"false" | b"NaN" | b"inf")
         || (!text.is_empty() && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// How cells are written.
+/// The rules for writing cells.
 pub(super) struct Dialect {
     delimiter: u8,
     escape_formulas: bool,
     null_text: Box<[u8]>,
-    /// What a null cell looks like.
+    /// The text of a null cell.
     null_cell: Box<[u8]>,
     /// Whether numbers and times may need quotes.
     check_bare: bool,
@@ -31,20 +31,20 @@ pub(super) struct Dialect {
     canonical: Option<Canonical>,
 }
 
-/// How records that rows are digested by differ from the default dialect.
+/// Differences of canonical records from the default dialect.
 #[derive(Clone, Copy)]
 pub(super) struct Canonical {
-    /// Whether text that looks like an escaped formula is taken for the formula.
+    /// Whether text that looks like an escaped formula is unescaped.
     pub(super) unescapes_formulas: bool,
 }
 
-/// The text that `escape_formulas` may have made a cell of: without the `'` before what a spreadsheet takes for a formula.
+/// Reverts `escape_formulas`: removes the `'` before text that a spreadsheet would treat as a formula.
 pub fn unescaped_formula(cell: &[u8]) -> &[u8] {
     cell.strip_prefix(b"'").filter(|rest| is_formula(rest)).unwrap_or(cell)
 }
 
 impl Dialect {
-    /// `single_column`: an empty line must not stand for a row, see `text_shard`.
+    /// `single_column`: a row must not be an empty line, see `text_shard`.
     pub(super) fn new(format: &CsvFormat, single_column: bool) -> Self {
         let null_text = format.null_text.as_bytes();
         let null_cell: &[u8] = if single_column && null_text.is_empty() { b"\"\"" } else { null_text };
@@ -58,17 +58,17 @@ impl Dialect {
         }
     }
 
-    /// For records that rows are digested by.
+    /// The dialect of canonical records.
     pub(super) fn canonical(canonical: Canonical, single_column: bool) -> Self {
         Self { canonical: Some(canonical), ..Self::new(&CsvFormat::default(), single_column) }
     }
 
-    /// Whether JSON in a cell has a form of its own.
+    /// Whether JSON in a cell is normalized.
     pub(super) fn is_canonical(&self) -> bool {
         self.canonical.is_some()
     }
 
-    /// Text without what may have been put before it.
+    /// Text without the `'` of an escaped formula.
     pub(super) fn unescaped<'a>(&self, text: &'a str) -> &'a str {
         match self.canonical {
             Some(Canonical { unescapes_formulas: true }) => {
@@ -99,7 +99,7 @@ impl Dialect {
         *text == *self.null_text
     }
 
-    /// Whether text that is no formula is quoted.
+    /// Whether text that is not a formula needs quotes.
     pub(super) fn is_quoted(&self, text: &[u8]) -> bool {
         text.is_empty() || self.needs_quotes(text) || self.is_null_text(text)
     }
@@ -123,13 +123,13 @@ impl Dialect {
         }
     }
 
-    /// Appends a value that is there and has no text, so that it is no null.
+    /// Appends an empty value that is not null.
     #[inline]
     pub(super) fn empty(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\"\"");
     }
 
-    /// Quotes the number or time that was appended at `start`, where it must be. Such text never holds quotes.
+    /// Quotes the number or time appended at `start` if necessary. Such text never contains quotes.
     #[inline]
     pub(super) fn bare_written(&self, start: usize, out: &mut Vec<u8>) {
         if self.check_bare

@@ -1,7 +1,7 @@
-//! Days and times of day as RFC 3339 writes them.
+//! Writes days and times of day as in RFC 3339.
 //!
-//! Years before 0 or after 9999, which RFC 3339 does not have, are written with a sign, as ISO 8601's expanded form
-//! has it: `-0001-01-01`, `+10000-01-01`. No value of any column panics or wraps.
+//! Years before 0 or after 9999, which RFC 3339 lacks, are written with a sign, as in ISO 8601's expanded form:
+//! `-0001-01-01`, `+10000-01-01`. No value of any column panics or wraps.
 
 use super::slab::put;
 
@@ -11,7 +11,7 @@ pub(super) fn digit_pair(n: u8) -> [u8; 2] {
     [b'0' + n / 10 % 10, b'0' + n % 10]
 }
 
-/// The text of the day that was written last: rows that follow each other are mostly of one day.
+/// Caches the text of the last day, because consecutive rows are mostly of the same day.
 pub(super) struct Day {
     /// Since 1970-01-01.
     days: i64,
@@ -46,7 +46,7 @@ impl Day {
         out.extend_from_slice(&self.text[..=self.date]);
     }
 
-    /// Writes `YYYY-MM-DDT` at `at` and says where it ends.
+    /// Writes `YYYY-MM-DDT` at `at` and returns its end.
     #[inline(always)]
     pub(super) fn put_with_t(&mut self, days: i64, slab: &mut [u8], at: usize) -> usize {
         if days != self.days {
@@ -104,7 +104,7 @@ fn civil(days: i64) -> (i64, u8, u8) {
 
 /// Appends a time of day as `HH:MM:SS` and `DIGITS` digits of fraction. `ticks` are of 10^-DIGITS seconds.
 ///
-/// A column may hold what is no time of day; that is written as what it is, with more or negative hours.
+/// A column may hold values outside a day. They are written with more than 23 or with negative hours.
 #[inline]
 pub(super) fn clock<const DIGITS: usize>(ticks: i64, out: &mut Vec<u8>) {
     let per_second = 10u64.pow(DIGITS as u32);

@@ -22,16 +22,16 @@ use crate::logical::{is_json, is_number};
 pub(super) struct Column<'a> {
     pub(super) nulls: Option<&'a NullBuffer>,
     pub(super) cells: Cells<'a>,
-    /// Of text that is filled into blocks.
+    /// For text with a fast path.
     pub(super) memo: Memo,
 }
 
-/// The kinds that look different in JSON or CSV.
+/// Cells by their form in JSON and CSV.
 pub(super) enum Cells<'a> {
     Null,
     /// Bare in JSON.
     Bare(Bare<'a>),
-    /// Bare in JSON where finite, else a string.
+    /// Bare in JSON if finite, else a string.
     Float(Float<'a>),
     /// A string in JSON that never needs escapes.
     Stamp(Stamp<'a>),
@@ -39,7 +39,7 @@ pub(super) enum Cells<'a> {
     Text(Text<'a>),
     /// A value in JSON.
     Embedded(Text<'a>),
-    /// Digits of a number, bare in JSON and CSV.
+    /// The digits of a number, bare in JSON and CSV.
     Number(Text<'a>),
     Dictionary(DictionaryKeys<'a>, Box<Column<'a>>),
     List(Ranges<'a>, Box<Column<'a>>),
@@ -47,7 +47,7 @@ pub(super) enum Cells<'a> {
     Struct(Keys, Vec<Column<'a>>),
 }
 
-/// Binary floating point. A half is written by way of a single, which holds it exactly.
+/// Binary floating point. A binary16 is written via binary32, which holds it exactly.
 pub(super) enum Float<'a> {
     Half(&'a [<Float16Type as arrow::datatypes::ArrowPrimitiveType>::Native]),
     Single(&'a [f32]),
@@ -109,7 +109,7 @@ impl DictionaryKeys<'_> {
     }
 }
 
-/// Where the elements of a list are among the elements of all lists.
+/// The range of a list's elements among the elements of all lists.
 pub(super) enum Ranges<'a> {
     Offsets(&'a [i32]),
     LargeOffsets(&'a [i64]),
@@ -132,7 +132,7 @@ impl Ranges<'_> {
 }
 
 impl<'a> Column<'a> {
-    /// `None` for a type that has no text.
+    /// `None` for a type without a text form.
     pub(super) fn new(field: &Field, array: &'a dyn Array) -> Option<Self> {
         let cells = match array.data_type() {
             DataType::Null => Cells::Null,
@@ -213,7 +213,7 @@ impl<'a> Column<'a> {
             Int8 Int8Type I8, Int16 Int16Type I16, Int32 Int32Type I32, Int64 Int64Type I64,
             UInt8 UInt8Type U8, UInt16 UInt16Type U16, UInt32 UInt32Type U32, UInt64 UInt64Type U64
         );
-        // Nulls are in the keys here; the values have their own.
+        // These are the nulls of the keys; the values have their own.
         let cells = Cells::Dictionary(keys, Self::child(field, values)?);
         Some(Self { nulls: array.nulls(), cells, memo: Memo::default() })
     }
@@ -270,7 +270,7 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// Appends the cell as the key of an object: what is not a string in JSON becomes the string of its JSON text.
+    /// Appends the cell as the key of an object. A value that is not a JSON string becomes a string of its JSON text.
     fn json_key(&mut self, row: usize, out: &mut Vec<u8>) {
         if let Cells::Text(text) | Cells::Embedded(text) | Cells::Number(text) = &self.cells {
             json_string(text.get(row), out);
@@ -355,8 +355,8 @@ impl Float<'_> {
         out.extend_from_slice(text.as_bytes());
     }
 
-    /// JSON has no number for what is not finite (RFC 8259, section 6); its name as a string loses nothing, and is what
-    /// the JSON mapping of Protocol Buffers writes.
+    /// JSON has no numbers for NaN and infinities (RFC 8259, section 6). Their names as strings lose nothing and match the
+    /// JSON mapping of Protocol Buffers.
     #[inline]
     pub(super) fn write_json(&self, row: usize, out: &mut Vec<u8>) {
         let value = match self {
@@ -376,7 +376,8 @@ impl Float<'_> {
     }
 }
 
-/// The columns of a batch that [`check_rows`](crate::encode::check_rows) has let pass, with the fields of the encoder's schema.
+/// The columns of a batch, with the fields of the encoder's schema. [`check_rows`](crate::encode::check_rows) must have
+/// accepted the batch.
 pub(super) fn columns<'a>(
     schema: &SchemaRef,
     batch: &'a RecordBatch,
@@ -390,12 +391,12 @@ pub(super) fn columns<'a>(
         .collect()
 }
 
-/// Whether every column has a text.
+/// Checks that every column has a text form.
 pub(super) fn supported(schema: &SchemaRef, format: &'static str) -> Result<(), EncodeError> {
     columns(schema, &RecordBatch::new_empty(schema.clone()), format).map(drop)
 }
 
-/// A column without a form.
+/// The error of a column whose type the format does not support.
 pub(in crate::encode) fn unsupported(field: &Field, format: &'static str) -> EncodeError {
     EncodeError::UnsupportedType { column: field.name().clone(), data_type: field.data_type().to_string(), format }
 }

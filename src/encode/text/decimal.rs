@@ -1,8 +1,8 @@
-//! Decimals from their unscaled integers, exact, with all digits of the scale: 1200 at scale 3 is `1.200`.
+//! Writes decimals from their unscaled integers, exactly and with all digits of the scale: 1200 at scale 3 is `1.200`.
 
 use arrow::datatypes::i256;
 
-/// Appends the decimal whose unscaled integer is written in `integer`.
+/// Appends the decimal with the unscaled value `integer`.
 #[inline]
 pub(super) fn decimal(integer: &str, scale: i8, out: &mut Vec<u8>) {
     let digits = match integer.strip_prefix('-') {
@@ -39,7 +39,7 @@ const CHUNK: i128 = 10i128.pow(38);
 /// Digits of a chunk.
 const CHUNK_DIGITS: usize = 38;
 
-/// As [`decimal`], for integers beyond `i128`: cut into chunks of 38 digits.
+/// [`decimal`] for integers beyond `i128`, in chunks of 38 digits.
 pub(super) fn decimal256(value: i256, scale: i8, out: &mut Vec<u8>) {
     let mut buffer = itoa::Buffer::new();
     if let Some(small) = value.to_i128() {
@@ -54,7 +54,7 @@ pub(super) fn decimal256(value: i256, scale: i8, out: &mut Vec<u8>) {
         let digits = buffer.format(rest.wrapping_rem(chunk).to_i128().unwrap_or_default().unsigned_abs()).as_bytes();
         rest = rest.wrapping_div(chunk);
         let end = start;
-        // All chunks but the leading one have leading zeros.
+        // All chunks except the first keep leading zeros.
         start = if rest == i256::ZERO { end - digits.len() } else { end - CHUNK_DIGITS };
         text[start..end].fill(b'0');
         text[end - digits.len()..end].copy_from_slice(digits);

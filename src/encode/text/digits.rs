@@ -1,4 +1,4 @@
-//! Digits of integers, eight at a time in one register.
+//! Writes the digits of integers, eight at a time in one register.
 
 use super::slab::{ZEROS, put};
 
@@ -18,7 +18,7 @@ fn eight(n: u64) -> u64 {
     tens | (twos - 10 * tens) << 8
 }
 
-/// Writes an integer at `at` and says where it ends.
+/// Writes an integer at `at` and returns its end.
 #[inline(always)]
 pub(super) fn unsigned(n: u64, slab: &mut [u8], at: usize) -> usize {
     if n < EIGHT { short(n, slab, at) } else { long(n, slab, at) }
@@ -27,7 +27,7 @@ pub(super) fn unsigned(n: u64, slab: &mut [u8], at: usize) -> usize {
 #[inline(always)]
 fn short(n: u64, slab: &mut [u8], at: usize) -> usize {
     let digits = eight(n);
-    // The last digit is written also where it is 0.
+    // The last digit is written even if it is 0.
     let leading = (digits | 1 << 56).trailing_zeros() / 8;
     put(slab, at, &((digits | ZEROS) >> (8 * leading)).to_le_bytes());
     at + 8 - leading as usize
@@ -39,21 +39,21 @@ fn long(n: u64, slab: &mut [u8], at: usize) -> usize {
     at + 8
 }
 
-/// Writes a minus at `at` where there is one, and says where the digits start.
+/// Writes a minus sign at `at` if `negative`, and returns the start of the digits.
 #[inline(always)]
 pub(super) fn sign(negative: bool, slab: &mut [u8], at: usize) -> usize {
     slab[at] = b'-';
     at + usize::from(negative)
 }
 
-/// Writes an integer at `at` and says where it ends.
+/// Writes an integer at `at` and returns its end.
 #[inline(always)]
 pub(super) fn signed(n: i64, slab: &mut [u8], at: usize) -> usize {
     let at = sign(n < 0, slab, at);
     unsigned(n.unsigned_abs(), slab, at)
 }
 
-/// Writes the last `count` digits of `n`, leading zeros included, and says where they end.
+/// Writes the last `count` digits of `n`, including leading zeros, and returns their end.
 #[inline(always)]
 pub(super) fn padded(n: u64, count: usize, slab: &mut [u8], at: usize) -> usize {
     let (mut n, mut count, mut at) = (n, count, at);

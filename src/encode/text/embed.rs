@@ -1,18 +1,18 @@
-//! Text that holds JSON, put into a line as the value that it is.
+//! Embeds text that holds JSON in a line, as a JSON value.
 //!
-//! The bytes of the source stay as they are: numbers keep all their digits, keys their order and duplicates. Only line
-//! ends between tokens are taken out, because a row is a line. Text that is not one JSON value, or one that common
-//! readers refuse, becomes a string, so that no cell can break its line.
+//! The bytes of the source stay unchanged: numbers keep all their digits, and keys their order and duplicates. Only line ends
+//! between tokens are removed, because a row is a line. Text that is not one JSON value, or that common readers refuse,
+//! becomes a string, so that no cell can break its line.
 
 use serde::de::IgnoredAny;
 
 use super::escape::json_string;
 
-/// Nesting of a value at most. Readers limit nesting (serde_json and RapidJSON-based ones to 128 or so, counted with
-/// what stands around the value); one value too deep must not make the line unreadable for them.
+/// Deepest nesting of an embedded value. Readers limit the nesting of a whole line (serde_json and RapidJSON to about 128);
+/// one deep value must not make the line unreadable.
 const MAX_DEPTH: usize = 100;
 
-/// Appends the value, or a string where there is none.
+/// Appends the value, or a string if the text is not embeddable.
 pub(super) fn json_value(text: &str, out: &mut Vec<u8>) {
     if !is_embeddable(text) {
         json_string(text, out);
@@ -23,7 +23,7 @@ pub(super) fn json_value(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the value without white space between its tokens, or a string where there is none.
+/// Appends the value without white space between its tokens, or a string if the text is not embeddable.
 pub fn canonical_json(text: &str, out: &mut Vec<u8>) {
     if is_embeddable(text) {
         compact(text.as_bytes(), out);
@@ -39,9 +39,9 @@ fn is_embeddable(text: &str) -> bool {
         && surrogates_are_paired(text)
 }
 
-/// Whether valid JSON is nested deeper.
+/// Whether valid JSON is nested deeper than `limit`.
 fn is_deeper_than(json: &[u8], limit: usize) -> bool {
-    // Brackets in strings count here too, so this is at least the depth: nearly always the end of the matter.
+    // An upper bound first: it also counts brackets in strings, and nearly always decides.
     if json.len() <= 2 * limit || memchr::memchr2_iter(b'[', b'{', json).nth(limit).is_none() {
         return false;
     }
@@ -60,7 +60,7 @@ fn is_deeper_than(json: &[u8], limit: usize) -> bool {
     false
 }
 
-/// Whether every `\ud800`–`\udfff` in valid JSON is half of a pair. The grammar allows lone ones, most readers do not.
+/// Whether all surrogates (`\ud800`–`\udfff`) in valid JSON are paired. The grammar allows lone ones; most readers do not.
 fn surrogates_are_paired(json: &str) -> bool {
     let mut rest = json;
     let mut high = false;
@@ -101,7 +101,7 @@ pub fn compact(json: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The bytes of valid JSON outside strings, each with what follows it of the string that it opens.
+/// Iterates over the bytes of valid JSON outside strings. An opening quote comes with the rest of its string.
 struct Outside<'a> {
     rest: &'a [u8],
 }

@@ -1,10 +1,10 @@
 //! JSON strings (RFC 8259, section 7).
 //!
-//! Most text needs no escape, so what counts is how fast that is known: eight bytes at a time in one register.
+//! Most text needs no escapes, so the check for that must be fast: eight bytes at a time in one register.
 
 use crate::swar::{below, find, marks};
 
-/// The place of the first byte that a JSON string cannot hold as it is, or the length of the text.
+/// Offset of the first byte that must be escaped, or the length of the text.
 #[inline]
 pub(super) fn find_special(bytes: &[u8]) -> usize {
     find(
@@ -43,7 +43,7 @@ fn escape_into(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// What stands behind the backslash for a byte that has an escape of two characters.
+/// The character after the backslash for a byte with a two-character escape.
 #[inline]
 pub(super) fn short_escape(byte: u8) -> Option<u8> {
     Some(match byte {

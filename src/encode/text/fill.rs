@@ -1,4 +1,4 @@
-//! The cells of one column for the rows of a block.
+//! Writes the cells of one column for the rows of a block.
 
 use arrow::array::StringViewArray;
 use arrow::buffer::NullBuffer;
@@ -18,27 +18,27 @@ use super::stamp::Stamp;
 use super::style::Style;
 use crate::swar::HIGHS;
 
-/// Room of a number or a time at most: an integer of 128 bits has 40 characters, a time of the last year of its type
-/// 42; what is written behind them without counting fits as well.
+/// Most bytes that a number or time needs: a 128-bit integer has 40 characters, a time in the last year of its type 42, plus
+/// the bytes written beyond their end.
 const CELL_ROOM: usize = 64;
 
-/// Bytes around text: the quotes of CSV or of JSON.
+/// Bytes around text: the quotes of CSV or JSON.
 const QUOTES_ROOM: usize = 2;
 
-/// Decimals whose digits behind the point fit an integer of 64 bits.
+/// Largest scale whose fraction digits fit a 64-bit integer.
 const MAX_SCALE: i8 = 18;
 
-/// Where the cells of a column go.
+/// The destination of the cells of a column.
 pub(super) struct Slots<'a> {
     pub(super) rows: &'a [u32],
     pub(super) leads: &'a Leads,
     pub(super) slab: &'a mut [u8],
-    /// Where the row of each cell ends so far.
+    /// Current end of the row of each cell.
     pub(super) ends: &'a mut [usize],
 }
 
 impl Slots<'_> {
-    /// Writes `lead` and what `write` makes of a row and of where to write, or the null.
+    /// For each row, writes `lead` and calls `write`, or writes the null.
     #[inline(always)]
     fn fill(self, nulls: Option<&NullBuffer>, lead: &Lead, mut write: impl FnMut(usize, &mut [u8], usize) -> usize) {
         for (&row, end) in self.rows.iter().zip(self.ends) {
@@ -52,14 +52,14 @@ impl Slots<'_> {
         }
     }
 
-    /// Numbers.
+    /// Writes numbers.
     #[inline(always)]
     fn bare(self, nulls: Option<&NullBuffer>, write: impl FnMut(usize, &mut [u8], usize) -> usize) {
         let lead = &self.leads.bare;
         self.fill(nulls, lead, write);
     }
 
-    /// What was rendered, nulls included.
+    /// Copies rendered cells, including nulls.
     fn rendered(self, rendered: &Rendered) {
         for (i, end) in self.ends.iter_mut().enumerate() {
             let cell = rendered.get(i);
@@ -71,7 +71,7 @@ impl Slots<'_> {
 }
 
 impl Column<'_> {
-    /// Whether there is a faster way than to render cell by cell.
+    /// Whether the column has a fast path.
     pub(super) fn is_filled<S: Style>(&self, style: &S) -> bool {
         match &self.cells {
             Cells::Text(_) => style.plain_text(),
@@ -91,8 +91,7 @@ impl Column<'_> {
         }
     }
 
-    /// Adds the room that the cell of each row takes at most, without what stands before it, to `room`, and returns what
-    /// is to be added for all rows.
+    /// Adds the most bytes that each cell needs, without its lead, to `room`. Returns the bytes to add for every row.
     pub(super) fn add_room<S: Style>(&self, rows: &[u32], rendered: Option<&Rendered>, room: &mut [usize]) -> usize {
         let rows = rows.iter().map(|&row| row as usize);
         let room = room.iter_mut().zip(rows);
@@ -152,7 +151,7 @@ impl Column<'_> {
     }
 }
 
-/// Text that holds JSON.
+/// Writes text that holds JSON.
 #[inline]
 fn embed(text: &str, slab: &mut [u8], at: usize) -> usize {
     if is_plain_json(text.as_bytes()) {
@@ -165,7 +164,7 @@ fn embed(text: &str, slab: &mut [u8], at: usize) -> usize {
     at + out.len()
 }
 
-/// What `write` makes of the text of a view, which is what it made of the view before.
+/// Writes the text of a view with `write`, or copies the earlier result for the same view.
 #[inline(always)]
 fn repeated(memo: &mut Memo, view: u128, slab: &mut [u8], at: usize, write: impl FnOnce(&mut [u8]) -> usize) -> usize {
     if view as u32 as usize <= INLINE {
@@ -180,7 +179,7 @@ fn repeated(memo: &mut Memo, view: u128, slab: &mut [u8], at: usize, write: impl
     end
 }
 
-/// Text that is somewhere in memory.
+/// Writes text that is not stored in views.
 #[inline(always)]
 fn texts<'a, S: Style>(style: &S, nulls: Option<&NullBuffer>, get: impl Fn(usize) -> &'a str, slots: Slots<'_>) {
     let lead = &slots.leads.text;
@@ -193,10 +192,10 @@ fn texts<'a, S: Style>(style: &S, nulls: Option<&NullBuffer>, get: impl Fn(usize
     });
 }
 
-/// Bytes that a view holds itself at most (Arrow columnar format, variable-size binary view layout).
+/// Most bytes stored in a view itself (Arrow columnar format, variable-size binary view layout).
 const INLINE: usize = 12;
 
-/// What the 8 and 4 bytes of a view that do not count are filled up with, for each length: the digit `0`.
+/// Padding of the unused bytes of a view, for each length: the digit `0`.
 const FILLS: [(u64, u32); INLINE + 1] = {
     let mut fills = [(0, 0); INLINE + 1];
     let mut length = 0;
@@ -211,7 +210,7 @@ const FILLS: [(u64, u32); INLINE + 1] = {
     fills
 };
 
-/// Text of views.
+/// Writes text stored in views.
 fn views<S: Style>(style: &S, nulls: Option<&NullBuffer>, array: &StringViewArray, memo: &mut Memo, slots: Slots<'_>) {
     let views: &[u128] = array.views();
     let lead = &slots.leads.text;
@@ -239,7 +238,7 @@ fn views<S: Style>(style: &S, nulls: Option<&NullBuffer>, array: &StringViewArra
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// Dates and times of so many 10^-`DIGITS` seconds since 1970-01-01T00:00:00.
+/// Writes dates and times, in ticks of 10^-`DIGITS` seconds since 1970-01-01T00:00:00.
 fn timestamps<const DIGITS: usize, S: Style>(
     style: &S,
     nulls: Option<&NullBuffer>,
@@ -266,7 +265,7 @@ fn timestamps<const DIGITS: usize, S: Style>(
 }
 
 impl Bare<'_> {
-    /// Writes numbers and booleans; none for [`Bare::Decimal256`].
+    /// Writes numbers and booleans. Not for [`Bare::Decimal256`].
     fn fill(&self, nulls: Option<&NullBuffer>, slots: Slots<'_>) {
         macro_rules! integers {
             ($values:ident, $write:ident) => {
@@ -295,7 +294,7 @@ impl Bare<'_> {
     }
 }
 
-/// Decimals of 0 to [`MAX_SCALE`] digits behind the point.
+/// Writes decimals with a scale of 0 to [`MAX_SCALE`].
 #[inline(always)]
 fn decimals(nulls: Option<&NullBuffer>, get: impl Fn(usize) -> i128, scale: i8, slots: Slots<'_>) {
     let digits = scale.unsigned_abs();
@@ -324,7 +323,7 @@ fn large_decimal(value: i128, scale: i8, slab: &mut [u8], at: usize) -> usize {
 }
 
 impl Float<'_> {
-    /// Writes the number, or the name of what is none, where `quoted` as a string.
+    /// Writes the number, or the name of a value that is not finite, as a string if `quoted`.
     #[inline(always)]
     fn put(&self, row: usize, quoted: bool, slab: &mut [u8], at: usize) -> usize {
         let mut buffer = zmij::Buffer::new();

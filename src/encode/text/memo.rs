@@ -1,76 +1,76 @@
-//! What texts of a column became, for those that come again.
+//! Caches the encoded texts of a column, for values that repeat.
 //!
-//! Columns that a Parquet file stores with a dictionary have few values and many views of them, and views that are equal
-//! show the same bytes. Where those need work, quotes doubled or JSON checked, it is done once and then copied. A column
-//! whose values do not come again is found out after a few of them, and from then on left alone.
+//! Columns stored with a dictionary in Parquet have few values and many equal views of them. If a value needs work, such as
+//! doubling quotes or checking JSON, the result is cached and copied. If values do not repeat, the cache detects that after
+//! a few values and turns itself off.
 
-/// Places for values; a dictionary worth the trouble has fewer.
-const PLACES: usize = 64;
+/// Slots for values. A useful dictionary has fewer values.
+const SLOTS: usize = 64;
 
-/// Values that may be kept in vain before nothing is looked up any more.
+/// Values cached without a hit before the cache is turned off.
 const PATIENCE: usize = 256;
 
-/// Longer values are not kept: the copy of one costs what the work does.
+/// Longer values are not cached, because copying costs as much as encoding.
 const MAX_LENGTH: usize = 1024;
 
-/// Bytes kept at most; then all is forgotten, before it takes more of the nearer caches than it is worth.
+/// Most bytes in the cache. Beyond that, it is cleared, so that it does not crowd out the CPU caches.
 const MAX_BYTES: usize = 32 * 1024;
 
-/// For one column of one batch.
+/// The cache for one column of one batch.
 #[derive(Default)]
 pub(super) struct Memo {
-    places: Vec<Place>,
+    slots: Vec<Slot>,
     bytes: Vec<u8>,
     kept: usize,
     found: usize,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Place {
-    /// Never 0 where there is a value: short text is not looked up, and the length is part of a view.
+struct Slot {
+    /// 0 means empty: a view contains its length, and short text is not cached.
     view: u128,
     start: usize,
     end: usize,
 }
 
-/// The place of a view, from where in its buffer it points (Knuth, TAOCP 3, 6.4: multiplicative hashing).
+/// The slot of a view, by multiplicative hashing of its position in the buffer (Knuth, TAOCP 3, 6.4).
 #[inline(always)]
-fn place(view: u128) -> usize {
+fn slot_of(view: u128) -> usize {
     let offset = (view >> 96) as u32;
-    (offset.wrapping_mul(0x9e37_79b9) >> (32 - PLACES.trailing_zeros())) as usize
+    (offset.wrapping_mul(0x9e37_79b9) >> (32 - SLOTS.trailing_zeros())) as usize
 }
 
 impl Memo {
-    /// What the text of this view became.
+    /// The encoded text of this view, if it is cached.
     #[inline]
     pub(super) fn get(&mut self, view: u128) -> Option<&[u8]> {
-        let place = self.places.get(place(view))?;
-        if place.view != view {
+        let slot = self.slots.get(slot_of(view))?;
+        if slot.view != view {
             return None;
         }
         self.found += 1;
-        self.bytes.get(place.start..place.end)
+        self.bytes.get(slot.start..slot.end)
     }
 
-    /// Keeps what the text of this view became.
+    /// Caches the encoded text of this view.
     pub(super) fn keep(&mut self, view: u128, became: &[u8]) {
         if became.len() > MAX_LENGTH {
             return;
         }
         if self.kept > PATIENCE + 2 * self.found {
-            self.places.clear();
+            self.slots.clear();
             return;
         }
         self.kept += 1;
         if self.bytes.len() + became.len() > MAX_BYTES {
-            self.places.clear();
+            self.slots.clear();
             self.bytes.clear();
         }
-        self.places.resize(PLACES, Place::default());
+        self.slots.resize(SLOTS, Slot::default());
         let start = self.bytes.len();
         self.bytes.extend_from_slice(became);
-        if let Some(place) = self.places.get_mut(place(view)) {
-            *place = Place { view, start, end: self.bytes.len() };
+        if let Some(slot) = self.slots.get_mut(slot_of(view)) {
+            *slot = Slot { view, start, end: self.bytes.len() };
         }
     }
 }
@@ -108,7 +108,7 @@ mod tests {
             memo.keep(view(offset), &[b'x'; 500]);
             assert!(memo.bytes.len() <= MAX_BYTES);
         }
-        assert!(memo.places.is_empty());
+        assert!(memo.slots.is_empty());
     }
 
     #[test]

@@ -1,27 +1,27 @@
-//! How a value looks as text, for CSV and the JSON formats alike.
+//! The text form of values, for CSV and the JSON formats.
 //!
-//! Per batch, each column is downcast once into a [`Column`](column::Column). Its cells are then written for a few rows
-//! at a time, a [`Block`](block::Block), by a loop that knows the type: text, numbers and timestamps by
-//! [`fill`], which writes into memory that is there already; all else is rendered cell by cell first, by one `match` a
-//! cell. Both give the same bytes, and the tests hold the one against the other.
+//! Each column of a batch is downcast once into a [`Column`](column::Column). Its cells are written for a few rows at a time
+//! (a [`Block`](block::Block)). Text, numbers and timestamps have a fast path, [`fill`], with one loop per type that writes
+//! into preallocated memory. Other types are rendered cell by cell, with one `match` per cell. Both paths give the same
+//! bytes; tests compare them.
 //!
 //! | value | text | in JSON |
 //! |---|---|---|
 //! | null | see [`text_shard`](super::text_shard) | `null` |
-//! | boolean | `true`, `false` | as is |
+//! | boolean | `true`, `false` | the same |
 //! | integer, decimal | exact digits, a decimal with all digits of its scale | number |
 //! | float | the shortest text that reads back as the same value; `NaN`, `inf`, `-inf` | number; for those three `"NaN"`, `"Infinity"`, `"-Infinity"` |
 //! | text | itself | string |
-//! | text holding JSON | itself | the value, if it is one; else string |
+//! | text that holds JSON | itself | the value if valid, else string |
 //! | binary | lower-case hex | string |
-//! | timestamp | RFC 3339, as many digits as the unit has; `Z` where the column has a zone, then always UTC | string |
+//! | timestamp | RFC 3339, with all digits of the unit; if the column has a zone, in UTC with `Z` | string |
 //! | date, time of day | RFC 3339 | string |
 //! | duration, interval | ISO 8601 | string |
 //! | list, struct, map | JSON text | array, object, object |
 //! | dictionary | its value | its value |
 //!
-//! JSON has no number for NaN and the infinities; their names are those of the JSON mapping of Protocol Buffers
-//! (ProtoJSON), so that no value becomes a null.
+//! JSON has no numbers for NaN and infinities. Their names follow the JSON mapping of Protocol Buffers (ProtoJSON), so that no
+//! value becomes null.
 
 mod bare;
 mod block;

@@ -5,7 +5,7 @@ use arrow::datatypes::Fields;
 use super::column::Column;
 use super::escape::json_string;
 
-/// The keys of an object with all that stands around them: `{"a":`, `,"b":` …
+/// The keys of an object with the punctuation around them: `{"a":`, `,"b":` …
 pub(super) struct Keys(Vec<Box<[u8]>>);
 
 impl Keys {
@@ -21,7 +21,7 @@ impl Keys {
 }
 
 impl Keys {
-    /// Each key with all that stands before its value.
+    /// Each key with the bytes before its value.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(AsRef::as_ref)
     }

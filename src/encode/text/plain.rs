@@ -1,11 +1,11 @@
-//! Whether text is JSON of the plain kind, told in one pass.
+//! A one-pass check for plain JSON.
 //!
-//! Plain is what programs write: no escapes, no line ends, moderate nesting. Such a value can stand in a line as it is.
-//! Of all other text, JSON or not, this says nothing; [`embed`](super::embed) looks at it more closely.
+//! Plain JSON is what most programs write: no escapes, no line ends, moderate nesting. It can be embedded in a line
+//! unchanged. All other text, JSON or not, needs the full check in [`embed`](super::embed).
 
 use super::escape::find_special;
 
-/// Nesting at most: kinds of levels fit a register. Less than what [`embed`](super::embed) lets pass.
+/// Deepest nesting, so that the kinds of levels fit a register. Less than the limit of [`embed`](super::embed).
 const MAX_DEPTH: u32 = 64;
 
 /// Whether the text is one plain JSON value.
@@ -13,7 +13,7 @@ pub(super) fn is_plain_json(json: &[u8]) -> bool {
     value(json).is_some_and(|rest| blank(rest).is_empty())
 }
 
-/// What follows the plain value that `json` starts with.
+/// Skips the plain value at the start of `json`.
 fn value(json: &[u8]) -> Option<&[u8]> {
     let mut rest = json;
     // Kinds of the open levels, the innermost in the lowest bit: 1 for an object.
@@ -68,20 +68,20 @@ fn value(json: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What follows a key and its colon.
+/// Skips a key and its colon.
 #[inline]
 fn key(json: &[u8]) -> Option<&[u8]> {
     let json = string(json.strip_prefix(b"\"")?)?;
     blank(json).strip_prefix(b":")
 }
 
-/// What follows the string whose opening quote is read.
+/// Skips the rest of a string after its opening quote.
 #[inline]
 fn string(json: &[u8]) -> Option<&[u8]> {
     json.get(find_special(json)..)?.strip_prefix(b"\"")
 }
 
-/// What follows the number whose first byte is read.
+/// Skips the rest of a number after its first byte.
 #[inline]
 fn number(first: u8, rest: &[u8]) -> Option<&[u8]> {
     let (first, rest) = if first == b'-' { rest.split_first().map(|(&b, rest)| (b, rest))? } else { (first, rest) };
@@ -118,7 +118,7 @@ fn digits(json: &[u8]) -> &[u8] {
     rest
 }
 
-/// What follows spaces and tabs.
+/// Skips spaces and tabs.
 #[inline]
 fn blank(json: &[u8]) -> &[u8] {
     let mut rest = json;

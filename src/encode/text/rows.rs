@@ -1,4 +1,4 @@
-//! Rows of a batch as the bytes of one of the text formats, each row by itself.
+//! Encodes rows of a batch in one of the text formats, each row independently.
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -12,7 +12,7 @@ use super::style::{Json, Style};
 use crate::encode::EncodeError;
 use crate::job::CsvFormat;
 
-/// Turns rows into text. Holds nothing of any row, so that many threads can use it at once.
+/// Encodes rows as text. Stateless, so many threads can share it.
 pub(in crate::encode) struct TextRows {
     schema: SchemaRef,
     frame: Frame,
@@ -21,7 +21,7 @@ pub(in crate::encode) struct TextRows {
 
 enum Layout {
     Csv(Dialect),
-    /// An object a row.
+    /// One object per row.
     Objects(&'static str),
 }
 
@@ -33,7 +33,7 @@ impl TextRows {
         Self::records(dialect, schema)
     }
 
-    /// The records that rows are digested by. `unescapes_formulas`: the shards' dialect escapes them.
+    /// Canonical records for digests. `unescapes_formulas`: the dialect of the shards escapes formulas.
     pub(in crate::encode) fn canonical(schema: SchemaRef, unescapes_formulas: bool) -> Result<Self, EncodeError> {
         let dialect = Dialect::canonical(Canonical { unescapes_formulas }, schema.fields().len() == 1);
         Self::records(dialect, schema)
@@ -67,7 +67,7 @@ impl TextRows {
         };
         let keys = Keys::new(schema.fields());
         let columns: Vec<Leads> = keys.iter().map(leads).collect();
-        // The first key brings the bracket.
+        // The first key includes the bracket.
         let bracket: &[u8] = if columns.is_empty() { b"{" } else { b"" };
         let start = Lead::new(&[before, bracket].concat());
         let frame = Frame { start, columns, end: Lead::new(&[b"}", after].concat()) };
@@ -88,8 +88,8 @@ impl TextRows {
         Some(out)
     }
 
-    /// Appends rows `rows` of a batch that [`check_rows`](crate::encode::check_rows) has let pass to `out`, and where
-    /// each row ends in `out` to `ends`.
+    /// Appends some rows of a batch to `out`, and their ends in `out` to `ends`. [`check_rows`](crate::encode::check_rows)
+    /// must have accepted the batch.
     pub(in crate::encode) fn append(
         &self,
         batch: &RecordBatch,
@@ -105,7 +105,7 @@ impl TextRows {
         Ok(())
     }
 
-    /// As [`TextRows::append`], cell after cell: slow and plain, to compare with.
+    /// [`TextRows::append`] cell by cell: a slow reference implementation for tests.
     #[cfg(test)]
     pub(in crate::encode) fn append_plainly(&self, batch: &RecordBatch, rows: &[u32], out: &mut Vec<u8>) {
         let mut columns = columns(&self.schema, batch, "text").unwrap();

@@ -1,11 +1,10 @@
-//! Writes of fixed size into memory that is there already.
+//! Fixed-size writes into preallocated memory.
 //!
-//! Cells are short: a call to copy a number of bytes known only now costs more than the copy. So what is written is
-//! whole stores, of which only the first bytes may count; what follows them is written over by the next cell. Whoever
-//! writes says in advance how much room a row takes at most ([`SLACK`] included); a wrong promise panics, it cannot
-//! write elsewhere.
+//! Cells are short, and a call to copy a variable number of bytes costs more than the copy itself. So whole blocks are
+//! stored, of which only the first bytes may be significant; the next cell overwrites the rest. Callers reserve the most
+//! bytes that a row needs, including [`SLACK`]. If a reservation is too small, the write panics; it cannot corrupt memory.
 
-/// Bytes behind a row that may be written without counting.
+/// Bytes after a row that may be overwritten.
 pub(super) const SLACK: usize = 32;
 
 /// The digit 0 in every byte.
@@ -17,14 +16,14 @@ pub(super) fn put<const N: usize>(slab: &mut [u8], at: usize, bytes: &[u8; N]) {
     slab[at..at + N].copy_from_slice(bytes);
 }
 
-/// Writes text at `at`, and says where `mark` has set bits of any of it.
+/// Writes text at `at`, and returns the bits that `mark` sets for any of it.
 ///
-/// `mark` is asked about eight bytes at a time, some of them twice and some of them the digit `0`, two words for each
-/// block, so that it compiles to vector instructions.
+/// `mark` receives eight bytes at a time, two words per block, so that it compiles to vector instructions. Some bytes are
+/// passed twice, and the padding is the digit `0`.
 #[inline(always)]
 pub(super) fn copy(text: &[u8], slab: &mut [u8], at: usize, mark: impl Fn(u64) -> u64) -> u64 {
     let slab = &mut slab[at..at + text.len()];
-    // What is no multiple of a block ends with one that overlaps the one before.
+    // If the length is not a multiple of the block size, the last block overlaps the previous one.
     if let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>()) {
         let mut marks = marks(&mark, first, [0; 2]);
         put(slab, 0, first);
@@ -57,7 +56,7 @@ fn marks(mark: impl Fn(u64) -> u64, block: &[u8; 16], before: [u64; 2]) -> [u64;
     [before[0] | mark(u64::from_le_bytes(words[0])), before[1] | mark(u64::from_le_bytes(words[1]))]
 }
 
-/// Bytes that stand before the cells of a column, in whole blocks.
+/// The bytes before the cells of a column, padded to whole blocks.
 pub(super) struct Lead {
     blocks: Box<[[u8; 16]]>,
     length: usize,
@@ -73,17 +72,16 @@ impl Lead {
         Self { blocks: bytes.chunks(16).map(block).collect(), length: bytes.len() }
     }
 
-    /// Appends it.
     pub(super) fn append(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.blocks.concat()[..self.length]);
     }
 
-    /// Room that it takes.
+    /// Bytes to reserve.
     pub(super) fn room(&self) -> usize {
         16 * self.blocks.len()
     }
 
-    /// Writes it at `at` and says where it ends.
+    /// Writes the bytes at `at` and returns their end.
     #[inline(always)]
     pub(super) fn put(&self, slab: &mut [u8], at: usize) -> usize {
         for (i, block) in self.blocks.iter().enumerate() {

@@ -1,12 +1,12 @@
-//! Durations and intervals as ISO 8601 writes them.
+//! Writes durations and intervals as in ISO 8601.
 //!
-//! Every component of the type is written, with all digits of its unit, so that equal values look equal: a duration of
+//! Every component of the type is written with all digits of its unit, so that equal values have equal texts: a duration of
 //! 1.5 s in milliseconds is `PT1.500S`, a day-time interval `P1DT-2.000S`. Components have their own signs (ISO
-//! 8601-2, 4.4.1.9), because a month or a day has no fixed length that could be carried.
+//! 8601-2, 4.4.1.9), because months and days have no fixed length.
 
 use arrow::datatypes::{IntervalDayTime, IntervalMonthDayNano};
 
-/// Appends a duration of so many 10^-`DIGITS` seconds.
+/// Appends a duration in ticks of 10^-`DIGITS` seconds.
 #[inline]
 pub(super) fn duration<const DIGITS: usize>(ticks: i64, out: &mut Vec<u8>) {
     if ticks < 0 {

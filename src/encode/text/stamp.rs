@@ -12,12 +12,12 @@ use arrow::datatypes::{
 use super::civil::{Day, clock};
 use super::span::{day_time, duration, month_day_nano, months};
 
-/// Cells of such a column.
+/// The cells of a time, duration or binary column.
 pub(super) enum Stamp<'a> {
     /// Ticks since 1970-01-01T00:00:00, whether they are UTC, the unit.
     Timestamp(&'a [i64], bool, TimeUnit, Day),
     Date32(&'a [i32], Day),
-    /// Milliseconds, by Arrow's rule of whole days; others are written with their time.
+    /// Milliseconds. By Arrow's rules, they are whole days; others are written with a time of day.
     Date64(&'a [i64], Day),
     TimeSecond(&'a [i32]),
     TimeMillisecond(&'a [i32]),
@@ -136,7 +136,7 @@ impl<'a> Stamp<'a> {
 const SECONDS_PER_DAY: i64 = 86_400;
 const MILLIS_PER_DAY: i64 = SECONDS_PER_DAY * 1000;
 
-/// Appends the date and time of so many 10^-`DIGITS` seconds since 1970-01-01T00:00:00.
+/// Appends a date and time from ticks of 10^-`DIGITS` seconds since 1970-01-01T00:00:00.
 #[inline]
 fn timestamp<const DIGITS: usize>(ticks: i64, day: &mut Day, out: &mut Vec<u8>) {
     let per_day = SECONDS_PER_DAY * 10i64.pow(DIGITS as u32);

@@ -1,4 +1,4 @@
-//! What differs between cells of CSV and of JSON: which bytes cannot stand as they are, and what is done about them.
+//! The differences between CSV and JSON cells: which bytes need escaping, and how.
 
 use super::cell::Dialect;
 use super::column::Column;
@@ -7,35 +7,34 @@ use super::slab::put;
 use super::stamp::hex_pair;
 use crate::swar::{HIGHS, ONES};
 
-/// A text format, as far as cells go.
+/// The cell syntax of a text format.
 pub(super) trait Style {
-    /// Bytes that a byte of text becomes at most. What stands around it is not counted.
+    /// Most bytes that one byte of text becomes, not counting quotes.
     const GROWTH: usize;
-    /// Whether text that holds JSON is written as the value that it is.
+    /// Whether text that holds JSON is embedded as a value.
     const EMBEDS: bool;
 
-    /// Sets a high bit where any of these bytes may be one that cannot stand as it is, never for digits only. Other bits
-    /// say nothing.
+    /// Sets a high bit if any of these bytes may need escaping. Never for digits only. Other bits are undefined.
     fn mark(&self, word: u64) -> u64;
 
-    /// Whether the text may be one that cannot stand as it is although its bytes can.
+    /// Whether the text may need escaping although none of its bytes does.
     fn mark_text(&self, text: &[u8]) -> bool;
 
-    /// Writes text that may be one that cannot stand as it is, and says where it ends.
+    /// Writes text that may need escaping, and returns its end.
     fn escaped(&self, text: &[u8], slab: &mut [u8], at: usize) -> usize;
 
-    /// Writes what stands behind text and times, and says where it ends.
+    /// Writes the bytes after text and times, and returns their end.
     fn close(&self, slab: &mut [u8], at: usize) -> usize;
 
-    /// Whether text needs nothing but [`Style::escaped`].
+    /// Whether text needs no more than [`Style::escaped`].
     fn plain_text(&self) -> bool;
 
-    /// The same for text that holds JSON.
+    /// [`Style::plain_text`] for text that holds JSON.
     fn plain_json(&self) -> bool {
         self.plain_text()
     }
 
-    /// Whether numbers and times can always stand as they are.
+    /// Whether numbers and times never need quotes.
     fn plain_numbers(&self) -> bool;
 
     /// Appends any cell.
@@ -52,8 +51,8 @@ impl Style for Json {
 
     #[inline(always)]
     fn mark(&self, word: u64) -> u64 {
-        // Below 0x80, as all these are, a byte that is less than another one borrows into its high bit, and nothing else
-        // does up to the first such byte (Warren, Hacker's Delight, 6-1).
+        // All bounds are below 0x80, so subtracting sets the high bit of the first byte that is below its bound, and of no
+        // byte before it (Warren, Hacker's Delight, 6-1).
         let control = word.wrapping_sub(ONES * 0x20);
         let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
         let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
@@ -95,7 +94,7 @@ impl Style for Dialect {
 
     #[inline(always)]
     fn mark(&self, word: u64) -> u64 {
-        // LF and CR with the control characters below them: those are rare.
+        // Marks LF, CR and all control characters below them, which are rare.
         let line_end = word.wrapping_sub(ONES * (b'\r' as u64 + 1));
         let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
         let delimiter = (word ^ (ONES * u64::from(self.delimiter()))).wrapping_sub(ONES);
@@ -140,8 +139,8 @@ impl Style for Dialect {
     }
 }
 
-/// Writes text by eight bytes, the first in the lowest byte, where `write` is told how many of them count and says where
-/// they end. Those that do not count are the digit `0`.
+/// Writes text in words of eight bytes, the first in the lowest byte. `write` receives the number of significant bytes and
+/// returns their end. The other bytes are the digit `0`.
 #[inline(always)]
 fn words(text: &[u8], slab: &mut [u8], at: usize, write: impl Fn(u64, usize, &mut [u8], usize) -> usize) -> usize {
     let (words, rest) = text.as_chunks::<8>();
@@ -159,7 +158,7 @@ fn words(text: &[u8], slab: &mut [u8], at: usize, write: impl Fn(u64, usize, &mu
     at
 }
 
-/// With quotes doubled: what follows a quote is written once more together with it, one byte further.
+/// Doubles quotes: writes each quote and the bytes after it again, one byte further.
 #[inline(always)]
 fn quoted_word(word: u64, length: usize, slab: &mut [u8], at: usize) -> usize {
     let mut found = equal(word, b'"');
@@ -174,10 +173,10 @@ fn quoted_word(word: u64, length: usize, slab: &mut [u8], at: usize) -> usize {
     at + length
 }
 
-/// With escapes: what follows an escaped byte is written once more behind the escape.
+/// Escapes bytes: writes the bytes after an escaped byte again, after the escape.
 #[inline(always)]
 fn escaped_word(word: u64, length: usize, slab: &mut [u8], at: usize) -> usize {
-    // Of each byte below 0x20, exactly: the sum reaches the high bit from 0x20 on.
+    // Exact for each byte below 0x20: the sum reaches the high bit from 0x20 on.
     let control = !((word & !HIGHS).wrapping_add(ONES * 0x60) | word) & HIGHS;
     let mut found = control | equal(word, b'"') | equal(word, b'\\');
     let mut at = at;
@@ -188,7 +187,7 @@ fn escaped_word(word: u64, length: usize, slab: &mut [u8], at: usize) -> usize {
         let rest = word >> bit;
         slab[here] = b'\\';
         at += if rest as u8 >= b' ' {
-            // Stands for itself behind the backslash.
+            // The character follows the backslash unchanged.
             put(slab, here + 1, &rest.to_le_bytes());
             1
         } else {
@@ -209,7 +208,7 @@ fn equal(word: u64, byte: u8) -> u64 {
     !((zero & !HIGHS).wrapping_add(!HIGHS) | zero | !HIGHS)
 }
 
-/// What stands behind the backslash for a control character in a JSON string, and how long it is.
+/// The escape after the backslash for a control character in a JSON string, and its length.
 #[inline(always)]
 fn escape(byte: u8) -> ([u8; 5], usize) {
     if let Some(short) = short_escape(byte) {

@@ -1,55 +1,56 @@
-//! The text of a `where` to sqlparser's tree, within limits.
+//! Parses the text of a `where` into sqlparser's tree, within limits.
 
 use sqlparser::ast::Expr;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::place::Place;
+use super::locator::Locator;
 use crate::diagnostic::Diagnostic;
 
-/// Longest `where`. A condition that a person can review is far shorter; long lists belong into `filters`.
+/// Longest `where`. A condition that can be reviewed is far shorter; long lists belong in `filters`.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;
-/// Most words, operators and brackets in a `where`, commas and constants not counted. Each may deepen the tree that
-/// the parser builds without recursion and drops with it.
+/// Most words, operators and brackets in a `where`, not counting commas and constants. Each may deepen the tree, which the
+/// parser builds without recursion but drops recursively.
 pub const MAX_TOKENS: usize = 2_000;
 /// Deepest nesting of a `where`; chains of AND and of OR count once.
 pub const MAX_DEPTH: usize = 64;
-/// Reads the whole text as one expression.
+
+/// Parses the whole text as one expression.
 ///
 /// # Errors
 /// The first mistake in its syntax, or the limit that it breaks.
-pub(super) fn parse(text: &str, place: &Place<'_>) -> Result<Expr, Diagnostic> {
+pub(super) fn parse(text: &str, locator: &Locator<'_>) -> Result<Expr, Diagnostic> {
     if text.len() > MAX_TEXT_BYTES {
         let message = format!("`where` has {} bytes, more than the {MAX_TEXT_BYTES} allowed", text.len());
-        return Err(place.whole(message).help("move long lists of values into `filters`"));
+        return Err(locator.whole(message).help("move long lists of values into `filters`"));
     }
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, text)
         .tokenize_with_location()
-        .map_err(|e| place.at_location(e.location, syntax(&e.message)).help(QUOTES))?;
+        .map_err(|e| locator.at_location(e.location, syntax(&e.message)).help(QUOTES))?;
     let free = |t: &Token| {
         matches!(t, Token::Whitespace(_) | Token::Comma | Token::Number(..) | Token::SingleQuotedString(_) | Token::EOF)
     };
     let counted = tokens.iter().filter(|t| !free(&t.token)).count();
     if counted > MAX_TOKENS {
         let message = format!("`where` has {counted} words and operators, more than the {MAX_TOKENS} allowed");
-        return Err(place.whole(message).help("move lists of values into `filters` or IN (…)"));
+        return Err(locator.whole(message).help("move lists of values into `filters` or IN (…)"));
     }
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
-    let expression = parser.parse_expr().map_err(|e| place.parser_error(&e, MAX_DEPTH, QUOTES))?;
+    let expression = parser.parse_expr().map_err(|e| locator.parser_error(&e, MAX_DEPTH, QUOTES))?;
     let rest = parser.peek_token();
     match rest.token {
         Token::EOF => Ok(expression),
-        token => Err(place
+        token => Err(locator
             .at_location(rest.span.start, syntax(&format!("`{token}` does not continue it")))
             .help("`where` is one condition, without WHERE and `;`")),
     }
 }
 
-const QUOTES: &str = "text stands in single quotes; a column whose name is a SQL word stands in double quotes";
+const QUOTES: &str = "write text in single quotes, and a column whose name is a SQL keyword in double quotes";
 
-/// How a syntax error is told.
+/// The message of a syntax error.
 pub(super) fn syntax(what: &str) -> String {
     format!("`where` is not a SQL condition: {what}")
 }

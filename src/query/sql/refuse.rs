@@ -1,4 +1,4 @@
-//! The names of what `where` does not allow.
+//! Names the SQL features that `where` does not allow.
 
 use sqlparser::ast::{Expr, Value};
 
@@ -6,7 +6,7 @@ use sqlparser::ast::{Expr, Value};
 pub(super) const ALLOWED: &str = "`where` allows comparisons of this source's columns, AND, OR, NOT, IN (values), \
                                   BETWEEN, LIKE, ILIKE, IS NULL, IS TRUE, IS FALSE and + - * / %";
 
-/// What an expression that is not allowed is called.
+/// The name of an expression that is not allowed.
 pub(super) fn refused_name(expr: &Expr) -> String {
     let name = match expr {
         Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => "a subquery",
@@ -40,7 +40,7 @@ pub(super) fn refused_name(expr: &Expr) -> String {
         Expr::UnaryOp { op, .. } => return format!("the operator `{op}`"),
         Expr::Value(value) => match &value.value {
             Value::Placeholder(_) => "a placeholder",
-            _ => "this kind of constant (text stands in single quotes)",
+            _ => "this kind of constant (write text in single quotes)",
         },
         _ => "this expression",
     };

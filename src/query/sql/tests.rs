@@ -95,7 +95,7 @@ fn everything_else_is_refused_by_name_at_its_place() {
         ("local_at AT TIME ZONE 'UTC' > local_at", "AT TIME ZONE", ""),
         ("status COLLATE x = 'a'", "COLLATE", ""),
         ("status = $1", "a placeholder", "$1"),
-        ("status = E'a'", "this kind of constant (text stands in single quotes)", "E'a'"),
+        ("status = E'a'", "this kind of constant (write text in single quotes)", "E'a'"),
         ("status SIMILAR TO 'a'", "SIMILAR TO", ""),
         ("status IS DISTINCT FROM 'a'", "IS DISTINCT FROM", ""),
         ("blocked IS UNKNOWN", "IS UNKNOWN (use IS NULL)", ""),
@@ -146,11 +146,11 @@ fn an_unknown_column_is_shown_with_the_nearest() {
         "latncy_ms",
     );
     let found = mistakes("status = \"blocked2\"");
-    assert_eq!(found[0].1, "did you mean `blocked`?; text stands in single quotes, only columns in double quotes");
+    assert_eq!(found[0].1, "did you mean `blocked`?; use single quotes for text, and double quotes for columns only");
 }
 
 #[test]
-fn types_that_do_not_go_together_are_told_with_what_is_expected() {
+fn types_that_do_not_go_together_are_reported_with_what_is_expected() {
     let number = "compare it with a number, without quotes";
     let text = "text is compared character by character, so that '10' is less than '9': to compare numbers, declare the column \
                 of text in `schema` as number, float64 or decimal(p,s); to compare text, put the constant in quotes";
@@ -197,7 +197,7 @@ fn types_that_do_not_go_together_are_told_with_what_is_expected() {
         (
             "tags = 1",
             "`tags` is a list and cannot be compared with the number 1",
-            "only `is_null` (in `where`: IS NULL, IS NOT NULL) can be asked of it",
+            "only `is_null` (in `where`: IS NULL, IS NOT NULL) can test it",
         ),
         ("1 < 'a'", "the number 1 and the text 'a' cannot be compared", "compare a column with a constant of its type"),
         (
@@ -258,10 +258,7 @@ fn arithmetic_beyond_38_digits_is_found_when_it_is_written_or_when_it_happens() 
     let predicate = Predicate::compile(&[], Some(&sql), &schema).unwrap().unwrap();
     let rows = RecordBatch::try_from_iter([("latency_ms", Arc::new(Int64Array::from(vec![i64::MAX])) as ArrayRef)]);
     let error = predicate.evaluate(&rows.unwrap()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the arithmetic in `where` leaves its range of 38 digits; divide or compare smaller terms"
-    );
+    assert_eq!(error.to_string(), "the arithmetic in `where` exceeds 38 digits; divide or compare smaller terms");
     assert_eq!(error.code(), crate::error::ErrorCode::QueryFailed);
 }
 
@@ -285,7 +282,7 @@ fn syntax_errors_say_what_was_expected_and_show_where() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let found = mistakes("latncy_ms > 1 AND (status > 5 OR count(*) > 2) AND blocked = 'x'");
     let messages: Vec<_> = found.iter().map(|f| f.0.as_str()).collect();
     assert_eq!(

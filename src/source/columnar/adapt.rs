@@ -1,8 +1,8 @@
-//! A column as a file holds it, turned into the column that was planned.
+//! Converts the columns of a file to the planned schema.
 //!
-//! Files of one source may differ: in the width of a type, in the fields of a struct, in how text is laid out. The plan
-//! settles on one schema; here each file's arrays are brought to it. The invariant is that no value changes: what
-//! would be rounded, cut, dropped or read in a guessed time zone is an error that names the column.
+//! Files of one source may differ in the width of a type, the fields of a struct, or the layout of text. The plan has one
+//! schema, and this module converts each file's arrays to it. Invariant: no value changes. A value that would be rounded,
+//! truncated, dropped or read in a guessed time zone is an error that names the column.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use arrow::array::{
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use serde::de::IgnoredAny;
 
@@ -19,17 +20,67 @@ use crate::logical::{is_json, is_number};
 use crate::number::NumberText;
 use crate::source::rows::infer::UNWRAP_JSON;
 
-/// Fails instead of putting null where a value does not fit.
+/// Casts fail instead of replacing a value that does not fit by null.
 const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
-/// Brings the columns of a batch to a schema, by name; a column that the batch does not have is null, a column that
-/// the schema does not have is left out, because the caller did not ask for it. `file` is the file's schema, which
-/// says which of its text is JSON.
+/// Why a column cannot take its planned type without changing a value. `path` is the column and the place inside it.
+#[derive(Debug, thiserror::Error)]
+pub enum AdaptError {
+    /// The values do not fit the planned type.
+    #[error("column {path} is {from} in this file and {to} in the plan: {why}")]
+    TypeMismatch {
+        /// Column and place.
+        path: String,
+        /// Type in the file.
+        from: DataType,
+        /// Planned type.
+        to: DataType,
+        /// The rule that the values break.
+        why: &'static str,
+    },
+    /// Text of a column of JSON is not JSON.
+    #[error("column {path} should hold JSON and does not: {cause}; declare it as text in `schema`")]
+    InvalidJson {
+        /// Column and place.
+        path: String,
+        /// The parser's message.
+        cause: serde_json::Error,
+    },
+    /// A struct has a field that the plan lacks.
+    #[error("column {path} has the field {field} in this file, which the plan does not have")]
+    UnknownField {
+        /// Column and place.
+        path: String,
+        /// The field.
+        field: String,
+    },
+    /// Arrow refused to build the array.
+    #[error("column {path}: {cause}")]
+    Column {
+        /// Column and place.
+        path: String,
+        /// Arrow's message.
+        cause: ArrowError,
+    },
+    /// Arrow refused to build the batch.
+    #[error(transparent)]
+    Batch(ArrowError),
+}
+
+impl AdaptError {
+    /// For `map_err`.
+    fn column(path: &str) -> impl FnOnce(ArrowError) -> Self {
+        move |cause| Self::Column { path: path.to_owned(), cause }
+    }
+}
+
+/// Converts the columns of a batch to a schema, by name. A column missing from the batch becomes null; a column missing
+/// from the schema was not requested and is dropped. `file` is the file's schema, which marks text that holds JSON.
 ///
 /// # Errors
-/// A message that names the column and says why its values do not fit.
-pub fn adapt_batch(batch: &RecordBatch, file: &Schema, schema: &SchemaRef) -> Result<RecordBatch, String> {
+/// [`AdaptError`] for the first column whose values do not fit.
+pub fn adapt_batch(batch: &RecordBatch, file: &Schema, schema: &SchemaRef) -> Result<RecordBatch, AdaptError> {
     let rows = batch.num_rows();
     let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
         Some(array) => adapt(array, file.field_with_name(field.name()).is_ok_and(is_json), field),
@@ -37,29 +88,29 @@ pub fn adapt_batch(batch: &RecordBatch, file: &Schema, schema: &SchemaRef) -> Re
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(|error| error.to_string())
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(AdaptError::Batch)
 }
 
-/// Brings an array to the type of a field; the values stay the same.
+/// Converts an array to the type of a field without changing values.
 ///
-/// Structs are matched by the names of their fields: a missing one is null, one that the plan does not know is an error.
+/// Struct fields are matched by name: a missing field becomes null, and a field that the plan lacks is an error.
 ///
-/// A field marked as JSON takes text that holds JSON (`holds_json`, or the field is declared so) as it stands, after a
-/// look whether it does. Where other files alone made the column JSON, text is a value like others and becomes a JSON string.
+/// If the field is marked as JSON, text that holds JSON (`holds_json`, or the field is declared as JSON) is validated and
+/// kept unchanged. If the column is JSON only because of other files, text becomes a JSON string.
 ///
 /// # Errors
-/// A message that names the column (and the place inside it) and says why its values do not fit.
-pub fn adapt(array: &ArrayRef, holds_json: bool, field: &Field) -> Result<ArrayRef, String> {
+/// [`AdaptError`] if the values do not fit.
+pub fn adapt(array: &ArrayRef, holds_json: bool, field: &Field) -> Result<ArrayRef, AdaptError> {
     adapt_at(array, holds_json, field, field.name())
 }
 
-/// The first column name that stands twice, which neither names nor files can tell apart.
+/// The first duplicate column name. Such columns cannot be matched by name.
 pub(super) fn duplicate_column(schema: &Schema) -> Option<&str> {
     let mut seen = std::collections::HashSet::new();
     schema.fields().iter().map(|f| f.name().as_str()).find(|name| !seen.insert(*name))
 }
 
-fn adapt_at(array: &ArrayRef, holds_json: bool, field: &Field, path: &str) -> Result<ArrayRef, String> {
+fn adapt_at(array: &ArrayRef, holds_json: bool, field: &Field, path: &str) -> Result<ArrayRef, AdaptError> {
     let (from, to) = (array.data_type(), field.data_type());
     if is_json(field) {
         return json_text(array, holds_json || field.metadata().contains_key(UNWRAP_JSON), to, path);
@@ -83,7 +134,7 @@ fn adapt_at(array: &ArrayRef, holds_json: bool, field: &Field, path: &str) -> Re
             adapt_fixed_list(array.as_fixed_size_list(), item, *length, path)
         }
         (DataType::Map(_, _), DataType::Map(entries, sorted)) => adapt_map(array.as_map(), entries, *sorted, path),
-        // Another layout of a list with the same items first, then the items.
+        // Convert the layout of the list first, then its items.
         (
             DataType::List(item)
             | DataType::LargeList(item)
@@ -103,18 +154,18 @@ fn adapt_at(array: &ArrayRef, holds_json: bool, field: &Field, path: &str) -> Re
     }
 }
 
-fn mismatch(path: &str, from: &DataType, to: &DataType, why: &str) -> String {
-    format!("column {path} is {from} in this file and {to} in the plan: {why}")
+fn mismatch(path: &str, from: &DataType, to: &DataType, why: &'static str) -> AdaptError {
+    AdaptError::TypeMismatch { path: path.to_owned(), from: from.clone(), to: to.clone(), why }
 }
 
-fn cast(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, String> {
-    // The error would show the value: messages go where redacted data must not.
-    let why = "a value is not one of that type";
+fn cast(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, AdaptError> {
+    // Arrow's error would show the value, and messages may reach places that must not see redacted data.
+    let why = "a value does not fit that type";
     cast_with_options(array, to, &STRICT).map_err(|_| mismatch(path, array.data_type(), to, why))
 }
 
-/// Numbers as their digits.
-fn number_text(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, String> {
+/// Converts numbers to text that holds their digits.
+fn number_text(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, AdaptError> {
     if array.data_type().is_nested() {
         return Err(mismatch(path, array.data_type(), to, "nested and plain values do not mix"));
     }
@@ -126,8 +177,9 @@ fn number_text(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, 
     cast(&text, to, path)
 }
 
-/// Values as JSON text, which an encoder writes as it stands. Text is JSON already (`holds_json`, checked) or a string.
-fn json_text(array: &ArrayRef, holds_json: bool, to: &DataType, path: &str) -> Result<ArrayRef, String> {
+/// Converts values to JSON text, which encoders write unchanged. Text either holds JSON already (`holds_json`, validated)
+/// or becomes a JSON string.
+fn json_text(array: &ArrayRef, holds_json: bool, to: &DataType, path: &str) -> Result<ArrayRef, AdaptError> {
     let from = array.data_type();
     let json = match from {
         DataType::Null => return Ok(new_null_array(to, array.len())),
@@ -150,16 +202,13 @@ fn json_text(array: &ArrayRef, holds_json: bool, to: &DataType, path: &str) -> R
         }
     };
     for value in json.as_string_view().iter().flatten() {
-        if let Err(error) = serde_json::from_str::<IgnoredAny>(value) {
-            return Err(format!(
-                "column {path} should hold JSON and does not: {error}; declare it as text in `schema`"
-            ));
-        }
+        serde_json::from_str::<IgnoredAny>(value)
+            .map_err(|cause| AdaptError::InvalidJson { path: path.to_owned(), cause })?;
     }
     cast(&json, to, path)
 }
 
-/// Text as JSON strings.
+/// Converts text to JSON strings.
 fn quoted(text: &ArrayRef) -> ArrayRef {
     let mut strings = StringViewBuilder::with_capacity(text.len());
     for value in text.as_string_view() {
@@ -168,12 +217,9 @@ fn quoted(text: &ArrayRef) -> ArrayRef {
     Arc::new(strings.finish())
 }
 
-fn adapt_struct(array: &StructArray, fields: &Fields, path: &str) -> Result<ArrayRef, String> {
+fn adapt_struct(array: &StructArray, fields: &Fields, path: &str) -> Result<ArrayRef, AdaptError> {
     if let Some(unknown) = array.fields().iter().find(|f| fields.find(f.name()).is_none()) {
-        return Err(format!(
-            "column {path} has the field {} in this file, which the plan does not have",
-            unknown.name()
-        ));
+        return Err(AdaptError::UnknownField { path: path.to_owned(), field: unknown.name().clone() });
     }
     let children = fields.iter().map(|field| match array.column_by_name(field.name()) {
         Some(child) => {
@@ -186,7 +232,7 @@ fn adapt_struct(array: &StructArray, fields: &Fields, path: &str) -> Result<Arra
     let length = array.len();
     StructArray::try_new_with_length(fields.clone(), children, array.nulls().cloned(), length)
         .map(|a| Arc::new(a) as ArrayRef)
-        .map_err(|error| format!("column {path}: {error}"))
+        .map_err(AdaptError::column(path))
 }
 
 /// Whether the items of a list are text that holds JSON.
@@ -201,22 +247,27 @@ fn adapt_list<O: OffsetSizeTrait>(
     array: &GenericListArray<O>,
     item: &FieldRef,
     path: &str,
-) -> Result<ArrayRef, String> {
+) -> Result<ArrayRef, AdaptError> {
     let values = adapt_at(array.values(), item_holds_json(array.data_type()), item, &format!("{path}[]"))?;
     GenericListArray::try_new(Arc::clone(item), array.offsets().clone(), values, array.nulls().cloned())
         .map(|a| Arc::new(a) as ArrayRef)
-        .map_err(|error| format!("column {path}: {error}"))
+        .map_err(AdaptError::column(path))
 }
 
-fn adapt_fixed_list(array: &FixedSizeListArray, item: &FieldRef, length: i32, path: &str) -> Result<ArrayRef, String> {
+fn adapt_fixed_list(
+    array: &FixedSizeListArray,
+    item: &FieldRef,
+    length: i32,
+    path: &str,
+) -> Result<ArrayRef, AdaptError> {
     let values = adapt_at(array.values(), item_holds_json(array.data_type()), item, &format!("{path}[]"))?;
     FixedSizeListArray::try_new(Arc::clone(item), length, values, array.nulls().cloned())
         .map(|a| Arc::new(a) as ArrayRef)
-        .map_err(|error| format!("column {path}: {error}"))
+        .map_err(AdaptError::column(path))
 }
 
-/// Keys and values of a map stand by position; their names differ between writers (`key_value`, `entries`).
-fn adapt_map(array: &MapArray, entries: &FieldRef, sorted: bool, path: &str) -> Result<ArrayRef, String> {
+/// Matches the keys and values of a map by position, because their names differ between writers (`key_value`, `entries`).
+fn adapt_map(array: &MapArray, entries: &FieldRef, sorted: bool, path: &str) -> Result<ArrayRef, AdaptError> {
     let DataType::Struct(fields) = entries.data_type() else {
         return Err(mismatch(path, array.data_type(), entries.data_type(), "a map's entries are a struct"));
     };
@@ -232,15 +283,14 @@ fn adapt_map(array: &MapArray, entries: &FieldRef, sorted: bool, path: &str) -> 
             &format!("{path}.{}", value.name()),
         )?,
     ];
-    let fail = |error: arrow::error::ArrowError| format!("column {path}: {error}");
-    let pairs = StructArray::try_new(fields.clone(), columns, None).map_err(fail)?;
+    let pairs = StructArray::try_new(fields.clone(), columns, None).map_err(AdaptError::column(path))?;
     MapArray::try_new(Arc::clone(entries), array.offsets().clone(), pairs, array.nulls().cloned(), sorted)
         .map(|a| Arc::new(a) as ArrayRef)
-        .map_err(fail)
+        .map_err(AdaptError::column(path))
 }
 
-/// A plain value as another type, only if it comes back the same.
-fn exact(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, String> {
+/// Casts plain values, and fails unless casting back gives the same values.
+fn exact(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, AdaptError> {
     use DataType::{Date32, Date64, LargeUtf8, Timestamp, Utf8, Utf8View};
     let from = array.data_type();
     let text = |t: &DataType| matches!(t, Utf8 | LargeUtf8 | Utf8View);
@@ -250,7 +300,7 @@ fn exact(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, String
         }
         (from, Timestamp(_, _)) if text(from) => return instants(array, to, path),
         (from, to) if text(from) && to.is_decimal() => {
-            // Reading text as a decimal rounds; at the largest scale there is nothing to round.
+            // Casting text to a decimal rounds. At the largest scale, nothing is left to round.
             let wide = cast(array, &DataType::Decimal256(76, 38), path)?;
             return exact(&wide, to, path);
         }
@@ -267,7 +317,7 @@ fn exact(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, String
     Err(mismatch(path, from, to, "some values would change"))
 }
 
-/// Integers to integers that hold all of them, which need no second look.
+/// Whether an integer type holds every value of another, so that the result needs no check.
 fn widens(from: &DataType, to: &DataType) -> bool {
     let width = |t: &DataType| t.primitive_width().unwrap_or(0);
     let integers = from.is_integer() && to.is_integer();
@@ -275,8 +325,8 @@ fn widens(from: &DataType, to: &DataType) -> bool {
     integers && width(to) > width(from) && (same_sign || to.is_signed_integer())
 }
 
-/// Text with an offset as instants in microseconds: the one timestamp that a schema can declare.
-fn instants(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, String> {
+/// Parses text with an offset as instants in microseconds, the only timestamp type that a schema can declare.
+fn instants(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, AdaptError> {
     let DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some(zone)) = to else {
         return Err(mismatch(path, array.data_type(), to, "text is read as instants in microseconds only"));
     };
@@ -284,13 +334,14 @@ fn instants(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, Str
     let micros = views.as_string_view().iter().map(|value| {
         let Some(value) = value else { return Ok(None) };
         let bad = |why| mismatch(path, array.data_type(), to, why);
-        let instant: jiff::Timestamp = value.parse().map_err(|_| bad("a value is no RFC 3339 time with an offset"))?;
+        let instant: jiff::Timestamp =
+            value.parse().map_err(|_| bad("a value is not an RFC 3339 time with an offset"))?;
         if instant.as_nanosecond() % 1000 != 0 {
             return Err(bad("a value is finer than a microsecond"));
         }
         Ok(Some(instant.as_microsecond()))
     });
-    let micros = micros.collect::<Result<TimestampMicrosecondArray, String>>()?;
+    let micros = micros.collect::<Result<TimestampMicrosecondArray, AdaptError>>()?;
     Ok(Arc::new(micros.with_timezone(Arc::clone(zone))))
 }
 
@@ -304,7 +355,7 @@ mod tests {
     };
     use arrow::datatypes::{Int32Type, TimeUnit};
 
-    fn to(array: impl Array + 'static, data_type: DataType) -> Result<ArrayRef, String> {
+    fn to(array: impl Array + 'static, data_type: DataType) -> Result<ArrayRef, AdaptError> {
         adapt(&(Arc::new(array) as ArrayRef), false, &Field::new("c", data_type, true))
     }
 
@@ -341,14 +392,14 @@ mod tests {
         let ns = |v| TimestampNanosecondArray::from(vec![v]);
         let us = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
         assert!(to(ns(1000), us(None)).is_ok());
-        assert!(to(ns(1001), us(None)).unwrap_err().contains("would change"));
-        assert!(to(ns(1000), us(Some("UTC"))).unwrap_err().contains("no zone is guessed"));
+        assert!(to(ns(1001), us(None)).unwrap_err().to_string().contains("would change"));
+        assert!(to(ns(1000), us(Some("UTC"))).unwrap_err().to_string().contains("no zone is guessed"));
         assert!(to(ns(1000).with_timezone("UTC"), us(Some("+01:00"))).is_ok());
         let texts = |v: &str| to(StringArray::from(vec![Some(v), None]), us(Some("UTC")));
         let read = texts("2026-03-01T01:00:00.000001+01:00").unwrap();
         assert_eq!(read.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(0), 1_772_323_200_000_001);
         assert!(texts("2026-03-01T00:00:00").is_err());
-        assert!(texts("2026-03-01T00:00:00.0000001Z").unwrap_err().contains("finer than a microsecond"));
+        assert!(texts("2026-03-01T00:00:00.0000001Z").unwrap_err().to_string().contains("finer than a microsecond"));
     }
 
     fn address(fields: Vec<(&str, ArrayRef)>) -> StructArray {
@@ -387,15 +438,15 @@ mod tests {
     fn a_field_that_the_plan_does_not_know_is_an_error_and_not_dropped() {
         let value = address(vec![("a", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
         let wanted = DataType::Struct(Fields::from(vec![Field::new("b", DataType::Int32, true)]));
-        assert!(to(value, wanted).unwrap_err().contains("the field a"));
+        assert!(to(value, wanted).unwrap_err().to_string().contains("the field a"));
     }
 
     #[test]
     fn nested_values_do_not_become_text() {
         let value = address(vec![("a", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
-        assert!(to(value.clone(), DataType::Utf8View).unwrap_err().contains("do not mix"));
+        assert!(to(value.clone(), DataType::Utf8View).unwrap_err().to_string().contains("do not mix"));
         let json = json_field(Field::new("c", DataType::Utf8View, true));
-        let error = adapt(&(Arc::new(value) as ArrayRef), false, &json).unwrap_err();
+        let error = adapt(&(Arc::new(value) as ArrayRef), false, &json).unwrap_err().to_string();
         assert!(error.contains("column c") && error.contains("JSON text"), "{error}");
     }
 
@@ -409,7 +460,7 @@ mod tests {
         for (holds_json, field) in [(true, &json), (false, &declared)] {
             let adapted = |v: &str| adapt(&texts(v), holds_json, field);
             assert_eq!(text(&adapted("{\"a\": [1]}").unwrap()), [Some("{\"a\": [1]}"), None]);
-            assert!(adapted("{\"a\": }").unwrap_err().contains("should hold JSON"));
+            assert!(adapted("{\"a\": }").unwrap_err().to_string().contains("should hold JSON"));
             assert!(adapted("").is_err());
         }
     }
@@ -417,7 +468,10 @@ mod tests {
     #[test]
     fn values_of_a_column_that_other_files_made_json_keep_their_kind() {
         let json = json_field(Field::new("c", DataType::Utf8View, true));
-        let adapted = |array: ArrayRef| adapt(&array, false, &json).map(|a| text(&a)[0].map(str::to_owned));
+        let adapted = |array: ArrayRef| {
+            let adapted = adapt(&array, false, &json).map_err(|error| error.to_string())?;
+            Ok::<_, String>(text(&adapted)[0].map(str::to_owned))
+        };
         assert_eq!(adapted(Arc::new(StringArray::from(vec!["7 \"x\"\n"]))), Ok(Some("\"7 \\\"x\\\"\\n\"".to_owned())));
         assert_eq!(adapted(Arc::new(Int64Array::from(vec![i64::MIN]))), Ok(Some("-9223372036854775808".to_owned())));
         assert_eq!(adapted(Arc::new(Float64Array::from(vec![0.5]))), Ok(Some("0.5".to_owned())));

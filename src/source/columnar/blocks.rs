@@ -1,8 +1,8 @@
 //! Reads a Parquet file in large blocks.
 //!
-//! The `parquet` crate asks for page headers and pages one by one; from a plain file that is several small reads a page, and
-//! bytes behind each header are read twice. Here a whole column chunk, or a large part of it, is read at once and pages
-//! are slices of it. Of an object in a store, all wanted column chunks of a row group are read at once.
+//! The `parquet` crate requests page headers and pages one by one. On a plain file, that means several small reads per page,
+//! and the bytes after each header are read twice. Here, a whole column chunk or a large part of it is read at once, and
+//! pages are slices of it. For an object in a store, all requested column chunks of a row group are read at once.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,15 +16,15 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::foreign::remember;
 use crate::store::Stored;
 
-/// Read at once at most. Column chunks are mostly smaller; of larger ones this much is kept in memory.
+/// Most bytes per read. Column chunks are usually smaller; of larger ones, this much is kept in memory.
 const BLOCK_BYTES: u64 = 4 << 20;
 
-/// A Parquet file of which some column chunks are read.
+/// The bytes of some column chunks of a Parquet file.
 pub(super) struct Blocks {
     stored: Stored,
-    /// Where the column chunks begin and end, by their ends.
+    /// Start of each column chunk, by its end.
     chunks: BTreeMap<u64, u64>,
-    /// By the end of its column chunk, the block read last and where it begins.
+    /// The last block read of each column chunk and its start, by the end of the column chunk.
     blocks: Mutex<BTreeMap<u64, (u64, Bytes)>>,
 }
 
@@ -35,10 +35,10 @@ impl Blocks {
         Self { stored, chunks, blocks: Mutex::default() }
     }
 
-    /// Reads the column chunks beforehand, side by side, where each read is a request over a network.
+    /// Reads the column chunks in advance and in parallel if each read is a network request.
     ///
     /// # Errors
-    /// The store's.
+    /// The error of the store.
     pub(super) fn fetch(&self) -> io::Result<()> {
         if !self.stored.is_remote() {
             return Ok(());
@@ -54,11 +54,11 @@ impl Blocks {
         self.stored.read_at(start, length).map_err(remember)
     }
 
-    /// Bytes from a place on, `wanted` of them or more, up to the end of a column chunk at most.
+    /// At least `wanted` bytes from `start`, but none beyond the end of the column chunk.
     fn block(&self, start: u64, wanted: u64) -> Result<Bytes> {
         let found = self.chunks.range(start + 1..).next().filter(|(_, first)| **first <= start);
         let Some((&end, _)) = found else {
-            // Indexes, which stand elsewhere.
+            // Not in a column chunk: an index.
             let end = self.stored.bytes().min(start.saturating_add(wanted));
             return Ok(self.read(start, end.saturating_sub(start))?);
         };
@@ -69,7 +69,7 @@ impl Blocks {
         {
             return Ok(block.slice(at as usize..));
         }
-        // The one before is let go of first.
+        // Free the previous block first.
         blocks.remove(&end);
         let block = self.read(start, (end - start).min(BLOCK_BYTES.max(wanted)))?;
         blocks.insert(end, (start, block.clone()));
@@ -83,7 +83,7 @@ impl Length for Blocks {
     }
 }
 
-/// A page header is rarely larger.
+/// Bytes read for a page header, which is rarely larger.
 const HEADER_BYTES: u64 = 64 << 10;
 
 impl ChunkReader for Blocks {
@@ -97,7 +97,7 @@ impl ChunkReader for Blocks {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
         let block = self.block(start, length as u64)?;
         if block.len() < length {
-            return Err(ParquetError::EOF(format!("{length} bytes from {start} on are not there")));
+            return Err(ParquetError::EOF(format!("{length} bytes at offset {start} are missing")));
         }
         Ok(block.slice(..length))
     }

@@ -1,8 +1,8 @@
-//! How a typed file's schema looks to the plan.
+//! Maps the schema of a columnar file to the layouts that plans use.
 //!
-//! Writers choose layouts (dictionaries, 64-bit offsets, run ends) that say nothing about the values. The plan knows one
-//! layout for each type, so that files that differ only in layout do not drift: text is `Utf8View`, lists have
-//! 32-bit offsets unless the file's are larger, and a writer's private metadata is gone.
+//! Writers choose layouts (dictionaries, 64-bit offsets, run ends) that say nothing about the values. Plans use one layout
+//! per type, so that files that differ only in layout do not count as schema drift: text is `Utf8View`, lists have 32-bit
+//! offsets unless the file's are larger, and the writer's private metadata is dropped.
 
 use std::sync::Arc;
 
@@ -10,39 +10,40 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 
 use crate::logical::uuid;
 
-/// A file's schema in the plan's layout.
+/// The schema of a file in planned layouts.
 pub(super) fn planned_schema(schema: &Schema) -> Schema {
     Schema::new(schema.fields().iter().map(|f| planned_field(f)).collect::<Vec<_>>())
 }
 
-/// A file's field in the plan's layout. Names and nullability stay; of the metadata, extension types do. UUIDs are text.
+/// A field in its planned layout. Name, nullability and extension types are kept; other metadata is dropped. UUIDs become
+/// text.
 pub(super) fn planned_field(field: &Field) -> Field {
     if uuid::is_stored_uuid(field) {
         return uuid::text_field(field);
     }
     let mut metadata = field.metadata().clone();
     metadata.retain(|key, _| key.starts_with("ARROW:extension:"));
-    Field::new(field.name(), relaid(field.data_type(), &|f| Arc::new(planned_field(f))), field.is_nullable())
+    Field::new(field.name(), planned_layout(field.data_type(), &|f| Arc::new(planned_field(f))), field.is_nullable())
         .with_metadata(metadata)
 }
 
-/// A file's schema with text as views, all else as it is: what the Parquet reader is asked for.
+/// The schema of a file with text as views and everything else unchanged, to request from the Parquet reader.
 pub(super) fn view_schema(schema: &Schema) -> Schema {
     let fields: Vec<_> = schema.fields().iter().map(view_field).collect();
     Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 fn view_field(field: &FieldRef) -> FieldRef {
-    let data_type = relaid(field.data_type(), &view_field);
+    let data_type = planned_layout(field.data_type(), &view_field);
     Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
-/// The layout of one type; `child` lays out the fields inside.
-fn relaid(data_type: &DataType, child: &dyn Fn(&FieldRef) -> FieldRef) -> DataType {
+/// The planned layout of one type; `child` maps the fields inside.
+fn planned_layout(data_type: &DataType, child: &dyn Fn(&FieldRef) -> FieldRef) -> DataType {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::Dictionary(_, values) => relaid(values, child),
-        DataType::RunEndEncoded(_, values) => relaid(values.data_type(), child),
+        DataType::Dictionary(_, values) => planned_layout(values, child),
+        DataType::RunEndEncoded(_, values) => planned_layout(values.data_type(), child),
         DataType::List(item) | DataType::ListView(item) => DataType::List(child(item)),
         DataType::LargeList(item) | DataType::LargeListView(item) => DataType::LargeList(child(item)),
         DataType::FixedSizeList(item, length) => DataType::FixedSizeList(child(item), *length),

@@ -1,6 +1,6 @@
-//! Parquet and Arrow files: the crates of the Arrow project read them, and what they give is adapted to the planned schema.
+//! Parquet and Arrow files, read by the crates of the Arrow project and adapted to the planned schema.
 //!
-//! A broken file can make those crates panic; nothing of that leaves this folder.
+//! A corrupt file can make those crates panic. No such panic leaves this module.
 
 pub mod adapt;
 pub mod arrow;

@@ -1,12 +1,14 @@
 //! Apache Parquet, read by the `parquet` crate.
 //!
-//! A unit is a row group. The footer is parsed once a file and may be shared by readers, because for many row groups
-//! it is the larger part of the work. Invariant: a row group gives exactly the rows that the footer promises, or an error.
+//! A unit is a row group. The footer is parsed once per file and may be shared by readers, because parsing it dominates the
+//! cost for files with many row groups. Invariant: a row group yields exactly the rows that the footer promises, or an
+//! error.
 //!
-//! Pages without a checksum hold no proof of their bytes: a flipped bit inside a value reads as another value, in this
-//! reader as in every other. Where page checksums are present, they are checked.
+//! Page checksums are verified where present. Without them, a flipped bit inside a value reads as a different value, as in
+//! every other reader.
 
 use std::collections::BTreeMap;
+use std::num::TryFromIntError;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -39,13 +41,13 @@ mod int96;
 mod int96_scan;
 mod times;
 
-/// Decoded bytes of a batch, about: long rows make batches of fewer rows.
+/// Approximate decoded bytes of a batch. Long rows make batches of fewer rows.
 const BATCH_BYTES: i64 = 8 << 20;
 
-/// What a file's footer tells.
+/// The result of inspecting a file.
 #[derive(Debug, Clone)]
 pub struct ParquetFacts {
-    /// The columns in the plan's layout: text is `Utf8View`, what has Parquet's JSON or UUID type is text and marked.
+    /// The columns in planned layouts: text is `Utf8View`, and columns of Parquet's JSON or UUID type are marked text.
     pub schema: Schema,
     /// Rows, bytes and times of each row group.
     pub facts: FileFacts,
@@ -57,12 +59,13 @@ pub struct ParquetFacts {
 
 /// Reads a file's footer.
 ///
-/// Statistics are believed where they are bounds of integers (timestamps, dates, epochs): such bounds are never cut
-/// short, so that every time lies within them whether or not the writer says that they are exact. Text has no usable
-/// bounds. INT96 has none either, and no unit: those columns are looked through.
+/// Statistics are used where they are bounds of integers (timestamps, dates, epochs). Writers never truncate such bounds,
+/// so every time lies within them even if they are not marked as exact. Text has no usable bounds. INT96 has neither
+/// bounds nor a unit, so those columns are read.
 ///
 /// # Errors
-/// [`crate::error::ErrorCode::SourceUnreadable`] where there is no whole footer, `SourceChanged` where the file is not the one listed.
+/// [`crate::error::ErrorCode::SourceUnreadable`] where the footer is missing or invalid, `SourceChanged`
+/// where the file has changed since it was listed.
 pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Result<ParquetFacts, SourceError> {
     check_unchanged(file)?;
     let metadata = load(file)?;
@@ -114,22 +117,22 @@ fn unit_facts(
     int96: &BTreeMap<usize, Int96Leaf>,
     time_column: &str,
     parser: &TimeParser,
-) -> Result<Vec<UnitFacts>, String> {
+) -> Result<Vec<UnitFacts>, TryFromIntError> {
     let groups = metadata.metadata().row_groups();
     let times = TimeStatistics::new(metadata, int96, time_column);
     let units = groups.iter().enumerate().map(|(index, group)| {
-        let rows = u64::try_from(group.num_rows()).map_err(|error| error.to_string())?;
-        let bytes = u64::try_from(group.compressed_size()).map_err(|error| error.to_string())?;
+        let rows = u64::try_from(group.num_rows())?;
+        let bytes = u64::try_from(group.compressed_size())?;
         let (times, unplaced_rows) = match &times {
-            // Every value of a column that the file does not have is null.
+            // A column that the file lacks is null in every row.
             TimeStatistics::NoColumn => (TimeRange::Empty, rows),
             TimeStatistics::Unusable => (TimeRange::Unknown, rows),
             TimeStatistics::Int96(leaf, micros) => times::int96(leaf, micros, index, rows, parser),
             TimeStatistics::Bounds(bounds) => bounds.of(index, group, parser).unwrap_or((TimeRange::Unknown, rows)),
         };
-        // Only a row group of one page a column takes as much.
+        // The worst case: each column is one page.
         let total_bytes = u64::try_from(group.total_byte_size()).unwrap_or(0);
-        // Where rows are large, what becomes of one while it is written is as large again.
+        // If rows are large, writing one takes as much memory again.
         let decoded_bytes = total_bytes.saturating_add(total_bytes / rows.max(1));
         let times = if rows == 0 { TimeRange::Empty } else { times };
         let inexact: u64 = int96.values().filter_map(|leaf| Some(leaf.bad(leaf.groups.get(index)?))).sum();
@@ -139,7 +142,7 @@ fn unit_facts(
     units.collect()
 }
 
-/// What the row groups of one file have in common.
+/// Shared by the row groups of one file.
 struct Opened {
     request: ReadRequest,
     file_schema: Schema,
@@ -148,7 +151,7 @@ struct Opened {
     seconds: Option<Seconds>,
 }
 
-/// Gives the row groups of a file, each a chunk.
+/// Yields each row group of a file as a chunk.
 struct RowGroups {
     opened: Arc<Opened>,
     units: std::vec::IntoIter<u32>,
@@ -172,7 +175,7 @@ struct RowGroup {
 enum State {
     Unread,
     Reading(Box<Reading>),
-    /// At its end, or after an error.
+    /// At the end, or after an error.
     Spent,
 }
 
@@ -185,7 +188,7 @@ struct Reading {
 
 impl BatchReader for RowGroup {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        // Taken out, so that an error leaves the reader spent.
+        // Taken, so that the reader yields nothing after an error.
         let mut reading = match std::mem::replace(&mut self.state, State::Spent) {
             State::Unread => self.start()?,
             State::Reading(reading) => reading,
@@ -238,7 +241,7 @@ impl RowGroup {
         Ok(Some(Batch { rows, unit, positions, rejected, outside: 0 }))
     }
 
-    /// The rows that can be read; those that cannot are rejected, or the first of them ends the reading.
+    /// Removes unreadable rows and rejects them, or fails at the first one.
     fn keep(
         &self,
         rows: RecordBatch,
@@ -279,8 +282,8 @@ impl RowGroup {
         let row_bytes = group.total_byte_size() / group.num_rows().max(1);
         let batch_rows = usize::try_from(BATCH_BYTES / row_bytes.max(1)).unwrap_or(1).clamp(1, BATCH_ROWS);
         let build = |metadata: ArrowReaderMetadata, projection: ProjectionMask| {
-            // Each opens the file itself: handles made by `try_clone` share their position, and readers on several
-            // threads would move it under each other.
+            // Each reader opens the file itself. Handles from `try_clone` share one position, which readers on several
+            // threads would move under each other.
             let stored = request.file.open()?;
             let wanted = group.columns().iter().enumerate().filter(|(leaf, _)| projection.leaf_included(*leaf));
             let chunks = wanted.map(|(_, c)| c.byte_range()).map(|(start, length)| (start, start + length));

@@ -1,8 +1,8 @@
 //! Hive partitioning: `k=v` folders as columns.
 //!
-//! The values stand in the path alone, so the readers of file formats know nothing of them: [`open`] takes the columns
-//! out of a request and puts them back into the batches as constants. They are text, because no file says otherwise;
-//! a declared type is kept by the same exact conversion as for columns of files.
+//! The values exist only in the path, so the readers of file formats do not see them: [`open`] removes these columns from a
+//! request and adds them to the batches as constants. They are text unless the catalog declares a type, which uses the same
+//! exact conversion as columns of files.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use crate::error::ErrorCode;
-use crate::source::columnar::adapt::adapt;
+use crate::source::columnar::adapt::{AdaptError, adapt};
 use crate::source::{BATCH_ROWS, Batch, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError, SourceFile};
 
-/// What Hive writes for a null.
+/// The folder value that Hive writes for null.
 const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// Folders that cannot become columns although the catalog asks for it.
+/// Why folders cannot become columns although the catalog requests it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HiveError {
     /// A file column and a folder key of one name.
@@ -48,7 +48,7 @@ pub fn keys_of(name: &str) -> Vec<(String, String)> {
     pairs.filter(|(key, _)| !key.is_empty()).map(|(key, value)| (percent_decode(key), percent_decode(value))).collect()
 }
 
-/// `%41` as `A`. What is no escape stands for itself, and so does a text whose bytes would not be UTF-8, as in Spark.
+/// Decodes `%41` to `A`. Invalid escapes stay unchanged, and so does text that would not decode to UTF-8, as in Spark.
 fn percent_decode(text: &str) -> String {
     let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
     let bytes = text.as_bytes();
@@ -69,10 +69,11 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
 }
 
-/// The columns that the folders of a source give, in order of first appearance.
+/// The columns from the folders of a source, in order of first appearance.
 ///
-/// `setting` is the catalog's `hive_partitioning`. `None`: columns only if every file has the same keys, once each, and
-/// `file_columns` (the columns of all files) has none of them. `Some(true)`: every key of any file; a file without it has null.
+/// `setting` is the catalog's `hive_partitioning`. With `None`, there are columns only if every file has the same keys, once
+/// each, and `file_columns` (the columns of all files) contains none of them. With `Some(true)`, every key of any file is a
+/// column, and a file without the key has null.
 ///
 /// # Errors
 /// [`HiveError`], only with `Some(true)`.
@@ -111,13 +112,13 @@ pub fn columns(files: &[SourceFile], setting: Option<bool>, file_columns: &Schem
     Ok(keys.into_iter().map(|key| Field::new(key, DataType::Utf8View, true)).collect())
 }
 
-/// What a file's folders say of one key; `None` is null.
+/// The value of a key in a file's folders; `None` is null.
 pub fn value<'f>(file: &'f SourceFile, key: &str) -> Option<&'f str> {
     let found = file.hive.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
     found.filter(|v| *v != NULL_PARTITION)
 }
 
-/// Reads one file with `keys` among the columns of the request: `inner` reads the others.
+/// Opens a file whose request may include `keys`. `inner` reads the other columns.
 ///
 /// # Errors
 /// Those of `inner`; [`ErrorCode::SchemaMismatch`] where a folder's value is not of the requested type.
@@ -134,11 +135,11 @@ pub fn open(
     let mut of_file = Vec::new();
     for field in request.schema.fields() {
         if is_key(field) {
-            let array = constant(value(&request.file, field.name()), field).map_err(|message| SourceError {
+            let array = constant(value(&request.file, field.name()), field).map_err(|error| SourceError {
                 name: request.file.name.clone(),
                 position: None,
                 code: ErrorCode::SchemaMismatch,
-                message: format!("{message}; correct the column's type in `schema`, or the folder's name"),
+                message: format!("{error}; correct the column's type in `schema`, or the folder's name"),
             })?;
             columns.push(Column::Constant(array));
         } else {
@@ -154,7 +155,7 @@ pub fn open(
 }
 
 /// One value, [`BATCH_ROWS`] times, as the field's type.
-fn constant(value: Option<&str>, field: &Field) -> Result<ArrayRef, String> {
+fn constant(value: Option<&str>, field: &Field) -> Result<ArrayRef, AdaptError> {
     let Some(value) = value else { return Ok(new_null_array(field.data_type(), BATCH_ROWS)) };
     let mut builder = StringViewBuilder::with_capacity(BATCH_ROWS).with_deduplicate_strings();
     (0..BATCH_ROWS).for_each(|_| builder.append_value(value));
@@ -164,13 +165,13 @@ fn constant(value: Option<&str>, field: &Field) -> Result<ArrayRef, String> {
 
 /// Where a requested column comes from.
 enum Column {
-    /// The folder: [`BATCH_ROWS`] equal values.
+    /// A folder: [`BATCH_ROWS`] equal values.
     Constant(ArrayRef),
     /// Index in the inner reader's batches.
     OfFile(usize),
 }
 
-/// What the folders of one file add to its rows.
+/// The columns that the folders of one file add to its rows.
 struct Folders {
     schema: SchemaRef,
     columns: Vec<Column>,

@@ -1,8 +1,8 @@
-//! Tables of a lakehouse: folders whose Parquet files are not their rows.
+//! Detects lakehouse tables, whose rows are not simply the rows of their Parquet files.
 //!
-//! Delta, Iceberg and Hudi keep files of earlier versions beside those of the present one and say in a log which ones
-//! count. Read as plain files such a folder gives rows that were deleted, and rows that were rewritten twice. So a
-//! Parquet file at or below a folder with such a log is refused, wherever the source URI enters the table.
+//! Delta, Iceberg and Hudi keep the files of earlier versions beside the current ones, and a log says which ones count.
+//! Read as plain files, such a folder yields deleted rows, and rewritten rows twice. So a Parquet file at or below a folder
+//! with such a log is refused, even if the source URI points inside the table.
 //!
 //! Markers: `_delta_log/` (Delta protocol), `metadata/*.metadata.json` (Iceberg table spec), `.hoodie/` and
 //! `.hoodie_partition_metadata` (Hudi).
@@ -16,7 +16,7 @@ use crate::job::{Source, SourceFormat};
 use crate::source::SourceFile;
 use crate::store::{Location, ObjectLocation, has_below};
 
-/// A table format, told by a path below the table's folder.
+/// The table format that a path below a folder indicates, and the marker in the path.
 fn marker(below: &str) -> Option<(&'static str, &'static str)> {
     let (first, rest) = below.split_once('/').unwrap_or((below, ""));
     match first {
@@ -33,7 +33,7 @@ fn is_iceberg_metadata(name: &str) -> bool {
     !name.contains('/') && (name.ends_with(".metadata.json") || name.ends_with(".metadata.json.gz"))
 }
 
-/// The folders above a path, the nearest first, without the root itself.
+/// The folders above a path, nearest first, without the root.
 fn above(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(path.rsplit_once('/'), |(folder, _)| folder.rsplit_once('/')).map(|(folder, _)| folder)
 }
@@ -42,10 +42,10 @@ fn refusal(uri: String, (kind, marker): (&'static str, &'static str)) -> ListErr
     ListError::LakehouseTable { folder: uri, kind, marker }
 }
 
-/// Refuses local Parquet files of a table, unless the source says that they are plain.
+/// Refuses local Parquet files of a table, unless the source declares them as plain files.
 ///
 /// # Errors
-/// [`ListError::LakehouseTable`], or [`ListError::Io`] where a folder inside the source cannot be looked into.
+/// [`ListError::LakehouseTable`], or [`ListError::Io`] where a folder inside the source cannot be read.
 pub(super) fn refuse_local(source: &Source, listing: &Listing) -> Result<(), ListError> {
     if source.plain_files {
         return Ok(());
@@ -55,7 +55,7 @@ pub(super) fn refuse_local(source: &Source, listing: &Listing) -> Result<(), Lis
         let Location::Local(path) = &file.at else { continue };
         let Some(folder) = path.parent() else { continue };
         if folders.insert(folder.to_owned()) {
-            // Where a link leads into a table, the folders above the link are not those above the file.
+            // If a link leads into a table, the folders above the link differ from those above the file.
             folders.extend(folder.canonicalize().ok());
         }
     }
@@ -70,7 +70,7 @@ pub(super) fn refuse_local(source: &Source, listing: &Listing) -> Result<(), Lis
 
 fn local_marker(folder: &Path) -> Result<Option<(&'static str, &'static str)>, ListError> {
     for name in ["_delta_log", ".hoodie", ".hoodie_partition_metadata"] {
-        // What may not be looked at lies above the source: below it, the walk would have failed.
+        // An inaccessible folder must be above the source: below it, the walk would have failed.
         if folder.join(name).exists() {
             return Ok(marker(name));
         }
@@ -94,13 +94,13 @@ fn local_marker(folder: &Path) -> Result<Option<(&'static str, &'static str)>, L
     Ok(None)
 }
 
-/// Folders of tables among keys, with what told them.
+/// Folders of tables among keys, with their table formats and markers.
 #[derive(Default)]
 pub(super) struct Tables(BTreeMap<String, (&'static str, &'static str)>);
 
 impl Tables {
-    /// Looks at a key, hidden or not.
-    pub(super) fn look(&mut self, key: &str) {
+    /// Checks a key, hidden or not, for markers.
+    pub(super) fn examine(&mut self, key: &str) {
         let mut start = 0;
         loop {
             let below = key.get(start..).unwrap_or_default();
@@ -115,11 +115,11 @@ impl Tables {
         }
     }
 
-    /// Refuses Parquet objects of a table, unless the source says that they are plain. Keys below `base` were looked at;
-    /// above it the store is asked.
+    /// Refuses Parquet objects of a table, unless the source declares them as plain files. Keys below `base` must have been
+    /// examined; for the folders above it, the store is queried.
     ///
     /// # Errors
-    /// [`ListError::LakehouseTable`], or the store's.
+    /// [`ListError::LakehouseTable`], or the error of the store.
     pub(super) fn refuse(
         mut self,
         source: &Source,
@@ -155,7 +155,7 @@ fn key_of(file: &SourceFile) -> Option<&str> {
     }
 }
 
-/// What is right below a folder that the source is inside of.
+/// The marker directly below a folder above the source.
 fn remote_marker(at: &ObjectLocation, folder: &str) -> Result<Option<(&'static str, &'static str)>, ListError> {
     for (name, as_marker) in
         [("_delta_log", "_delta_log"), (".hoodie", ".hoodie"), ("metadata", "metadata/x.metadata.json")]
@@ -165,7 +165,7 @@ fn remote_marker(at: &ObjectLocation, folder: &str) -> Result<Option<(&'static s
         match has_below(&ObjectLocation { key, ..at.clone() }, wanted) {
             Ok(true) => return Ok(marker(as_marker)),
             Ok(false) => {}
-            // Keys are often allowed one prefix: what they do not show above it cannot be told.
+            // Credentials are often limited to one prefix, so folders above it may be invisible.
             Err(error) if matches!(error.code(), ErrorCode::StoreDenied | ErrorCode::StoreNotFound) => {}
             Err(error) => return Err(error.into()),
         }
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_told_by_what_stands_beside_their_data() {
+    fn tables_are_recognized_by_their_metadata_folders() {
         for (key, folder) in [
             ("lake/t/_delta_log/00000000000000000000.json", Some("lake/t")),
             ("_delta_log/_last_checkpoint", Some("")),
@@ -197,7 +197,7 @@ mod tests {
             ("lake/t/a.parquet", None),
         ] {
             let mut tables = Tables::default();
-            tables.look(key);
+            tables.examine(key);
             assert_eq!(tables.0.keys().next().map(String::as_str), folder, "{key}");
         }
     }

@@ -1,4 +1,4 @@
-//! Which files a source names, and what their names and folders say of their rows.
+//! Lists the files of a source, and derives columns and time ranges from their names and folders.
 
 pub mod hive;
 pub mod list;

@@ -1,4 +1,4 @@
-//! Which objects of a store a source URI names: the same rules as for files, over keys.
+//! Lists the objects of a store that a source URI matches, with the same rules as for files.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -21,7 +21,7 @@ pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<Listing, List
         return Err(ListError::Web { uri: at.to_string() });
     }
     if !is_folder && let Some(found) = look_at(at)? {
-        // Some tools put down an empty object where a folder is made.
+        // Some tools create an empty object for a folder.
         let below = if found.bytes == 0 && !at.scheme.is_web() { list_below(at)? } else { Below::default() };
         if below.objects.is_empty() && below.unaddressable.is_empty() {
             return single(source, &found);
@@ -56,7 +56,7 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
     let is_named = |key: &Path| {
         let below = key.strip_prefix(&walk.base).unwrap_or(key);
-        // `..` is no hidden name.
+        // `..` is not a hidden name.
         let is_visible = below.iter().all(|segment| segment == ".." || walk.visible(segment));
         is_visible && walk.glob.as_ref().is_none_or(|glob| glob.is_match(key))
     };
@@ -66,7 +66,7 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
             continue;
         }
         let (uri, why) = (format!("{}/{}", at.bucket(), object.key.escape_debug()), object.why());
-        // Its rows would be missing from a package that is complete.
+        // Skipping it would make a package look complete without its rows.
         if classify(source.format, key)?.is_some() {
             return Err(ListError::Unaddressable { uri, why });
         }
@@ -81,12 +81,12 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
     }
     let mut tables = Tables::default();
     let objects = found.objects;
-    objects.iter().for_each(|found| tables.look(&found.at.key));
+    objects.iter().for_each(|found| tables.examine(&found.at.key));
     let ours = if walk.leaves_out_packages() { packages::among(named(walk, &objects))? } else { Vec::new() };
     if walk.glob.is_none() && ours.iter().any(|(folder, ours)| folder.is_empty() && *ours == Ours::Package) {
         return Err(ListError::Package { uri: source.uri.value.clone() });
     }
-    // Folders that are left out as a whole, with the bytes in them.
+    // Folders that are skipped as a whole, with the bytes in them.
     let mut of_ours: BTreeMap<&str, (Ours, u64)> = BTreeMap::new();
     let mut hidden: BTreeMap<String, u64> = BTreeMap::new();
     for (name, found) in named(walk, &objects) {
@@ -116,7 +116,7 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
                 skipped.push(SkippedFile::empty(file.name));
             }
             Some(file) => files.push(file),
-            // What some consoles put down where a folder is made.
+            // Some consoles create such an object for a folder.
             None if found.bytes == 0 => {}
             None => {
                 skipped.push(SkippedFile::unknown_format(name.to_owned(), found.bytes));
@@ -147,7 +147,7 @@ fn named<'a>(walk: &'a Walk, objects: &'a [Found]) -> impl Iterator<Item = (&'a 
     })
 }
 
-/// Where the first segment ends that is not data, and whether it is the last one.
+/// End of the first hidden segment of a name, and whether it is the last segment.
 fn hidden_segment(walk: &Walk, name: &str) -> Option<(usize, bool)> {
     let mut start = 0;
     for segment in name.split('/') {
@@ -174,7 +174,7 @@ fn file(source: &Source, found: &Found, name: &str) -> Result<Option<SourceFile>
     }))
 }
 
-/// Where a version is known, every read asks for it and nothing more has to be looked at; else size and time tell.
+/// Checks size and modification time, unless the version is known: then, every read requests that version.
 pub(super) fn check_unchanged(file: &SourceFile, at: &ObjectLocation) -> Result<(), SourceError> {
     if file.etag.is_some() {
         return Ok(());
@@ -185,12 +185,14 @@ pub(super) fn check_unchanged(file: &SourceFile, at: &ObjectLocation) -> Result<
         Ok(Some(found)) if found.bytes == file.bytes && found.modified == file.modified => Ok(()),
         Ok(Some(found)) => {
             let (now, then) = (found.bytes, file.bytes);
-            let message = format!("changed after it was listed, from {then} to {now} bytes or in its time; {again}");
+            let message = format!(
+                "changed after it was listed: size ({then} bytes then, {now} now) or modification time differ; {again}"
+            );
             fail(ErrorCode::SourceChanged, message)
         }
         Ok(None) => {
             fail(ErrorCode::SourceUnreadable, "vanished after it was listed; restore it and run again".to_owned())
         }
-        Err(answer) => Err(SourceError::of_store(&file.name, &answer)),
+        Err(error) => Err(SourceError::of_store(&file.name, &error)),
     }
 }

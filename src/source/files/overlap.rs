@@ -1,5 +1,5 @@
-//! The output inside the source, or the source inside the output: the next job over the same source would read what this
-//! one has written.
+//! Refuses an output inside the source and a source inside the output. Otherwise, the next job over the source would read
+//! the files that this job writes.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -8,32 +8,32 @@ use crate::job::Source;
 use crate::package::layout::{DATA, MANIFEST, REJECTS, REPORT};
 use crate::store::{Location, ObjectLocation, Scheme};
 
-/// Names that stand for every file of a package: what a glob must match to read one.
+/// Sample names for the files of a package. A glob that matches one of them would read packages.
 fn samples() -> [String; 4] {
     [format!("{DATA}x/part-0000"), format!("{REJECTS}x"), MANIFEST.to_owned(), REPORT.to_owned()]
 }
 
-/// Extensions of shards that sources are read by, and of rejects.
+/// Extensions of rejects, and of shards that a source could read.
 const EXTENSIONS: [&str; 9] =
     ["", ".csv", ".csv.gz", ".csv.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst", ".json", ".parquet"];
 
-/// Refuses a source that may read what the job writes, and an output that would hold the source.
+/// Refuses a source that may read the job's output, and an output that contains the source.
 ///
 /// # Errors
-/// [`ListError::OutputInSource`], [`ListError::SourceInOutput`], or that the source names no place.
+/// [`ListError::OutputInSource`], [`ListError::SourceInOutput`], or the error of an invalid source URI.
 pub fn check(source: &Source, output: &Location) -> Result<(), ListError> {
     let uri = source.uri.value.as_str();
     let (from, to) = match (Location::parse(uri, &source.options)?, output) {
         (Location::Local(path), Location::Local(to)) => {
             let is_glob = has_wildcard(uri) && !path.exists();
             let walk = if is_glob { Walk::of_glob(&path, uri)? } else { Walk::of_folder(path) };
-            // A glob is written in the words of the spec, so it is asked about names below its own base.
-            (Place { base: real(&walk.base), walk }, real(to))
+            // A glob matches paths as the spec writes them, so names are tested below its own base.
+            (SourceFolder { base: real(&walk.base), walk }, real(to))
         }
         (Location::Object(from), Location::Object(to)) if is_same_store(&from, to) => {
             let key = Path::new(&from.key);
             let walk = if has_wildcard(&from.key) { Walk::of_glob(key, uri)? } else { Walk::of_folder(key.to_owned()) };
-            (Place { base: walk.base.clone(), walk }, PathBuf::from(&to.key))
+            (SourceFolder { base: walk.base.clone(), walk }, PathBuf::from(&to.key))
         }
         _ => return Ok(()),
     };
@@ -47,14 +47,14 @@ pub fn check(source: &Source, output: &Location) -> Result<(), ListError> {
     Ok(())
 }
 
-/// A folder that is read.
-struct Place {
-    /// Without links.
+/// A folder that a source reads.
+struct SourceFolder {
+    /// The path with links resolved.
     base: PathBuf,
     walk: Walk,
 }
 
-impl Place {
+impl SourceFolder {
     /// Whether a file of a package in a folder below would be read.
     fn reads(&self, package: &Path) -> bool {
         let Ok(below) = package.strip_prefix(&self.base) else { return false };
@@ -69,7 +69,7 @@ impl Place {
     }
 }
 
-/// A path without links and `..`; of a path that does not exist yet, as far as it does.
+/// Resolves links and `..` in the existing part of a path.
 fn real(path: &Path) -> PathBuf {
     let mut missing = Vec::new();
     let mut there = path;
@@ -93,7 +93,7 @@ fn real(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether two places may be in one bucket. What the environment says of an endpoint is the same for both.
+/// Whether two locations may be in one bucket. An endpoint from the environment is the same for both.
 fn is_same_store(a: &ObjectLocation, b: &ObjectLocation) -> bool {
     let is_azure = |scheme| matches!(scheme, Scheme::Az | Scheme::Abfss);
     let container = |at: &ObjectLocation| at.authority.split('@').next().unwrap_or_default().to_owned();

@@ -1,7 +1,7 @@
-//! What this program itself has written below a source: packages, chains and stores of jobs are no source.
+//! Detects packages, chains and job stores of kt-export below a source.
 //!
-//! Their shards hold rows of the source, so reading them would export every row again. A folder counts as ours by what
-//! its own files say, not by its name alone.
+//! Their shards hold rows of the source, so reading them would export every row again. A folder is recognized by the
+//! contents of its files, not by its name alone.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -12,16 +12,16 @@ use crate::package::layout::{self, DATA, MANIFEST, PLAN};
 use crate::source::skip::{SkipCode, SkippedFile};
 use crate::store::{Found, StoreError, Stored};
 
-/// What was asked for, in the folder of a job.
+/// The request in the folder of a job.
 const JOB: &str = "job.json";
 
-/// How the folder of a job begins.
+/// Prefix of the folder of a job.
 const JOB_FOLDER: &str = "job_";
 
-/// How much of a file is looked at. What makes it ours is the first key of a record, or near it.
+/// Bytes of a file that are examined. The distinctive key is at or near the start of a record.
 const HEAD_BYTES: u64 = 64 << 10;
 
-/// Something of ours.
+/// What kt-export has written to a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ours {
     /// A package, finished or not.
@@ -35,26 +35,26 @@ pub(super) enum Ours {
 impl Ours {
     fn reason(self) -> &'static str {
         match self {
-            Self::Package => "a kt-export package; its rows are those of an export",
+            Self::Package => "a kt-export package, which holds exported rows",
             Self::Chain => "a chain of kt-export packages",
             Self::Job => "a job in a store of kt-export",
         }
     }
 
-    /// The folder as it is listed.
+    /// The folder as a skipped entry.
     pub(super) fn skipped(self, name: String, bytes: u64) -> SkippedFile {
         SkippedFile { name: format!("{name}/"), bytes, code: SkipCode::Package, reason: self.reason().to_owned() }
     }
 }
 
-/// Files that tell, and the key in them that only ours have.
+/// Files to examine, and the distinctive key in each.
 const MARKS: [(Ours, &str, &str); 2] =
     [(Ours::Package, MANIFEST, "\"manifest_version\""), (Ours::Job, JOB, "\"record_version\"")];
 
-/// What a folder of this machine is.
+/// Whether kt-export has written a local folder.
 ///
 /// # Errors
-/// [`ListError::Io`] where a file that would tell cannot be read: its folder may hold the rows of an export.
+/// [`ListError::Io`] where a file to examine cannot be read, because its folder may hold the rows of an export.
 pub(super) fn of_folder(folder: &Path) -> Result<Option<Ours>, ListError> {
     if folder.join(PLAN).is_file() {
         return Ok(Some(Ours::Package));
@@ -81,11 +81,11 @@ pub(super) fn of_folder(folder: &Path) -> Result<Option<Ours>, ListError> {
     Ok(says(&layout::link(1), "\"link_version\"")?.then_some(Ours::Chain))
 }
 
-/// Folders of ours among objects, by their keys with a `/` at the end; the empty key is the source itself. `names` are
-/// relative to the source.
+/// Folders written by kt-export among objects. Their names are relative to the source and end with `/`; the empty name is
+/// the source itself.
 ///
 /// # Errors
-/// [`ListError::Store`] where an object that would tell cannot be read.
+/// [`ListError::Store`] where an object to examine cannot be read.
 pub(super) fn among<'a>(
     objects: impl Iterator<Item = (&'a str, &'a Found)> + Clone,
 ) -> Result<Vec<(String, Ours)>, ListError> {
@@ -119,7 +119,7 @@ pub(super) fn among<'a>(
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found.dedup_by(|a, b| a.0 == b.0);
-    // What is inside another one is left out with it.
+    // A folder inside another one is skipped with it.
     let mut outermost: Vec<(String, Ours)> = Vec::new();
     for (folder, ours) in found {
         if outermost.last().is_none_or(|(outer, _)| !folder.starts_with(outer.as_str())) {

@@ -1,8 +1,9 @@
-//! What a file's name says of the time of its rows.
+//! Derives the time range of a file's rows from its name.
 //!
-//! Two readings, of different weight. [`path_coverage`] is declared in the catalog (`path_time`): it decides that a file
-//! is not read, so a run checks it against the rows that it does read. [`named_days`] is a guess at common habits of naming, and only ever evidence
-//! for the partitions that an *unreadable* file concerns, after the readable ones have confirmed the habit.
+//! There are two ways. [`path_coverage`] follows a declaration in the catalog (`path_time`). It can exclude a file from
+//! reading, so a run checks the declaration against the rows that it does read. [`named_days`] guesses common naming
+//! schemes. It only narrows down the partitions that an *unreadable* file may belong to, after the readable files have
+//! confirmed the scheme.
 
 use jiff::civil::{Date, DateTime, ISOWeekDate, Weekday};
 use jiff::fmt::strtime::BrokenDownTime;
@@ -15,7 +16,7 @@ use crate::job::{PartitionBy, PathTime};
 /// `early` and `late`.
 pub fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
     let (start, end) = path_unit(name, path_time, timezone)?;
-    // A margin that reaches beyond the calendar is the calendar's end.
+    // Margins saturate at the ends of the calendar.
     let start = start.checked_sub(path_time.early).unwrap_or(Timestamp::MIN);
     let end = end.checked_add(path_time.late).unwrap_or(Timestamp::MAX);
     Some((start, end))
@@ -23,20 +24,19 @@ pub fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> O
 
 /// The half-open calendar unit `[start, end)` that a file covers, from the end of its relative name.
 ///
-/// The pattern is matched against the longest suffix of `name` that it describes whole (`*` is any part of a file's or
-/// folder's name), but never from the
-/// middle of a number: `%Y` does not find the year 26 in `2026.csv`. The unit `covers` is the calendar unit of
-/// `timezone` that holds the matched time; where the zone's clock skips or repeats the unit's edge, the wider
-/// interval is meant, so that no row of the file lies outside.
+/// The pattern must match a whole suffix of `name`; the longest such suffix counts. `*` matches any part of a file or folder
+/// name. A match never starts inside a number: `%Y` does not find the year 26 in `2026.csv`. The result is the calendar unit
+/// (`covers`) of `timezone` that contains the matched time. If the zone's clock skips or repeats an edge of the unit, the
+/// wider interval is used, so that no row of the file lies outside.
 ///
-/// `None`: the name does not match, lacks a field that the unit needs, or lies outside the years that can be told.
+/// `None`: the name does not match, lacks a field that the unit needs, or is outside the supported years.
 pub fn path_unit(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
     let pattern = path_time.pattern.value.as_str();
     let starts_with_field = pattern.starts_with('%') && !pattern.starts_with("%%");
     let mut before = None;
     for (start, first) in name.char_indices() {
         let inside_number = first.is_ascii_digit() && before.is_some_and(|c: char| c.is_ascii_digit());
-        // `%Y` reads a sign, which in a file name is a dash between words.
+        // `%Y` accepts a sign, but in a file name, it is a separator.
         let sign = starts_with_field && matches!(first, '-' | '+');
         before = Some(first);
         if inside_number || sign {
@@ -49,8 +49,8 @@ pub fn path_unit(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Optio
     None
 }
 
-/// What [`path_coverage`] gives in each of two zones, as one interval: a date in a name may be one of the zone in which the
-/// source writes its times or, where the rows have dates alone, one of the window's.
+/// The interval that spans [`path_coverage`] in two zones. A date in a name may be in the zone of the source's times or, if
+/// the rows have dates only, in the zone of the window.
 pub fn path_coverage_in(name: &str, path_time: &PathTime, zones: [&TimeZone; 2]) -> Option<(Timestamp, Timestamp)> {
     let [first, second] = zones;
     let covered = path_coverage(name, path_time, first)?;
@@ -61,7 +61,7 @@ pub fn path_coverage_in(name: &str, path_time: &PathTime, zones: [&TimeZone; 2])
     Some((covered.0.min(other.0), covered.1.max(other.1)))
 }
 
-/// The fields that a pattern finds in the whole of a text. What follows the first `*` of the pattern has no fields.
+/// Matches a pattern against a whole text and returns its fields. The pattern has no fields after its first `*`.
 fn matched(pattern: &str, text: &str) -> Option<BrokenDownTime> {
     let Some(star) = pattern.find('*') else { return BrokenDownTime::parse(pattern, text).ok() };
     let (head, tail) = pattern.split_at(star);
@@ -69,7 +69,7 @@ fn matched(pattern: &str, text: &str) -> Option<BrokenDownTime> {
     matches_wildcards(tail, text.get(consumed..)?).then_some(matched)
 }
 
-/// Whether a text is what a pattern describes in which `*` stands for any characters but `/`.
+/// Whether a pattern matches a text. `*` matches any characters except `/`.
 fn matches_wildcards(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -88,7 +88,7 @@ fn coverage(matched: BrokenDownTime, covers: PartitionBy, timezone: &TimeZone) -
     unit(local_time(matched, covers, timezone)?, covers, timezone)
 }
 
-/// The calendar units that a half-open interval touches, in order; at most `limit` and one more.
+/// The calendar units that overlap a half-open interval, in order; at most `limit + 1`.
 pub fn units_of(
     (start, end): (Timestamp, Timestamp),
     covers: PartitionBy,
@@ -110,7 +110,7 @@ pub fn units_of(
 fn unit(local: DateTime, covers: PartitionBy, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
     let date = local.date();
     let (start, end) = match covers {
-        // A file that covers no unit has nothing to say.
+        // Without a unit, the name implies no range.
         PartitionBy::None => return None,
         PartitionBy::Hour => {
             let start = date.at(local.hour(), 0, 0, 0);
@@ -138,7 +138,7 @@ fn unit(local: DateTime, covers: PartitionBy, timezone: &TimeZone) -> Option<(Ti
     Some((edge(start, timezone, Edge::Start)?, edge(end, timezone, Edge::End)?))
 }
 
-/// The matched fields as a local time of `timezone`; fields below the unit default to its start.
+/// The matched fields as a local time of `timezone`. Fields smaller than the unit default to its start.
 fn local_time(mut matched: BrokenDownTime, covers: PartitionBy, timezone: &TimeZone) -> Option<DateTime> {
     if let Some(instant) = matched.timestamp() {
         return Some(instant.to_zoned(timezone.clone()).datetime());
@@ -188,8 +188,8 @@ enum Edge {
 
 /// The instant of a local time at the edge of an interval.
 ///
-/// Twice there: the first time, at which one unit ends and the next begins. Never there: a start before the gap,
-/// an end after it, which can only widen.
+/// If the local time occurs twice, the earlier instant, at which one unit ends and the next begins. If it never occurs, a
+/// start is placed before the gap and an end after it, which can only widen the interval.
 fn edge(local: DateTime, timezone: &TimeZone, edge: Edge) -> Option<Timestamp> {
     let ambiguous = timezone.to_ambiguous_timestamp(local);
     match (ambiguous.offset(), edge) {
@@ -198,14 +198,14 @@ fn edge(local: DateTime, timezone: &TimeZone, edge: Edge) -> Option<Timestamp> {
     }
 }
 
-/// Years that a run of digits in a name is taken for; others are more likely counters.
+/// Years that a run of digits may denote. Other numbers are more likely counters.
 const PLAUSIBLE_YEARS: std::ops::RangeInclusive<i16> = 1970..=2199;
 
-/// The calendar day or month that a relative name speaks of, as its first and last day.
+/// The first and last day of the calendar day or month in a relative name.
 ///
-/// Read are `2026-03-05`, `2026/03/05`, `2026_03_05`, `20260305` and the hive folders
-/// `year=2026/month=03/day=05` as days; `2026-03`, `2026/03`, `2026_03` and `year=2026/month=03` as months. A name may say the same
-/// more than once, and a day inside a month that it names too; a name that contradicts itself (`2026-03-01_2026-03-07`) says nothing.
+/// Days are `2026-03-05`, `2026/03/05`, `2026_03_05`, `20260305` and the hive folders `year=2026/month=03/day=05`; months are
+/// `2026-03`, `2026/03`, `2026_03` and `year=2026/month=03`. A name may repeat a date, and may contain a month and a day in
+/// it. A name with contradicting dates (`2026-03-01_2026-03-07`) yields `None`.
 pub fn named_days(name: &str) -> Option<(Date, Date)> {
     let plain = hive_dates_as_paths(name);
     let text = plain.as_bytes();
@@ -232,7 +232,7 @@ pub fn named_days(name: &str) -> Option<(Date, Date)> {
     narrowest
 }
 
-/// `year=2026/month=03/day=05` as `2026/03/05`.
+/// Rewrites `year=2026/month=03/day=05` to `2026/03/05`.
 fn hive_dates_as_paths(name: &str) -> String {
     let segments = name.split('/').map(|segment| match segment.split_once('=') {
         Some((key, value)) if ["year", "month", "day"].iter().any(|k| key.eq_ignore_ascii_case(k)) => {
@@ -244,7 +244,7 @@ fn hive_dates_as_paths(name: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// Length of the run of ASCII digits at a place.
+/// Length of the run of ASCII digits at an offset.
 fn digits(text: &[u8], at: usize) -> usize {
     text.iter().skip(at).take_while(|b| b.is_ascii_digit()).count()
 }
@@ -273,7 +273,7 @@ fn day_or_month(text: &[u8], at: usize, run: usize) -> Option<((Date, Date), usi
             let day = Date::new(year, month, i8::try_from(number(at + 8, 2)?).ok()?).ok()?;
             Some(((day, day), 10))
         }
-        // `2026-03-5`: neither a day as people write it nor surely a month.
+        // `2026-03-5` is neither a common spelling of a day nor clearly a month.
         1 => None,
         _ => {
             let first = Date::new(year, month, 1).ok()?;
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn every_unit_is_told_from_the_fields_it_needs() {
+    fn every_unit_is_derived_from_the_fields_it_needs() {
         let utc = |name, pattern, unit| covers(name, pattern, unit, "UTC");
         assert_eq!(
             utc("2026/03/05/13.csv", "%Y/%m/%d/%H.csv", PartitionBy::Hour),

@@ -1,7 +1,7 @@
-//! One file under several names: read once, noted under the others.
+//! Reads a file with several names once, and records the other names as skipped.
 //!
-//! Hard links are one file by device and inode, links to a file or its folder by the real path. Only a file with several
-//! hard links is told by its inode: some network file systems give numbers that are not unique.
+//! Hard links are recognized by device and inode, symbolic links by the real path. Inodes are compared only for files with
+//! several hard links, because some network file systems report numbers that are not unique.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::source::SourceFile;
 use crate::source::skip::{SkipCode, SkippedFile};
 use crate::store::Location;
 
-/// What makes a file the one that it is.
+/// The identity of a file.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Identity {
     Path(PathBuf),
@@ -19,11 +19,11 @@ enum Identity {
     Object(Location),
 }
 
-/// Keeps each file once, under its own name rather than a link's, else under the first name in order of bytes. `files`
-/// are in that order and stay so.
+/// Keeps each file once: under its own name if there is one, else under the first link in byte order. `files` are in that
+/// order and stay in it.
 ///
 /// # Errors
-/// [`ListError::Io`] where a file vanishes meanwhile.
+/// [`ListError::Io`] where a file has vanished.
 pub(super) fn keep_one(
     base: &Path,
     files: Vec<SourceFile>,
@@ -37,7 +37,7 @@ pub(super) fn keep_one(
         let (identities, is_link) = identities(&real_base, &file)?;
         let known = identities.iter().find_map(|identity| seen.get(identity)).copied();
         let place = match known {
-            // A link was first: the file itself takes its place.
+            // A link came first: the file itself replaces it.
             Some((place, true)) if !is_link => {
                 let link = kept[place].take();
                 again.extend(link.map(|link| (kept.len(), link)));
@@ -64,7 +64,7 @@ pub(super) fn keep_one(
     Ok(kept.into_iter().flatten().collect())
 }
 
-/// What a file is known by, and whether its name is a link's.
+/// The identities of a file, and whether its name is a link.
 fn identities(real_base: &Path, file: &SourceFile) -> Result<(Vec<Identity>, bool), ListError> {
     let path = match &file.at {
         Location::Local(path) => path,

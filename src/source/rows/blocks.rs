@@ -1,41 +1,41 @@
-//! Cuts a file into blocks of whole rows, so that what costs time can be done on many threads.
+//! Cuts a file into blocks of whole rows, so that the expensive work can run on many threads.
 //!
-//! Cutting is the serial part of reading, so it does nothing but find where rows end: a block is cut behind the last
-//! whole row of what was read, and a row longer than a block makes a long block of its own. What was read of a file
-//! before it broke is given before the error is, so that rows and errors come in the order of the file.
+//! Cutting is the serial part of reading, so it only finds row ends. A block ends after the last whole row read so far; a
+//! row longer than a block becomes a block of its own. Blocks read before an error are returned before the error, so rows
+//! and errors keep the order of the file.
 
-use crate::source::rows::decode::{Buffer, Taken};
+use crate::source::rows::decode::{Buffer, TakenBytes};
 use crate::source::{SourceError, SourceFile};
 
-/// How much is read before a block is cut: enough rows for a batch to be worth its overhead, and few enough bytes that
-/// every thread finds a block in a file of some megabytes and the blocks of all threads stay in the processor's caches.
+/// Bytes read before a block is cut. Large enough that a batch is worth its overhead; small enough that a file of a few
+/// megabytes has a block for every thread and the blocks of all threads fit the processor's caches.
 pub const BLOCK_BYTES: usize = 1 << 20;
 
-/// Cuts a file into blocks, one after the other.
-pub(super) trait Cut: Send {
-    /// Whole rows that any thread can read.
+/// Cuts a file into blocks, in order.
+pub(super) trait CutBlocks: Send {
+    /// Whole rows that any thread can parse.
     type Block: Send;
 
     /// The next block; `None` at the proven end of the file.
     ///
     /// # Errors
-    /// The file's own. After an error there are no more blocks.
+    /// The error of the file. No blocks follow an error.
     fn next_block(&mut self) -> Result<Option<Self::Block>, SourceError>;
 }
 
 /// Finds where the rows of a format end.
 pub(super) trait RowEnds: Send {
-    /// The length of the whole rows at the start of `data`, which begins with a row; 0 where there is none. Called again
-    /// with more bytes behind the same ones, until some are cut off. `is_all`: no more bytes come.
+    /// Length of the whole rows at the start of `data`, which begins with a row; 0 if there is no whole row. Until rows are
+    /// cut off, each call passes the same bytes and more. `is_all`: no bytes follow.
     fn whole_rows(&mut self, data: &[u8], is_all: bool) -> usize;
 
-    /// That many bytes, all of them whole rows, were cut off the front of what was last looked at: the lines they were.
+    /// Notes that `rows` were cut off the front of the data seen last. Returns the number of lines in them.
     fn cut(&mut self, rows: &[u8]) -> u64;
 }
 
 /// Whole rows of a file.
 pub(super) struct Block {
-    taken: Taken,
+    taken: TakenBytes,
     /// 1-based line of its first byte.
     pub(super) line: u64,
 }
@@ -47,7 +47,7 @@ impl Block {
     }
 }
 
-/// A file on its way into blocks.
+/// A file being cut into blocks.
 pub(super) struct Blocks<E> {
     /// `None` once the file is read or has failed.
     buffer: Option<Buffer>,
@@ -55,7 +55,7 @@ pub(super) struct Blocks<E> {
     block_bytes: usize,
     /// Line of the first byte in the buffer.
     line: u64,
-    /// Given after the block that was cut off before it.
+    /// Returned after the block that precedes it.
     error: Option<SourceError>,
 }
 
@@ -75,14 +75,14 @@ impl<E: RowEnds> Blocks<E> {
     }
 }
 
-impl<E: RowEnds> Cut for Blocks<E> {
+impl<E: RowEnds> CutBlocks for Blocks<E> {
     type Block = Block;
 
     fn next_block(&mut self) -> Result<Option<Block>, SourceError> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        // Taken out, so that an error leaves the reader spent.
+        // Taken, so that the reader yields nothing after an error.
         let Some(mut buffer) = self.buffer.take() else { return Ok(None) };
         let mut enough = self.block_bytes;
         loop {
@@ -94,7 +94,7 @@ impl<E: RowEnds> Cut for Blocks<E> {
                 }
                 enough += self.block_bytes;
             }
-            // No more than enough, so that the bytes alone decide where blocks end, and not how they are read.
+            // Never read past the block size, so that block ends depend on the bytes alone, not on read sizes.
             match buffer.fill(enough.saturating_sub(buffer.data().len())) {
                 Ok(true) => {}
                 Ok(false) => {
@@ -116,10 +116,10 @@ impl<E: RowEnds> Cut for Blocks<E> {
     }
 }
 
-/// Rows that end with LF.
+/// Finds rows that end with LF.
 #[derive(Default)]
 pub(super) struct LineEnds {
-    /// There is none before.
+    /// Bytes already searched in vain.
     searched: usize,
 }
 

@@ -1,7 +1,7 @@
 //! Builds the columns of a batch, value by value, in the planned types.
 //!
-//! Every builder can be settled after a row that broke off in the middle of it: what is half there is completed
-//! with nulls, and the row is filtered out when the batch is finished. So a bad row costs nothing until there is one.
+//! After a row that fails halfway, the builders are padded with nulls to equal lengths, and the row is filtered out when
+//! the batch is finished. Good rows pay nothing for this.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ use crate::source::rows::scalar;
 /// A struct column under construction.
 pub(super) struct StructColumn {
     fields: Fields,
-    /// Of each field, whether its name is written in JSON as it is.
+    /// For each field, whether its name needs no escapes in JSON.
     plain: Vec<bool>,
     pub(super) columns: Vec<Column>,
     valid: NullBufferBuilder,
-    /// Structs begun so far, and per field the one that gave it last: tells a key that stands twice in one object.
+    /// Structs begun so far, and per field the number of the last struct that had it. Detects a duplicate key in one object.
     pub(super) begun: u64,
     pub(super) given: Vec<u64>,
 }
@@ -65,7 +65,7 @@ pub(super) enum Column {
     Text(StringViewBuilder),
     /// The digits of numbers.
     Number(StringViewBuilder),
-    /// Text holding JSON. `unwrap`: a string that holds an object or array stands for it.
+    /// Text that holds JSON. `unwrap`: a string that holds an object or array is stored as that object or array.
     Json {
         builder: StringViewBuilder,
         unwrap: bool,
@@ -74,7 +74,7 @@ pub(super) enum Column {
     List(ListColumn),
 }
 
-/// One expression over whichever builder a flat column has.
+/// Evaluates one expression over the builder of any flat column.
 macro_rules! with_builder {
     ($column:expr, $builder:ident => $flat:expr, $null:pat => $for_null:expr, $struct:pat => $for_struct:expr, $list:pat => $for_list:expr) => {
         match $column {
@@ -101,7 +101,7 @@ macro_rules! with_builder {
 }
 
 impl Column {
-    /// A builder for a field; `Err` is the type that no row format gives.
+    /// A builder for a field. `Err` holds a type that no row format can supply.
     pub(super) fn new(field: &Field) -> Result<Self, DataType> {
         Ok(match field.data_type() {
             DataType::Null => Self::Null(0),
@@ -148,14 +148,14 @@ impl Column {
         })
     }
 
-    /// Values so far.
+    /// Number of values so far.
     #[inline]
     pub(super) fn len(&self) -> usize {
         use arrow::array::ArrayBuilder;
         with_builder!(self, b => b.len(), Self::Null(n) => *n, Self::Struct(s) => s.valid.len(), Self::List(l) => l.ends.len())
     }
 
-    /// A null.
+    /// Appends a null.
     #[inline]
     pub(super) fn null(&mut self) {
         with_builder!(self, b => b.append_null(), Self::Null(n) => *n += 1, Self::Struct(s) => {
@@ -166,12 +166,12 @@ impl Column {
         }, Self::List(l) => l.end(false));
     }
 
-    /// Completes what broke off, so that it is one length again.
-    pub(super) fn settle(&mut self) {
+    /// Pads the parts of a half-appended value, so that all have the same length.
+    fn complete_partial(&mut self) {
         match self {
             Self::Struct(s) => {
                 for column in &mut s.columns {
-                    column.settle();
+                    column.complete_partial();
                 }
                 let longest = s.columns.iter().map(Self::len).max().unwrap_or(0).max(s.valid.len());
                 for column in &mut s.columns {
@@ -180,7 +180,7 @@ impl Column {
                 s.valid.append_n_nulls(longest - s.valid.len());
             }
             Self::List(l) => {
-                l.items.settle();
+                l.items.complete_partial();
                 if l.items.len() > l.last_end() {
                     l.end(true);
                 }
@@ -189,7 +189,7 @@ impl Column {
         }
     }
 
-    /// Nulls up to a length.
+    /// Appends nulls up to a length.
     #[inline]
     pub(super) fn pad(&mut self, len: usize) {
         while self.len() < len {
@@ -197,8 +197,8 @@ impl Column {
         }
     }
 
-    /// A value from text that is not null: a CSV cell, or a JSON string where a number or time is declared. `false`
-    /// where the text is none of the type's values.
+    /// Appends a value parsed from text that is not null: a CSV cell, or a JSON string for a declared number or time.
+    /// Returns `false` if the text is not a value of the type.
     #[inline]
     pub(super) fn text(&mut self, text: &str) -> bool {
         match self {
@@ -230,7 +230,7 @@ impl Column {
         }
     }
 
-    /// Whether [`Column::text`] would take a text, without taking it.
+    /// Whether [`Column::text`] would accept a text.
     pub(super) fn fits(&self, text: &str) -> bool {
         match self {
             Self::Text(_) => true,
@@ -254,7 +254,7 @@ impl Column {
         }
     }
 
-    /// A value from the digits of a number.
+    /// Appends a value parsed from the digits of a number. Returns `false` if it does not fit the type.
     #[inline]
     pub(super) fn number(&mut self, digits: &str) -> bool {
         match self {
@@ -280,7 +280,7 @@ impl Column {
         }
     }
 
-    /// The column's name of its type, for messages.
+    /// The name of the type in messages.
     pub(super) fn type_name(&self) -> String {
         match self {
             Self::Null(_) => "null".to_owned(),
@@ -306,7 +306,7 @@ impl Column {
         }
     }
 
-    /// The column; the builder is empty again.
+    /// Returns the column and empties the builder.
     pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(with_builder!(self, b => Arc::new(b.finish()), Self::Null(n) => Arc::new(NullArray::new(std::mem::take(n))),
         Self::Struct(s) => {
@@ -331,18 +331,18 @@ fn put<T: arrow::datatypes::ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T
 }
 
 impl StructColumn {
-    /// The place of a field, looked for first where it stood in the object before.
+    /// The index of a field. `hint` is its index in the previous object.
     #[inline]
     pub(super) fn place(&self, name: &str, hint: usize) -> Option<usize> {
         if self.fields.get(hint).is_some_and(|f| f.name() == name) {
             return Some(hint);
         }
-        // Objects that lack fields still have the others in order, mostly.
+        // Objects that lack fields usually have the others in order.
         let after = self.fields.iter().skip(hint).position(|f| f.name() == name).map(|i| hint + i);
         after.or_else(|| self.fields.iter().take(hint).position(|f| f.name() == name))
     }
 
-    /// The columns of a batch as the fields of a struct.
+    /// A builder for the columns of a batch. `Err` names a column and a type that no row format can supply.
     pub(super) fn of_table(fields: &Fields) -> Result<Self, (String, DataType)> {
         let columns: Result<_, _> = fields.iter().map(|f| Column::new(f).map_err(|t| (f.name().clone(), t))).collect();
         Ok(Self {
@@ -355,37 +355,36 @@ impl StructColumn {
         })
     }
 
-    /// The name of a field, if it is written in JSON as it is.
+    /// The name of a field, if it needs no escapes in JSON.
     #[inline]
     pub(super) fn plain_name(&self, place: usize) -> Option<&str> {
         self.plain.get(place)?.then(|| self.name(place))
     }
 
-    /// The name of a field.
     pub(super) fn name(&self, place: usize) -> &str {
         self.fields.get(place).map_or("", |f| f.name())
     }
 
-    /// Structs so far.
+    /// Number of structs so far.
     pub(super) fn len(&self) -> usize {
         self.valid.len()
     }
 
-    /// Ends a struct that broke off: whatever is half there is completed.
-    pub(super) fn give_up(&mut self) {
+    /// Ends a struct that failed halfway, padding its parts.
+    pub(super) fn end_partial(&mut self) {
         for column in &mut self.columns {
-            column.settle();
+            column.complete_partial();
         }
         self.end();
     }
 
-    /// The columns; the builders are empty again.
+    /// Returns the columns and empties the builders.
     pub(super) fn finish_columns(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
         self.valid.finish();
         self.columns.iter_mut().map(Column::finish).collect()
     }
 
-    /// Ends a struct that is not null: fields that it lacks are null.
+    /// Ends a struct that is not null. Missing fields become null.
     pub(super) fn end(&mut self) {
         self.valid.append_non_null();
         let len = self.valid.len();
@@ -400,7 +399,7 @@ impl ListColumn {
         self.ends.last().and_then(|e| usize::try_from(*e).ok()).unwrap_or(0)
     }
 
-    /// Ends a list. A batch ends long before the items are more than the offsets count.
+    /// Ends a list. Offsets cannot overflow, because a batch is full long before.
     pub(super) fn end(&mut self, valid: bool) {
         self.ends.push(i32::try_from(self.items.len()).unwrap_or(i32::MAX));
         self.valid.append(valid);

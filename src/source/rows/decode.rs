@@ -1,8 +1,8 @@
-//! A source file's bytes, decompressed, in a sliding buffer.
+//! Decompresses a source file into a sliding buffer.
 //!
-//! Row formats have no footer that says how much there should be, so a short read must be found here: a gzip
-//! member or zstd frame that stops early is an error, and at the end the bytes read from the disk must be as
-//! many as were listed. What is handed out is bounded by [`MAX_ROW_BYTES`] plus one block.
+//! Row formats have no footer that states their length, so truncation must be detected here: a gzip member or zstd frame
+//! that stops early is an error, and the bytes read from the store must equal the listed size. The buffer is bounded by
+//! [`MAX_ROW_BYTES`] plus one block.
 
 use std::io::{self, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,18 +11,18 @@ use crate::error::ErrorCode;
 use crate::source::{Codec, SourceError, SourceFile};
 use crate::store::{StoreError, Stored};
 
-/// The longest row (line, record, array element) that is read. A longer one is most likely not a row at all but
-/// a quote that is never closed or a file of another format, and must not take the machine's memory.
+/// Bytes of the longest row (line, record, array element) that is read. A longer one is most likely an unclosed quote or a
+/// file of another format, and must not exhaust memory.
 pub const MAX_ROW_BYTES: usize = 256 << 20;
 
-/// How much is asked of the decoder at a time: large enough to make system calls rare, small enough for the
-/// processor's second-level cache.
+/// Bytes requested from the decoder at a time: large enough to make system calls rare, small enough for the second-level
+/// cache.
 const READ_BYTES: usize = 256 << 10;
 
 /// Compressed bytes read ahead.
 const INPUT_BYTES: usize = 128 << 10;
 
-/// Counts what was read from the disk.
+/// Counts the bytes read from the store.
 struct Counted {
     file: Box<dyn Read + Send>,
     bytes: u64,
@@ -42,7 +42,7 @@ enum Stream {
     Zstd(zstd::stream::read::Decoder<'static, BufReader<Counted>>),
 }
 
-/// Reads a file's plain bytes and proves their end.
+/// Reads a file's decompressed bytes and verifies that they are complete.
 pub(super) struct Decoder {
     name: String,
     listed_bytes: u64,
@@ -53,13 +53,13 @@ impl Decoder {
     /// Opens the file.
     ///
     /// # Errors
-    /// [`ErrorCode::SourceUnreadable`] where the operating system or the codec refuses.
+    /// [`ErrorCode::SourceUnreadable`] where the file cannot be opened or the codec cannot be set up.
     pub(super) fn open(file: &SourceFile) -> Result<Self, SourceError> {
         let fail = |e: io::Error| {
             unreadable(&file.name, None, format!("cannot open the file: {e}; check that it exists and is readable"))
         };
         let stored = Stored::open(&file.at, file.bytes, file.etag.as_deref());
-        let stored = stored.map_err(|e| stores_answer(&file.name, &e).unwrap_or_else(|| fail(e)))?;
+        let stored = stored.map_err(|e| store_error(&file.name, &e).unwrap_or_else(|| fail(e)))?;
         let counted = Counted { file: stored.into_reader(), bytes: 0 };
         let stream = match file.codec {
             Codec::Plain => Stream::Plain(counted),
@@ -75,12 +75,12 @@ impl Decoder {
         Ok(Self { name: file.name.clone(), listed_bytes: file.bytes, stream })
     }
 
-    /// Whether the codec itself says where the data ends, so that a cut cannot go unnoticed.
+    /// Whether the codec marks the end of the data, so that truncation is always detected.
     fn proves_end(&self) -> bool {
         !matches!(self.stream, Stream::Plain(_))
     }
 
-    /// The next bytes; 0 at the proven end.
+    /// Reads the next bytes; 0 at the verified end.
     fn read(&mut self, into: &mut [u8]) -> Result<usize, SourceError> {
         loop {
             let read = match &mut self.stream {
@@ -93,13 +93,13 @@ impl Decoder {
                 Ok(n) => return Ok(n),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
-                    if let Some(answer) = stores_answer(&self.name, &e) {
-                        return Err(answer);
+                    if let Some(error) = store_error(&self.name, &e) {
+                        return Err(error);
                     }
                     let what = match (&self.stream, e.kind()) {
                         (Stream::Plain(_), _) => format!("cannot read the file: {e}"),
                         (_, io::ErrorKind::UnexpectedEof) => {
-                            "the compressed data ends too early: the file is cut; fetch it again".to_owned()
+                            "the compressed data ends too early: the file is truncated; fetch it again".to_owned()
                         }
                         _ => format!("cannot decompress: {e}; the file is damaged, fetch it again"),
                     };
@@ -109,8 +109,8 @@ impl Decoder {
         }
     }
 
-    /// At the end, as much must have been read as was listed, and a compressed file must hold something: its
-    /// codec writes a header even around nothing.
+    /// Checks that the listed number of bytes was read and that a compressed file is not empty: codecs write a header even
+    /// for empty data.
     fn check_end(&self) -> Result<(), SourceError> {
         let bytes = match &self.stream {
             Stream::Plain(s) => s.bytes,
@@ -123,22 +123,22 @@ impl Decoder {
                 name: self.name.clone(),
                 position: None,
                 code: ErrorCode::SourceChanged,
-                message: format!("the file had {listed} bytes when it was listed and gave {bytes}; run again"),
+                message: format!("the file had {listed} bytes when it was listed, but {bytes} were read; run again"),
             });
         }
         if bytes == 0 && self.proves_end() {
-            let why = "the compressed file is empty: not even a header is there; fetch it again";
+            let why = "the compressed file is empty and lacks even a header; fetch it again";
             return Err(unreadable(&self.name, None, why));
         }
         Ok(())
     }
 }
 
-/// Memory of blocks that were worked off, for the next ones: fresh memory is paid for page by page.
+/// Recycles the memory of finished blocks, because fresh memory costs a page fault per page.
 #[derive(Default)]
-struct Spare(Mutex<Vec<Vec<u8>>>);
+struct BufferPool(Mutex<Vec<Vec<u8>>>);
 
-impl Spare {
+impl BufferPool {
     fn get(&self) -> Vec<u8> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
@@ -149,25 +149,25 @@ impl Spare {
 }
 
 /// Bytes taken out of a [`Buffer`].
-pub(super) struct Taken {
+pub(super) struct TakenBytes {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// Where the memory goes back to; that of a long row is not kept.
-    spare: Option<Arc<Spare>>,
+    /// The pool that the memory returns to. The memory of a long row is freed instead.
+    pool: Option<Arc<BufferPool>>,
 }
 
-impl Taken {
+impl TakenBytes {
     #[inline]
     pub(super) fn data(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 }
 
-impl Drop for Taken {
+impl Drop for TakenBytes {
     fn drop(&mut self) {
-        if let Some(spare) = &self.spare {
-            spare.put(std::mem::take(&mut self.bytes));
+        if let Some(pool) = &self.pool {
+            pool.put(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -179,20 +179,20 @@ pub(super) struct Buffer {
     start: usize,
     end: usize,
     at_end: bool,
-    /// How much is meant to be in the buffer when a part of it is taken.
+    /// Bytes that the buffer holds when a block is taken from it.
     block_bytes: usize,
-    spare: Arc<Spare>,
+    pool: Arc<BufferPool>,
 }
 
 impl Buffer {
-    /// Opens the file and skips a UTF-8 byte order mark. Up to some `block_bytes` will be taken out at a time.
+    /// Opens the file and skips a UTF-8 byte order mark. About `block_bytes` will be taken at a time.
     ///
     /// # Errors
     /// As [`Decoder::open`] and [`Buffer::fill`].
     pub(super) fn open(file: &SourceFile, block_bytes: usize) -> Result<Self, SourceError> {
         let decoder = Decoder::open(file)?;
         let mut buffer =
-            Self { decoder, bytes: Vec::new(), start: 0, end: 0, at_end: false, block_bytes, spare: Arc::default() };
+            Self { decoder, bytes: Vec::new(), start: 0, end: 0, at_end: false, block_bytes, pool: Arc::default() };
         while buffer.data().len() < 3 && buffer.fill(usize::MAX)? {}
         if buffer.data().starts_with(b"\xef\xbb\xbf") {
             buffer.consume(3);
@@ -200,22 +200,22 @@ impl Buffer {
         Ok(buffer)
     }
 
-    /// What was decoded and not yet consumed.
+    /// The bytes decoded and not yet consumed.
     #[inline]
     pub(super) fn data(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Lets go of the first `n` bytes.
+    /// Drops the first `n` bytes.
     #[inline]
     pub(super) fn consume(&mut self, n: usize) {
         self.start = (self.start + n).min(self.end);
     }
 
-    /// Hands out the first `n` bytes; only what follows them is copied.
-    pub(super) fn take(&mut self, n: usize) -> Taken {
+    /// Removes the first `n` bytes without copying them; the bytes after them are copied.
+    pub(super) fn take(&mut self, n: usize) -> TakenBytes {
         let cut = (self.start + n).min(self.end);
-        let mut next = self.spare.get();
+        let mut next = self.pool.get();
         let rest = self.bytes.get(cut..self.end).unwrap_or_default();
         next.resize(rest.len().max(next.len()), 0);
         if let Some(front) = next.get_mut(..rest.len()) {
@@ -223,11 +223,11 @@ impl Buffer {
         }
         let rest = rest.len();
         let keep = self.bytes.len() <= 2 * (self.block_bytes + 2 * READ_BYTES);
-        let taken = Taken {
+        let taken = TakenBytes {
             bytes: std::mem::replace(&mut self.bytes, next),
             start: self.start,
             end: cut,
-            spare: keep.then(|| self.spare.clone()),
+            pool: keep.then(|| self.pool.clone()),
         };
         (self.start, self.end) = (0, rest);
         taken
@@ -238,22 +238,22 @@ impl Buffer {
         &self.decoder.name
     }
 
-    /// Decodes at least one more byte, and up to `most`, behind [`Buffer::data`]; `false` at the proven end of the file.
+    /// Decodes at least one and at most `most` more bytes after [`Buffer::data`]. Returns `false` at the verified end.
     ///
     /// # Errors
-    /// The file's own, and [`ErrorCode::SourceUnreadable`] where a row would exceed [`MAX_ROW_BYTES`].
+    /// The error of the file, and [`ErrorCode::SourceUnreadable`] where a row would exceed [`MAX_ROW_BYTES`].
     pub(super) fn fill(&mut self, most: usize) -> Result<bool, SourceError> {
         if self.at_end {
             return Ok(false);
         }
         let read_bytes = READ_BYTES.min(self.block_bytes).max(1);
-        // What is in the buffer is one row that has not ended, and no more than a block of others before it.
+        // The buffer holds one unfinished row and at most a block of rows before it.
         if self.data().len() > MAX_ROW_BYTES + self.block_bytes.min(MAX_ROW_BYTES) {
             let mib = MAX_ROW_BYTES >> 20;
             return Err(unreadable(
                 self.name(),
                 None,
-                format!("a row is longer than {mib} MiB: perhaps a quote is never closed or the format is another"),
+                format!("a row is longer than {mib} MiB: a quote may be unclosed, or the file may have another format"),
             ));
         }
         if self.bytes.len() - self.end < read_bytes.div_ceil(4) {
@@ -278,12 +278,12 @@ impl Buffer {
     }
 }
 
-/// What a store answered, where it was one.
-fn stores_answer(name: &str, error: &io::Error) -> Option<SourceError> {
-    StoreError::below(error).map(|answer| SourceError::of_store(name, answer))
+/// The error that the store returned, if it caused this I/O error.
+fn store_error(name: &str, error: &io::Error) -> Option<SourceError> {
+    StoreError::below(error).map(|error| SourceError::of_store(name, error))
 }
 
-/// A file whose bytes are not what its format says.
+/// The error of a file whose bytes violate its format.
 pub(super) fn unreadable(name: &str, position: Option<u64>, message: impl Into<String>) -> SourceError {
     SourceError { name: name.to_owned(), position, code: ErrorCode::SourceUnreadable, message: message.into() }
 }
@@ -345,7 +345,7 @@ pub(super) mod tests {
             assert_eq!(read_all(codec, &whole).unwrap(), [first.clone(), second.clone()].concat());
             for cut in 0..whole.len() {
                 let read = read_all(codec, &whole[..cut]);
-                // Between two parts the format cannot tell; the size in the listing can.
+                // Truncation between two parts only shows in the listed size.
                 if cut == border {
                     assert_eq!(read.unwrap(), first);
                 } else {
@@ -375,7 +375,7 @@ pub(super) mod tests {
             (error.code, error.message.as_str()),
             (
                 ErrorCode::SourceUnreadable,
-                "a row is longer than 256 MiB: perhaps a quote is never closed or the format is another"
+                "a row is longer than 256 MiB: a quote may be unclosed, or the file may have another format"
             )
         );
     }

@@ -1,16 +1,16 @@
-//! Looks at a file in pieces, on any number of threads, and tells what one look from front to back would tell.
+//! Inspects a file in pieces, on any number of threads, with the same result as one pass from start to end.
 //!
-//! Pieces are cut one after the other ([`Pieces`]), looked at in any order on any thread, and what they tell is put
-//! together in the order of the file ([`Findings`]), as soon as nothing before is missing. Evidence of a row that turns
-//! out to be bad in the middle must not count, and taking it back is not possible: so the rows of a block are first taken
-//! for good, and if one is not, the block is looked at again, each row checked before it counts.
+//! Pieces are cut in order ([`Pieces`]) and inspected in any order on any thread. Their findings are merged in the order of
+//! the file ([`Findings`]), as soon as no earlier piece is missing. A bad row must not leave evidence, and evidence cannot
+//! be taken back. So the first pass over a block assumes that every row is good. If one is bad, the block is inspected
+//! again, and each row is checked before it counts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use crate::source::rows::blocks::Cut;
+use crate::source::rows::blocks::CutBlocks;
 use crate::source::rows::infer::{Node, TableEvidence};
-use crate::source::rows::json::PassedKeys;
+use crate::source::rows::json::SkippedKeys;
 use crate::source::rows::reader::MAX_COLUMNS;
 use crate::source::rows::tally::Tally;
 use crate::source::{Inspection, SourceError, SourceFile};
@@ -18,61 +18,61 @@ use crate::source::{Inspection, SourceError, SourceFile};
 /// A piece of the work of inspecting a file.
 pub type Piece<'a> = Box<dyn FnOnce() -> Finding + Send + 'a>;
 
-/// Cuts the inspection of a file into pieces. Opens the file with the first, and closes it after the last.
+/// Cuts the inspection of a file into pieces. The file is opened for the first piece and closed after the last.
 pub trait Pieces<'a>: Send {
     /// The next piece; `None` after the last.
     fn next_piece(&mut self) -> Option<Piece<'a>>;
 }
 
-/// What one piece tells.
+/// The result of one piece.
 pub struct Finding {
     number: u64,
-    told: Told,
+    content: Content,
 }
 
-enum Told {
+enum Content {
     /// All of a columnar file.
     Whole(Box<Result<Inspection, SourceError>>),
     /// A block of rows.
-    Rows(Box<Pass>),
+    Rows(Box<RowFindings>),
 }
 
-/// What the rows of a stretch of a file tell.
+/// The findings about consecutive rows of a file.
 #[derive(Default)]
-pub(super) struct Pass {
+pub(super) struct RowFindings {
     pub(super) root: Node,
     pub(super) tally: Tally,
-    /// A row cannot be read.
+    /// Whether a row is unreadable.
     pub(super) bad: bool,
-    /// Why nothing behind the stretch can be read.
+    /// The error that makes everything after these rows unreadable.
     pub(super) problem: Option<SourceError>,
 }
 
-/// How the blocks of one file are looked at.
-pub(super) trait Look: Send + Sync {
+/// Inspects the blocks of one file.
+pub(super) trait InspectBlock: Send + Sync {
     /// Whole rows.
     type Block: Send;
 
-    /// What is known before any row.
-    fn begin(&self) -> Node {
+    /// The evidence before any row, such as the columns of a header.
+    fn initial_evidence(&self) -> Node {
         Node::default()
     }
 
-    /// Adds the rows of a block, and says if one is bad. `careful`: the evidence of a bad row does not count.
+    /// Adds the rows of a block to `pass`, and sets [`RowFindings::bad`] if one is bad. `careful`: bad rows leave no evidence.
     ///
     /// # Errors
-    /// What ends the reading of the file within the block.
-    fn look(&self, block: &mut Self::Block, pass: &mut Pass, careful: bool) -> Result<(), SourceError>;
+    /// The error that makes the rest of the file unreadable.
+    fn inspect(&self, block: &mut Self::Block, pass: &mut RowFindings, careful: bool) -> Result<(), SourceError>;
 
-    /// Goes back to the first row of the block.
+    /// Returns to the first row of the block.
     fn rewind(block: &mut Self::Block);
 }
 
 /// Inspects a file of rows, opened by `open`.
 pub(super) fn inspector<'a, C, L, O>(file: &'a SourceFile, open: O) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>)
 where
-    C: Cut + 'a,
-    L: Look<Block = C::Block> + 'a,
+    C: CutBlocks + 'a,
+    L: InspectBlock<Block = C::Block> + 'a,
     O: Fn() -> Result<(C, L), SourceError> + Send + Clone + 'a,
 {
     let again = open.clone();
@@ -80,59 +80,59 @@ where
     (Box::new(pieces), Findings::new(file, Box::new(move || whole_file(&again))))
 }
 
-/// Looks at a whole file in one piece.
+/// Inspects a whole file in one piece.
 pub fn in_one_piece<'a>(
     file: &'a SourceFile,
-    look: impl Fn() -> Result<Inspection, SourceError> + Send + 'a,
+    inspector: impl Fn() -> Result<Inspection, SourceError> + Send + 'a,
 ) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
-    (Box::new(OnePiece(Some(look))), Findings::new(file, Box::new(Pass::default)))
+    (Box::new(OnePiece(Some(inspector))), Findings::new(file, Box::new(RowFindings::default)))
 }
 
 struct OnePiece<L>(Option<L>);
 
 impl<'a, L: Fn() -> Result<Inspection, SourceError> + Send + 'a> Pieces<'a> for OnePiece<L> {
     fn next_piece(&mut self) -> Option<Piece<'a>> {
-        let look = self.0.take()?;
-        Some(Box::new(move || Finding { number: 0, told: Told::Whole(Box::new(look())) }))
+        let inspector = self.0.take()?;
+        Some(Box::new(move || Finding { number: 0, content: Content::Whole(Box::new(inspector())) }))
     }
 }
 
-/// A block is looked at as a piece.
+/// Turns each block into a piece.
 struct RowPieces<C, L, O> {
-    /// `None` once the file was opened.
+    /// `None` once the file has been opened.
     open: Option<O>,
     opened: Option<(C, Arc<L>)>,
     number: u64,
 }
 
-/// A block and how to look at it; without a block, what is known before any.
-type Work<C, L> = (Option<<C as Cut>::Block>, Arc<L>);
+/// A block and its inspector. Without a block, the piece yields the initial evidence.
+type Work<C, L> = (Option<<C as CutBlocks>::Block>, Arc<L>);
 
 impl<C, L, O> RowPieces<C, L, O>
 where
-    C: Cut,
-    L: Look<Block = C::Block>,
+    C: CutBlocks,
+    L: InspectBlock<Block = C::Block>,
     O: Fn() -> Result<(C, L), SourceError>,
 {
     fn next(&mut self) -> Result<Option<Work<C, L>>, SourceError> {
         if let Some(open) = self.open.take() {
-            let (cutter, look) = open()?;
-            let look = Arc::new(look);
-            self.opened = Some((cutter, look.clone()));
-            return Ok(Some((None, look)));
+            let (cutter, inspector) = open()?;
+            let inspector = Arc::new(inspector);
+            self.opened = Some((cutter, inspector.clone()));
+            return Ok(Some((None, inspector)));
         }
-        // Taken out, so that the file is closed at its end.
-        let Some((mut cutter, look)) = self.opened.take() else { return Ok(None) };
+        // Taken, so that the file is closed at its end.
+        let Some((mut cutter, inspector)) = self.opened.take() else { return Ok(None) };
         let Some(block) = cutter.next_block()? else { return Ok(None) };
-        self.opened = Some((cutter, look.clone()));
-        Ok(Some((Some(block), look)))
+        self.opened = Some((cutter, inspector.clone()));
+        Ok(Some((Some(block), inspector)))
     }
 }
 
 impl<'a, C, L, O> Pieces<'a> for RowPieces<C, L, O>
 where
-    C: Cut + 'a,
-    L: Look<Block = C::Block> + 'a,
+    C: CutBlocks + 'a,
+    L: InspectBlock<Block = C::Block> + 'a,
     O: Fn() -> Result<(C, L), SourceError> + Send + 'a,
 {
     fn next_piece(&mut self) -> Option<Piece<'a>> {
@@ -140,45 +140,47 @@ where
         self.number += 1;
         let piece: Piece<'a> = match self.next() {
             Ok(None) => return None,
-            Ok(Some((block, look))) => Box::new(move || {
-                let pass = block.map_or_else(|| begin(&*look), |block| look_at(&*look, block));
-                Finding { number, told: Told::Rows(Box::new(pass)) }
+            Ok(Some((block, inspector))) => Box::new(move || {
+                let pass = block.map_or_else(|| initial_pass(&*inspector), |block| inspect_block(&*inspector, block));
+                Finding { number, content: Content::Rows(Box::new(pass)) }
             }),
             Err(error) => {
-                let pass = Pass { problem: Some(error), ..Pass::default() };
-                Box::new(move || Finding { number, told: Told::Rows(Box::new(pass)) })
+                let pass = RowFindings { problem: Some(error), ..RowFindings::default() };
+                Box::new(move || Finding { number, content: Content::Rows(Box::new(pass)) })
             }
         };
         Some(piece)
     }
 }
 
-fn begin<L: Look>(look: &L) -> Pass {
-    Pass { root: look.begin(), ..Pass::default() }
+fn initial_pass<L: InspectBlock>(inspector: &L) -> RowFindings {
+    RowFindings { root: inspector.initial_evidence(), ..RowFindings::default() }
 }
 
-fn look_at<L: Look>(look: &L, mut block: L::Block) -> Pass {
-    let mut pass = begin(look);
-    pass.problem = look.look(&mut block, &mut pass, false).err();
+fn inspect_block<L: InspectBlock>(inspector: &L, mut block: L::Block) -> RowFindings {
+    let mut pass = initial_pass(inspector);
+    pass.problem = inspector.inspect(&mut block, &mut pass, false).err();
     if pass.bad {
         L::rewind(&mut block);
-        pass = begin(look);
-        pass.problem = look.look(&mut block, &mut pass, true).err();
+        pass = initial_pass(inspector);
+        pass.problem = inspector.inspect(&mut block, &mut pass, true).err();
         pass.bad = true;
     }
     pass
 }
 
-/// One look from front to back, and a careful one if a row is bad: what pieces must come to together, and what is
-/// done where they cannot.
-fn whole_file<C: Cut, L: Look<Block = C::Block>>(open: &impl Fn() -> Result<(C, L), SourceError>) -> Pass {
+/// Inspects the file in one pass, and again with care if a row is bad. Pieces must give the same result; this is the
+/// fallback where they cannot.
+fn whole_file<C: CutBlocks, L: InspectBlock<Block = C::Block>>(
+    open: &impl Fn() -> Result<(C, L), SourceError>,
+) -> RowFindings {
     let run = |careful| {
-        let mut pass = Pass::default();
+        let mut pass = RowFindings::default();
         let outcome = (|| {
-            let (mut cutter, look) = open()?;
-            pass.root = look.begin();
+            let (mut cutter, inspector) = open()?;
+            pass.root = inspector.initial_evidence();
             while let Some(mut block) = cutter.next_block()? {
-                look.look(&mut block, &mut pass, careful)?;
+                inspector.inspect(&mut block, &mut pass, careful)?;
             }
             Ok(())
         })();
@@ -189,20 +191,20 @@ fn whole_file<C: Cut, L: Look<Block = C::Block>>(open: &impl Fn() -> Result<(C, 
     if pass.bad { run(true) } else { pass }
 }
 
-/// Puts together what the pieces of a file tell.
+/// Merges the findings of the pieces of a file.
 pub struct Findings<'a> {
     file: &'a SourceFile,
-    /// Number of the piece that comes next, and those that were quicker.
+    /// Number of the next piece in file order, and the findings that arrived before it.
     next: u64,
-    waiting: BTreeMap<u64, Told>,
+    waiting: BTreeMap<u64, Content>,
     whole: Option<Result<Inspection, SourceError>>,
-    rows: Option<Pass>,
-    again: Box<dyn Fn() -> Pass + Send + 'a>,
-    passed_keys: PassedKeys,
+    rows: Option<RowFindings>,
+    again: Box<dyn Fn() -> RowFindings + Send + 'a>,
+    skipped_keys: SkippedKeys,
 }
 
 impl<'a> Findings<'a> {
-    fn new(file: &'a SourceFile, again: Box<dyn Fn() -> Pass + Send + 'a>) -> Self {
+    fn new(file: &'a SourceFile, again: Box<dyn Fn() -> RowFindings + Send + 'a>) -> Self {
         Self {
             file,
             next: 0,
@@ -210,28 +212,28 @@ impl<'a> Findings<'a> {
             whole: None,
             rows: None,
             again,
-            passed_keys: PassedKeys::default(),
+            skipped_keys: SkippedKeys::default(),
         }
     }
 
-    /// The same, with keys that are passed over while the file is cut into pieces.
-    pub(super) fn with_passed_keys(self, passed_keys: PassedKeys) -> Self {
-        Self { passed_keys, ..self }
+    /// Adds the keys that are skipped while the file is cut into pieces.
+    pub(super) fn with_skipped_keys(self, skipped_keys: SkippedKeys) -> Self {
+        Self { skipped_keys, ..self }
     }
 
-    /// Adds what a piece tells, in any order.
+    /// Adds the finding of a piece. Pieces may arrive in any order.
     pub fn add(&mut self, finding: Finding) {
-        self.waiting.insert(finding.number, finding.told);
-        while let Some(told) = self.waiting.remove(&self.next) {
+        self.waiting.insert(finding.number, finding.content);
+        while let Some(content) = self.waiting.remove(&self.next) {
             self.next += 1;
-            match told {
-                Told::Whole(whole) => self.whole = Some(*whole),
-                Told::Rows(pass) => self.append(*pass),
+            match content {
+                Content::Whole(whole) => self.whole = Some(*whole),
+                Content::Rows(pass) => self.append(*pass),
             }
         }
     }
 
-    fn append(&mut self, pass: Pass) {
+    fn append(&mut self, pass: RowFindings) {
         let Some(rows) = &mut self.rows else {
             self.rows = Some(pass);
             return;
@@ -244,26 +246,26 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// Whether the pieces behind those that were added matter no more.
+    /// Whether later pieces can no longer change the result.
     pub fn is_settled(&self) -> bool {
         self.rows.as_ref().is_some_and(|rows| rows.problem.is_some() || rows.root.width() > MAX_COLUMNS)
     }
 
-    /// What the file is, once every piece was added.
+    /// The inspection of the file. Every piece must have been added.
     ///
     /// # Errors
-    /// [`SourceError`] where nothing at all can be told of the file.
+    /// [`SourceError`] where the file cannot be inspected at all.
     pub fn finish(self) -> Result<Inspection, SourceError> {
         if let Some(whole) = self.whole {
             return whole;
         }
         let mut rows = self.rows.unwrap_or_default();
-        // Where a row breaks the file, a look from front to back says which row it is, and what of it counts.
+        // If a row makes the file unreadable, one pass from the start finds that row and the evidence before it.
         if rows.root.width() > MAX_COLUMNS || (rows.bad && rows.problem.is_some()) {
             rows = (self.again)();
         }
         let mut evidence = TableEvidence::of_file(rows.root, &self.file.name);
-        evidence.unexported_keys = self.passed_keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        evidence.unexported_keys = self.skipped_keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let facts = rows.tally.facts(self.file, rows.problem);
         Ok(Inspection { evidence, facts, undecodable: Vec::new() })
     }
@@ -273,13 +275,13 @@ impl<'a> Findings<'a> {
 pub(in crate::source) mod tests {
     use super::*;
 
-    /// One piece after the other, in an order that no file has.
+    /// Inspects the pieces and adds their findings in reverse order.
     pub(in crate::source) fn alone<'a>(
         (mut pieces, mut findings): (Box<dyn Pieces<'a> + 'a>, Findings<'a>),
     ) -> Inspection {
-        let mut told: Vec<Finding> = std::iter::from_fn(|| pieces.next_piece()).map(|piece| piece()).collect();
-        told.reverse();
-        for finding in told {
+        let mut found: Vec<Finding> = std::iter::from_fn(|| pieces.next_piece()).map(|piece| piece()).collect();
+        found.reverse();
+        for finding in found {
             findings.add(finding);
         }
         findings.finish().unwrap()

@@ -1,64 +1,64 @@
 //! JSON documents (RFC 8259): an array of objects, objects one after another in any layout, or objects that hold the
 //! array at a dotted path (`records`).
 //!
-//! Elements are cut out of the stream one by one, so that a file of any size takes the memory of its largest element,
-//! and what stands between them is checked on the way. Unlike a bad line of NDJSON, text that is not JSON ends the
-//! reading: nobody knows where the next element starts.
+//! Elements are cut out of the stream one by one, so memory is bounded by the largest element. The text between elements
+//! is checked on the way. Unlike a bad line of NDJSON, text that is not JSON ends the reading, because the start of the
+//! next element is unknown.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::source::rows::blocks::Cut;
+use crate::source::rows::blocks::CutBlocks;
 use crate::source::rows::decode::{Buffer, unreadable};
 use crate::source::rows::infer::InspectRequest;
 use crate::source::rows::inspect::{self, Findings, Pieces};
 use crate::source::rows::json_text::{self, Fault};
-use crate::source::rows::reader::{self, RawRow, RowBlock, RowsSeen};
+use crate::source::rows::reader::{self, JsonRowInspector, RawRow, RowBlock};
 use crate::source::{ChunkReader, ReadRequest, SourceError, SourceFile};
 use crate::swar::{find, marks};
 
-/// Reads every row of a file for its evidence, in bounded memory.
+/// Inspects every row of a file, in bounded memory.
 pub fn inspector<'a>(
     file: &'a SourceFile,
     request: InspectRequest<'a>,
     block_bytes: usize,
 ) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
-    let passed = PassedKeys::default();
-    let seen = passed.clone();
+    let skipped = SkippedKeys::default();
+    let seen = skipped.clone();
     let (pieces, findings) = inspect::inspector(file, move || {
         let documents = Documents::open(file, request.records, block_bytes, seen.clone())?;
-        Ok((documents, RowsSeen::new(file, request)))
+        Ok((documents, JsonRowInspector::new(file, request)))
     });
-    (pieces, findings.with_passed_keys(passed))
+    (pieces, findings.with_skipped_keys(skipped))
 }
 
-/// Names of keys that are told at most: what stands around the rows is named by people, mostly.
-const MAX_PASSED_KEYS: usize = 100;
+/// Skipped keys that are reported. Keys outside the rows are usually few and hand-designed.
+const MAX_SKIPPED_KEYS: usize = 100;
 
-/// The keys of the objects around the array of rows, which are passed over, each with the path to it.
-pub(super) type PassedKeys = Arc<Mutex<BTreeSet<String>>>;
+/// Paths of the keys that surround the array of rows and are skipped.
+pub(super) type SkippedKeys = Arc<Mutex<BTreeSet<String>>>;
 
-/// Opens a file for reading. Positions are numbers of elements, counted from 1 through the whole file.
+/// Opens a file for reading. Positions are element numbers, counted from 1 through the whole file.
 ///
 /// # Errors
-/// [`SourceError`] where the file cannot be opened or the schema asks for a type that JSON does not give.
+/// [`SourceError`] where the file cannot be opened or the schema has a type that JSON cannot supply.
 pub fn open(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
-    let documents = Documents::open(&request.file, request.records.as_deref(), block_bytes, PassedKeys::default())?;
+    let documents = Documents::open(&request.file, request.records.as_deref(), block_bytes, SkippedKeys::default())?;
     reader::json_chunks(documents, request)
 }
 
-/// Where in a document the reading is. `first`: nothing of this object or array was read yet.
+/// The reading position in a document. `first`: no entry of this object or array has been read.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum Cursor {
     /// Between documents.
     Top,
-    /// In the object in which the path's key of this level is looked for.
+    /// In the object that should hold the key of the path at this level.
     Object { level: usize, first: bool },
-    /// In the array whose elements are the rows; `level` is that of the object around it.
+    /// In the array of rows; `level` is the level of the surrounding object.
     Array { level: Option<usize>, first: bool },
 }
 
-/// Marks quotes and brackets of both kinds, which one bit tells apart.
+/// Marks quotes, braces and brackets. One bit distinguishes braces from brackets, so one mask finds both.
 fn brackets_and_quotes(word: u64) -> u64 {
     let either = word | 0x2020_2020_2020_2020;
     marks(word, b'"') | marks(either, b'{') | marks(either, b'}')
@@ -68,19 +68,19 @@ fn brackets_and_quotes(word: u64) -> u64 {
 struct Documents {
     buffer: Buffer,
     path: Vec<String>,
-    place: Place,
-    /// Whether the current document's array was found.
+    cursor: Cursor,
+    /// Whether the array of the current document has been found.
     found: bool,
-    /// Documents begun.
+    /// Number of documents begun.
     documents: u64,
-    /// Elements cut.
+    /// Number of elements cut.
     element: u64,
     /// 1-based line of the first byte in the buffer.
     line: u64,
-    /// How many bytes of elements make a block.
+    /// Bytes of elements that fill a block.
     block_bytes: usize,
-    passed: PassedKeys,
-    /// The file is read or has failed; the error is given after the block of the elements before it.
+    skipped: SkippedKeys,
+    /// Set once the file is read or has failed. The error is returned after the block of the elements before it.
     ended: Option<Result<(), SourceError>>,
 }
 
@@ -89,18 +89,18 @@ impl Documents {
         file: &SourceFile,
         records: Option<&str>,
         block_bytes: usize,
-        passed: PassedKeys,
+        skipped: SkippedKeys,
     ) -> Result<Self, SourceError> {
         Ok(Self {
             buffer: Buffer::open(file, block_bytes)?,
             path: records.map(|r| r.split('.').map(str::to_owned).collect()).unwrap_or_default(),
-            place: Place::Top,
+            cursor: Cursor::Top,
             found: false,
             documents: 0,
             element: 0,
             line: 1,
             block_bytes,
-            passed,
+            skipped,
             ended: None,
         })
     }
@@ -120,7 +120,7 @@ impl Documents {
         self.buffer.consume(n);
     }
 
-    /// Steps over white space; the byte that comes, `None` at the end of the file.
+    /// Skips white space and returns the next byte; `None` at the end of the file.
     fn peek(&mut self) -> Result<Option<u8>, SourceError> {
         loop {
             let data = self.buffer.data();
@@ -141,7 +141,7 @@ impl Documents {
         }
     }
 
-    /// Steps over the comma before all but the first; whether another key or element comes.
+    /// Skips the comma before any entry but the first. Returns whether another key or element follows.
     fn next_in(&mut self, close: u8, first: bool) -> Result<bool, SourceError> {
         match self.peek()? {
             Some(b) if b == close => {
@@ -157,12 +157,12 @@ impl Documents {
             }
             Some(_) if first => Ok(true),
             Some(_) => self.fail("not JSON: expected `,` or a closing bracket"),
-            None => self.fail("the file ends inside an object or array: it is cut; fetch it again"),
+            None => self.fail("the file ends inside an object or array: it is truncated; fetch it again"),
         }
     }
 
-    /// The length of the value that starts at the buffer's first byte, all of it in the buffer. Only brackets and
-    /// quotes are looked at: whether it is JSON is for the parser to say.
+    /// Fills the buffer until it holds the whole value at its start, and returns the length of the value. Only matches
+    /// brackets and quotes; the parser decides whether the value is JSON.
     fn value_len(&mut self) -> Result<usize, SourceError> {
         let mut at = 0;
         let mut depth = 0usize;
@@ -174,7 +174,7 @@ impl Documents {
                     let marked = |w| marks(w, b'"') | marks(w, b'\\');
                     at = find(data, at, marked, |b| matches!(b, b'"' | b'\\'));
                     match data.get(at) {
-                        // Where the escaped byte is not there yet, the backslash is come back to.
+                        // The escaped byte is not in the buffer yet: look at the backslash again.
                         Some(b'\\') if at + 1 >= data.len() => break,
                         Some(b'\\') => at += 2,
                         Some(_) => {
@@ -196,7 +196,7 @@ impl Documents {
                             continue;
                         }
                         b'}' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => return Ok(at.max(1)),
-                        // Words and numbers end where something else begins.
+                        // Literals and numbers end at the next delimiter.
                         _ => {
                             at += 1;
                             continue;
@@ -213,12 +213,12 @@ impl Documents {
                 if depth == 0 && !in_string && len > 0 {
                     return Ok(len);
                 }
-                return self.fail("the file ends inside a value: it is cut; fetch it again");
+                return self.fail("the file ends inside a value: it is truncated; fetch it again");
             }
         }
     }
 
-    /// Cuts the value that comes and checks it.
+    /// Cuts the next value and checks it.
     fn checked_value(&mut self) -> Result<String, SourceError> {
         let len = self.value_len()?;
         let bytes = self.buffer.data().get(..len).unwrap_or_default();
@@ -232,16 +232,16 @@ impl Documents {
         }
     }
 
-    /// Notes a key that is passed over.
-    fn pass(&self, level: usize, key: String) {
-        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        if passed.len() < MAX_PASSED_KEYS {
+    /// Records a key that is skipped.
+    fn record_skipped(&self, level: usize, key: String) {
+        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        if skipped.len() < MAX_SKIPPED_KEYS {
             let path: Vec<String> = self.path.iter().take(level).cloned().chain([key]).collect();
-            passed.insert(path.join("."));
+            skipped.insert(path.join("."));
         }
     }
 
-    /// Reads one key of an object of the path, and goes where it leads.
+    /// Reads one key of an object on the path and enters its value if it is on the path, too.
     fn step_into_object(&mut self, level: usize) -> Result<(), SourceError> {
         if self.peek()? != Some(b'"') {
             return self.fail("not JSON: expected a key in quotes");
@@ -255,33 +255,33 @@ impl Documents {
         let key: String = serde_json::from_str(&raw).unwrap_or_default();
         if self.path.get(level) != Some(&key) {
             self.checked_value()?;
-            self.pass(level, key);
-            self.place = Place::Object { level, first: false };
+            self.record_skipped(level, key);
+            self.cursor = Cursor::Object { level, first: false };
             return Ok(());
         }
         let records = self.path.join(".");
         let last = level + 1 == self.path.len();
         match next {
             Some(b'[') if last && self.found => {
-                return self.fail(format!("the array at `{records}` stands twice in one document"));
+                return self.fail(format!("the array at `{records}` appears twice in one document"));
             }
             Some(b'[') if last => {
                 self.found = true;
-                self.place = Place::Array { level: Some(level), first: true };
+                self.cursor = Cursor::Array { level: Some(level), first: true };
             }
-            Some(b'{') if !last => self.place = Place::Object { level: level + 1, first: true },
-            None => return self.fail("the file ends inside an object: it is cut; fetch it again"),
-            Some(_) => return self.fail(format!("what stands at `{records}` is not an array; check `records`")),
+            Some(b'{') if !last => self.cursor = Cursor::Object { level: level + 1, first: true },
+            None => return self.fail("the file ends inside an object: it is truncated; fetch it again"),
+            Some(_) => return self.fail(format!("the value at `{records}` is not an array; check `records`")),
         }
         self.consume(1);
         Ok(())
     }
 
-    /// The length of the next element, which then starts at the buffer's first byte; `None` at the end of the file.
+    /// Moves the next element to the start of the buffer and returns its length; `None` at the end of the file.
     fn next_element(&mut self) -> Result<Option<usize>, SourceError> {
         loop {
-            match self.place {
-                Place::Top => {
+            match self.cursor {
+                Cursor::Top => {
                     let byte = self.peek()?;
                     match byte {
                         None if self.documents == 0 => {
@@ -293,10 +293,10 @@ impl Documents {
                     }
                     match (byte, self.path.is_empty()) {
                         (Some(b'{'), true) => return self.value_len().map(Some),
-                        (Some(b'['), true) => self.place = Place::Array { level: None, first: true },
+                        (Some(b'['), true) => self.cursor = Cursor::Array { level: None, first: true },
                         (Some(b'{'), false) => {
                             self.found = false;
-                            self.place = Place::Object { level: 0, first: true };
+                            self.cursor = Cursor::Object { level: 0, first: true };
                         }
                         _ => {
                             let records = self.path.join(".");
@@ -306,31 +306,31 @@ impl Documents {
                     }
                     self.consume(1);
                 }
-                Place::Object { level, first } => {
+                Cursor::Object { level, first } => {
                     if self.next_in(b'}', first)? {
                         self.step_into_object(level)?;
                     } else if let Some(outer) = level.checked_sub(1) {
-                        self.place = Place::Object { level: outer, first: false };
+                        self.cursor = Cursor::Object { level: outer, first: false };
                     } else if self.found {
-                        self.place = Place::Top;
+                        self.cursor = Cursor::Top;
                     } else {
                         let (n, records) = (self.documents, self.path.join("."));
                         return self.fail(format!("document {n} has no array at `{records}`; check `records`"));
                     }
                 }
-                Place::Array { level, first } => {
+                Cursor::Array { level, first } => {
                     if self.next_in(b']', first)? {
-                        self.place = Place::Array { level, first: false };
+                        self.cursor = Cursor::Array { level, first: false };
                         return self.value_len().map(Some);
                     }
-                    self.place = level.map_or(Place::Top, |level| Place::Object { level, first: false });
+                    self.cursor = level.map_or(Cursor::Top, |level| Cursor::Object { level, first: false });
                 }
             }
         }
     }
 }
 
-impl Cut for Documents {
+impl CutBlocks for Documents {
     type Block = Elements;
 
     fn next_block(&mut self) -> Result<Option<Elements>, SourceError> {
@@ -355,21 +355,21 @@ impl Cut for Documents {
     }
 }
 
-/// Some elements, one after the other, without what stood between them.
+/// Some elements, joined without the text between them.
 struct Elements {
-    /// The file's name.
+    /// The name of the file.
     name: Arc<str>,
     bytes: Vec<u8>,
-    /// Of each element, where it ends and the line on which it stood.
+    /// For each element, its end in `bytes` and its line in the file.
     ends: Vec<(usize, u64)>,
-    /// Number of the first element in the file.
+    /// Number in the file of the first element.
     first: u64,
-    /// Index of the element that comes.
+    /// Index of the next element.
     next: usize,
 }
 
 impl Elements {
-    /// Bytes and line of an element.
+    /// The bytes and the line of an element.
     fn element(&self, i: usize) -> Option<(&[u8], u64)> {
         let (end, line) = *self.ends.get(i)?;
         let start = i.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |before| before.0);
@@ -389,7 +389,7 @@ impl RowBlock for Elements {
         self.next = 0;
     }
 
-    fn broken(&self, fault: &Fault) -> Option<SourceError> {
+    fn fatal_error(&self, fault: &Fault) -> Option<SourceError> {
         let Fault::Syntax { at, .. } = fault else { return None };
         let i = self.next.checked_sub(1)?;
         let (bytes, line) = self.element(i)?;

@@ -1,8 +1,8 @@
-//! CSV, NDJSON and JSON: read twice, once for the schema of all rows and once, directed by it, for the rows.
+//! CSV, NDJSON and JSON. Each file is read twice: once to infer the schema from all rows, once to read the rows with it.
 //!
-//! Bytes are decompressed ([`decode`]) and cut into blocks of whole rows by one thread; any thread cuts a block into rows
-//! (one module a format) and parses them straight into Arrow builders. Memory is bounded by the blocks and batches that
-//! threads work on and the longest row.
+//! One thread decompresses the bytes ([`decode`]) and cuts them into blocks of whole rows. Any thread can split a block
+//! into rows (one module per format) and parse them into Arrow builders. Memory is bounded by the blocks and batches in
+//! progress and by the longest row.
 
 pub mod csv;
 pub mod decode;

@@ -1,28 +1,28 @@
-//! NDJSON: one JSON object a line (ndjson.org, jsonlines.org).
+//! NDJSON: one JSON object per line (ndjson.org, jsonlines.org).
 //!
-//! Lines end with LF or CRLF; the last may end with the file, because an object says itself where it ends. A byte
-//! order mark is skipped, and so are blank lines. A line that cannot be read does not hide the next one.
+//! Lines end with LF or CRLF. The last line may end with the file, because an object marks its own end. A byte order mark
+//! and blank lines are skipped. An unreadable line does not affect the lines after it.
 
-use crate::source::rows::blocks::{Block, Blocks, Cut, LineEnds};
+use crate::source::rows::blocks::{Block, Blocks, CutBlocks, LineEnds};
 use crate::source::rows::infer::InspectRequest;
 use crate::source::rows::inspect::{self, Findings, Pieces};
 use crate::source::rows::json_text::Fault;
-use crate::source::rows::reader::{self, RawRow, RowBlock, RowsSeen};
+use crate::source::rows::reader::{self, JsonRowInspector, RawRow, RowBlock};
 use crate::source::{ChunkReader, ReadRequest, SourceError, SourceFile};
 
-/// Reads every row of a file for its evidence, in bounded memory.
+/// Inspects every row of a file, in bounded memory.
 pub fn inspector<'a>(
     file: &'a SourceFile,
     request: InspectRequest<'a>,
     block_bytes: usize,
 ) -> (Box<dyn Pieces<'a> + 'a>, Findings<'a>) {
-    inspect::inspector(file, move || Ok((Lines::open(file, block_bytes)?, RowsSeen::new(file, request))))
+    inspect::inspector(file, move || Ok((Lines::open(file, block_bytes)?, JsonRowInspector::new(file, request))))
 }
 
 /// Opens a file for reading.
 ///
 /// # Errors
-/// [`SourceError`] where the file cannot be opened or the schema asks for a type that JSON does not give.
+/// [`SourceError`] where the file cannot be opened or the schema has a type that JSON cannot supply.
 pub fn open(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
     reader::json_chunks(Lines::open(&request.file, block_bytes)?, request)
 }
@@ -36,7 +36,7 @@ impl Lines {
     }
 }
 
-impl Cut for Lines {
+impl CutBlocks for Lines {
     type Block = LineBlock;
 
     fn next_block(&mut self) -> Result<Option<LineBlock>, SourceError> {
@@ -47,7 +47,7 @@ impl Cut for Lines {
 /// Cuts a block into lines.
 struct LineBlock {
     block: Block,
-    /// The line that comes, and where it starts.
+    /// Number of the next line, and its offset in the block.
     line: u64,
     at: usize,
 }
@@ -71,7 +71,7 @@ impl RowBlock for LineBlock {
         (self.line, self.at) = (self.block.line, 0);
     }
 
-    fn broken(&self, _: &Fault) -> Option<SourceError> {
+    fn fatal_error(&self, _: &Fault) -> Option<SourceError> {
         None
     }
 }

@@ -1,4 +1,4 @@
-//! What the row formats share: rows of a block, one by one, inspected or built into batches.
+//! Shared by the row formats: inspects the rows of a block or builds batches from them.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use jiff::Timestamp;
 
 use crate::error::ErrorCode;
 use crate::job::OnBad;
-use crate::source::rows::blocks::Cut;
+use crate::source::rows::blocks::CutBlocks;
 use crate::source::rows::column::{Column, StructColumn};
 use crate::source::rows::decode::unreadable;
 use crate::source::rows::infer::InspectRequest;
-use crate::source::rows::inspect::{Look, Pass};
+use crate::source::rows::inspect::{InspectBlock, RowFindings};
 use crate::source::rows::json_text::{self, Fault, RowTime};
 use crate::source::rows::window::OutsideTest;
 use crate::source::{
@@ -24,37 +24,36 @@ use crate::source::{
     SourceFile,
 };
 
-/// Source bytes after which a batch is given even if it has few rows, so that long rows do not add up to more memory
-/// than a batch may take.
+/// Source bytes after which a batch is complete even if it has few rows, which bounds the memory that long rows take.
 const BATCH_BYTES: usize = 32 << 20;
 
-/// Values that a batch holds at most, null or not: 16 bytes each where they are text.
+/// Most values in a batch, nulls included. A text value takes 16 bytes.
 const BATCH_VALUES: usize = BATCH_ROWS * 256;
 
-/// Columns beyond which a table is refused: such a file has its ids for keys, and nobody can read what would come out.
+/// Most columns of a table. A file with more uses ids as keys, and its output would be unusable.
 pub(super) const MAX_COLUMNS: usize = 16_384;
 
-/// A row as it stands in the file.
+/// The bytes of a row in the file.
 pub(super) struct RawRow<'a> {
     /// 1-based line or element.
     pub(super) position: u64,
-    /// Its bytes.
+    /// The row without its terminator.
     pub(super) bytes: &'a [u8],
 }
 
-/// A block of rows of JSON.
+/// A block of JSON rows.
 pub(super) trait RowBlock: Send + 'static {
     /// The next row; `None` at the end of the block.
     fn next_row(&mut self) -> Option<RawRow<'_>>;
 
-    /// Goes back to the first row.
+    /// Returns to the first row.
     fn rewind(&mut self);
 
-    /// The error that ends the reading, where a row that is not JSON leaves it unknown where the next one starts.
-    fn broken(&self, fault: &Fault) -> Option<SourceError>;
+    /// The error that ends the reading if, after this fault, the start of the next row is unknown.
+    fn fatal_error(&self, fault: &Fault) -> Option<SourceError>;
 }
 
-/// Text of a row.
+/// The bytes of a row as UTF-8.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
     std::str::from_utf8(bytes)
         .map_err(|e| Fault::Content(format!("not UTF-8 at byte {} of the row", e.valid_up_to() + 1)))
@@ -66,21 +65,21 @@ pub(super) struct BatchBuilder {
     schema: SchemaRef,
     on_bad_rows: OnBad,
     pub(super) table: StructColumn,
-    /// Where the good rows of the batch stand.
+    /// Positions of the good rows.
     positions: Vec<u64>,
     bytes: usize,
-    /// Rows of the batch that are bad and stand in it as placeholders.
+    /// Indexes of bad rows, which the batch holds as placeholders until it is finished.
     bad: Vec<usize>,
     rejected: Vec<Reject>,
-    /// Rows that were not built.
+    /// Rows skipped because they lie outside the window.
     outside: u64,
-    /// Rows of a batch at most.
+    /// Most rows in a batch.
     max_rows: usize,
 }
 
 impl BatchBuilder {
     /// # Errors
-    /// [`ErrorCode::SchemaMismatch`] where the schema asks for a type that no row format gives.
+    /// [`ErrorCode::SchemaMismatch`] where the schema has a type that no row format can supply.
     pub(super) fn new(request: &ReadRequest) -> Result<Self, SourceError> {
         let table = StructColumn::of_table(request.schema.fields()).map_err(|(column, data_type)| SourceError {
             name: request.file.name.clone(),
@@ -106,44 +105,46 @@ impl BatchBuilder {
         })
     }
 
-    /// Notes a row that was appended to the table.
-    pub(super) fn good(&mut self, position: u64, bytes: usize) {
+    /// Records a row that was appended to the table.
+    pub(super) fn record_good(&mut self, position: u64, bytes: usize) {
         self.positions.push(position);
         self.bytes += bytes;
     }
 
-    /// Notes a row that is not built, because it lies outside the window.
-    pub(super) fn outside(&mut self) {
+    /// Records a row that is skipped because it lies outside the window.
+    pub(super) fn record_outside(&mut self) {
         self.outside += 1;
     }
 
-    /// Notes a row that cannot be read, whether or not a part of it was appended.
+    /// Records an unreadable row, whether or not a part of it was appended.
     ///
     /// # Errors
-    /// [`ErrorCode::BadRows`] if bad rows are not to be rejected.
-    pub(super) fn bad(&mut self, row: &RawRow<'_>, why: String) -> Result<(), SourceError> {
+    /// [`ErrorCode::BadRows`] unless bad rows are rejected.
+    pub(super) fn record_bad(&mut self, row: &RawRow<'_>, why: String) -> Result<(), SourceError> {
         if self.on_bad_rows == OnBad::Fail {
             return Err(SourceError {
                 name: self.name.clone(),
                 position: Some(row.position),
                 code: ErrorCode::BadRows,
-                message: format!("{why}; mend the row, or set `on_bad_rows: reject` to set such rows aside"),
+                message: format!(
+                    "{why}; fix the row, or set `on_bad_rows: reject` to write such rows to the rejects file"
+                ),
             });
         }
         let raw = row.bytes.get(..MAX_REJECT_BYTES).unwrap_or(row.bytes).to_vec();
         self.bytes += raw.len();
         self.bad.push(self.table.len());
-        self.table.give_up();
+        self.table.end_partial();
         self.rejected.push(Reject { position: row.position, error: why, raw });
         Ok(())
     }
 
-    /// Whether the batch is to be given.
+    /// Whether the batch is complete.
     pub(super) fn is_full(&self) -> bool {
         self.table.len() >= self.max_rows || self.bytes >= BATCH_BYTES
     }
 
-    /// The batch; `None` if nothing was met.
+    /// Returns the batch; `None` if no row was recorded.
     pub(super) fn finish(&mut self) -> Result<Option<Batch>, SourceError> {
         if self.table.len() == 0 && self.outside == 0 {
             return Ok(None);
@@ -152,7 +153,7 @@ impl BatchBuilder {
             name: self.name.clone(),
             position: None,
             code: ErrorCode::Internal,
-            message: format!("the rows make no batch: {e}"),
+            message: format!("the rows cannot form a batch: {e}"),
         })?;
         self.bytes = 0;
         Ok(Some(Batch {
@@ -182,7 +183,7 @@ impl BatchBuilder {
     }
 }
 
-/// Rows whose values a batch can hold, so that wide tables take no more memory than narrow ones.
+/// Rows per batch, so that wide tables take no more memory than narrow ones.
 fn max_rows(fields: &Fields) -> usize {
     fn values(fields: &Fields) -> usize {
         let of = |data_type: &DataType| match data_type {
@@ -194,21 +195,23 @@ fn max_rows(fields: &Fields) -> usize {
     (BATCH_VALUES / values(fields).max(1)).clamp(1, BATCH_ROWS)
 }
 
-/// Gives a file's blocks as chunks.
+/// Turns the blocks of a file into chunks.
 pub(super) struct RowChunks<C, R> {
-    /// `None` where no rows are wanted.
+    /// `None` if no rows are requested.
     cutter: Option<C>,
     read: R,
 }
 
-impl<C: Cut, R: Fn(C::Block) -> Result<Box<dyn BatchReader>, SourceError> + Send> RowChunks<C, R> {
-    /// `read` makes a reader of a block.
+impl<C: CutBlocks, R: Fn(C::Block) -> Result<Box<dyn BatchReader>, SourceError> + Send> RowChunks<C, R> {
+    /// `read` returns a reader for a block.
     pub(super) fn new(cutter: Option<C>, read: R) -> Self {
         Self { cutter, read }
     }
 }
 
-impl<C: Cut, R: Fn(C::Block) -> Result<Box<dyn BatchReader>, SourceError> + Send> ChunkReader for RowChunks<C, R> {
+impl<C: CutBlocks, R: Fn(C::Block) -> Result<Box<dyn BatchReader>, SourceError> + Send> ChunkReader
+    for RowChunks<C, R>
+{
     fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
         let Some(cutter) = &mut self.cutter else { return Ok(None) };
         let Some(block) = cutter.next_block()? else { return Ok(None) };
@@ -219,10 +222,10 @@ impl<C: Cut, R: Fn(C::Block) -> Result<Box<dyn BatchReader>, SourceError> + Send
 /// Reads a file of JSON rows, cut into blocks.
 pub(super) fn json_chunks<C>(cutter: C, request: ReadRequest) -> Result<Box<dyn ChunkReader>, SourceError>
 where
-    C: Cut<Block: RowBlock> + 'static,
+    C: CutBlocks<Block: RowBlock> + 'static,
 {
     let columns = BatchBuilder::new(&request)?.table;
-    // What else a row holds is not looked at before it is built.
+    // Rows may be skipped unread only if no declared column could make them bad.
     let may_refuse =
         |i: usize| columns.columns.get(i).is_some_and(|c| !matches!(c, Column::Text(_) | Column::Json { .. }));
     let is_declared = |name: &str| request.within.as_ref().is_some_and(|w| w.declared.iter().any(|d| d == name));
@@ -245,7 +248,7 @@ struct JsonRows<B> {
 
 impl<B: RowBlock> BatchReader for JsonRows<B> {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        // Taken out, so that an error leaves the reader spent.
+        // Taken, so that the reader yields nothing after an error.
         let Some(mut block) = self.block.take() else { return Ok(None) };
         let mut outside = OutsideTest::of(&self.request);
         loop {
@@ -254,14 +257,14 @@ impl<B: RowBlock> BatchReader for JsonRows<B> {
             if let (Ok(text), Some(test)) = (&text, &mut outside)
                 && test.json_row(text)
             {
-                self.batch.outside();
+                self.batch.record_outside();
                 continue;
             }
             match text.and_then(|text| json_text::append_row(&mut self.batch.table, text)) {
-                Ok(()) => self.batch.good(row.position, row.bytes.len()),
+                Ok(()) => self.batch.record_good(row.position, row.bytes.len()),
                 Err(fault) => {
-                    let noted = self.batch.bad(&row, fault.to_string());
-                    if let Some(error) = block.broken(&fault) {
+                    let noted = self.batch.record_bad(&row, fault.to_string());
+                    if let Some(error) = block.fatal_error(&fault) {
                         return Err(error);
                     }
                     noted?;
@@ -275,24 +278,24 @@ impl<B: RowBlock> BatchReader for JsonRows<B> {
     }
 }
 
-/// Evidence from rows of JSON.
-pub(super) struct RowsSeen<'a, B> {
+/// Inspects JSON rows.
+pub(super) struct JsonRowInspector<'a, B> {
     name: &'a str,
     request: InspectRequest<'a>,
     block: PhantomData<fn(B)>,
 }
 
-impl<'a, B> RowsSeen<'a, B> {
-    /// Of one file.
+impl<'a, B> JsonRowInspector<'a, B> {
+    /// An inspector for the rows of `file`.
     pub(super) fn new(file: &'a SourceFile, request: InspectRequest<'a>) -> Self {
         Self { name: &file.name, request, block: PhantomData }
     }
 }
 
-impl<B: RowBlock> Look for RowsSeen<'_, B> {
+impl<B: RowBlock> InspectBlock for JsonRowInspector<'_, B> {
     type Block = B;
 
-    fn look(&self, block: &mut B, pass: &mut Pass, careful: bool) -> Result<(), SourceError> {
+    fn inspect(&self, block: &mut B, pass: &mut RowFindings, careful: bool) -> Result<(), SourceError> {
         while let Some(row) = block.next_row() {
             let position = row.position;
             let time = utf8(row.bytes).and_then(|text| {
@@ -305,7 +308,7 @@ impl<B: RowBlock> Look for RowsSeen<'_, B> {
             match time {
                 Ok(time) => pass.tally.row(time),
                 Err(fault) => {
-                    if let Some(error) = block.broken(&fault) {
+                    if let Some(error) = block.fatal_error(&fault) {
                         return Err(error);
                     }
                     pass.bad = true;
@@ -333,7 +336,7 @@ fn instant(request: &InspectRequest<'_>, time: &RowTime<'_>) -> Option<Timestamp
     }
 }
 
-/// A table that nobody could read.
+/// The error of a table with more than [`MAX_COLUMNS`] columns.
 pub(super) fn too_many_columns(name: &str, position: u64) -> SourceError {
     let message = format!("the rows have more than {MAX_COLUMNS} different columns; are ids used as keys?");
     unreadable(name, Some(position), message)

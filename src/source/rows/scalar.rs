@@ -1,13 +1,13 @@
-//! Text to values of declared types, exactly or not at all.
+//! Parses text into values of declared types, exactly or not at all.
 
 use crate::time::rfc3339;
 
-/// A whole number that the type holds.
+/// An integer within the range of `T`.
 pub(super) fn integer<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
 
-/// The binary64 nearest to a decimal number. An integer must be held exactly; infinities and words are no numbers.
+/// The binary64 nearest to a decimal number. Integers must be exact; infinities and words such as `nan` are refused.
 pub(super) fn float64(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
     let number = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
@@ -21,12 +21,12 @@ pub(super) fn float32(text: &str) -> Option<f32> {
     (number && value.is_finite() && holds_integer(text, f64::from(value), 6)).then_some(value)
 }
 
-/// Whether `value` is the integer that `text` says, if it says an integer. So many `safe_digits` never need a look.
+/// Whether `value` equals `text`, if `text` is an integer. Integers of up to `safe_digits` digits are always exact.
 fn holds_integer(text: &str, value: f64, safe_digits: usize) -> bool {
     if text.len() <= safe_digits || text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')) {
         return true;
     }
-    // Below 2^126 the conversion to i128 is exact; a longer integer is not taken for one that a float holds.
+    // Below 2^126 the conversion to i128 is exact; a larger integer counts as not exact.
     value.abs() < 2f64.powi(126) && text.parse::<i128>().is_ok_and(|i| i == value as i128)
 }
 
@@ -77,8 +77,8 @@ pub(super) fn date(text: &str) -> Option<i32> {
     i32::try_from(day).ok()
 }
 
-/// Microseconds since 1970-01-01T00:00:00Z of an RFC 3339 date-time. One without an offset, with a leap second or with
-/// digits below the microsecond does not fit.
+/// Microseconds since 1970-01-01T00:00:00Z of an RFC 3339 date-time. `None` without an offset, with a leap second, or with
+/// digits below the microsecond.
 pub(super) fn timestamp_us(text: &str) -> Option<i64> {
     let written = rfc3339::parse(text.as_bytes()).ok()?;
     let second = written.local_second - i64::from(written.offset_second?);

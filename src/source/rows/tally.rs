@@ -1,4 +1,4 @@
-//! Counts the rows of a file and the span of their times while it is inspected.
+//! Counts the rows of a file and tracks their range of times during inspection.
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// A row that can be read, with its time if it has one.
+    /// Counts a readable row and its time, if it has one.
     pub(super) fn row(&mut self, time: Option<Timestamp>) {
         self.rows += 1;
         match time {
@@ -25,7 +25,7 @@ impl Tally {
         }
     }
 
-    /// A row that cannot be read.
+    /// Counts an unreadable row.
     pub(super) fn unreadable(&mut self) {
         self.row(None);
     }
@@ -40,7 +40,7 @@ impl Tally {
         };
     }
 
-    /// What the file's one unit holds.
+    /// The facts of the file, which is one unit.
     pub(super) fn facts(self, file: &SourceFile, problem: Option<SourceError>) -> FileFacts {
         let times = self.times.map_or(TimeRange::Empty, |(min, max)| TimeRange::Within { min, max });
         let unit =

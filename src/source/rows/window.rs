@@ -1,7 +1,6 @@
-//! Rows outside the window, told by their time alone, so that they need not be built.
+//! Skips rows outside the window by looking at their time alone, before they are parsed.
 //!
-//! A row is left out only where it is certain what would become of it: it would be built, and its time would turn out
-//! to be outside. What is in doubt is built.
+//! A row is skipped only if it is certain that it would parse and that its time lies outside. All other rows are parsed.
 
 use arrow::datatypes::DataType;
 
@@ -12,32 +11,32 @@ use crate::source::rows::scalar;
 use crate::source::{ReadRequest, Within};
 use crate::time::parse::{Clock, RawInstant};
 
-/// If none of so many rows of a block lies outside, the others are likely not to either.
+/// If none of this many rows of a block lies outside, the test gives up on the block.
 const FEW_ROWS: u32 = 64;
 
-/// How the column holds its times.
+/// How the time column stores its times.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
     Int64,
 }
 
-/// Tells whether a time lies outside the window, as [`crate::source::instants`] would.
+/// Decides whether a time lies outside the window, with the same result as [`crate::source::instants`].
 pub(super) struct OutsideTest<'a> {
     within: &'a Within,
     clock: Clock<'a>,
     kind: Kind,
-    /// The window and the unit in which it is compared.
+    /// The window, and the ticks per second of its unit.
     from: i64,
     to: i64,
     per_second: i64,
-    /// Rows of JSON looked at, and whether one was outside.
-    looked_at: u32,
+    /// JSON rows tested, and whether one was outside.
+    tested: u32,
     found: bool,
 }
 
 impl<'a> OutsideTest<'a> {
-    /// `None` where rows are not to be left out, or cannot be told by a value of the time column alone.
+    /// `None` if no rows may be skipped, or if the type of the time column does not allow the test.
     pub(super) fn of(request: &'a ReadRequest) -> Option<Self> {
         let within = request.within.as_ref()?;
         let (_, field) = request.schema.column_with_name(&within.column)?;
@@ -55,12 +54,12 @@ impl<'a> OutsideTest<'a> {
             from,
             to,
             per_second: ticks_per_second(unit),
-            looked_at: 0,
+            tested: 0,
             found: false,
         })
     }
 
-    /// Whether the text of a cell or string is a time outside.
+    /// Whether the text of a cell or string is a time outside the window.
     #[inline]
     pub(super) fn text(&mut self, text: &str) -> bool {
         let clock = &mut self.clock;
@@ -71,19 +70,19 @@ impl<'a> OutsideTest<'a> {
         raw.is_some_and(|raw| self.instant(raw))
     }
 
-    /// A guessed time is counted, so its row is wanted.
+    /// Whether an instant lies outside. Ambiguous times must be counted, so their rows are never skipped.
     fn instant(&self, raw: RawInstant) -> bool {
         let at = ticks(raw.second, raw.nanosecond, self.per_second);
         !raw.ambiguous && !(self.from..self.to).contains(&at)
     }
 
-    /// Whether a row of JSON is one that can be built, and outside. Looking for the time costs a part of what building the
-    /// row costs, so it is given up where it is of no use.
+    /// Whether a JSON row would parse and lies outside. Finding the time costs a fraction of parsing the row, so the test
+    /// gives up after [`FEW_ROWS`] rows inside.
     pub(super) fn json_row(&mut self, text: &str) -> bool {
-        if self.looked_at >= FEW_ROWS && !self.found {
+        if self.tested >= FEW_ROWS && !self.found {
             return false;
         }
-        self.looked_at += u32::from(!self.found);
+        self.tested += u32::from(!self.found);
         let outside = match json_text::time_of(text, &self.within.column) {
             Ok(RowTime::Text(time)) if self.kind == Kind::Text => self.text(&time),
             Ok(RowTime::Number(time)) if self.kind == Kind::Text => self.text(time),

@@ -1,7 +1,7 @@
-//! Which column chunks of a file cannot be decoded, told by the footer alone.
+//! Finds column chunks that cannot be decoded, from the footer alone.
 //!
-//! A codec or an encoding that the `parquet` crate does not have shows only when the first page is read, in the middle
-//! of the night. The footer names both, so that a plan over such a file is refused instead.
+//! An unsupported codec or encoding would otherwise fail only when the first page is read, in the middle of a run. The
+//! footer names both, so a plan over such a file is refused instead.
 
 use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::basic::{Compression, ConvertedType, Encoding, Type};
@@ -9,8 +9,8 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use crate::source::Undecodable;
 
-/// What a user can do about it.
-const WAY_OUT: &str = "rewrite the file with ZSTD or SNAPPY pages, or leave the column out with `columns`";
+/// The advice to the user.
+const ADVICE: &str = "rewrite the file with ZSTD or SNAPPY pages, or leave the column out with `columns`";
 
 /// The column chunks that cannot be decoded, by column and reason.
 pub(super) fn undecodable(metadata: &ParquetMetaData) -> Vec<Undecodable> {
@@ -32,7 +32,7 @@ pub(super) fn undecodable(metadata: &ParquetMetaData) -> Vec<Undecodable> {
     found
 }
 
-/// Why a column chunk cannot be decoded; `None` where it can.
+/// Why a column chunk cannot be decoded; `None` if it can.
 fn reason(chunk: &ColumnChunkMetaData, is_of_arrow: bool) -> Option<String> {
     let path = chunk.column_path().string();
     if chunk.crypto_metadata().is_some() {
@@ -42,10 +42,10 @@ fn reason(chunk: &ColumnChunkMetaData, is_of_arrow: bool) -> Option<String> {
         ));
     }
     if chunk.compression() == Compression::LZO {
-        return Some(format!("column {path} is compressed with LZO, which is not supported; {WAY_OUT}"));
+        return Some(format!("column {path} is compressed with LZO, which is not supported; {ADVICE}"));
     }
-    // Parquet's intervals are months, days and milliseconds; Arrow's types that the crate reads them as hold some of these
-    // and drop the others. Only a writer's own Arrow schema tells which it wrote.
+    // Parquet's intervals have months, days and milliseconds. The crate reads them as Arrow types that hold only some of
+    // these. Only the writer's own Arrow schema says which were used.
     if chunk.column_descr().converted_type() == ConvertedType::INTERVAL && !is_of_arrow {
         return Some(format!(
             "column {path} is an INTERVAL, of which months would be lost; rewrite it as text or numbers, or leave the column \
@@ -55,10 +55,10 @@ fn reason(chunk: &ColumnChunkMetaData, is_of_arrow: bool) -> Option<String> {
     let encodings = chunk.page_encoding_stats_mask()?.encodings();
     let unknown = encodings.into_iter().find(|encoding| !is_decoded(chunk.column_type(), *encoding))?;
     let physical = chunk.column_type();
-    Some(format!("column {path} has {physical} pages encoded as {unknown}, which is not supported; {WAY_OUT}"))
+    Some(format!("column {path} has {physical} pages encoded as {unknown}, which is not supported; {ADVICE}"))
 }
 
-/// The encodings of data pages that the crate decodes. Levels may be `BIT_PACKED`, values may not.
+/// Whether the crate decodes data pages in this encoding. Only levels may be `BIT_PACKED`, not values.
 fn is_decoded(physical: Type, encoding: Encoding) -> bool {
     match encoding {
         Encoding::PLAIN | Encoding::PLAIN_DICTIONARY | Encoding::RLE_DICTIONARY => true,

@@ -1,4 +1,4 @@
-//! The footer of a Parquet file: found, told apart from what is none, parsed and held against the file's size.
+//! Finds the footer of a Parquet file, parses it and checks it against the size of the file.
 
 use std::sync::Arc;
 
@@ -44,13 +44,13 @@ pub(super) fn load(file: &SourceFile) -> Result<ArrowReaderMetadata, SourceError
         })
     };
     let parquet = metadata.parquet_schema();
-    // INT96 as nanoseconds, whatever unit the writer's own schema names: the exact values are found from there.
+    // INT96 as nanoseconds, regardless of the unit in the writer's schema: exact values are derived from them.
     let schema = int96::in_unit(&marked(metadata.schema(), parquet), parquet, TimeUnit::Nanosecond);
-    // Views are only faster: where a column has no such reading, the conversion of each batch makes them.
+    // Reading views is only an optimization: if it fails for a column, each batch is converted instead.
     with(view_schema(&schema)).or_else(|_| with(schema)).map_err(|m| unreadable(file, m))
 }
 
-/// The schema with its leaves of Parquet's JSON and UUID types marked, and those of its ENUM type, which is UTF-8, as text.
+/// The schema with leaves of Parquet's JSON and UUID types marked, and leaves of its ENUM type, which is UTF-8, as text.
 fn marked(schema: &Schema, parquet: &SchemaDescriptor) -> Schema {
     map_schema(&uuid::mark_stored(schema, parquet), &mut |leaf, field| {
         if leaf >= parquet.num_columns() {
@@ -71,28 +71,27 @@ fn marked(schema: &Schema, parquet: &SchemaDescriptor) -> Schema {
     })
 }
 
-/// The end of a file, with its footer: all that is read to plan.
+/// The end of a file with its footer. Planning reads nothing else.
 struct FileEnd {
     start: u64,
     bytes: Bytes,
 }
 
-/// Read at first, because a footer is mostly smaller.
+/// Bytes of the first read. Most footers are smaller.
 const END_BYTES: u64 = 64 << 10;
 
 impl FileEnd {
-    /// Reads the end, after telling apart what the crate's message would not: another format, an encrypted file, one cut
-    /// short.
+    /// Reads the end. Detects another format, encryption and truncation first, which the crate's errors do not distinguish.
     fn read(file: &SourceFile) -> Result<Self, SourceError> {
         if file.bytes < SMALLEST_FILE {
-            return Err(unreadable(file, format!("is no Parquet file: {} bytes are too few", file.bytes)));
+            return Err(unreadable(file, format!("is not a Parquet file: {} bytes are too few", file.bytes)));
         }
         let stored = file.open()?;
         let io = |error: std::io::Error| SourceError::io(file, "read", &error);
         let start = file.bytes.saturating_sub(END_BYTES);
         let parts = stored.read_ranges(&[0..4, start..file.bytes]).map_err(io)?;
         let [head, end] = parts.as_slice() else {
-            return Err(unreadable(file, "gave other ranges than were asked for"));
+            return Err(unreadable(file, "returned different ranges than requested"));
         };
         let tail = end.get(end.len().saturating_sub(8)..).unwrap_or_default();
         check_magic(file, head, tail.get(4..).unwrap_or_default())?;
@@ -128,7 +127,7 @@ impl parquet::file::reader::ChunkReader for FileEnd {
     }
 }
 
-/// What the first and the last four bytes of a file tell.
+/// Checks the first and last four bytes of a file.
 fn check_magic(file: &SourceFile, head: &[u8], tail: &[u8]) -> Result<(), SourceError> {
     match (head, tail) {
         (head, tail) if head == MAGIC_ENCRYPTED || tail == MAGIC_ENCRYPTED => {
@@ -136,36 +135,41 @@ fn check_magic(file: &SourceFile, head: &[u8], tail: &[u8]) -> Result<(), Source
         }
         (head, tail) if head == MAGIC && tail == MAGIC => Ok(()),
         (head, _) if head == MAGIC => {
-            Err(unreadable(file, "is cut short: it begins as a Parquet file and does not end as one; copy it again"))
+            Err(unreadable(file, "is truncated: it begins as a Parquet file and does not end as one; copy it again"))
         }
-        _ => Err(unreadable(file, "is no Parquet file: it does not begin with PAR1; check `source.format`")),
+        _ => Err(unreadable(file, "is not a Parquet file: it does not begin with PAR1; check `source.format`")),
     }
 }
 
-/// Whether the footer agrees with itself and with the file's size.
-fn check_footer(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), String> {
+/// How a footer contradicts itself or the file's size.
+#[derive(Debug, thiserror::Error)]
+enum FooterError {
+    #[error("row group {group} has {rows} rows")]
+    RowCount { group: usize, rows: i64 },
+    #[error("row group {group}: column {column} lies beyond the end of the file; copy the file again")]
+    BeyondEnd { group: usize, column: String },
+    #[error("its row groups have {in_groups} rows and its footer says {in_footer}")]
+    RowSum { in_groups: i64, in_footer: i64 },
+}
+
+/// Checks that the footer agrees with itself and with the file's size.
+fn check_footer(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), FooterError> {
     let mut rows = 0i64;
     for (index, group) in metadata.row_groups().iter().enumerate() {
         let promised = group.num_rows();
         rows = rows
             .checked_add(promised)
             .filter(|_| promised >= 0)
-            .ok_or_else(|| format!("row group {index} has {promised} rows"))?;
+            .ok_or(FooterError::RowCount { group: index, rows: promised })?;
         for column in group.columns() {
             let (start, length) = column.byte_range();
             if start.checked_add(length).is_none_or(|end| end > file_bytes) {
-                let path = column.column_path().string();
-                return Err(format!(
-                    "row group {index}: column {path} lies beyond the end of the file; copy the file again"
-                ));
+                return Err(FooterError::BeyondEnd { group: index, column: column.column_path().string() });
             }
         }
     }
     if rows != metadata.file_metadata().num_rows() {
-        return Err(format!(
-            "its row groups have {rows} rows and its footer says {}",
-            metadata.file_metadata().num_rows()
-        ));
+        return Err(FooterError::RowSum { in_groups: rows, in_footer: metadata.file_metadata().num_rows() });
     }
     Ok(())
 }

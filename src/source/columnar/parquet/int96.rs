@@ -1,12 +1,12 @@
-//! INT96 timestamps: exact, in the coarsest unit that holds a whole column.
+//! Reads INT96 timestamps exactly, in the coarsest unit that holds a whole column.
 //!
-//! INT96 (deprecated in Parquet, still written by Spark, Hive and Impala) holds a Julian day and nanoseconds, so it reaches
-//! far beyond the years 1677 to 2262 of 64-bit nanoseconds. The `parquet` crate wraps what lies outside: `9999-12-31`
-//! becomes a day of 1816. Two readings of the same column tell the exact value: whole seconds, which cannot overflow, and
-//! wrapped nanoseconds, which differ from the wrapped seconds by the fraction. That holds at every depth.
+//! INT96 (deprecated in Parquet, still written by Spark, Hive and Impala) holds a Julian day and nanoseconds, so its range
+//! far exceeds the years 1677 to 2262 of 64-bit nanoseconds. The `parquet` crate wraps values outside that range:
+//! `9999-12-31` becomes a day of 1816. Reading the column twice recovers the exact value: as whole seconds, which cannot
+//! overflow, and as wrapped nanoseconds, which differ from the wrapped seconds by the fraction. This works at any depth.
 //!
-//! Microseconds are what Spark writes and reach to year 294,247; nanoseconds are taken where a value of the column needs
-//! them. A value that the column's unit does not hold makes its row unreadable.
+//! Microseconds, which Spark writes, reach to the year 294,247. Nanoseconds are used if a value of the column needs them.
+//! A value that the unit of the column cannot hold makes its row unreadable.
 
 use std::sync::Arc;
 
@@ -19,14 +19,16 @@ use arrow::datatypes::{
     ArrowTimestampType, DataType, Field, Schema, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
     TimestampSecondType,
 };
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Type;
+use parquet::errors::ParquetError;
 use parquet::schema::types::SchemaDescriptor;
 
 use crate::logical::leaves::map_schema;
-use crate::source::columnar::foreign::guarded;
+use crate::source::columnar::foreign::{CallError, guarded};
 
 /// Nanoseconds in a second.
 const SECOND: i64 = 1_000_000_000;
@@ -36,7 +38,7 @@ pub(super) fn is_int96(schema: &SchemaDescriptor, leaf: usize) -> bool {
     leaf < schema.num_columns() && schema.column(leaf).physical_type() == Type::INT96
 }
 
-/// The schema with every INT96 leaf in a unit; zones stay, since the writer's own schema may name one.
+/// The schema with every INT96 leaf in a unit. Zones from the writer's schema are kept.
 pub(super) fn in_unit(schema: &Schema, parquet: &SchemaDescriptor, unit: TimeUnit) -> Schema {
     map_schema(schema, &mut |leaf, field| {
         if is_int96(parquet, leaf) { timestamp(field, unit) } else { field.clone() }
@@ -61,6 +63,17 @@ pub(super) struct Seconds {
     names: Vec<String>,
 }
 
+/// Why INT96 columns cannot be read exactly.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Int96Error {
+    #[error("its INT96 columns differ between two readings of the same pages; copy the file again")]
+    ReadingsDiffer,
+    #[error(transparent)]
+    Footer(#[from] CallError<ParquetError>),
+    #[error(transparent)]
+    Library(#[from] ArrowError),
+}
+
 /// A batch in exact units.
 pub(super) struct Exact {
     pub(super) rows: RecordBatch,
@@ -69,8 +82,8 @@ pub(super) struct Exact {
 }
 
 impl Seconds {
-    /// `None` where none of the top-level columns `roots` holds INT96.
-    pub(super) fn new(metadata: &ArrowReaderMetadata, roots: &[usize]) -> Result<Option<Self>, String> {
+    /// `None` if none of the top-level columns `roots` holds INT96.
+    pub(super) fn new(metadata: &ArrowReaderMetadata, roots: &[usize]) -> Result<Option<Self>, Int96Error> {
         let parquet = metadata.parquet_schema();
         let mut holds: Vec<usize> = (0..parquet.num_columns())
             .filter(|leaf| is_int96(parquet, *leaf))
@@ -90,27 +103,28 @@ impl Seconds {
         Ok(Some(Self { metadata: in_seconds, projection, names }))
     }
 
-    /// Puts a batch, read with wrapped nanoseconds, and the same rows in seconds together, in the units of `planned`.
+    /// Combines a batch in wrapped nanoseconds with the same rows in seconds, into the units of `planned`.
     ///
     /// # Errors
-    /// The two readings differ in shape, so that the file is not what its footer says.
+    /// The two readings differ in shape, so the file contradicts its footer.
     pub(super) fn exact(
         &self,
         rows: &RecordBatch,
         seconds: Option<&RecordBatch>,
         planned: &Schema,
-    ) -> Result<Exact, String> {
-        let seconds = seconds.filter(|seconds| seconds.num_rows() == rows.num_rows()).ok_or_else(lost)?;
+    ) -> Result<Exact, Int96Error> {
+        let seconds =
+            seconds.filter(|seconds| seconds.num_rows() == rows.num_rows()).ok_or(Int96Error::ReadingsDiffer)?;
         let schema = rows.schema();
         let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
         let mut columns = rows.columns().to_vec();
         let mut bad: Vec<(usize, String)> = Vec::new();
         for name in &self.names {
-            let (index, _) = schema.column_with_name(name).ok_or_else(lost)?;
-            let coarse = seconds.column_by_name(name).ok_or_else(lost)?;
+            let (index, _) = schema.column_with_name(name).ok_or(Int96Error::ReadingsDiffer)?;
+            let coarse = seconds.column_by_name(name).ok_or(Int96Error::ReadingsDiffer)?;
             let unit = planned.field_with_name(name).ok().map(Field::data_type);
             let (Some(column), Some(field)) = (columns.get_mut(index), fields.get_mut(index)) else {
-                return Err(lost());
+                return Err(Int96Error::ReadingsDiffer);
             };
             let exact = exact(column, coarse, unit)?;
             bad.extend(exact.bad().map(|row| (row, name.clone())));
@@ -119,16 +133,12 @@ impl Seconds {
         }
         bad.sort_unstable();
         bad.dedup_by_key(|(row, _)| *row);
-        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|error| error.to_string())?;
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
         Ok(Exact { rows, bad })
     }
 }
 
-fn lost() -> String {
-    "its INT96 columns differ between two readings of the same pages; copy the file again".to_owned()
-}
-
-/// An array in exact units, and which of its values are not.
+/// An array in exact units, and flags of the values that have no exact form.
 struct ExactArray {
     array: ArrayRef,
     /// `None`: every value is exact.
@@ -145,10 +155,10 @@ impl ExactArray {
     }
 }
 
-/// The two readings together; what is no INT96 stays as it is.
-fn exact(array: &ArrayRef, seconds: &ArrayRef, planned: Option<&DataType>) -> Result<ExactArray, String> {
+/// Combines the two readings. Values that are not INT96 stay unchanged.
+fn exact(array: &ArrayRef, seconds: &ArrayRef, planned: Option<&DataType>) -> Result<ExactArray, Int96Error> {
     if array.len() != seconds.len() {
-        return Err(lost());
+        return Err(Int96Error::ReadingsDiffer);
     }
     match (array.data_type(), seconds.data_type()) {
         (DataType::Timestamp(TimeUnit::Nanosecond, zone), DataType::Timestamp(TimeUnit::Second, _)) => {
@@ -168,7 +178,7 @@ fn exact(array: &ArrayRef, seconds: &ArrayRef, planned: Option<&DataType>) -> Re
             let width = usize::try_from(*length).unwrap_or_default();
             let inexact = gathered(lists, &values, |row| row * width..(row + 1) * width);
             let array = FixedSizeListArray::try_new(field, *length, values.array, lists.nulls().cloned());
-            Ok(ExactArray { array: Arc::new(array.map_err(|error| error.to_string())?), inexact })
+            Ok(ExactArray { array: Arc::new(array?), inexact })
         }
         (DataType::Map(entries, sorted), DataType::Map(_, _)) => {
             let (map, coarse) = (array.as_map(), seconds.as_map());
@@ -182,7 +192,7 @@ fn exact(array: &ArrayRef, seconds: &ArrayRef, planned: Option<&DataType>) -> Re
             let inexact = gathered(map, &pairs, |row| offset(offsets, row)..offset(offsets, row + 1));
             let pairs = pairs.array.as_struct().clone();
             let array = MapArray::try_new(field, offsets.clone(), pairs, map.nulls().cloned(), *sorted);
-            Ok(ExactArray { array: Arc::new(array.map_err(|error| error.to_string())?), inexact })
+            Ok(ExactArray { array: Arc::new(array?), inexact })
         }
         _ => Ok(ExactArray { array: Arc::clone(array), inexact: None }),
     }
@@ -195,14 +205,14 @@ fn item_type(list: &DataType) -> Option<&DataType> {
     }
 }
 
-fn structs(array: &StructArray, seconds: &StructArray, planned: Option<&DataType>) -> Result<ExactArray, String> {
+fn structs(array: &StructArray, seconds: &StructArray, planned: Option<&DataType>) -> Result<ExactArray, Int96Error> {
     let mut inexact: Option<Vec<bool>> = None;
     let mut fields = Vec::with_capacity(array.num_columns());
     let mut columns = Vec::with_capacity(array.num_columns());
     let by_place = matches!(planned, Some(DataType::Struct(fields)) if fields.len() == array.num_columns());
     for (place, field) in array.fields().iter().enumerate() {
         let (Some(child), Some(coarse)) = (array.columns().get(place), seconds.columns().get(place)) else {
-            return Err(lost());
+            return Err(Int96Error::ReadingsDiffer);
         };
         let planned = match planned {
             Some(DataType::Struct(fields)) => fields
@@ -222,28 +232,30 @@ fn structs(array: &StructArray, seconds: &StructArray, planned: Option<&DataType
         columns.push(child.array);
     }
     let array = StructArray::try_new_with_length(fields.into(), columns, array.nulls().cloned(), array.len());
-    Ok(ExactArray { array: Arc::new(array.map_err(|error| error.to_string())?), inexact })
+    Ok(ExactArray { array: Arc::new(array?), inexact })
 }
 
 fn list<O: OffsetSizeTrait>(
     array: &GenericListArray<O>,
     seconds: &GenericListArray<O>,
     planned: Option<&DataType>,
-) -> Result<ExactArray, String> {
+) -> Result<ExactArray, Int96Error> {
     let values = exact(array.values(), seconds.values(), planned.and_then(item_type))?;
-    let (DataType::List(item) | DataType::LargeList(item)) = array.data_type() else { return Err(lost()) };
+    let (DataType::List(item) | DataType::LargeList(item)) = array.data_type() else {
+        return Err(Int96Error::ReadingsDiffer);
+    };
     let field = Arc::new(item.as_ref().clone().with_data_type(values.array.data_type().clone()));
     let offsets = array.offsets();
     let inexact = gathered(array, &values, |row| offset(offsets, row)..offset(offsets, row + 1));
     let array = GenericListArray::try_new(field, offsets.clone(), values.array, array.nulls().cloned());
-    Ok(ExactArray { array: Arc::new(array.map_err(|error| error.to_string())?), inexact })
+    Ok(ExactArray { array: Arc::new(array?), inexact })
 }
 
 fn offset<O: OffsetSizeTrait>(offsets: &[O], row: usize) -> usize {
     offsets.get(row).map_or(0, |offset| offset.as_usize())
 }
 
-/// Which lists hold a value that is not exact.
+/// Flags the lists that contain an inexact value.
 fn gathered(
     lists: &dyn Array,
     values: &ExactArray,
@@ -253,7 +265,7 @@ fn gathered(
     Some((0..lists.len()).map(|row| lists.is_valid(row) && values.is_bad(range(row))).collect())
 }
 
-/// A leaf in its planned unit; where the plan has no unit for it, in the coarsest that holds every value.
+/// A leaf in its planned unit. If the plan has none, in the coarsest unit that holds every value.
 fn leaf(
     fine: &PrimitiveArray<TimestampNanosecondType>,
     coarse: &PrimitiveArray<TimestampSecondType>,
@@ -296,18 +308,18 @@ fn in_ticks<T: ArrowTimestampType>(
     ExactArray { array: Arc::new(array), inexact }
 }
 
-/// Microseconds of whole seconds and a fraction in nanoseconds; `None` where they are not exact.
+/// Microseconds from whole seconds and a fraction in nanoseconds; `None` if the result is not exact.
 pub(super) fn micros(second: i64, fraction: i64) -> Option<i64> {
     (fraction % 1_000 == 0).then(|| second.checked_mul(1_000_000)?.checked_add(fraction / 1_000))?
 }
 
-/// Nanoseconds, likewise.
+/// Nanoseconds from whole seconds and a fraction in nanoseconds; `None` on overflow.
 pub(super) fn nanos(second: i64, fraction: i64) -> Option<i64> {
     let exact = i128::from(second) * i128::from(SECOND) + i128::from(fraction);
     i64::try_from(exact).ok()
 }
 
-/// What a row with a value that is not exact is told.
+/// The error of a row with an inexact value.
 pub(super) fn inexact(column: &str) -> String {
     format!(
         "column {column} holds an INT96 time that 64 bits cannot hold in the unit of the column; other values of it need \
@@ -316,8 +328,8 @@ pub(super) fn inexact(column: &str) -> String {
     )
 }
 
-/// The rows of a batch but for some.
-pub(super) fn without(rows: &RecordBatch, bad: &[(usize, String)]) -> Result<RecordBatch, String> {
+/// The rows of a batch except the bad ones.
+pub(super) fn without(rows: &RecordBatch, bad: &[(usize, String)]) -> Result<RecordBatch, Int96Error> {
     let mut keep = vec![true; rows.num_rows()];
     for (row, _) in bad {
         if let Some(flag) = keep.get_mut(*row) {
@@ -325,5 +337,5 @@ pub(super) fn without(rows: &RecordBatch, bad: &[(usize, String)]) -> Result<Rec
         }
     }
     let keep = BooleanArray::new(keep.into(), None::<NullBuffer>);
-    arrow::compute::filter_record_batch(rows, &keep).map_err(|error| error.to_string())
+    Ok(arrow::compute::filter_record_batch(rows, &keep)?)
 }

@@ -1,8 +1,8 @@
-//! What the INT96 columns of a file hold, from one look at all their values.
+//! Scans the INT96 columns of a file.
 //!
-//! A plan needs the unit of a column before it reads a row, and INT96 has no statistics that would tell it: whether
-//! nanoseconds occur, whether a year is beyond them. So these columns, and no others, are read when a file is inspected.
-//! The same look gives the bounds of a time column, which routes row groups as statistics do for other types.
+//! A plan needs the unit of a column before it reads a row. INT96 has no statistics that show whether nanoseconds occur or
+//! whether a year is beyond their range, so these columns, and no others, are read during inspection. The scan also yields
+//! the bounds of a time column, which route row groups as statistics do for other types.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,35 +21,35 @@ use crate::source::{BATCH_ROWS, SourceError, SourceFile, Undecodable};
 
 /// A leaf column of INT96.
 pub(super) struct Int96Leaf {
-    /// The coarsest unit that holds every value; nanoseconds where none does.
+    /// The coarsest unit that holds every value; nanoseconds if none does.
     pub(super) unit: TimeUnit,
-    /// Of each row group.
+    /// One entry per row group.
     pub(super) groups: Vec<Int96Group>,
 }
 
-/// Its values in one row group.
+/// The values of a leaf in one row group.
 #[derive(Default)]
 pub(super) struct Int96Group {
     /// Least and greatest value: seconds, and nanoseconds after them.
     pub(super) bounds: Option<((i64, i64), (i64, i64))>,
-    /// How many values there are.
+    /// Number of values that are not null.
     pub(super) values: u64,
-    /// How many of them microseconds do not hold exactly.
+    /// Number of values that microseconds cannot hold exactly.
     inexact_micros: u64,
-    /// How many nanoseconds do not hold.
+    /// Number of values that nanoseconds cannot hold.
     inexact_nanos: u64,
-    /// Whether nanoseconds hold a value that microseconds do not.
+    /// Whether some value fits nanoseconds but not microseconds.
     needs_nanos: bool,
 }
 
 impl Int96Leaf {
-    /// Values of a row group that the unit does not hold.
+    /// Number of values of a row group that the unit cannot hold.
     pub(super) fn bad(&self, group: &Int96Group) -> u64 {
         if self.unit == TimeUnit::Microsecond { group.inexact_micros } else { group.inexact_nanos }
     }
 }
 
-/// Looks at all INT96 columns, but for those that cannot be decoded.
+/// Scans all INT96 columns that can be decoded, by leaf index.
 ///
 /// # Errors
 /// As [`super::inspect`], where a page cannot be read.

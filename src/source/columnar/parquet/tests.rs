@@ -1,4 +1,4 @@
-//! Written by the crate's own writer, damaged byte by byte.
+//! Reads files from the crate's own writer, intact and with every byte damaged in turn.
 
 use std::sync::Arc;
 
@@ -118,7 +118,7 @@ fn within(min: &str, max: &str) -> TimeRange {
 }
 
 #[test]
-fn each_row_group_tells_rows_times_and_nulls() {
+fn each_row_group_reports_rows_times_and_nulls() {
     let times = TimestampMicrosecondArray::from(vec![
         Some(MARCH * 1_000_000 + 1),
         Some(MARCH * 1_000_000),
@@ -305,12 +305,12 @@ fn json_columns_are_marked_and_checked() {
 }
 
 #[test]
-fn what_is_no_parquet_file_is_told_apart() {
+fn a_file_that_is_not_parquet_is_distinguished() {
     let good = written(&texts(), groups_of(9));
     let message = |bytes: &[u8]| inspect(&Sample::of(bytes).file, "t", &auto()).expect_err("refused").message;
     assert!(message(b"").contains("too few"));
     assert!(message(b"{\"a\": 1}\n{\"a\": 2}\n").contains("does not begin with PAR1"));
-    assert!(message(&good[..good.len() - 1]).contains("cut short"));
+    assert!(message(&good[..good.len() - 1]).contains("is truncated"));
     let mut encrypted = good.clone();
     let end = encrypted.len();
     encrypted[end - 4..].copy_from_slice(b"PARE");
@@ -318,7 +318,7 @@ fn what_is_no_parquet_file_is_told_apart() {
 }
 
 #[test]
-fn a_file_that_changed_or_vanished_is_told_before_and_after_reading() {
+fn a_file_that_changed_or_vanished_is_reported_before_and_after_reading() {
     let numbers = one("n", Int32Array::from_iter_values(0..10));
     let bytes = written(&numbers, groups_of(5));
     let sample = Sample::of(&bytes);

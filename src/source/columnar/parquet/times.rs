@@ -1,4 +1,4 @@
-//! What the statistics of a time column prove of the times in a row group.
+//! Derives the time range of a row group from the statistics of the time column.
 
 use std::collections::BTreeMap;
 
@@ -68,13 +68,13 @@ impl<'a> TimeStatistics<'a> {
                 data_type,
             })
         };
-        // Statistics only save work; without them the row group is read.
+        // Statistics only save work: without them, the row group is read.
         bounds().map_or(Self::Unusable, Self::Bounds)
     }
 }
 
 impl TimeBounds {
-    /// Times and number of nulls of a row group; `None` where nothing is proven.
+    /// Time range and number of nulls of a row group; `None` if the statistics prove nothing.
     pub(super) fn of(&self, index: usize, group: &RowGroupMetaData, parser: &TimeParser) -> Option<(TimeRange, u64)> {
         let rows = u64::try_from(group.num_rows()).ok()?;
         let statistics = group.columns().get(self.leaf)?.statistics();
@@ -88,7 +88,7 @@ impl TimeBounds {
             (Some(min), Some(max)) if min <= max && nulls < rows => (min, max),
             _ => return None,
         };
-        // The old fields were compared as signed whatever the type.
+        // Writers of the deprecated fields compared all types as signed.
         if self.unsigned && statistics?.is_min_max_deprecated() {
             return None;
         }
@@ -97,7 +97,7 @@ impl TimeBounds {
     }
 }
 
-/// Times and number of rows without one in a row group, from a look at all its values. `micros_type` has the zone.
+/// Time range and number of rows without a time in a row group, from a scan of its values. `micros_type` has the zone.
 pub(super) fn int96(
     leaf: &Int96Leaf,
     micros_type: &DataType,

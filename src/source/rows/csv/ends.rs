@@ -1,27 +1,27 @@
-//! Where CSV records end, found without looking at cells.
+//! Finds the ends of CSV records without splitting cells.
 //!
-//! The tokeniser's states, as far as they matter to line ends: within quotes a line end is text. A quote opens a cell
-//! only if a delimiter or a line end, or nothing, stands before it; any other is text.
+//! Follows the tokenizer's rules as far as they affect line ends. A line end within quotes is text. A quote opens a cell
+//! only at the start of the data or after a delimiter or line end; any other quote is text.
 
 use super::find;
-use super::tokenise::DELIMITER;
+use super::tokenize::DELIMITER;
 use crate::source::rows::blocks::RowEnds;
 
 /// A position in the records at the front of a buffer.
 #[derive(Default)]
 pub(super) struct RecordEnds {
-    /// Bytes looked at.
+    /// Bytes examined.
     at: usize,
-    /// Between quotes there.
+    /// Whether `at` is within quotes.
     quoted: bool,
-    /// Behind the last line end that ends a record.
+    /// Offset after the last line end that ends a record.
     whole: usize,
-    /// Records before that end with CR alone.
+    /// Records before `whole` that end with a bare CR.
     bare: u64,
 }
 
 impl RecordEnds {
-    /// Looks for the last line end in text between quoted cells, up to `to`.
+    /// Finds the last line end in the unquoted text up to `to`.
     fn plain(&mut self, data: &[u8], to: usize) {
         let from = self.at;
         let plain = data.get(from..to).unwrap_or_default();
@@ -36,13 +36,13 @@ impl RowEnds for RecordEnds {
     fn whole_rows(&mut self, data: &[u8], is_all: bool) -> usize {
         loop {
             let rest = data.get(self.at..).unwrap_or_default();
-            // Quotes stand close together within quotes, and far apart elsewhere.
+            // The next quote is usually near within quotes and far away elsewhere.
             let quote = if self.quoted { find::quote(rest, &mut false) } else { memchr::memchr(b'"', rest) };
             let quote = quote.map(|i| self.at + i);
             match (quote, self.quoted) {
                 (Some(i), true) => match data.get(i + 1) {
                     Some(b'"') => self.at = i + 2,
-                    // The closing one, or the first of two.
+                    // Either the closing quote or the first of a doubled quote: the next byte decides.
                     None if !is_all => {
                         self.at = i;
                         break;

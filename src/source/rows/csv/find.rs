@@ -1,20 +1,20 @@
-//! The next byte that matters in CSV.
+//! Finds the next significant byte in CSV.
 //!
-//! Cells are short, mostly, so calling a vectorised search for each costs more than the search. The first bytes are
-//! looked at eight at a time; `memchr` does the rest of long cells.
+//! Most cells are short, so calling a vectorized search for each would cost more than the search itself. The first bytes
+//! are examined eight at a time; `memchr` searches the rest of long cells.
 
-use super::tokenise::DELIMITER;
+use super::tokenize::DELIMITER;
 use crate::swar::{before_lowest, below, eight, lowest, marks};
 
-/// How many bytes are looked at before a cell counts as long.
+/// Bytes examined before a cell counts as long.
 const SHORT: usize = 32;
 
-/// Length of the text up to a delimiter or line end, or all of it.
+/// Length of the text before the first delimiter or line end, or of all the text.
 #[inline]
 pub(super) fn cell_end(text: &[u8]) -> usize {
     let mut at = 0;
     while let (true, Some(word)) = (at < SHORT, eight(text, at)) {
-        // Line ends are the only control characters that are common.
+        // Among control characters, only line ends are common.
         let marked = marks(word, DELIMITER) | below(word, b'\r' + 1);
         if marked == 0 {
             at += 8;
@@ -30,7 +30,7 @@ pub(super) fn cell_end(text: &[u8]) -> usize {
     at + memchr::memchr3(DELIMITER, b'\n', b'\r', rest).unwrap_or(rest.len())
 }
 
-/// The place of the first quote. `lines` is set where a line end may stand before it.
+/// Offset of the first quote. Sets `lines` if a line end may precede it.
 #[inline]
 pub(super) fn quote(text: &[u8], lines: &mut bool) -> Option<usize> {
     let mut at = 0;

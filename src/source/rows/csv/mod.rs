@@ -1,28 +1,27 @@
 //! CSV (RFC 4180): comma-separated cells below a header.
 //!
-//! An empty cell is null, `""` the empty string. Columns are found by the names in each file's own header. A record
-//! with another number of cells than the header is a bad row; a blank line is none, except in a file of one column,
-//! where it is a null.
+//! An empty cell is null; `""` is the empty string. Columns are matched by name, using each file's own header. A record
+//! whose number of cells differs from the header is a bad row. Blank lines are skipped, except in a file of one column,
+//! where a blank line is a null.
 //!
-//! A file that is not compressed and does not end with a line end may have been cut inside its last cell, and nothing
-//! in the format would tell. Such a last line is a bad row. In gzip and zstd the codec proves the end, so there it is
-//! read.
+//! An uncompressed file without a final line end may have been truncated inside its last cell, which the format cannot
+//! reveal. Its last line is a bad row. Under gzip and zstd, the codec marks the end, so the last line is read.
 
 mod ends;
 mod find;
-mod tokenise;
+mod tokenize;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use ends::RecordEnds;
-use tokenise::{Cell, Layout, Record, Tokeniser, cell_text};
+use tokenize::{Cell, Layout, Record, Tokenizer, cell_text};
 
-use crate::source::rows::blocks::{Blocks, Cut};
+use crate::source::rows::blocks::{Blocks, CutBlocks};
 use crate::source::rows::column::StructColumn;
 use crate::source::rows::decode::unreadable;
 use crate::source::rows::infer::{InspectRequest, Node};
-use crate::source::rows::inspect::{self, Findings, Look, Pass, Pieces};
+use crate::source::rows::inspect::{self, Findings, InspectBlock, Pieces, RowFindings};
 use crate::source::rows::json_text::Fault;
 use crate::source::rows::reader::{self, BatchBuilder, MAX_COLUMNS, RawRow, RowChunks};
 use crate::source::rows::window::OutsideTest;
@@ -37,7 +36,7 @@ pub fn inspector<'a>(
     inspect::inspector(file, move || {
         let table = Table::open(file, block_bytes)?;
         let time_place = table.header.iter().position(|name| name == request.time_column);
-        let columns = CellsSeen { header: table.header.clone(), time_place, request };
+        let columns = CsvRowInspector { header: table.header.clone(), time_place, request };
         Ok((table, columns))
     })
 }
@@ -45,8 +44,8 @@ pub fn inspector<'a>(
 /// Opens a file for reading.
 ///
 /// # Errors
-/// [`SourceError`] where the file cannot be opened, its header is not one, or the schema asks for a type that CSV
-/// does not give.
+/// [`SourceError`] where the file cannot be opened, its header is invalid, or the schema has a type that CSV
+/// cannot supply.
 pub fn open(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
     let columns = BatchBuilder::new(&request)?.table;
     let table = Table::open(&request.file, block_bytes)?;
@@ -68,12 +67,12 @@ pub fn open(request: ReadRequest, block_bytes: usize) -> Result<Box<dyn ChunkRea
     })))
 }
 
-/// The header of a file and what follows it.
+/// The header of a file and the blocks after it.
 struct Table {
     header: Vec<String>,
     layout: Layout,
-    /// The block that the header is in.
-    first: Option<Tokeniser>,
+    /// The block that contains the header.
+    first: Option<Tokenizer>,
     blocks: Blocks<RecordEnds>,
 }
 
@@ -87,10 +86,11 @@ impl Table {
                 let why = "the file is empty: a CSV file has a header with the names of its columns";
                 return Err(unreadable(&file.name, Some(1), why));
             };
-            let mut tokens = Tokeniser::new(block, layout.clone());
+            let mut tokens = Tokenizer::new(block, layout.clone());
             let Some(record) = tokens.next_record()? else { continue };
-            let header = read_header(&record).map_err(|why| unreadable(&file.name, Some(record.line), why))?;
-            // A null of a single column can only be a blank line.
+            let header =
+                read_header(&record).map_err(|error| unreadable(&file.name, Some(record.line), error.to_string()))?;
+            // In a file of one column, a blank line is a null.
             layout.skip_blank = header.len() > 1;
             tokens.skip_blank(layout.skip_blank);
             return Ok(Self { header, layout, first: Some(tokens), blocks });
@@ -98,42 +98,55 @@ impl Table {
     }
 }
 
-impl Cut for Table {
-    type Block = Tokeniser;
+impl CutBlocks for Table {
+    type Block = Tokenizer;
 
-    fn next_block(&mut self) -> Result<Option<Tokeniser>, SourceError> {
+    fn next_block(&mut self) -> Result<Option<Tokenizer>, SourceError> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
         let block = self.blocks.next_block()?;
-        Ok(block.map(|block| Tokeniser::new(block, self.layout.clone())))
+        Ok(block.map(|block| Tokenizer::new(block, self.layout.clone())))
     }
 }
 
-/// The names of the columns.
-fn read_header(record: &Record<'_>) -> Result<Vec<String>, String> {
+/// Why a record is not a header.
+#[derive(Debug, thiserror::Error)]
+enum HeaderError {
+    #[error("the header cannot be read: {0}")]
+    Unreadable(Fault),
+    #[error("the header has more than {MAX} columns", MAX = MAX_COLUMNS)]
+    TooManyColumns,
+    #[error("column {column} has no name in the header")]
+    Unnamed { column: usize },
+    #[error("the header names the column `{name}` twice; rename one of them")]
+    Duplicate { name: String },
+}
+
+/// Reads the column names.
+fn read_header(record: &Record<'_>) -> Result<Vec<String>, HeaderError> {
     if let Some(fault) = record.fault {
-        return Err(format!("the header cannot be read: {fault}"));
+        return Err(HeaderError::Unreadable(Fault::Content(fault.to_owned())));
     }
     if record.cells.len() > MAX_COLUMNS {
-        return Err(format!("the header has more than {MAX_COLUMNS} columns"));
+        return Err(HeaderError::TooManyColumns);
     }
-    let text = reader::utf8(record.bytes).map_err(|fault| format!("the header cannot be read: {fault}"))?;
+    let text = reader::utf8(record.bytes).map_err(HeaderError::Unreadable)?;
     let mut scratch = String::new();
     let names: Vec<String> = record.cells.iter().map(|c| cell_text(text, c, &mut scratch).to_owned()).collect();
     let mut known = HashSet::new();
     for (i, name) in names.iter().enumerate() {
         if name.is_empty() {
-            return Err(format!("column {} has no name in the header", i + 1));
+            return Err(HeaderError::Unnamed { column: i + 1 });
         }
         if !known.insert(name) {
-            return Err(format!("the header names the column `{name}` twice; rename one of them"));
+            return Err(HeaderError::Duplicate { name: name.clone() });
         }
     }
     Ok(names)
 }
 
-/// The text of a record that is a row.
+/// The text of a record, if it is a valid row.
 fn row_text<'a>(record: &Record<'a>, columns: usize) -> Result<&'a str, Fault> {
     if let Some(fault) = record.fault {
         return Err(Fault::Content(fault.to_owned()));
@@ -149,23 +162,23 @@ fn row_text<'a>(record: &Record<'a>, columns: usize) -> Result<&'a str, Fault> {
     reader::utf8(record.bytes)
 }
 
-/// Whether a cell is null.
+/// An empty cell is null, unless it is quoted.
 fn is_null(cell: &Cell) -> bool {
     !cell.quoted && cell.start == cell.end
 }
 
-/// Evidence from cells.
-struct CellsSeen<'a> {
+/// Inspects CSV rows.
+struct CsvRowInspector<'a> {
     header: Vec<String>,
     time_place: Option<usize>,
     request: InspectRequest<'a>,
 }
 
-impl Look for CellsSeen<'_> {
-    type Block = Tokeniser;
+impl InspectBlock for CsvRowInspector<'_> {
+    type Block = Tokenizer;
 
-    /// The header alone says which columns there are.
-    fn begin(&self) -> Node {
+    /// The header alone decides which columns exist.
+    fn initial_evidence(&self) -> Node {
         let mut root = Node::default();
         root.object(0);
         for (i, name) in self.header.iter().enumerate() {
@@ -177,8 +190,8 @@ impl Look for CellsSeen<'_> {
         root
     }
 
-    /// A record counts only when it is known to be a row, so there is nothing to be careful about.
-    fn look(&self, tokens: &mut Tokeniser, pass: &mut Pass, _careful: bool) -> Result<(), SourceError> {
+    /// A record counts only once it is known to be a valid row, so `_careful` makes no difference.
+    fn inspect(&self, tokens: &mut Tokenizer, pass: &mut RowFindings, _careful: bool) -> Result<(), SourceError> {
         let mut scratch = String::new();
         while let Some(record) = tokens.next_record()? {
             let Ok(text) = row_text(&record, self.header.len()) else {
@@ -202,24 +215,24 @@ impl Look for CellsSeen<'_> {
         Ok(())
     }
 
-    fn rewind(_tokens: &mut Tokeniser) {}
+    fn rewind(_tokens: &mut Tokenizer) {}
 }
 
-/// What reading the blocks of one file takes.
+/// Shared by the readers of the blocks of one file.
 struct Reading {
     request: ReadRequest,
-    /// Cells of a row.
+    /// Number of cells in a row.
     columns: usize,
-    /// Per column of the batch, the cell that it is read from.
+    /// For each column of the batch, the index of its cell.
     places: Vec<Option<usize>>,
-    /// The cell with the time, if rows are told by it.
+    /// The index of the cell with the time, if rows outside the window may be skipped.
     time_place: Option<usize>,
-    /// Columns of the batch that a value may not fit.
+    /// Columns of the batch with declared types, which a value may not fit.
     checked: Vec<usize>,
 }
 
 impl Reading {
-    /// Whether a row lies outside the window, so that it need not be built. It must be one that could be.
+    /// Whether a row can be skipped: it lies outside the window and its values fit the declared types.
     fn is_outside(
         &self,
         test: &mut Option<OutsideTest<'_>>,
@@ -246,7 +259,7 @@ impl Reading {
 /// Reads a block as batches.
 struct CsvRows {
     /// `None` once the block is read or has failed.
-    tokens: Option<Tokeniser>,
+    tokens: Option<Tokenizer>,
     reading: Arc<Reading>,
     batch: BatchBuilder,
     scratch: String,
@@ -254,7 +267,7 @@ struct CsvRows {
 
 impl BatchReader for CsvRows {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        // Taken out, so that an error leaves the reader spent.
+        // Taken, so that the reader yields nothing after an error.
         let Some(mut tokens) = self.tokens.take() else { return Ok(None) };
         let (reading, scratch) = (&*self.reading, &mut self.scratch);
         let mut outside = OutsideTest::of(&reading.request);
@@ -264,16 +277,16 @@ impl BatchReader for CsvRows {
             if let Ok(text) = text
                 && reading.is_outside(&mut outside, &record, text, &self.batch.table, scratch)
             {
-                self.batch.outside();
+                self.batch.record_outside();
                 continue;
             }
             let appended =
                 text.and_then(|text| append_row(&mut self.batch.table, &record, text, &reading.places, scratch));
             match appended {
-                Ok(()) => self.batch.good(record.line, record.bytes.len()),
+                Ok(()) => self.batch.record_good(record.line, record.bytes.len()),
                 Err(fault) => {
                     let row = RawRow { position: record.line, bytes: record.bytes };
-                    self.batch.bad(&row, fault.to_string())?;
+                    self.batch.record_bad(&row, fault.to_string())?;
                 }
             }
             if self.batch.is_full() {
@@ -284,7 +297,7 @@ impl BatchReader for CsvRows {
     }
 }
 
-/// Appends a row to the columns. After an error they may hold a part of it.
+/// Appends a row to the columns. After an error, they may hold a part of it.
 fn append_row(
     into: &mut StructColumn,
     record: &Record<'_>,
@@ -296,7 +309,7 @@ fn append_row(
         let cell = place.and_then(|p| record.cells.get(p));
         match cell.filter(|c| !is_null(c)) {
             None => column.null(),
-            // The value is not shown: messages go where redacted data must not.
+            // Messages may reach places that must not see redacted data, so the value is not shown.
             Some(cell) if !column.text(cell_text(text, cell, scratch)) => {
                 let type_name = column.type_name();
                 let name = into.name(i);

@@ -1,4 +1,4 @@
-//! CSV as the `csv` crate reads it, and what it does not tell.
+//! Compares CSV with the `csv` crate, and checks what that crate does not report.
 
 use std::sync::Arc;
 
@@ -348,6 +348,6 @@ fn a_line_of_nothing_but_commas_takes_the_memory_of_the_widest_table() {
     let header = file(format!("{commas}\n").as_bytes());
     let mut blocks = Blocks::open(&header.file, RecordEnds::default(), BLOCK_BYTES).unwrap();
     let layout = Layout { name: "a".into(), proves_end: true, skip_blank: true };
-    let mut tokens = Tokeniser::new(blocks.next_block().unwrap().unwrap(), layout);
+    let mut tokens = Tokenizer::new(blocks.next_block().unwrap().unwrap(), layout);
     assert_eq!(tokens.next_record().unwrap().unwrap().cells.len(), MAX_COLUMNS + 1);
 }

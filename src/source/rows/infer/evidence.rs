@@ -1,9 +1,9 @@
-//! What was seen of one place in the data: a column, a field of a nested object, the items of a list.
+//! The evidence about one node of the data: a column, a field of a nested object, or the items of a list.
 //!
-//! Evidence only grows, and growing it in any grouping gives the same: so files are looked at concurrently and
-//! their evidence is merged in the order of their names. It is bounded: the fields of an object used as a map (ids as
-//! keys) are no longer kept as [`MAX_FIELDS`] is passed. Such a column is refused unless it is declared as JSON: whether
-//! it has fields or is text must not depend on how many ids a month happens to have.
+//! Evidence only grows, and merging is associative, so files are inspected concurrently and their evidence is merged in
+//! the order of their names. Evidence is bounded: an object used as a map (ids as keys) keeps no more than [`MAX_FIELDS`]
+//! fields. Such a column is refused unless it is declared as JSON, because whether it becomes a struct or text must not
+//! depend on how many ids a month happens to have.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::logical::{is_json, uuid};
 use crate::number::NumberText;
 use crate::source::rows::json_text::is_plain;
 
-/// What a columnar file says of its text.
+/// How a columnar file marks its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::source) enum Mark {
-    /// Nothing.
+    /// Not marked.
     None,
     /// It holds JSON.
     Json,
@@ -36,28 +36,27 @@ impl Mark {
     }
 }
 
-/// Fields of one nested object beyond which no more are kept. An object with more is a map, and a column a key would
-/// help nobody.
+/// Fields kept per nested object. An object with more is a map, and one column per key would be of no use.
 pub(super) const MAX_FIELDS: usize = 1024;
 
-/// So many different keys an object may have however few of them are in one: every row gives each of them, null or not,
-/// so this bounds what a row can grow by. Records that people design have fewer optional fields.
+/// Different keys that objects may have regardless of how sparse they are. Every output row holds every key, null or not,
+/// so this bounds how much a row can grow. Hand-designed records have fewer optional fields.
 const MAX_OPTIONAL_FIELDS: usize = 64;
 
-/// The same for the columns of a table, of which `columns` can select some.
+/// [`MAX_OPTIONAL_FIELDS`] for the columns of a table. It is higher because `columns` can select some of them.
 const MAX_OPTIONAL_COLUMNS: usize = 1024;
 
-/// Beyond that, at least one in so many of all keys must be there on average: what is written stays within this
-/// multiple of what was read.
+/// Beyond those limits, an object must have at least one in this many of all keys on average, so the output stays within
+/// this multiple of the input.
 const MAX_GROWTH: u64 = 4;
 
-/// Levels of nesting beyond which values are kept as JSON text.
+/// Nesting level beyond which values become JSON text.
 const MAX_LEVELS: usize = 32;
 
-/// Integers up to here pass through a binary64 unharmed.
+/// Largest integer up to which every integer is exact in a binary64.
 const MAX_SAFE_INTEGER: u64 = 1 << 53;
 
-/// Characters of a number that is surely one that [`NumberText`] takes: `1e` and nine digits.
+/// Any number of at most this many characters is accepted by [`NumberText`]: `1e` and nine digits.
 const SHORT_NUMBER: usize = 11;
 
 /// Kinds of values, as bits.
@@ -70,7 +69,7 @@ pub(super) mod kind {
     pub(in crate::source::rows::infer) const LIST: u8 = 32;
 }
 
-/// What was seen of one place.
+/// The evidence about one node.
 #[derive(Debug, Clone, Default)]
 pub(in crate::source) struct Node {
     /// Kinds of the values that are not null.
@@ -83,61 +82,61 @@ pub(in crate::source) struct Node {
     pub(super) beyond: bool,
     /// An integer that a binary64 may not hold.
     pub(super) unsafe_integer: bool,
-    /// A number whose decimal value no binary64 gives back.
+    /// A number whose decimal value does not survive a round trip through binary64.
     pub(super) inexact: bool,
-    /// A cell that is a number and not written as a number of a binary type is: `1.50`, `1e5`, `-0`.
+    /// A cell that is a number in a notation no binary type is printed in: `1.50`, `1e5`, `-0`.
     pub(super) other_notation: bool,
-    /// A number of JSON whose exponent is too long for a column of numbers.
-    pub(super) absurd: bool,
-    /// The digits of fractions are wanted as they were written, whether or not a binary64 holds them: the time column,
-    /// whose `format` reads digits.
+    /// A JSON number whose exponent is too long for a column of numbers.
+    pub(super) huge_exponent: bool,
+    /// Fractions keep their digits as written even if a binary64 holds them. Set for the time column, whose `format` reads
+    /// digits.
     pub(super) keep_digits: bool,
-    /// Some values are cells of a CSV file, where `1` is text as well as a number.
+    /// Some values are CSV cells, where `1` may be text or a number.
     pub(super) cells: bool,
-    /// Too wide or deep to be columns.
+    /// Too wide or too deep to become columns.
     pub(super) collapsed: bool,
-    /// It had more than [`MAX_FIELDS`] fields.
+    /// It has had more than [`MAX_FIELDS`] fields.
     pub(super) wide: bool,
-    /// Objects of JSON with any key, and the keys that they had together.
+    /// Non-empty JSON objects, and the total number of their keys.
     objects: u64,
     keys: u64,
-    /// Number of the object that was counted last.
+    /// Number of the last object counted in `objects`.
     counted: u64,
     /// Some objects or lists are typed columns of a columnar file, which cannot become JSON text.
     pub(super) columnar: bool,
-    /// Types of columnar files, and how their text is marked; in order of appearance.
+    /// Types in columnar files and how their text is marked, in order of appearance.
     pub(super) typed: Vec<(DataType, Mark)>,
     /// Fields of the objects.
     pub(super) fields: Fields,
     /// Items of the lists.
     pub(super) items: Option<Box<Node>>,
-    /// In which files.
-    pub(super) files: Places,
-    /// Objects walked so far, and the number of the one in which this field was met last: tells a key that stands
-    /// twice in one object.
+    /// The files that have it.
+    pub(super) files: FilesSeen,
+    /// Objects walked so far, and the number of the last object that had this field. Detects a duplicate key in one
+    /// object.
     walked: u64,
     met: u64,
     /// Fields known before the last object.
     width_before: usize,
 }
 
-/// In which files a place was found, and what it was there.
+/// The files that have a node, and its type in them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Places {
+pub(super) struct FilesSeen {
     /// Files that have it.
     pub(super) count: u64,
     /// The first of them.
     pub(super) first: Option<Arc<str>>,
-    /// The first file that has the object around it, and not it.
+    /// The first file that has the surrounding object but lacks the node.
     pub(super) missing_from: Option<Arc<str>>,
     /// Files in which it is an object, and the first of them.
     pub(super) objects: u64,
     pub(super) first_object: Option<Arc<str>>,
-    /// Its type by each file's own evidence, nulls left out, with the first file of each and how many.
+    /// Each type that a file's own evidence gave, except null, with the first such file and the number of files.
     pub(super) types: Vec<(String, Arc<str>, u64)>,
 }
 
-impl Places {
+impl FilesSeen {
     fn merge(&mut self, other: Self) {
         self.count += other.count;
         self.first = self.first.take().or(other.first);
@@ -158,12 +157,12 @@ impl Places {
 pub(super) struct Fields {
     pub(super) list: Vec<(Arc<str>, Node)>,
     index: HashMap<Arc<str>, usize>,
-    /// Of each, whether its name is written in JSON as it is.
+    /// For each field, whether its name needs no escapes in JSON.
     plain: Vec<bool>,
 }
 
 impl Fields {
-    /// The place of a field, which is made if it is new. `hint` is where it stood in the object before.
+    /// The index of a field, which is added if it is new. `hint` is its index in the previous object.
     #[inline]
     pub(super) fn place(&mut self, name: &str, hint: usize) -> usize {
         if self.list.get(hint).is_some_and(|(n, _)| **n == *name) {
@@ -185,17 +184,17 @@ impl Fields {
 }
 
 impl Node {
-    /// A boolean was met.
+    /// Records a boolean.
     pub(in crate::source) fn boolean(&mut self) {
         self.kinds |= kind::BOOL;
     }
 
-    /// A string was met.
+    /// Records a string.
     pub(in crate::source) fn text(&mut self) {
         self.kinds |= kind::TEXT;
     }
 
-    /// A number of JSON was met; `integer` as the scanner says it.
+    /// Records a JSON number. `integer` is the scanner's verdict.
     #[inline]
     pub(in crate::source) fn number(&mut self, text: &str, integer: bool) {
         if integer {
@@ -205,14 +204,14 @@ impl Node {
             if !self.inexact && !exact::is_exact(text) {
                 self.inexact = true;
             }
-            // A short text has no room for so long an exponent.
+            // A short text has no room for a huge exponent.
             if text.len() > SHORT_NUMBER && text.bytes().any(|byte| matches!(byte, b'e' | b'E')) {
-                self.absurd |= NumberText::parse(text).is_none();
+                self.huge_exponent |= NumberText::parse(text).is_none();
             }
         }
     }
 
-    /// An integer in canonical notation.
+    /// Records an integer in canonical notation.
     fn integer(&mut self, text: &str) {
         self.kinds |= kind::INTEGER;
         if let Ok(v) = text.parse::<i64>() {
@@ -224,18 +223,18 @@ impl Node {
         }
     }
 
-    /// This is the time column.
+    /// Marks the node as the time column.
     pub(in crate::source) fn keep_digits(&mut self) {
         self.keep_digits = true;
     }
 
-    /// Whether a cell could still change anything: what is text already cannot become anything else.
+    /// Whether another cell could change the evidence. Once a CSV column is text, it stays text.
     #[inline]
     pub(in crate::source) fn wants_cells(&self) -> bool {
         !self.cells || self.kinds & kind::TEXT == 0
     }
 
-    /// A cell of a CSV file that is not null was met. It is a number only if the number is written as the cell is.
+    /// Records a CSV cell that is not null. It counts as a number only if writing that number gives the same text.
     #[inline]
     pub(in crate::source) fn cell(&mut self, text: &str) {
         if !self.wants_cells() {
@@ -254,7 +253,7 @@ impl Node {
         }
     }
 
-    /// An object was met at a nesting level; `false` where its fields are not wanted and it is to be skipped.
+    /// Records an object at a nesting level. Returns `false` if its fields are not needed, so the caller skips it.
     #[inline]
     pub(in crate::source) fn object(&mut self, level: usize) -> bool {
         self.kinds |= kind::OBJECT;
@@ -263,13 +262,13 @@ impl Node {
         self.keeps_inner(level)
     }
 
-    /// A list was met; where its items go, `None` where it is to be skipped.
+    /// Records a list and returns the node for its items, or `None` if the caller should skip it.
     pub(in crate::source) fn list(&mut self, level: usize) -> Option<&mut Node> {
         self.kinds |= kind::LIST;
         self.keeps_inner(level).then(|| &mut **self.items.get_or_insert_default())
     }
 
-    /// What will be JSON text anyway need not be looked into.
+    /// Whether nested values still matter: a node that becomes JSON text needs none.
     fn keeps_inner(&mut self, level: usize) -> bool {
         self.wide |= level > 0 && self.width() > MAX_FIELDS;
         if level > 0 && (level >= MAX_LEVELS || self.wide || self.is_mixed()) {
@@ -284,27 +283,27 @@ impl Node {
         self.items = None;
     }
 
-    /// Nested values beside others: no Arrow type holds both.
+    /// Whether nested and other values are mixed, which no Arrow type holds.
     fn is_mixed(&self) -> bool {
         let nested = self.kinds & (kind::OBJECT | kind::LIST);
         nested != 0 && self.kinds.count_ones() > 1
     }
 
-    /// The name of a field, if it is written in JSON as it is.
+    /// The name of a field, if it needs no escapes in JSON.
     #[inline]
     pub(in crate::source) fn plain_name(&self, place: usize) -> Option<&str> {
         let (name, _) = self.fields.list.get(place)?;
         self.fields.plain.get(place)?.then_some(name)
     }
 
-    /// The place of a field; see [`Fields::place`].
+    /// See [`Fields::place`].
     pub(in crate::source) fn place(&mut self, name: &str, hint: usize) -> usize {
         self.fields.place(name, hint)
     }
 
-    /// Notes a field of the object being walked; `false` where the object has it already.
+    /// Records a key of the current object. Returns `false` if the object already has it.
     #[inline]
-    pub(in crate::source) fn meet(&mut self, place: usize) -> bool {
+    pub(in crate::source) fn record_key(&mut self, place: usize) -> bool {
         let walked = self.walked;
         self.keys += 1;
         if std::mem::replace(&mut self.counted, walked) != walked {
@@ -324,12 +323,12 @@ impl Node {
         self.fields.list.iter_mut().map(|(_, node)| node)
     }
 
-    /// How many fields are known.
+    /// Number of known fields.
     pub(in crate::source) fn width(&self) -> usize {
         self.fields.list.len()
     }
 
-    /// Whether keys of a nested object look like data, and how.
+    /// If the keys of a nested object look like data, how many there are.
     pub(super) fn keys_are_data(&self) -> Option<String> {
         if self.kinds != kind::OBJECT || self.columnar {
             return None;
@@ -340,7 +339,7 @@ impl Node {
         self.is_sparse(MAX_OPTIONAL_FIELDS).then(|| self.sparse_keys())
     }
 
-    /// The same for the columns of a table.
+    /// [`Self::keys_are_data`] for the columns of a table.
     pub(super) fn columns_are_data(&self) -> Option<String> {
         (!self.columnar && self.is_sparse(MAX_OPTIONAL_COLUMNS)).then(|| self.sparse_keys())
     }
@@ -355,7 +354,7 @@ impl Node {
         format!("{} different keys, of which one object has {average} on average", self.width())
     }
 
-    /// Adds what was seen of single values.
+    /// Adds the evidence about single values.
     fn add_values(&mut self, other: &Self) {
         self.kinds |= other.kinds;
         self.negative |= other.negative;
@@ -364,7 +363,7 @@ impl Node {
         self.unsafe_integer |= other.unsafe_integer;
         self.inexact |= other.inexact;
         self.other_notation |= other.other_notation;
-        self.absurd |= other.absurd;
+        self.huge_exponent |= other.huge_exponent;
         self.keep_digits |= other.keep_digits;
         self.cells |= other.cells;
         self.columnar |= other.columnar;
@@ -373,8 +372,8 @@ impl Node {
         self.keys += other.keys;
     }
 
-    /// Adds what was seen in the rows of the same file that come next, as if this had seen them: also of what is given up
-    /// on the way, which depends on what was known when an object was met.
+    /// Adds the evidence of the next rows of the same file, with the same result as one pass over all rows. That includes
+    /// which objects collapse, which depends on the fields known when an object is reached.
     pub(in crate::source) fn append(&mut self, mut other: Self, level: usize) {
         if !self.wants_cells() {
             return;
@@ -389,7 +388,7 @@ impl Node {
             let place = self.fields.place(&name, i);
             if let Some((_, own)) = self.fields.list.get_mut(place) {
                 own.append(node, level + 1);
-                // Only within one look does the number of an object mean anything.
+                // Object numbers are only meaningful within one pass.
                 own.met = 0;
             }
             if i < other.width_before {
@@ -407,7 +406,7 @@ impl Node {
         }
     }
 
-    /// Adds what was seen in other files.
+    /// Adds the evidence of other files.
     pub(super) fn merge(&mut self, mut other: Self, level: usize) {
         self.add_values(&other);
         for typed in other.typed {

@@ -1,13 +1,13 @@
-//! Whether a number's text survives the way through a binary type.
+//! Checks whether the text of a number survives a round trip through a binary type.
 
-/// Significant digits that a binary64 always gives back (IEEE 754-2008, 5.12.2).
+/// Significant digits that always survive a round trip through binary64 (IEEE 754-2008, 5.12.2).
 const SAFE_DIGITS: usize = 15;
 
 /// Whether the shortest text that denotes the binary64 nearest to a JSON number denotes the same decimal value.
 ///
 /// `0.1` and `1.50` are exact in this sense, `0.1234567890123456789` and `1e999` are not.
 pub(super) fn is_exact(text: &str) -> bool {
-    // Most numbers are short and have no exponent: far from overflow, and with digits that are always given back.
+    // Most numbers are short and have no exponent: they cannot overflow, and all their digits survive.
     let short = text.len() <= SAFE_DIGITS + 2 && !text.bytes().any(|b| b == b'e' || b == b'E');
     if short && text.bytes().filter(u8::is_ascii_digit).count() <= SAFE_DIGITS {
         return true;
@@ -23,7 +23,7 @@ pub(super) fn is_exact(text: &str) -> bool {
     }
 }
 
-/// A decimal value in its one normal form: digits without zeros around them, times a power of ten.
+/// A decimal value in normal form: digits without leading or trailing zeros, times a power of ten.
 #[derive(PartialEq, Eq)]
 struct Decimal {
     negative: bool,
@@ -32,7 +32,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// `None` where the exponent is absurd.
+    /// `None` if the exponent exceeds 32 bits.
     fn of(text: &str) -> Option<Self> {
         let (mantissa, exponent) = match text.find(['e', 'E']) {
             Some(i) => (text.get(..i)?, text.get(i + 1..)?.parse::<i32>().ok()?),
@@ -54,7 +54,7 @@ impl Decimal {
     }
 }
 
-/// Whether a cell is an integer as a program writes it: no sign but `-`, no zero in front.
+/// Whether a cell is an integer as programs print it: no `+`, no leading zeros.
 pub(super) fn is_canonical_integer(cell: &str) -> bool {
     let digits = cell.strip_prefix('-').unwrap_or(cell).as_bytes();
     match digits.first() {
@@ -64,13 +64,13 @@ pub(super) fn is_canonical_integer(cell: &str) -> bool {
     }
 }
 
-/// Whether a cell is a binary64 as the encoders write it.
+/// Whether a cell is a binary64 exactly as the encoders print it.
 pub(super) fn is_canonical_float(cell: &str) -> bool {
-    is_short_fraction(cell.as_bytes()).unwrap_or_else(|| is_written_float(cell))
+    is_short_fraction(cell.as_bytes()).unwrap_or_else(|| prints_the_same(cell))
 }
 
-/// Whether few digits around a point are a binary64 as the encoders write it: with no zero too many, for so many digits
-/// are always given back, and no exponent is written for numbers of this size. `None` for what is something else.
+/// Decides [`is_canonical_float`] for few digits around a decimal point: only superfluous zeros matter, because so few
+/// digits always survive and numbers of this size are printed without an exponent. `None` for any other cell.
 fn is_short_fraction(cell: &[u8]) -> Option<bool> {
     let digits = cell.strip_prefix(b"-").unwrap_or(cell);
     let point = digits.iter().position(|b| !b.is_ascii_digit())?;
@@ -80,17 +80,17 @@ fn is_short_fraction(cell: &[u8]) -> Option<bool> {
         && !fraction.is_empty()
         && whole.len() + fraction.len() <= SAFE_DIGITS
         && fraction.iter().all(u8::is_ascii_digit);
-    // Small numbers are written with an exponent.
+    // Small numbers are printed with an exponent.
     if !is_short || (whole == b"0" && fraction.starts_with(b"0000")) {
         return None;
     }
-    let zero_in_front = whole.len() > 1 && whole.starts_with(b"0");
-    let zero_behind = fraction.len() > 1 && fraction.ends_with(b"0");
-    Some(!zero_in_front && !zero_behind)
+    let leading_zero = whole.len() > 1 && whole.starts_with(b"0");
+    let trailing_zero = fraction.len() > 1 && fraction.ends_with(b"0");
+    Some(!leading_zero && !trailing_zero)
 }
 
-/// [`is_canonical_float`] by its definition.
-fn is_written_float(cell: &str) -> bool {
+/// [`is_canonical_float`] by definition: prints the number and compares.
+fn prints_the_same(cell: &str) -> bool {
     if !cell.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
         return false;
     }
@@ -131,10 +131,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn short_fractions_are_told_as_by_the_definition(
+        fn short_fractions_are_decided_as_by_the_definition(
             cell in prop_oneof!["-?[0-9]{1,10}\\.[0-9]{1,12}", "-?0\\.0{0,12}[0-9]{0,6}", "-?[0-9]{0,16}\\.?[0-9.e-]{0,3}"]
         ) {
-            prop_assert_eq!(is_canonical_float(&cell), is_written_float(&cell), "{}", cell);
+            prop_assert_eq!(is_canonical_float(&cell), prints_the_same(&cell), "{}", cell);
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! From evidence to Arrow fields, and the sentences about what differed.
+//! Infers Arrow fields from evidence and describes how files and rows differed.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -13,28 +13,28 @@ use crate::job::{DeclaredType, SchemaDrift};
 use crate::logical::{json_field, number_field, uuid};
 use crate::source::SourceSchema;
 
-/// What a place in the data becomes.
+/// The type inferred for one node: a column, a field of an object, or the items of a list.
 #[derive(Debug, Clone, PartialEq)]
-enum Settled {
-    /// Nothing but nulls was seen.
+enum InferredType {
+    /// Only nulls were seen.
     Null,
     /// An Arrow type that holds every value exactly.
     Type(DataType),
-    /// Text holding numbers: the digits of each value.
+    /// Text that holds the digits of each number.
     Number,
-    /// Text holding JSON: the raw bytes of each value.
+    /// Text that holds the raw JSON of each value.
     Json,
-    /// Text holding dashed UUIDs.
+    /// Text that holds dashed UUIDs.
     Uuid,
-    /// Fields of [`Node::fields`].
+    /// A struct with the fields of [`Node::fields`].
     Struct,
-    /// Items of [`Node::items`].
+    /// A list of [`Node::items`].
     List,
-    /// Nested columns of a columnar file and something else.
-    Apart,
+    /// Nested columns of a columnar file mixed with other kinds, which no type holds.
+    Irreconcilable,
 }
 
-impl Settled {
+impl InferredType {
     fn name(&self) -> String {
         match self {
             Self::Null => "null".to_owned(),
@@ -43,7 +43,7 @@ impl Settled {
             Self::Uuid => "uuid".to_owned(),
             Self::Struct => "struct".to_owned(),
             Self::List => "list".to_owned(),
-            Self::Apart => "nested".to_owned(),
+            Self::Irreconcilable => "nested".to_owned(),
             Self::Type(t) => match t {
                 DataType::Boolean => "bool".to_owned(),
                 DataType::Utf8View => "text".to_owned(),
@@ -54,96 +54,98 @@ impl Settled {
     }
 }
 
-/// The type that holds all the evidence.
-fn settle(node: &Node) -> Settled {
-    let rows = settle_rows(node);
+/// The narrowest type that holds all the evidence exactly.
+fn infer_type(node: &Node) -> InferredType {
+    let rows = infer_row_type(node);
     if node.typed.is_empty() {
         return rows;
     }
     if node.columnar || matches!(node.typed.first(), Some((DataType::Map(..) | DataType::Struct(_), _))) {
-        // A map or an empty struct alone stands as it is.
+        // A map or an empty struct keeps its type if it is the only type.
         return match (node.typed.as_slice(), &rows) {
-            ([(t, _)], Settled::Null) => Settled::Type(t.clone()),
-            _ => Settled::Apart,
+            ([(t, _)], InferredType::Null) => InferredType::Type(t.clone()),
+            _ => InferredType::Irreconcilable,
         };
     }
     if node.typed.iter().all(|(_, mark)| *mark == Mark::Json) && !node.cells {
-        return Settled::Json;
+        return InferredType::Json;
     }
-    if node.typed.iter().all(|(_, mark)| *mark == Mark::Uuid) && rows == Settled::Null {
-        return Settled::Uuid;
+    if node.typed.iter().all(|(_, mark)| *mark == Mark::Uuid) && rows == InferredType::Null {
+        return InferredType::Uuid;
     }
     let is_exact = node.typed.iter().all(|(t, _)| t.is_integer() || t.is_decimal());
-    let is_numeric =
-        matches!(rows, Settled::Number | Settled::Type(DataType::Int64 | DataType::UInt64 | DataType::Float64));
+    let is_numeric = matches!(
+        rows,
+        InferredType::Number | InferredType::Type(DataType::Int64 | DataType::UInt64 | DataType::Float64)
+    );
     let mut types = node.typed.iter().map(|(t, _)| t);
     let first = types.next().cloned();
     let joined = types.try_fold(first.unwrap_or(DataType::Utf8View), |sum, t| join(&sum, t));
     let joined = match (joined, rows) {
-        (joined, Settled::Null) => joined,
-        // Integers that were seen need not be taken for any int64.
-        (Some(DataType::Float64), Settled::Type(DataType::Int64 | DataType::UInt64)) if !node.unsafe_integer => {
+        (joined, InferredType::Null) => joined,
+        // All integers seen are exact in a float, so int64 need not be assumed.
+        (Some(DataType::Float64), InferredType::Type(DataType::Int64 | DataType::UInt64)) if !node.unsafe_integer => {
             Some(DataType::Float64)
         }
-        (Some(t), Settled::Type(r)) => join(&t, &r),
+        (Some(t), InferredType::Type(r)) => join(&t, &r),
         _ => None,
     };
     match joined {
-        Some(joined) => Settled::Type(joined),
-        // What none of them holds, the digits of all do.
-        None if is_exact && is_numeric => Settled::Number,
-        None => Settled::Type(DataType::Utf8View),
+        Some(joined) => InferredType::Type(joined),
+        // No numeric type holds all values; their digits do.
+        None if is_exact && is_numeric => InferredType::Number,
+        None => InferredType::Type(DataType::Utf8View),
     }
 }
 
-/// The type of what was seen in CSV, NDJSON and JSON.
-fn settle_rows(node: &Node) -> Settled {
+/// The type of the values seen in CSV, NDJSON and JSON.
+fn infer_row_type(node: &Node) -> InferredType {
     const NUMBER: u8 = kind::INTEGER | kind::FRACTION;
-    let text = || Settled::Type(DataType::Utf8View);
+    let text = || InferredType::Type(DataType::Utf8View);
     let mixed = || {
         if node.columnar {
-            Settled::Apart
+            InferredType::Irreconcilable
         } else if node.cells {
             text()
         } else {
-            Settled::Json
+            InferredType::Json
         }
     };
     match node.kinds {
-        0 => Settled::Null,
-        kind::BOOL => Settled::Type(DataType::Boolean),
+        0 => InferredType::Null,
+        kind::BOOL => InferredType::Type(DataType::Boolean),
         kind::TEXT => text(),
-        kind::INTEGER if node.beyond || (node.negative && node.above_i64) => Settled::Number,
-        kind::INTEGER if node.above_i64 => Settled::Type(DataType::UInt64),
-        kind::INTEGER => Settled::Type(DataType::Int64),
-        kind::FRACTION | NUMBER if node.absurd => text(),
-        // In CSV the cell `1` would come back from a float as `1.0`, and `1.50` as `1.5`.
-        NUMBER if node.cells => Settled::Number,
+        kind::INTEGER if node.beyond || (node.negative && node.above_i64) => InferredType::Number,
+        kind::INTEGER if node.above_i64 => InferredType::Type(DataType::UInt64),
+        kind::INTEGER => InferredType::Type(DataType::Int64),
+        kind::FRACTION | NUMBER if node.huge_exponent => text(),
+        // A float would turn the CSV cell `1` into `1.0`, and `1.50` into `1.5`.
+        NUMBER if node.cells => InferredType::Number,
         kind::FRACTION | NUMBER if node.inexact || node.unsafe_integer || node.other_notation || node.keep_digits => {
-            Settled::Number
+            InferredType::Number
         }
-        kind::FRACTION | NUMBER => Settled::Type(DataType::Float64),
+        kind::FRACTION | NUMBER => InferredType::Type(DataType::Float64),
         kind::OBJECT if node.collapsed || node.fields.list.is_empty() => mixed(),
-        kind::OBJECT => Settled::Struct,
+        kind::OBJECT => InferredType::Struct,
         kind::LIST if node.collapsed => mixed(),
-        kind::LIST => Settled::List,
+        kind::LIST => InferredType::List,
         _ => mixed(),
     }
 }
 
-/// Notes in every place of one file's evidence what it is there.
-pub(super) fn settle_file(node: &mut Node, file: &Arc<str>) {
-    let settled = settle(node);
+/// Records at every node of one file's evidence which type the node has in that file.
+pub(super) fn record_types(node: &mut Node, file: &Arc<str>) {
+    let inferred = infer_type(node);
     node.files.count = 1;
     node.files.first = Some(file.clone());
-    if settled != Settled::Null {
-        node.files.types = vec![(settled.name(), file.clone(), 1)];
+    if inferred != InferredType::Null {
+        node.files.types = vec![(inferred.name(), file.clone(), 1)];
     }
     for (_, field) in &mut node.fields.list {
-        settle_file(field, file);
+        record_types(field, file);
     }
     if let Some(items) = &mut node.items {
-        settle_file(items, file);
+        record_types(items, file);
     }
     if node.kinds & kind::OBJECT != 0 {
         node.files.objects = 1;
@@ -151,7 +153,7 @@ pub(super) fn settle_file(node: &mut Node, file: &Arc<str>) {
     }
 }
 
-/// The Arrow type of a declared one, as a nullable field.
+/// The nullable field of a declared type.
 fn declared_field(name: &str, declared: DeclaredType) -> Field {
     let data_type = match declared {
         DeclaredType::Bool => DataType::Boolean,
@@ -178,85 +180,118 @@ fn declared_field(name: &str, declared: DeclaredType) -> Field {
     Field::new(name, data_type, true)
 }
 
+/// Why the files of a source have no common schema.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// With [`SchemaDrift::Fail`]: files differ.
+    #[error("{difference}; set `on_schema_drift: widen` or declare the column in `schema`")]
+    Drift {
+        /// A sentence that names the column, both types and both files.
+        difference: String,
+    },
+    /// The keys of nested objects look like data. The type of such a column must not depend on how many keys occur, so the
+    /// user decides.
+    #[error(
+        "{}: the keys look like data; declare `schema: {{{}}}`, which keeps each value as JSON text, nested in NDJSON and JSON",
+        sentences(.paths),
+        declarations(.paths)
+    )]
+    KeysAreData {
+        /// Each path, and how many keys its objects have.
+        paths: Vec<(String, String)>,
+    },
+    /// Nested columns of columnar files and other kinds.
+    #[error(
+        "column `{path}` is {}: no type holds nested columns of a columnar file beside others; export these files by separate \
+         specs",
+        .types.join(" and ")
+    )]
+    Irreconcilable {
+        /// Column and place.
+        path: String,
+        /// Each type, with the first file that has it.
+        types: Vec<String>,
+    },
+}
+
+fn sentences(paths: &[(String, String)]) -> String {
+    let sentences: Vec<_> = paths.iter().map(|(path, how)| format!("column `{path}` has {how}")).collect();
+    sentences.join("; ")
+}
+
+/// Declares each top-level column of the paths as JSON.
+fn declarations(paths: &[(String, String)]) -> String {
+    let mut columns: Vec<&str> = Vec::new();
+    for (path, _) in paths {
+        let column = path.split(['.', '[']).next().unwrap_or(path);
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+    }
+    let declared: Vec<_> = columns.iter().map(|column| format!("{column}: json")).collect();
+    declared.join(", ")
+}
+
 /// See [`super::TableEvidence::finish`].
 pub(super) fn finish(
     root: Node,
     declared: &[(String, DeclaredType)],
     drift: SchemaDrift,
-) -> Result<SourceSchema, String> {
-    let mut telling = Telling { drift, sentences: Vec::new(), maps: Vec::new() };
+) -> Result<SourceSchema, SchemaError> {
+    let mut report = DriftReport { drift, sentences: Vec::new(), maps: Vec::new() };
     let mut fields = Vec::with_capacity(root.fields.list.len());
     for (name, node) in &root.fields.list {
-        telling.missing(name, node, &root)?;
+        report.report_missing(name, node, &root)?;
         fields.push(match declared.iter().find(|(n, _)| **n == **name) {
             Some((_, declared)) => declared_field(name, *declared),
-            None => telling.field(name, name, node)?,
+            None => report.field(name, name, node)?,
         });
     }
-    telling.refuse_maps()?;
+    if !report.maps.is_empty() {
+        return Err(SchemaError::KeysAreData { paths: report.maps });
+    }
     for (name, declared) in declared {
         if !fields.iter().any(|f| f.name() == name) {
-            telling.tell(format!("column `{name}` is declared, but in no file: it is null"))?;
+            report.report(format!("column `{name}` is declared, but in no file: it is null"))?;
             fields.push(declared_field(name, *declared));
         }
     }
     let arrow = Arc::new(Schema::new(fields));
-    Ok(SourceSchema { arrow, drift: telling.sentences, unexported_keys: Vec::new() })
+    Ok(SourceSchema { arrow, drift: report.sentences, unexported_keys: Vec::new() })
 }
 
-/// Collects what differed.
-struct Telling {
+/// Builds fields and collects the differences between files and rows.
+struct DriftReport {
     drift: SchemaDrift,
     sentences: Vec<String>,
-    /// Paths whose keys look like data, and how.
+    /// Paths whose keys look like data, and how many keys there are.
     maps: Vec<(String, String)>,
 }
 
-impl Telling {
-    fn tell(&mut self, sentence: String) -> Result<(), String> {
+impl DriftReport {
+    /// Records a difference between files, which is an error under [`SchemaDrift::Fail`].
+    fn report(&mut self, sentence: String) -> Result<(), SchemaError> {
         if self.drift == SchemaDrift::Fail {
-            return Err(format!("{sentence}; set `on_schema_drift: widen` or declare the column in `schema`"));
+            return Err(SchemaError::Drift { difference: sentence });
         }
         self.sentences.push(sentence);
         Ok(())
     }
 
-    /// Which type such a column has must not depend on how many keys there happen to be, so a person decides.
-    fn refuse_maps(&self) -> Result<(), String> {
-        if self.maps.is_empty() {
-            return Ok(());
-        }
-        let told: Vec<_> = self.maps.iter().map(|(path, how)| format!("column `{path}` has {how}")).collect();
-        let mut columns: Vec<&str> = Vec::new();
-        for (path, _) in &self.maps {
-            let column = path.split(['.', '[']).next().unwrap_or(path);
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
-        }
-        let declared: Vec<_> = columns.iter().map(|column| format!("{column}: json")).collect();
-        Err(format!(
-            "{}: the keys look like data; declare `schema: {{{}}}`, which keeps each value as JSON text, nested in NDJSON and \
-             JSON",
-            told.join("; "),
-            declared.join(", ")
-        ))
-    }
-
-    /// A column or field that some files lack.
-    fn missing(&mut self, path: &str, node: &Node, parent: &Node) -> Result<(), String> {
+    /// Reports a column or field that some files lack.
+    fn report_missing(&mut self, path: &str, node: &Node, parent: &Node) -> Result<(), SchemaError> {
         let Some(file) = &node.files.missing_from else { return Ok(()) };
         let of = parent.files.objects;
         let lacking = of.saturating_sub(node.files.count);
         let present = node.files.first.as_deref().unwrap_or_default();
-        self.tell(format!(
+        self.report(format!(
             "column `{path}` is missing from {lacking} of {of} files, first {file}, where it is null; {present} has it"
         ))
     }
 
-    /// What differed in the type of one place, given what it became.
-    fn settled(&mut self, path: &str, node: &Node, settled: &Settled) -> Result<(), String> {
-        let name = settled.name();
+    /// Reports the types that a node has in different files or rows, given the type inferred for it.
+    fn report_types(&mut self, path: &str, node: &Node, inferred: &InferredType) -> Result<(), SchemaError> {
+        let name = inferred.name();
         if let [(first, first_file, _), (second, second_file, _), more @ ..] = node.files.types.as_slice() {
             let mut sentence = format!("column `{path}` is {first} in {first_file} and {second} in {second_file}");
             for (other, file, _) in more {
@@ -266,14 +301,14 @@ impl Telling {
             if self.drift == SchemaDrift::Widen {
                 let _ = write!(sentence, "; it is read as {name}");
             }
-            return self.tell(sentence);
+            return self.report(sentence);
         }
-        // Within one file the rows may disagree; that is no drift between files, but it is told.
+        // Rows of one file that disagree are not drift between files, but they are reported.
         let kinds = node.kinds.count_ones() > 1;
-        let is_text = matches!(settled, Settled::Type(DataType::Utf8View) | Settled::Number);
+        let is_text = matches!(inferred, InferredType::Type(DataType::Utf8View) | InferredType::Number);
         let narrow = is_text && !node.keep_digits && node.kinds & kind::TEXT == 0;
         if kinds || node.collapsed || (narrow && node.kinds != 0) {
-            let held = held(node);
+            let held = kinds_of_values(node);
             let file = node.files.first.as_deref().unwrap_or_default();
             let sentence = format!("column `{path}` holds {held}, first in {file}; it is read as {name}");
             self.sentences.push(sentence);
@@ -281,49 +316,45 @@ impl Telling {
         Ok(())
     }
 
-    /// The Arrow field of one place.
-    fn field(&mut self, name: &str, path: &str, node: &Node) -> Result<Field, String> {
+    /// The Arrow field of a node. `path` is its place in the table, for messages.
+    fn field(&mut self, name: &str, path: &str, node: &Node) -> Result<Field, SchemaError> {
         if let Some(how) = node.keys_are_data() {
             self.maps.push((path.to_owned(), how));
             return Ok(Field::new(name, DataType::Utf8View, true));
         }
-        let settled = settle(node);
-        self.settled(path, node, &settled)?;
-        let data_type = match settled {
-            Settled::Null => DataType::Utf8View,
-            Settled::Type(t) => t,
-            Settled::Number => return Ok(number_field(Field::new(name, DataType::Utf8View, true))),
-            Settled::Json => return Ok(json_field(Field::new(name, DataType::Utf8View, true))),
-            Settled::Uuid => return Ok(uuid::text_field(&Field::new(name, DataType::Utf8View, true))),
-            Settled::Struct => {
+        let inferred = infer_type(node);
+        self.report_types(path, node, &inferred)?;
+        let data_type = match inferred {
+            InferredType::Null => DataType::Utf8View,
+            InferredType::Type(t) => t,
+            InferredType::Number => return Ok(number_field(Field::new(name, DataType::Utf8View, true))),
+            InferredType::Json => return Ok(json_field(Field::new(name, DataType::Utf8View, true))),
+            InferredType::Uuid => return Ok(uuid::text_field(&Field::new(name, DataType::Utf8View, true))),
+            InferredType::Struct => {
                 let mut fields = Vec::with_capacity(node.fields.list.len());
                 for (inner, child) in &node.fields.list {
                     let path = format!("{path}.{inner}");
-                    self.missing(&path, child, node)?;
+                    self.report_missing(&path, child, node)?;
                     fields.push(self.field(inner, &path, child)?);
                 }
                 DataType::Struct(Fields::from(fields))
             }
-            Settled::List => {
+            InferredType::List => {
                 let nothing = Node::default();
                 let items = node.items.as_deref().unwrap_or(&nothing);
                 DataType::List(Arc::new(self.field("item", &format!("{path}[]"), items)?))
             }
-            Settled::Apart => {
-                let kinds: Vec<String> = node.files.types.iter().map(|(t, f, _)| format!("{t} in {f}")).collect();
-                return Err(format!(
-                    "column `{path}` is {}: no type holds nested columns of a columnar file beside others; \
-                     export these files by separate specs",
-                    kinds.join(" and ")
-                ));
+            InferredType::Irreconcilable => {
+                let types = node.files.types.iter().map(|(t, f, _)| format!("{t} in {f}")).collect();
+                return Err(SchemaError::Irreconcilable { path: path.to_owned(), types });
             }
         };
         Ok(Field::new(name, data_type, true))
     }
 }
 
-/// What kinds of values a place holds, for people.
-fn held(node: &Node) -> String {
+/// The kinds of values seen at a node, for messages.
+fn kinds_of_values(node: &Node) -> String {
     let mut kinds: Vec<&str> = [
         (kind::BOOL, "booleans"),
         (kind::INTEGER, "integers"),

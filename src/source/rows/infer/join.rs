@@ -17,7 +17,7 @@ fn integer(t: &DataType) -> Option<(bool, u8)> {
     })
 }
 
-/// Bits of a float's significand (IEEE 754), so many an integer may have and pass through.
+/// Bits of a float's significand (IEEE 754): integers of at most this many bits are exact.
 fn float(t: &DataType) -> Option<u8> {
     match t {
         DataType::Float16 => Some(11),
@@ -27,7 +27,7 @@ fn float(t: &DataType) -> Option<u8> {
     }
 }
 
-/// Digits before the point that an integer type may need.
+/// Decimal digits that an integer type may need.
 fn integer_digits((signed, bits): (bool, u8)) -> i16 {
     match (signed, bits) {
         (_, 8) => 3,
@@ -38,7 +38,7 @@ fn integer_digits((signed, bits): (bool, u8)) -> i16 {
     }
 }
 
-/// Digits before and after the point.
+/// Digits before and after the decimal point.
 fn decimal(t: &DataType) -> Option<(i16, i16)> {
     match t {
         DataType::Decimal32(p, s)
@@ -62,9 +62,9 @@ fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {
     if unit_rank(a) >= unit_rank(b) { a } else { b }
 }
 
-/// The join of two leaf types; `None` where only text holds both.
+/// The join of two leaf types; `None` if only text holds both.
 ///
-/// A finer time unit holds fewer years; a value outside fails the cast, loudly.
+/// A finer time unit covers fewer years. A value outside them makes the cast fail; it never wraps.
 pub(super) fn join(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType as T;
     if a == b {

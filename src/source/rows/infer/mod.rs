@@ -1,8 +1,8 @@
-//! The schema of a source from all rows of all its files.
+//! Infers the schema of a source from all rows of all its files.
 //!
-//! Each file's evidence ([`TableEvidence`]) is merged in the order of file names and then settled into Arrow fields:
-//! the narrowest type that holds every value exactly, else text; values of kinds that no type holds together become
-//! text holding JSON, as the raw bytes of the source. What differed is told in [`SourceSchema::drift`].
+//! The evidence of all files ([`TableEvidence`]) is merged in the order of file names. Each column becomes the narrowest
+//! Arrow type that holds every value exactly, or text if there is none. Values of kinds that no type holds together become
+//! text that holds JSON, as the raw bytes of the source. [`SourceSchema::drift`] describes the differences.
 
 mod evidence;
 mod exact;
@@ -14,28 +14,30 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) use evidence::Node;
+pub use finish::SchemaError;
 pub use typed::typed;
 
 use crate::job::{DeclaredType, SchemaDrift};
 use crate::source::SourceSchema;
 use crate::time::TimeParser;
 
-/// Marks a field that is declared as JSON, beside [`crate::logical::json_field`]: there, a JSON string that holds an object or
-/// array stands for it. Where the text is JSON because kinds of values differ, strings stay strings.
+/// Metadata key of a field that is declared as JSON, beside [`crate::logical::json_field`]. In such a field, a JSON string
+/// that holds an object or array is read as that object or array. In a field that is JSON because kinds of values differ,
+/// strings stay strings.
 pub const UNWRAP_JSON: &str = "kt-export:unwrap-json";
 
-/// What to look for in a file.
+/// What to collect when a file is inspected.
 #[derive(Debug, Clone, Copy)]
 pub struct InspectRequest<'a> {
     /// The time column.
     pub time_column: &'a str,
-    /// How it is written.
+    /// How times are written.
     pub times: &'a TimeParser,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<&'a str>,
 }
 
-/// What was seen of the columns of some files.
+/// The kinds and types of values seen in the columns of some files.
 #[derive(Debug, Clone, Default)]
 pub struct TableEvidence {
     /// The table as an object whose fields are the columns.
@@ -48,7 +50,7 @@ impl TableEvidence {
     /// The evidence of one file.
     pub(super) fn of_file(mut root: Node, file: &str) -> Self {
         let file: Arc<str> = file.into();
-        finish::settle_file(&mut root, &file);
+        finish::record_types(&mut root, &file);
         Self { root, unexported_keys: BTreeSet::new() }
     }
 
@@ -58,20 +60,20 @@ impl TableEvidence {
         self.unexported_keys.extend(other.unexported_keys);
     }
 
-    /// Why the table's columns look like data, where they do: rows that have few of very many different keys.
+    /// If the column names look like data (each row has few of very many different keys), how many there are.
     pub fn columns_are_data(&self) -> Option<String> {
         self.root.columns_are_data()
     }
 
     /// The schema of all files. Every field is nullable.
     ///
-    /// A declared type stands for what was seen; a declared column that no file has comes last and is null.
+    /// A declared type replaces the inferred one. A declared column that no file has comes last and is null.
     ///
     /// # Errors
-    /// With [`SchemaDrift::Fail`], a column whose type differs between files or that a file lacks: the message names
-    /// the column, both types and both files. Always, nested columns of columnar files that no type joins, and nested
-    /// objects whose keys look like data and that are not declared.
-    pub fn finish(self, declared: &[(String, DeclaredType)], drift: SchemaDrift) -> Result<SourceSchema, String> {
+    /// [`SchemaError`]. With [`SchemaDrift::Fail`], a column whose type differs between files or that a file lacks. With
+    /// any setting, nested columns of columnar files that no type holds together, and nested objects whose keys look like
+    /// data and that are not declared.
+    pub fn finish(self, declared: &[(String, DeclaredType)], drift: SchemaDrift) -> Result<SourceSchema, SchemaError> {
         let schema = finish::finish(self.root, declared, drift)?;
         Ok(SourceSchema { unexported_keys: self.unexported_keys.into_iter().collect(), ..schema })
     }

@@ -1,4 +1,4 @@
-//! Drift between files, and what is told of it.
+//! Schema drift between files, and its descriptions.
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use proptest::prelude::*;
@@ -85,7 +85,7 @@ fn drift_that_is_to_fail_names_column_types_and_files() {
         ("{\"x\":1}\n", "column `y` is missing from 1 of 2 files, first b.ndjson"),
         ("{\"x\":1,\"y\":1,\"z\":1}\n", "column `z` is missing from 1 of 2 files, first a.ndjson"),
     ] {
-        let error = merged([a(), rows("b.ndjson", other)]).finish(&[], SchemaDrift::Fail).unwrap_err();
+        let error = merged([a(), rows("b.ndjson", other)]).finish(&[], SchemaDrift::Fail).unwrap_err().to_string();
         assert!(error.contains(sentence), "{error}");
     }
     let same = merged([a(), rows("b.ndjson", "{\"x\":null,\"y\":1}\n"), rows("c.ndjson", "")]);
@@ -145,7 +145,7 @@ fn columnar_files_join_exactly_or_as_text() {
     assert_eq!(alone.drift, Vec::<String>::new());
     let apart = Schema::new(vec![field("n", DataType::Int64)]);
     let error = merged([typed(&a, "a.parquet"), typed(&apart, "c.parquet")]).finish(&[], SchemaDrift::Widen);
-    assert!(error.unwrap_err().contains("column `n` is struct in a.parquet and int64 in c.parquet"));
+    assert!(error.unwrap_err().to_string().contains("column `n` is struct in a.parquet and int64 in c.parquet"));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn an_object_with_ids_for_keys_is_refused_unless_it_is_declared_as_json() {
     ] {
         let text: String =
             (0..keys).map(|i| format!("{{\"m\":{{\"id{i}\":{i}}},\"n\":{{\"l\":[{{\"id{i}\":1}}]}}}}\n")).collect();
-        let error = rows("a.ndjson", &text).finish(&[], SchemaDrift::Widen).unwrap_err();
+        let error = rows("a.ndjson", &text).finish(&[], SchemaDrift::Widen).unwrap_err().to_string();
         let told = format!("column `m` has {how}; column `n.l[]` has {how}: the keys look like data; declare");
         assert!(error.starts_with(&told) && error.contains("`schema: {m: json, n: json}`"), "{error}");
         let declared = ["m", "n"].map(|name| (name.to_owned(), DeclaredType::Json));
@@ -200,7 +200,7 @@ fn optional_fields_are_no_data() {
 }
 
 #[test]
-fn columns_with_ids_for_names_are_told() {
+fn columns_with_ids_for_names_are_reported() {
     let text: String = (0..2000).map(|i| format!("{{\"id\":{i},\"u{i}\":1}}\n")).collect();
     let told = rows("a.ndjson", &text).columns_are_data();
     assert_eq!(told.as_deref(), Some("2001 different keys, of which one object has 2 on average"));

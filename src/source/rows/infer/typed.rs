@@ -1,4 +1,4 @@
-//! Evidence of columnar files: their schema instead of their values.
+//! The evidence of columnar files, which comes from their schema, not from their values.
 
 use arrow::datatypes::{DataType, Field, Schema};
 
@@ -7,8 +7,8 @@ use super::evidence::{Mark, Node, kind};
 
 /// The evidence of a Parquet or Arrow file.
 ///
-/// Text of any layout becomes `Utf8View`, dictionaries become their values, structs and lists are joined field by
-/// field with those of other files (as `Struct` and `List` with the item name `item`); other types stand as they are.
+/// Text of any layout becomes `Utf8View`, and dictionaries become their values. Structs and lists are joined field by field
+/// with those of other files (as `Struct` and `List` with the item name `item`). Other types stay unchanged.
 pub fn typed(schema: &Schema, file: &str) -> TableEvidence {
     let mut root = Node::default();
     root.object(0);

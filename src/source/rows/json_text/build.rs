@@ -1,12 +1,12 @@
-//! A row of JSON to columns.
+//! Appends JSON rows to columns.
 
 use super::observe::not_an_object;
 use super::scan::{Fault, Key, Scanner, Value, duplicate_key};
 use crate::source::rows::column::{Column, StructColumn};
 
-/// Appends one row, which must be an object, to the columns that are asked for. Its other keys are checked and left out.
+/// Appends one row, which must be an object, to the requested columns. Its other keys are checked and dropped.
 ///
-/// After an error the columns may hold a part of the row.
+/// After an error, the columns may hold a part of the row.
 pub(in crate::source) fn append_row(root: &mut StructColumn, text: &str) -> Result<(), Fault> {
     let mut scanner = Scanner::new(text);
     let value = scanner.value()?;
@@ -21,7 +21,7 @@ pub(in crate::source) fn append_row(root: &mut StructColumn, text: &str) -> Resu
     Ok(())
 }
 
-/// Appends the fields of an object whose brace is read. `whole`: it must have no other fields.
+/// Appends the fields of an object after its opening brace. `whole`: other fields are an error.
 fn append_fields(into: &mut StructColumn, scanner: &mut Scanner<'_>, whole: bool) -> Result<(), Fault> {
     into.begun += 1;
     let begun = into.begun;
@@ -41,7 +41,7 @@ fn append_fields(into: &mut StructColumn, scanner: &mut Scanner<'_>, whole: bool
                         )));
                     }
                     None => {
-                        others.refuse_twice(scanner, name)?;
+                        others.refuse_duplicate(scanner, name)?;
                         scanner.skip()?;
                         continue;
                     }
@@ -62,7 +62,8 @@ fn append_fields(into: &mut StructColumn, scanner: &mut Scanner<'_>, whole: bool
     Ok(())
 }
 
-/// Appends the next value to a column. A fault does not show the value: messages go where redacted data must not.
+/// Appends the next value to a column. Messages may reach places that must not see redacted data, so faults do not show
+/// the value.
 fn append(column: &mut Column, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
     let start = scanner.offset();
     let value = scanner.value()?;
@@ -105,7 +106,7 @@ fn append(column: &mut Column, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
                 _ => false,
             };
             if !fits {
-                // What is not even JSON is said first.
+                // A syntax error takes precedence.
                 scanner.skip_rest(value)?;
                 return Err(Fault::Content(format!("the value is not {}", column.type_name())));
             }
@@ -114,7 +115,7 @@ fn append(column: &mut Column, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether text is a JSON object or array. A number or word in a string is more likely meant as a string.
+/// Whether text is a JSON object or array. A number or literal in a string is more likely meant as a string.
 fn holds_json(text: &str) -> bool {
     text.trim_start().starts_with(['{', '[']) && is_json_text(text)
 }

@@ -1,4 +1,4 @@
-//! A row of JSON to evidence.
+//! Adds JSON rows to the evidence.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use super::scan::{Fault, Key, Scanner, Value, duplicate_key};
 use crate::source::rows::infer::Node;
 use crate::source::rows::reader::MAX_COLUMNS;
 
-/// What stands in a row's time column.
+/// The value of a row's time column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::source) enum RowTime<'a> {
-    /// Nothing, or nothing that can be a time.
+    /// No value, or one that cannot be a time.
     None,
     /// A string.
     Text(Cow<'a, str>),
@@ -19,9 +19,9 @@ pub(in crate::source) enum RowTime<'a> {
     Number(&'a str),
 }
 
-/// Adds one row, which must be an object, to the evidence of its table, and gives what stands in its time column.
+/// Adds one row, which must be an object, to the evidence of its table, and returns the value of its time column.
 ///
-/// After an error the evidence may hold a part of the row.
+/// After an error, the evidence may hold a part of the row.
 pub(in crate::source) fn observe_row<'a>(
     root: &mut Node,
     text: &'a str,
@@ -40,7 +40,7 @@ pub(in crate::source) fn observe_row<'a>(
     let mut hint = 0;
     while let Some((place, name, field)) = next_field(root, &mut scanner, &mut first, hint)? {
         if place >= MAX_COLUMNS {
-            // The table is given up, so the rest of the row is not worth a look.
+            // The table is refused, so the rest of the row does not matter.
             return Ok(time);
         }
         hint = place + 1;
@@ -57,7 +57,7 @@ pub(in crate::source) fn observe_row<'a>(
     Ok(time)
 }
 
-/// The next field of an object, with its place and name; `hint` is the place where it is likely.
+/// The next field of an object, with its index and name. `hint` is its likely index.
 #[inline]
 fn next_field<'n>(
     object: &'n mut Node,
@@ -70,16 +70,16 @@ fn next_field<'n>(
         Some(Key::Expected) => hint,
         Some(Key::Other(key)) => object.place(&key.decode(), hint),
     };
-    if !object.meet(place) {
+    if !object.record_key(place) {
         return Err(duplicate_key(object.named_field(place).map_or("", |(name, _)| name)));
     }
     Ok(object.named_field(place).map(|(name, field)| (place, name, field)))
 }
 
-/// What stands in a row's time column, without a look at what comes behind it.
+/// The value of a row's time column. The rest of the row is not examined.
 ///
 /// # Errors
-/// [`Fault`] where the row cannot be read up to there.
+/// [`Fault`] where the row is unreadable up to that value.
 pub(in crate::source) fn time_of<'a>(text: &'a str, time_column: &str) -> Result<RowTime<'a>, Fault> {
     let mut scanner = Scanner::new(text);
     if scanner.value()? != Value::Object {
@@ -145,7 +145,7 @@ mod tests {
     fn a_row_with_more_keys_than_a_table_may_have_is_not_read_to_its_end() {
         let keys: Vec<String> = (0..1_000_000).map(|n| format!("\"k{n}\":0")).collect();
         let mut root = Node::default();
-        // The end of the row is not looked at, or it would be told that it is none.
+        // The row is truncated, but its end is never examined.
         observe_row(&mut root, &format!("{{{}", keys.join(",")), "t").unwrap();
         assert_eq!(root.width(), MAX_COLUMNS + 1);
     }

@@ -1,4 +1,4 @@
-//! The scanner: a position in a text that moves forward over whole tokens.
+//! The scanner, which moves through a text token by token.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use super::text::{Text, hex4};
 use crate::swar::{below, find, marks};
 
-/// How deep values may nest, as in `serde_json`; recursion below is bounded by it.
+/// Deepest nesting of values, as in `serde_json`. Bounds the recursion below.
 const MAX_DEPTH: u32 = 128;
 
-/// Up to so many keys of an object are compared one by one, which needs no allocation.
+/// Up to this many keys of an object are compared one by one, without allocation.
 const FEW_KEYS: usize = 32;
 
-/// Why a row cannot be read.
+/// Why a row is unreadable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::source) enum Fault {
     /// Not JSON, at a byte of the row.
@@ -22,7 +22,7 @@ pub(in crate::source) enum Fault {
         /// What was expected.
         why: &'static str,
     },
-    /// JSON, but not a row that can be kept.
+    /// Valid JSON, but not a row that can be kept without loss.
     Content(String),
 }
 
@@ -35,55 +35,55 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// One value, or the beginning of one that holds others.
+/// One value, or the start of an object or array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::source) enum Value<'a> {
     Null,
     Bool(bool),
     Number(Number<'a>),
     String(Text<'a>),
-    /// Go on with [`Scanner::next_key`] until it gives `None`.
+    /// Continue with [`Scanner::next_key`] until it returns `None`.
     Object,
-    /// Go on with [`Scanner::next_item`] until it gives `false`.
+    /// Continue with [`Scanner::next_item`] until it returns `false`.
     Array,
 }
 
 /// A number as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::source) struct Number<'a> {
-    /// All its digits.
+    /// The number with all its digits.
     pub(in crate::source) text: &'a str,
-    /// Without fraction, exponent, and not `-0`, which no integer type holds.
+    /// No fraction, no exponent, and not `-0`, which no integer type holds.
     pub(in crate::source) integer: bool,
 }
 
 /// A key of an object.
 pub(in crate::source) enum Key<'a> {
-    /// The one that was expected.
+    /// The expected key.
     Expected,
-    /// Perhaps another.
+    /// A key that may differ from the expected one.
     Other(Text<'a>),
 }
 
-/// Whether a key is written in JSON as it is.
+/// Whether a key needs no escapes in JSON.
 pub(in crate::source) fn is_plain(key: &str) -> bool {
     plain_len(key.as_bytes(), 0) == key.len()
 }
 
-/// The place, from one on, of the first byte that ends a run of plain characters within a string: quote, backslash,
-/// control character. The length of the text if there is none.
+/// Offset, from `from` on, of the first byte that is not a plain character of a string: a quote, a backslash or a control
+/// character. The length of the text if there is none.
 #[inline]
 fn plain_len(text: &[u8], from: usize) -> usize {
     let marked = |w| marks(w, b'"') | marks(w, b'\\') | below(w, b' ');
     find(text, from, marked, |b| matches!(b, b'"' | b'\\' | 0..b' '))
 }
 
-/// A position in a JSON text.
+/// Reads a JSON text from start to end.
 pub(in crate::source) struct Scanner<'a> {
     text: &'a str,
     at: usize,
     depth: u32,
-    /// Keys of the objects being skipped, the innermost last.
+    /// Keys of the open objects, the innermost object last.
     keys: Vec<Cow<'a, str>>,
 }
 
@@ -108,13 +108,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps over white space and tells the offset of what comes.
+    /// Skips white space and returns the offset of the next token.
     pub(in crate::source) fn offset(&mut self) -> usize {
         self.space();
         self.at
     }
 
-    /// The text from an offset up to here.
+    /// The text from an offset to the current position.
     pub(in crate::source) fn since(&self, offset: usize) -> &'a str {
         self.text.get(offset..self.at).unwrap_or_default()
     }
@@ -153,8 +153,8 @@ impl<'a> Scanner<'a> {
         Ok(value)
     }
 
-    /// After [`Value::Object`]: the next key, its colon consumed; `None` at the end of the object. `first` says
-    /// whether no key was read before and is kept by this function.
+    /// After [`Value::Object`]: reads the next key and its colon; `None` at the end of the object. Start with `first` set to
+    /// `true`; this function maintains it.
     #[inline]
     pub(in crate::source) fn next_key(&mut self, first: &mut bool) -> Result<Option<Text<'a>>, Fault> {
         if !self.next_element(b'}', first)? {
@@ -163,7 +163,7 @@ impl<'a> Scanner<'a> {
         self.key().map(Some)
     }
 
-    /// As [`Scanner::next_key`], quicker where the next key is the one that is expected, which must be plain.
+    /// [`Scanner::next_key`] with a fast path for an expected key, which must be plain ([`is_plain`]).
     #[inline]
     pub(in crate::source) fn next_key_after(
         &mut self,
@@ -199,7 +199,7 @@ impl<'a> Scanner<'a> {
         Ok(key)
     }
 
-    /// After [`Value::Array`]: whether another item comes.
+    /// After [`Value::Array`]: whether another item follows.
     pub(in crate::source) fn next_item(&mut self, first: &mut bool) -> Result<bool, Fault> {
         self.next_element(b']', first)
     }
@@ -252,7 +252,7 @@ impl<'a> Scanner<'a> {
         Ok(Text { inner: self.text.get(start..at).unwrap_or_default(), escaped })
     }
 
-    /// Checks what follows a backslash and gives the length of the escape.
+    /// Checks the bytes after a backslash and returns the length of the escape.
     fn escape(&self, after: &[u8]) -> Result<usize, Fault> {
         match after.first() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
@@ -274,7 +274,9 @@ impl<'a> Scanner<'a> {
 
     fn lone_surrogate(&self) -> Result<usize, Fault> {
         let at = self.at + 1;
-        Err(Fault::Content(format!("half a surrogate pair at byte {at}: no character, so no UTF-8 text can hold it")))
+        Err(Fault::Content(format!(
+            "an unpaired surrogate at byte {at}: it is not a character, so UTF-8 text cannot hold it"
+        )))
     }
 
     fn digits(&mut self) -> usize {
@@ -316,7 +318,7 @@ impl<'a> Scanner<'a> {
         Ok(Number { text: self.since(start), integer })
     }
 
-    /// Steps over the next value, which is checked as strictly as one that is kept, and gives its raw text.
+    /// Skips the next value, with all checks, and returns its raw text.
     pub(in crate::source) fn skip(&mut self) -> Result<&'a str, Fault> {
         let start = self.offset();
         let value = self.value()?;
@@ -324,14 +326,14 @@ impl<'a> Scanner<'a> {
         Ok(self.since(start))
     }
 
-    /// After [`Scanner::value`]: steps over what the value holds.
+    /// After [`Scanner::value`]: skips the contents of the value.
     pub(in crate::source) fn skip_rest(&mut self, value: Value<'a>) -> Result<(), Fault> {
         let mut first = true;
         match value {
             Value::Object => {
                 let mut keys = self.key_guard();
                 while let Some(key) = self.next_key(&mut first)? {
-                    keys.refuse_twice(self, key.decode())?;
+                    keys.refuse_duplicate(self, key.decode())?;
                     let inner = self.value()?;
                     self.skip_rest(inner)?;
                 }
@@ -348,34 +350,34 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Watches over the keys of the object that was just opened.
+    /// Starts duplicate detection for the object just opened.
     pub(in crate::source) fn key_guard(&self) -> KeyGuard<'a> {
         KeyGuard { outer: self.keys.len(), many: HashSet::new() }
     }
 
-    /// Proves that nothing but white space follows.
+    /// Checks that only white space follows.
     pub(in crate::source) fn end(&mut self) -> Result<(), Fault> {
         self.space();
         if self.at < self.text.len() { self.fault("expected the end of the row") } else { Ok(()) }
     }
 }
 
-/// Refuses a key that stands twice in one object. Few keys are compared one by one on the scanner's stack; only an
-/// object with many needs a set.
+/// Refuses duplicate keys in one object. Up to [`FEW_KEYS`] keys are compared one by one on the scanner's stack; an object
+/// with more needs a set.
 pub(in crate::source) struct KeyGuard<'a> {
     outer: usize,
     many: HashSet<Cow<'a, str>>,
 }
 
 impl<'a> KeyGuard<'a> {
-    pub(in crate::source) fn refuse_twice(
+    pub(in crate::source) fn refuse_duplicate(
         &mut self,
         scanner: &mut Scanner<'a>,
         key: Cow<'a, str>,
     ) -> Result<(), Fault> {
         let own = scanner.keys.get(self.outer..).unwrap_or_default();
         if self.many.contains(&key) || (self.many.is_empty() && own.contains(&key)) {
-            // Not shown: where columns hold objects of any kind, keys are data.
+            // The key is not shown: in columns that hold arbitrary objects, keys are data.
             return Err(Fault::Content(format!("a key {TWICE}")));
         }
         if self.many.is_empty() && own.len() < FEW_KEYS {
@@ -389,15 +391,15 @@ impl<'a> KeyGuard<'a> {
         Ok(())
     }
 
-    /// At the end of the object.
+    /// Ends the detection, at the end of the object.
     pub(in crate::source) fn close(self, scanner: &mut Scanner<'a>) {
         scanner.keys.truncate(self.outer);
     }
 }
 
-const TWICE: &str = "stands twice in one object, so one of its values would be lost";
+const TWICE: &str = "appears twice in one object, so one of its values would be lost";
 
-/// The fault of an object that says two things, of a field by its name.
+/// The fault of an object with a duplicate key.
 pub(in crate::source) fn duplicate_key(key: &str) -> Fault {
     let key: String = key.chars().take(80).collect();
     Fault::Content(format!("the key `{key}` {TWICE}"))

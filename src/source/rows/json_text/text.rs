@@ -1,18 +1,18 @@
-//! Strings of JSON: what is written and what is meant (RFC 8259, section 7).
+//! JSON strings and their escapes (RFC 8259, section 7).
 
 use std::borrow::Cow;
 
-/// A string as written, its escapes checked and not yet replaced.
+/// A string whose escapes are checked but not yet decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::source) struct Text<'a> {
-    /// What stands between the quotes.
+    /// The text between the quotes.
     pub(in crate::source) inner: &'a str,
-    /// Whether escapes are in it.
+    /// Whether it contains escapes.
     pub(in crate::source) escaped: bool,
 }
 
 impl<'a> Text<'a> {
-    /// The string that is meant.
+    /// Decodes the escapes.
     pub(in crate::source) fn decode(&self) -> Cow<'a, str> {
         if !self.escaped {
             return Cow::Borrowed(self.inner);

@@ -1,4 +1,4 @@
-//! NDJSON and JSON through the public doors, with arrow-json and serde_json as oracles.
+//! Reads NDJSON and JSON through the public interface, with arrow-json and serde_json as oracles.
 
 use std::sync::Arc;
 
@@ -159,7 +159,7 @@ fn bad_rows_are_set_aside_and_leave_no_trace_in_the_columns() {
     let schema = batch.schema();
     let error = read_all(open(&fixture, schema, OnBad::Fail, None).unwrap()).unwrap_err();
     assert_eq!((error.code, error.position), (ErrorCode::BadRows, Some(2)));
-    assert!(error.message.contains("stands twice"), "{error}");
+    assert!(error.message.contains("appears twice"), "{error}");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn every_layout_of_documents_gives_its_elements() {
         assert_eq!(elements(text.as_bytes(), records).unwrap(), [1, 2], "{text}");
         for cut in 0..text.len() {
             match elements(&text.as_bytes()[..cut], records) {
-                // Between documents the format cannot tell.
+                // Truncation between documents is invisible to the format.
                 Ok(rows) => {
                     assert!(
                         records.is_some() || !text.starts_with('[') || text[cut..].starts_with('[') || rows == [1, 2],
@@ -478,7 +478,7 @@ fn timed_text() -> impl Strategy<Value = String> {
         "[1]",
     ]);
     prop::collection::vec((line, any::<bool>()), 0..12).prop_map(|lines| {
-        // Most texts without what is no row.
+        // Most texts, without invalid rows.
         let rare = lines.iter().any(|(_, rare)| *rare) && lines.len() > 6;
         lines
             .iter()

@@ -1,4 +1,4 @@
-//! Codecs, encodings and encryption: read, or told by the footer.
+//! Codecs, encodings and encryption are either read or refused based on the footer.
 
 use parquet::basic::{BrotliLevel, Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::encryption::encrypt::FileEncryptionProperties;
@@ -74,7 +74,7 @@ fn every_encoding_that_the_crate_writes_is_held_for_readable() {
 }
 
 #[test]
-fn a_codec_or_encoding_without_a_decoder_is_told_by_the_footer() {
+fn a_codec_or_encoding_without_a_decoder_is_reported_by_the_footer() {
     let found = |change: fn(ColumnChunkMetaData) -> ColumnChunkMetaData| {
         let sample = Sample::of(&with_footer(change));
         inspect(&sample.file, "t", &auto()).expect("inspected").undecodable
@@ -96,7 +96,7 @@ fn a_codec_or_encoding_without_a_decoder_is_told_by_the_footer() {
 }
 
 #[test]
-fn an_encrypted_column_under_a_plain_footer_is_told_and_others_are_read() {
+fn an_encrypted_column_under_a_plain_footer_is_reported_and_others_are_read() {
     let encryption = FileEncryptionProperties::builder(b"0123456789012345".to_vec())
         .with_plaintext_footer(true)
         .with_column_key("text", b"1234567890123450".to_vec())

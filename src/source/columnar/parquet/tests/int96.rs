@@ -1,4 +1,4 @@
-//! INT96: exact in microseconds or nanoseconds, at every depth, or a bad row.
+//! INT96 values are exact in microseconds or nanoseconds at any depth, or make the row bad.
 
 use arrow::array::Array;
 use arrow::datatypes::{TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
@@ -154,7 +154,7 @@ fn structs_lists_and_maps_do_not_wrap() {
 }
 
 #[test]
-fn a_bad_value_in_a_list_is_told_with_its_row() {
+fn a_bad_value_in_a_list_is_reported_with_its_row() {
     let sample = nested((DAY, 1));
     let found = inspect(&sample.file, "t", &auto()).expect("inspected");
     // The list needs nanoseconds now, so its sentinel in row 1 has no form.

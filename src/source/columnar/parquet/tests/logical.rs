@@ -1,4 +1,4 @@
-//! Logical types: what a column of each is here.
+//! The columns that Parquet's logical types become.
 
 use arrow::array::Array;
 use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType};
@@ -80,7 +80,7 @@ fn halves_and_decimals_of_any_width_are_numbers() {
 }
 
 #[test]
-fn an_interval_whose_months_would_be_lost_is_told_by_the_footer() {
+fn an_interval_whose_months_would_be_lost_is_reported_by_the_footer() {
     let sample = file(&["required fixed_len_byte_array(12) c (INTERVAL);"], &[1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
     let found = inspect(&sample.file, "t", &auto()).expect("inspected").undecodable;
     let why = "column c is an INTERVAL, of which months would be lost; rewrite it as text or numbers, or leave the column \

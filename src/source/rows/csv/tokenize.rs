@@ -1,8 +1,8 @@
 //! Cuts a block of CSV into records and cells.
 //!
-//! RFC 4180, and what the `csv` crate reads beyond it: LF, CRLF and bare CR end a record, a quote inside a cell that
-//! does not start with one is a quote. A tokeniser of our own, because no library tells an empty cell (null) from `""`
-//! (the empty string), nor refuses text behind a closing quote.
+//! Follows RFC 4180 and the extensions of the `csv` crate: LF, CRLF and bare CR end a record, and a quote inside an
+//! unquoted cell is text. This tokenizer exists because no library distinguishes an empty cell (null) from `""` (the empty
+//! string) or refuses text after a closing quote.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::source::rows::blocks::Block;
 use crate::source::rows::decode::unreadable;
 use crate::source::rows::reader::MAX_COLUMNS;
 
-/// What separates cells.
+/// The only supported cell separator.
 pub(super) const DELIMITER: u8 = b',';
 
 /// One cell of a record, as a range of the record's bytes without the quotes around it.
@@ -20,9 +20,9 @@ pub(super) const DELIMITER: u8 = b',';
 pub(super) struct Cell {
     pub(super) start: usize,
     pub(super) end: usize,
-    /// Stood in quotes.
+    /// Whether the cell is in quotes.
     pub(super) quoted: bool,
-    /// Holds quotes, written twice.
+    /// Whether the cell contains doubled quotes.
     pub(super) doubled: bool,
 }
 
@@ -30,49 +30,49 @@ pub(super) struct Cell {
 pub(super) struct Record<'a> {
     /// 1-based line on which it starts.
     pub(super) line: u64,
-    /// Its bytes without the line end.
+    /// The record without its line end.
     pub(super) bytes: &'a [u8],
-    /// Not more than one above [`MAX_COLUMNS`].
+    /// At most one more than [`MAX_COLUMNS`].
     pub(super) cells: &'a [Cell],
-    /// Why it is no record of RFC 4180.
+    /// How it violates RFC 4180.
     pub(super) fault: Option<&'static str>,
 }
 
-/// What the blocks of one file have in common.
+/// Settings shared by the blocks of one file.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
-    /// The file's name in messages.
+    /// The name of the file in messages.
     pub(super) name: Arc<str>,
-    /// Whether the codec would have noticed a cut.
+    /// Whether the codec would have detected truncation.
     pub(super) proves_end: bool,
-    /// Blank lines are no records.
+    /// Whether blank lines are skipped.
     pub(super) skip_blank: bool,
 }
 
-/// A position in a block.
-pub(super) struct Tokeniser {
+/// Reads the records of a block in order.
+pub(super) struct Tokenizer {
     block: Block,
     layout: Layout,
     cells: Vec<Cell>,
-    /// Where the next record starts, and its line.
+    /// Offset and line of the next record.
     at: usize,
     line: u64,
-    /// The record given last ended with CR, so an LF that follows belongs to it.
+    /// The previous record ended with CR, so a following LF belongs to it.
     after_cr: bool,
 }
 
-impl Tokeniser {
+impl Tokenizer {
     pub(super) fn new(block: Block, layout: Layout) -> Self {
         let line = block.line;
         Self { block, layout, cells: Vec::new(), at: 0, line, after_cr: false }
     }
 
-    /// Whether blank lines are passed over from here on.
+    /// Sets whether blank lines are skipped from here on.
     pub(super) fn skip_blank(&mut self, skip: bool) {
         self.layout.skip_blank = skip;
     }
 
-    /// Steps to the first byte of the next record.
+    /// Moves to the first byte of the next record.
     fn start_record(&mut self) {
         loop {
             match self.block.data().get(self.at) {
@@ -112,20 +112,20 @@ impl Tokeniser {
                 cell.quoted = true;
                 let Some(close) = closing_quote(data, &mut cell, &mut inner_lines) else {
                     let line = self.line + lines(data.get(..start).unwrap_or_default());
-                    let why = "a quote that is opened on this line is never closed; the file is cut or damaged";
+                    let why = "a quote opened on this line is never closed; the file is truncated or damaged";
                     return Err(unreadable(&self.layout.name, Some(line), why));
                 };
                 cell.end = close;
                 at = close + 1;
                 if !matches!(data.get(at), None | Some(&(DELIMITER | b'\n' | b'\r'))) {
-                    fault = Some("text stands behind a closing quote; a quote inside a quoted cell is doubled");
+                    fault = Some("text follows a closing quote; a quote inside a quoted cell must be doubled");
                 }
             }
             if !cell.quoted || fault.is_some() {
                 at += find::cell_end(data.get(at..).unwrap_or_default());
                 cell.end = at;
             }
-            // A line of nothing but delimiters has millions; one too many tells.
+            // A line of delimiters could have millions of cells; one too many is enough to detect the error.
             if self.cells.len() <= MAX_COLUMNS {
                 self.cells.push(cell);
             }
@@ -135,8 +135,8 @@ impl Tokeniser {
                 None => {
                     if !self.layout.proves_end && fault.is_none() {
                         fault = Some(
-                            "the file ends without a line end, so its last cell may be cut; \
-                             if it is whole, append a line end",
+                            "the file ends without a line end, so its last cell may be truncated; \
+                             if it is complete, append a line end",
                         );
                     }
                     break at;
@@ -153,8 +153,7 @@ impl Tokeniser {
     }
 }
 
-/// The place of the quote that closes the cell; two in a row are one of its text. `lines` is set where a line end may
-/// stand in it.
+/// Offset of the quote that closes the cell. Doubled quotes are text. Sets `lines` if the cell may contain a line end.
 #[inline]
 fn closing_quote(data: &[u8], cell: &mut Cell, lines: &mut bool) -> Option<usize> {
     let mut at = cell.start;
@@ -172,7 +171,7 @@ fn lines(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
-/// The text of a cell: doubled quotes are halved into `scratch`.
+/// The text of a cell. Doubled quotes are undoubled in `scratch`.
 #[inline]
 pub(super) fn cell_text<'a>(record: &'a str, cell: &Cell, scratch: &'a mut String) -> &'a str {
     let raw = record.get(cell.start..cell.end).unwrap_or_default();
@@ -182,7 +181,7 @@ pub(super) fn cell_text<'a>(record: &'a str, cell: &Cell, scratch: &'a mut Strin
     scratch.clear();
     let mut rest = raw;
     while let Some(i) = find::quote(rest.as_bytes(), &mut false) {
-        // With the first quote of the two.
+        // Includes the first quote of the pair.
         scratch.push_str(rest.get(..=i).unwrap_or_default());
         rest = rest.get(i + 2..).unwrap_or_default();
     }

@@ -1,7 +1,7 @@
-//! Places in the text of a `where` as places in the file that it stands in.
+//! Maps locations in the text of a `where` to locations in its file.
 //!
-//! A YAML scalar stands in the file as it is but for white space (indentation, folded lines), so a mistake can be shown
-//! at its word. One with escapes does not: then the whole scalar is shown, and a syntax error says its line and column.
+//! The text of a YAML scalar differs from the file only in white space (indentation, folded lines), so a mistake can be shown
+//! at its word. If the scalar contains escapes, the whole scalar is shown, and a syntax error names its line and column.
 
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Location, Span as SqlSpan};
@@ -10,15 +10,15 @@ use super::parse::syntax;
 use crate::diagnostic::{Diagnostic, Located, Span};
 
 /// The text and where it starts in its file.
-pub(super) struct Place<'a> {
+pub(super) struct Locator<'a> {
     text: &'a str,
     scalar: Option<&'a Span>,
-    /// The byte of the file for each byte of the text.
+    /// For each byte of the text, its offset in the file.
     bytes: Option<Vec<usize>>,
 }
 
-impl<'a> Place<'a> {
-    /// Looks for the text in the scalar.
+impl<'a> Locator<'a> {
+    /// Aligns the text with the scalar.
     pub(super) fn new(text: &'a Located<String>) -> Self {
         let scalar = text.span.as_ref();
         let bytes = scalar.and_then(|span| {
@@ -30,12 +30,12 @@ impl<'a> Place<'a> {
         Self { text: &text.value, scalar, bytes }
     }
 
-    /// A mistake of the whole.
+    /// A mistake in the whole text.
     pub(super) fn whole(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::at(self.scalar, message)
     }
 
-    /// The file's bytes of a part of the text, else the whole scalar.
+    /// The location in the file of a part of the text, else of the whole scalar.
     pub(super) fn span(&self, part: SqlSpan) -> Option<Span> {
         self.narrow(part.start, part.end).or_else(|| self.scalar.cloned())
     }
@@ -52,7 +52,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// What the parser says, in our words. It keeps places in its text only.
+    /// Rewords an error of the parser, which states locations only in its text.
     pub(super) fn parser_error(&self, error: &ParserError, depth: usize, help: &str) -> Diagnostic {
         let text = match error {
             ParserError::RecursionLimitExceeded => {
@@ -95,14 +95,13 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The byte of `written`, a YAML scalar, for each byte of the text that it means. `None` where more than white space
-/// differs.
+/// For each byte of the text, its offset in `written`, the YAML scalar. `None` if they differ in more than white space.
 fn align(text: &str, written: &str) -> Option<Vec<usize>> {
     if let Some(start) = written.find(text) {
         return Some((start..start + text.len()).collect());
     }
     let blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    // `|` or `>` and what belongs to it is a line of its own.
+    // `|` or `>` with its indicators is a separate line.
     let mut at = match written.as_bytes().first()? {
         b'|' | b'>' => written.find('\n')?,
         b'"' | b'\'' => 1,
@@ -115,7 +114,7 @@ fn align(text: &str, written: &str) -> Option<Vec<usize>> {
     let mut in_blanks = None;
     for byte in text.bytes() {
         if blank(byte) {
-            // Blanks in a row are one stretch of the file, however many it has.
+            // Consecutive blanks map to one run of blanks in the file, regardless of their number.
             let start = *in_blanks.get_or_insert(at);
             bytes.push(start);
             at = after_blanks(start);
