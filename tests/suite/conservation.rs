@@ -289,8 +289,8 @@ fn what_is_expected_and_does_not_hold_is_told_and_the_shards_are_final() {
         "  non_empty_partitions expected a row in every partition, and 1 has none: 2026-03-04",
         "  max_lag  expected the last row at most 6h before the end of the window, and it is 25h 1s before it, at \
          2026-03-03T22:59:59Z",
-        "every row of the source is here, but the source is not what `expect` in the spec says: look upstream for what was \
-         not delivered, and after late data has come, export the window again with --restate",
+        "every row of the source was exported, but the source does not meet `expect` in the spec: find the missing \
+         data upstream, and export the window again with --restate once it has arrived",
     ];
     let report = project.run(&["--json"]).exits(3).says(&says).json();
     assert_eq!(report["specs"][0]["error_code"], "expectation_failed");

@@ -82,7 +82,7 @@ fn a_job_that_will_work_is_well_and_leaves_nothing() {
     ] {
         assert!(checks[check].1.contains(words), "{check}: {:?}", checks[check]);
     }
-    doctor(&project, &[]).exits(0).says(&["spec.yaml\n  ok spec     test, job_", "1 spec examined: 1 well"]);
+    doctor(&project, &[]).exits(0).says(&["spec.yaml\n  ok spec     test, job_", "1 spec checked: 1 ready"]);
     assert_eq!(doctor(&project, &["--quiet"]).exits(0).stderr, "");
     assert!(!project.path("package").exists());
 }
@@ -103,7 +103,7 @@ fn mistakes_are_shown_as_validate_shows_them() {
     let outcome = doctor(&project, &[]).exits(2).says(&[
         "x  spec     2 mistakes",
         "help: the other checks need a spec without mistakes",
-        "1 spec examined: 1 with failures",
+        "1 spec checked: 1 with failures",
     ]);
     for line in validated.lines().filter(|line| line.contains("fromat") || line.contains("tme")) {
         assert!(outcome.stderr.contains(line), "no `{line}` in:\n{}", outcome.stderr);
@@ -116,15 +116,15 @@ fn mistakes_are_shown_as_validate_shows_them() {
 }
 
 #[test]
-fn of_several_specs_the_worst_counts_and_all_are_examined() {
+fn of_several_specs_the_worst_counts_and_all_are_checked() {
     let project = project();
     project.write("specs/a.yaml", std::fs::read(project.path("spec.yaml")).unwrap());
     project.write("specs/b.yaml", "version: 1\nname: b\n");
     project.write("specs/catalog.yaml", "version: 1\ntypes: {}\n");
     let outcome = project.call(&["doctor", "spec.yaml", "specs/b.yaml", "--now", NOW]).exits(2);
-    outcome.says(&["2 specs examined: 1 with failures, 1 well"]);
+    outcome.says(&["2 specs checked: 1 with failures, 1 ready"]);
     // The source of `a` is beside it, and it is not there.
-    project.call(&["doctor", "specs", "--now", NOW]).exits(2).says(&["2 specs examined: 2 with failures"]);
+    project.call(&["doctor", "specs", "--now", NOW]).exits(2).says(&["2 specs checked: 2 with failures"]);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn broken_files_are_named_and_all_of_them_are_a_failure() {
     doctor(&project, &[]).exits(3).says(&[
         "x  files    1 file cannot be read: 2026-03-02.parquet: ",
         "help: mend or remove them: the partitions",
-        "1 spec examined: 1 with failures",
+        "1 spec checked: 1 with failures",
     ]);
     project.write("data/2026-03-01.parquet", "nor this");
     doctor(&project, &[]).exits(4).says(&["x  files    2 files cannot be read: 2026-03-01.parquet: "]);

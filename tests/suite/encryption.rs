@@ -132,7 +132,7 @@ fn each_of_two_recipients_reads_alone_and_a_third_does_not() {
         project.call(&["reproduce", "package", "-i", reader]).exits(0).says(&["reproduced"]);
     }
     project.call(&["reproduce", "package"]).exits(2).says(&[
-        "the digests that would be compared are sealed in this package, and no --identity was given; give an identity of one \
+        "the digests to compare are sealed in this package, and no --identity was given; give an identity of one \
          of its recipients with `--identity`, or set `digests: clear`",
     ]);
     let sealed = "cannot be opened: none of the given identities is among its recipients";
@@ -384,11 +384,16 @@ fn decrypt_says_what_it_was_not_told() {
         let outcome = project.call(&[&["decrypt"], args].concat()).exits(code);
         assert_eq!(outcome.stderr.trim_end(), format!("error: {text}"));
     };
-    said(&["a.age"], 2, "nothing to decrypt with: give `--identity FILE` or `--passphrase-env NAME`");
-    said(&["a.bin", "-i", "alice.txt"], 2, "a.bin does not end with .age: name the decrypted file with `--output`");
-    let several = "several files do not go into one: name a folder with `--output`, or none";
+    said(&["a.age"], 2, "no key to decrypt with: give `--identity FILE` or `--passphrase-env NAME`");
+    said(
+        &["a.bin", "-i", "alice.txt"],
+        2,
+        "a.bin does not end with .age: give a name for the decrypted file with \
+        `--output`",
+    );
+    let several = "cannot decrypt several files into one file: give a folder with `--output`, or leave it out";
     said(&["a.age", "a.age", "-o", "b", "-i", "alice.txt"], 2, several);
-    let json = "`--json` and the decrypted bytes cannot both go to stdout: name a file with `--output`";
+    let json = "`--json` and the decrypted bytes cannot both go to stdout: give a file with `--output`";
     said(&["a.age", "-o", "-", "--json", "-i", "alice.txt"], 2, json);
     let unset = "the environment variable NO_SUCH is not set; set it to the passphrase";
     said(&["a.age", "--passphrase-env", "NO_SUCH"], 2, unset);
@@ -487,7 +492,7 @@ fn parquet_shards_are_encrypted_whole_and_read_with_their_keys() {
         let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap().build().unwrap();
         assert_eq!(reader.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 60);
         let refused = project.call(&["reproduce", "package"]).exits(2);
-        refused.says(&["is encrypted with keys of Parquet, which never gives the same bytes twice"]);
+        refused.says(&["has Parquet encryption, which never gives the same bytes twice"]);
     }
 }
 

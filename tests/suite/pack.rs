@@ -125,7 +125,7 @@ fn a_package_is_packed_into_the_same_bytes_wherever_it_is() {
     assert!(piped.status.success() && piped.stdout == one);
 
     project.call(&["pack", "package", "--output", "one.tar"]).exits(2).says(&["one.tar is already there: remove it"]);
-    project.call(&["pack", "package", "--output", "-", "--json"]).exits(2).says(&["stdout cannot hold both"]);
+    project.call(&["pack", "package", "--output", "-", "--json"]).exits(2).says(&["cannot both go to stdout"]);
     let listed = outcome(Command::new("tar").args(["-tvf", "one.tar"]).current_dir(project.path(""))).exits(0).stdout;
     assert!(!listed.contains("_state") && listed.lines().all(|line| line.starts_with("-rw-r--r-- 0/0 ")), "{listed}");
 }

@@ -148,7 +148,7 @@ fn what_is_no_package_is_refused_in_the_words_of_verify() {
     fs::write(package.root.join("manifest.json"), whole).unwrap();
     project.call(&["report", "ftp://x/y"]).exits(2).says(&["error: "]);
     let refused = project.call(&["report", "package", "--output", "no/such/folder/x.html"]).exits(4);
-    refused.says(&["error: cannot write no/such/folder/x.html: ", "; name another file with `--output`"]);
+    refused.says(&["error: cannot write no/such/folder/x.html: ", "; give another file with `--output`"]);
 }
 
 #[test]

@@ -264,8 +264,8 @@ fn retention_is_not_cut_short_by_a_clock_on_the_command_line() {
     let later = ["jobs", "prune", "--store", "index", "--now", "2127-01-01T00:00:00Z"];
     project.call(&later).exits(0).says(&["would delete 2 shards"]);
     project.call(&[&later[..], &["--yes"]].concat()).exits(2).says(&[
-        "--now 2127-01-01T00:00:00Z is in the future, and retention that is not over is not cut short: leave out --yes to \
-         see what would be deleted then, or --now to delete what has expired",
+        "--now 2127-01-01T00:00:00Z is in the future, and prune never shortens retention: leave out --yes to see what \
+         would be deleted then, or leave out --now to delete what has expired",
     ]);
     assert_eq!(package.shards().len(), 2);
 }
