@@ -92,9 +92,9 @@ fn make(package: &str, is_html: bool) -> Result<Made, (Exit, String)> {
         object => object.clone(),
     };
     let folder = Folder::existing(real).map_err(failed)?;
-    let folder = folder.ok_or_else(|| refused("there is no such folder".to_owned()))?;
+    let folder = folder.ok_or_else(|| refused("the folder does not exist".to_owned()))?;
     let bytes = folder.read(MANIFEST).map_err(failed)?;
-    let missing = || refused(format!("{MANIFEST}: is not there: no run has ended here, or somebody removed it"));
+    let missing = || refused(format!("{MANIFEST}: is missing: no run has finished here, or it was removed"));
     let bytes = bytes.ok_or_else(missing)?;
     let manifest = Manifest::from_json(&bytes);
     let manifest = manifest.map_err(|error| refused(format!("{MANIFEST}: cannot be read: {}", chain(&error))))?;

@@ -155,7 +155,7 @@ impl Check {
             }
             RunError::Damaged { folder, damage } => {
                 Self::failure(subject, format!("{folder} is damaged: {}", damage.join("; ")), exit)
-                    .help("restore it from a copy, or `kt-export run --repair` exports again what is damaged")
+                    .help("restore it from a copy, or re-export the damaged files with `kt-export run --repair`")
             }
             error => Self::failure(subject, crate::failure::chain(&error), exit),
         }
@@ -181,8 +181,7 @@ impl Check {
 impl Report {
     /// A spec that is none: nothing else can be looked at.
     pub fn of_mistakes(diagnostics: Vec<Diagnostic>) -> Self {
-        let check =
-            Check::of_mistakes(Subject::Spec, diagnostics).and_so("the other checks need a spec without mistakes");
+        let check = Check::of_mistakes(Subject::Spec, diagnostics).and_so("the other checks need a valid spec");
         Self { checks: vec![check], stopped: None }
     }
 
@@ -239,7 +238,7 @@ fn pseudonyms(job: &Job, options: &RunOptions) -> Option<Check> {
         Ok(ids) if ids.is_empty() => None,
         Ok(ids) => {
             let of_each = ids.iter().map(|(path, id)| format!("`{path}` has {id}")).collect::<Vec<_>>().join(", ");
-            Some(Check::ok(Subject::Keys, format!("the ids of the keys for pseudonyms: {of_each}")))
+            Some(Check::ok(Subject::Keys, format!("ids of the pseudonym keys: {of_each}")))
         }
         Err(error) => Some(Check::failure(Subject::Keys, crate::failure::chain(&error), Exit::Failed)),
     }
@@ -270,20 +269,20 @@ fn window(job: &Job, options: &RunOptions) -> Check {
         format!("{}, {} to {} ({})", window.label, at(window.start), at(window.end), zone::name(&window.timezone));
     match run::check_settled(job, options.now) {
         Err(RunError::NotSettled { end, settled }) => {
-            let what = if end > options.now { "is not over" } else { "is over and not settled" };
+            let what = if end > options.now { "is not over" } else { "has ended but not settled" };
             Check::warning(
                 Subject::Window,
                 format!("{which}, {what}: a run before {} ends with exit code 6", at(settled)),
                 format!(
-                    "in {} a run exports it; or set `allow_open: true` in the window, or look at a later time with `--now`",
+                    "run it in {}; or set `allow_open: true` in the window, or check a later time with `--now`",
                     rough(settled.duration_since(options.now))
                 ),
             )
         }
         _ if window.end > options.now => {
-            Check::ok(Subject::Window, format!("{which}, not over, which `allow_open` permits"))
+            Check::ok(Subject::Window, format!("{which}, still open, which `allow_open` permits"))
         }
-        _ => Check::ok(Subject::Window, format!("{which}, over and settled")),
+        _ => Check::ok(Subject::Window, format!("{which}, ended and settled")),
     }
 }
 

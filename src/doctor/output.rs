@@ -25,7 +25,7 @@ pub struct Outlook {
 pub fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Outlook {
     let found = run::peek(job, &options.run);
     if let Ok(Found::Complete(_)) = &found {
-        let untried = format!("{} holds the finished job, so writing was not tried", job.output);
+        let untried = format!("{} contains the finished job, so writing was not tested", job.output);
         let checks = vec![Check::ok(Subject::Output, untried), package(job, found), clock_alone(options)];
         return Outlook { checks, is_complete: true };
     }
@@ -43,8 +43,8 @@ pub fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Out
         Ok(Probed { is_exclusive: true, .. }) => Check::ok(Subject::Output, format!("{} can be written", job.output)),
         Ok(_) => Check::warning(
             Subject::Output,
-            format!("{} can be written, but its store ignores conditional writes (If-None-Match)", job.output),
-            "let only one run of this job go on at a time, or two may both think that they finished it",
+            format!("{} is writable, but its store ignores conditional writes (If-None-Match)", job.output),
+            "allow only one run of this job at a time, or two runs may both believe that they finished it",
         ),
         Err(error) => Check::of_error(Subject::Output, error.into()),
     });
@@ -64,18 +64,24 @@ pub fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Out
 fn package(job: &Job, found: Result<Found, RunError>) -> Check {
     let subject = Subject::Package;
     match found {
-        Ok(Found::Nothing) => Check::ok(subject, "nothing there yet"),
+        Ok(Found::Nothing) => Check::ok(subject, "empty"),
         Ok(Found::Complete(manifest)) => {
-            Check::ok(subject, format!("{} is complete already, nothing to do", manifest.window_label))
+            Check::ok(subject, format!("{} is already complete, nothing to do", manifest.window_label))
         }
         Ok(Found::Pinned(pinned)) => Check::ok(
             subject,
-            format!("unfinished since {}, a run continues it with the plan that it was begun with", pinned.created_at),
+            format!("unfinished since {}, a run resumes it with its original plan", pinned.created_at),
         ),
-        Ok(Found::Outdated(why)) => Check::ok(subject, format!("unfinished, and {why}: a run plans it anew")),
-        Ok(Found::Repairable(..)) => Check::ok(subject, "damaged, and a run with `--repair` exports the files again"),
+        Ok(Found::Outdated(why)) => Check::ok(
+            subject,
+            format!(
+                "unfinished, and {why}: a run starts it with a new \
+            plan"
+            ),
+        ),
+        Ok(Found::Repairable(..)) => Check::ok(subject, "damaged; a run with `--repair` re-exports the files"),
         Ok(Found::Ended(manifest)) => {
-            Check::ok(subject, format!("{} when it ended, a run tries again what is not complete", manifest.status))
+            Check::ok(subject, format!("{} when it ended; a run retries the incomplete partitions", manifest.status))
         }
         Ok(Found::Replaceable) => Check::ok(subject, format!("{} holds another job to be replaced", job.output)),
         Err(error) => Check::of_error(subject, error),
@@ -96,7 +102,8 @@ fn disk(folder: &std::path::Path, estimate: Option<u64>) -> Check {
         return Check::warning(
             Subject::Disk,
             format!("{at}, less than the {needed}"),
-            "make room or choose another `output.uri`; that a run writes as much as it reads is an estimate",
+            "free some space or choose another `output.uri`; the estimate assumes that a run writes as much as it \
+             reads",
         );
     }
     Check::ok(Subject::Disk, format!("{at}, a run may write the {needed} (an estimate)"))
@@ -107,13 +114,13 @@ fn now(options: &DoctorOptions) -> String {
 }
 
 fn clock_alone(options: &DoctorOptions) -> Check {
-    Check::ok(Subject::Clock, format!("{}, compared with no other clock", now(options)))
+    Check::ok(Subject::Clock, format!("{}, not compared with another clock", now(options)))
 }
 
 const SET_THE_CLOCK: &str = "set this machine's clock (NTP)";
 
 fn skewed(job: &Job, options: &DoctorOptions) -> Check {
-    let message = format!("{}, too far from that of {} for signatures", now(options), job.output);
+    let message = format!("{}, too far from the clock of {} for signatures", now(options), job.output);
     Check::failure(Subject::Clock, message, Exit::Failed).help(SET_THE_CLOCK)
 }
 
@@ -124,10 +131,17 @@ fn compare(job: &Job, options: &DoctorOptions, server: Timestamp, before: Timest
     let (skew, way) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
     let message = format!("{}, {} {way} the clock of {}", now(options), rough(skew), job.output);
     if skew > REFUSED_SKEW {
-        let help = format!("{SET_THE_CLOCK}: stores refuse signatures more than 15 minutes old or new");
+        let help = format!("{SET_THE_CLOCK}: stores reject signatures more than 15 minutes off");
         Check::failure(Subject::Clock, message, Exit::Failed).help(help)
     } else if skew > NOTED_SKEW {
-        Check::warning(Subject::Clock, message, format!("{SET_THE_CLOCK}: it says when a window is over and settled"))
+        Check::warning(
+            Subject::Clock,
+            message,
+            format!(
+                "{SET_THE_CLOCK}: it determines when a window has ended and \
+            settled"
+            ),
+        )
     } else {
         Check::ok(Subject::Clock, format!("{}, as {} has it", now(options), job.output))
     }

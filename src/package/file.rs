@@ -28,7 +28,7 @@ pub struct Listed<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The manifest names a file in a way that cannot be followed.
-    #[error("the manifest's entry `{}` cannot be followed: {why}; check the package with `kt-export verify`", path.escape_debug())]
+    #[error("the manifest's entry `{}` is invalid: {why}; check the package with `kt-export verify`", path.escape_debug())]
     Entry {
         /// As the manifest has it.
         path: String,

@@ -225,7 +225,7 @@ fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
     });
     let instant = civil.and_then(|civil| zone.to_ambiguous_zoned(civil).compatible().ok());
     instant.map(|zoned| zoned.timestamp()).ok_or_else(|| {
-        format!("`{}` is no time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC", text.escape_debug())
+        format!("`{}` is not a time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC", text.escape_debug())
     })
 }
 

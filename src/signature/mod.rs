@@ -31,7 +31,7 @@ const LARGEST_BYTES: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
     /// Not the armored form that `ssh-keygen -Y sign` writes.
-    #[error("is no SSH signature")]
+    #[error("is not an SSH signature")]
     Malformed(#[source] Option<ssh_key::Error>),
     /// Made for something else.
     #[error("was made for the namespace `{}`, not for `{NAMESPACE}`: it signs something else", found.escape_debug())]
@@ -46,7 +46,7 @@ pub enum SignatureError {
         algorithm: String,
     },
     /// Signature and bytes do not belong together.
-    #[error("is no signature of these bytes by its key {fingerprint}: one of the two was changed or replaced")]
+    #[error("does not sign these bytes with its key {fingerprint}: one of them was changed or replaced")]
     Mismatch {
         /// SHA-256 of the key, as `ssh-keygen -l` shows it.
         fingerprint: String,

@@ -38,8 +38,8 @@ pub enum StoreError {
     },
     /// The package's folder is not the one that was opened any more.
     #[error(
-        "{} was replaced by {found} while it was in use: nothing was written through what is there now; put the folder \
-         back, or name the one that is meant, and run again",
+        "{} was replaced by {found} while it was in use; nothing was written to the replacement: put the folder back, \
+         or give another one, and run again",
         path.display()
     )]
     Swapped {
@@ -55,7 +55,7 @@ pub enum StoreError {
         name: String,
     },
     /// A file is larger than anything that is read into memory.
-    #[error("{} has {bytes} bytes, more than the {limit} that are read at once", path.display())]
+    #[error("{} has {bytes} bytes, more than the maximum of {limit}", path.display())]
     TooLarge {
         /// The place.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum StoreError {
         limit: u64,
     },
     /// A place that can only be read.
-    #[error("{at} can only be read: write to a folder, s3://, gs:// or az://")]
+    #[error("{at} is read-only: write to a folder, s3://, gs:// or az://")]
     ReadOnly {
         /// The place.
         at: String,
@@ -167,8 +167,8 @@ pub fn error_code(error: &io::Error) -> ErrorCode {
 /// What to check, for the errors that people can do something about. The system's own text follows as the source.
 fn way_out(error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::StorageFull => ": make room on its file system and run again",
-        ErrorKind::QuotaExceeded => ": the user's quota on its file system is used up, make room and run again",
+        ErrorKind::StorageFull => ": free some space on its file system and run again",
+        ErrorKind::QuotaExceeded => ": the user's quota on its file system is exhausted; free some space and run again",
         ErrorKind::PermissionDenied => {
             ": check the owner and the mode of this and its parent folders for the user that runs the export"
         }

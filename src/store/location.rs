@@ -85,7 +85,7 @@ impl StoreOptions {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocationError {
     /// A scheme that nobody knows.
-    #[error("`{scheme}://` is not known: write a path, or s3://, gs://, az://, abfss:// or https://")]
+    #[error("`{scheme}://` is not supported: write a path, or s3://, gs://, az://, abfss:// or https://")]
     Scheme {
         /// As written.
         scheme: String,
@@ -99,7 +99,7 @@ pub enum LocationError {
         what: &'static str,
     },
     /// A user and password, or a signed query.
-    #[error("credentials do not belong into a URI: remove what stands {at} and give them by the environment")]
+    #[error("URIs must not contain credentials: remove the part {at} and set them in environment variables")]
     Secret {
         /// Before or after what.
         at: &'static str,

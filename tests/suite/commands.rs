@@ -106,5 +106,5 @@ fn a_variable_that_no_spec_declares_is_refused_before_anything_runs() {
     project
         .run(&["--output", "ftp://bucket/x"])
         .exits(2)
-        .says(&["--output: `ftp://` is not known: write a path, or s3://"]);
+        .says(&["--output: `ftp://` is not supported: write a path, or s3://"]);
 }

@@ -83,7 +83,8 @@ fn every_format_and_compression_decrypts_to_what_it_would_be_in_clear() {
         assert_eq!(manifest["encryption"], json!({"age": {"recipients": [alice], "digests": "sealed"}}));
         is_nowhere(&package, CANARY);
         project.call(&["verify", "package"]).exits(0).says(&[
-            "the plain bytes of 3 encrypted files were not read, because no --identity was given (their stored digests were)",
+            "the plain bytes of 3 encrypted files were not read, because no --identity was given (their stored digests \
+             were checked)",
         ]);
         let verified = project.call(&["verify", "--rows", "package", "-i", "alice.txt"]).exits(0);
         verified.says(&["plain size and SHA-256 of 3 encrypted files", "rows of 3 files, read back"]);
@@ -371,7 +372,7 @@ fn decrypt_takes_standard_input_and_several_files_and_replaces_nothing() {
     assert_eq!(beside["files"][0]["output"], json!(stored[0].trim_end_matches(".age")));
     assert_eq!(beside["files"][0]["bytes"], json!(output.stdout.len()));
     let taken = project.call(&["decrypt", &stored[0], "-i", "alice.txt"]).exits(2);
-    taken.says(&["is already there: remove it or choose another name"]);
+    taken.says(&["already exists: remove it or choose another name"]);
     project.call(&["verify", "package"]).exits(5).says(&["is not in the manifest"]);
 }
 
@@ -472,7 +473,7 @@ fn parquet_shards_are_encrypted_whole_and_read_with_their_keys() {
         }
         let footer = "footer=env:FOOTER";
         let verify = ["verify", "--rows", "package"];
-        with_key(&project, &verify).exits(0).says(&["rows of 3 files that are encrypted, because no key was given"]);
+        with_key(&project, &verify).exits(0).says(&["rows of 3 files that are encrypted (no key was given)"]);
         let column = "column.note=file:note.key";
         let both = [&verify[..], &["--parquet-key", footer, "--parquet-key", column]].concat();
         with_key(&project, &both).exits(0).says(&["rows of 3 files, read back"]);
@@ -537,7 +538,7 @@ fn keys_of_parquet_that_are_missing_or_wrong_are_told_before_anything_is_written
     let project = Project::with_spec(&format!(
         "{MARCH}format: parquet\nencryption: {{parquet: {{footer_key_env: FOOTER}}}}\non_bad_rows: reject"
     ));
-    let text = "rows that are set aside cannot be encrypted with keys of Parquet";
+    let text = "rejected rows cannot be encrypted with Parquet keys";
     project.call(&["validate", "spec.yaml"]).exits(2).says(&[text, "write `on_bad_rows: fail`"]);
     assert!(!project.path("package").exists());
 }

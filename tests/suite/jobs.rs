@@ -212,7 +212,7 @@ fn a_cancelled_job_ends_and_can_be_asked_for_again() {
     assert_eq!(get(&project, &id)["status"], "cancelled");
     jobs(&project, &["work"]).exits(0).says(&["0 done"]);
     assert_eq!(create(&project, &["--wait"]), id);
-    jobs(&project, &["cancel", "--id", &id]).exits(0).says(&["is complete already"]);
+    jobs(&project, &["cancel", "--id", &id]).exits(0).says(&["is already complete"]);
     assert_eq!(get(&project, &id)["status"], "complete");
 }
 
@@ -312,12 +312,7 @@ fn a_locked_shard_is_kept_and_told() {
     let manifest = server.get(&format!("store/jobs/{id}/package/manifest.json")).unwrap();
     wait_until_expired(&serde_json::from_slice(&manifest).unwrap());
     let pruned = call(&["prune", "--yes"]).exits(0);
-    pruned.says(&[
-        "deleted 5 shards",
-        "kept data/2026-03-02/part-0000",
-        "the store denies it",
-        "aborted the unfinished",
-    ]);
+    pruned.says(&["deleted 5 shards", "kept data/2026-03-02/part-0000", "access denied", "aborted the unfinished"]);
     assert_eq!(server.keys(&format!("store/jobs/{id}/package/data/")), [locked]);
     assert!(server.uploads().is_empty());
     let tombstone = server.get(&format!("store/jobs/{id}/package/tombstone.json")).unwrap();
@@ -363,7 +358,7 @@ fn rows_are_brought_here_as_one_file_or_as_a_package() {
         let package = project.package_in(&format!(".kt-export/jobs/{id}/package"));
         let joined = crate::project::Package::rows_of_file(&project.path(name));
         assert_eq!(joined, package.rows(), "{format}");
-        download(&["--output", name]).exits(2).says(&["is already there: remove it or choose another name"]);
+        download(&["--output", name]).exits(2).says(&["already exists: remove it or choose another name"]);
         let folder = format!("copy-{format}");
         download(&["--shards", "--output", &folder]).exits(0);
         project.call(&["verify", "--rows", &folder]).exits(0);

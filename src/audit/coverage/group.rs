@@ -156,7 +156,7 @@ fn revisions(packages: &mut [Looked]) {
         if status != JobStatus::Complete {
             if let Some(revision) = packages.get_mut(index) {
                 revision.state = State::Unfinished;
-                revision.notes.push(format!("it is a revision of {} and {status}: it takes nobody's place", old.id));
+                revision.notes.push(format!("it is a revision of {} and {status}: it supersedes nothing", old.id));
             }
             continue;
         }

@@ -86,7 +86,7 @@ pub enum CoverageError {
     #[error(transparent)]
     Location(#[from] LocationError),
     /// There is nothing to look at.
-    #[error("there is no folder {at}: name packages, or folders or prefixes that packages are below")]
+    #[error("there is no folder {at}: give packages, or folders or prefixes that contain packages")]
     Nowhere {
         /// As named.
         at: String,

@@ -49,7 +49,7 @@ pub enum PackError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A file that nobody vouches for.
-    #[error("`{}` in {at} is not in the manifest: find out who put it there, and remove it", name.escape_debug())]
+    #[error("`{}` in {at} is not in the manifest: find out where it comes from, and remove it", name.escape_debug())]
     Unlisted {
         /// Name in the package.
         name: String,
@@ -65,7 +65,7 @@ pub enum PackError {
         source: StoreError,
     },
     /// The name is taken.
-    #[error("{} is already there: remove it or choose another name", path.display())]
+    #[error("{} already exists: remove it or choose another name", path.display())]
     Exists {
         /// The file.
         path: PathBuf,

@@ -79,7 +79,7 @@ pub enum SampleError {
     File(#[from] FileError),
     /// Rows that are gone.
     #[error(
-        "the shards of {at} were deleted at {pruned_at}, when their retention was over: there are no rows to sample"
+        "the shards of {at} were deleted at {pruned_at}, after their retention had ended: there are no rows to sample"
     )]
     Pruned {
         /// The package.

@@ -1,4 +1,4 @@
-//! What a verification found, for programs (one versioned JSON object) and for people.
+//! The result of a verification, as one versioned JSON object or as text.
 
 use std::fmt;
 
@@ -100,7 +100,7 @@ pub enum Check {
     Tombstone,
     /// There is nothing else below data/ and rejects/.
     Unlisted,
-    /// report.html is what the manifest gives.
+    /// report.html matches the manifest.
     Report,
     /// Who wrote the manifest.
     Signature,

@@ -35,7 +35,7 @@ pub enum JobsCommand {
     Get(JobsGetArgs),
     /// Download a job's rows as one verified file, or its shards as a package; or print links to the shards.
     Download(JobsDownloadArgs),
-    /// Ask that nobody work on a job; what is committed stays.
+    /// Cancel a job; committed partitions are kept.
     Cancel(JobsIdArgs),
     /// Run queued and abandoned jobs until none are left.
     Work(JobsWorkArgs),

@@ -169,7 +169,7 @@ fn check_endpoint(bucket: &str, endpoint: Option<&str>) -> Result<(), StoreError
     if endpoint.is_none_or(is_url) {
         return Ok(());
     }
-    let answer = "the endpoint is no URL: write https://host or http://host:port".to_owned();
+    let answer = "the endpoint is not a URL: write https://host or http://host:port".to_owned();
     Err(StoreError::Remote { action: "connect to", at: bucket.to_owned(), refusal: Refusal::Settings, answer })
 }
 

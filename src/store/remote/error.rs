@@ -64,7 +64,8 @@ impl Refusal {
     pub fn way_out(self) -> &'static str {
         match self {
             Self::Denied => {
-                "the store denies it: check the credentials (wrong, expired?) and that they may do this on this bucket"
+                "access denied: check that the credentials are right, not expired, and allowed to do this on this \
+                 bucket"
             }
             Self::ClockSkewed => {
                 "this machine's clock and the store's are too far apart for signatures: set this machine's clock (NTP)"
@@ -74,26 +75,27 @@ impl Refusal {
                  AWS_SECRET_ACCESS_KEY, AWS_PROFILE; AZURE_STORAGE_ACCOUNT_KEY; GOOGLE_APPLICATION_CREDENTIALS), or \
                  run where the machine has an identity"
             }
-            Self::NoBucket => "there is no such bucket: check its name, the account and the endpoint",
-            Self::NoObject => "there is no such object",
+            Self::NoBucket => "the bucket does not exist: check its name, the account and the endpoint",
+            Self::NoObject => "the object does not exist",
             Self::OtherRegion => {
-                "the bucket lies in another region: set AWS_REGION, or `region` in `options`, to the bucket's own"
+                "the bucket is in another region: set AWS_REGION, or `region` in `options`, to the bucket's own"
             }
-            Self::Throttled => "the store asks to slow down, also after retries: run again later",
+            Self::Throttled => "the store throttles requests, even after retries: run again later",
             Self::Unreachable => {
-                "the store does not answer, also after retries: check the endpoint, the network and the proxy, and run again"
+                "the store does not respond, even after retries: check the endpoint, the network and the proxy, and \
+                 run again"
             }
             Self::Garbled => {
-                "the store's answers are cut short or not in its protocol, also after retries: check the endpoint, the \
+                "the store's responses are truncated or invalid, even after retries: check the endpoint, the \
                  network and the proxy, and run again"
             }
             Self::Archived => {
-                "the object is in an archive (Glacier, Deep Archive, the archive tier) and cannot be read there: restore \
-                 it or move it to another storage class, or name the other objects by a glob, and run again"
+                "the object is in an archive (Glacier, Deep Archive, the archive tier) and cannot be read: restore it, \
+                 move it to another storage class, or select the other objects with a glob, and run again"
             }
-            Self::Changed => "the object is not the one that was listed any more",
+            Self::Changed => "the object has changed since it was listed",
             Self::Refused => "the store refuses the request",
-            Self::Settings => "what the environment or `options` say of it cannot be used",
+            Self::Settings => "its settings in the environment or `options` are invalid",
         }
     }
 }
