@@ -1,4 +1,4 @@
-//! Key and chain: whether a run could sign its manifest and link it.
+//! Checks of signing key and chain.
 
 use super::{Check, DoctorOptions, Subject};
 use crate::job::Job;

@@ -1,4 +1,4 @@
-//! The output: whether it can be written, what it holds, whether there is room, and whose clock is right.
+//! Checks of the output: writable, its content, free space, and clock skew.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -48,7 +48,7 @@ pub fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Out
         ),
         Err(error) => Check::of_error(Subject::Output, error.into()),
     });
-    // A store that says no to a write says it again to a look; it is told once.
+    // A store that denies writes also denies reads; report it once.
     if is_probed || !matches!(found, Err(RunError::Failed(_))) {
         checks.push(package(job, found));
     }

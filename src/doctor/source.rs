@@ -1,4 +1,4 @@
-//! The source: its list, its files, its columns, and what they take.
+//! Checks of the source: listing, files, columns and memory.
 
 use super::sample::{PIECES, Sample, is_outside};
 use super::{Check, DoctorOptions, Subject, size};
@@ -18,7 +18,7 @@ const NAMED_FILES: usize = 5;
 /// What was found of the source.
 pub struct Found {
     pub checks: Vec<Check>,
-    /// Bytes of the source that may be of the window, where that could be told.
+    /// Source bytes that may belong to the window, if known.
     pub window_bytes: Option<u64>,
 }
 

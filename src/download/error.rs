@@ -1,4 +1,4 @@
-//! Why a package is not on the user's disk, and what to do about it.
+//! Download errors, with messages that say what to do.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::package::manifest::JobStatus;
 use crate::seal::OpenError;
 use crate::store::StoreError;
 
-/// A download that did not happen.
+/// A failed download.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// The manifest names a file in a way that cannot be followed.
@@ -22,7 +22,7 @@ pub enum DownloadError {
         /// What is wrong with it.
         why: String,
     },
-    /// A file of the manifest is not there.
+    /// A file in the manifest is missing.
     #[error(
         "`{shard}` is not in {at}, though the manifest lists it: restore it from a copy, or export it again with `kt-export run --repair`"
     )]
@@ -117,7 +117,7 @@ pub enum DownloadError {
         /// How its job ended.
         status: JobStatus,
     },
-    /// The final name is taken.
+    /// The target exists.
     #[error("{} already exists: remove it or choose another name", path.display())]
     Exists {
         /// The file.
@@ -139,13 +139,13 @@ pub enum DownloadError {
         /// The format of the export.
         format: &'static str,
     },
-    /// Parquet in a compressed file, which nobody reads.
+    /// A compressed Parquet file, which no reader supports.
     #[error("{}: Parquet compresses pages, not the whole file: name it `.parquet`", path.display())]
     CompressedParquet {
         /// The file.
         path: PathBuf,
     },
-    /// A name that is no file name.
+    /// Not a file name.
     #[error("{} does not name a file: write a file name, or a folder with a `/` at its end", path.display())]
     NoName {
         /// As given.
@@ -219,7 +219,7 @@ pub enum DownloadError {
 }
 
 impl DownloadError {
-    /// What the process tells its scheduler.
+    /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Entry { .. }

@@ -1,4 +1,4 @@
-//! What a spec says of redaction, encryption, signature and chain, with every path absolute.
+//! Resolves redaction, encryption, signature and chain, with absolute paths.
 
 use std::path::PathBuf;
 

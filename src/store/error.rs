@@ -1,4 +1,4 @@
-//! What can go wrong with a package's files, in words that say what to check.
+//! Store errors, with messages that say what to check.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -7,16 +7,16 @@ use super::{Location, Refusal};
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
 
-/// A store operation that did not happen.
+/// A failed store operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Somebody else created the name first, and what is there was left as it is.
+    /// Another writer created the name first; its file was left unchanged.
     #[error("`{name}` is already there")]
     AlreadyExists {
         /// Name in the package.
         name: String,
     },
-    /// A name that could lead out of the package.
+    /// A name that could escape the package.
     #[error("`{}` is not a name inside a package: {why}", name.escape_debug())]
     BadName {
         /// As given.
@@ -84,7 +84,7 @@ pub enum StoreError {
         /// Its reason.
         message: String,
     },
-    /// An object store said no, or nothing.
+    /// An object store refused or did not respond.
     #[error("cannot {action} {at}: {} ({answer})", refusal.way_out())]
     Remote {
         /// Verb phrase: `read`, `list`.
@@ -96,7 +96,7 @@ pub enum StoreError {
         /// The store's own words, without signatures.
         answer: String,
     },
-    /// The operating system said no.
+    /// An error of the operating system.
     #[error("cannot {action} {}{}", path.display(), way_out(source))]
     Io {
         /// Verb phrase: `create`, `make durable`.
@@ -131,7 +131,7 @@ impl StoreError {
         None
     }
 
-    /// The word for manifests.
+    /// The error code.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Io { source, .. } => error_code(source),

@@ -1,4 +1,4 @@
-//! Where files are: a path of this machine, or a bucket and a key.
+//! Locations of files: a local path, or a bucket and a key.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ impl StoreOptions {
 /// Text that names no place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocationError {
-    /// A scheme that nobody knows.
+    /// An unsupported scheme.
     #[error("`{scheme}://` is not supported: write a path, or s3://, gs://, az://, abfss:// or https://")]
     Scheme {
         /// As written.
@@ -112,7 +112,7 @@ pub enum LocationError {
         /// The rule.
         why: &'static str,
     },
-    /// Rows over a wire that anybody can write to.
+    /// Unencrypted transport, which others can tamper with.
     #[error("http:// is only for this machine (127.0.0.1, localhost): use https://")]
     Insecure,
 }

@@ -341,7 +341,7 @@ fn a_manifest_that_hides_what_did_not_hold_is_found() {
     );
     forged(
         &|m| m["expectations"][0]["actual"] = json!(73),
-        "the expectation `min_rows` is told of 73, but the files give 72",
+        "the expectation `min_rows` records 73, but the files give 72",
     );
     forged(&|m| m["status"] = json!("complete"), "the job is marked complete, but an expectation does not hold");
     forged(&|m| m["error_code"] = Value::Null, "exactly if an expectation does not hold, which is not the case here");

@@ -443,6 +443,6 @@ fn a_signal_ends_the_checks() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.status.signal()), (Some(130), None));
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("stopped before all checks were made"), "{stderr}");
+    assert!(stderr.contains("stopped before all checks were done"), "{stderr}");
     assert!(server.keys("evidence/").is_empty());
 }

@@ -134,7 +134,7 @@ impl ChainReport {
         self.not_checked.push(NotChecked { check: Check::Chain, why: why.into() });
     }
 
-    /// What the process should tell its scheduler.
+    /// The exit code.
     pub fn exit(&self) -> Exit {
         if self.intact { Exit::Complete } else { Exit::VerifyFailed }
     }

@@ -66,7 +66,7 @@ fn expectations(manifest: &Manifest, report: &mut VerifyReport) {
         match so(expectation, manifest) {
             Some((found, should_hold)) => {
                 if found != *actual {
-                    find(format!("the expectation `{name}` is told of {actual}, but the files give {found}"));
+                    find(format!("the expectation `{name}` records {actual}, but the files give {found}"));
                 }
                 if should_hold != *holds {
                     let said = if *holds { "hold" } else { "fail" };

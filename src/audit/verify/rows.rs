@@ -144,7 +144,7 @@ fn csv(
     let mut text = vec![0; 64 * 1024];
     let (mut records, mut fields, mut record_bytes) = (0_u64, 0_usize, 0_usize);
     let (mut header, mut cell) = (Vec::new(), Vec::new());
-    // The field's first byte, which csv-core does not tell: quotes make a text of what would be a null.
+    // The field's first byte, which csv-core does not expose: a quoted null is text.
     let mut opening = None;
     loop {
         let block = input.fill_buf()?;

@@ -1,4 +1,4 @@
-//! A cloud's answer to words that say what to check, without a secret in them.
+//! Translates cloud responses into messages that say what to check and contain no secrets.
 
 use std::error::Error as _;
 use std::sync::LazyLock;
@@ -11,39 +11,39 @@ use super::tries::Failed;
 use crate::error::ErrorCode;
 use crate::store::StoreError;
 
-/// Why a store did not do what it was asked.
+/// Why a store request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Credentials wrong, expired or without the permission.
+    /// Invalid, expired or insufficient credentials.
     Denied,
-    /// Signed at a time that the store takes for wrong.
+    /// The request's time is too far from the store's clock.
     ClockSkewed,
-    /// Nobody gave any credentials.
+    /// No credentials were found.
     NoCredentials,
     /// No such bucket or container.
     NoBucket,
     /// No such object.
     NoObject,
-    /// The bucket lies in another region.
+    /// The bucket is in another region.
     OtherRegion,
     /// Too many requests.
     Throttled,
-    /// No answer, or an answer that there is none at the moment.
+    /// No response, or a temporary failure.
     Unreachable,
-    /// An answer that is cut short, or none of its protocol.
+    /// A truncated or invalid response.
     Garbled,
     /// The object has to be restored from an archive before it can be read.
     Archived,
-    /// The object is not the one that was expected.
+    /// The object has changed.
     Changed,
-    /// The request as such is refused.
+    /// The request was refused.
     Refused,
     /// What the environment or `options` say of the store cannot be used; nothing was asked.
     Settings,
 }
 
 impl Refusal {
-    /// The word for manifests.
+    /// The error code.
     pub fn code(self) -> ErrorCode {
         match self {
             Self::Denied
@@ -139,7 +139,7 @@ pub(super) enum Broken {
     /// Two answers about different versions.
     #[error("the object was replaced while it was read")]
     Replaced,
-    /// Neither ours nor anybody else's.
+    /// Neither ours nor another writer's.
     #[error("another creation of the object is under way")]
     Undecided,
     /// Something that is not what was asked for, such as a proxy's page.
@@ -177,7 +177,7 @@ pub(super) fn is_passing(error: &object_store::Error) -> bool {
 /// Codes inside of answers with a good status.
 const PASSING: &[&str] = &["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"];
 
-/// Whether the answer is cut short, or is none of the store's. The client tells the latter in words only.
+/// Whether the answer is cut short, or is none of the store's. The client reports the latter only as text.
 fn is_garbled(error: &object_store::Error, text: &str) -> bool {
     let broken = error.source().and_then(|source| source.downcast_ref::<Broken>());
     match broken {
@@ -314,7 +314,7 @@ static XML: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?s)<Code>([^<]*)</Code>(?:\s*<Message>([^<]*)</Message>)?").expect("a constant pattern compiles")
 });
 
-/// The HTTP status that a client's error tells only in its text.
+/// The HTTP status, which a client's error contains only in its text.
 fn status(text: &str) -> Option<u16> {
     STATUS.captures(text)?.get(1)?.as_str().parse().ok()
 }
