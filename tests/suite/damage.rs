@@ -285,7 +285,7 @@ fn what_an_attacker_makes_consistent_is_found() {
         &[
             "000004.json: differs from its manifest: previous",
             "evidence/2026-03-03/manifest.json: `previous` is job_",
-            ", and the link before has job_",
+            ", but the link before has job_",
         ],
     );
 }

@@ -72,7 +72,7 @@ fn a_job_that_will_work_is_well_and_leaves_nothing() {
             "2026-03-01_2026-03-05, 2026-03-01 00:00:00+00:00 to 2026-03-06 00:00:00+00:00 (UTC), over and settled",
         ),
         ("source", "5 files, "),
-        ("files", "looked into 5 files: 5 columns, 100 rows seen"),
+        ("files", "inspected 5 files: 5 columns, 100 rows seen"),
         ("columns", "time is `occurred_at`, 5 columns written"),
         ("memory", "for a run"),
         ("output", "package/ can be written"),
@@ -134,7 +134,7 @@ fn a_window_that_is_not_over_says_when_it_will_be() {
     let (status, message) = checks(&at("2026-03-05T22:00:00Z"))["window"].clone();
     assert_eq!(status, "warning");
     assert!(message.contains("is not over: a run before 2026-03-06 00:00:00+00:00 ends with exit code 6"), "{message}");
-    project.call(&["doctor", "spec.yaml", "--now", "2026-03-05T22:00:00Z"]).exits(0).says(&["help: in 2 h a run"]);
+    project.call(&["doctor", "spec.yaml", "--now", "2026-03-05T22:00:00Z"]).exits(0).says(&["help: run it in 2 h"]);
     project.spec(&SPEC.replace("2026-03-05}", "2026-03-05, settle: 6h}"));
     let (status, message) = checks(&at("2026-03-06T01:00:00Z"))["window"].clone();
     assert_eq!(status, "warning");
@@ -200,7 +200,7 @@ fn rows_without_a_time_are_noticed() {
     project.write("data/2026-03-03.ndjson", format!("{text}{{\"event_id\":\"x\"}}\nno JSON\n"));
     let seen = "102 rows seen, 2 of them unreadable or without a time";
     doctor(&project, &[]).exits(3).says(&[
-        &format!("x  files    looked into 5 files: 5 columns, {seen}"),
+        &format!("x  files    inspected 5 files: 5 columns, {seen}"),
         "help: fix them, or the partitions they may belong to will fail; with `on_bad_rows: reject` and `on_null_time: \
          reject` they are written to rejects/ instead",
     ]);
@@ -234,7 +234,7 @@ fn rows_that_are_all_outside_the_window_are_noticed() {
     project.spec(&SPEC.replace("2026-03-01, date_to: 2026-03-05", "2026-05-01, date_to: 2026-05-05"));
     doctor(&project, &[])
         .exits(0)
-        .says(&["!  files    looked into 5 files: 5 columns, 100 rows seen, none of them in"]);
+        .says(&["!  files    inspected 5 files: 5 columns, 100 rows seen, none of them in"]);
     project.write("data/2026-03-01.ndjson", "");
     project.spec(&SPEC.replace("data/}", "data/2026-03-01.ndjson}"));
     doctor(&project, &[]).exits(0).says(&["!  columns  the files have no columns"]);
@@ -250,8 +250,8 @@ fn of_many_files_of_rows_the_newest_are_looked_at_and_all_when_asked() {
     }
     doctor(&project, &[])
         .exits(0)
-        .says(&["looked into 8 of 28 files, all Parquet files and the newest others: 5 columns, 160"]);
-    doctor(&project, &["--full"]).exits(0).says(&["looked into 28 files: 6 columns, 560 rows"]);
+        .says(&["inspected 8 of 28 files, all Parquet files and the newest others: 5 columns, 160"]);
+    doctor(&project, &["--full"]).exits(0).says(&["inspected 28 files: 6 columns, 560 rows"]);
     project.spec(&format!("{}\ncolumns: [event_id, old]", SPEC.replace("03-05", "03-20")));
     doctor(&project, &[])
         .exits(2)
@@ -266,10 +266,10 @@ fn of_a_large_file_of_rows_the_beginning_is_looked_at() {
     project.write("data/all.ndjson", &text);
     let outcome = doctor(&project, &["--json"]).exits(0);
     let seen = &checks(&outcome)["files"].1;
-    assert!(seen.starts_with("looked into 1 file, not to the end of each: 5 columns, "), "{seen}");
+    assert!(seen.starts_with("inspected 1 file, not to the end of each: 5 columns, "), "{seen}");
     assert!(!seen.contains("150000 rows"), "{seen}");
     let all = checks(&doctor(&project, &["--json", "--full"]).exits(0))["files"].1.clone();
-    assert_eq!(all, "looked into 1 file: 5 columns, 150000 rows seen");
+    assert_eq!(all, "inspected 1 file: 5 columns, 150000 rows seen");
 }
 
 #[test]
@@ -383,7 +383,7 @@ fn a_clock_that_is_wrong_is_told_before_signatures_break() {
         (300, 0, " s behind the clock of s3://bucket/evidence/package"),
         (-300, 0, " ahead of the clock of s3://bucket/evidence/package"),
         (1_000, 4, "x  clock    "),
-        (-1_000, 4, "help: set this machine's clock (NTP): stores refuse signatures"),
+        (-1_000, 4, "help: set this machine's clock (NTP): stores reject signatures"),
     ] {
         server.set_clock_ahead(ahead);
         let words = words.trim_start_matches(" s");

@@ -264,7 +264,7 @@ fn what_has_expired_is_pruned_and_says_so() {
     let earlier = ["prune", "--yes", "--now", "2026-01-01T00:00:00Z"];
     jobs(&project, &earlier).exits(0).says(&["nothing to prune"]);
     let later = ["prune", "--now", "2127-01-01T00:00:00Z"];
-    jobs(&project, &later).exits(0).says(&["would delete 5 shards", "nothing was changed; `--yes` does it"]);
+    jobs(&project, &later).exits(0).says(&["would delete 5 shards", "nothing was deleted; use `--yes` to delete"]);
     assert!(package.snapshot() == before);
     wait_until_expired(&package.manifest());
     jobs(&project, &["prune", "--yes"]).exits(0).says(&["deleted 5 shards"]);

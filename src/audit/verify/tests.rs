@@ -334,7 +334,7 @@ fn a_manifest_that_contradicts_itself_is_found() {
         (Check::Window, "is outside its partition", Box::new(|m| m.files[0].max_time = Some(m.window_end))),
         (Check::Window, "not after it starts", Box::new(|m| m.files[1].partition.end = m.window_start)),
         (Check::Window, "folder of its partition", Box::new(|m| m.files[1].partition.label = "2026-03-0".into())),
-        (Check::Window, "stands twice", Box::new(|m| m.files[1].partition.label = "2026-03-01".into())),
+        (Check::Window, "occurs twice", Box::new(|m| m.files[1].partition.label = "2026-03-01".into())),
         (Check::Window, "the partitions end at", Box::new(|m| m.files.clear())),
         (Check::Statuses, "not every file is", Box::new(|m| m.files[0].status = FileStatus::Partial)),
         (Check::Statuses, "the job is marked partial", Box::new(|m| m.status = JobStatus::Partial)),
