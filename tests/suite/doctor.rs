@@ -69,7 +69,7 @@ fn a_job_that_will_work_is_well_and_leaves_nothing() {
         ("spec", "test, job_"),
         (
             "window",
-            "2026-03-01_2026-03-05, 2026-03-01 00:00:00+00:00 to 2026-03-06 00:00:00+00:00 (UTC), over and settled",
+            "2026-03-01_2026-03-05, 2026-03-01 00:00:00+00:00 to 2026-03-06 00:00:00+00:00 (UTC), ended and settled",
         ),
         ("source", "5 files, "),
         ("files", "inspected 5 files: 5 columns, 100 rows seen"),
@@ -138,7 +138,7 @@ fn a_window_that_is_not_over_says_when_it_will_be() {
     project.spec(&SPEC.replace("2026-03-05}", "2026-03-05, settle: 6h}"));
     let (status, message) = checks(&at("2026-03-06T01:00:00Z"))["window"].clone();
     assert_eq!(status, "warning");
-    assert!(message.contains("over and not settled: a run before 2026-03-06 06:00:00+00:00"), "{message}");
+    assert!(message.contains("has ended but not settled: a run before 2026-03-06 06:00:00+00:00"), "{message}");
     project.spec(&SPEC.replace("2026-03-05}", "2026-03-05, allow_open: true}"));
     let (status, message) = checks(&at("2026-03-05T22:00:00Z"))["window"].clone();
     assert_eq!(status, "ok");
@@ -232,9 +232,7 @@ fn broken_files_are_named_and_all_of_them_are_a_failure() {
 fn rows_that_are_all_outside_the_window_are_noticed() {
     let project = project();
     project.spec(&SPEC.replace("2026-03-01, date_to: 2026-03-05", "2026-05-01, date_to: 2026-05-05"));
-    doctor(&project, &[])
-        .exits(0)
-        .says(&["!  files    inspected 5 files: 5 columns, 100 rows seen, none of them in"]);
+    doctor(&project, &[]).exits(0).says(&["!  files    inspected 5 files: 5 columns, 100 rows seen, none of them in"]);
     project.write("data/2026-03-01.ndjson", "");
     project.spec(&SPEC.replace("data/}", "data/2026-03-01.ndjson}"));
     doctor(&project, &[]).exits(0).says(&["!  columns  the files have no columns"]);
