@@ -1,8 +1,6 @@
-//! The words in which failures are told to programs: error codes and exit codes.
-//!
-//! Both are closed lists. A scheduler acts on the exit code, an auditor reads the error code in the
-//! manifest; neither parses prose. Each module has its own error enum that says what happened, where
-//! and what to do, and names one of these codes.
+//! Error codes and exit codes: how failures are reported to programs. Both are closed lists. A scheduler acts on the
+//! exit code, an auditor reads the error code in the manifest; neither parses prose. Each module has its own error enum
+//! that says what happened, where, and what to do, and maps to one of these codes.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,47 +8,47 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
-    /// A source file is not the one that was planned: size or modification time differ.
+    /// A source file has changed since it was planned: size or modification time differs.
     SourceChanged,
-    /// A source file cannot be opened, or its bytes are not what its format says.
+    /// A source file cannot be opened or is not valid in its format.
     SourceUnreadable,
-    /// A row is not where `path_time` says of its file, so that files which were skipped on such claims may be missing.
+    /// A row is outside the time range that `path_time` derives from the file's name; skipped files may hold rows.
     PathTimeBroken,
-    /// A source file that the spec expects is not there.
+    /// A source file that the spec expects is missing.
     SourceMissing,
     /// A row could not be parsed, and `on_bad_rows` is `fail`.
     BadRows,
     /// A row has no time, and `on_null_time` is `fail`.
     NullTime,
-    /// Rows were left out into `rejects/`, as the spec allows.
+    /// Rows were rejected to `rejects/`, as the spec allows.
     RowsRejected,
     /// A value does not fit the planned schema.
     SchemaMismatch,
     /// A filter or `where` failed on the data.
     QueryFailed,
-    /// The store refuses to be read or written: permissions, a read-only file system, credentials.
+    /// The store denies reads or writes: permissions, a read-only file system, credentials.
     StoreDenied,
-    /// The bucket, or an object that should be there, is not.
+    /// The bucket or an expected object does not exist.
     StoreNotFound,
-    /// The store asks to slow down, also after retries.
+    /// The store throttles requests, even after retries.
     StoreThrottled,
-    /// The store does not answer, also after retries.
+    /// The store does not respond, even after retries.
     StoreUnreachable,
-    /// The file system has no room left.
+    /// The file system is full.
     DiskFull,
-    /// Rows that must be in memory at once are more than the budget.
+    /// The rows that must be in memory at once exceed the limit.
     MemoryExceeded,
     /// A shard could not be written.
     WriteFailed,
     /// The rows written do not add up to the rows read.
     RowsNotConserved,
-    /// A committed file is missing or has another size.
+    /// A committed file is missing or has a different size.
     PackageDamaged,
-    /// The folder holds another job's package.
+    /// The folder contains another job's package.
     PackageOccupied,
-    /// The result is not what the spec expects.
+    /// The result does not meet the spec's expectations.
     ExpectationFailed,
-    /// A key for redaction, encryption or signing is missing, or is no such key.
+    /// A key for redaction, encryption or signing is missing or invalid.
     KeyUnusable,
     /// The spec's chain of packages cannot be continued.
     ChainBroken,
@@ -59,7 +57,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// All of them, in the order of their documentation.
+    /// All codes, in documentation order.
     pub const ALL: [Self; 23] = [
         Self::SourceChanged,
         Self::SourceUnreadable,
@@ -86,7 +84,7 @@ impl ErrorCode {
         Self::Internal,
     ];
 
-    /// The word as it stands in manifests.
+    /// The code as written in manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SourceChanged => "source_changed",
@@ -115,50 +113,51 @@ impl ErrorCode {
         }
     }
 
-    /// Whether waiting may be all that is needed.
+    /// Whether the same run may succeed later without any change.
     pub fn is_retryable(self) -> bool {
         matches!(self, Self::StoreThrottled | Self::StoreUnreachable)
     }
 
-    /// The cause and what to do, one short paragraph for people.
+    /// Cause and remedy in one short paragraph, as printed by `kt-export explain`.
     pub fn advice(self) -> &'static str {
         match self {
             Self::SourceChanged => {
-                "A source file is not the one that the job planned with: its size or modification time differ, or it is \
-                 gone. Something still writes to the source, or a file was replaced. Restore the file and run again; or, \
-                 if the new file is the right one, start the job over with --replace, because a package never mixes two \
-                 states of its source."
+                "A source file has changed since the job was planned: its size or modification time differs, or it was \
+                 removed. Something still writes to the source, or the file was replaced. Restore the file and run \
+                 again. If the new file is the right one, start over with --replace: a package never mixes two states \
+                 of its source."
             }
             Self::SourceUnreadable => {
-                "A source file cannot be opened or is not what its format says: permissions, a file cut short, a wrong \
-                 `source.format` in the catalog. The message names the file and the place. Repair the file or the \
-                 catalog and run again; partitions that are complete stay as they are."
+                "A source file cannot be opened or is not valid in its format: missing permissions, a truncated file, \
+                 or a wrong `source.format` in the catalog. The message names the file and the position. Fix the file \
+                 or the catalog and run again; complete partitions are kept."
             }
             Self::PathTimeBroken => {
-                "The catalog's `path_time` says from a file's name which time its rows are of, and a row is of another time. \
-                 Files that were not read on the word of their names may therefore hold rows of the window, so no partition \
-                 is called complete. The message names the row and how far to widen the claim with `early` or `late`; where \
-                 names do not tell the time of the rows, remove `path_time`. Then run again."
+                "The catalog's `path_time` derives the times of a file's rows from its name, but a row has a time \
+                 outside that range. Files that were skipped because of their names may therefore contain rows of the \
+                 window, so no partition is marked complete. The message names the row and how far to widen the range \
+                 with `early` or `late`. If names do not determine the times of rows, remove `path_time`. Then run \
+                 again."
             }
             Self::SourceMissing => {
-                "The catalog says `path_time: {expect: every}`, and for a calendar unit of the window there is no source file. \
-                 The shards hold every row of the files that are there. Look upstream for the file and run again when it has \
-                 come; where a unit may have no file, remove `expect`."
+                "The catalog says `path_time: {expect: every}`, but a calendar unit of the window has no source file. \
+                 The shards contain every row of the existing files. Find the missing file upstream and run again once \
+                 it has arrived. If a unit may have no file, remove `expect`."
             }
             Self::BadRows => {
                 "A row could not be parsed and the spec says `on_bad_rows: fail`. The message names the file and the \
-                 line. Repair the source and run again, or set `on_bad_rows: reject` to keep such rows in rejects/, \
-                 counted, and have their partitions marked partial."
+                 line. Fix the source and run again, or set `on_bad_rows: reject` to count such rows, keep them in \
+                 rejects/ and mark their partitions partial."
             }
             Self::NullTime => {
                 "A row has no time, so it belongs to no partition, and the spec says `on_null_time: fail`. Check \
-                 `time.column` in the catalog. If such rows are to be expected, set `on_null_time: reject` to keep them \
-                 in rejects/, counted, and have their partitions marked partial."
+                 `time.column` in the catalog. If such rows are expected, set `on_null_time: reject` to count them, \
+                 keep them in rejects/ and mark their partitions partial."
             }
             Self::RowsRejected => {
-                "Rows could not be read or placed in time and were written to rejects/, as the spec allows. The shards \
-                 hold every other row. Look into rejects/ for the rows, their places and the reasons; running again \
-                 after the source is mended exports the concerned partitions anew."
+                "Rows could not be parsed or have no time, and were written to rejects/, as the spec allows. The \
+                 shards contain every other row. rejects/ lists the rows with their positions and reasons. Fix the \
+                 source and run again to re-export the affected partitions."
             }
             Self::SchemaMismatch => {
                 "A value does not fit the type that the job planned for its column, or files disagree and the spec says \
@@ -166,71 +165,71 @@ impl ErrorCode {
                  `on_schema_drift: widen`."
             }
             Self::QueryFailed => {
-                "A filter or `where` cannot be evaluated on the data, for example a comparison of text with a number. \
-                 The message names the condition. Mend the spec and run it again; this makes a new job."
+                "A filter or `where` cannot be evaluated on the data, for example because it compares text with a \
+                 number. The message names the condition. Fix the spec and run it again; the changed spec is a new job."
             }
             Self::StoreDenied => {
-                "The place of the package or the source cannot be read or written: the user lacks permission, the file \
-                 system is mounted read-only, or the object store's credentials are wrong, expired or for another region. \
-                 Check what the message names and run again."
+                "The package or the source cannot be read or written: the user lacks permission, the file system is \
+                 mounted read-only, or the object store's credentials are wrong, expired or for another region. Check \
+                 the location in the message and run again."
             }
             Self::StoreNotFound => {
-                "A bucket or an object that should be there is not. Check the name in the URI, the account that the \
-                 credentials belong to, and the endpoint. A bucket is never created by an export: make it first."
+                "A bucket or an expected object does not exist. Check the name in the URI, the account of the \
+                 credentials, and the endpoint. Exports never create buckets: create it first."
             }
             Self::StoreThrottled => {
-                "The object store asked to slow down, and went on to do so through all retries. Nothing is lost: what is \
-                 committed stays, and the exit code is 6. Run again later, with fewer runs side by side."
+                "The object store throttled requests through all retries. Nothing is lost: committed partitions are \
+                 kept, and the exit code is 6. Run again later, with fewer concurrent runs."
             }
             Self::StoreUnreachable => {
-                "The object store did not answer, or answered that it cannot at the moment, through all retries. \
-                 Nothing is lost: what is committed stays, and the exit code is 6. Check endpoint, network and proxy \
-                 and run again."
+                "The object store did not respond, or reported that it is unavailable, through all retries. Nothing is \
+                 lost: committed partitions are kept, and the exit code is 6. Check endpoint, network and proxy and \
+                 run again."
             }
             Self::DiskFull => {
-                "The file system of the package has no room left, or a quota is used up. Nothing half-written remains. \
-                 Make room and run again: partitions that are complete are not exported again."
+                "The package's file system is full, or a quota is exhausted. No partial files remain. Free some space \
+                 and run again: complete partitions are not exported again."
             }
             Self::MemoryExceeded => {
-                "Rows that must be in memory at once are more than `--memory` leaves for them: with `order: time`, the \
-                 rows of a partition. Run again with more memory, cut the window into smaller partitions, or use \
-                 `order: source`, which holds nothing; the last two make a new job."
+                "The rows that must be in memory at once exceed the `--memory` limit: with `order: time`, all rows of \
+                 a partition. Run again with more memory, use smaller partitions, or use `order: source`, which \
+                 buffers no rows; the last two create a new job."
             }
             Self::WriteFailed => {
-                "The operating system could not write or make durable a file of the package. The message names the file \
-                 and the system's reason. Check the disk and the mount, then run again."
+                "The operating system could not write or sync a file of the package. The message names the file and \
+                 the cause. Check the disk and the mount, then run again."
             }
             Self::RowsNotConserved => {
-                "The rows written, filtered and rejected do not add up to the rows read, so the export cannot be \
-                 trusted and is not called complete. The source may have changed while it was read; run again. If it \
-                 happens again with a source at rest, it is a bug: report it with the accounting from the manifest."
+                "The rows written, filtered and rejected do not add up to the rows read, so the export is not marked \
+                 complete. The source may have changed while it was read; run again. If it happens again with an \
+                 unchanged source, it is a bug: report it with the accounting from the manifest."
             }
             Self::PackageDamaged => {
-                "A file that was committed earlier is missing or has another size. Something changed the package from \
-                 outside. Restore it from a copy, or run with --repair to export the damaged partitions again."
+                "A committed file is missing or has a different size: something else changed the package. Restore it \
+                 from a copy, or run with --repair to re-export the damaged partitions."
             }
             Self::PackageOccupied => {
-                "The output folder holds another job's package: another spec, another window, or this spec as it was \
-                 before it changed. Choose another `output.uri` (templates such as {{ window.label }} keep windows \
+                "The output folder contains the package of another job: another spec, another window, or an earlier \
+                 version of this spec. Choose another `output.uri` (templates such as {{ window.label }} keep windows \
                  apart), or remove an unfinished package with --replace and its job id."
             }
             Self::ExpectationFailed => {
-                "Every row is accounted for, and the result is still not what `expect` in the spec says: too few rows, an \
-                 empty partition, or a last row too long before the end of the window. The manifest's `expectations` say \
-                 which. Look upstream for what was not delivered; after late data has come, export the window again."
+                "Every row is accounted for, but the result does not meet `expect` in the spec: too few rows, an empty \
+                 partition, or a last row too long before the end of the window. The manifest's `expectations` say \
+                 which. Find the missing data upstream, and export the window again once it has arrived."
             }
             Self::KeyUnusable => {
-                "A key for redaction, encryption or signing is not where the spec says, or is not such a key. The message \
-                 names the variable or file. Nothing was exported. Provide the key to this process and run again."
+                "A key for redaction, encryption or signing is missing or invalid. The message names the variable or \
+                 file. Nothing was exported. Provide the key to this process and run again."
             }
             Self::ChainBroken => {
-                "The links in the spec's `chain` cannot be read, are not numbered without a gap, or do not name each other. \
-                 Somebody changed or removed one. Check them with verify --chain and bring back what is missing; no \
-                 package is linked to a chain that is broken."
+                "The links in the spec's `chain` cannot be read, have gaps in their numbers, or do not reference each \
+                 other: a link was changed or removed. Check them with verify --chain and restore the missing links; \
+                 no package is added to a broken chain."
             }
             Self::Internal => {
-                "A bug in kt-export: a worker panicked. No half-written file is taken for a whole one, and running again \
-                 is safe. Report it with the message and the output of --log-format json -v."
+                "A bug in kt-export: a worker panicked. Partial files are never taken for complete ones, and running \
+                 again is safe. Report it with the message and the output of --log-format json -v."
             }
         }
     }
@@ -242,22 +241,22 @@ impl std::fmt::Display for ErrorCode {
     }
 }
 
-/// What the process tells its scheduler.
+/// The outcome of the process, as an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything asked for is there.
+    /// Everything that was requested succeeded.
     Complete,
     /// A bug.
     Internal,
-    /// The command line, a spec or a catalog is wrong.
+    /// The command line, a spec or a catalog has an error.
     Usage,
     /// Some partitions failed, rows were rejected or an expectation does not hold; the manifest says which.
     Partial,
     /// No partition is usable, or the run as a whole failed.
     Failed,
-    /// A package is not what its manifest says.
+    /// A package failed verification.
     VerifyFailed,
-    /// Nothing is wrong, it is only too early.
+    /// Try again later: the window is still open, or a store is temporarily unavailable.
     TryLater,
     /// Stopped by SIGINT, resumable.
     Interrupted,
@@ -281,7 +280,7 @@ impl Exit {
         }
     }
 
-    /// How bad it is when many specs run in one process; the worst one decides.
+    /// Rank among the outcomes of several specs in one process; the highest one sets the exit code.
     fn severity(self) -> u8 {
         match self {
             Self::Complete => 0,

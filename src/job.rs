@@ -97,7 +97,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// The SQL condition as records tell it: a digest where it may name a redacted column.
+    /// The SQL condition as recorded: a digest if it may name a redacted column.
     pub fn recorded_where(&self) -> Option<String> {
         Some(self.canonical.get("where")?.as_str()?.to_owned())
     }
@@ -321,7 +321,7 @@ impl DeclaredType {
         "decimal",
     ];
 
-    /// Reads a type as written; `None` where there is no such type.
+    /// Parses a type; `None` if unknown.
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "bool" => Self::Bool,

@@ -1,7 +1,7 @@
 //! How much a spec or catalog may ask for.
 //!
-//! Specs come from pull requests, so reading one must be safe before anybody has looked at it: every size
-//! that its text controls has a bound here, checked before the memory or time is spent.
+//! Specs come from pull requests, so reading one must be safe before any review: every size that its text controls has
+//! a bound here, checked before the memory or time is spent.
 //!
 //! | limit | value | guards against |
 //! |---|---|---|

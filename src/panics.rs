@@ -1,4 +1,4 @@
-//! What a panic said, unless values must not be told.
+//! Panic messages, withheld if they could reveal redacted values.
 //!
 //! A panic is a bug, and its message may quote the value that it broke on. Where a spec redacts values, no message of a
 //! panic may reach a terminal, a log or a manifest: only the place in our source does, which is what a report needs.

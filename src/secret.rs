@@ -101,7 +101,7 @@ pub enum SecretError {
         source: io::Error,
     },
     /// Something else than a key.
-    #[error("{} is larger than 64 KiB, so it is no key", path.display())]
+    #[error("{} is larger than 64 KiB, so it is not a key", path.display())]
     TooLarge {
         /// Which.
         path: PathBuf,
@@ -160,6 +160,6 @@ mod tests {
         fs::write(&path, "\n").unwrap();
         assert_eq!(text(&file(path.clone())), "the key in file:key.txt is empty");
         fs::write(&path, vec![b'a'; 70_000]).unwrap();
-        assert_eq!(text(&file(path.clone())), format!("{} is larger than 64 KiB, so it is no key", path.display()));
+        assert_eq!(text(&file(path.clone())), format!("{} is larger than 64 KiB, so it is not a key", path.display()));
     }
 }

@@ -1,5 +1,5 @@
-//! Small files that somebody names: specs, catalogs, keys, lists. Whoever names one may name anything, so no more of it is
-//! read than it may have, and where the name comes from a spec, only of a file that has an end.
+//! Small files named by users: specs, catalogs, keys, lists. The name may be of anything, so no more of it is read than
+//! it may have, and where the name comes from a spec, only of a file that has an end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -28,7 +28,7 @@ pub fn read_any(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_to(File::open(path)?, most)
 }
 
-/// One byte more than allowed tells that there is more.
+/// Reading one byte more than the limit shows that the file is too large.
 fn read_to(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // At once, so that no copy of a key is left behind where the memory grows.
@@ -41,7 +41,7 @@ fn read_to(file: File, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Without waiting for somebody to write into a pipe.
+/// Does not block on a pipe without a writer.
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;

@@ -45,7 +45,7 @@ const EDGES: [&str; 14] = [
     "2026-03-01T00:00:00Z", // March begins in UTC
     "2026-03-01T00:00:00.000000001Z",
     "2026-03-28T23:00:00Z",           // the short day begins in Berlin
-    "2026-03-29T00:59:59.999999999Z", // 01:59:59 there, the clock goes on to 03:00
+    "2026-03-29T00:59:59.999999999Z", // 01:59:59 local time; the clock then jumps to 03:00
     "2026-03-29T01:00:00Z",
     "2026-03-29T22:00:00Z",           // the short day ends
     "2026-03-31T21:59:59.999999999Z", // the last instant of March in Berlin

@@ -1,4 +1,4 @@
-//! What is known of the built-in types without a catalog.
+//! The built-in export types, usable without a catalog entry beyond `source`.
 //!
 //! The names are those that the export API has always filtered by; a record's other columns need no entry, since a
 //! filter may name a source column itself.

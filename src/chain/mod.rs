@@ -177,7 +177,7 @@ impl Chain {
                         (Some(previous), Some((_, Some(before)))) if previous.sha256 != before.sha256 => {
                             let name = Link::file_name(number - 1);
                             flaw(format!(
-                                "follows a link with the digest {}, and {name} has {}: one of the two was changed or \
+                                "follows a link with the digest {}, and {name} has {}: one of them was changed or \
                                  replaced",
                                 previous.sha256, before.sha256
                             ));

@@ -73,7 +73,7 @@ fn links_that_were_changed_or_moved_are_named() {
     assert!(
         changed[0].starts_with("000003.json: follows a link with the digest ")
             && changed[0].contains(", and 000002.json has ")
-            && changed[0].ends_with(": one of the two was changed or replaced"),
+            && changed[0].ends_with(": one of them was changed or replaced"),
         "{changed:?}"
     );
     let swapped = flaws(|at| {

@@ -1,4 +1,4 @@
-//! `completions`: what a shell needs to complete our command line.
+//! `completions`: shell completions.
 
 use clap::CommandFactory;
 

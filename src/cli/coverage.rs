@@ -1,10 +1,10 @@
-//! `coverage`: which time packages cover.
+//! `coverage`: which times a set of packages covers.
 
 use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::Talk;
+use super::Console;
 use super::args::CoverageArgs;
 use super::environment::terminal_columns;
 use super::pack::refuse;
@@ -15,14 +15,14 @@ use crate::package::real;
 use crate::store::{Location, StoreOptions};
 use crate::time::zone;
 
-/// Columns where there is no terminal to ask.
+/// Width of the output when stderr is not a terminal.
 const COLUMNS: usize = 80;
 
-/// Looks for packages and judges what they cover.
-pub fn coverage(args: &CoverageArgs, talk: &Talk) -> Exit {
+/// Finds packages and reports what they cover.
+pub fn coverage(args: &CoverageArgs, console: &Console) -> Exit {
     let zone = match zone::find(&args.timezone) {
         Ok(zone) => zone,
-        Err(error) => return refuse(talk, Exit::Usage, &format!("--timezone: {error}; {}", error.help())),
+        Err(error) => return refuse(console, Exit::Usage, &format!("--timezone: {error}; {}", error.help())),
     };
     let bound = |text: &Option<String>, end| text.as_ref().map(|text| coverage::bound(text, end, &zone)).transpose();
     let answered = || -> Result<CoverageReport, CoverageError> {
@@ -38,21 +38,21 @@ pub fn coverage(args: &CoverageArgs, talk: &Talk) -> Exit {
     };
     let report = match answered() {
         Ok(report) => report,
-        Err(error) => return refuse(talk, error.exit(), &chain(&error)),
+        Err(error) => return refuse(console, error.exit(), &chain(&error)),
     };
     let text = coverage::text(&report, &zone, terminal_columns().unwrap_or(COLUMNS));
     if report.covered {
-        talk.say(&text);
+        console.info(&text);
     } else {
-        talk.complain(&text);
+        console.error(&text);
     }
-    if talk.json {
-        talk.print_json(&report);
+    if console.json {
+        console.print_json(&report);
     }
     report.exit()
 }
 
-/// Every package once, however often it is named.
+/// Every package once, even if it was given several times.
 fn packages(args: &CoverageArgs) -> Result<Vec<Location>, CoverageError> {
     let mut seen = HashSet::new();
     let mut packages = Vec::new();

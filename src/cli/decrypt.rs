@@ -1,7 +1,6 @@
-//! `decrypt`: encrypted files to what they were. `age -d` does the same; this is there where age is not.
-//!
-//! A file gets its name when all of it has been authenticated. What goes to stdout cannot be taken back: each piece of
-//! it is authentic, and only exit code 0 says that nothing is missing.
+//! `decrypt`: decrypts age files, for machines without `age -d`. A file gets its final name once all of it has been
+//! authenticated. Bytes written to stdout cannot be taken back: each block is authentic, but only exit code 0 means
+//! that the output is complete.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,20 +10,20 @@ use serde::Serialize;
 
 use super::args::DecryptArgs;
 use super::environment::variables;
-use super::{Talk, signals};
+use super::{Console, signals};
 use crate::download::{DownloadError, write_new};
 use crate::error::Exit;
 use crate::failure::chain;
 use crate::seal::{self, AGE_EXTENSION, Identities, OpenError};
 use crate::stop::Stop;
 
-/// Standard input as a file, standard output as its output.
+/// As an input, standard input; as an output, standard output.
 const STANDARD: &str = "-";
 
-/// Bytes decrypted at once.
+/// Size of the copy buffer in bytes.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// What became of one file, for programs.
+/// The JSON record of one file.
 #[derive(Debug, Serialize)]
 struct FileReport {
     file: String,
@@ -37,19 +36,19 @@ struct FileReport {
 }
 
 /// Decrypts every file; the worst outcome is the exit code.
-pub fn decrypt(args: &DecryptArgs, talk: &Talk) -> Exit {
-    let prepared = targets(args, talk).and_then(|targets| Ok((targets, identities(args)?)));
+pub fn decrypt(args: &DecryptArgs, console: &Console) -> Exit {
+    let prepared = targets(args, console).and_then(|targets| Ok((targets, identities(args)?)));
     let (targets, identities) = match prepared {
         Ok(prepared) => prepared,
         Err(why) => {
-            talk.complain(&format!("error: {why}"));
+            console.error(&format!("error: {why}"));
             return Exit::Usage;
         }
     };
     let stop = match signals::listen() {
         Ok(stop) => stop,
         Err(why) => {
-            talk.complain(&format!("error: {why}"));
+            console.error(&format!("error: {why}"));
             return Exit::Failed;
         }
     };
@@ -60,13 +59,13 @@ pub fn decrypt(args: &DecryptArgs, talk: &Talk) -> Exit {
         let report = match one(file, target.as_deref(), &identities, &stop) {
             Ok(bytes) => {
                 if let Some(output) = &output {
-                    talk.say(&format!("{output}: {bytes} bytes"));
+                    console.info(&format!("{output}: {bytes} bytes"));
                 }
                 FileReport { file: file.clone(), output, bytes: Some(bytes), error: None }
             }
             Err(error) => {
                 let why = chain(&error);
-                talk.complain(&format!("error: {why}"));
+                console.error(&format!("error: {why}"));
                 worst = worst.worst(error.exit());
                 FileReport { file: file.clone(), output: None, bytes: None, error: Some(why) }
             }
@@ -76,20 +75,20 @@ pub fn decrypt(args: &DecryptArgs, talk: &Talk) -> Exit {
             break;
         }
     }
-    if talk.json {
-        talk.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "files": reports}));
+    if console.json {
+        console.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "files": reports}));
     }
     worst
 }
 
-/// Where each file goes; `None` is stdout.
-fn targets(args: &DecryptArgs, talk: &Talk) -> Result<Vec<Option<PathBuf>>, String> {
+/// The output of each file; `None` is stdout.
+fn targets(args: &DecryptArgs, console: &Console) -> Result<Vec<Option<PathBuf>>, String> {
     let is_folder = |path: &Path| path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/");
     let target = |file: &String| match args.output.as_deref() {
         Some(output) if output == Path::new(STANDARD) => Ok(None),
         None if file == STANDARD => Ok(None),
         Some(folder) if is_folder(folder) => {
-            let name = Path::new(plain_name(file)?).file_name().ok_or_else(|| format!("{file} is no file"))?;
+            let name = Path::new(plain_name(file)?).file_name().ok_or_else(|| format!("{file} is not a file"))?;
             Ok(Some(folder.join(name)))
         }
         Some(output) => Ok(Some(output.to_owned())),
@@ -98,10 +97,12 @@ fn targets(args: &DecryptArgs, talk: &Talk) -> Result<Vec<Option<PathBuf>>, Stri
     let targets: Vec<Option<PathBuf>> = args.files.iter().map(target).collect::<Result<_, String>>()?;
     let to_one = args.output.as_deref().is_some_and(|output| !is_folder(output));
     if targets.len() > 1 && to_one {
-        return Err("several files do not go into one: name a folder with `--output`, or none".to_owned());
+        return Err("cannot decrypt several files into one file: give a folder with `--output`, or leave it \
+            out"
+        .to_owned());
     }
-    if targets.contains(&None) && talk.json {
-        return Err("`--json` and the decrypted bytes cannot both go to stdout: name a file with `--output`".to_owned());
+    if targets.contains(&None) && console.json {
+        return Err("`--json` and the decrypted bytes cannot both go to stdout: give a file with `--output`".to_owned());
     }
     Ok(targets)
 }
@@ -109,7 +110,12 @@ fn targets(args: &DecryptArgs, talk: &Talk) -> Result<Vec<Option<PathBuf>>, Stri
 /// The name without `.age`.
 fn plain_name(file: &str) -> Result<&str, String> {
     let plain = file.strip_suffix(AGE_EXTENSION).filter(|plain| !plain.is_empty() && !plain.ends_with('/'));
-    plain.ok_or_else(|| format!("{file} does not end with {AGE_EXTENSION}: name the decrypted file with `--output`"))
+    plain.ok_or_else(|| {
+        format!(
+            "{file} does not end with {AGE_EXTENSION}: give a name for the decrypted file with \
+        `--output`"
+        )
+    })
 }
 
 fn identities(args: &DecryptArgs) -> Result<Identities, String> {
@@ -123,12 +129,12 @@ fn identities(args: &DecryptArgs) -> Result<Identities, String> {
         None => identities,
     };
     if identities.is_empty() {
-        return Err("nothing to decrypt with: give `--identity FILE` or `--passphrase-env NAME`".to_owned());
+        return Err("no key to decrypt with: give `--identity FILE` or `--passphrase-env NAME`".to_owned());
     }
     Ok(identities)
 }
 
-/// Decrypts one file and gives its plain size.
+/// Decrypts one file and returns its plain size in bytes.
 fn one(file: &str, target: Option<&Path>, identities: &Identities, stop: &Stop) -> Result<u64, DownloadError> {
     let locked = |why| DownloadError::Locked { shard: file.to_owned(), why };
     let stored: Box<dyn Read> = if file == STANDARD {

@@ -1,4 +1,4 @@
-//! `doctor`: what can be known of runs before they start. Exports nothing and leaves nothing behind.
+//! `doctor`: preflight checks of specs. Exports nothing and leaves nothing behind.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,15 +8,15 @@ use serde::Serialize;
 
 use super::args::DoctorArgs;
 use super::environment::{environment_or_complain, run_options};
-use super::run::{meant, undeclared};
-use super::{Talk, signals};
+use super::run::{named_specs, undeclared};
+use super::{Console, signals};
 use crate::diagnostic::{escaped, render_text};
 use crate::doctor::{self, Check, DoctorOptions, Report, Status, Subject};
 use crate::error::Exit;
 use crate::resolve::resolve;
 use crate::units::counted;
 
-/// What was found of one spec, for programs.
+/// The JSON record of one spec.
 #[derive(Debug, Serialize)]
 struct SpecReport<'a> {
     spec: String,
@@ -24,23 +24,23 @@ struct SpecReport<'a> {
     checks: &'a [Check],
 }
 
-/// Examines every spec; the worst outcome is the exit code.
-pub fn doctor(args: &DoctorArgs, talk: &Talk) -> Exit {
+/// Checks every spec; the worst outcome is the exit code.
+pub fn doctor(args: &DoctorArgs, console: &Console) -> Exit {
     let stop = match signals::listen() {
         Ok(stop) => stop,
         Err(why) => {
-            talk.complain(&format!("error: {why}"));
+            console.error(&format!("error: {why}"));
             return Exit::Failed;
         }
     };
-    let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Usage };
-    let Some(specs) = meant(&args.specs, talk) else { return Exit::Usage };
+    let Some(environment) = environment_or_complain(&args.given, console) else { return Exit::Usage };
+    let Some(specs) = named_specs(&args.specs, console) else { return Exit::Usage };
     let jobs: Vec<_> = specs.into_iter().map(|path| (resolve(&path, &environment), path)).collect();
     if let Some(mistake) = undeclared(&args.given.vars, jobs.iter().map(|(job, _)| job.as_ref())) {
-        talk.complain(&mistake);
+        console.error(&mistake);
         return Exit::Usage;
     }
-    let signs = Signs::new(talk, &environment.env);
+    let signs = Signs::new(console, &environment.env);
     let mut worst = Exit::Complete;
     let mut reports = Vec::new();
     for (job, spec) in jobs {
@@ -53,11 +53,11 @@ pub fn doctor(args: &DoctorArgs, talk: &Talk) -> Exit {
             Err(mistakes) => Report::of_mistakes(mistakes),
         };
         worst = worst.worst(report.exit());
-        tell(&spec, &report, &signs, talk);
+        print_result(&spec, &report, &signs, console);
         reports.push((spec, report));
     }
-    conclude(&reports, talk);
-    if talk.json {
+    conclude(&reports, console);
+    if console.json {
         let specs: Vec<_> = reports
             .iter()
             .map(|(spec, report)| SpecReport {
@@ -66,24 +66,24 @@ pub fn doctor(args: &DoctorArgs, talk: &Talk) -> Exit {
                 checks: &report.checks,
             })
             .collect();
-        talk.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "specs": specs}));
+        console.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "specs": specs}));
     }
     worst
 }
 
-/// What stands before a check.
+/// The mark in front of a check.
 struct Signs {
-    /// Signs and colours; else words.
+    /// Symbols instead of words.
     drawn: bool,
     color: bool,
 }
 
 impl Signs {
-    fn new(talk: &Talk, variables: &BTreeMap<String, String>) -> Self {
+    fn new(console: &Console, variables: &BTreeMap<String, String>) -> Self {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| variables.get(*name));
         let locale = locale.into_iter().find(|value| !value.is_empty()).map(|value| value.to_ascii_lowercase());
         let is_utf8 = locale.is_some_and(|locale| locale.contains("utf-8") || locale.contains("utf8"));
-        Self { drawn: talk.color && is_utf8, color: talk.color }
+        Self { drawn: console.color && is_utf8, color: console.color }
     }
 
     fn of(&self, status: Status) -> String {
@@ -97,9 +97,9 @@ impl Signs {
     }
 }
 
-/// Quiet: only what is not ok.
-fn tell(spec: &Path, report: &Report, signs: &Signs, talk: &Talk) {
-    let shown: Vec<&Check> = report.checks.iter().filter(|c| !talk.quiet || c.status != Status::Ok).collect();
+/// With `--quiet`, only checks that are not ok.
+fn print_result(spec: &Path, report: &Report, signs: &Signs, console: &Console) {
+    let shown: Vec<&Check> = report.checks.iter().filter(|c| !console.quiet || c.status != Status::Ok).collect();
     if shown.is_empty() && report.stopped.is_none() {
         return;
     }
@@ -112,8 +112,8 @@ fn tell(spec: &Path, report: &Report, signs: &Signs, talk: &Talk) {
             escaped(&check.message),
             width = Subject::LONGEST
         ));
-        // Where the mistakes are shown, so is what to do about each.
-        for line in render_text(&check.diagnostics, talk.color).lines() {
+        // The rendered diagnostics contain their own help.
+        for line in render_text(&check.diagnostics, console.color).lines() {
             text.push(if line.is_empty() { String::new() } else { format!("       {line}") });
         }
         if let Some(help) = &check.help {
@@ -121,16 +121,16 @@ fn tell(spec: &Path, report: &Report, signs: &Signs, talk: &Talk) {
         }
     }
     if report.stopped.is_some() {
-        text.push("  stopped before all checks were made".to_owned());
+        text.push("  stopped before all checks were done".to_owned());
     }
-    talk.complain(&text.join("\n"));
+    console.error(&text.join("\n"));
 }
 
-/// How many specs are well.
-fn conclude(reports: &[(std::path::PathBuf, Report)], talk: &Talk) {
+/// Counts the specs that are ready.
+fn conclude(reports: &[(std::path::PathBuf, Report)], console: &Console) {
     let of = |status| reports.iter().filter(|(_, r)| r.stopped.is_none() && r.status() == status).count();
     let counts =
-        [(of(Status::Failure), "with failures"), (of(Status::Warning), "with warnings"), (of(Status::Ok), "well")];
+        [(of(Status::Failure), "with failures"), (of(Status::Warning), "with warnings"), (of(Status::Ok), "ready")];
     let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    talk.say(&format!("{} examined: {}", counted(reports.len(), "spec"), counts.join(", ")));
+    console.info(&format!("{} checked: {}", counted(reports.len(), "spec"), counts.join(", ")));
 }

@@ -1,13 +1,13 @@
-//! `explain`: an error code's cause, what to do, whether to retry.
+//! `explain`: the cause of an error code, what to do, and whether to retry.
 
 use serde::Serialize;
 
 use super::args::ExplainArgs;
-use super::{Talk, print};
+use super::{Console, print};
 use crate::diagnostic::nearest;
 use crate::error::{ErrorCode, Exit};
 
-/// One explained code.
+/// The JSON record of one code.
 #[derive(Serialize)]
 struct Explained {
     code: ErrorCode,
@@ -15,7 +15,7 @@ struct Explained {
 }
 
 /// Explains one code, or all.
-pub fn explain(args: &ExplainArgs, talk: &Talk) -> Exit {
+pub fn explain(args: &ExplainArgs, console: &Console) -> Exit {
     let codes: Vec<ErrorCode> = match &args.code {
         None => ErrorCode::ALL.to_vec(),
         Some(word) => match ErrorCode::ALL.iter().find(|c| c.as_str() == word) {
@@ -23,14 +23,14 @@ pub fn explain(args: &ExplainArgs, talk: &Talk) -> Exit {
             None => {
                 let near = nearest(word, ErrorCode::ALL.iter().map(|c| c.as_str()))
                     .map_or(String::new(), |n| format!(": did you mean `{n}`?"));
-                talk.complain(&format!("error: `{}` is not an error code{near}", word.escape_debug()));
+                console.error(&format!("error: `{}` is not an error code{near}", word.escape_debug()));
                 return Exit::Usage;
             }
         },
     };
     let explained: Vec<_> = codes.iter().map(|c| Explained { code: *c, advice: c.advice() }).collect();
-    if talk.json {
-        return talk.print_json(&serde_json::json!({"version": 1, "codes": explained}));
+    if console.json {
+        return console.print_json(&serde_json::json!({"version": 1, "codes": explained}));
     }
     print(&explained.iter().map(|e| format!("{}\n  {}\n", e.code, e.advice)).collect::<Vec<_>>().join("\n"))
 }

@@ -1,22 +1,22 @@
-//! `init`: the files that a repository of specs starts from.
+//! `init`: starter files for a repository of specs.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use super::Talk;
+use super::Console;
 use super::args::InitArgs;
 use crate::error::Exit;
 
-/// Every file: where, and what it says.
+/// Path and content of every file.
 const FILES: [(&str, &str); 3] = [
     ("catalog.yaml", include_str!("init/catalog.yaml")),
     ("specs/monthly-events.yaml", include_str!("init/spec.yaml")),
     (".github/workflows/export.yml", include_str!("init/export.yml")),
 ];
 
-/// Writes the files. One that is there already stays as it is.
-pub fn init(args: &InitArgs, talk: &Talk) -> Exit {
+/// Writes the files and keeps existing ones unchanged.
+pub fn init(args: &InitArgs, console: &Console) -> Exit {
     let mut written = Vec::new();
     let mut kept = Vec::new();
     for (name, text) in FILES {
@@ -24,27 +24,28 @@ pub fn init(args: &InitArgs, talk: &Talk) -> Exit {
             Ok(()) => written.push(name),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => kept.push(name),
             Err(error) => {
-                talk.complain(&format!("error: cannot write {}: {error}", args.dir.join(name).display()));
+                console.error(&format!("error: cannot write {}: {error}", args.dir.join(name).display()));
                 return Exit::Failed;
             }
         }
     }
-    if talk.json {
-        return talk.print_json(&serde_json::json!({"version": 1, "written": written, "kept": kept}));
+    if console.json {
+        return console.print_json(&serde_json::json!({"version": 1, "written": written, "kept": kept}));
     }
     for name in &written {
-        talk.say(&format!("wrote {name}"));
+        console.info(&format!("wrote {name}"));
     }
     for name in &kept {
-        talk.say(&format!("kept  {name}, it was there already"));
+        console.info(&format!("kept  {name}, it already exists"));
     }
-    talk.say(
-        "\nNext: tell catalog.yaml where your data is, then\n  kt-export validate specs\n  kt-export plan specs/monthly-events.yaml\n  kt-export run specs",
+    console.info(
+        "\nNext: set the location of your data in catalog.yaml, then\n  kt-export validate specs\n  kt-export plan \
+         specs/monthly-events.yaml\n  kt-export run specs",
     );
     Exit::Complete
 }
 
-/// Creates a file that is not there, with its folders.
+/// Creates a file and its folders; fails if the file exists.
 fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;

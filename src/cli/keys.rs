@@ -1,4 +1,4 @@
-//! The keys that a command line names, read.
+//! Reads the keys that a command line names.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::failure::chain;
 use crate::package::ReadKeys;
 use crate::seal::Identities;
 
-/// Reads identities and keys of Parquet.
+/// Reads age identities and Parquet keys.
 ///
 /// # Errors
-/// A sentence for people: a file or variable without a key in it.
+/// A message for users: a file or variable does not contain a key.
 pub fn read_keys(args: &KeyArgs) -> Result<ReadKeys, String> {
     let identities = Identities::of_files(&args.identities.identity).map_err(|error| chain(&error))?;
     let env = variables();

@@ -1,6 +1,8 @@
-//! The command line: probes the environment once, calls the library, tells people on stderr and programs on stdout.
+//! The command line: probes the environment once, calls the library, and reports to people on stderr and to programs on
+//! stdout.
 //!
-//! One file a command. Clock, environment variables, processors and terminal are looked at here and nowhere below.
+//! One file per command. Only this module reads the clock, environment variables, the terminal and the number of
+//! processors.
 
 mod args;
 mod completions;
@@ -44,41 +46,41 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are not mistakes. A closed pipe is nobody's.
+            // Help and version are not errors; neither is a closed pipe.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Complete.code() });
         }
     };
-    let talk = Talk::new(&cli.output);
-    talk.start_log();
-    // A panic is a bug; its message is on stderr by now, and the scheduler is told in its own way.
-    let exit = catch_unwind(AssertUnwindSafe(|| run(&cli.command, &talk))).unwrap_or(Exit::Internal);
+    let console = Console::new(&cli.output);
+    console.start_log();
+    // A panic is a bug. Its message is already on stderr; the exit code reports it to the scheduler.
+    let exit = catch_unwind(AssertUnwindSafe(|| run(&cli.command, &console))).unwrap_or(Exit::Internal);
     ExitCode::from(exit.code())
 }
 
-fn run(command: &Command, talk: &Talk) -> Exit {
+fn run(command: &Command, console: &Console) -> Exit {
     match command {
-        Command::Init(args) => init::init(args, talk),
-        Command::Validate(args) => validate::validate(args, talk),
-        Command::Doctor(args) => doctor::doctor(args, talk),
-        Command::Plan(args) => plan::plan(args, talk),
-        Command::Run(args) => run::run(args, talk),
-        Command::Verify(args) => verify::verify(args, talk),
-        Command::Report(args) => report::report(args, talk),
-        Command::Decrypt(args) => decrypt::decrypt(args, talk),
-        Command::Reproduce(args) => reproduce::reproduce(args, talk),
-        Command::Coverage(args) => coverage::coverage(args, talk),
-        Command::Sample(args) => sample::sample(args, talk),
-        Command::Pack(args) => pack::pack(args, talk),
-        Command::Jobs(args) => jobs::jobs(args, talk),
-        Command::Explain(args) => explain::explain(args, talk),
-        Command::Schema(args) => schema::schema(args, talk),
+        Command::Init(args) => init::init(args, console),
+        Command::Validate(args) => validate::validate(args, console),
+        Command::Doctor(args) => doctor::doctor(args, console),
+        Command::Plan(args) => plan::plan(args, console),
+        Command::Run(args) => run::run(args, console),
+        Command::Verify(args) => verify::verify(args, console),
+        Command::Report(args) => report::report(args, console),
+        Command::Decrypt(args) => decrypt::decrypt(args, console),
+        Command::Reproduce(args) => reproduce::reproduce(args, console),
+        Command::Coverage(args) => coverage::coverage(args, console),
+        Command::Sample(args) => sample::sample(args, console),
+        Command::Pack(args) => pack::pack(args, console),
+        Command::Jobs(args) => jobs::jobs(args, console),
+        Command::Explain(args) => explain::explain(args, console),
+        Command::Schema(args) => schema::schema(args, console),
         Command::Completions(args) => completions::completions(args),
     }
 }
 
-/// How this process talks.
-struct Talk {
+/// Where and how messages are printed.
+struct Console {
     json: bool,
     quiet: bool,
     verbose: u8,
@@ -87,7 +89,7 @@ struct Talk {
     terminal: bool,
 }
 
-impl Talk {
+impl Console {
     fn new(args: &OutputArgs) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let choice = match args.color {
@@ -106,7 +108,7 @@ impl Talk {
         }
     }
 
-    /// Log lines go to stderr, beside what people read there.
+    /// Starts logging to stderr.
     fn start_log(&self) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => tracing::Level::ERROR,
@@ -114,7 +116,7 @@ impl Talk {
             (false, 1) => tracing::Level::INFO,
             (false, _) => tracing::Level::DEBUG,
         };
-        // Of the libraries only what goes wrong: an HTTP client's lines are many, and may hold what is signed.
+        // Libraries log warnings only: an HTTP client logs a lot, and its lines may contain signed requests.
         let lines =
             Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(level.min(tracing::Level::WARN));
         let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(self.color);
@@ -124,31 +126,31 @@ impl Talk {
         }
     }
 
-    /// Something for people, unless they asked for silence.
-    fn say(&self, text: &str) {
+    /// Prints a message to stderr unless `--quiet` is set.
+    fn info(&self, text: &str) {
         if !self.quiet && !text.is_empty() {
             anstream::eprintln!("{}", text.trim_end_matches('\n'));
         }
     }
 
-    /// Something that went wrong, for people, always.
-    fn complain(&self, text: &str) {
+    /// Prints an error or a warning to stderr, even with `--quiet`.
+    fn error(&self, text: &str) {
         anstream::eprintln!("{}", text.trim_end_matches('\n'));
     }
 
-    /// The one JSON object of this command.
+    /// Prints the single JSON object of this command.
     fn print_json<T: Serialize>(&self, value: &T) -> Exit {
         match serde_json::to_string_pretty(value) {
             Ok(text) => print(&text),
             Err(error) => {
-                self.complain(&format!("error: cannot write JSON: {error}"));
+                self.error(&format!("error: cannot write JSON: {error}"));
                 Exit::Internal
             }
         }
     }
 }
 
-/// Prints to stdout; a reader that went away is not a mistake.
+/// Prints to stdout; a broken pipe is not an error.
 fn print(text: &str) -> Exit {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {

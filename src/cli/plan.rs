@@ -1,8 +1,8 @@
-//! `plan`: what a run would do. Writes nothing.
+//! `plan`: shows what a run would do. Writes nothing.
 
 use super::args::{PlanArgs, PlanFormat};
 use super::environment::{environment_or_complain, run_options};
-use super::{Talk, print, signals};
+use super::{Console, print, signals};
 use crate::diagnostic::{records, render_text};
 use crate::error::Exit;
 use crate::plan::render;
@@ -10,20 +10,20 @@ use crate::resolve::resolve;
 use crate::run::{self, RunError};
 
 /// Plans one spec and prints the plan.
-pub fn plan(args: &PlanArgs, talk: &Talk) -> Exit {
+pub fn plan(args: &PlanArgs, console: &Console) -> Exit {
     let stop = match signals::listen() {
         Ok(stop) => stop,
         Err(why) => {
-            talk.complain(&format!("error: {why}"));
+            console.error(&format!("error: {why}"));
             return Exit::Failed;
         }
     };
-    let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Usage };
-    let format = if talk.json { PlanFormat::Json } else { args.format };
+    let Some(environment) = environment_or_complain(&args.given, console) else { return Exit::Usage };
+    let format = if console.json { PlanFormat::Json } else { args.format };
     let mistakes = |diagnostics: &[_]| {
-        talk.complain(&render_text(diagnostics, talk.color));
+        console.error(&render_text(diagnostics, console.color));
         if format == PlanFormat::Json {
-            talk.print_json(&serde_json::json!({"version": 1, "diagnostics": records(diagnostics)}));
+            console.print_json(&serde_json::json!({"version": 1, "diagnostics": records(diagnostics)}));
         }
         Exit::Usage
     };
@@ -36,14 +36,14 @@ pub fn plan(args: &PlanArgs, talk: &Talk) -> Exit {
         Ok(plan) => match format {
             PlanFormat::Text => print(&render::text(&plan)),
             PlanFormat::Markdown => print(&render::markdown(&plan)),
-            PlanFormat::Json => talk.print_json(&plan),
+            PlanFormat::Json => console.print_json(&plan),
         },
         Err(RunError::Spec(diagnostics)) => mistakes(&diagnostics),
         Err(error) => {
             let text = crate::failure::chain(&error);
-            talk.complain(&format!("error: {}: {text}", args.spec.display()));
+            console.error(&format!("error: {}: {text}", args.spec.display()));
             if format == PlanFormat::Json {
-                talk.print_json(&serde_json::json!({"version": 1, "error_code": error.code(), "error": text}));
+                console.print_json(&serde_json::json!({"version": 1, "error_code": error.code(), "error": text}));
             }
             error.exit()
         }

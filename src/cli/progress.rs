@@ -9,9 +9,9 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, Progres
 
 use crate::progress::Progress;
 
-/// Often enough to look alive, rarely enough to cost nothing.
+/// Smooth to look at, at negligible cost.
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
-/// A log that is read the next morning wants few lines.
+/// Keeps the log of a nightly run short.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How progress is shown.
@@ -25,7 +25,7 @@ pub enum Style {
     Hidden,
 }
 
-/// Draws until it is dropped.
+/// Draws progress until dropped.
 pub struct Drawing {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -56,7 +56,7 @@ impl Drawing {
                 bar.finish_and_clear();
             }
         };
-        // Without a thread there is nothing to draw with; the run does not depend on it.
+        // If no thread can be started, the run continues without progress.
         let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(draw).ok();
         Self { end: Some(end), thread }
     }
@@ -126,7 +126,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     #[test]
-    fn a_line_tells_bytes_rows_and_partitions() {
+    fn a_line_shows_bytes_rows_and_partitions() {
         let progress = Progress::default();
         progress.listed_files.store(12, Ordering::Relaxed);
         progress.inspected_files.store(3, Ordering::Relaxed);

@@ -1,12 +1,10 @@
-//! `report`: what a package says of itself, as a page for people.
-//!
-//! The page goes to stdout, as everything that one asks for, or to a file. Only HTML on a terminal is refused, because
-//! nobody reads it there.
+//! `report`: renders a package's manifest for people. The page goes to stdout or to a file. HTML on a terminal is
+//! refused.
 
 use std::fs;
 use std::io::{IsTerminal, Write};
 
-use super::Talk;
+use super::Console;
 use super::args::{ReportArgs, ReportFormat};
 use crate::diagnostic::masked;
 use crate::digest::sha256;
@@ -17,7 +15,7 @@ use crate::package::manifest::Manifest;
 use crate::report;
 use crate::store::{Folder, Location, StoreError, StoreOptions};
 
-/// A page, and what it is about.
+/// A page and the manifest it shows.
 struct Made {
     manifest: Manifest,
     manifest_sha256: String,
@@ -25,32 +23,33 @@ struct Made {
 }
 
 /// Reports on one package.
-pub fn report(args: &ReportArgs, talk: &Talk) -> Exit {
-    match try_report(args, talk) {
+pub fn report(args: &ReportArgs, console: &Console) -> Exit {
+    match try_report(args, console) {
         Ok(exit) => exit,
         Err((exit, why)) => {
-            talk.complain(&format!("error: {why}"));
-            if talk.json {
-                talk.print_json(&serde_json::json!({"version": 1, "package": masked(&args.package), "error": why}));
+            console.error(&format!("error: {why}"));
+            if console.json {
+                console.print_json(&serde_json::json!({"version": 1, "package": masked(&args.package), "error": why}));
             }
             exit
         }
     }
 }
 
-fn try_report(args: &ReportArgs, talk: &Talk) -> Result<Exit, (Exit, String)> {
+fn try_report(args: &ReportArgs, console: &Console) -> Result<Exit, (Exit, String)> {
     let file = args.output.as_deref().filter(|output| output.as_os_str() != "-");
     let is_html = args.format == ReportFormat::Html;
-    if is_html && file.is_none() && !talk.json && std::io::stdout().is_terminal() {
-        let why = "HTML is not for a terminal: name a file with `--output report.html`, or ask for `--format markdown`";
+    if is_html && file.is_none() && !console.json && std::io::stdout().is_terminal() {
+        let why = "HTML is not printed to a terminal: give a file with `--output report.html`, or use `--format \
+            markdown`";
         return Err((Exit::Usage, why.to_owned()));
     }
     let Made { manifest, manifest_sha256, page } = make(&args.package, is_html)?;
     if let Some(file) = file {
-        let cannot = |error| format!("cannot write {}: {error}; name another file with `--output`", file.display());
+        let cannot = |error| format!("cannot write {}: {error}; give another file with `--output`", file.display());
         fs::write(file, &page).map_err(|error| (Exit::Failed, cannot(error)))?;
     }
-    if talk.json {
+    if console.json {
         let mut object = serde_json::json!({
             "version": 1, "package": args.package, "job_id": manifest.id, "status": manifest.status,
             "manifest_sha256": manifest_sha256, "format": if is_html { "html" } else { "markdown" },
@@ -59,16 +58,16 @@ fn try_report(args: &ReportArgs, talk: &Talk) -> Result<Exit, (Exit, String)> {
         if file.is_none() {
             object["report"] = page.into();
         }
-        return Ok(talk.print_json(&object));
+        return Ok(console.print_json(&object));
     }
     match file {
-        Some(file) => talk.say(&format!("{}: {}, {}", file.display(), manifest.name, manifest.status)),
+        Some(file) => console.info(&format!("{}: {}, {}", file.display(), manifest.name, manifest.status)),
         None => return print_whole(&page),
     }
     Ok(Exit::Complete)
 }
 
-/// Byte for byte; a reader that went away is not a mistake.
+/// Prints byte for byte; a broken pipe is not an error.
 fn print_whole(page: &str) -> Result<Exit, (Exit, String)> {
     let mut out = std::io::stdout().lock();
     match out.write_all(page.as_bytes()).and_then(|()| out.flush()) {
@@ -85,17 +84,17 @@ fn make(package: &str, is_html: bool) -> Result<Made, (Exit, String)> {
         let exit = if error.code().is_retryable() { Exit::TryLater } else { Exit::Failed };
         (exit, format!("{at}: {}", chain(&error)))
     };
-    // In the words of `verify`, and with its exit code: what has no manifest is no package.
+    // Same texts and exit code as `verify`.
     let refused = |why: String| (Exit::VerifyFailed, format!("{at}: {why}"));
-    // A link to a package is as good as the package.
+    // A symlink to a package is accepted.
     let real = match &at {
         Location::Local(root) => fs::canonicalize(root).map(Location::Local).unwrap_or_else(|_| at.clone()),
         object => object.clone(),
     };
     let folder = Folder::existing(real).map_err(failed)?;
-    let folder = folder.ok_or_else(|| refused("there is no such folder".to_owned()))?;
+    let folder = folder.ok_or_else(|| refused("the folder does not exist".to_owned()))?;
     let bytes = folder.read(MANIFEST).map_err(failed)?;
-    let missing = || refused(format!("{MANIFEST}: is not there: no run has ended here, or somebody removed it"));
+    let missing = || refused(format!("{MANIFEST}: is missing: no run has finished here, or it was removed"));
     let bytes = bytes.ok_or_else(missing)?;
     let manifest = Manifest::from_json(&bytes);
     let manifest = manifest.map_err(|error| refused(format!("{MANIFEST}: cannot be read: {}", chain(&error))))?;

@@ -1,6 +1,5 @@
-//! `reproduce`: runs a recorded job against the source again and compares every shard's digest.
-//!
-//! Export is deterministic, so a shard that differs means that the source, or the program's version, is not what it was.
+//! `reproduce`: runs a recorded job against its source again and compares every shard's digest. Exports are
+//! deterministic: a shard that differs means that the source or the program's version has changed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +10,7 @@ use super::args::ReproduceArgs;
 use super::environment::{environment_or_complain, run_options};
 use super::keys::read_keys;
 use super::progress::{Drawing, Style};
-use super::{Talk, signals};
+use super::{Console, signals};
 use crate::diagnostic::{render_text, shown};
 use crate::error::Exit;
 use crate::package::layout::MANIFEST;
@@ -22,10 +21,10 @@ use crate::run::{self, RunError};
 use crate::store::{Folder, Location, StoreError, StoreOptions};
 use crate::units::counted;
 
-/// What became of one file of the package.
+/// The JSON record of a file that differs.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 struct Difference {
-    /// Named as where names carry no run.
+    /// Path without the run id.
     path: String,
     partition: Option<String>,
     recorded_rows: Option<u64>,
@@ -35,20 +34,20 @@ struct Difference {
 }
 
 /// Reproduces one package.
-pub fn reproduce(args: &ReproduceArgs, talk: &Talk) -> Exit {
-    match try_reproduce(args, talk) {
+pub fn reproduce(args: &ReproduceArgs, console: &Console) -> Exit {
+    match try_reproduce(args, console) {
         Ok(exit) => exit,
         Err((exit, why)) => {
-            talk.complain(why.trim_end());
-            if talk.json {
-                talk.print_json(&serde_json::json!({"version": 1, "reproduced": false, "error": why}));
+            console.error(why.trim_end());
+            if console.json {
+                console.print_json(&serde_json::json!({"version": 1, "reproduced": false, "error": why}));
             }
             exit
         }
     }
 }
 
-fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, String)> {
+fn try_reproduce(args: &ReproduceArgs, console: &Console) -> Result<Exit, (Exit, String)> {
     let stop = signals::listen().map_err(|why| (Exit::Failed, format!("error: {why}")))?;
     let mut manifest = read_manifest(&args.package)?;
     let is_parquet = matches!(manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
@@ -61,13 +60,13 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
     if let Some((path, _)) = manifest.lasting_digests().find(|(_, digest)| digest.is_none()) {
         return Err((Exit::Usage, nothing_lasts(path)));
     }
-    let Some(mut environment) = environment_or_complain(&args.given, talk) else {
+    let Some(mut environment) = environment_or_complain(&args.given, console) else {
         return Err((Exit::Usage, String::new()));
     };
     environment.now = args.given.now.unwrap_or(manifest.created_at);
     let spec = args.spec.clone().unwrap_or_else(|| PathBuf::from(&manifest.spec.path));
     if !spec.exists() {
-        let why = format!("error: the package's spec {} is not here; name it with `--spec`", spec.display());
+        let why = format!("error: the package's spec {} was not found; give it with `--spec`", spec.display());
         return Err((Exit::Usage, why));
     }
     let of_revision = |job| match &manifest.restatement {
@@ -75,7 +74,7 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
         None => Ok(job),
     };
     let job = resolve(&spec, &environment).and_then(of_revision);
-    let mut job = job.map_err(|d| (Exit::Usage, render_text(&d, talk.color)))?;
+    let mut job = job.map_err(|d| (Exit::Usage, render_text(&d, console.color)))?;
     if job.id != manifest.id {
         let why = format!(
             "error: {} is now {}, and the package is {}: the spec, its catalog, its variables or its window have changed; \
@@ -92,24 +91,24 @@ fn try_reproduce(args: &ReproduceArgs, talk: &Talk) -> Result<Exit, (Exit, Strin
     let folder = scratch.join(format!("kt-export-reproduce-{}", options.run_id));
     job.output = Location::Local(folder.clone());
     job.allow_open = true;
-    // What is only compared is no evidence of its own.
+    // The comparison export is not evidence itself.
     (job.signing, job.chain) = (None, None);
-    let style = if talk.quiet || !talk.terminal { Style::Hidden } else { Style::Bar };
+    let style = if console.quiet || !console.terminal { Style::Hidden } else { Style::Bar };
     let drawing = Drawing::start(style, &job.name, options.progress.clone());
     let result = run::run(&job, &options);
     drop(drawing);
     let removed = std::fs::remove_dir_all(&folder);
     let outcome = result.map_err(|error| match &error {
-        RunError::Spec(diagnostics) => (Exit::Usage, render_text(diagnostics, talk.color)),
+        RunError::Spec(diagnostics) => (Exit::Usage, render_text(diagnostics, console.color)),
         _ => (error.exit(), format!("error: {}", crate::failure::chain(&error))),
     })?;
     if let Err(error) = removed {
-        talk.complain(&format!("warning: cannot remove {}: {error}", folder.display()));
+        console.error(&format!("warning: cannot remove {}: {error}", folder.display()));
     }
     let mut reproduced = outcome.manifest;
     open_sealed(&mut reproduced, &keys)?;
     let differences = differences(&manifest, &reproduced);
-    tell(args, &manifest, &differences, talk);
+    print_result(args, &manifest, &differences, console);
     Ok(if differences.is_empty() { Exit::Complete } else { Exit::VerifyFailed })
 }
 
@@ -117,21 +116,21 @@ fn read_manifest(package: &str) -> Result<Manifest, (Exit, String)> {
     let at = Location::parse(package, &StoreOptions::default()).map_err(|e| (Exit::Usage, format!("error: {e}")))?;
     let read = || Ok(Folder::existing(&at)?.map(|folder| folder.read(MANIFEST)).transpose()?.flatten());
     let bytes = read().map_err(|e: StoreError| (Exit::Failed, format!("error: {}", crate::failure::chain(&e))))?;
-    let none = || (Exit::Usage, format!("error: {at} has no {MANIFEST}; name a package's folder"));
+    let none = || (Exit::Usage, format!("error: {at} has no {MANIFEST}; give a package's folder"));
     Manifest::from_json(&bytes.ok_or_else(none)?)
         .map_err(|e| (Exit::VerifyFailed, format!("error: {at}/{MANIFEST}: {}", crate::failure::chain(&e))))
 }
 
-/// Why a file cannot be compared.
+/// Error for a file that cannot be compared.
 fn nothing_lasts(path: &str) -> String {
     format!(
-        "error: {} is encrypted with keys of Parquet, which never gives the same bytes twice, and has no digest of its \
-         rows to compare: set `rows_digest: true` in specs whose packages are to be reproduced",
+        "error: {} has Parquet encryption, which never gives the same bytes twice, and no rows digest to compare: set \
+         `rows_digest: true` in specs whose packages must be reproducible",
         shown(path)
     )
 }
 
-/// Opens the digests that are compared, where they are sealed.
+/// Opens sealed digests.
 fn open_sealed(manifest: &mut Manifest, keys: &ReadKeys) -> Result<(), (Exit, String)> {
     let revealed = reveal(manifest, keys);
     if let Some(missing) = revealed.missing {
@@ -140,8 +139,8 @@ fn open_sealed(manifest: &mut Manifest, keys: &ReadKeys) -> Result<(), (Exit, St
             _ => "give an identity of one of its recipients with `--identity`",
         };
         let why = format!(
-            "error: the digests that would be compared are sealed in this package, and {missing}; {flag}, or set \
-             `digests: clear` in the `encryption` of specs whose packages are to be reproduced without a key"
+            "error: the digests to compare are sealed in this package, and {missing}; {flag}, or set `digests: clear` \
+             in the `encryption` of specs whose packages must be reproducible without a key"
         );
         return Err((Exit::Usage, why));
     }
@@ -154,29 +153,29 @@ fn open_sealed(manifest: &mut Manifest, keys: &ReadKeys) -> Result<(), (Exit, St
     }
 }
 
-/// One file as a manifest tells of it.
+/// One file as a manifest records it.
 #[derive(Default)]
-struct Told {
+struct Recorded {
     partition: Option<String>,
     rows: Option<u64>,
     sha256: Option<String>,
 }
 
-/// The files of a manifest that are there, by their names without a run, with digests that last from run to run.
-fn files(manifest: &Manifest) -> BTreeMap<String, Told> {
+/// A manifest's existing files by path without run id, with digests that are equal in every run.
+fn files(manifest: &Manifest) -> BTreeMap<String, Recorded> {
     let shards = manifest.files.iter().filter(|f| f.status.has_file());
     let shards = shards.map(|f| (f.path.as_str(), (Some(f.partition.label.clone()), f.rows)));
     let rejects = manifest.rejects.iter().map(|r| (r.path.as_str(), (None, r.rows)));
     let mut rows: BTreeMap<&str, _> = shards.chain(rejects).collect();
-    let told = manifest.lasting_digests().filter_map(|(path, digest)| {
+    let recorded = manifest.lasting_digests().filter_map(|(path, digest)| {
         let (partition, rows) = rows.remove(path)?;
-        let told = Told { partition, rows: Some(rows), sha256: digest.map(str::to_owned) };
-        Some((crate::package::layout::name_without_run(path), told))
+        let recorded = Recorded { partition, rows: Some(rows), sha256: digest.map(str::to_owned) };
+        Some((crate::package::layout::name_without_run(path), recorded))
     });
-    told.collect()
+    recorded.collect()
 }
 
-/// Files whose bytes are not the same, by name.
+/// Files whose bytes differ, by name.
 fn differences(recorded: &Manifest, reproduced: &Manifest) -> Vec<Difference> {
     let (mut recorded, mut reproduced) = (files(recorded), files(reproduced));
     let mut names: Vec<_> = recorded.keys().chain(reproduced.keys()).cloned().collect();
@@ -196,28 +195,28 @@ fn differences(recorded: &Manifest, reproduced: &Manifest) -> Vec<Difference> {
     names.into_iter().filter_map(difference).collect()
 }
 
-fn tell(args: &ReproduceArgs, manifest: &Manifest, differences: &[Difference], talk: &Talk) {
+fn print_result(args: &ReproduceArgs, manifest: &Manifest, differences: &[Difference], console: &Console) {
     let files = manifest.digests().count();
-    if talk.json {
-        talk.print_json(&serde_json::json!({
+    if console.json {
+        console.print_json(&serde_json::json!({
             "version": 1, "reproduced": differences.is_empty(), "package": args.package,
             "job_id": manifest.id, "files": files, "differences": differences,
         }));
     }
     let package = &args.package;
     if differences.is_empty() {
-        talk.say(&format!("{package}: reproduced, {files} files with the same bytes"));
+        console.info(&format!("{package}: reproduced, all {files} files have the same bytes"));
         return;
     }
     let mut lines = vec![format!("{package}: NOT reproduced, {} of {files} files differ", differences.len())];
     for difference in differences {
         let what = match (difference.recorded_rows, difference.reproduced_rows) {
-            (Some(then), None) => format!("is not exported any more: {}", counted(then, "row")),
-            (None, Some(now)) => format!("was not exported then: {}", counted(now, "row")),
+            (Some(then), None) => format!("is no longer exported: {}", counted(then, "row")),
+            (None, Some(now)) => format!("is new: {}", counted(now, "row")),
             (Some(then), Some(now)) if then != now => {
-                format!("has {} now, {} then ({:+})", counted(now, "row"), then, i128::from(now) - i128::from(then))
+                format!("has {} now, {} before ({:+})", counted(now, "row"), then, i128::from(now) - i128::from(then))
             }
-            (then, _) => format!("has other bytes now, with the same {}", counted(then.unwrap_or_default(), "row")),
+            (then, _) => format!("has different bytes now, with the same {}", counted(then.unwrap_or_default(), "row")),
         };
         lines.push(format!("  {} {what}", shown(&difference.path)));
     }
@@ -226,5 +225,5 @@ fn tell(args: &ReproduceArgs, manifest: &Manifest, differences: &[Difference], t
         shown(&manifest.tool.name),
         shown(&manifest.tool.version)
     ));
-    talk.complain(&lines.join("\n"));
+    console.error(&lines.join("\n"));
 }

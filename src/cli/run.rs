@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::{RunArgs, When};
 use super::environment::{environment_or_complain, git_state, location, run_options};
 use super::progress::{Drawing, Style};
-use super::{Talk, signals, specs};
+use super::{Console, signals, specs};
 use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_text, shown};
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
@@ -22,14 +22,14 @@ use crate::spec::FileKind;
 use crate::stop::Stop;
 use crate::units::counted;
 
-/// Shards named in a summary before it only counts the rest: a terminal shows so many.
+/// Maximum number of lines about shards in a summary; fits a terminal.
 const NAMED_SHARDS: usize = 10;
 
-/// What to do where an expectation does not hold. Conservation was checked before.
-const EXPECTATION_HELP: &str = "every row of the source is here, but the source is not what `expect` in the spec says: look \
-     upstream for what was not delivered, and after late data has come, export the window again with --restate";
+/// Help for a failed expectation.
+const EXPECTATION_HELP: &str = "every row of the source was exported, but the source does not meet `expect` in the \
+    spec: find the missing data upstream, and export the window again with --restate once it has arrived";
 
-/// What became of one spec, for programs.
+/// The JSON record of one spec.
 #[derive(Debug, Serialize)]
 struct SpecReport {
     spec: String,
@@ -85,20 +85,20 @@ impl SpecReport {
 }
 
 /// Runs every spec; the worst outcome is the exit code.
-pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
+pub fn run(args: &RunArgs, console: &Console) -> Exit {
     let stop = match signals::listen() {
         Ok(stop) => stop,
         Err(why) => {
-            talk.complain(&format!("error: {why}"));
+            console.error(&format!("error: {why}"));
             return Exit::Failed;
         }
     };
-    let Some(environment) = environment_or_complain(&args.given, talk) else { return Exit::Usage };
-    let Some(specs) = meant(&args.specs, talk) else { return Exit::Usage };
-    // All specs are read before the first one runs: a mistyped variable must not run half of them.
+    let Some(environment) = environment_or_complain(&args.given, console) else { return Exit::Usage };
+    let Some(specs) = named_specs(&args.specs, console) else { return Exit::Usage };
+    // All specs are read before the first one runs, so that a mistyped variable does not run half of them.
     let jobs: Vec<_> = specs.into_iter().map(|path| (resolve(&path, &environment), path)).collect();
     if let Some(mistake) = undeclared(&args.given.vars, jobs.iter().map(|(job, _)| job.as_ref())) {
-        talk.complain(&mistake);
+        console.error(&mistake);
         return Exit::Usage;
     }
     let mut worst = Exit::Complete;
@@ -106,34 +106,34 @@ pub fn run(args: &RunArgs, talk: &Talk) -> Exit {
     for (job, spec) in &jobs {
         let (exit, report) = match (stop.exit(), job) {
             (Some(exit), _) => (exit, SpecReport::new(spec, exit)),
-            (None, Ok(job)) => one(spec, job, args, &environment, &stop.job(), talk),
-            (None, Err(diagnostics)) => mistakes(spec, diagnostics, talk),
+            (None, Ok(job)) => one(spec, job, args, &environment, &stop.job(), console),
+            (None, Err(diagnostics)) => mistakes(spec, diagnostics, console),
         };
         worst = worst.worst(exit);
         reports.push(report);
     }
-    if talk.json {
-        talk.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "specs": reports}));
+    if console.json {
+        console.print_json(&serde_json::json!({"version": 1, "exit_code": worst.code(), "specs": reports}));
     }
     worst
 }
 
-/// The specs that are meant, or a complaint.
-pub(super) fn meant(named: &[PathBuf], talk: &Talk) -> Option<Vec<PathBuf>> {
+/// The specs to run; prints the error if there are none.
+pub(super) fn named_specs(named: &[PathBuf], console: &Console) -> Option<Vec<PathBuf>> {
     match specs::expand(named) {
-        // A catalog in a folder of specs is what the specs refer to, not something to run.
+        // Catalogs found in a folder are not specs to run.
         Ok(found) => {
-            let is_meant = |f: &specs::Found| f.kind != Some(FileKind::Catalog) || named.contains(&f.path);
-            Some(found.into_iter().filter(is_meant).map(|f| f.path).collect())
+            let is_spec = |f: &specs::Found| f.kind != Some(FileKind::Catalog) || named.contains(&f.path);
+            Some(found.into_iter().filter(is_spec).map(|f| f.path).collect())
         }
         Err(why) => {
-            talk.complain(&format!("error: {why}"));
+            console.error(&format!("error: {why}"));
             None
         }
     }
 }
 
-/// A name given with `--var` that no spec declares. Where a spec has mistakes, nobody knows what it would declare.
+/// The error for a `--var` that no spec declares. `None` if any spec is invalid, because its variables are unknown.
 pub(super) fn undeclared<'a, E>(
     given: &[(String, String)],
     jobs: impl Iterator<Item = Result<&'a Job, E>> + Clone,
@@ -151,7 +151,7 @@ fn one(
     args: &RunArgs,
     environment: &Environment,
     stop: &Stop,
-    talk: &Talk,
+    console: &Console,
 ) -> (Exit, SpecReport) {
     let options = RunOptions {
         repair: args.repair,
@@ -159,13 +159,13 @@ fn one(
         git: git_state(spec),
         ..run_options(spec, &args.resources, environment, stop.clone())
     };
-    let style = match (args.progress, talk.quiet) {
+    let style = match (args.progress, console.quiet) {
         (When::Never, _) | (When::Auto, true) => Style::Hidden,
-        (When::Auto, false) if !talk.terminal => Style::Lines,
+        (When::Auto, false) if !console.terminal => Style::Lines,
         (When::Auto, false) | (When::Always, _) => Style::Bar,
     };
     let run = |job: &Job, options: &RunOptions| {
-        let registered = args.store.as_deref().and_then(|store| register(store, job, environment, options, talk));
+        let registered = args.store.as_deref().and_then(|store| register(store, job, environment, options, console));
         let drawing = Drawing::start(style, &job.name, options.progress.clone());
         let result = run::run(job, options);
         drop(drawing);
@@ -189,14 +189,14 @@ fn one(
             let exit = outcome.exit();
             let text = summary(&outcome);
             if exit == Exit::Complete {
-                talk.say(&text);
+                console.info(&text);
             } else {
-                talk.complain(&text);
+                console.error(&text);
             }
             let manifest = &outcome.manifest;
             let warnings: Vec<String> = run::warnings(manifest).iter().map(|warning| printable(warning)).collect();
             for warning in &warnings {
-                talk.complain(&format!("warning: {}: {warning}", spec.display()));
+                console.error(&format!("warning: {}: {warning}", spec.display()));
             }
             let report = SpecReport {
                 job_id: Some(manifest.id.clone()),
@@ -214,12 +214,12 @@ fn one(
             };
             (exit, report)
         }
-        Err(RunError::Spec(diagnostics)) => mistakes(spec, &diagnostics, talk),
+        Err(RunError::Spec(diagnostics)) => mistakes(spec, &diagnostics, console),
         Err(error) => {
             let exit = error.exit();
             let text = crate::failure::chain(&error);
             let word = if matches!(error, RunError::Stopped(_) | RunError::NotSettled { .. }) { "" } else { "error: " };
-            talk.complain(&format!("{word}{}: {text}", spec.display()));
+            console.error(&format!("{word}{}: {text}", spec.display()));
             let report = SpecReport {
                 job_id: Some(job.id.clone()),
                 package: Some(job.output.to_string()),
@@ -232,8 +232,14 @@ fn one(
     }
 }
 
-/// Notes the job in a store of jobs and tells it how the run goes on. Nothing depends on it, so trouble only warns.
-fn register(store: &str, job: &Job, environment: &Environment, options: &RunOptions, talk: &Talk) -> Option<Heartbeat> {
+/// Registers the job in a job store and records its progress there. Failures only warn.
+fn register(
+    store: &str,
+    job: &Job,
+    environment: &Environment,
+    options: &RunOptions,
+    console: &Console,
+) -> Option<Heartbeat> {
     let try_register = || -> Result<Heartbeat, String> {
         let store = location(store, &environment.current_dir).map_err(|e| e.to_string())?;
         let jobs = Jobs::open(&store).map_err(|e| crate::failure::chain(&e))?;
@@ -242,25 +248,25 @@ fn register(store: &str, job: &Job, environment: &Environment, options: &RunOpti
         let package = PackageLocation::OfSpec { location: job.output.clone(), output_base, revision };
         let record = JobRecord::new(job, package, environment, (options.clock)());
         let _ = jobs.create(&record).map_err(|e| crate::failure::chain(&e))?;
-        // Whoever runs a job wants it, whatever was wished before.
+        // Running a job overrides an earlier cancellation.
         jobs.uncancel(&job.id).map_err(|e| crate::failure::chain(&e))?;
         let folder = jobs.job_folder(&job.id).map_err(|e| crate::failure::chain(&e))?;
         Ok(Heartbeat::start(folder, &options.run_id, options.progress.clone(), options.stop.clone()))
     };
     let warn = |why| {
         let id = &job.id;
-        talk.complain(&format!("warning: {id} is not noted in the store of jobs, and runs all the same: {why}"));
+        console.error(&format!("warning: {id} runs, but could not be registered in the job store: {why}"));
     };
     try_register().map_err(warn).ok()
 }
 
-fn mistakes(spec: &Path, diagnostics: &[Diagnostic], talk: &Talk) -> (Exit, SpecReport) {
-    talk.complain(&render_text(diagnostics, talk.color));
+fn mistakes(spec: &Path, diagnostics: &[Diagnostic], console: &Console) -> (Exit, SpecReport) {
+    console.error(&render_text(diagnostics, console.color));
     let report = SpecReport { diagnostics: records(diagnostics), ..SpecReport::new(spec, Exit::Usage) };
     (Exit::Usage, report)
 }
 
-/// What people read at the end: what, how much, where every row went, where the package is.
+/// The summary printed at the end of a run: status, sizes, row accounting, package location.
 pub fn summary(outcome: &RunOutcome) -> String {
     let RunOutcome { manifest: m, package, unchanged } = outcome;
     let shards = m.files.iter().filter(|f| f.status.has_file()).count();
@@ -290,15 +296,15 @@ pub fn summary(outcome: &RunOutcome) -> String {
         let missing = u128::from(a.source_rows).saturating_sub(a.accounted_rows());
         lines.push(format!("           and {missing} in partitions that failed"));
     }
-    let unwell: Vec<_> = m.files.iter().filter(|f| f.status != FileStatus::Complete).collect();
-    // One bad row may be the end of every partition: that is told once.
-    let mut told = 0;
-    for alike in unwell
+    let incomplete: Vec<_> = m.files.iter().filter(|f| f.status != FileStatus::Complete).collect();
+    // One bad row may fail every partition: report it once.
+    let mut reported = 0;
+    for alike in incomplete
         .chunk_by(|a, b| (a.status, a.error_code, &a.error) == (b.status, b.error_code, &b.error))
         .take(NAMED_SHARDS)
     {
         let ([first, ..], Some(last)) = (alike, alike.last()) else { continue };
-        told += alike.len();
+        reported += alike.len();
         let why = match (first.error_code, &first.error) {
             (Some(code), Some(error)) => format!(": {code}: {error}"),
             _ => String::new(),
@@ -309,31 +315,31 @@ pub fn summary(outcome: &RunOutcome) -> String {
         };
         lines.push(format!("  {:<8} {labels}{}", first.status, printable(&why)));
     }
-    if unwell.len() > told {
-        lines.push(format!("           and {} more, see the manifest", unwell.len() - told));
+    if incomplete.len() > reported {
+        lines.push(format!("           and {} more, see the manifest", incomplete.len() - reported));
     }
     if let (Some(of), Some(restatement)) = (&m.supersedes, &m.restatement) {
         let changed = restatement.partitions.iter().filter(|p| p.rows_before != p.rows_after);
         lines.push(format!(
-            "  revision {} of {}: another number of rows in {} of {}",
+            "  revision {} of {}: row counts differ in {} of {}",
             restatement.revision,
             of.id,
             changed.count(),
             counted(restatement.partitions.len(), "partition"),
         ));
     }
-    let disappointing: Vec<_> = m.expectations.iter().flatten().filter(|expectation| !expectation.holds).collect();
-    for expectation in &disappointing {
+    let failed: Vec<_> = m.expectations.iter().flatten().filter(|expectation| !expectation.holds).collect();
+    for expectation in &failed {
         lines.push(format!("  {:<8} {}", expectation.name, printable(&expectation.in_words())));
     }
-    if !disappointing.is_empty() {
+    if !failed.is_empty() {
         lines.push(format!("           {EXPECTATION_HELP}"));
     }
     lines.push(format!("  package  {package}"));
     lines.join("\n")
 }
 
-/// What a file holds must not drive the terminal.
+/// Replaces control characters, so that data cannot drive the terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,14 +1,14 @@
-//! `schema`: the JSON Schemas that editors and CI check files against.
+//! `schema`: JSON Schemas for editors and CI.
 
-use super::Talk;
+use super::Console;
 use super::args::{SchemaArgs, SchemaOf};
 use crate::error::Exit;
 use crate::package::manifest;
 use crate::{catalog, spec};
 
 /// Prints one schema.
-pub fn schema(args: &SchemaArgs, talk: &Talk) -> Exit {
-    talk.print_json(&match args.of {
+pub fn schema(args: &SchemaArgs, console: &Console) -> Exit {
+    console.print_json(&match args.of {
         SchemaOf::Spec => spec::json_schema(),
         SchemaOf::Catalog => catalog::json_schema(),
         SchemaOf::Manifest => manifest::json_schema(),

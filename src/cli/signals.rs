@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first one asks to stop, the second one stops at once.
+//! SIGINT and SIGTERM: the first signal stops gracefully, the second one at once.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -6,10 +6,10 @@ use signal_hook::iterator::Signals;
 use crate::error::Exit;
 use crate::stop::{Signal, Stop};
 
-/// Listens from now on, and tells by what it gives.
+/// Installs the handlers and returns the flag they set.
 ///
 /// # Errors
-/// A sentence for people, where no handler can be set.
+/// A message for users if no handler can be installed.
 pub fn listen() -> Result<Stop, String> {
     let stop = Stop::default();
     match handle(stop.clone()) {

@@ -1,4 +1,4 @@
-//! Files and folders on the command line to spec files.
+//! Expands files and folders on the command line to spec files.
 
 use std::path::{Path, PathBuf};
 
@@ -11,19 +11,19 @@ use crate::limits;
 use crate::small_file;
 use crate::spec::{self, FileKind};
 
-/// What a file on the command line is.
+/// A file found on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// As the user named it, or below the folder that the user named.
+    /// As given, or below a folder that was given.
     pub path: PathBuf,
-    /// Spec or catalog; `None` where the text does not tell, or there is none.
+    /// Spec or catalog; `None` if unreadable or undecidable.
     pub kind: Option<FileKind>,
 }
 
-/// The YAML files that are meant: files as they are named, folders with every spec and catalog below them, by name.
+/// YAML files: given files unchanged, given folders as all specs and catalogs below them, sorted by name.
 ///
 /// # Errors
-/// A sentence for people: a folder that cannot be read or holds no spec.
+/// A message for users: a folder cannot be read or contains no spec.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
     for path in paths {
@@ -43,7 +43,10 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<Found>, String> {
             }
         }
         if found.len() == before {
-            return Err(format!("{} holds no spec: a spec is a .yaml or .yml file with a `type:` key", path.display()));
+            return Err(format!(
+                "{} contains no spec: a spec is a .yaml or .yml file with a `type:` key",
+                path.display()
+            ));
         }
     }
     Ok(found)
@@ -54,7 +57,7 @@ fn is_yaml(path: &Path) -> bool {
 }
 
 fn kind(path: &Path) -> Option<FileKind> {
-    // What is larger, or no file, is told when it is read as a spec.
+    // Larger files and non-files are reported when they are read as specs.
     let text = String::from_utf8(small_file::read_regular(path, limits::TEXT_BYTES as u64).ok()?).ok()?;
     spec::kind(&Arc::new(SourceText { path: path.to_owned(), text })).ok()
 }

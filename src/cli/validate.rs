@@ -1,20 +1,20 @@
-//! `validate`: checks specs and catalogs without touching data.
+//! `validate`: checks specs and catalogs without reading data.
 
 use super::args::{ValidateArgs, ValidateFormat};
 use super::environment::environment_or_complain;
-use super::{Talk, print, specs};
+use super::{Console, print, specs};
 use crate::diagnostic::{records, render_github, render_text};
 use crate::error::Exit;
 use crate::resolve::check_file;
 use crate::units::counted;
 
-/// Validates every file and tells all mistakes of all files.
-pub fn validate(args: &ValidateArgs, talk: &Talk) -> Exit {
-    let Some(environment) = environment_or_complain(&args.spec, talk) else { return Exit::Usage };
+/// Validates every file and reports all errors of all files.
+pub fn validate(args: &ValidateArgs, console: &Console) -> Exit {
+    let Some(environment) = environment_or_complain(&args.spec, console) else { return Exit::Usage };
     let found = match specs::expand(&args.specs) {
         Ok(found) => found,
         Err(why) => {
-            talk.complain(&format!("error: {why}"));
+            console.error(&format!("error: {why}"));
             return Exit::Usage;
         }
     };
@@ -22,15 +22,15 @@ pub fn validate(args: &ValidateArgs, talk: &Talk) -> Exit {
     for file in &found {
         diagnostics.extend(check_file(&file.path, &environment));
     }
-    let format = if talk.json { ValidateFormat::Json } else { args.format };
+    let format = if console.json { ValidateFormat::Json } else { args.format };
     let valid = diagnostics.is_empty();
     match format {
         ValidateFormat::Text if valid => {
-            talk.say(&format!("{} valid", counted(found.len(), "file")));
+            console.info(&format!("{} valid", counted(found.len(), "file")));
         }
         ValidateFormat::Text => {
-            talk.complain(&render_text(&diagnostics, talk.color));
-            talk.complain(&format!(
+            console.error(&render_text(&diagnostics, console.color));
+            console.error(&format!(
                 "error: {} in {}",
                 counted(diagnostics.len(), "mistake"),
                 counted(found.len(), "file")
@@ -41,7 +41,7 @@ pub fn validate(args: &ValidateArgs, talk: &Talk) -> Exit {
         }
         ValidateFormat::Json => {
             let files: Vec<_> = found.iter().map(|f| f.path.display().to_string()).collect();
-            talk.print_json(&serde_json::json!({
+            console.print_json(&serde_json::json!({
                 "version": 1, "valid": valid, "files": files, "diagnostics": records(&diagnostics),
             }));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::Talk;
+use super::Console;
 use super::args::VerifyArgs;
 use super::keys::read_keys;
 use crate::audit::verify::{self, VerifyOptions};
@@ -14,21 +14,21 @@ use crate::signature::AllowedSigners;
 use crate::small_file;
 use crate::store::{Location, StoreOptions};
 
-/// Larger than any list of keys.
+/// Larger than any realistic list of keys.
 const LARGEST_LIST_BYTES: u64 = 1 << 20;
 
-/// Verifies every package, and the chain; one finding makes the exit code.
-pub fn verify(args: &VerifyArgs, talk: &Talk) -> Exit {
-    match try_verify(args, talk) {
+/// Verifies every package and the chain; any finding sets the exit code.
+pub fn verify(args: &VerifyArgs, console: &Console) -> Exit {
+    match try_verify(args, console) {
         Ok(exit) => exit,
         Err(why) => {
-            talk.complain(&format!("error: {why}"));
+            console.error(&format!("error: {why}"));
             Exit::Usage
         }
     }
 }
 
-fn try_verify(args: &VerifyArgs, talk: &Talk) -> Result<Exit, String> {
+fn try_verify(args: &VerifyArgs, console: &Console) -> Result<Exit, String> {
     let place = |text: &String| Location::parse(text, &StoreOptions::default()).map_err(|error| error.to_string());
     let named = args.packages.iter().map(place).collect::<Result<Vec<_>, _>>()?;
     let chain = args.chain.as_ref().map(place).transpose()?;
@@ -53,25 +53,25 @@ fn try_verify(args: &VerifyArgs, talk: &Talk) -> Result<Exit, String> {
     let reports: Vec<_> = packages.iter().map(|at| verify::verify(at, &options)).collect();
     let chain = chain.map(|chain| verify::verify_chain(&chain, &packages, args.expect_head.as_ref(), options.now));
     let verified = reports.iter().all(|r| r.intact) && chain.as_ref().is_none_or(|chain| chain.intact);
-    if talk.json {
+    if console.json {
         let mut object = serde_json::json!({"version": 1, "verified": verified, "packages": reports});
         if let Some(chain) = &chain {
             object["chain"] = serde_json::json!(chain);
         }
-        talk.print_json(&object);
+        console.print_json(&object);
     }
     let texts = reports.iter().map(|report| (report.to_string(), report.intact));
     for (text, is_intact) in texts.chain(chain.iter().map(|chain| (chain.to_string(), chain.intact))) {
         if is_intact {
-            talk.say(&text);
+            console.info(&text);
         } else {
-            talk.complain(&text);
+            console.error(&text);
         }
     }
     Ok(if verified { Exit::Complete } else { Exit::VerifyFailed })
 }
 
-/// Reads a list of keys; times in it that name no zone are this machine's, as they are for ssh-keygen.
+/// Reads an allowed signers file. Times without a zone are local times, as for ssh-keygen.
 fn allowed_signers(path: &std::path::Path) -> Result<AllowedSigners, String> {
     let unreadable = |why: String| format!("cannot read the allowed signers in {}: {why}", path.display());
     let bytes = small_file::read_any(path, LARGEST_LIST_BYTES).map_err(|error| unreadable(error.to_string()))?;

@@ -1,7 +1,7 @@
-//! A mistake in a file that a person wrote, and where it stands.
+//! An error in a user's file, with its location.
 //!
-//! Parsing, resolving and planning collect [`Diagnostic`]s instead of stopping at the first, so that
-//! one look at the output mends the whole file. How they look is the business of [`render_text`] and its like.
+//! Parsing, resolving and planning collect [`Diagnostic`]s instead of stopping at the first, so that users can fix the
+//! whole file at once. [`render_text`] and its siblings format them.
 
 mod render;
 mod schema;
@@ -16,7 +16,7 @@ pub use secret_uri::{grants_access, masked, userinfo};
 /// How much of a value a message repeats.
 pub const SHOWN_CHARS: usize = 80;
 
-/// Mistakes that are told of one file and its catalog; the rest are counted.
+/// Maximum number of errors reported for a file and its catalog; the rest are counted.
 pub const MISTAKES: usize = 100;
 
 /// Names that a message lists.
@@ -76,7 +76,7 @@ pub struct Located<T> {
 }
 
 impl<T> Located<T> {
-    /// A value that nobody wrote.
+    /// A value without a location in a file.
     pub fn default_value(value: T) -> Self {
         Self { value, span: None }
     }
@@ -134,7 +134,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c)
 }
 
-/// Mistakes in order of place, file by file, each told once, and no more than anybody reads.
+/// Errors sorted by location, file by file, without duplicates, up to [`MISTAKES`].
 pub fn in_order(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut files: Vec<PathBuf> = Vec::new();
     for error in &errors {
@@ -163,7 +163,7 @@ pub fn nearest_for<'a>(
     if mistakes.len() < MISTAKES { nearest(word, candidates) } else { None }
 }
 
-/// Names for a message, as many as anybody reads.
+/// A comma-separated list of names for a message, truncated if long.
 pub fn listed_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut names = names.into_iter();
     let mut listed: Vec<String> = names.by_ref().take(LISTED_NAMES).map(|name| format!("`{}`", shown(name))).collect();

@@ -1,6 +1,5 @@
-//! Secrets that somebody wrote into a URI do not reach a terminal, a log or a report with the mistake of having done so.
-//!
-//! What is masked keeps its length in bytes, so that places in a line stay where they are.
+//! Masks secrets in URIs, so that diagnostics about them do not leak to a terminal, log or report. Masking keeps the
+//! length in bytes, so that columns in a line stay valid.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -109,7 +108,7 @@ pub fn userinfo(scheme: &str, uri: &str) -> Option<usize> {
     if matches!(scheme, "s3" | "s3a" | "gs" | "gcs" | "az" | "azure" | "abfs" | "abfss") {
         return None;
     }
-    // A password with a slash in it: what stands behind the colon is no port.
+    // A password that contains a slash: the text after the colon is not a port.
     let (_, port) = authority.split_once(':').filter(|_| !authority.contains('['))?;
     let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
     uri.rfind('@').filter(|_| !is_port)

@@ -1,4 +1,4 @@
-//! Key and chain: whether a run could sign its manifest and link it.
+//! Checks of signing key and chain.
 
 use super::{Check, DoctorOptions, Subject};
 use crate::job::Job;
@@ -22,9 +22,9 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Vec<Check> {
             Ok((Probed { is_exclusive: false, .. }, links)) => Check::warning(
                 Subject::Chain,
                 format!("{links} links; the store of {} ignores conditional writes (If-None-Match)", chain.location),
-                "let only one job with this chain end at a time, or one may write over the other's link",
+                "run only one job with this chain at a time, or one may overwrite the other's link",
             ),
-            Ok((_, links)) => Check::ok(Subject::Chain, format!("{links} links, {} can take another", chain.location)),
+            Ok((_, links)) => Check::ok(Subject::Chain, format!("{links} links, {} is writable", chain.location)),
         }
     }));
     checks

@@ -1,10 +1,8 @@
-//! What can be known of a run before it starts: the same questions that a run asks, in the same words, and nothing
-//! exported.
+//! Preflight checks: the same checks as a run, with the same messages, but nothing is exported.
 //!
-//! A [`Report`] predicts: where a run would refuse or fail, a check fails with the exit code that the run would have.
-//! What a run would get over, or what may be another thing by then (a window that is not over), is a warning.
-//!
-//! Invariant: nothing stays behind, neither in the output folder nor beside it.
+//! A [`Report`] predicts a run: if the run would refuse or fail, a check fails with the run's exit code. Anything a run
+//! would survive, or that may change by then (an open window), is a warning. Invariant: nothing is left behind, in the
+//! output folder or next to it.
 
 mod evidence;
 mod output;
@@ -23,11 +21,11 @@ use crate::run::{self, RunError, RunOptions, Sealing};
 use crate::time::zone;
 use crate::units::counted;
 
-/// How to look.
+/// Options of the checks.
 pub struct DoctorOptions {
-    /// What a run would be given.
+    /// The run's options.
     pub run: RunOptions,
-    /// Look at every row of every source file, as a run does, and not at a sample.
+    /// Inspect every row of every source file, as a run does, instead of a sample.
     pub full: bool,
     /// The zone of this machine's clock, for people.
     pub clock_zone: TimeZone,
@@ -36,19 +34,19 @@ pub struct DoctorOptions {
 /// All checks of one spec.
 #[derive(Debug)]
 pub struct Report {
-    /// In the order in which a run comes to them.
+    /// In the order of a run.
     pub checks: Vec<Check>,
-    /// A signal came before all checks were made.
+    /// A signal stopped the checks.
     pub stopped: Option<Exit>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 pub struct Check {
     /// What.
     #[serde(rename = "check")]
     pub subject: Subject,
-    /// How it is.
+    /// Result of a check.
     pub status: Status,
     /// What was found.
     pub message: String,
@@ -58,12 +56,12 @@ pub struct Check {
     /// Mistakes in the spec, each with its place.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_records")]
     pub diagnostics: Vec<Diagnostic>,
-    /// How a run would end that meets this; `Complete` but for failures.
+    /// Exit code of a run with this failure; `Complete` if not a failure.
     #[serde(skip)]
     pub exit: Exit,
 }
 
-/// What is looked at.
+/// Subject of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Subject {
@@ -95,13 +93,13 @@ pub enum Subject {
     Clock,
 }
 
-/// How it is.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// As it should be.
+    /// Passed.
     Ok,
-    /// A run would get over it, or it may be another thing by then.
+    /// A run would survive it, or it may change by then.
     Warning,
     /// A run would refuse or fail.
     Failure,
@@ -155,7 +153,7 @@ impl Check {
             }
             RunError::Damaged { folder, damage } => {
                 Self::failure(subject, format!("{folder} is damaged: {}", damage.join("; ")), exit)
-                    .help("restore it from a copy, or `kt-export run --repair` exports again what is damaged")
+                    .help("restore it from a copy, or re-export the damaged files with `kt-export run --repair`")
             }
             error => Self::failure(subject, crate::failure::chain(&error), exit),
         }
@@ -171,7 +169,7 @@ impl Check {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// Also says what was not looked at because of this.
+    /// Adds what could not be checked because of this.
     fn and_so(self, skipped: &str) -> Self {
         let help = self.help.as_ref().map_or_else(|| skipped.to_owned(), |help| format!("{help}; {skipped}"));
         self.help(help)
@@ -179,14 +177,13 @@ impl Check {
 }
 
 impl Report {
-    /// A spec that is none: nothing else can be looked at.
+    /// The report on an invalid spec: nothing else can be checked.
     pub fn of_mistakes(diagnostics: Vec<Diagnostic>) -> Self {
-        let check =
-            Check::of_mistakes(Subject::Spec, diagnostics).and_so("the other checks need a spec without mistakes");
+        let check = Check::of_mistakes(Subject::Spec, diagnostics).and_so("the other checks need a valid spec");
         Self { checks: vec![check], stopped: None }
     }
 
-    /// What the scheduler is told: how a run would end, as far as can be known.
+    /// The exit code that a run would have, as far as can be predicted.
     pub fn exit(&self) -> Exit {
         let failed = self.checks.iter().fold(Exit::Complete, |worst, check| worst.worst(check.exit));
         self.stopped.map_or(failed, |stopped| failed.worst(stopped))
@@ -219,7 +216,7 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Report {
         checks.extend(evidence::examine(job, options));
         let output = output::examine(job, options, estimate);
         if output.is_complete {
-            // The run that is asked about would not come to them; the next one of a relative window would.
+            // This run would not reach them; the next run of a relative window would.
             checks.iter_mut().filter(|check| check.status == Status::Failure).for_each(forgive);
         }
         checks.extend(output.checks);
@@ -239,7 +236,7 @@ fn pseudonyms(job: &Job, options: &RunOptions) -> Option<Check> {
         Ok(ids) if ids.is_empty() => None,
         Ok(ids) => {
             let of_each = ids.iter().map(|(path, id)| format!("`{path}` has {id}")).collect::<Vec<_>>().join(", ");
-            Some(Check::ok(Subject::Keys, format!("the ids of the keys for pseudonyms: {of_each}")))
+            Some(Check::ok(Subject::Keys, format!("ids of the pseudonym keys: {of_each}")))
         }
         Err(error) => Some(Check::failure(Subject::Keys, crate::failure::chain(&error), Exit::Failed)),
     }
@@ -270,20 +267,20 @@ fn window(job: &Job, options: &RunOptions) -> Check {
         format!("{}, {} to {} ({})", window.label, at(window.start), at(window.end), zone::name(&window.timezone));
     match run::check_settled(job, options.now) {
         Err(RunError::NotSettled { end, settled }) => {
-            let what = if end > options.now { "is not over" } else { "is over and not settled" };
+            let what = if end > options.now { "is not over" } else { "has ended but not settled" };
             Check::warning(
                 Subject::Window,
                 format!("{which}, {what}: a run before {} ends with exit code 6", at(settled)),
                 format!(
-                    "in {} a run exports it; or set `allow_open: true` in the window, or look at a later time with `--now`",
+                    "run it in {}; or set `allow_open: true` in the window, or check a later time with `--now`",
                     rough(settled.duration_since(options.now))
                 ),
             )
         }
         _ if window.end > options.now => {
-            Check::ok(Subject::Window, format!("{which}, not over, which `allow_open` permits"))
+            Check::ok(Subject::Window, format!("{which}, still open, which `allow_open` permits"))
         }
-        _ => Check::ok(Subject::Window, format!("{which}, over and settled")),
+        _ => Check::ok(Subject::Window, format!("{which}, ended and settled")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The output: whether it can be written, what it holds, whether there is room, and whose clock is right.
+//! Checks of the output: writable, its content, free space, and clock skew.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -25,7 +25,7 @@ pub struct Outlook {
 pub fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Outlook {
     let found = run::read_output_state(job, &options.run);
     if let Ok(OutputState::Complete(_)) = &found {
-        let untried = format!("{} holds the finished job, so writing was not tried", job.output);
+        let untried = format!("{} contains the finished job, so writing was not tested", job.output);
         let checks = vec![Check::ok(Subject::Output, untried), package(job, found), clock_alone(options)];
         return Outlook { checks, is_complete: true };
     }
@@ -43,12 +43,12 @@ pub fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Out
         Ok(Probed { is_exclusive: true, .. }) => Check::ok(Subject::Output, format!("{} can be written", job.output)),
         Ok(_) => Check::warning(
             Subject::Output,
-            format!("{} can be written, but its store ignores conditional writes (If-None-Match)", job.output),
-            "let only one run of this job go on at a time, or two may both think that they finished it",
+            format!("{} is writable, but its store ignores conditional writes (If-None-Match)", job.output),
+            "allow only one run of this job at a time, or two runs may both believe that they finished it",
         ),
         Err(error) => Check::of_error(Subject::Output, error.into()),
     });
-    // A store that says no to a write says it again to a look; it is told once.
+    // A store that denies writes also denies reads; report it once.
     if is_probed || !matches!(found, Err(RunError::Failed(_))) {
         checks.push(package(job, found));
     }
@@ -64,19 +64,24 @@ pub fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Out
 fn package(job: &Job, found: Result<OutputState, RunError>) -> Check {
     let subject = Subject::Package;
     match found {
-        Ok(OutputState::Empty) => Check::ok(subject, "nothing there yet"),
+        Ok(OutputState::Empty) => Check::ok(subject, "empty"),
         Ok(OutputState::Complete(manifest)) => {
-            Check::ok(subject, format!("{} is complete already, nothing to do", manifest.window_label))
+            Check::ok(subject, format!("{} is already complete, nothing to do", manifest.window_label))
         }
-        Ok(OutputState::Pinned(pinned)) => {
-            Check::ok(subject, format!("unfinished since {}, a run resumes it with its pinned plan", pinned.created_at))
-        }
-        Ok(OutputState::Outdated(why)) => Check::ok(subject, format!("unfinished, and {why}: a run plans it again")),
-        Ok(OutputState::Repairable(..)) => {
-            Check::ok(subject, "damaged, and a run with `--repair` exports the files again")
-        }
+        Ok(OutputState::Pinned(pinned)) => Check::ok(
+            subject,
+            format!("unfinished since {}, a run resumes it with its original plan", pinned.created_at),
+        ),
+        Ok(OutputState::Outdated(why)) => Check::ok(
+            subject,
+            format!(
+                "unfinished, and {why}: a run starts it with a new \
+            plan"
+            ),
+        ),
+        Ok(OutputState::Repairable(..)) => Check::ok(subject, "damaged; a run with `--repair` re-exports the files"),
         Ok(OutputState::Incomplete(manifest)) => {
-            Check::ok(subject, format!("{} when it ended, a run tries again what is not complete", manifest.status))
+            Check::ok(subject, format!("{} when it ended; a run retries the incomplete partitions", manifest.status))
         }
         Ok(OutputState::Replaceable) => Check::ok(subject, format!("{} holds another job to be replaced", job.output)),
         Err(error) => Check::of_error(subject, error),
@@ -97,7 +102,8 @@ fn disk(folder: &std::path::Path, estimate: Option<u64>) -> Check {
         return Check::warning(
             Subject::Disk,
             format!("{at}, less than the {needed}"),
-            "make room or choose another `output.uri`; that a run writes as much as it reads is an estimate",
+            "free some space or choose another `output.uri`; the estimate assumes that a run writes as much as it \
+             reads",
         );
     }
     Check::ok(Subject::Disk, format!("{at}, a run may write the {needed} (an estimate)"))
@@ -108,13 +114,13 @@ fn now(options: &DoctorOptions) -> String {
 }
 
 fn clock_alone(options: &DoctorOptions) -> Check {
-    Check::ok(Subject::Clock, format!("{}, compared with no other clock", now(options)))
+    Check::ok(Subject::Clock, format!("{}, not compared with another clock", now(options)))
 }
 
 const SET_THE_CLOCK: &str = "set this machine's clock (NTP)";
 
 fn skewed(job: &Job, options: &DoctorOptions) -> Check {
-    let message = format!("{}, too far from that of {} for signatures", now(options), job.output);
+    let message = format!("{}, too far from the clock of {} for signatures", now(options), job.output);
     Check::failure(Subject::Clock, message, Exit::Failed).help(SET_THE_CLOCK)
 }
 
@@ -125,10 +131,17 @@ fn compare(job: &Job, options: &DoctorOptions, server: Timestamp, before: Timest
     let (skew, way) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
     let message = format!("{}, {} {way} the clock of {}", now(options), rough(skew), job.output);
     if skew > REFUSED_SKEW {
-        let help = format!("{SET_THE_CLOCK}: stores refuse signatures more than 15 minutes old or new");
+        let help = format!("{SET_THE_CLOCK}: stores reject signatures more than 15 minutes off");
         Check::failure(Subject::Clock, message, Exit::Failed).help(help)
     } else if skew > NOTED_SKEW {
-        Check::warning(Subject::Clock, message, format!("{SET_THE_CLOCK}: it says when a window is over and settled"))
+        Check::warning(
+            Subject::Clock,
+            message,
+            format!(
+                "{SET_THE_CLOCK}: it determines when a window has ended and \
+            settled"
+            ),
+        )
     } else {
         Check::ok(Subject::Clock, format!("{}, as {} has it", now(options), job.output))
     }

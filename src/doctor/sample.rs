@@ -1,7 +1,7 @@
-//! Which files of a source are looked at, and how far.
+//! Chooses which files of a source are inspected, and how much of each.
 //!
-//! Parquet tells its columns in a footer, so all of its files are looked at. The other formats tell them in their rows:
-//! of those a few files are looked at, the newest first, because the next run reads what is like them.
+//! Parquet files have their schema in the footer, so all are inspected. Other formats have it in their rows: of those,
+//! a few of the newest files are inspected, because the next run reads similar ones.
 
 use std::cmp::Reverse;
 

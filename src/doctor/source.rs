@@ -1,4 +1,4 @@
-//! The source: its list, its files, its columns, and what they take.
+//! Checks of the source: listing, files, columns and memory.
 
 use super::sample::{PIECES, Sample, is_outside};
 use super::{Check, DoctorOptions, Subject, size};
@@ -18,7 +18,7 @@ const NAMED_FILES: usize = 5;
 /// What was found of the source.
 pub struct Found {
     pub checks: Vec<Check>,
-    /// Bytes of the source that may be of the window, where that could be told.
+    /// Source bytes that may belong to the window, if known.
     pub window_bytes: Option<u64>,
 }
 
@@ -27,7 +27,7 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
     let listing = match run::list_source(job) {
         Ok(listing) => listing,
         Err(error) => {
-            let check = list_failure(job, &options.run, error).and_so("files, columns and memory cannot be looked at");
+            let check = list_failure(job, &options.run, error).and_so("files, columns and memory cannot be checked");
             return Found { checks: vec![check], window_bytes: None };
         }
     };
@@ -104,18 +104,14 @@ fn listed(job: &Job, listing: &Listing) -> Check {
     let surprising = listing.skipped.iter().filter(|file| file.code.is_surprising());
     let surprising = run::skips(surprising.map(|file| (file.code, file.name.as_str(), file.reason.as_str())));
     if listing.files.is_empty() {
-        let help = "a run would export no row: check `path_time`, the window, and that the files are there in time";
+        let help = "a run would export no rows: check `path_time`, the window, and that the files arrive in time";
         return Check::warning(Subject::Source, format!("no file of the window in {uri}{skipped}"), help);
     }
     let files = format!("{}, {} in {uri}", counted(listing.files.len(), "file"), size(bytes));
     if surprising.is_empty() {
         return Check::ok(Subject::Source, format!("{files}{skipped}"));
     }
-    Check::warning(
-        Subject::Source,
-        format!("{files}; {}", surprising.join("; ")),
-        "`plan` lists every file that is not read",
-    )
+    Check::warning(Subject::Source, format!("{files}; {}", surprising.join("; ")), "`plan` lists every skipped file")
 }
 
 /// What could be read. `plan` only where every row was looked at.
@@ -125,9 +121,13 @@ fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) ->
     let columns = survey.schema.arrow.fields().len();
     let rows: u64 = survey.facts.iter().flat_map(|facts| &facts.units).map(|unit| unit.rows).sum();
     let of_all = match others {
-        0 => format!("looked into {}", counted(all, "file")),
+        0 => format!("inspected {}", counted(all, "file")),
         _ => {
-            format!("looked into {} of {}, all Parquet and the newest others", survey.files.len(), counted(all, "file"))
+            format!(
+                "inspected {} of {}, all Parquet files and the newest others",
+                survey.files.len(),
+                counted(all, "file")
+            )
         }
     };
     let of_all = if survey.is_whole { of_all } else { format!("{of_all}, not to the end of each") };
@@ -141,7 +141,7 @@ fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) ->
             Some(plan) if plan.totals.read_rows == 0 && rows > 0 => Check::warning(
                 Subject::Files,
                 format!("{seen}, none of them in the window"),
-                "a run would export no row: check the window, and that the files are there in time",
+                "a run would export no rows: check the window, and that the files arrive in time",
             ),
             _ => match unplaced_rows(survey) {
                 0 => Check::ok(Subject::Files, seen),
@@ -150,10 +150,11 @@ fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) ->
                     // Which of the two they are is not counted, so both have to be allowed.
                     let help = match (job.on_bad_rows, job.on_null_time) {
                         (OnBad::Reject, OnBad::Reject) => {
-                            "mend them, or take a partial package: the spec rejects them, so a run writes them to rejects/"
+                            "fix them, or accept a partial package: the spec rejects them, so a run writes them to \
+                             rejects/"
                         }
                         _ => {
-                            "mend them: the partitions that they may belong to would fail; with `on_bad_rows: reject` and \
+                            "fix them, or the partitions they may belong to will fail; with `on_bad_rows: reject` and \
                              `on_null_time: reject` they are written to rejects/ instead"
                         }
                     };
@@ -167,7 +168,7 @@ fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) ->
         names.push(format!("and {} more", broken.len() - NAMED_FILES));
     }
     let message = format!("{} cannot be read: {}", counted(broken.len(), "file"), names.join("; "));
-    let help = "mend or remove them: the partitions that they may have rows of would fail";
+    let help = "fix or remove them, or the partitions they may have rows of will fail";
     if broken.len() == survey.files.len() {
         return Check::failure(Subject::Files, message, Exit::Failed).help(help);
     }
@@ -199,16 +200,12 @@ fn is_refusal(code: ErrorCode) -> bool {
 fn columns(job: &Job, survey: &Survey, is_sample: bool) -> Check {
     let source = &survey.schema.arrow;
     if source.fields().is_empty() {
-        let help = "put files with rows there, or look again when there are some";
-        return Check::warning(
-            Subject::Columns,
-            "the files show no column, so nothing could be held against them",
-            help,
-        );
+        let help = "add files with rows, or check again later";
+        return Check::warning(Subject::Columns, "the files have no columns to check the spec against", help);
     }
     match run::prepare(job, source, &survey.hive_keys) {
         Ok(_) if is_timeless(survey) => {
-            let message = format!("no row seen has a time in `{}`", job.time.column.value);
+            let message = format!("no inspected row has a time in `{}`", job.time.column.value);
             let help = "name the time column in `time: {column: …}` and how it is written in `format`";
             // Null or not a time: either may be set aside.
             match (job.on_null_time, job.on_bad_rows) {
@@ -224,7 +221,7 @@ fn columns(job: &Job, survey: &Survey, is_sample: bool) -> Check {
         }
         Err(mistakes) => {
             let check = Check::of_mistakes(Subject::Columns, mistakes);
-            if is_sample { check.and_so("not every row was looked at, `--full` does") } else { check }
+            if is_sample { check.and_so("not every row was inspected; use `--full` for all") } else { check }
         }
     }
 }
@@ -242,7 +239,7 @@ fn memory(options: &RunOptions, plan: Result<Plan, Diagnostic>) -> Check {
                 Subject::Memory,
                 match units.map(|unit| unit.decoded_bytes).max() {
                     Some(largest) if largest > 0 => {
-                        format!("{budget} for a run, the largest row group takes {}", size(largest))
+                        format!("{budget} for a run; the largest row group needs {}", size(largest))
                     }
                     _ => format!("{budget} for a run"),
                 },

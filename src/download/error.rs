@@ -1,4 +1,4 @@
-//! Why a package is not on the user's disk, and what to do about it.
+//! Download errors, with messages that say what to do.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use crate::package::manifest::JobStatus;
 use crate::seal::OpenError;
 use crate::store::StoreError;
 
-/// A download that did not happen.
+/// A failed download.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// The manifest names a file in a way that cannot be followed.
     #[error(
-        "the manifest's entry `{}` cannot be followed: {why}; check the package with `kt-export verify`",
+        "the manifest's entry `{}` is invalid: {why}; check the package with `kt-export verify`",
         path.escape_debug()
     )]
     Entry {
@@ -22,7 +22,7 @@ pub enum DownloadError {
         /// What is wrong with it.
         why: String,
     },
-    /// A file of the manifest is not there.
+    /// A file in the manifest is missing.
     #[error(
         "`{shard}` is not in {at}, though the manifest lists it: restore it from a copy, or export it again with `kt-export run --repair`"
     )]
@@ -96,7 +96,10 @@ pub enum DownloadError {
         shard: String,
     },
     /// Encrypted pages are bound to their place in their file, so that row groups cannot be copied.
-    #[error("the Parquet shards are encrypted, and such shards cannot be joined: download them with `--shards`")]
+    #[error(
+        "the Parquet shards are encrypted, and such shards cannot be joined: download them separately with \
+        `--shards`"
+    )]
     EncryptedParquet,
     /// A shard that the given keys do not open, or that is damaged.
     #[error("`{shard}` cannot be decrypted: {why}")]
@@ -114,8 +117,8 @@ pub enum DownloadError {
         /// How its job ended.
         status: JobStatus,
     },
-    /// The final name is taken.
-    #[error("{} is already there: remove it or choose another name", path.display())]
+    /// The target exists.
+    #[error("{} already exists: remove it or choose another name", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -127,7 +130,7 @@ pub enum DownloadError {
         path: PathBuf,
     },
     /// The name promises another format.
-    #[error("{} is named as {named}, but the export is {format}: name it `.{format}`", path.display())]
+    #[error("{} has the extension of {named}, but the export is {format}: name it `.{format}`", path.display())]
     OtherFormat {
         /// The file.
         path: PathBuf,
@@ -136,20 +139,20 @@ pub enum DownloadError {
         /// The format of the export.
         format: &'static str,
     },
-    /// Parquet in a compressed file, which nobody reads.
-    #[error("{}: Parquet compresses its pages and never the whole file: name it `.parquet`", path.display())]
+    /// A compressed Parquet file, which no reader supports.
+    #[error("{}: Parquet compresses pages, not the whole file: name it `.parquet`", path.display())]
     CompressedParquet {
         /// The file.
         path: PathBuf,
     },
-    /// A name that is no file name.
+    /// Not a file name.
     #[error("{} does not name a file: write a file name, or a folder with a `/` at its end", path.display())]
     NoName {
         /// As given.
         path: PathBuf,
     },
     /// The manifest's name and label give no file name.
-    #[error("`{}` cannot be a file name: name the file yourself", name.escape_debug())]
+    #[error("`{}` cannot be a file name: give a file name", name.escape_debug())]
     UnfitName {
         /// What it would be.
         name: String,
@@ -163,7 +166,7 @@ pub enum DownloadError {
         holds: String,
     },
     /// The target folder holds something else.
-    #[error("{} holds `{found}`, which is not of this package: choose an empty or a new folder", folder.display())]
+    #[error("{} holds `{found}`, which does not belong to this package: choose an empty or new folder", folder.display())]
     Foreign {
         /// The folder.
         folder: PathBuf,
@@ -171,7 +174,7 @@ pub enum DownloadError {
         found: String,
     },
     /// Something other than a folder.
-    #[error("{} is not a folder, and a download of shards makes one: remove it or choose another name", path.display())]
+    #[error("{} is not a folder, but shards are downloaded into a folder: remove it or choose another name", path.display())]
     NotAFolder {
         /// The place.
         path: PathBuf,
@@ -185,7 +188,7 @@ pub enum DownloadError {
         source: StoreError,
     },
     /// The package's store, in the middle of a file.
-    #[error("cannot read `{shard}` in {at}: download again, which goes on where this ended")]
+    #[error("cannot read `{shard}` in {at}: download again to resume")]
     Read {
         /// Name in the package.
         shard: String,
@@ -208,7 +211,7 @@ pub enum DownloadError {
     #[error("cannot write into the folder of the download")]
     Target(#[source] StoreError),
     /// A signal.
-    #[error("stopped: the same download goes on where this ended")]
+    #[error("stopped: run the same download again to resume")]
     Stopped {
         /// Which.
         exit: Exit,
@@ -216,7 +219,7 @@ pub enum DownloadError {
 }
 
 impl DownloadError {
-    /// What the process tells its scheduler.
+    /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Entry { .. }
@@ -258,11 +261,11 @@ fn is_retryable(error: &io::Error) -> bool {
 fn way_out(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ": make room on its file system and download again, which goes on where this ended"
+            ": free some space on its file system and download again to resume"
         }
         io::ErrorKind::PermissionDenied => ": check its owner and mode, or choose another place",
         io::ErrorKind::ReadOnlyFilesystem => ": its file system is mounted read-only, choose another place",
-        io::ErrorKind::NotFound => ": make the folder that it is to be in, or choose another place",
+        io::ErrorKind::NotFound => ": create its parent folder, or choose another place",
         _ => "",
     }
 }

@@ -1,14 +1,14 @@
-//! A finished package to the user's disk, verified on the way.
+//! Downloads a finished package to a local disk and verifies it.
 //!
 //! The shards of a package, wherever it is, become either one file ([`Form::Joined`]) or a copy of the package
 //! ([`Form::Shards`]). Every stored byte is hashed while it passes and compared with what the manifest says of it.
 //!
 //! Invariants:
 //!
-//! - A final name holds all of it, whole and as the manifest says, or is not there: bytes are written to `<name>.part`,
-//!   made durable and renamed.
+//! - A final name is either complete and matches the manifest, or missing: bytes are written to `<name>.part`, synced
+//!   and renamed.
 //! - What is interrupted goes on where the last whole shard ended, for the same manifest and the same form only.
-//! - Names in a manifest lead nowhere but below the target; all of them are looked at before the first byte.
+//! - Names in a manifest must stay below the target; all are checked before the first byte is written.
 //! - Memory and open files do not grow with the number of shards, but for Parquet's footer.
 
 mod error;
@@ -56,7 +56,7 @@ pub struct Download<'a> {
     pub identities: &'a Identities,
     /// Asked between blocks.
     pub stop: &'a Stop,
-    /// Told the stored bytes that are done with, those that an earlier download brought included.
+    /// Called with the number of stored bytes done, including those of an earlier download.
     pub progress: &'a dyn Fn(u64),
 }
 
@@ -78,8 +78,8 @@ pub struct Downloaded {
 /// Brings the shards of a package to a local disk. A package that is not complete gives what it has.
 ///
 /// # Errors
-/// [`DownloadError`]; [`DownloadError::exit`] tells which kind. What is whole by then stays for the next download,
-/// under names that are not final.
+/// [`DownloadError`]; [`DownloadError::exit`] gives its kind. What is whole by then stays for the next download, under
+/// names that are not final.
 pub fn download(request: &Download<'_>) -> Result<Downloaded, DownloadError> {
     let shards = shards_of(request.manifest)?;
     match request.form {
@@ -135,7 +135,7 @@ fn names_of(manifest: &Manifest) -> impl Iterator<Item = (&str, &'static str)> {
 
 fn listed(file: &FileEntry) -> Result<Listed<'_>, DownloadError> {
     let Some(sha256) = file.sha256.as_deref() else {
-        let why = format!("it is {} and has no `sha256`, so that nothing tells what it should be", file.status);
+        let why = format!("it is {} and has no `sha256`, so it cannot be checked", file.status);
         return Err(DownloadError::Entry { path: file.path.clone(), why });
     };
     Ok(Listed { path: &file.path, bytes: file.bytes, sha256, rows: file.rows })

@@ -1,4 +1,4 @@
-//! A file on its way to its name, and what is known of it when it did not get there.
+//! Partial files of downloads and their resume records.
 //!
 //! `<name>.part` holds the bytes; `<name>.part.json` says how many of them are whole shards of which manifest, with
 //! their digest. The record is written after the bytes are durable, so that it never promises more than there is. A lock
@@ -20,7 +20,7 @@ use crate::store::sync_parent;
 /// What the names of unfinished files end with.
 pub(super) const PART: &str = ".part";
 
-/// The same of files that nobody goes on with.
+/// The same for files that are never resumed.
 const UNFINISHED: &str = ".unfinished";
 
 /// The version of the record that is written, and the only one that is gone on with.
@@ -200,7 +200,7 @@ where
 /// Creates a file, whole or not at all; a name that is taken is refused.
 ///
 /// # Errors
-/// [`DownloadError::Exists`], [`DownloadError::Disk`], or whoever writes'.
+/// [`DownloadError::Exists`], [`DownloadError::Disk`], or the writer's error.
 pub(crate) fn write_new(
     target: &Path,
     write: impl FnOnce(&mut File) -> Result<(), DownloadError>,
@@ -231,7 +231,7 @@ where
     named
 }
 
-/// An error of whoever fills a file.
+/// An error of the code that fills a file.
 pub(super) trait IntoDownloadError {
     /// With the path of the file.
     fn into_error(self, path: &Path) -> DownloadError;
@@ -249,7 +249,7 @@ impl IntoDownloadError for DownloadError {
     }
 }
 
-/// A new file, whatever was there: one that a crash left is nobody's, and a link is not followed.
+/// Creates a new file and replaces a leftover of a crash; a link is not followed.
 pub(super) fn create_anew(path: &Path) -> Result<File, DownloadError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != ErrorKind::NotFound => return Err(disk("replace", path, source)),
@@ -266,7 +266,7 @@ pub(super) fn lock(file: &File, path: &Path, target: &Path) -> Result<(), Downlo
         // Not every file system has locks.
         Ok(()) | Err(TryLockError::Error(_)) => {}
     }
-    // Whoever had the lock may have renamed or removed the file since it was opened here.
+    // The previous lock holder may have renamed or removed the file since it was opened here.
     if is_at(file, path) { Ok(()) } else { Err(DownloadError::Busy { path: target.to_owned() }) }
 }
 

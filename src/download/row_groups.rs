@@ -1,4 +1,4 @@
-//! Parquet shards to one file: row groups are copied as they are, and only the footer is written anew.
+//! Joins Parquet shards: row groups are copied unchanged, only the footer is new.
 //!
 //! A shard is read from back to front, and its digest is known only at its end. So each one is first copied to a scratch
 //! file and verified there; what is joined are then the very bytes that were verified, and a store is asked once for

@@ -1,4 +1,4 @@
-//! A package to a package: every file as it is stored, under its name.
+//! Copies a package file by file.
 //!
 //! Files get their names one by one, each when it is whole, and `manifest.json` last but for SHA256SUMS, so that its
 //! presence means what it means everywhere. A file that is there with the right size and digest is kept. The folder is

@@ -28,7 +28,7 @@ struct Shared {
     reader: Box<dyn Read + Send>,
     sha256: Sha256,
     bytes: u64,
-    /// What the store said, which decoders would tell as an error of their own.
+    /// The store's error, which decoders would replace with their own.
     failed: Option<io::Error>,
 }
 
@@ -58,7 +58,7 @@ impl Source {
         self.shared().bytes
     }
 
-    /// Reads what nobody has read yet, and fails unless all of it is what the manifest says.
+    /// Reads the remaining bytes, and fails unless the whole file matches the manifest.
     pub(super) fn settle(mut self, request: &Download<'_>, file: &Listed<'_>) -> Result<(), DownloadError> {
         let mut block = vec![0; BLOCK_BYTES];
         let at = || request.folder.location().to_string();
@@ -111,7 +111,7 @@ impl Read for Source {
     }
 }
 
-/// Ends the work where somebody asked for it.
+/// Stops on request.
 pub(super) fn check_stop(request: &Download<'_>) -> Result<(), DownloadError> {
     if request.stop.is_set() {
         return Err(DownloadError::Stopped { exit: request.stop.exit().unwrap_or(Exit::Interrupted) });
@@ -141,7 +141,7 @@ pub(super) fn copy(
     let mut block = vec![0; BLOCK_BYTES];
     loop {
         check_stop(request)?;
-        // What the store said is told by `settle`.
+        // `settle` reports the store's error.
         let Ok(n @ 1..) = read_block(&mut source, &mut block) else { break };
         if source.taken() > file.bytes {
             break;

@@ -1,4 +1,4 @@
-//! What stands around the rows of text shards, and how it is taken away where two of them meet.
+//! Headers, brackets and separators of text shards, and how they are removed when shards are joined.
 //!
 //! | format | a shard | joined |
 //! |---|---|---|

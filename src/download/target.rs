@@ -1,4 +1,4 @@
-//! Which file a joined download is: its name, and the compression that the name asks for.
+//! The target of a joined download: file name and the compression implied by its extension.
 
 use std::path::PathBuf;
 
@@ -47,7 +47,7 @@ impl Target {
     }
 }
 
-/// Name and label come from a file that anybody may have written.
+/// Name and label come from an untrusted file.
 fn default_name(manifest: &Manifest) -> Result<String, DownloadError> {
     let name = format!("{}-{}.{}", manifest.name, manifest.window_label, word(manifest.export_format));
     if check_name(&name).is_err() || name.contains('/') || name.chars().any(char::is_control) {

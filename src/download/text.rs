@@ -1,4 +1,4 @@
-//! Text shards to one file.
+//! Joins text shards.
 //!
 //! Each shard becomes a gzip member or zstd frame of its own, where the file is compressed: such files may be put behind
 //! each other (RFC 1952, 2.2; RFC 8878, 3), so that an interrupted download goes on after the last whole shard.
@@ -85,7 +85,7 @@ struct Shape {
 }
 
 enum Fault {
-    /// The shard is not what it should be; its digest may tell why.
+    /// The shard is invalid; its digest may explain why.
     Shard(String),
     /// The same of its header.
     Locked(DownloadError),

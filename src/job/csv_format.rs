@@ -45,7 +45,7 @@ pub struct DialectFault {
 }
 
 impl CsvFormat {
-    /// Refuses dialects in which cells, lines or nulls could not be told apart.
+    /// Refuses ambiguous dialects, in which cells, lines or nulls could not be distinguished.
     ///
     /// # Errors
     /// The first option that is to blame.

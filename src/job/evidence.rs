@@ -69,7 +69,7 @@ pub enum Digests {
     Clear,
 }
 
-/// A file that is no secret.
+/// A file without secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecipientsFile {
     /// The path as written.
@@ -103,6 +103,6 @@ pub struct Expectations {
     pub min_rows: Option<u64>,
     /// A row in every partition.
     pub non_empty_partitions: bool,
-    /// The latest row is no older than so long before the window's end.
+    /// Maximum time between the last row and the window's end.
     pub max_lag: Option<SignedDuration>,
 }

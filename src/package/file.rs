@@ -27,8 +27,8 @@ pub struct Listed<'a> {
 /// Why a file differs from the manifest, or cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The manifest's entry is invalid.
-    #[error("the manifest's entry `{}` cannot be followed: {why}; check the package with `kt-export verify`", path.escape_debug())]
+    /// The manifest names a file in a way that cannot be followed.
+    #[error("the manifest's entry `{}` is invalid: {why}; check the package with `kt-export verify`", path.escape_debug())]
     Entry {
         /// As the manifest has it.
         path: String,

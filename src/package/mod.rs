@@ -66,7 +66,8 @@ pub enum PackageError {
     },
     /// SHA256SUMS and the manifest contradict each other.
     #[error(
-        "SHA256SUMS in {at} is not what manifest.json gives, so one of the two was changed: `kt-export verify` says where they differ"
+        "SHA256SUMS in {at} is not what manifest.json gives, so one of them was changed: `kt-export verify` says where \
+         they differ"
     )]
     Sums {
         /// The package.

@@ -125,7 +125,7 @@ fn sections(plan: &Plan) -> Vec<Section> {
     }
     if !plan.unexported_keys.is_empty() {
         let rows = plan.unexported_keys.iter().map(|key| vec![printable(key)]);
-        sections.push(section("Keys around the rows that are not exported", vec!["key"], &[], rows));
+        sections.push(section("Keys around the rows, not exported", vec!["key"], &[], rows));
     }
     let rows = plan.tasks.iter().enumerate().map(|(number, task)| task_row(plan, number, task));
     sections.push(section(

@@ -1,5 +1,4 @@
-//! How it can be known that the package is what it says: digests, signature, chain, versions, and the commands that check
-//! them with tools of others.
+//! The accuracy section: digests, signature, chain, versions, and the commands that check them with independent tools.
 
 use jiff::tz::TimeZone;
 
@@ -25,7 +24,7 @@ pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
                 let words = "sealed with the digests of the files: kt-export verify --identity KEY_FILE opens them";
                 Fact::words("Digest of all rows", words)
             }
-            None => Fact::words("Digest of all rows", "not asked for by the spec"),
+            None => Fact::words("Digest of all rows", "not requested by the spec"),
         },
         signature(manifest),
         link(manifest),
@@ -34,7 +33,7 @@ pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
             manifest.previous.as_ref(),
             "none: the spec has no chain, or this is its first",
         ),
-        package("Takes the place of", manifest.supersedes.as_ref(), "none: this is the first export of its window"),
+        package("Supersedes", manifest.supersedes.as_ref(), "none: this is the first export of its window"),
         revision(manifest),
         Fact::words(
             "Written by",
@@ -49,10 +48,10 @@ pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
         Block::Heading { text: "What this report does not prove" },
         Block::List { items: limits(manifest) },
     ];
-    Section { id: "accuracy", title: "Accuracy", question: "How can it be known to be so?", blocks }
+    Section { id: "accuracy", title: "Accuracy", question: "How do we know that it is accurate?", blocks }
 }
 
-/// Whether digests of what is encrypted are for those alone who can read it.
+/// Whether the digests of encrypted content are sealed.
 fn is_sealed(manifest: &Manifest) -> bool {
     manifest.encryption.as_ref().is_some_and(|encryption| encryption.digests() == Digests::Sealed)
 }
@@ -61,20 +60,18 @@ fn count(manifest: &Manifest) -> String {
     counted(manifest.digests().count() as u64, "file")
 }
 
-/// Who is to have signed the manifest. Whether the signature is there and good, this page cannot know.
+/// The signer that the manifest names. This page cannot know whether the signature exists and is valid.
 fn signature(manifest: &Manifest) -> Fact {
     match &manifest.signer {
         Some(signer) => {
             let values = vec![
                 signer.identity.clone(),
                 signer.public_key.clone(),
-                format!("{SIGNATURE}, to be checked as below"),
+                format!("{SIGNATURE}, check it as shown below"),
             ];
             Fact { name: "Signed by", values, is_code: true }
         }
-        None => {
-            Fact::words("Signature", "none: the spec names nobody who signs, so nothing proves who wrote the manifest")
-        }
+        None => Fact::words("Signature", "none: the spec names no signer, so nothing proves who wrote the manifest"),
     }
 }
 
@@ -114,14 +111,15 @@ fn spec_version(manifest: &Manifest) -> String {
 
 fn limits(manifest: &Manifest) -> Vec<String> {
     let mut limits = vec![
-        "This page repeats what manifest.json says. No row was read to make it, it is in no list of digests and nobody \
-         signed it: rely on the manifest and the files, and check them as below."
+        "This page only repeats manifest.json. It was made without reading any rows, has no recorded digest and is not \
+         signed: rely on the manifest and the files, and check them as shown below."
             .to_owned(),
-        "Digests prove that nothing changed since the manifest was written. Who wrote it, only a signature proves.".to_owned(),
-        "That the rows add up proves that nothing was lost between the source and the package. What never reached the \
-         source cannot be seen from here."
+        "Digests prove that nothing changed since the manifest was written. Only a signature proves who wrote \
+         it.".to_owned(),
+        "Matching row counts prove that nothing was lost between the source and the package. They cannot show what \
+         never reached the source."
             .to_owned(),
-        "Records stand as they were when they were read. What changed in the source afterwards is not in this package."
+        "Records are as they were when they were read. Later changes in the source are not in this package."
             .to_owned(),
     ];
     let skipped = manifest.source.files.iter().filter(|file| file.skipped.is_some()).count() as u64;
@@ -134,28 +132,28 @@ fn limits(manifest: &Manifest) -> Vec<String> {
     }
     if manifest.expires_at.is_some() {
         limits.push(
-            "When the retention is over, files may be deleted; tombstone.json then stands in their place, and the digests \
-             remain."
+            "After the retention period, files may be deleted; tombstone.json then records the deletion, and the \
+             digests remain."
                 .to_owned(),
         );
     }
     limits
 }
 
-/// The section with commands of tools that others wrote.
+/// The section with the commands of independent tools.
 pub fn by_hand(manifest: &Manifest, manifest_sha256: &str) -> Section {
     let command = |why: &str, lines: &[&str]| Block::Command {
         why: why.to_owned(),
         lines: lines.iter().map(|line| (*line).to_owned()).collect(),
     };
     let mut blocks = vec![
-        Block::text("In the folder of the package, with tools that every Unix machine has or can get:"),
+        Block::text("Run these in the package's folder, with standard Unix tools:"),
         command(
-            "This page is about the manifest beside it: the digest has to be the one shown here.",
+            "This page belongs to the manifest next to it: the digest must equal the one shown here.",
             &[&format!("sha256sum {MANIFEST}"), &format!("# {manifest_sha256}  {MANIFEST}")],
         ),
         command(
-            "No file is missing or changed: each line has to end with OK. On macOS: shasum -a 256 -c.",
+            "No file is missing or changed: each line must end with OK. On macOS: shasum -a 256 -c.",
             &[&format!("sha256sum -c {SHA256SUMS}")],
         ),
     ];
@@ -164,16 +162,17 @@ pub fn by_hand(manifest: &Manifest, manifest_sha256: &str) -> Section {
         let by_hand =
             ByHand { list: "allowed_signers", file: MANIFEST, signature: SIGNATURE, at: manifest.finalized_at };
         blocks.push(command(
-            "Who vouches for it: allowed_signers holds the keys that you trust, from another place than this package.",
+            "Who signed it: allowed_signers contains the keys you trust; get it from somewhere other than this \
+             package.",
             &[&by_hand.verify(&identity)],
         ));
     }
     blocks.extend(decryption(manifest));
     blocks.push(command(
-        "All of this, the sums and the time line of the manifest, and the rows of every file, with the program itself:",
+        "To check all of this, the manifest's sums and times, and the rows of every file, with kt-export itself:",
         &["kt-export verify --rows ."],
     ));
-    Section { id: "verify", title: "How to verify by hand", question: "With which commands can I check it?", blocks }
+    Section { id: "verify", title: "How to verify by hand", question: "Which commands check it?", blocks }
 }
 
 fn decryption(manifest: &Manifest) -> Option<Block> {
@@ -183,8 +182,8 @@ fn decryption(manifest: &Manifest) -> Option<Block> {
     let name = plain.rsplit('/').next().unwrap_or(plain);
     if let Some(sealed) = &file.sealed {
         return Some(Block::Command {
-            why: "What is inside an encrypted file, with your key; the digest has to be the `plain_sha256` that the last \
-                  command shows."
+            why: "The content of an encrypted file, with your key; the digest must equal the `plain_sha256` that the \
+                last command shows."
                 .to_owned(),
             lines: vec![
                 format!("age -d -i KEY_FILE -o {} {}", quoted(name), quoted(&file.path)),
@@ -194,7 +193,7 @@ fn decryption(manifest: &Manifest) -> Option<Block> {
         });
     }
     Some(Block::Command {
-        why: "What is inside an encrypted file, with your key; the digest has to be the one before encryption."
+        why: "The content of an encrypted file, with your key; the digest must equal the one before encryption."
             .to_owned(),
         lines: vec![
             format!("age -d -i KEY_FILE -o {} {}", quoted(name), quoted(&file.path)),
@@ -207,7 +206,7 @@ fn decryption(manifest: &Manifest) -> Option<Block> {
 /// The section with every run of the job.
 pub fn history(manifest: &Manifest, zone: &TimeZone) -> Section {
     let rows = manifest.runs.iter().map(|run| {
-        let end = run.finished_at.map_or("nobody saw its end".to_owned(), |at| to_second(at, zone));
+        let end = run.finished_at.map_or("not recorded".to_owned(), |at| to_second(at, zone));
         vec![run.run_id.clone(), outcome(run.outcome).to_owned(), to_second(run.started_at, zone), end]
     });
     let table = Table {
@@ -225,7 +224,7 @@ pub fn history(manifest: &Manifest, zone: &TimeZone) -> Section {
         Fact::words("Manifest written", to_second(manifest.finalized_at, zone)),
     ];
     let blocks = vec![Block::Facts { facts }, Block::Table(table)];
-    Section { id: "runs", title: "Runs", question: "Who worked on it, and when?", blocks }
+    Section { id: "runs", title: "Runs", question: "Which runs worked on it, and when?", blocks }
 }
 
 fn outcome(outcome: RunOutcome) -> &'static str {
@@ -235,7 +234,7 @@ fn outcome(outcome: RunOutcome) -> &'static str {
         RunOutcome::Failed => "failed",
         RunOutcome::Cancelled => "cancelled",
         RunOutcome::Interrupted => "interrupted",
-        RunOutcome::TryLater => "to be tried again",
+        RunOutcome::TryLater => "to be retried",
         RunOutcome::Abandoned => "abandoned",
     }
 }

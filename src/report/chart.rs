@@ -1,4 +1,4 @@
-//! Rows over time as bars. Coordinates are percentages, so that the drawing fits any width and its text keeps its size.
+//! The bar chart of rows over time. Coordinates are percentages, so the drawing fits any width and text keeps its size.
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -10,10 +10,10 @@ use crate::package::manifest::FileEntry;
 use crate::time::calendar::Unit;
 use crate::units::grouped;
 
-/// More bars than this are too thin for a phone.
+/// Maximum number of bars; more would be too thin on a phone.
 const MOST_BARS: usize = 120;
 
-/// Characters of a name below a bar, of which two fit on a phone; of short ones three.
+/// Maximum characters of a label for three labels to fit on a phone; of longer ones two fit.
 const LONGEST_LABEL: usize = 17;
 const SHORT_LABEL: usize = 12;
 
@@ -26,9 +26,9 @@ const CEILING: f64 = 6.0;
 pub struct Chart {
     /// What is shown.
     pub title: String,
-    /// What it says, for who does not see it.
+    /// Text alternative.
     pub description: String,
-    /// One a slice.
+    /// One bar per slice.
     pub bars: Vec<Bar>,
     /// Lines of the scale, from the floor up.
     pub ticks: Vec<Tick>,
@@ -57,16 +57,16 @@ pub struct Bar {
     pub height: String,
     /// How it is marked.
     pub mark: &'static str,
-    /// Whether some of its partitions have no rows, and others do.
+    /// Whether only some of its partitions have no rows.
     pub has_empty: bool,
-    /// What a pointer is told.
+    /// Tooltip.
     pub title: String,
 }
 
 /// A line of the scale.
 #[derive(Debug, Serialize)]
 pub struct Tick {
-    /// Where.
+    /// Position.
     pub y: String,
     /// What it stands for.
     pub label: String,
@@ -75,11 +75,11 @@ pub struct Tick {
 /// A name below the bars.
 #[derive(Debug, Serialize)]
 pub struct Label {
-    /// Where.
+    /// Position.
     pub x: String,
     /// `start`, `middle` or `end`.
     pub anchor: &'static str,
-    /// Whether a narrow page has room for it.
+    /// Whether to show it on narrow pages.
     pub is_always: bool,
     /// The name.
     pub text: String,
@@ -94,7 +94,7 @@ pub struct Mark {
     pub meaning: &'static str,
 }
 
-/// `None` where there is no partition to show.
+/// `None` if there are no partitions.
 pub fn chart(files: &[FileEntry], zone: &TimeZone) -> Option<Chart> {
     let (cut, slices) = at_most(MOST_BARS, files, zone);
     let top = scale(slices.iter().map(|slice| slice.rows).max()?);
@@ -128,8 +128,7 @@ fn unit_name(unit: Unit) -> &'static str {
     }
 }
 
-/// The next round number that nothing is above, and whose half is whole, too: 2, 4, 6, 8, 10, 12, 16, 20 … 80, 100, 120.
-/// Zero stays zero.
+/// Rounds up to a number whose half is also round: 2, 4, 6, 8, 10, 12, 16, 20 … 80, 100, 120. Zero stays zero.
 fn scale(most: u64) -> u64 {
     let powers = std::iter::successors(Some(1u64), |p| p.checked_mul(10));
     let tens = powers.flat_map(|p| [10u64, 12, 16, 20, 24, 30, 40, 50, 60, 80].map(|step| p.saturating_mul(step)));
@@ -147,7 +146,7 @@ fn percent(value: f64) -> String {
 
 fn bar(slice: &Slice, left: f64, slot: f64, top: u64) -> Bar {
     let mark = mark(slice);
-    // A row is seen, however many there are elsewhere; so is that there is none.
+    // One row among millions stays visible, and so does an empty partition.
     let y = height(slice.rows, top).min(FLOOR - if slice.rows > 0 { 1.0 } else { 1.5 });
     Bar {
         left: percent(left),
@@ -205,7 +204,7 @@ fn description(slices: &[Slice]) -> String {
     )
 }
 
-/// The first, the last, and what lies evenly between them.
+/// Labels of the first and last slices and some evenly spaced between them.
 fn labels(slices: &[Slice], slot: f64) -> Vec<Label> {
     let last = slices.len() - 1;
     let mut at: Vec<usize> = if last < 4 { (0..=last).collect() } else { (0..5).map(|n| n * last / 4).collect() };
@@ -231,7 +230,7 @@ fn legend(slices: &[Slice]) -> Vec<Mark> {
         ("complete", "complete"),
         ("empty", "complete, without rows"),
         ("has-empty", "some partitions without rows"),
-        ("partial", "partial: rows were set aside"),
+        ("partial", "partial: rows were rejected"),
         ("failed", "failed: no file"),
         ("pending", "not tried: no file"),
     ];

@@ -1,4 +1,4 @@
-//! Whether everything is there: rows, partitions, files, expectations.
+//! The completeness section: rows, partitions, files, expectations.
 
 use jiff::tz::TimeZone;
 
@@ -19,9 +19,9 @@ pub fn section(manifest: &Manifest, zone: &TimeZone) -> Section {
     if let Some(chart) = chart(&manifest.files, zone) {
         blocks.extend([Block::Heading { text: "Rows over time" }, Block::Chart(chart)]);
     }
-    blocks.push(Block::Heading { text: "What was expected" });
+    blocks.push(Block::Heading { text: "Expectations of the spec" });
     blocks.push(expectations(manifest));
-    blocks.push(Block::Heading { text: "Rows that were set aside" });
+    blocks.push(Block::Heading { text: "Rejected rows" });
     blocks.extend(rejects(manifest));
     blocks.push(Block::Heading { text: "Status of every file" });
     blocks.extend(files::blocks(manifest, zone));
@@ -31,7 +31,7 @@ pub fn section(manifest: &Manifest, zone: &TimeZone) -> Section {
 fn filter_counts(manifest: &Manifest) -> Table {
     let rows = manifest.filter_counts.iter().map(|count| vec![count.filter.clone(), grouped(count.rows)]);
     Table {
-        caption: "Rows that each filter left out, counted at the first filter that they failed".to_owned(),
+        caption: "Rows excluded by each filter, counted at the first filter that they failed".to_owned(),
         columns: columns([("Filter", Style::Code), ("Rows", Style::Number)]),
         rows: rows.collect(),
     }
@@ -40,8 +40,8 @@ fn filter_counts(manifest: &Manifest) -> Table {
 fn expectations(manifest: &Manifest) -> Block {
     let Some(expectations) = manifest.expectations.as_ref().filter(|e| !e.is_empty()) else {
         return Block::text(
-            "The spec expects nothing of the result. That rows add up does not show that the source was delivered: an empty \
-             source adds up, too.",
+            "The spec has no expectations. Matching row counts do not show that the source was complete: an empty \
+             source matches, too.",
         );
     };
     let rows = expectations.iter().map(|e| {
@@ -59,8 +59,8 @@ fn rejects(manifest: &Manifest) -> Vec<Block> {
     let books = &manifest.accounting;
     if manifest.rejects.is_empty() {
         return vec![Block::text(match books.rejected.saturating_add(books.null_time) {
-            0 => "None: every row could be read and placed in time.".to_owned(),
-            rows => format!("{} could not be read or placed, and no file keeps them.", counted(rows, "row")),
+            0 => "None: every row was parsed and has a time.".to_owned(),
+            rows => format!("{} were rejected, and no file contains them.", counted(rows, "row")),
         })];
     }
     let rows = manifest
@@ -68,7 +68,7 @@ fn rejects(manifest: &Manifest) -> Vec<Block> {
         .iter()
         .map(|file| vec![file.path.clone(), grouped(file.rows), short_size(file.bytes), file.sha256.clone()]);
     vec![Block::Table(Table {
-        caption: "Rows that could not be read or placed in time".to_owned(),
+        caption: "Rows that could not be parsed or have no time".to_owned(),
         columns: columns([
             ("File", Style::Code),
             ("Rows", Style::Number),

@@ -7,7 +7,7 @@ use super::words::share;
 use crate::package::manifest::{Accounting, Manifest};
 use crate::units::grouped;
 
-/// A part of the bar is at least so wide, in percent, so that one row is seen among millions.
+/// Minimum width of a part, in percent of the bar, so that one row among millions stays visible.
 const LEAST_WIDTH: f64 = 0.8;
 
 /// The bar.
@@ -42,7 +42,7 @@ pub struct Part {
     pub width: String,
 }
 
-/// Rows that no entry of the books tells of: those of partitions without a shard.
+/// Rows that are not accounted for: those of partitions without a shard.
 pub fn unaccounted(accounting: &Accounting) -> u128 {
     u128::from(accounting.source_rows).saturating_sub(accounting.accounted_rows())
 }
@@ -54,10 +54,10 @@ pub fn figure(manifest: &Manifest) -> Figure {
     let source = u128::from(books.source_rows);
     let mut kinds = vec![
         ("Written", "written", u128::from(books.written), "in the files of this package"),
-        ("Filtered out", "filtered", u128::from(books.filtered_out), "inside the window, left out by a filter"),
+        ("Filtered out", "filtered", u128::from(books.filtered_out), "inside the window, excluded by a filter"),
         ("Outside the window", "outside", u128::from(books.outside_window), "their time is not in the window"),
         ("Without a time", "timeless", u128::from(books.null_time), "they belong to no partition"),
-        ("Unreadable", "rejected", u128::from(books.rejected), "their place is known, their values are not"),
+        ("Unreadable", "rejected", u128::from(books.rejected), "their values could not be parsed"),
     ];
     if missing > 0 {
         kinds.push(("Not accounted for", "missing", missing, "rows of partitions that have no file"));
@@ -99,12 +99,12 @@ fn verdict(source: u128, accounted: u128) -> (bool, String) {
     if accounted == source {
         (true, "The two sides are equal: no row was lost and none was counted twice.".to_owned())
     } else if accounted > source {
-        let message = "The parts are more than the whole: this manifest contradicts itself and proves nothing.";
+        let message = "The parts exceed the whole: this manifest contradicts itself and proves nothing.";
         (false, message.to_owned())
     } else {
         let message = format!(
-            "{} of the source are in no file, because partitions are missing. They are inside the window or were not \
-             looked at; a filter might have left some of them out.",
+            "{} of the source are missing from the files because partitions are missing. They are inside the window or \
+             were not read; a filter might have excluded some of them.",
             if source - accounted == 1 { "1 row".to_owned() } else { format!("{} rows", wide(source - accounted)) }
         );
         (false, message)
@@ -162,7 +162,7 @@ mod tests {
         let mut manifest = manifest();
         manifest.accounting = Accounting { source_rows: 10, written: 9, ..Accounting::default() };
         let missing = figure(&manifest);
-        assert!(!missing.balances && missing.verdict.starts_with("1 row of the source are in no file"));
+        assert!(!missing.balances && missing.verdict.starts_with("1 row of the source are missing from the files"));
         assert!(missing.equation.ends_with("+ 1 not accounted for"));
         manifest.accounting.written = u64::MAX;
         manifest.accounting.rejected = u64::MAX;

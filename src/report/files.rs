@@ -1,4 +1,4 @@
-//! The status of every file: one table where they are few, else a table behind a summary for each stretch of time.
+//! The status of every file: one table if there are few, else one collapsed table per period.
 
 use jiff::tz::TimeZone;
 
@@ -8,16 +8,16 @@ use super::words::{counted, short_size, status};
 use crate::package::manifest::{FileEntry, Manifest};
 use crate::units::grouped;
 
-/// More files than this stand behind summaries.
+/// Above this number of files, tables are collapsed by period.
 const SHOWN: usize = 100;
 
-/// More summaries than this are no overview.
+/// Maximum number of collapsed tables.
 const MOST_GROUPS: usize = 62;
 
-/// Groups with trouble are open at first, unless they are as many as this.
+/// Incomplete groups are expanded if there are fewer than this.
 const MOST_OPEN: usize = 6;
 
-/// More files than this are not printed: their list would be more pages than anybody reads. `SHA256SUMS` has them.
+/// Maximum number of files to print on paper. `SHA256SUMS` lists all.
 pub const MOST_PRINTED: usize = 1_000;
 
 /// The list.
@@ -34,7 +34,7 @@ pub fn blocks(manifest: &Manifest, zone: &TimeZone) -> Vec<Block> {
     let troubled = slices.iter().filter(|slice| slice.status() != "complete").count();
     let groups = slices.into_iter().map(|slice| group(slice, zone, troubled < MOST_OPEN)).collect();
     let printed = files.len() <= MOST_PRINTED;
-    let note = if printed { "" } else { " On paper only the summaries stand; SHA256SUMS lists every file." };
+    let note = if printed { "" } else { " Only the summaries are printed; SHA256SUMS lists every file." };
     vec![
         Block::text(format!("{} in groups; each opens.{note}", counted(files.len() as u64, "file"))),
         Block::Groups { printed, groups },
@@ -97,7 +97,7 @@ fn table(caption: String, files: &[&FileEntry], zone: &TimeZone) -> Table {
     Table { caption, columns: shown, rows: rows.collect() }
 }
 
-/// In the window's zone, to the second: the manifest has the rest.
+/// In the window's zone, to the second; the manifest has full precision.
 fn times(file: &FileEntry, zone: &TimeZone) -> String {
     let short = |at: jiff::Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
     match (file.min_time, file.max_time) {
@@ -114,7 +114,7 @@ fn times(file: &FileEntry, zone: &TimeZone) -> String {
     }
 }
 
-/// Code and sentence of what is not complete.
+/// Error code and message of an incomplete file.
 pub fn reason(file: &FileEntry) -> String {
     match (file.error_code, &file.error) {
         (Some(code), Some(error)) => format!("{code}: {error}"),

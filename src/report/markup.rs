@@ -1,4 +1,4 @@
-//! Where a value becomes part of a page: the one place that escapes.
+//! Escaping: the only module that writes values into pages.
 //!
 //! HTML: [WHATWG] "escaping a string", with the apostrophe too; every attribute of the template is quoted. Markdown:
 //! CommonMark 0.31, backslash escapes and entities; code spans and fences are longer than any run of backticks inside.
@@ -50,7 +50,7 @@ fn markdown(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            // An entity, so that no reader takes it for a mention or a link to an issue.
+            // An entity, so that no renderer makes it a mention or an issue link.
             '@' => out.push_str("&#64;"),
             '#' => out.push_str("&#35;"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '!' | '$' => out.extend(['\\', c]),
@@ -60,7 +60,7 @@ fn markdown(text: &str) -> String {
     out
 }
 
-/// A code span of Markdown that also stands in a table's cell. Nothing gives nothing.
+/// A Markdown code span, also valid in a table cell. Empty text gives an empty string.
 pub fn code_span(text: &str) -> Value {
     if text.is_empty() {
         return Value::from_safe_string(String::new());

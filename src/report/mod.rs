@@ -1,14 +1,10 @@
-//! `report.html`: what a package says of itself, for people.
-//!
-//! The page answers what an auditor asks of information that the audited entity has made: where it comes from, what was
-//! asked, whether it is complete, and how it can be known to be accurate. It is made from the manifest alone, so that it
-//! can be made again byte for byte, and proves nothing by itself; it says so, and with which commands the files are
-//! checked.
-//!
-//! All wording is decided here, in Rust (`page` is what a template is given); the templates only lay out. Every value is
-//! escaped where it is written, by `markup`, so that no template can forget it: what would act in a page or hide in one
-//! stands there as a visible escape. The page needs no network and no script, and its Content-Security-Policy allows
-//! nothing but its own style sheet.
+//! `report.html`: a package's manifest rendered for people. The page answers what an auditor asks about information
+//! produced by the audited entity: where it comes from, what was requested, whether it is complete, and how its
+//! accuracy can be checked. It is a pure function of the manifest, so it can be rendered again byte for byte. It proves
+//! nothing by itself; it says so, and lists the commands that check the files. All wording is in Rust (`page` is the
+//! templates' data); the templates only lay it out. `markup` escapes every value when it is written, so no template can
+//! forget it; active or invisible content becomes a visible escape. The page needs no network and no script, and its
+//! Content-Security-Policy allows only its own style sheet.
 
 mod accuracy;
 mod chart;
@@ -39,15 +35,15 @@ pub const REPORT: &str = "report.html";
 
 const STYLE: &str = include_str!("report.css");
 
-/// How much of a page [`describes`] looks at: its head's first lines.
+/// How many bytes of a page [`describes`] needs: the first lines of its head.
 pub const HEAD_BYTES: u64 = 2048;
 
-/// A template does not fit what it is given: a bug.
+/// A template failed to render: a bug.
 #[derive(Debug, thiserror::Error)]
 #[error("the report cannot be laid out; this is a bug")]
 pub struct ReportError(#[from] minijinja::Error);
 
-/// The page of the manifest whose bytes have the digest `manifest_sha256`: one self-contained HTML document.
+/// Renders a self-contained HTML page. `manifest_sha256` is the digest of the manifest's bytes.
 ///
 /// # Errors
 /// [`ReportError`].
@@ -56,7 +52,7 @@ pub fn html(manifest: &Manifest, manifest_sha256: &str) -> Result<String, Report
     lay_out(HTML, &Page::of(manifest, manifest_sha256), &style)
 }
 
-/// The same as Markdown, for a ticket or a pull request.
+/// Renders Markdown for a ticket or a pull request.
 ///
 /// # Errors
 /// [`ReportError`].
@@ -93,22 +89,22 @@ fn lay_out(template: &str, page: &Page, digest: &str) -> Result<String, ReportEr
     Ok(templates()?.get_template(template)?.render(context! { page => Serde(page), style => style })?)
 }
 
-/// What a page names as its maker: a page by another release may be worded in another way.
+/// Name and version of this program. Other releases may word a page differently.
 pub fn maker() -> String {
     format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
 }
 
-/// Whether a page, of which the first [`HEAD_BYTES`] are enough, says that it was made from the manifest with this digest.
+/// Whether a page claims to be made from the manifest with this digest. Its first [`HEAD_BYTES`] are enough.
 pub fn describes(page: &[u8], manifest_sha256: &str) -> bool {
     head(page).contains(&format!("<meta name=\"manifest-sha256\" content=\"{manifest_sha256}\">"))
 }
 
-/// Whether a page says that this release made it.
+/// Whether a page claims to be made by this release.
 pub fn is_ours(page: &[u8]) -> bool {
     head(page).contains(&format!("<meta name=\"generator\" content=\"{}\">", maker()))
 }
 
-/// What stands before the title, which is the first text that is not of this program.
+/// The part before the title, which is the first text that comes from the manifest.
 fn head(page: &[u8]) -> Cow<'_, str> {
     let head = String::from_utf8_lossy(page.get(..HEAD_BYTES as usize).unwrap_or(page));
     match head.find("<title>") {

@@ -1,4 +1,4 @@
-//! What a template is given: a verdict and sections of plain blocks, every sentence decided, every number written out.
+//! The data of a template: a verdict and sections of plain blocks. Every sentence and number is final text.
 
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ pub struct Page {
     pub manifest_sha256: String,
     /// What made the page.
     pub maker: String,
-    /// Whether it is whole, and what to do if not.
+    /// Whether the package is complete, and what to do if not.
     pub verdict: Verdict,
     /// The answers.
     pub sections: Vec<Section>,
@@ -96,9 +96,9 @@ pub enum Block {
     },
     /// A table.
     Table(Table),
-    /// Tables that open when they are asked for.
+    /// Collapsible tables.
     Groups {
-        /// Whether they are printed, too; long ones are not.
+        /// Whether they are printed; long ones are not.
         printed: bool,
         /// In order.
         groups: Vec<Group>,
@@ -130,7 +130,7 @@ pub struct Fact {
     pub name: &'static str,
     /// One line each.
     pub values: Vec<String>,
-    /// Whether the values are to be copied or compared by character.
+    /// Whether to show the values in a monospaced font.
     pub is_code: bool,
 }
 
@@ -154,11 +154,11 @@ impl Fact {
 /// A table whose first column names its rows.
 #[derive(Debug, Serialize)]
 pub struct Table {
-    /// What it shows; no two on a page are the same.
+    /// Caption, unique on the page.
     pub caption: String,
     /// Its columns.
     pub columns: Vec<Column>,
-    /// As many cells as columns each.
+    /// Rows with one cell per column.
     pub rows: Vec<Vec<String>>,
 }
 

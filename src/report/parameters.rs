@@ -1,7 +1,5 @@
-//! What was asked, in words: from the manifest and from the resolved spec inside it.
-//!
-//! The resolved spec is free-form JSON for a reader of manifests, so that whatever is not there, or not as this release
-//! writes it, is left out and never guessed.
+//! The parameters section: the request in words, from the manifest and the resolved spec inside it. The resolved spec
+//! is free-form JSON: keys that are missing or unknown to this release are left out, not guessed.
 
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -17,12 +15,12 @@ pub fn section(manifest: &Manifest, zone: &TimeZone) -> Section {
     let mut blocks = vec![Block::Facts { facts: asked(manifest, zone) }];
     blocks.push(Block::Heading { text: "Redaction" });
     blocks.extend(redactions(manifest));
-    blocks.push(Block::Heading { text: "Form of the files" });
+    blocks.push(Block::Heading { text: "File format" });
     blocks.push(Block::Facts { facts: form(manifest, zone) });
     blocks.push(Block::Table(columns_table(manifest)));
-    blocks.push(Block::Heading { text: "Who asked" });
+    blocks.push(Block::Heading { text: "Origin" });
     blocks.push(Block::Facts { facts: spec(manifest) });
-    Section { id: "parameters", title: "Parameters", question: "What was asked for?", blocks }
+    Section { id: "parameters", title: "Parameters", question: "What was requested?", blocks }
 }
 
 fn asked(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
@@ -71,7 +69,7 @@ fn partitioning(partition: &Value, timezone: &str) -> Option<Fact> {
     Some(Fact::lines("Partitions", lines))
 }
 
-/// Each condition as a sentence.
+/// One sentence per condition.
 fn filters(filters: &Value) -> Vec<String> {
     let Value::Object(by_key) = filters else { return Vec::new() };
     let mut sentences = Vec::new();
@@ -111,7 +109,7 @@ fn sentence(key: &str, operator: &str, operand: &Value) -> String {
     }
 }
 
-/// What was done to values, as recorded; and what was asked for without a record, such as columns that were left out.
+/// Recorded redactions, and requested ones without a record, such as dropped columns.
 fn redactions(manifest: &Manifest) -> Vec<Block> {
     let recorded: Vec<_> = manifest.columns.iter().flat_map(|column| &column.redaction).collect();
     let mut rows: Vec<Vec<String>> = recorded
@@ -143,8 +141,8 @@ fn redactions(manifest: &Manifest) -> Vec<Block> {
     vec![
         Block::Table(table),
         Block::text(
-            "Nulls stay null and are not counted. A key id names the key of pseudonyms without telling it: equal ids, equal \
-             pseudonyms for equal values, in every period.",
+            "Nulls stay null and are not counted. A key id identifies the key of pseudonyms without revealing it: with \
+             equal ids, equal values have equal pseudonyms in every period.",
         ),
     ]
 }
@@ -183,21 +181,21 @@ fn form(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
     facts.extend(manifest.encryption.as_ref().map(|encryption| {
         let who = match encryption.digests() {
             Digests::Sealed => {
-                "sealed: only those who can read a file can read its first and last time and the digests of its content"
+                "sealed: only key holders can read a file's first and last time and the digests of its content"
             }
-            Digests::Clear => "in clear: they let anybody who sees the manifest confirm a guess of a row",
+            Digests::Clear => "in clear: anyone who sees the manifest can confirm a guess of a row",
         };
         Fact::words("Digests of encrypted content", who)
     }));
-    for (key, name) in [("on_bad_rows", "Rows that cannot be read"), ("on_null_time", "Rows without a time")] {
+    for (key, name) in [("on_bad_rows", "Rows that cannot be parsed"), ("on_null_time", "Rows without a time")] {
         facts.extend(match resolved[key].as_str() {
             Some("fail") => Some(Fact::words(name, "fail the partitions that they may belong to")),
-            Some("reject") => Some(Fact::words(name, "are set aside in rejects/ and counted")),
+            Some("reject") => Some(Fact::words(name, "are written to rejects/ and counted")),
             _ => None,
         });
     }
     facts.push(match manifest.expires_at {
-        None => Fact::words("Kept until", "no end is set"),
+        None => Fact::words("Kept until", "no limit is set"),
         Some(at) => Fact::words("Kept until", format!("{}; then the files may be deleted", zoned(at, zone))),
     });
     facts
@@ -218,9 +216,10 @@ fn format(manifest: &Manifest) -> String {
     }
     notes.extend((is("header") == Some(false)).then(|| "no header".to_owned()));
     notes.extend((is("bom") == Some(true)).then(|| "starts with a byte order mark".to_owned()));
-    notes.extend((is("escape_formulas") == Some(true)).then(|| {
-        "cells that a spreadsheet would take for formulas start with an apostrophe that is not in the source".to_owned()
-    }));
+    notes.extend(
+        (is("escape_formulas") == Some(true))
+            .then(|| "cells that a spreadsheet would read as formulas are prefixed with an apostrophe".to_owned()),
+    );
     if let Some(null) = csv["null_text"].as_str().filter(|text| !text.is_empty()) {
         notes.push(format!("null is written “{null}”"));
     }
@@ -261,7 +260,7 @@ fn columns_table(manifest: &Manifest) -> Table {
     }
 }
 
-/// Source and output names, of columns that have another name in the shards.
+/// Source and output names of renamed columns.
 fn renamed(manifest: &Manifest) -> Vec<(String, String)> {
     let Value::Array(chosen) = &manifest.spec.resolved["columns"] else { return Vec::new() };
     let pairs = chosen.iter().filter_map(Value::as_object).flatten();
@@ -276,15 +275,12 @@ fn spec(manifest: &Manifest) -> Vec<Fact> {
     let commit = match (&spec.git_commit, spec.git_dirty) {
         (Some(commit), Some(true)) => Fact::lines(
             "Git commit",
-            vec![
-                commit.clone(),
-                "the spec was not committed as it was run: its text is another than the commit’s".to_owned(),
-            ],
+            vec![commit.clone(), "the spec had uncommitted changes: its text differs from the commit’s".to_owned()],
         ),
         (Some(commit), _) => Fact::code("Git commit", commit),
         (None, Some(true)) => Fact::words("Git commit", "none: the spec was changed and not committed"),
         (None, _) => {
-            Fact::words("Git commit", "not recorded: the spec was in no repository, or changed since its commit")
+            Fact::words("Git commit", "not recorded: the spec was not in a repository, or had changed since its commit")
         }
     };
     vec![
@@ -294,7 +290,7 @@ fn spec(manifest: &Manifest) -> Vec<Fact> {
         Fact::code("Job", &manifest.id),
         Fact::words(
             "Meaning of the job’s id",
-            "a digest of the whole resolved spec with its window: the same question has the same id on every machine",
+            "a digest of the whole resolved spec with its window: the same request has the same id on every machine",
         ),
     ]
 }

@@ -1,4 +1,4 @@
-//! Partitions, and partitions put together until they are few enough to be looked at.
+//! Partitions, merged into calendar units until they fit a chart.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use crate::package::manifest::{FileEntry, FileStatus};
 use crate::time::calendar::{Calendar, Unit};
 
-/// A stretch of the window: one partition, or all that begin in one calendar unit.
+/// A period of the window: one partition, or all that start in one calendar unit.
 #[derive(Debug, Default)]
 pub struct Slice<'a> {
     /// The partition's name, or the unit's.
@@ -21,7 +21,7 @@ pub struct Slice<'a> {
     pub bytes: u64,
     /// Complete partitions that have no rows.
     pub empty: u64,
-    /// Partitions with rows set aside.
+    /// Partitions with rejected rows.
     pub partial: u64,
     /// Partitions that failed.
     pub failed: u64,
@@ -30,7 +30,7 @@ pub struct Slice<'a> {
 }
 
 impl<'a> Slice<'a> {
-    /// One partition of entries that stand together.
+    /// A slice of one partition.
     fn of(files: &'a [FileEntry]) -> Self {
         let has = |status| files.iter().any(|file| file.status == status);
         let rows = files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.rows));
@@ -86,7 +86,7 @@ pub fn partitions(files: &[FileEntry]) -> Vec<Slice<'_>> {
     files.chunk_by(|a, b| a.partition == b.partition).map(Slice::of).collect()
 }
 
-/// Slices of the finest kind of which there are at most so many; years, where there are still more.
+/// Slices of the smallest unit that gives at most this number of slices; years if none does.
 pub fn at_most<'a>(most: usize, files: &'a [FileEntry], zone: &TimeZone) -> (Cut, Vec<Slice<'a>>) {
     let whole = partitions(files);
     if whole.len() <= most {

@@ -1,4 +1,4 @@
-//! Where the information comes from.
+//! The source section.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::words::{counted, short_size, size};
 use crate::package::manifest::{Manifest, SkipCode, SourceFileRecord};
 use crate::units::grouped;
 
-/// More files than this stand behind a summary.
+/// Above this number of files, the table is collapsed.
 const SHOWN_FILES: usize = 25;
 
 /// The section.
@@ -17,7 +17,7 @@ pub fn section(manifest: &Manifest) -> Section {
     let broken = source.files.iter().filter(|file| file.error.is_some()).count() as u64;
     let files = source.files.len() as u64;
     let mut facts = vec![
-        Fact::code("Place", &source.uri),
+        Fact::code("Location", &source.uri),
         Fact::words("Files", format!("{}, {}", counted(files, "file"), size(bytes))),
         Fact::words("Rows read", counted(manifest.accounting.source_rows, "row")),
     ];
@@ -27,8 +27,8 @@ pub fn section(manifest: &Manifest) -> Section {
     }
     if manifest.accounting.ambiguous_time > 0 {
         let text = format!(
-            "{} with a local time that exists twice or never in its zone: the earlier one was taken, or it was shifted \
-             forward",
+            "{} with a local time that occurs twice or never in its zone: the earlier time was used, or the time was \
+             shifted forward",
             counted(manifest.accounting.ambiguous_time, "row")
         );
         facts.push(Fact::words("Ambiguous times", text));
@@ -36,23 +36,23 @@ pub fn section(manifest: &Manifest) -> Section {
     let mut blocks = vec![Block::Facts { facts }];
     if !source.files.is_empty() {
         blocks.push(Block::text(
-            "Every file that was looked at, as it was when the job was planned. A file that changed afterwards would have \
-             failed its partitions.",
+            "Every source file as it was when the job was planned. A file that changed afterwards would have failed \
+             its partitions.",
         ));
         blocks.push(table(&source.files));
     }
     if !source.drift.is_empty() {
-        blocks.push(Block::Heading { text: "Where files or rows disagreed about the schema" });
+        blocks.push(Block::Heading { text: "Schema differences between files or rows" });
         blocks.push(Block::List { items: source.drift.clone() });
     }
     if !source.unexported_keys.is_empty() {
-        blocks.push(Block::Heading { text: "Keys around the rows that are not exported" });
+        blocks.push(Block::Heading { text: "Keys around the rows, not exported" });
         blocks.push(Block::List { items: source.unexported_keys.clone() });
     }
     Section { id: "source", title: "Source", question: "Where does the information come from?", blocks }
 }
 
-/// What was skipped, by the reason. Taken at its word is what nobody looked at.
+/// Skipped files by reason.
 fn skipped(files: &[SourceFileRecord]) -> Vec<Fact> {
     let mut by_reason: BTreeMap<SkipCode, u64> = BTreeMap::new();
     for file in files.iter().filter(|file| file.skipped.is_some()) {
@@ -62,8 +62,8 @@ fn skipped(files: &[SourceFileRecord]) -> Vec<Fact> {
         let files = counted(count, "file");
         match code {
             SkipCode::PathTime => Fact::words(
-                "Taken at their word",
-                format!("{files}: by their names they hold no row of the window (path_time), so they were not read"),
+                "Skipped by name",
+                format!("{files}: skipped because their names place them outside the window (path_time)"),
             ),
             _ => Fact::words("Skipped unread", format!("{files}: {}", code.in_words())),
         }

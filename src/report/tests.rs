@@ -106,7 +106,7 @@ fn partial() -> Manifest {
     partial.status = JobStatus::Partial;
     partial.files.push(entry("data/c/part-0000.csv.zst", "2026-03-03", "2026-03-03T00:00:00Z", "2026-03-04T00:00:00Z"));
     let codes = [
-        (FileStatus::Failed, Some(ErrorCode::SourceChanged), Some("a.csv: it has another size")),
+        (FileStatus::Failed, Some(ErrorCode::SourceChanged), Some("a.csv: it has a different size")),
         (FileStatus::Partial, Some(ErrorCode::RowsRejected), Some("a.csv:7: no time")),
         (FileStatus::Pending, None, None),
     ];
@@ -125,9 +125,9 @@ fn a_complete_package_is_called_complete_and_every_question_is_answered() {
             "Complete",
             "All 2 partitions of the window: 10 rows in 2 files",
             "Where does the information come from?",
-            "What was asked for?",
+            "What was requested?",
             "Is everything there?",
-            "How can it be known to be so?",
+            "How do we know that it is accurate?",
             "cut in the zone Europe/Berlin",
             "from 2026-03-01 01:00:00 +01:00 (included)",
             "to 2026-03-03T00:00:00Z (not included)",
@@ -150,7 +150,7 @@ fn a_complete_package_is_called_complete_and_every_question_is_answered() {
             "job_previous",
             "job_superseded",
             "abc123",
-            "the spec was not committed as it was run",
+            "the spec had uncommitted changes",
             "sha256sum -c SHA256SUMS",
             "ssh-keygen -Y verify",
             "link 7",
@@ -176,10 +176,10 @@ fn what_is_missing_stands_at_the_top_with_what_to_do() {
             "Partial: something is missing or not as expected",
             "0 of 3 partitions are complete",
             "1 partition without a file: 2026-03-01",
-            "source_changed: a.csv: it has another size",
-            "1 partition from which rows were set aside: 2026-03-02",
+            "source_changed: a.csv: it has a different size",
+            "1 partition with rejected rows: 2026-03-02",
             "1 partition not tried: 2026-03-03",
-            "9 rows of the source in no file",
+            "9 rows of the source missing from the files",
         ] {
             assert!(top.contains(text), "{text} in\n{top}");
         }
@@ -187,17 +187,17 @@ fn what_is_missing_stands_at_the_top_with_what_to_do() {
     }
     let page = html(&partial(), DIGEST).unwrap();
     let advice = page.split("<h3>What to do</h3>").nth(1).unwrap();
-    assert!(advice.contains("Rows could not be read or placed in time and were written to rejects/"), "{advice}");
-    assert!(page.contains("9 rows of the source are in no file, because partitions are missing"));
+    assert!(advice.contains("Rows could not be parsed or have no time, and were written to rejects/"), "{advice}");
+    assert!(page.contains("9 rows of the source are missing from the files because partitions are missing"));
 }
 
 #[test]
 fn every_status_has_its_verdict() {
     for (status, words) in [
-        (JobStatus::Complete, "<h2 id=\"verdict\">Complete, but nothing was there to read</h2>"),
+        (JobStatus::Complete, "<h2 id=\"verdict\">Complete, but there was nothing to read</h2>"),
         (JobStatus::Partial, "<h2 id=\"verdict\">Partial: something is missing or not as expected</h2>"),
-        (JobStatus::Failed, "<h2 id=\"verdict\">Failed: not to be used as evidence</h2>"),
-        (JobStatus::Cancelled, "<h2 id=\"verdict\">Cancelled: given up before it was whole</h2>"),
+        (JobStatus::Failed, "<h2 id=\"verdict\">Failed: do not use as evidence</h2>"),
+        (JobStatus::Cancelled, "<h2 id=\"verdict\">Cancelled before it was complete</h2>"),
     ] {
         let mut manifest = manifest();
         manifest.status = status;
@@ -209,7 +209,7 @@ fn every_status_has_its_verdict() {
     let page = html(&refuted, DIGEST).unwrap();
     assert!(
         page.contains("v-failed")
-            && page.contains("<h2 id=\"verdict\">Called complete, but its own numbers say otherwise</h2>")
+            && page.contains("<h2 id=\"verdict\">Marked complete, but its own numbers contradict that</h2>")
     );
     let mut nothing = manifest();
     (nothing.status, nothing.error_code) = (JobStatus::Failed, Some(ErrorCode::StoreDenied));
@@ -234,13 +234,13 @@ fn what_the_manifest_does_not_say_is_said_to_be_so() {
     for page in both(&manifest()) {
         for text in [
             "Nothing was redacted",
-            "The spec expects nothing of the result",
-            "not asked for by the spec",
+            "The spec has no expectations",
+            "not requested by the spec",
             "none: the spec has no chain",
-            "no end is set",
-            "None: every row could be read and placed in time",
-            "the spec was in no repository",
-            "only a signature proves",
+            "no limit is set",
+            "None: every row was parsed and has a time",
+            "the spec was not in a repository",
+            "Only a signature proves",
         ] {
             assert!(page.contains(text), "{text} in\n{page}");
         }
@@ -389,7 +389,7 @@ fn ten_thousand_files_are_all_there_in_groups() {
     assert_eq!(page.matches("<td class=\"c-digest\">").count(), 10_000);
     assert_eq!(page.matches("<details class=\"group\" open>").count(), 1);
     assert!(page.contains("1 partition · 10,000 files · 0 rows"));
-    assert!(page.contains("On paper only the summaries stand"));
+    assert!(page.contains("Only the summaries are printed"));
 }
 
 #[test]
@@ -406,13 +406,9 @@ fn unreadable_source_files_and_runs_without_an_end_are_told() {
     });
     for page in both(&manifest) {
         let page = page.replace("\\_", "_");
-        for text in [
-            "source_unreadable: cut short",
-            "nobody saw its end",
-            "abandoned",
-            "2 columns",
-            "skipped: outside the window",
-        ] {
+        for text in
+            ["source_unreadable: cut short", "not recorded", "abandoned", "2 columns", "skipped: outside the window"]
+        {
             assert!(page.contains(text), "{text}");
         }
     }
@@ -456,12 +452,12 @@ fn a_page_without_rows_says_whether_anything_was_read() {
     for (manifest, texts) in [
         (
             with(Vec::new(), books(0, 0, 0)),
-            ["Complete, but nothing was there to read", "the source has no file", "it shows that no file was read"],
+            ["Complete, but there was nothing to read", "the source has no file", "it shows that no file was read"],
         ),
         (
             with(claimed(), books(0, 0, 0)),
             [
-                "Complete, but nothing was there to read",
+                "Complete, but there was nothing to read",
                 "has 2 files, and none was read",
                 "2 files were not read, because",
             ],
@@ -475,7 +471,7 @@ fn a_page_without_rows_says_whether_anything_was_read() {
             [
                 "1 file with 7 rows was read, and every row lies outside",
                 "1 file was not read, because",
-                "Taken at their word",
+                "Skipped by name",
             ],
         ),
         (

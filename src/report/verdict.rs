@@ -1,4 +1,4 @@
-//! The first thing that is read: whether the package is whole, what is missing, what to do.
+//! The verdict at the top: whether the package is complete, what is missing, what to do.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::units::grouped;
 /// The verdict.
 #[derive(Debug, Serialize)]
 pub struct Verdict {
-    /// How it looks: the status as it stands in the manifest, or `failed` where the manifest contradicts it.
+    /// Status for styling: the manifest's, or `failed` if the manifest contradicts itself.
     pub status: &'static str,
     /// In a few words.
     pub headline: &'static str,
@@ -25,11 +25,11 @@ pub struct Verdict {
     pub figures: Vec<Fact>,
     /// What is missing.
     pub missing: Vec<Missing>,
-    /// What to do about it; empty where nothing is to be done.
+    /// What to do about it; empty if nothing needs to be done.
     pub advice: Vec<Advice>,
 }
 
-/// Something that is not there.
+/// Something that is missing.
 #[derive(Debug, Serialize)]
 pub struct Missing {
     /// What.
@@ -43,7 +43,7 @@ pub struct Missing {
 pub struct Advice {
     /// The code.
     pub code: &'static str,
-    /// Its cause and the way out.
+    /// Cause and remedy.
     pub pieces: Vec<Piece>,
 }
 
@@ -52,7 +52,7 @@ pub struct Advice {
 pub struct Piece {
     /// The text.
     pub text: &'static str,
-    /// Whether it stood between backticks.
+    /// Whether it was between backticks.
     pub is_code: bool,
 }
 
@@ -60,9 +60,9 @@ impl Verdict {
     /// The verdict of a manifest.
     pub fn of(manifest: &Manifest) -> Self {
         let (status, headline, summary) = if contradicts_itself(manifest) {
-            let headline = "Called complete, but its own numbers say otherwise";
-            let summary = "The files, rows or statuses in this manifest contradict the word complete. Somebody has changed it, or it \
-                           is a bug: do not rely on it before kt-export verify finds nothing wrong.";
+            let headline = "Marked complete, but its own numbers contradict that";
+            let summary = "The files, rows or statuses in this manifest contradict its status. It was changed, or this \
+                is a bug: do not rely on it until kt-export verify passes.";
             (JobStatus::Failed, headline, summary.to_owned())
         } else {
             (manifest.status, headline(manifest), summary(manifest))
@@ -78,7 +78,7 @@ impl Verdict {
     }
 }
 
-/// Whether a manifest says complete and shows that it is not. A page must not repeat what the same page refutes.
+/// Whether a manifest claims to be complete although its own numbers contradict that.
 fn contradicts_itself(manifest: &Manifest) -> bool {
     let books = &manifest.accounting;
     let sums = Totals::of(&manifest.files);
@@ -95,12 +95,12 @@ fn headline(manifest: &Manifest) -> &'static str {
     match manifest.status {
         JobStatus::Complete => match manifest.why_no_rows().map(|finding| finding.reason) {
             None => "Complete",
-            Some(NoRowsReason::NothingToRead) => "Complete, but nothing was there to read",
+            Some(NoRowsReason::NothingToRead) => "Complete, but there was nothing to read",
             Some(_) => "Complete, without a row",
         },
         JobStatus::Partial => "Partial: something is missing or not as expected",
-        JobStatus::Failed => "Failed: not to be used as evidence",
-        JobStatus::Cancelled => "Cancelled: given up before it was whole",
+        JobStatus::Failed => "Failed: do not use as evidence",
+        JobStatus::Cancelled => "Cancelled before it was complete",
     }
 }
 
@@ -124,8 +124,8 @@ fn summary(manifest: &Manifest) -> String {
             format!("{every} of the window. {}", finding.unwrap_or_default())
         }
         JobStatus::Complete => format!(
-            "{every} of the window: {rows} in {}. Every row of the source is in a file or accounted for, by the manifest’s \
-             own numbers.",
+            "{every} of the window: {rows} in {}. According to the manifest, every row of the source is in a file or \
+             otherwise accounted for.",
             counted(manifest.files.len() as u64, "file"),
         ),
         _ if count == 0 => "The job ended before it had partitions. There are no rows.".to_owned(),
@@ -144,7 +144,7 @@ fn figures(manifest: &Manifest) -> Vec<Fact> {
     ]
 }
 
-/// Partitions that lack the same for the same reason.
+/// Incomplete partitions, grouped by what is missing and why.
 struct Cause<'a> {
     labels: Vec<&'a str>,
     message: &'a str,
@@ -175,7 +175,7 @@ fn missing(manifest: &Manifest) -> Vec<Missing> {
             _ if code == Some(ErrorCode::SourceMissing) => {
                 format!("{partitions} without all of its source: {}", listed(&labels))
             }
-            _ => format!("{partitions} from which rows were set aside: {}", listed(&labels)),
+            _ => format!("{partitions} with rejected rows: {}", listed(&labels)),
         };
         let code = code.map_or("", ErrorCode::as_str);
         let separator = if code.is_empty() || message.is_empty() { "" } else { ": " };
@@ -189,10 +189,10 @@ fn missing(manifest: &Manifest) -> Vec<Missing> {
     if rows > 0 {
         missing.push(Missing {
             what: format!(
-                "{} of the source in no file",
+                "{} of the source missing from the files",
                 if rows == 1 { "1 row".into() } else { format!("{rows} rows") }
             ),
-            why: "they are inside the window or were not looked at".to_owned(),
+            why: "they are inside the window or were not read".to_owned(),
         });
     }
     if let Some(code) = manifest.error_code.filter(|code| *code != ErrorCode::ExpectationFailed) {
@@ -209,7 +209,7 @@ fn advice(manifest: &Manifest) -> Vec<Advice> {
     codes.into_iter().map(|code| Advice { code: code.as_str(), pieces: pieces(code.advice()) }).collect()
 }
 
-/// Text and what stands between backticks, in turn.
+/// Splits a text at backticks into plain and code pieces.
 fn pieces(text: &'static str) -> Vec<Piece> {
     let pieces = text.split('`').enumerate().map(|(n, text)| Piece { text, is_code: n % 2 == 1 });
     pieces.filter(|piece| !piece.text.is_empty()).collect()

@@ -1,4 +1,4 @@
-//! Numbers, sizes, instants and values as people read them.
+//! Formats numbers, sizes, instants and values for people.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -23,7 +23,7 @@ pub fn short_size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
-/// A share of a whole: `12.3 %`. What is not nothing never reads as nothing, what is not all never as all.
+/// A share of a whole: `12.3 %`. A non-zero share is never rounded to 0 %, a partial one never to 100 %.
 pub fn share(part: u128, whole: u128) -> String {
     if whole == 0 {
         return "–".to_owned();
@@ -38,7 +38,7 @@ pub fn share(part: u128, whole: u128) -> String {
     }
 }
 
-/// The zone of the window; UTC where this release does not know its name.
+/// The window's time zone; UTC if its name is unknown to this release.
 pub fn zone(manifest: &Manifest) -> TimeZone {
     zones::find(&manifest.timezone).unwrap_or(TimeZone::UTC)
 }
@@ -50,7 +50,7 @@ pub fn zoned(at: Timestamp, zone: &TimeZone) -> String {
     format!("{} {offset}", local.strftime("%Y-%m-%d %H:%M:%S%.f"))
 }
 
-/// As [`zoned`], to the second: when something was done, which the manifest has in full.
+/// As [`zoned`], to the second, for times of runs; the manifest has full precision.
 pub fn to_second(at: Timestamp, zone: &TimeZone) -> String {
     zoned(Timestamp::from_second(at.as_second()).unwrap_or(at), zone)
 }
@@ -66,7 +66,7 @@ pub fn status(status: FileStatus) -> &'static str {
     }
 }
 
-/// A value of a spec: text in quotes, so that it is seen where it ends.
+/// A value of a spec; strings in quotes.
 pub fn value(value: &Value) -> String {
     match value {
         Value::String(text) => format!("“{text}”"),
@@ -88,7 +88,7 @@ pub fn shortened(text: &str, characters: usize) -> String {
     }
 }
 
-/// Labels, cut where they are many.
+/// Comma-separated labels, truncated if there are many.
 pub fn listed(labels: &[&str]) -> String {
     const SHOWN: usize = 12;
     let shown = labels.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");

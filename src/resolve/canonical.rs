@@ -1,4 +1,4 @@
-//! What a job is, as JSON, and its name.
+//! The canonical JSON of a job, and the job id derived from it.
 //!
 //! Two specs are the same job when they ask for the same rows in the same form: however the window was written,
 //! whatever was left to default, from whichever folder and machine. So the JSON has every key of a spec with its

@@ -1,4 +1,4 @@
-//! What a spec says of redaction, encryption, signature and chain, with every path absolute.
+//! Resolves redaction, encryption, signature and chain, with absolute paths.
 
 use std::path::PathBuf;
 
@@ -78,8 +78,7 @@ fn check_encryption(spec: &Spec, errors: &mut Vec<Diagnostic>) {
         Some(Encryption::Parquet { footer_key, .. })
             if [spec.on_bad_rows, spec.on_null_time].contains(&Some(OnBad::Reject)) =>
         {
-            let mistake =
-                footer_key.place().mistake("rows that are set aside cannot be encrypted with keys of Parquet");
+            let mistake = footer_key.place().mistake("rejected rows cannot be encrypted with Parquet keys");
             errors.push(mistake.help(
                 "write `on_bad_rows: fail` and `on_null_time: fail`, or encrypt with `age: {recipients: [age1…]}`",
             ));

@@ -1,4 +1,4 @@
-//! The files that a spec names, and the catalog that it does not.
+//! Files named by a spec, and the catalog found without being named.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::spec::{self, FileKind};
 use crate::store::split_scheme;
 use crate::yaml;
 
-/// What a catalog is called when nobody names it.
+/// Default name of a catalog.
 const CATALOG_NAME: &str = "catalog.yaml";
 
 /// Reads a file that should be UTF-8 and small. A relative path starts at the current folder.

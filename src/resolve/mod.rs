@@ -1,4 +1,4 @@
-//! A spec, its catalog and the environment to a [`Job`], or every mistake on the way.
+//! Resolves a spec, its catalog and the environment to a [`Job`], or reports every error.
 //!
 //! The environment (clock, variables, folders) comes in as a value, so the same four inputs always give the same job.
 //! The only files touched are the spec and its catalog.
@@ -64,7 +64,7 @@ pub enum Place {
     Store {
         /// The store.
         store: Location,
-        /// 0 for the first job of its kind; others tell apart jobs that are otherwise the same.
+        /// 0 for the first job of its kind; distinguishes jobs that are otherwise equal.
         revision: u32,
     },
 }

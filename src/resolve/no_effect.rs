@@ -1,7 +1,7 @@
-//! Settings that would be passed over in silence: each is a mistake, because whoever wrote it expects something of it.
+//! Settings without effect. Each is an error, because its author expects an effect.
 //!
-//! Only what spec and catalog say together is looked at here. What depends on the files themselves (`records` over
-//! files that are not JSON, `hive_partitioning` without such folders) is told when they are listed.
+//! Only spec and catalog are checked here. What depends on the files (`records` over files that are not JSON,
+//! `hive_partitioning` without such folders) is reported when they are listed.
 
 use crate::diagnostic::{Diagnostic, Located};
 use crate::job::DeclaredType;

@@ -1,4 +1,4 @@
-//! Where the package goes, and that no rendered value takes it elsewhere.
+//! The package's location. Rendered values cannot move it out of the folder that the spec names.
 //!
 //! The text before the first template stands in the spec, where a review sees it; it may be absolute. What
 //! follows may have come from a variable, so it can only go deeper.
@@ -21,7 +21,7 @@ pub(super) fn text(spec: &Spec, window: Option<&Window>, errors: &mut Vec<Diagno
     }
 }
 
-/// A folder that somebody wrote, with a `/` at its end; `None` after a mistake.
+/// A folder as written, ending with `/`; `None` after adding an error.
 pub(super) fn checked(uri: &OutputUri, what: &str, errors: &mut Vec<Diagnostic>) -> Option<String> {
     match check(&uri.text.value, uri.trusted_bytes) {
         Ok(()) => Some(with_slash(uri.text.value.strip_prefix("./").unwrap_or(&uri.text.value))),

@@ -1,4 +1,4 @@
-//! Templates of a spec, in the order in which their names become known.
+//! Renders a spec's templates in dependency order.
 //!
 //! `vars` need nothing; `name` and `type` may use `vars`; `format`, `labels` and `window` may use those; everything else may
 //! use all of them. So no value can depend on itself.

@@ -1,5 +1,4 @@
-//! What a job's record keeps of conditions on redacted columns: digests, so that other values are another job and no
-//! value is told.
+//! Conditions on redacted columns, recorded as digests: other values give another job id, and no value is revealed.
 //!
 //! A digest is the first 16 hex digits of a SHA-256 and has no key. It hides a value from a reader; who can guess the
 //! value can check the guess.
@@ -25,8 +24,9 @@ pub(super) fn operand(operand: &Value) -> Value {
     json!({"redacted_sha256": digest(&canonical)})
 }
 
-/// In the place of a `where` that may name a redacted column; another one stays as it is. Literals are not told apart:
-/// what is compared with what is the query's business, and a text that is hidden as a whole hides them all.
+/// In the place of a `where` that may name a redacted column; another one stays as it is. Literals are not
+/// distinguished: what is compared with what is the query's business, and a text that is hidden as a whole hides them
+/// all.
 pub(super) fn where_sql(redactions: &[Redaction], sql: &str) -> String {
     let is_named = |redaction: &Redaction| {
         let path = &redaction.path.value;

@@ -1,4 +1,4 @@
-//! The one question that is put to an ssh-agent: sign this.
+//! Asks an ssh-agent to sign.
 //!
 //! Protocol: draft-miller-ssh-agent, sections 3 and 3.6. Every message is its length in four bytes, big-endian, one byte
 //! that says what it is, and its fields; texts have their length before them.
@@ -18,19 +18,19 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// As OpenSSH's own limit on messages.
 const LARGEST_MESSAGE: u32 = 256 << 10;
 
-/// Why there is no signature.
+/// Signing failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// Nobody listens.
+    /// No agent is listening.
     #[error("it cannot be reached ({0}); check SSH_AUTH_SOCK")]
     Unreachable(io::Error),
-    /// It went quiet or away.
+    /// It timed out or closed the connection.
     #[error("{}", if is_timeout(.0) { "it did not answer within 60 s; confirm the use of the key, or restart it".to_owned() } else { format!("it broke off ({}); restart it", .0) })]
     Broken(io::Error),
-    /// It said no.
+    /// It refused.
     #[error("it refuses; add the key with `ssh-add`, and see with `ssh-add -L` that it is there and not locked")]
     Refused,
-    /// It said something else.
+    /// An unexpected reply.
     #[error("its answer is not of the agent protocol; check SSH_AUTH_SOCK")]
     Protocol,
 }

@@ -1,8 +1,8 @@
-//! Whose keys may sign: a file of allowed signers, as `ssh-keygen -Y verify -f` reads it.
+//! The allowed signers file, as `ssh-keygen -Y verify -f` reads it.
 //!
-//! Format: ssh-keygen(1), "ALLOWED SIGNERS"; patterns: ssh_config(5), "PATTERNS". A line that cannot be read makes the
-//! whole file unusable, because a list that is understood by half could allow too much, or refuse for no reason.
-//! Certificate authorities are left out, and that is said: nothing that they vouch for is accepted.
+//! Format: ssh-keygen(1), "ALLOWED SIGNERS"; patterns: ssh_config(5), "PATTERNS". One invalid line makes the whole file
+//! invalid, because a half-understood list could allow too much or refuse without reason. Certificate authorities are
+//! not supported: their lines are skipped and reported.
 
 use jiff::Timestamp;
 use jiff::civil::{DateTime, Time};
@@ -225,7 +225,7 @@ fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
     });
     let instant = civil.and_then(|civil| zone.to_ambiguous_zoned(civil).compatible().ok());
     instant.map(|zoned| zoned.timestamp()).ok_or_else(|| {
-        format!("`{}` is no time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC", text.escape_debug())
+        format!("`{}` is not a time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC", text.escape_debug())
     })
 }
 

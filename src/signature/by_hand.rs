@@ -1,4 +1,4 @@
-//! The commands of OpenSSH that check what is checked here, so that every page prints the same ones.
+//! The OpenSSH commands that repeat these checks, so that every page prints the same ones.
 //!
 //! A key may be replaced after it signed, so both judge it at the time of the signature: ssh-keygen takes that as
 //! `verify-time`, in whole seconds, in UTC where a `Z` stands behind (OpenSSH 9.1 and later).

@@ -1,4 +1,4 @@
-//! SSH signatures of manifests: made here, checked here, and by `ssh-keygen -Y verify` wherever this program is not.
+//! SSH signatures of manifests, compatible with `ssh-keygen -Y sign` and `-Y verify`.
 //!
 //! Format: OpenSSH's PROTOCOL.sshsig. A signature carries the public key that made it, so checking it says *which* key
 //! signed and never *whose* it is; that is said by an auditor's list of [`AllowedSigners`]. The namespace keeps a
@@ -31,7 +31,7 @@ const LARGEST_BYTES: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
     /// Not the armored form that `ssh-keygen -Y sign` writes.
-    #[error("is no SSH signature")]
+    #[error("is not an SSH signature")]
     Malformed(#[source] Option<ssh_key::Error>),
     /// Made for something else.
     #[error("was made for the namespace `{}`, not for `{NAMESPACE}`: it signs something else", found.escape_debug())]
@@ -46,7 +46,7 @@ pub enum SignatureError {
         algorithm: String,
     },
     /// Signature and bytes do not belong together.
-    #[error("is no signature of these bytes by its key {fingerprint}: one of the two was changed or replaced")]
+    #[error("does not sign these bytes with its key {fingerprint}: one of them was changed or replaced")]
     Mismatch {
         /// SHA-256 of the key, as `ssh-keygen -l` shows it.
         fingerprint: String,
@@ -59,7 +59,7 @@ pub enum SignatureError {
 /// [`SignatureError`].
 pub fn check(signature: &[u8], bytes: &[u8]) -> Result<PublicKey, SignatureError> {
     let text = std::str::from_utf8(signature).ok().filter(|text| text.len() <= LARGEST_BYTES);
-    // Text before the armor is no part of it to some readers and an error to others.
+    // Readers disagree about text before the armor: some skip it, others fail.
     let text = text.filter(|text| text.starts_with("-----BEGIN")).ok_or(SignatureError::Malformed(None))?;
     let signature = SshSig::from_pem(text).map_err(|error| SignatureError::Malformed(Some(error)))?;
     if signature.namespace() != NAMESPACE {

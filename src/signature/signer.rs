@@ -1,6 +1,5 @@
-//! The key that signs: from a file or a variable, or in an ssh-agent that keeps it.
-//!
-//! Loading proves that the key signs, so that a run of hours does not end without a signature.
+//! The signing key: from a file, an environment variable, or an ssh-agent. Loading makes a test signature, so that a
+//! run of hours cannot end without one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +45,7 @@ pub enum SignError {
         /// Where it was looked for.
         name: String,
     },
-    /// A key that nobody here can open.
+    /// A key that cannot be opened.
     #[error(
         "the key in {name} has a passphrase: add it to the ssh-agent with `ssh-add` and name its public key (the file \
          that ends in .pub) instead"

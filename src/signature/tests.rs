@@ -60,7 +60,7 @@ fn no_flipped_bit_of_a_signature_or_its_message_is_accepted() {
         let print = fingerprint(&key);
         assert_eq!(
             error,
-            format!("is no signature of these bytes by its key {print}: one of the two was changed or replaced")
+            format!("does not sign these bytes with its key {print}: one of them was changed or replaced")
         );
     }
 }
@@ -77,12 +77,12 @@ fn what_is_no_signature_of_a_manifest_says_why() {
         "was made by a key of the kind ssh-rsa, which this release cannot check: use ssh-keygen -Y verify"
     );
     for bytes in [&b""[..], b"\xff", b"-----BEGIN SSH SIGNATURE-----\n", &read("ed25519"), &[b' '; 70_000]] {
-        assert_eq!(told(bytes), "is no SSH signature");
+        assert_eq!(told(bytes), "is not an SSH signature");
     }
     // Some readers leave out what stands before the armor.
     let mut with_preface = b"preface\n".to_vec();
     with_preface.extend(read("ed25519.sig"));
-    assert_eq!(told(&with_preface), "is no SSH signature");
+    assert_eq!(told(&with_preface), "is not an SSH signature");
 }
 
 #[test]
@@ -243,11 +243,11 @@ fn a_line_that_cannot_be_read_makes_the_list_unusable() {
         ),
         (
             format!("me valid-after=\"2026-03-01\" {key}"),
-            "line 1: `2026-03-01` is no time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC".to_owned(),
+            "line 1: `2026-03-01` is not a time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC".to_owned(),
         ),
         (
             format!("me valid-after=\"20260230\" {key}"),
-            "line 1: `20260230` is no time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC".to_owned(),
+            "line 1: `20260230` is not a time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC".to_owned(),
         ),
     ] {
         assert_eq!(AllowedSigners::parse(&text, &TimeZone::UTC).unwrap_err().to_string(), why, "{text}");

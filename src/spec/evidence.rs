@@ -134,7 +134,7 @@ fn age(entry: &Entry, digests: Digests, errors: &mut Vec<Diagnostic>) -> Option<
         .optional("recipients_file", errors, text)
         .map(|written| RecipientsFile { path: PathBuf::from(&written.value), written });
     if recipients.is_empty() && recipients_file.is_none() {
-        let mistake = entry.key.mistake("`age` has no recipient: nobody could read the shards");
+        let mistake = entry.key.mistake("`age` has no recipient: no one could read the shards");
         errors.push(mistake.help("add `recipients: [age1…]` or `recipients_file: PATH`"));
         return None;
     }

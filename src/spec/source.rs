@@ -174,7 +174,7 @@ pub(crate) fn store_options(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Opti
             matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.query().is_none()
         });
         if !is_url {
-            let mistake = endpoint.mistake(format!("the endpoint `{}` is no URL", shown(&endpoint.value)));
+            let mistake = endpoint.mistake(format!("the endpoint `{}` is not a URL", shown(&endpoint.value)));
             errors.push(mistake.help("write `https://host:port`, without credentials"));
         }
     }

@@ -1,9 +1,9 @@
 //! Templates in text values: minijinja, cut down to what a value needs.
 //!
-//! A template may come from a pull request that nobody has read, so it must end soon and stay small. Fuel bounds
-//! instructions but not what one instruction makes (`{% set a = a ~ a %}` forty times is a terabyte), so what
-//! could let text grow from text is left out: assignments, loops, macros, `*`, and all filters but a few. What remains is
-//! linear in the template, which is bounded itself. Values see six names and nothing of the environment.
+//! A template may come from an unreviewed pull request, so rendering must end soon and stay small. Fuel bounds
+//! instructions but not what one instruction makes (`{% set a = a ~ a %}` forty times is a terabyte), so what could let
+//! text grow from text is left out: assignments, loops, macros, `*`, and all filters but a few. What remains is linear
+//! in the template, which is bounded itself. Values see six names and nothing of the environment.
 
 use std::collections::BTreeMap;
 use std::io::Write;

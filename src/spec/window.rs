@@ -153,7 +153,7 @@ fn decode_form(fields: &Fields<'_>, window: &Located<String>, errors: &mut Vec<D
     }
     match first_keys.as_slice() {
         [] => {
-            errors.push(window.mistake("`window` says no time").help(FORMS_HELP));
+            errors.push(window.mistake("`window` has no time").help(FORMS_HELP));
             None
         }
         [_] => forms.pop(),

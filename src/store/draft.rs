@@ -1,4 +1,4 @@
-//! A file on its way to its name, wherever it is going to be.
+//! A file being written, on a local disk or in an object store.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use super::{Created, StoreError};
 /// How a draft gets its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publish {
-    /// Only if nobody has the name: exactly one of many writers succeeds.
+    /// Only if the name is free: exactly one of many writers succeeds.
     Create,
     /// In place of whatever has the name; readers see the old bytes or the new ones.
     Replace,

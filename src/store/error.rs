@@ -1,4 +1,4 @@
-//! What can go wrong with a package's files, in words that say what to check.
+//! Store errors, with messages that say what to check.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -7,16 +7,16 @@ use super::{Location, Refusal};
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
 
-/// A store operation that did not happen.
+/// A failed store operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Somebody else created the name first, and what is there was left as it is.
+    /// Another writer created the name first; its file was left unchanged.
     #[error("`{name}` is already there")]
     AlreadyExists {
         /// Name in the package.
         name: String,
     },
-    /// A name that could lead out of the package.
+    /// A name that could escape the package.
     #[error("`{}` is not a name inside a package: {why}", name.escape_debug())]
     BadName {
         /// As given.
@@ -38,8 +38,8 @@ pub enum StoreError {
     },
     /// The package's folder is not the one that was opened any more.
     #[error(
-        "{} was replaced by {found} while it was in use: nothing was written through what is there now; put the folder \
-         back, or name the one that is meant, and run again",
+        "{} was replaced by {found} while it was in use; nothing was written to the replacement: put the folder back, \
+         or give another one, and run again",
         path.display()
     )]
     Swapped {
@@ -55,7 +55,7 @@ pub enum StoreError {
         name: String,
     },
     /// A file is larger than anything that is read into memory.
-    #[error("{} has {bytes} bytes, more than the {limit} that are read at once", path.display())]
+    #[error("{} has {bytes} bytes, more than the maximum of {limit}", path.display())]
     TooLarge {
         /// The place.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum StoreError {
         limit: u64,
     },
     /// A place that can only be read.
-    #[error("{at} can only be read: write to a folder, s3://, gs:// or az://")]
+    #[error("{at} is read-only: write to a folder, s3://, gs:// or az://")]
     ReadOnly {
         /// The place.
         at: String,
@@ -84,7 +84,7 @@ pub enum StoreError {
         /// Its reason.
         message: String,
     },
-    /// An object store said no, or nothing.
+    /// An object store refused or did not respond.
     #[error("cannot {action} {at}: {} ({answer})", refusal.way_out())]
     Remote {
         /// Verb phrase: `read`, `list`.
@@ -96,7 +96,7 @@ pub enum StoreError {
         /// The store's own words, without signatures.
         answer: String,
     },
-    /// The operating system said no.
+    /// An error of the operating system.
     #[error("cannot {action} {}{}", path.display(), way_out(source))]
     Io {
         /// Verb phrase: `create`, `make durable`.
@@ -131,7 +131,7 @@ impl StoreError {
         None
     }
 
-    /// The word for manifests.
+    /// The error code.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Io { source, .. } => error_code(source),
@@ -167,8 +167,8 @@ pub fn error_code(error: &io::Error) -> ErrorCode {
 /// What to check, for the errors that people can do something about. The system's own text follows as the source.
 fn way_out(error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::StorageFull => ": make room on its file system and run again",
-        ErrorKind::QuotaExceeded => ": the user's quota on its file system is used up, make room and run again",
+        ErrorKind::StorageFull => ": free some space on its file system and run again",
+        ErrorKind::QuotaExceeded => ": the user's quota on its file system is exhausted; free some space and run again",
         ErrorKind::PermissionDenied => {
             ": check the owner and the mode of this and its parent folders for the user that runs the export"
         }

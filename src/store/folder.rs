@@ -1,4 +1,4 @@
-//! A package, or any other folder of whole files, wherever it is.
+//! A package or any other folder of complete files, local or in an object store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::digest::sha256_of;
 /// A link to a file that needs no credentials.
 #[derive(Debug, Clone)]
 pub struct Link {
-    /// The link; whoever has it can read the file.
+    /// The link; anyone who has it can read the file.
     pub url: Url,
     /// When it ends, if it does.
     pub expires_at: Option<Timestamp>,
@@ -30,11 +30,11 @@ pub struct Link {
 pub(super) trait Backend: fmt::Debug + Send + Sync {
     /// Proves that files can be created and removed, before any work is done.
     fn prove(&self) -> Result<(), StoreError>;
-    /// What time it is for the store, by the time that it gives to a new object. `None` where there is no other clock.
+    /// The store's clock, from the time of a new object. `None` if the store has no clock of its own.
     fn server_time(&self) -> Result<Option<Timestamp>, StoreError>;
     /// Whether a name is created by at most one of any number of writers.
     fn is_exclusive(&self) -> bool;
-    /// Whether nobody can put other bytes under a name while a reader looks.
+    /// Whether a name's bytes cannot be replaced while a reader has it open.
     fn has_exclusive_names(&self) -> bool;
     fn begin(&self, name: &str) -> Result<Box<dyn Unpublished>, StoreError>;
     fn create_bytes(&self, name: &str, bytes: &[u8]) -> Result<Created, StoreError>;
@@ -149,7 +149,7 @@ impl Folder {
         Ok(Draft { name: name.to_owned(), bytes: self.backend.begin(name)? })
     }
 
-    /// Creates a small file, if nobody has.
+    /// Creates a small file if it does not exist.
     ///
     /// # Errors
     /// [`StoreError::BadName`], [`StoreError::Io`], [`StoreError::Remote`].
@@ -254,7 +254,7 @@ impl Folder {
         self.backend.folders(name)
     }
 
-    /// Removes a file, and the folders that this leaves empty. A file that is not there is no error.
+    /// Removes a file, and the folders that this leaves empty. A missing file is not an error.
     ///
     /// # Errors
     /// [`StoreError::BadName`], [`StoreError::Io`], [`StoreError::Remote`].

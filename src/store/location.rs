@@ -1,4 +1,4 @@
-//! Where files are: a path of this machine, or a bucket and a key.
+//! Locations of files: a local path, or a bucket and a key.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -84,8 +84,8 @@ impl StoreOptions {
 /// Text that names no place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocationError {
-    /// A scheme that nobody knows.
-    #[error("`{scheme}://` is not known: write a path, or s3://, gs://, az://, abfss:// or https://")]
+    /// An unsupported scheme.
+    #[error("`{scheme}://` is not supported: write a path, or s3://, gs://, az://, abfss:// or https://")]
     Scheme {
         /// As written.
         scheme: String,
@@ -99,7 +99,7 @@ pub enum LocationError {
         what: &'static str,
     },
     /// A user and password, or a signed query.
-    #[error("credentials do not belong into a URI: remove what stands {at} and give them by the environment")]
+    #[error("URIs must not contain credentials: remove the part {at} and set them in environment variables")]
     Secret {
         /// Before or after what.
         at: &'static str,
@@ -112,7 +112,7 @@ pub enum LocationError {
         /// The rule.
         why: &'static str,
     },
-    /// Rows over a wire that anybody can write to.
+    /// Unencrypted transport, which others can tamper with.
     #[error("http:// is only for this machine (127.0.0.1, localhost): use https://")]
     Insecure,
 }

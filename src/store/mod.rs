@@ -1,16 +1,15 @@
-//! Where a package's files go: names to bytes, and nothing half-done under a final name.
-//!
-//! [`Folder`] is a package, or any other folder of whole files, on a local disk or in an object store. What all of them
-//! can do is what an object store can: create exclusively, replace whole, read, list, size, remove. There is no append,
-//! no rename and no lock.
+//! Stores of packages: names to bytes, never a partial file under a final name. [`Folder`] is a package, or any other
+//! folder of complete files, on a local disk or in an object store. Its operations are those of an object store:
+//! exclusive create, whole replace, read, list, size, remove. There is no append, no rename and no lock.
 //!
 //! Invariants, each kept by one function of each store:
 //!
-//! - A name is visible only when its bytes are whole and durable: [`Draft::publish`] is the only way to a final name.
-//! - A name is created by at most one of any number of writers: [`Folder::create_bytes`]; where a store cannot give
-//!   that, [`Folder::is_exclusive`] says so.
+//! - A name is visible only once its bytes are complete and durable: [`Draft::publish`] is the only way to a final
+//!   name.
+//! - At most one of any number of writers creates a name: [`Folder::create_bytes`]; if a store cannot guarantee that,
+//!   [`Folder::is_exclusive`] says so.
 //! - A name of the package never leads out of the package: [`check_name`] sees every one of them.
-//! - A file is swapped only for the bytes that it held: [`Folder::swap`].
+//! - A file is replaced only if it has the expected bytes: [`Folder::swap`].
 
 mod draft;
 mod error;
@@ -58,7 +57,7 @@ pub enum Created {
     Exists,
 }
 
-/// Tells processes apart: the random keys of the standard library's hasher.
+/// A random number per process: the keys of the standard library's hasher.
 fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

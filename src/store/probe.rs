@@ -1,7 +1,6 @@
-//! Whether a package could be written, found out without leaving anything behind.
-//!
-//! The proof is that of [`Folder::open`]. A local folder that is not there yet is not made even for a moment: a run that
-//! starts meanwhile would have it removed under its feet. A folder with a name of its own beside it proves the same.
+//! Tests whether a package could be written, without leaving anything behind. Uses the same test as [`Folder::open`]. A
+//! missing local folder is never created, not even briefly, because removing it could break a run that starts
+//! meanwhile. Instead, a folder with a unique name is created next to it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -19,7 +18,7 @@ use super::{StoreError, random};
 pub struct Probed {
     /// Whether a name is created by at most one of any number of writers.
     pub is_exclusive: bool,
-    /// What time it was for the store, in whole seconds; `None` where it has no clock of its own or does not tell.
+    /// The store's clock in whole seconds; `None` if it has no clock of its own or does not reveal it.
     pub server_time: Option<Timestamp>,
 }
 

@@ -1,4 +1,4 @@
-//! The bytes of a file that is there, read from front to back or at any place.
+//! Reads a stored file sequentially or at any offset.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

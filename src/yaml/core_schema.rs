@@ -1,6 +1,6 @@
 //! Types of plain scalars: YAML 1.2.2, section 10.3.2 (core schema, tag resolution).
 //!
-//! Numbers keep their text. Whoever needs a value decides how many bits it may lose, which is none.
+//! Numbers keep their text. Callers that need a value must convert it without loss.
 
 /// What a scalar is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

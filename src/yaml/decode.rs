@@ -1,8 +1,8 @@
-//! Nodes to typed values, all mistakes collected.
+//! Decodes nodes to typed values and collects all errors.
 //!
-//! Every function takes the list of mistakes and gives `None` after adding to it, so that the caller goes on
-//! with the next key. [`Kind::Reported`] gives `None` without a word. A caller that ends with an empty list
-//! knows that every value it wanted is there.
+//! Every function takes the list of mistakes and gives `None` after adding to it, so that the caller continues with the
+//! next key. [`Kind::Reported`] gives `None` without a word. A caller that ends with an empty list knows that every
+//! value it wanted is there.
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
 use crate::limits;
@@ -25,7 +25,7 @@ pub struct Fields<'n> {
     entries: &'n [Entry],
     at: Span,
     inside: String,
-    /// Known keys that an unknown one was probably meant to be; that they are missing is no second mistake.
+    /// Known keys that an unknown key probably misspells; they are not reported as missing too.
     misspelt: Vec<&'n str>,
 }
 

@@ -337,7 +337,7 @@ impl<'s> Reader<'s> {
     fn unknown_tag(&mut self, tag: &Tag, span: &Span) {
         let name = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
         self.errors.push(
-            Diagnostic::at(Some(span), format!("the tag `{}` means nothing here", shown(&name)))
+            Diagnostic::at(Some(span), format!("the tag `{}` is not supported", shown(&name)))
                 .help("remove it; put text that starts with `!` in quotes"),
         );
     }
@@ -449,7 +449,7 @@ mod tests {
             found,
             [
                 "duplicate key `a`",
-                "the tag `!secret` means nothing here",
+                "the tag `!secret` is not supported",
                 "a key must be text, found the number `1`",
                 "`x` is not what its tag `!!int` says",
                 "a key must be text, found a list",

@@ -400,7 +400,7 @@ fn a_text_source_cut_anywhere_is_never_exported_short_in_silence() {
 #[test]
 fn memory_that_is_too_little_is_told_with_what_would_do() {
     let project = project(&spec(""));
-    project.call(&["run", "spec.yaml", "--memory", "1MB"]).exits(2).says(&["--memory", "1MB", "the least is 96MiB"]);
+    project.call(&["run", "spec.yaml", "--memory", "1MB"]).exits(2).says(&["--memory", "1MB", "the minimum is 96MiB"]);
     project.call(&["run", "spec.yaml", "--memory", "much"]).exits(2).says(&["write a size such as `512MiB`"]);
 
     // One row group of some 60 MB.

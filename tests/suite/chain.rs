@@ -115,17 +115,17 @@ fn a_noted_head_shows_that_a_chain_was_cut_or_written_anew() {
     expect(&head).exits(0);
     run(&project, 3).exits(0);
     expect(&head).exits(0);
-    project.call(&STRICT).exits(0).says(&["note the head now and give it with --expect-head the next time"]);
+    project.call(&STRICT).exits(0).says(&["record the head now and give it with --expect-head next time"]);
     for number in 2..=3 {
         std::fs::remove_file(project.path(&format!("chain/00000{number}.json"))).unwrap();
         std::fs::remove_dir_all(project.path(&day(number))).unwrap();
     }
     // Nothing that is left can tell; only who noted the head.
     project.call(&STRICT).exits(0);
-    expect(&head).exits(5).says(&["000002.json: is not there, and was expected: the chain was cut off before it"]);
+    expect(&head).exits(5).says(&["000002.json: is missing, but was expected: the chain was truncated before it"]);
     expect(&format!("1:{}", "0".repeat(64))).exits(5).says(&[
         "000001.json: has the digest ",
-        ", and 0000000000000000000000000000000000000000000000000000000000000000 was expected: the chain was written anew",
+        ", but 0000000000000000000000000000000000000000000000000000000000000000 was expected: the chain was rewritten",
     ]);
     expect("0:12").exits(2).says(&["write the number and the SHA-256 of a link, as `verify --chain` prints its head"]);
     project.call(&["verify", "evidence", "--expect-head", &head]).exits(2).says(&["--chain"]);
@@ -202,7 +202,7 @@ fn a_better_manifest_has_a_link_of_its_own_and_the_older_one_is_kept_and_checked
     );
     project.call(&STRICT).exits(5).says(&[&words]);
     std::fs::remove_file(&kept).unwrap();
-    project.call(&STRICT).exits(0).says(&["link 2, which link 3 replaced: its manifest is not kept with a package"]);
+    project.call(&STRICT).exits(0).says(&["link 2, which link 3 replaced: no package has kept its manifest"]);
 }
 
 #[test]
@@ -222,8 +222,8 @@ fn a_run_that_died_between_link_and_replacement_is_finished_by_the_next_one() {
     let entries = files_below(&package.join("_state/log"));
     std::fs::remove_file(entries.values().next_back().unwrap()).unwrap();
     project.call(&STRICT).exits(5).says(&[
-        "evidence/2026-03-02/manifest.json: is the manifest of 000002.json, which 000003.json replaced: the package was put back \
-         to an earlier state",
+        "evidence/2026-03-02/manifest.json: is the manifest of 000002.json, which 000003.json replaced: the package \
+         was reverted to an earlier state",
     ]);
     run(&project, 2).exits(0);
     for ((name, _), bytes) in before.iter().zip(after) {
@@ -313,13 +313,13 @@ fn links_alone_are_checked_against_each_other() {
         run(&project, day).exits(0);
     }
     project.call(&["verify", "--chain", "chain"]).exits(0).says(&[
-        "the packages: none was named, so that only the links were checked against each other",
+        "the packages: none was given, so only the links were checked against each other",
         "complete: not looked at",
     ]);
     project
         .call(&["verify", "--chain", "nowhere"])
         .exits(5)
-        .says(&["chain nowhere: NOT INTACT", "there is no such folder"]);
+        .says(&["chain nowhere: NOT INTACT", "the folder does not exist"]);
     project.call(&["verify"]).exits(2);
 }
 
@@ -394,7 +394,7 @@ fn a_link_that_was_written_over_in_a_store_without_conditions_is_found() {
     server.remove("chain/000002.json");
     server.put("chain/000001.json", &second);
     let told = verify_remote(&project, &server).exits(5);
-    told.says(&["evidence/2026-03-01/manifest.json: is in no link of the chain, in which other packages of daily are"]);
+    told.says(&["evidence/2026-03-01/manifest.json: is not linked in the chain, unlike other packages of daily"]);
 }
 
 #[test]
@@ -402,6 +402,6 @@ fn a_spec_without_a_key_is_linked_too() {
     let project = daily(1);
     project.write("spec.yaml", DAILY);
     outcome(&mut project.command(&args(1).each_ref().map(String::as_str))).exits(0);
-    project.call(&["verify", "evidence", "--chain", "chain"]).exits(0).says(&["none is present"]);
-    project.call(&STRICT).exits(5).says(&["manifest.json.sig: is not there, and a signature is required"]);
+    project.call(&["verify", "evidence", "--chain", "chain"]).exits(0).says(&["there is none, so nothing proves"]);
+    project.call(&STRICT).exits(5).says(&["manifest.json.sig: is missing, but a signature is required"]);
 }

@@ -22,7 +22,7 @@ fn init_writes_files_that_are_valid_and_overwrites_none() {
     project
         .call(&["init"])
         .exits(0)
-        .says(&["kept  catalog.yaml, it was there already", "wrote specs/monthly-events.yaml"]);
+        .says(&["kept  catalog.yaml, it already exists", "wrote specs/monthly-events.yaml"]);
     assert_eq!(std::fs::read_to_string(project.path("catalog.yaml")).unwrap(), "version: 1\ntypes: {}\n");
     assert!(files.iter().all(|file| project.path(file).exists()));
     let other = project.call(&["init", "new", "--json"]).exits(0).json();
@@ -42,7 +42,7 @@ fn the_first_spec_of_init_exports_what_is_put_beside_it() {
 fn a_package_is_reproduced_from_its_source() {
     let project = project();
     project.complete();
-    project.call(&["reproduce", "package"]).exits(0).says(&["package: reproduced, 5 files with the same bytes"]);
+    project.call(&["reproduce", "package"]).exits(0).says(&["package: reproduced, all 5 files have the same bytes"]);
     let found = project.call(&["reproduce", "package", "--json"]).exits(0).json();
     assert_eq!((&found["reproduced"], &found["differences"]), (&json!(true), &json!([])));
 }
@@ -56,7 +56,7 @@ fn a_source_that_says_something_else_now_is_found() {
     std::fs::write(&day, text.replacen("\"e3-1\"", "\"e3-x\"", 1)).unwrap();
     project.call(&["reproduce", "package"]).exits(5).says(&[
         "NOT reproduced, 1 of 5 files differ",
-        "data/2026-03-03/part-0000.csv.zst has other bytes now, with the same ",
+        "data/2026-03-03/part-0000.csv.zst has different bytes now, with the same ",
     ]);
 }
 
@@ -70,8 +70,8 @@ fn a_spec_that_says_something_else_now_is_refused() {
         .exits(2)
         .says(&["the spec, its catalog, its variables or its window have changed"]);
     std::fs::remove_file(project.path("spec.yaml")).unwrap();
-    project.call(&["reproduce", "package"]).exits(2).says(&["name it with `--spec`"]);
-    project.call(&["reproduce", "data"]).exits(2).says(&["data has no manifest.json", "name a package's folder"]);
+    project.call(&["reproduce", "package"]).exits(2).says(&["give it with `--spec`"]);
+    project.call(&["reproduce", "data"]).exits(2).says(&["data has no manifest.json", "give a package's folder"]);
 }
 
 #[test]
@@ -106,5 +106,5 @@ fn a_variable_that_no_spec_declares_is_refused_before_anything_runs() {
     project
         .run(&["--output", "ftp://bucket/x"])
         .exits(2)
-        .says(&["--output: `ftp://` is not known: write a path, or s3://"]);
+        .says(&["--output: `ftp://` is not supported: write a path, or s3://"]);
 }

@@ -146,7 +146,7 @@ fn a_shard_with_other_rows_is_named_even_where_every_sum_was_forged() {
     let findings = report["packages"][0]["findings"].as_array().unwrap();
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(findings[0]["path"], first.as_str());
-    assert_eq!(findings[0]["message"], "has other rows than its `rows_digest` in the manifest is of");
+    assert_eq!(findings[0]["message"], "has other rows than those of its `rows_digest` in the manifest");
     assert_ne!(first, second);
 
     // Digests that change places do not fit the rows, and one that is made up does not fit the package.
@@ -289,8 +289,8 @@ fn what_is_expected_and_does_not_hold_is_told_and_the_shards_are_final() {
         "  non_empty_partitions expected a row in every partition, and 1 has none: 2026-03-04",
         "  max_lag  expected the last row at most 6h before the end of the window, and it is 25h 1s before it, at \
          2026-03-03T22:59:59Z",
-        "every row of the source is here, but the source is not what `expect` in the spec says: look upstream for what was \
-         not delivered, and after late data has come, export the window again with --restate",
+        "every row of the source was exported, but the source does not meet `expect` in the spec: find the missing \
+         data upstream, and export the window again with --restate once it has arrived",
     ];
     let report = project.run(&["--json"]).exits(3).says(&says).json();
     assert_eq!(report["specs"][0]["error_code"], "expectation_failed");
@@ -337,13 +337,13 @@ fn a_manifest_that_hides_what_did_not_hold_is_found() {
     };
     forged(
         &|m| m["expectations"][0]["holds"] = json!(true),
-        "the expectation `min_rows` is said to hold, but by the files",
+        "the expectation `min_rows` is recorded to hold, but the files contradict that",
     );
     forged(
         &|m| m["expectations"][0]["actual"] = json!(73),
-        "the expectation `min_rows` is told of 73, but the files give 72",
+        "the expectation `min_rows` records 73, but the files give 72",
     );
-    forged(&|m| m["status"] = json!("complete"), "the job is called complete, but an expectation does not hold");
-    forged(&|m| m["error_code"] = Value::Null, "exactly where an expectation does not hold, and here it is not so");
-    forged(&|m| m["expectations"][0]["name"] = json!("luck"), "the expectation `luck` is none that this release knows");
+    forged(&|m| m["status"] = json!("complete"), "the job is marked complete, but an expectation does not hold");
+    forged(&|m| m["error_code"] = Value::Null, "exactly if an expectation does not hold, which is not the case here");
+    forged(&|m| m["expectations"][0]["name"] = json!("luck"), "the expectation `luck` is unknown to this release");
 }

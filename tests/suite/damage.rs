@@ -175,7 +175,7 @@ fn what_is_deleted_is_found() {
     let all = || (1..=4).for_each(|number| evidence.remove(&format!("chain/00000{number}.json")));
     evidence.finds(all, &["000001.json: is not there: the chain has no link"]);
     // A link without its package is one that a later one replaced, or nothing.
-    evidence.finds(|| evidence.remove("chain/000004.json"), &["evidence/2026-03-03/manifest.json: is in no link"]);
+    evidence.finds(|| evidence.remove("chain/000004.json"), &["evidence/2026-03-03/manifest.json: is not linked"]);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn what_is_added_is_found() {
     link["previous"] = json!({"number": 4, "sha256": sha256(last)});
     let link: kt_export::chain::Link = serde_json::from_value(link).unwrap();
     let follow = || project.write("chain/000005.json", link.to_json_bytes());
-    evidence.finds(follow, &["000005.json: does not say what its manifest says: number, previous"]);
+    evidence.finds(follow, &["000005.json: differs from its manifest: number, previous"]);
     // A package of the same name that no chain knows.
     let copy = || {
         for (name, bytes) in evidence.whole.iter().filter(|(name, _)| name.starts_with(OTHER)) {
@@ -211,7 +211,7 @@ fn what_is_added_is_found() {
         }
         edit_manifest(&project.path("evidence/more/2026-03-04"), |m| m["id"] = json!("job_aaaaaaaaaaaaaaaaaaaaaaaaaa"));
     };
-    evidence.finds(copy, &["evidence/more/2026-03-04/manifest.json: is in no link of the chain"]);
+    evidence.finds(copy, &["evidence/more/2026-03-04/manifest.json: is not linked in the chain"]);
 }
 
 #[test]
@@ -232,8 +232,8 @@ fn what_is_replaced_by_an_older_state_is_found() {
     back();
     let alone = ["verify", PACKAGE, "--require-signature", "--allowed-signers", "allowed"];
     project.call(&alone).exits(0).says(&["partial:", "chain: the package is link 2 of a chain, which --chain checks"]);
-    let words = "evidence/2026-03-02/manifest.json: is the manifest of 000002.json, which 000003.json replaced: the package was put \
-                 back to an earlier state";
+    let words = "evidence/2026-03-02/manifest.json: is the manifest of 000002.json, which 000003.json replaced: the \
+        package was reverted to an earlier state";
     evidence.finds(back, &[words]);
 }
 
@@ -248,7 +248,7 @@ fn what_an_attacker_makes_consistent_is_found() {
         std::fs::write(package.join("manifest.json.sig"), signed).unwrap();
     };
     let changed = "evidence/2026-03-02/manifest.json: is not the manifest that 000003.json names: it has the digest ";
-    evidence.finds(|| edit_manifest(&package, edit), &["manifest.json.sig: is no signature of these bytes", changed]);
+    evidence.finds(|| edit_manifest(&package, edit), &["manifest.json.sig: does not sign these bytes", changed]);
     evidence
         .finds(|| resign("stranger"), &["manifest.json.sig: was made by SHA256:", "but the manifest names SHA256:"]);
     let stranger = std::fs::read_to_string(fixture("stranger.pub")).unwrap();
@@ -260,7 +260,7 @@ fn what_an_attacker_makes_consistent_is_found() {
         edit_manifest(&package, with_key);
         resign("stranger");
     };
-    evidence.finds(all, &["which is not in the list of allowed signers", changed]);
+    evidence.finds(all, &["which is not in the allowed signers file", changed]);
     // Whoever has the key itself can sign anything, and cannot change what was linked before.
     let inside = || {
         edit_manifest(&package, edit);
@@ -283,9 +283,9 @@ fn what_an_attacker_makes_consistent_is_found() {
     evidence.finds(
         rewrite,
         &[
-            "000004.json: does not say what its manifest says: previous",
+            "000004.json: differs from its manifest: previous",
             "evidence/2026-03-03/manifest.json: `previous` is job_",
-            ", and the link before has job_",
+            ", but the link before has job_",
         ],
     );
 }

@@ -69,20 +69,20 @@ fn a_job_that_will_work_is_well_and_leaves_nothing() {
         ("spec", "test, job_"),
         (
             "window",
-            "2026-03-01_2026-03-05, 2026-03-01 00:00:00+00:00 to 2026-03-06 00:00:00+00:00 (UTC), over and settled",
+            "2026-03-01_2026-03-05, 2026-03-01 00:00:00+00:00 to 2026-03-06 00:00:00+00:00 (UTC), ended and settled",
         ),
         ("source", "5 files, "),
-        ("files", "looked into 5 files: 5 columns, 100 rows seen"),
+        ("files", "inspected 5 files: 5 columns, 100 rows seen"),
         ("columns", "time is `occurred_at`, 5 columns written"),
         ("memory", "for a run"),
         ("output", "package/ can be written"),
-        ("package", "nothing there yet"),
+        ("package", "empty"),
         ("disk", "of source in the window (an estimate)"),
-        ("clock", "compared with no other clock"),
+        ("clock", "not compared with another clock"),
     ] {
         assert!(checks[check].1.contains(words), "{check}: {:?}", checks[check]);
     }
-    doctor(&project, &[]).exits(0).says(&["spec.yaml\n  ok spec     test, job_", "1 spec examined: 1 well"]);
+    doctor(&project, &[]).exits(0).says(&["spec.yaml\n  ok spec     test, job_", "1 spec checked: 1 ready"]);
     assert_eq!(doctor(&project, &["--quiet"]).exits(0).stderr, "");
     assert!(!project.path("package").exists());
 }
@@ -102,8 +102,8 @@ fn mistakes_are_shown_as_validate_shows_them() {
     let validated = project.call(&["validate", "spec.yaml"]).exits(2).stderr;
     let outcome = doctor(&project, &[]).exits(2).says(&[
         "x  spec     2 mistakes",
-        "help: the other checks need a spec without mistakes",
-        "1 spec examined: 1 with failures",
+        "help: the other checks need a valid spec",
+        "1 spec checked: 1 with failures",
     ]);
     for line in validated.lines().filter(|line| line.contains("fromat") || line.contains("tme")) {
         assert!(outcome.stderr.contains(line), "no `{line}` in:\n{}", outcome.stderr);
@@ -116,15 +116,15 @@ fn mistakes_are_shown_as_validate_shows_them() {
 }
 
 #[test]
-fn of_several_specs_the_worst_counts_and_all_are_examined() {
+fn of_several_specs_the_worst_counts_and_all_are_checked() {
     let project = project();
     project.write("specs/a.yaml", std::fs::read(project.path("spec.yaml")).unwrap());
     project.write("specs/b.yaml", "version: 1\nname: b\n");
     project.write("specs/catalog.yaml", "version: 1\ntypes: {}\n");
     let outcome = project.call(&["doctor", "spec.yaml", "specs/b.yaml", "--now", NOW]).exits(2);
-    outcome.says(&["2 specs examined: 1 with failures, 1 well"]);
+    outcome.says(&["2 specs checked: 1 with failures, 1 ready"]);
     // The source of `a` is beside it, and it is not there.
-    project.call(&["doctor", "specs", "--now", NOW]).exits(2).says(&["2 specs examined: 2 with failures"]);
+    project.call(&["doctor", "specs", "--now", NOW]).exits(2).says(&["2 specs checked: 2 with failures"]);
 }
 
 #[test]
@@ -134,15 +134,15 @@ fn a_window_that_is_not_over_says_when_it_will_be() {
     let (status, message) = checks(&at("2026-03-05T22:00:00Z"))["window"].clone();
     assert_eq!(status, "warning");
     assert!(message.contains("is not over: a run before 2026-03-06 00:00:00+00:00 ends with exit code 6"), "{message}");
-    project.call(&["doctor", "spec.yaml", "--now", "2026-03-05T22:00:00Z"]).exits(0).says(&["help: in 2 h a run"]);
+    project.call(&["doctor", "spec.yaml", "--now", "2026-03-05T22:00:00Z"]).exits(0).says(&["help: run it in 2 h"]);
     project.spec(&SPEC.replace("2026-03-05}", "2026-03-05, settle: 6h}"));
     let (status, message) = checks(&at("2026-03-06T01:00:00Z"))["window"].clone();
     assert_eq!(status, "warning");
-    assert!(message.contains("over and not settled: a run before 2026-03-06 06:00:00+00:00"), "{message}");
+    assert!(message.contains("has ended but not settled: a run before 2026-03-06 06:00:00+00:00"), "{message}");
     project.spec(&SPEC.replace("2026-03-05}", "2026-03-05, allow_open: true}"));
     let (status, message) = checks(&at("2026-03-05T22:00:00Z"))["window"].clone();
     assert_eq!(status, "ok");
-    assert!(message.ends_with("not over, which `allow_open` permits"), "{message}");
+    assert!(message.ends_with("still open, which `allow_open` permits"), "{message}");
     project.spec("type: events\nsource: {uri: data/}\nwindow: {previous: month, timezone: Europe/Berlin}");
     let (_, message) = checks(&at("2026-04-02T00:00:00Z"))["window"].clone();
     assert!(message.starts_with("2026-03, 2026-03-01 00:00:00+01:00 to 2026-04-01 00:00:00+02:00"), "{message}");
@@ -153,7 +153,7 @@ fn a_source_that_is_not_there_or_empty_fails() {
     let project = Project::with_spec(SPEC);
     doctor(&project, &[])
         .exits(2)
-        .says(&["x  source   source matches no file: ", "help: files, columns and memory cannot be looked at"]);
+        .says(&["x  source   source matches no file: ", "help: files, columns and memory cannot be checked"]);
     std::fs::create_dir(project.path("data")).unwrap();
     let outcome = doctor(&project, &["--json"]).exits(2);
     assert!(checks(&outcome)["source"].1.contains("looked for .parquet"), "{outcome:?}");
@@ -190,24 +190,24 @@ fn rows_without_a_time_are_noticed() {
     project.spec(&format!("{SPEC}\ntime: {{column: note}}"));
     doctor(&project, &[])
         .exits(4)
-        .says(&["x  columns  no row seen has a time in `note`", "help: name the time column in"]);
+        .says(&["x  columns  no inspected row has a time in `note`", "help: name the time column in"]);
     project.run(&[]).exits(4);
     std::fs::remove_dir_all(project.path("package")).unwrap();
     project.spec(&format!("{SPEC}\ntime: {{column: note}}\non_null_time: reject\non_bad_rows: reject"));
-    doctor(&project, &[]).exits(3).says(&["x  columns  no row seen has a time in `note`"]);
+    doctor(&project, &[]).exits(3).says(&["x  columns  no inspected row has a time in `note`"]);
     project.spec(SPEC);
     let text = std::fs::read_to_string(project.path("data/2026-03-03.ndjson")).unwrap();
     project.write("data/2026-03-03.ndjson", format!("{text}{{\"event_id\":\"x\"}}\nno JSON\n"));
     let seen = "102 rows seen, 2 of them unreadable or without a time";
     doctor(&project, &[]).exits(3).says(&[
-        &format!("x  files    looked into 5 files: 5 columns, {seen}"),
-        "help: mend them: the partitions that they may belong to would fail; with `on_bad_rows: reject` and \
-         `on_null_time: reject` they are written to rejects/ instead",
+        &format!("x  files    inspected 5 files: 5 columns, {seen}"),
+        "help: fix them, or the partitions they may belong to will fail; with `on_bad_rows: reject` and `on_null_time: \
+         reject` they are written to rejects/ instead",
     ]);
     project.spec(&format!("{SPEC}\non_null_time: reject\non_bad_rows: reject"));
     doctor(&project, &[]).exits(3).says(&[
         seen,
-        "help: mend them, or take a partial package: the spec rejects them, so a run writes them to rejects/",
+        "help: fix them, or accept a partial package: the spec rejects them, so a run writes them to rejects/",
     ]);
     project.run(&[]).exits(3);
 }
@@ -221,8 +221,8 @@ fn broken_files_are_named_and_all_of_them_are_a_failure() {
     project.write("data/2026-03-02.parquet", "no Parquet at all");
     doctor(&project, &[]).exits(3).says(&[
         "x  files    1 file cannot be read: 2026-03-02.parquet: ",
-        "help: mend or remove them: the partitions",
-        "1 spec examined: 1 with failures",
+        "help: fix or remove them, or the partitions",
+        "1 spec checked: 1 with failures",
     ]);
     project.write("data/2026-03-01.parquet", "nor this");
     doctor(&project, &[]).exits(4).says(&["x  files    2 files cannot be read: 2026-03-01.parquet: "]);
@@ -232,12 +232,10 @@ fn broken_files_are_named_and_all_of_them_are_a_failure() {
 fn rows_that_are_all_outside_the_window_are_noticed() {
     let project = project();
     project.spec(&SPEC.replace("2026-03-01, date_to: 2026-03-05", "2026-05-01, date_to: 2026-05-05"));
-    doctor(&project, &[])
-        .exits(0)
-        .says(&["!  files    looked into 5 files: 5 columns, 100 rows seen, none of them in"]);
+    doctor(&project, &[]).exits(0).says(&["!  files    inspected 5 files: 5 columns, 100 rows seen, none of them in"]);
     project.write("data/2026-03-01.ndjson", "");
     project.spec(&SPEC.replace("data/}", "data/2026-03-01.ndjson}"));
-    doctor(&project, &[]).exits(0).says(&["!  columns  the files show no column"]);
+    doctor(&project, &[]).exits(0).says(&["!  columns  the files have no columns"]);
 }
 
 #[test]
@@ -250,12 +248,12 @@ fn of_many_files_of_rows_the_newest_are_looked_at_and_all_when_asked() {
     }
     doctor(&project, &[])
         .exits(0)
-        .says(&["looked into 8 of 28 files, all Parquet and the newest others: 5 columns, 160"]);
-    doctor(&project, &["--full"]).exits(0).says(&["looked into 28 files: 6 columns, 560 rows"]);
+        .says(&["inspected 8 of 28 files, all Parquet files and the newest others: 5 columns, 160"]);
+    doctor(&project, &["--full"]).exits(0).says(&["inspected 28 files: 6 columns, 560 rows"]);
     project.spec(&format!("{}\ncolumns: [event_id, old]", SPEC.replace("03-05", "03-20")));
     doctor(&project, &[])
         .exits(2)
-        .says(&["column `old` is not in", "help: not every row was looked at, `--full` does"]);
+        .says(&["column `old` is not in", "help: not every row was inspected; use `--full` for all"]);
     doctor(&project, &["--full"]).exits(0);
 }
 
@@ -266,10 +264,10 @@ fn of_a_large_file_of_rows_the_beginning_is_looked_at() {
     project.write("data/all.ndjson", &text);
     let outcome = doctor(&project, &["--json"]).exits(0);
     let seen = &checks(&outcome)["files"].1;
-    assert!(seen.starts_with("looked into 1 file, not to the end of each: 5 columns, "), "{seen}");
+    assert!(seen.starts_with("inspected 1 file, not to the end of each: 5 columns, "), "{seen}");
     assert!(!seen.contains("150000 rows"), "{seen}");
     let all = checks(&doctor(&project, &["--json", "--full"]).exits(0))["files"].1.clone();
-    assert_eq!(all, "looked into 1 file: 5 columns, 150000 rows seen");
+    assert_eq!(all, "inspected 1 file: 5 columns, 150000 rows seen");
 }
 
 #[test]
@@ -286,7 +284,7 @@ fn a_row_group_that_does_not_fit_is_told_with_what_it_needs() {
         "too much for 96.0 MiB of memory",
         "help: give `--memory ",
     ]);
-    doctor(&project, &["--memory", "4GiB"]).exits(0).says(&["4.0 GiB for a run, the largest row group takes "]);
+    doctor(&project, &["--memory", "4GiB"]).exits(0).says(&["4.0 GiB for a run; the largest row group needs "]);
 }
 
 #[test]
@@ -310,8 +308,8 @@ fn what_the_package_holds_decides() {
     project.run(&[]).exits(0);
     doctor(&project, &[]).exits(0).says(&[
         "ok output   ",
-        "holds the finished job, so writing was not tried",
-        "ok package  2026-03-01_2026-03-05 is complete already, nothing to do",
+        "contains the finished job, so writing was not tested",
+        "ok package  2026-03-01_2026-03-05 is already complete, nothing to do",
     ]);
     // A run would do nothing, so what is wrong with the source is only a warning.
     std::fs::rename(project.path("data"), project.path("gone")).unwrap();
@@ -330,7 +328,7 @@ fn what_the_package_holds_decides() {
     // As a run leaves it that was killed.
     std::fs::remove_file(project.path("package/manifest.json")).unwrap();
     std::fs::remove_file(project.path("package/_state/log/000002.json")).unwrap();
-    doctor(&project, &[]).exits(0).says(&["ok package  unfinished since 20", "a run continues it"]);
+    doctor(&project, &[]).exits(0).says(&["ok package  unfinished since 20", "a run resumes it"]);
     std::fs::remove_dir_all(project.path("package")).unwrap();
     project.write("package/data/x", "");
     doctor(&project, &[]).exits(4).says(&["holds files below data/ or rejects/ that belong to no job"]);
@@ -341,7 +339,8 @@ fn a_package_that_ended_partial_would_be_tried_again() {
     let project = project();
     project.write("data/2026-03-03.ndjson", "{\"event_id\":\n");
     project.run(&[]).exits(3);
-    doctor(&project, &[]).exits(3).says(&["ok package  partial when it ended, a run tries again what is not complete"]);
+    doctor(&project, &[]).exits(3).says(&["ok package  partial when it ended; a run retries the incomplete \
+        partitions"]);
 }
 
 #[test]
@@ -358,7 +357,7 @@ fn a_store_is_tried_and_left_as_it_was() {
     assert!(server.requests().iter().any(|r| r.method == "PUT"));
     call(&project, &server, &["run", "spec.yaml", "--now", NOW]).exits(0);
     server.forget_requests();
-    doctor_on(&project, &server, &[]).exits(0).says(&["is complete already, nothing to do"]);
+    doctor_on(&project, &server, &[]).exits(0).says(&["is already complete, nothing to do"]);
     assert!(server.requests().iter().all(|r| r.method != "PUT" && r.method != "DELETE"));
 }
 
@@ -369,7 +368,7 @@ fn a_store_that_ignores_conditions_is_a_warning() {
     let project = project_on(&server, "");
     let outcome = doctor_on(&project, &server, &[]).exits(0);
     let outcome =
-        outcome.says(&["!  output   ", "ignores conditional writes (If-None-Match)", "help: let only one run"]);
+        outcome.says(&["!  output   ", "ignores conditional writes (If-None-Match)", "help: allow only one run"]);
     assert_eq!(outcome.stderr.matches("If-None-Match").count(), 1, "{}", outcome.stderr);
 }
 
@@ -382,7 +381,7 @@ fn a_clock_that_is_wrong_is_told_before_signatures_break() {
         (300, 0, " s behind the clock of s3://bucket/evidence/package"),
         (-300, 0, " ahead of the clock of s3://bucket/evidence/package"),
         (1_000, 4, "x  clock    "),
-        (-1_000, 4, "help: set this machine's clock (NTP): stores refuse signatures"),
+        (-1_000, 4, "help: set this machine's clock (NTP): stores reject signatures"),
     ] {
         server.set_clock_ahead(ahead);
         let words = words.trim_start_matches(" s");
@@ -394,7 +393,7 @@ fn a_clock_that_is_wrong_is_told_before_signatures_break() {
         "x  output   cannot create ",
         "this machine's clock and the store's are too far apart for signatures",
         "x  clock    ",
-        "too far from that of s3://bucket/evidence/package for signatures",
+        "too far from the clock of s3://bucket/evidence/package for signatures",
     ]);
 }
 
@@ -403,9 +402,9 @@ fn a_store_that_says_no_fails_and_one_that_says_nothing_is_tried_later() {
     let server = S3Server::start();
     let project = project_on(&server, "");
     for (status, code, exit, words) in [
-        (403, "AccessDenied", 4, "the store denies it"),
-        (404, "NoSuchBucket", 4, "there is no such bucket"),
-        (503, "SlowDown", 6, "slow down"),
+        (403, "AccessDenied", 4, "access denied"),
+        (404, "NoSuchBucket", 4, "the bucket does not exist"),
+        (503, "SlowDown", 6, "throttles requests"),
     ] {
         server.on_request(move |_| Some(Fault::Status(status, code)));
         let told = doctor_on(&project, &server, &[]).exits(exit);
@@ -420,7 +419,7 @@ fn a_store_that_says_no_fails_and_one_that_says_nothing_is_tried_later() {
     assert_eq!(report.json()["exit_code"], 6);
     // Objects may be listed and not read.
     server.on_request(|r| (r.method == "GET" && !r.key.is_empty()).then_some(Fault::Status(403, "AccessDenied")));
-    doctor_on(&project, &server, &[]).exits(4).says(&["x  files    2026-03-01.ndjson: cannot ", "the store denies it"]);
+    doctor_on(&project, &server, &[]).exits(4).says(&["x  files    2026-03-01.ndjson: cannot ", "access denied"]);
 }
 
 #[test]
@@ -442,6 +441,6 @@ fn a_signal_ends_the_checks() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.status.signal()), (Some(130), None));
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("stopped before all checks were made"), "{stderr}");
+    assert!(stderr.contains("stopped before all checks were done"), "{stderr}");
     assert!(server.keys("evidence/").is_empty());
 }

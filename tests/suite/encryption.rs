@@ -83,7 +83,8 @@ fn every_format_and_compression_decrypts_to_what_it_would_be_in_clear() {
         assert_eq!(manifest["encryption"], json!({"age": {"recipients": [alice], "digests": "sealed"}}));
         is_nowhere(&package, CANARY);
         project.call(&["verify", "package"]).exits(0).says(&[
-            "the plain bytes of 3 encrypted files were not read, because no --identity was given (their stored digests were)",
+            "the plain bytes of 3 encrypted files were not read, because no --identity was given (their stored digests \
+             were checked)",
         ]);
         let verified = project.call(&["verify", "--rows", "package", "-i", "alice.txt"]).exits(0);
         verified.says(&["plain size and SHA-256 of 3 encrypted files", "rows of 3 files, read back"]);
@@ -132,7 +133,7 @@ fn each_of_two_recipients_reads_alone_and_a_third_does_not() {
         project.call(&["reproduce", "package", "-i", reader]).exits(0).says(&["reproduced"]);
     }
     project.call(&["reproduce", "package"]).exits(2).says(&[
-        "the digests that would be compared are sealed in this package, and no --identity was given; give an identity of one \
+        "the digests to compare are sealed in this package, and no --identity was given; give an identity of one \
          of its recipients with `--identity`, or set `digests: clear`",
     ]);
     let sealed = "cannot be opened: none of the given identities is among its recipients";
@@ -371,7 +372,7 @@ fn decrypt_takes_standard_input_and_several_files_and_replaces_nothing() {
     assert_eq!(beside["files"][0]["output"], json!(stored[0].trim_end_matches(".age")));
     assert_eq!(beside["files"][0]["bytes"], json!(output.stdout.len()));
     let taken = project.call(&["decrypt", &stored[0], "-i", "alice.txt"]).exits(2);
-    taken.says(&["is already there: remove it or choose another name"]);
+    taken.says(&["already exists: remove it or choose another name"]);
     project.call(&["verify", "package"]).exits(5).says(&["is not in the manifest"]);
 }
 
@@ -384,11 +385,16 @@ fn decrypt_says_what_it_was_not_told() {
         let outcome = project.call(&[&["decrypt"], args].concat()).exits(code);
         assert_eq!(outcome.stderr.trim_end(), format!("error: {text}"));
     };
-    said(&["a.age"], 2, "nothing to decrypt with: give `--identity FILE` or `--passphrase-env NAME`");
-    said(&["a.bin", "-i", "alice.txt"], 2, "a.bin does not end with .age: name the decrypted file with `--output`");
-    let several = "several files do not go into one: name a folder with `--output`, or none";
+    said(&["a.age"], 2, "no key to decrypt with: give `--identity FILE` or `--passphrase-env NAME`");
+    said(
+        &["a.bin", "-i", "alice.txt"],
+        2,
+        "a.bin does not end with .age: give a name for the decrypted file with \
+        `--output`",
+    );
+    let several = "cannot decrypt several files into one file: give a folder with `--output`, or leave it out";
     said(&["a.age", "a.age", "-o", "b", "-i", "alice.txt"], 2, several);
-    let json = "`--json` and the decrypted bytes cannot both go to stdout: name a file with `--output`";
+    let json = "`--json` and the decrypted bytes cannot both go to stdout: give a file with `--output`";
     said(&["a.age", "-o", "-", "--json", "-i", "alice.txt"], 2, json);
     let unset = "the environment variable NO_SUCH is not set; set it to the passphrase";
     said(&["a.age", "--passphrase-env", "NO_SUCH"], 2, unset);
@@ -467,7 +473,7 @@ fn parquet_shards_are_encrypted_whole_and_read_with_their_keys() {
         }
         let footer = "footer=env:FOOTER";
         let verify = ["verify", "--rows", "package"];
-        with_key(&project, &verify).exits(0).says(&["rows of 3 files that are encrypted, because no key was given"]);
+        with_key(&project, &verify).exits(0).says(&["rows of 3 files that are encrypted (no key was given)"]);
         let column = "column.note=file:note.key";
         let both = [&verify[..], &["--parquet-key", footer, "--parquet-key", column]].concat();
         with_key(&project, &both).exits(0).says(&["rows of 3 files, read back"]);
@@ -487,7 +493,7 @@ fn parquet_shards_are_encrypted_whole_and_read_with_their_keys() {
         let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap().build().unwrap();
         assert_eq!(reader.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 60);
         let refused = project.call(&["reproduce", "package"]).exits(2);
-        refused.says(&["is encrypted with keys of Parquet, which never gives the same bytes twice"]);
+        refused.says(&["has Parquet encryption, which never gives the same bytes twice"]);
     }
 }
 
@@ -532,7 +538,7 @@ fn keys_of_parquet_that_are_missing_or_wrong_are_told_before_anything_is_written
     let project = Project::with_spec(&format!(
         "{MARCH}format: parquet\nencryption: {{parquet: {{footer_key_env: FOOTER}}}}\non_bad_rows: reject"
     ));
-    let text = "rows that are set aside cannot be encrypted with keys of Parquet";
+    let text = "rejected rows cannot be encrypted with Parquet keys";
     project.call(&["validate", "spec.yaml"]).exits(2).says(&[text, "write `on_bad_rows: fail`"]);
     assert!(!project.path("package").exists());
 }

@@ -85,7 +85,7 @@ fn the_same_request_is_the_same_job_and_new_makes_another() {
     let first = create(&project, &["--wait"]);
     let again = jobs(&project, &[&["create"], &MARCH[..], &["--format", "csv"]].concat()).exits(0);
     assert_eq!(again.stdout.trim_end(), first);
-    again.says(&["was there, complete; `--new` makes another"]);
+    again.says(&["already exists (complete); use `--new` to create another"]);
     let second = create(&project, &["--new", "--wait"]);
     let third = create(&project, &["--new", "--queue-only"]);
     assert!(first != second && second != third);
@@ -110,7 +110,7 @@ fn a_queue_is_drained_by_workers() {
         assert_eq!(get(&project, id)["status"], "complete");
         project.call(&["verify", "--rows", &format!(".kt-export/jobs/{id}/package")]).exits(0);
     }
-    jobs(&project, &["work"]).exits(0).says(&["no job is waiting; 0 done"]);
+    jobs(&project, &["work"]).exits(0).says(&["no jobs left; 0 done"]);
 }
 
 #[test]
@@ -192,10 +192,10 @@ fn what_cannot_be_done_says_why() {
     jobs(&project, &["create", "--type", "evnts", "--date-from", "2026-03-01", "--date-to", "2026-03-02"])
         .exits(2)
         .says(&["unknown type `evnts`", "did you mean `events`?"]);
-    jobs(&project, &["get", "--id", "job_none"]).exits(2).says(&["there is no job `job_none` in "]);
-    jobs(&project, &["get", "--id", "../../etc"]).exits(2).says(&["there is no job"]);
+    jobs(&project, &["get", "--id", "job_none"]).exits(2).says(&["no job `job_none` in "]);
+    jobs(&project, &["get", "--id", "../../etc"]).exits(2).says(&["no job `"]);
     jobs(&project, &["list", "--store", "none"]).exits(0).says(&["no jobs in "]);
-    jobs(&project, &["get", "--id", "job_x", "--store", "none"]).exits(2).says(&["is no store of jobs yet"]);
+    jobs(&project, &["get", "--id", "job_x", "--store", "none"]).exits(2).says(&["is not a job store"]);
     jobs(&project, &["list", "--store", "ftp://x"]).exits(2).says(&["--store: `ftp://` is not known"]);
     jobs(&project, &["list", "--status", "done"]).exits(2).says(&["one of queued, running, complete"]);
     let queued = create(&project, &["--name", "other", "--queue-only"]);
@@ -212,7 +212,7 @@ fn a_cancelled_job_ends_and_can_be_asked_for_again() {
     assert_eq!(get(&project, &id)["status"], "cancelled");
     jobs(&project, &["work"]).exits(0).says(&["0 done"]);
     assert_eq!(create(&project, &["--wait"]), id);
-    jobs(&project, &["cancel", "--id", &id]).exits(0).says(&["is complete already"]);
+    jobs(&project, &["cancel", "--id", &id]).exits(0).says(&["is already complete"]);
     assert_eq!(get(&project, &id)["status"], "complete");
 }
 
@@ -252,7 +252,7 @@ fn a_running_job_is_cancelled_with_what_it_has() {
     let link = links["links"][0]["url"].as_str().unwrap();
     assert!(link.contains("X-Amz-Expires=600") && link.contains("X-Amz-Signature="), "{link}");
     let long = call(&["download", "--id", &id, "--url", "--expires", "30d"]).exits(0);
-    long.says(&["the links end sooner than asked for: the service signs for 7 days at most"]);
+    long.says(&["the links expire sooner than requested: the service signs for 7 days at most"]);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn what_has_expired_is_pruned_and_says_so() {
     let earlier = ["prune", "--yes", "--now", "2026-01-01T00:00:00Z"];
     jobs(&project, &earlier).exits(0).says(&["nothing to prune"]);
     let later = ["prune", "--now", "2127-01-01T00:00:00Z"];
-    jobs(&project, &later).exits(0).says(&["would delete 5 shards", "nothing was changed; `--yes` does it"]);
+    jobs(&project, &later).exits(0).says(&["would delete 5 shards", "nothing was deleted; use `--yes` to delete"]);
     assert!(package.snapshot() == before);
     wait_until_expired(&package.manifest());
     jobs(&project, &["prune", "--yes"]).exits(0).says(&["deleted 5 shards"]);
@@ -312,12 +312,7 @@ fn a_locked_shard_is_kept_and_told() {
     let manifest = server.get(&format!("store/jobs/{id}/package/manifest.json")).unwrap();
     wait_until_expired(&serde_json::from_slice(&manifest).unwrap());
     let pruned = call(&["prune", "--yes"]).exits(0);
-    pruned.says(&[
-        "deleted 5 shards",
-        "kept data/2026-03-02/part-0000",
-        "the store denies it",
-        "aborted the unfinished",
-    ]);
+    pruned.says(&["deleted 5 shards", "kept data/2026-03-02/part-0000", "access denied", "aborted the unfinished"]);
     assert_eq!(server.keys(&format!("store/jobs/{id}/package/data/")), [locked]);
     assert!(server.uploads().is_empty());
     let tombstone = server.get(&format!("store/jobs/{id}/package/tombstone.json")).unwrap();
@@ -342,7 +337,7 @@ fn a_run_is_noted_in_the_store_that_it_names() {
     // A store that fails only warns.
     project.write("file", "");
     std::fs::remove_dir_all(project.path("package")).unwrap();
-    project.run(&["--store", "file"]).exits(0).says(&["warning: ", "is not noted in the store of jobs"]);
+    project.run(&["--store", "file"]).exits(0).says(&["warning: ", "could not be registered in the job store"]);
     // Without a package the index alone is left, and a worker makes it again.
     std::fs::remove_dir_all(project.path("package")).unwrap();
     let id = job["id"].as_str().unwrap();
@@ -358,12 +353,12 @@ fn rows_are_brought_here_as_one_file_or_as_a_package() {
     {
         let id = create(&project, &["--format", format, "--wait"]);
         let download = |args: &[&str]| jobs(&project, &[&["download", "--id", &id], args].concat());
-        download(&["--output", name]).exits(0).says(&["200 rows of 5 shards", "every digest as the manifest says"]);
+        download(&["--output", name]).exits(0).says(&["200 rows of 5 shards", "all digests match the manifest"]);
         // Read as one shard: the rows of all of them, in order.
         let package = project.package_in(&format!(".kt-export/jobs/{id}/package"));
         let joined = crate::project::Package::rows_of_file(&project.path(name));
         assert_eq!(joined, package.rows(), "{format}");
-        download(&["--output", name]).exits(2).says(&["is already there: remove it or choose another name"]);
+        download(&["--output", name]).exits(2).says(&["already exists: remove it or choose another name"]);
         let folder = format!("copy-{format}");
         download(&["--shards", "--output", &folder]).exits(0);
         project.call(&["verify", "--rows", &folder]).exits(0);

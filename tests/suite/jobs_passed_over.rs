@@ -24,7 +24,7 @@ fn jobs(project: &Project, args: &[&str]) -> Outcome {
 /// Every command names the bad job in a warning and in its JSON object, and does what it is for.
 #[track_caller]
 fn is_passed_over(project: &Project, bad: &str, why: &str, good: Option<&str>) {
-    let warning = format!("warning: {bad} is passed over: ");
+    let warning = format!("warning: {bad} is skipped: ");
     let listed = jobs(project, &["list", "--json"]).exits(0).says(&[&warning, why]).json();
     let ids: Vec<&str> = listed["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect();
     assert_eq!(ids, Vec::from_iter(good));
@@ -33,7 +33,7 @@ fn is_passed_over(project: &Project, bad: &str, why: &str, good: Option<&str>) {
     jobs(project, &["list"]).exits(0).says(&[&warning]);
     let pruned = jobs(project, &["prune", "--yes", "--json"]).exits(0).says(&[&warning, "nothing to prune"]).json();
     assert_eq!(pruned["passed_over"], listed["passed_over"]);
-    let worked = jobs(project, &["work", "--json"]).exits(0).says(&[&warning, "no job is waiting"]).json();
+    let worked = jobs(project, &["work", "--json"]).exits(0).says(&[&warning, "no jobs left"]).json();
     assert_eq!(worked["passed_over"], listed["passed_over"]);
 }
 
@@ -50,7 +50,7 @@ fn a_record_that_is_another_jobs_is_passed_over_and_named() {
         "jobs/job_x/job.json is the record of another job, job_x/../..; remove the folder, or restore the record",
         Some(&id),
     );
-    jobs(&project, &["get", "--id", "job_x"]).exits(2).says(&["there is no job `job_x`"]);
+    jobs(&project, &["get", "--id", "job_x"]).exits(2).says(&["no job `job_x`"]);
     project.write("index/jobs/job_x/job.json", "{");
     is_passed_over(&project, "job_x", "jobs/job_x/job.json cannot be read: ", Some(&id));
 }

@@ -83,7 +83,7 @@ fn keys_around_the_rows_are_told_by_plan_and_manifest() {
     project.write("data/a.json", format!("{{\"logGroup\":\"g\",\"logs\":{{\"events\":[{event}],\"next\":null}}}}"));
     project.write("data/b.json", format!("{{\"logs\":{{\"events\":[{event},{event}]}},\"owner\":[1]}}"));
     let plan = project.call(&["plan", "spec.yaml", "--now", "2026-05-01T00:00:00Z"]).exits(0).stdout;
-    assert!(plan.contains("Keys around the rows that are not exported"), "{plan}");
+    assert!(plan.contains("Keys around the rows, not exported"), "{plan}");
     let manifest = project.complete().manifest();
     assert_eq!(manifest["source"]["unexported_keys"], serde_json::json!(["logGroup", "logs.next", "owner"]));
 }

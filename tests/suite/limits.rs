@@ -54,7 +54,7 @@ fn bomb(start: &str, byte: u8) -> Vec<u8> {
 
 #[test]
 fn shards_that_decompress_to_gigabytes_are_a_finding_in_bounded_memory() {
-    let long = "row 1 is longer than 512 MiB, the most that is read back of one row";
+    let long = "row 1 is longer than 512 MiB, the maximum for one row";
     for (format, digest, bytes, found, sampled) in [
         ("ndjson", false, bomb("{\"id\":\"", b'a'), long, "has a row 1 that is longer than 512 MiB"),
         ("ndjson", true, bomb("{\"id\":\"", b'a'), long, "has a row 1 that is longer than 512 MiB"),

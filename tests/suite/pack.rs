@@ -63,7 +63,7 @@ fn the_commands_of_verify_txt_run_as_printed_and_what_is_unpacked_verifies() {
             checked.stdout
         );
         let verified = project.call(&["verify", "--rows", root.to_str().unwrap()]).exits(0);
-        verified.says(&["intact", "VERIFY.txt says how to check a packed package and has no digest"]);
+        verified.says(&["intact", "VERIFY.txt contains instructions and has no digest"]);
     }
 }
 
@@ -124,8 +124,8 @@ fn a_package_is_packed_into_the_same_bytes_wherever_it_is() {
     let piped = project.command(&["pack", "package", "--output", "-"]).output().unwrap();
     assert!(piped.status.success() && piped.stdout == one);
 
-    project.call(&["pack", "package", "--output", "one.tar"]).exits(2).says(&["one.tar is already there: remove it"]);
-    project.call(&["pack", "package", "--output", "-", "--json"]).exits(2).says(&["stdout cannot hold both"]);
+    project.call(&["pack", "package", "--output", "one.tar"]).exits(2).says(&["one.tar already exists: remove it"]);
+    project.call(&["pack", "package", "--output", "-", "--json"]).exits(2).says(&["cannot both go to stdout"]);
     let listed = outcome(Command::new("tar").args(["-tvf", "one.tar"]).current_dir(project.path(""))).exits(0).stdout;
     assert!(!listed.contains("_state") && listed.lines().all(|line| line.starts_with("-rw-r--r-- 0/0 ")), "{listed}");
 }
@@ -170,7 +170,7 @@ fn a_package_that_is_not_what_its_manifest_says_is_not_packed() {
     refused(&[&shard, "though the manifest lists it: restore it"]);
     std::fs::write(&path, &whole).unwrap();
     project.write("package/data/extra", "x");
-    refused(&["`data/extra` in ", "is not in the manifest: find out who put it there"]);
+    refused(&["`data/extra` in ", "is not in the manifest: find out where it comes from"]);
     std::fs::remove_file(project.path("package/data/extra")).unwrap();
     std::fs::remove_file(project.path("package/SHA256SUMS")).unwrap();
     refused(&["SHA256SUMS is not in "]);

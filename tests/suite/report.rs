@@ -34,7 +34,7 @@ fn a_run_leaves_a_page_that_is_made_again_byte_for_byte() {
     assert!(fs::read_to_string(project.path("mine.html")).unwrap() == page);
     let markdown = project.call(&["report", "package/", "--format", "markdown"]).exits(0).stdout;
     assert!(markdown.starts_with("# test 2026-03-01\\_2026-03-03\n"), "{markdown}");
-    project.call(&["verify", "package"]).exits(0).says(&["ok  report.html is what the manifest gives"]);
+    project.call(&["verify", "package"]).exits(0).says(&["ok  report.html matches the manifest"]);
     let object = project.call(&["report", "package", "--json"]).exits(0).json();
     assert_eq!(object["report"], json!(page));
     assert_eq!(
@@ -71,7 +71,11 @@ fn a_page_of_another_release_stays_and_is_not_checked() {
     project.run(&[]).exits(0);
     assert!(page(&package) == other, "a complete package does not change");
     let told = project.call(&["verify", "package"]).exits(0);
-    told.says(&["report: report.html was not made by kt-export ", "`kt-export report` makes it from the manifest"]);
+    told.says(&[
+        "report: report.html was not made by kt-export ",
+        "render it again from the manifest with `kt-export \
+        report`",
+    ]);
 }
 
 #[test]
@@ -83,14 +87,14 @@ fn a_page_that_says_something_else_is_found() {
     project
         .call(&["verify", "package"])
         .exits(5)
-        .says(&["report.html: is not what the manifest gives: remove it, and running the job again writes it"]);
+        .says(&["report.html: differs from what the manifest gives: remove it and run the job again to rewrite it"]);
     fs::remove_file(package.root.join("report.html")).unwrap();
     project.run(&[]).exits(0);
     assert!(page(&package) == good);
 
     let digest = good.split("name=\"manifest-sha256\" content=\"").nth(1).unwrap();
     project.write("package/report.html", good.replacen(&digest[..64], &"0".repeat(64), 1));
-    let words = "report.html: is about another manifest: running the job again writes the one of this";
+    let words = "report.html: is about another manifest: run the job again to rewrite it";
     project.call(&["verify", "package"]).exits(5).says(&[words]);
     project.run(&[]).exits(0);
     assert!(page(&package) == good);
@@ -107,7 +111,7 @@ fn the_page_follows_the_package_from_partial_to_complete() {
     for text in ["Partial: something is missing", "bad_rows", "1 failed, 0 not tried"] {
         assert!(page(&package).contains(text), "{text}");
     }
-    project.call(&["verify", "package"]).exits(0).says(&["report.html is what the manifest gives"]);
+    project.call(&["verify", "package"]).exits(0).says(&["report.html matches the manifest"]);
     project.write(day, good);
     project.run(&[]).exits(0);
     assert!(page(&package).contains("<h2 id=\"verdict\">Complete</h2>"));
@@ -135,8 +139,8 @@ fn what_is_no_package_is_refused_in_the_words_of_verify() {
         let object = project.call(&["report", uri, "--json"]).exits(5).json();
         assert!(words.iter().all(|word| object["error"].as_str().unwrap().contains(word)), "{object}");
     };
-    alike("nowhere", &["there is no such folder"]);
-    alike("empty", &["manifest.json: is not there: no run has ended here, or somebody removed it"]);
+    alike("nowhere", &["the folder does not exist"]);
+    alike("empty", &["manifest.json: is missing: no run has finished here, or it was removed"]);
     for (bytes, words) in [
         (&b"{"[..], "manifest.json: cannot be read: it is not JSON"),
         (b"{\"manifest_version\": 2}", "manifest.json: cannot be read: it has `manifest_version: 2`"),
@@ -148,7 +152,7 @@ fn what_is_no_package_is_refused_in_the_words_of_verify() {
     fs::write(package.root.join("manifest.json"), whole).unwrap();
     project.call(&["report", "ftp://x/y"]).exits(2).says(&["error: "]);
     let refused = project.call(&["report", "package", "--output", "no/such/folder/x.html"]).exits(4);
-    refused.says(&["error: cannot write no/such/folder/x.html: ", "; name another file with `--output`"]);
+    refused.says(&["error: cannot write no/such/folder/x.html: ", "; give another file with `--output`"]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn late_data_make_a_revision_that_says_what_changed() {
     let said = project
         .run(&["--restate", "--json"])
         .exits(0)
-        .says(&["revision 2 of job_", ": another number of rows in 1 of 3 partitions"]);
+        .says(&["revision 2 of job_", ": row counts differ in 1 of 3 partitions"]);
     assert!(said.json()["specs"][0]["package"].as_str().is_some_and(|p| p.ends_with("/package.r2")));
     assert!(first.snapshot() == before, "the superseded package stays as it was");
 

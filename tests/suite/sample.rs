@@ -46,7 +46,8 @@ fn the_same_seed_draws_the_same_rows_and_they_stand_where_they_say() {
     for format in ["csv", "ndjson", "json", "parquet", "{csv: {header: false, bom: true, delimiter: ';'}}"] {
         let project = project(format);
         let args = ["sample", "package", "--rows", "25", "--seed", "7"];
-        let first = project.call(&args).exits(0).says(&["25 of 300 rows by seed 7", " of 5 shards read"]);
+        let first =
+            project.call(&args).exits(0).says(&["25 of 300 rows with seed 7", " of 5 shards, all digests match"]);
         assert_eq!(first.stdout, project.call(&args).exits(0).stdout);
         let sampled = lines(&first.stdout);
         let manifest = std::fs::read(project.path("package/manifest.json")).unwrap();
@@ -151,5 +152,5 @@ fn of_a_partial_package_what_is_there_is_sampled_and_that_is_said() {
     project.run(&[]).exits(3);
     let sampled = project.call(&["sample", "package", "--rows", "5", "--seed", "1"]).exits(0);
     assert_eq!(lines(&sampled.stdout).len(), 5);
-    sampled.says(&["5 of 20 rows", "warning: the package is partial: only rows that are in its shards can be drawn"]);
+    sampled.says(&["5 of 20 rows", "warning: the package is partial: only rows in its shards can be drawn"]);
 }

@@ -93,7 +93,7 @@ fn no_file_of_an_encrypted_package_confirms_a_guess_of_a_row() {
     assert_eq!(facts, expected);
 
     let said = project.call(&["verify", "--rows", "package"]).exits(0);
-    said.says(&["what is sealed of 1 encrypted file was not opened, because no --identity was given"]);
+    said.says(&["what is sealed of 1 encrypted file was not opened because no --identity was given"]);
     let opened = project.call(&["verify", "--rows", "package", "-i", "alice.txt"]).exits(0);
     opened.says(&[
         "what is sealed of 1 encrypted file",
@@ -146,9 +146,9 @@ fn max_lag_is_told_by_a_bit_and_its_times_stay_sealed() {
             project.call(&[&["verify", "package"], keys].concat()).exits(0);
         }
         edit(&package, |m| m["files"][0]["sealed"]["within_max_lag"] = json!(!holds));
-        let message = "the expectation `max_lag` is said to";
+        let message = "the expectation `max_lag` is recorded to";
         project.call(&["verify", "package"]).exits(5).says(&[message]);
-        let message = "`within_max_lag` is not what its sealed last time gives";
+        let message = "`within_max_lag` does not match its sealed last time";
         project.call(&[&["verify", "package"][..], &key].concat()).exits(5).says(&[message]);
     }
 }
@@ -179,7 +179,7 @@ fn sealed_digests_that_are_changed_are_found() {
     edit(&package, |m| m["files"][0]["sealed"]["data"] = json!("bm90IGFnZQ=="));
     verify(&key, "its sealed digests cannot be opened: it is not an age file, or its header is damaged");
     edit(&package, |m| m["files"][0]["plain_sha256"] = json!("0".repeat(64)));
-    verify(&[], "tells in clear what `encryption` says is sealed");
+    verify(&[], "has in clear what `encryption` says is sealed");
     edit(&package, |m| _ = m["files"][0].as_object_mut().unwrap().remove("sealed"));
     verify(&[], "has no `sealed`, but `encryption` says that its digests are sealed");
     edit(&package, |m| *m = whole.clone());
@@ -197,7 +197,7 @@ fn facts_of_parquet_shards_are_for_those_who_have_all_their_keys() {
     let rows = rows_digest();
     tells_none(&package, &[&rows, "10:00:00", "fired"]);
     let sealed = package.files()[0]["sealed"]["data"].as_str().unwrap().to_owned();
-    let text = "what is sealed of 1 encrypted file was not opened, because";
+    let text = "what is sealed of 1 encrypted file was not opened because";
     let verify = |keys: &[&str]| with_key(&project, &[&["verify", "package"], keys].concat()).exits(0);
     verify(&[]).says(&[text, "because no --parquet-key was given"]);
     // The holder of one key must not be able to check guesses of a column that has another.

@@ -25,7 +25,7 @@ fn is_refused_in_silence(project: &Project, args: &[&str]) {
     // Annotations for GitHub are on stdout.
     let said = outcome.stdout.clone() + &outcome.stderr;
     outcome.exits(2);
-    assert!(said.contains("credentials do not belong into a URI"), "{args:?}: {said}");
+    assert!(said.contains("URIs must not contain credentials"), "{args:?}: {said}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn a_signed_package_says_who_signed_it_to_everybody() {
     report.says(&[&line]);
     verify(&project, &[]).exits(0).says(&[
         &format!("ok  signature of manifest.json by ssh-ed25519 {PRINT}, which calls itself evidence@example.com"),
-        "signature: whose key signed: nobody said whose it must be, give a list of keys with --allowed-signers",
+        "signature: whose key signed: give a list of keys with --allowed-signers",
     ]);
     let Some(checked) = ssh_keygen(&project, &["-Y", "verify", "-f", "allowed", "-I", "evidence@example.com"]) else {
         return;
@@ -114,9 +114,9 @@ fn a_signature_that_ssh_keygen_made_by_hand_is_checked_as_well() {
         project.write(&name, text);
     }
     let package = project.complete();
-    let missing = "manifest.json.sig: is not there, and a signature is required";
+    let missing = "manifest.json.sig: is missing, but a signature is required";
     verify(&project, &STRICT).exits(5).says(&[missing]);
-    verify(&project, &[]).exits(0).says(&["none is present, so nothing proves who wrote the manifest"]);
+    verify(&project, &[]).exits(0).says(&["there is none, so nothing proves who wrote the manifest"]);
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-Y", "sign", "-n", "kt-export", "-f", "key", "package/manifest.json"]);
     if command.current_dir(project.path("")).status().is_ok_and(|status| status.success()) {
@@ -132,13 +132,13 @@ fn a_key_that_is_not_allowed_is_named() {
     let (project, package) = signed();
     let public = std::fs::read_to_string(fixture("ed25519.pub")).unwrap();
     let not_for = format!(
-        "manifest.json.sig: was made by {PRINT}, which the list of allowed signers does not allow to sign this for \
+        "manifest.json.sig: was made by {PRINT}, which the allowed signers file does not allow to sign this for \
          `evidence@example.com`: line 1: "
     );
     for (list, words) in [
         (
             std::fs::read_to_string(fixture("stranger.pub")).map(|key| format!("evidence@example.com {key}")).unwrap(),
-            format!("manifest.json.sig: was made by {PRINT}, which is not in the list of allowed signers"),
+            format!("manifest.json.sig: was made by {PRINT}, which is not in the allowed signers file"),
         ),
         (format!("other@example.com {public}"), format!("{not_for}the key is that of other@example.com")),
         (
@@ -177,8 +177,8 @@ fn a_missing_or_foreign_signature_is_completed_from_what_the_run_kept() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     verify(&project, &[]).exits(5).says(&[
-        "manifest.json.sig: is not there, and the manifest says that evidence@example.com signed it: somebody removed it, \
-         or the run was stopped before it was written, and running the job again writes it",
+        "manifest.json.sig: is not there, and the manifest says that evidence@example.com signed it: it was removed, \
+         or the run stopped before writing it; run the job again to write it",
     ]);
     // The key is not needed again.
     std::fs::remove_file(project.path("key")).unwrap();
@@ -195,7 +195,7 @@ fn no_run_signs_a_manifest_that_it_did_not_make() {
     let (project, package) = signed();
     let published = std::fs::read(package.root.join("manifest.json")).unwrap();
     edit_manifest(&package.root, |manifest| manifest["spec"]["path"] = json!("other.yaml"));
-    let stale = "is no signature of these bytes by its key";
+    let stale = "does not sign these bytes with its key";
     verify(&project, &[]).exits(5).says(&[stale]);
     project.run(&[]).exits(4).says(&["manifest.json was changed after it was published", "--repair"]);
     verify(&project, &[]).exits(5).says(&[stale]);
@@ -330,7 +330,7 @@ fn a_list_of_signers_demands_a_signature() {
         project.write(&name, text);
     }
     project.complete();
-    let missing = "manifest.json.sig: is not there, and --allowed-signers says whose signature it must be";
+    let missing = "manifest.json.sig: is missing, but --allowed-signers requires a signature";
     verify(&project, &["--allowed-signers", "allowed"]).exits(5).says(&[missing]);
 }
 
@@ -352,8 +352,10 @@ fn who_must_have_signed_is_the_auditors_word_and_not_the_manifests() {
     std::fs::remove_file(package.root.join("report.html")).unwrap();
     verify(&project, &STRICT).exits(0).says(&["a key of intern@example.com"]);
     signer("evidence@example.com").exits(5).says(&[
-        "manifest.json: the manifest says that `intern@example.com` signed it, but --signer wants `evidence@example.com`",
-        "which the list of allowed signers does not allow to sign this for `evidence@example.com`: line 3: the key is that of \
+        "manifest.json: the manifest says that `intern@example.com` signed it, but --signer requires \
+         `evidence@example.com`",
+        "which the allowed signers file does not allow to sign this for `evidence@example.com`: line 3: the key is \
+         that of \
          intern@example.com",
     ]);
     // Without a list the name is only a word.

@@ -209,7 +209,7 @@ fn a_package_without_rows_says_whether_anything_was_read() {
     assert_eq!(manifest["no_rows"], json!({"reason": "nothing_to_read"}));
     assert_eq!(manifest["source"]["skipped_by_path_time"], 2);
     let page = std::fs::read_to_string(project.path("package/report.html")).unwrap();
-    assert!(page.contains("Complete, but nothing was there to read") && !page.contains("shows that there was none"));
+    assert!(page.contains("Complete, but there was nothing to read") && !page.contains("shows that there was none"));
 
     for (rest, reason, words) in [
         ("window: {date: 2026-05-01}", "none_in_window", "1 file with 2 rows was read, and every row lies outside"),

@@ -75,5 +75,5 @@ fn an_archived_object_is_told_as_one() {
     for words in ["2026-03-03.ndjson", "in an archive (Glacier, Deep Archive", "restore it", "InvalidObjectState"] {
         assert!(told.contains(words), "{words}: {told}");
     }
-    assert!(!told.contains("check the credentials"), "{told}");
+    assert!(!told.contains("check that the credentials"), "{told}");
 }

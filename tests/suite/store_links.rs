@@ -72,7 +72,7 @@ fn a_link_ends_with_the_temporary_credentials_of_variables_or_a_profile() {
     let lasting = links(&project, &server, &id, &keys("")).exits(0);
     assert_eq!(seconds(&lasting), WEEK);
     let unknown = links(&project, &server, &id, &keys("token")).exits(0);
-    unknown.says(&["the links end sooner than asked for", "temporary and do not say when they end"]);
+    unknown.says(&["the links expire sooner than requested", "temporary and do not say when they end"]);
     assert_eq!(seconds(&links(&project, &server, &id, &keys("token"))), 3600);
     let end = (jiff::Timestamp::now() + jiff::SignedDuration::from_mins(30)).to_string();
     let known = [keys("token"), vec![("AWS_CREDENTIAL_EXPIRATION", end)]].concat();
@@ -118,5 +118,5 @@ fn a_link_ends_with_the_credentials_of_a_container() {
     ];
     let links = links(&project, &server, &id, &variables).exits(0);
     assert!((1..=1200).contains(&seconds(&links)), "{links:?}");
-    links.says(&["the links end sooner than asked for: the credentials end then"]);
+    links.says(&["the links expire sooner than requested: the credentials end then"]);
 }

@@ -209,7 +209,7 @@ fn a_store_that_stops_answering_ends_a_run_with_its_reason() {
     let asked = AtomicUsize::new(0);
     server.on_request(move |_| (asked.fetch_add(1, Ordering::SeqCst) > 8).then_some(Fault::Hang));
     let ended = run(&project, &server);
-    ended.exits(6).says(&["the store does not answer, also after retries", "no answer within"]);
+    ended.exits(6).says(&["the store does not respond, even after retries", "no answer within"]);
     assert!(server.get("evidence/package/manifest.json").is_none());
     server.clear_faults();
     run(&project, &server).exits(0);
@@ -251,7 +251,7 @@ fn an_empty_answer_to_a_completion_is_held_against_the_object() {
     server.on_request(|r| (r.method == "POST" && r.query.contains("uploadId=")).then_some(Fault::EmptyOk));
     run(&project, &server).exits(6).says(&[
         "cannot complete the upload of s3://bucket/evidence/package/data/",
-        "the store's answers are cut short or not in its protocol",
+        "the store's responses are truncated or invalid",
     ]);
     assert!(server.uploads().is_empty(), "{:?}", server.uploads());
 }

@@ -203,16 +203,16 @@ fn a_store_that_cannot_be_used_says_why_within_seconds() {
         "AWS_SECRET_ACCESS_KEY",
         "wrong-secret",
         4,
-        &["s3://bucket/evidence/package", "the store denies it", "SignatureDoesNotMatch"],
+        &["s3://bucket/evidence/package", "access denied", "SignatureDoesNotMatch"],
     );
-    with("AWS_ACCESS_KEY_ID", "nobody", 4, &["the store denies it", "InvalidAccessKeyId"]);
-    with("AWS_ENDPOINT_URL", "127.0.0.1:9000", 4, &["cannot connect to s3://bucket", "the endpoint is no URL"]);
-    with("AWS_ENDPOINT_URL", "http://127.0.0.1:9", 6, &["the store does not answer", "check the endpoint"]);
+    with("AWS_ACCESS_KEY_ID", "nobody", 4, &["access denied", "InvalidAccessKeyId"]);
+    with("AWS_ENDPOINT_URL", "127.0.0.1:9000", 4, &["cannot connect to s3://bucket", "the endpoint is not a URL"]);
+    with("AWS_ENDPOINT_URL", "http://127.0.0.1:9", 6, &["the store does not respond", "check the endpoint"]);
     for (status, code, exit, words) in [
         (301, "PermanentRedirect", 4, "another region"),
-        (404, "NoSuchBucket", 4, "there is no such bucket"),
-        (503, "SlowDown", 6, "slow down"),
-        (403, "AccessDenied", 4, "the store denies it"),
+        (404, "NoSuchBucket", 4, "the bucket does not exist"),
+        (503, "SlowDown", 6, "throttles requests"),
+        (403, "AccessDenied", 4, "access denied"),
     ] {
         server.on_request(move |_| Some(Fault::Status(status, code)));
         run(&project, &server, &[]).exits(exit).says(&["s3://bucket/evidence/package", words]);

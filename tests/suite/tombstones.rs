@@ -117,16 +117,16 @@ fn a_prune_is_signed_where_the_package_is() {
     let public = std::fs::read_to_string(fixture("stranger.pub")).unwrap();
     tombstone["signer"]["public_key"] = json!(public.split(' ').take(2).collect::<Vec<_>>().join(" "));
     bury(&package, &tombstone);
-    project.call(&["verify", "package"]).exits(5).says(&["tombstone.json.sig: is no signature of these bytes"]);
+    project.call(&["verify", "package"]).exits(5).says(&["tombstone.json.sig: does not sign these bytes"]);
     sign(&package.root, "stranger");
     project.call(&["verify", "package"]).exits(0).says(&[
         "tombstone: whose key signed tombstone.json: SHA256:",
-        ", which is not the one that signed the package, give a list of keys with --allowed-signers",
+        ", which is not the key that signed the package; give a list of keys with --allowed-signers",
     ]);
     project
         .call(&STRICT)
         .exits(5)
-        .says(&["tombstone.json.sig: was made by SHA256:", "not in the list of allowed signers"]);
+        .says(&["tombstone.json.sig: was made by SHA256:", "not in the allowed signers file"]);
     std::fs::remove_file(package.root.join("tombstone.json.sig")).unwrap();
     project
         .call(&["verify", "package"])
@@ -176,7 +176,7 @@ fn a_prune_that_cannot_be_signed_deletes_nothing_and_stops_no_other() {
     ]);
     assert!(package.snapshot() == before);
     assert!(project.package_in("second").shards().is_empty());
-    project.call(&["verify", "second"]).exits(0).says(&["neither the package nor its tombstone is signed"]);
+    project.call(&["verify", "second"]).exits(0).says(&["neither package nor tombstone is signed"]);
     // A key that took the place of the first one signs, and the list says that it may.
     give_key(&project, "stranger");
     prune(&project).exits(0).says(&["deleted 2 shards"]);
@@ -226,7 +226,7 @@ fn a_prune_is_linked_where_the_package_is() {
     project.call(&chained).exits(0);
     // One that the chain does not know, or knows otherwise.
     std::fs::remove_file(project.path("chain/000002.json")).unwrap();
-    project.call(&chained).exits(5).says(&["tombstone.json: is in no link of the chain"]);
+    project.call(&chained).exits(5).says(&["tombstone.json: is not linked in the chain"]);
     let mut unlinked = tombstone.clone();
     unlinked.as_object_mut().unwrap().remove("link");
     bury(&package, &unlinked);
@@ -264,8 +264,8 @@ fn retention_is_not_cut_short_by_a_clock_on_the_command_line() {
     let later = ["jobs", "prune", "--store", "index", "--now", "2127-01-01T00:00:00Z"];
     project.call(&later).exits(0).says(&["would delete 2 shards"]);
     project.call(&[&later[..], &["--yes"]].concat()).exits(2).says(&[
-        "--now 2127-01-01T00:00:00Z is in the future, and retention that is not over is not cut short: leave out --yes to \
-         see what would be deleted then, or --now to delete what has expired",
+        "--now 2127-01-01T00:00:00Z is in the future, and prune never shortens retention: leave out --yes to see what \
+         would be deleted then, or leave out --now to delete what has expired",
     ]);
     assert_eq!(package.shards().len(), 2);
 }

@@ -1,7 +1,7 @@
-//! Where packages are below a folder or a prefix.
+//! Finds packages below a folder or a prefix.
 //!
-//! A package is known by its manifest, or by SHA256SUMS where somebody removed the manifest: that must not make a package
-//! disappear in silence. Folders are listed one by one, so that nothing below `data/` is ever asked for.
+//! A folder is a package if it has a manifest or, in case that was removed, SHA256SUMS: a package must not disappear
+//! silently. Folders are listed one by one, so nothing below `data/` is listed.
 
 use super::CoverageError;
 use crate::package::layout::{DATA, MANIFEST, REJECTS, SHA256SUMS, STATE};
@@ -11,7 +11,7 @@ use crate::store::{Folder, Location, StoreError};
 /// How many folders below the named one are looked into. Layouts such as `team/name/year/month` have four.
 const DEPTH: usize = 8;
 
-/// How many folders are looked into at most, so that somebody's home folder ends in a message.
+/// Maximum number of folders to search, so that pointing at a home folder ends with an error.
 const MAX_FOLDERS: usize = 100_000;
 
 /// What is in a package and never holds another one.
@@ -33,10 +33,10 @@ pub fn packages(at: &Location) -> Result<Vec<Location>, CoverageError> {
         if looked_into > MAX_FOLDERS {
             return Err(CoverageError::TooMany { at: at.to_string(), limit: MAX_FOLDERS });
         }
-        // One folder that cannot be looked into hides no other; whoever opens it as a package says why.
+        // An unreadable folder must not hide others; opening it as a package reports why.
         let is_alone = |error: &StoreError| !name.is_empty() && !error.code().is_retryable();
         let has = |file: &str| match folder.size(&below(&name, file)) {
-            // Something that is no file: whoever opens the package says so.
+            // Not a file: opening the package reports it.
             Err(StoreError::WrongKind { .. }) => Ok(true),
             Err(error) if is_alone(&error) => Ok(true),
             size => size.map(|size| size.is_some()),

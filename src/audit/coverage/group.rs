@@ -1,4 +1,4 @@
-//! Packages of one name and type, put together.
+//! Groups packages by name and type.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -37,7 +37,7 @@ pub struct Gap {
     /// The time.
     #[serde(flatten)]
     pub interval: Interval,
-    /// Packages that should cover it and why they do not; none where there is no package at all.
+    /// Packages that should cover it and why they do not; empty if there is no package at all.
     pub because: Vec<Because>,
 }
 
@@ -156,7 +156,7 @@ fn revisions(packages: &mut [Looked]) {
         if status != JobStatus::Complete {
             if let Some(revision) = packages.get_mut(index) {
                 revision.state = State::Unfinished;
-                revision.notes.push(format!("it is a revision of {} and {status}: it takes nobody's place", old.id));
+                revision.notes.push(format!("it is a revision of {} and {status}: it supersedes nothing", old.id));
             }
             continue;
         }

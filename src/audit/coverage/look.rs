@@ -1,4 +1,4 @@
-//! One package as evidence of a stretch of time: which partitions it covers, and why not the others.
+//! Which partitions of its window a package covers, and why it does not cover the others.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -72,7 +72,7 @@ pub struct Claim {
     /// Partitions that are not complete, and why.
     #[serde(skip)]
     pub missing: Vec<Missing>,
-    /// Its filters, so that packages can be told apart that leave out other rows.
+    /// Its filters, to distinguish packages that exclude different rows.
     #[serde(skip)]
     pub selection: String,
 }
@@ -120,7 +120,7 @@ fn examine(at: &Location, is_verified: bool, now: Timestamp) -> Result<(Option<C
                 format!("{path}: {}; and {} more, which `kt-export verify` lists", finding.message, n - 1)
             }
         });
-        // What the cheap check has told need not be told twice.
+        // Findings of the cheap check are not repeated.
         faults.extend(found.filter(|_| faults.is_empty()));
     }
     let claim = claim(&package, tombstone);
@@ -165,7 +165,7 @@ fn partitions(manifest: &Manifest, window: Interval) -> (Vec<Interval>, Vec<Miss
     for parts in manifest.files.chunk_by(|a, b| a.partition == b.partition) {
         let Some(first) = parts.first() else { continue };
         let interval = Interval::new(first.partition.start, first.partition.end);
-        // What a manifest says of time outside its window is nobody's.
+        // Partitions outside the manifest's window cover nothing.
         let Some(interval) = interval.and_then(|interval| interval.intersection(window)) else { continue };
         match parts.iter().find(|file| file.status != FileStatus::Complete) {
             None => covered.push(interval),

@@ -1,4 +1,4 @@
-//! Which time is covered by packages, which is not, and which is twice.
+//! Which times packages cover: gaps and overlaps.
 //!
 //! Packages of one spec name and export type belong together. A package covers those of its partitions whose files are
 //! all complete, and nothing where its own record cannot be trusted. A complete revision takes the place of the package
@@ -66,14 +66,14 @@ pub struct CoverageReport {
     pub covered: bool,
     /// One for each spec name and export type.
     pub groups: Vec<Group>,
-    /// Packages that nobody knows the name of, because their manifests cannot be read.
+    /// Packages with unknown names, because their manifests cannot be read.
     pub unreadable: Vec<Looked>,
     /// Names and types of packages that were left out, because others were asked for.
     pub left_out: Vec<String>,
 }
 
 impl CoverageReport {
-    /// What the process tells its scheduler.
+    /// The exit code.
     pub fn exit(&self) -> Exit {
         if self.covered { Exit::Complete } else { Exit::VerifyFailed }
     }
@@ -86,7 +86,7 @@ pub enum CoverageError {
     #[error(transparent)]
     Location(#[from] LocationError),
     /// There is nothing to look at.
-    #[error("there is no folder {at}: name packages, or folders or prefixes that packages are below")]
+    #[error("there is no folder {at}: give packages, or folders or prefixes that contain packages")]
     Nowhere {
         /// As named.
         at: String,
@@ -99,7 +99,7 @@ pub enum CoverageError {
         /// The limit.
         limit: usize,
     },
-    /// Text that is no bound.
+    /// Not a valid bound.
     #[error(
         "`{}` is neither a date such as 2026-03-01 nor an instant such as 2026-03-01T00:00:00Z",
         crate::diagnostic::shown(text)
@@ -129,7 +129,7 @@ pub enum CoverageError {
 }
 
 impl CoverageError {
-    /// What the process tells its scheduler.
+    /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Location(_)

@@ -1,9 +1,7 @@
-//! VERIFY.txt: how to check a packed package with tools that every system has.
-//!
-//! Lines that are indented by four spaces are commands, which run as they are printed, one after another, under `sh -eu`, in
-//! a folder that holds nothing but the tar. Nothing of the manifest's free text stands in a command: only digests, numbers
-//! and the folder's name, which is made of harmless characters. Everything is bound to the manifest, the one file that
-//! is signed; SHA256SUMS only repeats it.
+//! VERIFY.txt: how to check a packed package with standard tools. Lines indented by four spaces are commands. They run
+//! as printed, in order, under `sh -eu`, in a folder that contains only the tar file. Commands contain none of the
+//! manifest's free text, only digests, numbers and the folder's name, which consists of safe characters. Every check
+//! starts from the manifest, the one file that is signed; SHA256SUMS only repeats it.
 
 use std::fmt::Write;
 
@@ -17,24 +15,24 @@ use crate::package::manifest::{
 };
 use crate::signature::ByHand;
 
-/// Partitions that are named at most.
+/// Maximum number of partitions to list.
 const SHOWN_PARTITIONS: usize = 20;
 
-/// What the manifest does not say.
+/// Facts that are not in the manifest.
 pub(super) struct Facts<'a> {
     /// The one folder in the tar.
     pub folder: &'a str,
     pub manifest_sha256: &'a str,
-    /// Below data/ and rejects/, in the tar.
+    /// Number of files below data/ and rejects/ in the tar file.
     pub files: usize,
-    /// Listed, but not in the tar, because their retention is over.
+    /// Number of listed files that were deleted after their retention.
     pub deleted: usize,
     pub is_signed: bool,
-    /// What says that files were deleted.
+    /// Record of the deletion.
     pub tombstone: Option<&'a Tombstone>,
 }
 
-/// The text. Writing to a String does not fail.
+/// The text. Writing to a `String` cannot fail.
 pub(super) fn text(manifest: &Manifest, facts: &Facts<'_>) -> String {
     let mut page = Page { text: String::new(), step: 0 };
     head(&mut page, manifest, facts);
@@ -42,17 +40,18 @@ pub(super) fn text(manifest: &Manifest, facts: &Facts<'_>) -> String {
     page.command("tar -xf *.tar");
     page.command(&format!("cd {}", facts.folder));
     page.step(
-        "Is it the package that you were told of? This digest stands for all of it.\n\
-         Compare it with the one that reached you by another way: in your working\n\
-         papers, a signed message, or the package that names this one as its previous.",
+        "Is this the package you were told about? This digest covers all of it.\n\
+         Compare it with a digest that you got from elsewhere: from your working\n\
+         papers, a signed message, or the package that lists this one as previous.",
     );
     page.command(&format!("echo '{}  manifest.json' | sha256sum -c -", facts.manifest_sha256));
     if facts.is_signed {
         page.step(
-            "Who signed the manifest? You need your own list of signers whom you trust, in\n\
-             the format of ssh-keygen, as `allowed_signers` beside the tar. The key has to\n\
-             be that of the name below when it signed, and the name one that you expect.\n\
-             (OpenSSH 9.1 or later; before, it reads the time without `Z` and as local.)",
+            "Who signed the manifest? You need your own list of trusted signers, in the\n\
+             format of ssh-keygen, as `allowed_signers` next to the tar file. The list must\n\
+             allow the key for the name below at the time of signing, and the name must be\n\
+             one that you expect. (Needs OpenSSH 9.1 or later; earlier versions read the\n\
+             time without `Z`, and as local time.)",
         );
         let signer = manifest.signer.as_ref();
         signature(&mut page, MANIFEST, SIGNATURE, manifest.finalized_at, signer);
@@ -91,7 +90,7 @@ impl Page {
 }
 
 fn head(page: &mut Page, manifest: &Manifest, facts: &Facts<'_>) {
-    let title = "How to check this package without the program that made it";
+    let title = "How to check this package without kt-export";
     let _ = writeln!(page.text, "{title}\n{}\n", "=".repeat(title.len()));
     let _ = writeln!(page.text, "name     {} ({})", escaped(&manifest.name), escaped(&manifest.type_name));
     let _ = writeln!(
@@ -112,14 +111,14 @@ fn head(page: &mut Page, manifest: &Manifest, facts: &Facts<'_>) {
     if facts.deleted > 0 {
         let _ = writeln!(
             page.text,
-            "{} files were deleted when their retention was over, as tombstone.json says.\n",
+            "{} files were deleted after their retention had ended; see tombstone.json.\n",
             facts.deleted
         );
     }
-    page.line("Lines indented by four spaces are commands for a POSIX shell. Each ends with an");
-    page.line("error where something is wrong; then stop. Begin in an empty folder that holds");
-    page.line("the tar, and beside it what is yours and a step asks for. Where sha256sum is");
-    page.line("missing, `shasum -a 256` does the same.");
+    page.line("Lines indented by four spaces are commands for a POSIX shell. A command that fails");
+    page.line("has found a problem: stop there. Start in a folder that contains only the tar file");
+    page.line("and the files of your own that a step asks for. If sha256sum is missing, use");
+    page.line("`shasum -a 256` instead.");
 }
 
 fn not_complete(page: &mut Page, manifest: &Manifest) {
@@ -133,15 +132,14 @@ fn not_complete(page: &mut Page, manifest: &Manifest) {
         let _ = write!(named, " and {more} more");
     }
     if !named.is_empty() {
-        let _ =
-            writeln!(page.text, "NOT COMPLETE in these partitions, for which manifest.json has the reason:\n{named}\n");
+        let _ = writeln!(page.text, "NOT COMPLETE in these partitions; manifest.json has the reasons:\n{named}\n");
     }
 }
 
-/// Takes the signer's name from the file that is signed: it is the name that counts, whichever the list has first.
+/// Takes the signer's name from the signed file, not from the list, which may name others for the same key.
 fn signature(page: &mut Page, file: &str, signature: &str, at: Timestamp, signer: Option<&SignerRecord>) {
     let by_hand = ByHand { list: "../allowed_signers", file, signature, at };
-    // awk takes what stands between quotes; a name that JSON writes otherwise than it is has to be looked up.
+    // awk takes the text between quotes, so a name with JSON escapes is looked up in the list instead.
     let is_plain = |name: &str| !name.chars().any(|c| c.is_control() || matches!(c, '"' | '\\'));
     page.command(&match signer {
         Some(signer) if is_plain(&signer.identity) => {
@@ -154,7 +152,7 @@ fn signature(page: &mut Page, file: &str, signature: &str, at: Timestamp, signer
 }
 
 fn deletion(page: &mut Page, tombstone: &Tombstone, facts: &Facts<'_>) {
-    page.step("Who says that files were deleted, and of which package?");
+    page.step("Who deleted files, and from which package?");
     page.command(&format!("grep -q '\"manifest_sha256\": \"{}\"' {TOMBSTONE}", facts.manifest_sha256));
     if tombstone.signer.is_some() {
         signature(page, TOMBSTONE, TOMBSTONE_SIGNATURE, tombstone.pruned_at, tombstone.signer.as_ref());
@@ -164,29 +162,29 @@ fn deletion(page: &mut Page, tombstone: &Tombstone, facts: &Facts<'_>) {
 fn files(page: &mut Page, facts: &Facts<'_>) {
     let ignore = if facts.deleted > 0 { "--ignore-missing " } else { "" };
     if facts.files > 0 {
-        page.step("Is every file the one that the manifest lists?");
+        page.step("Does every file match the manifest?");
         page.command(&format!(
             "awk -F'\"' '/^      \"path\": \"/ {{ path = $4 }} /^      \"sha256\": \"/ {{ print $4 \"  \" path }}' \
              manifest.json | sha256sum {ignore}-c -"
         ));
     }
-    page.step("Does SHA256SUMS, the same list for quick checks, say the same?");
+    page.step("Does SHA256SUMS, a copy of that list for quick checks, match too?");
     page.command(&format!("sha256sum {ignore}-c SHA256SUMS"));
-    page.step("Is there nothing else in data/ and rejects/?");
+    page.step("Are there no other files in data/ and rejects/?");
     page.command(&format!(
         "test \"$(find . ! -type d | grep -c -e '^[.]/data/' -e '^[.]/rejects/')\" -eq {}",
         facts.files
     ));
 }
 
-/// Where the files are without encryption.
+/// Folder of the decrypted shards.
 fn decrypted(page: &mut Page, manifest: &Manifest, facts: &Facts<'_>) -> &'static str {
     match &manifest.encryption {
         Some(EncryptionRecord::Age { .. }) if facts.files > 0 => {
             page.step(
-                "Decrypt, with age (age-encryption.org) and your own key in the file\n\
-                 `identity.txt` beside the tar. The plain files go into a folder beside the\n\
-                 package, which stays as it is.",
+                "Decrypt with age (age-encryption.org) and your own key in the file\n\
+                 `identity.txt` next to the tar file. The plain files go to a folder next to\n\
+                 the package, which is not changed.",
             );
             page.command(
                 "find data -name '*.age' | while read -r file; do mkdir -p \"../plain/${file%/*}\" && \
@@ -196,7 +194,7 @@ fn decrypted(page: &mut Page, manifest: &Manifest, facts: &Facts<'_>) -> &'stati
         }
         Some(EncryptionRecord::Parquet { .. }) => {
             page.text
-                .push_str("\nThe rows are encrypted inside Parquet: reading them takes the keys and a reader of\n");
+                .push_str("\nThe rows are encrypted inside Parquet: reading them needs the keys and a reader of\n");
             page.text.push_str("Parquet modular encryption, such as pyarrow.\n");
             "data"
         }
@@ -204,7 +202,7 @@ fn decrypted(page: &mut Page, manifest: &Manifest, facts: &Facts<'_>) -> &'stati
     }
 }
 
-/// Whether shards are whole inside, and have as many rows as the manifest says.
+/// Checks that shards decompress and have the number of rows in the manifest.
 fn contents(page: &mut Page, manifest: &Manifest, plain: &str) {
     let shards = manifest.files.iter().filter(|file| file.status.has_file());
     let first = shards.clone().next().map_or("", |file| file.path.as_str());
@@ -216,7 +214,7 @@ fn contents(page: &mut Page, manifest: &Manifest, plain: &str) {
     let read = if tool.is_empty() {
         format!("find {plain} -type f -exec cat {{}} +")
     } else {
-        page.step(&format!("Does every compressed file end as it should? (needs {tool})"));
+        page.step(&format!("Is every compressed file intact? (needs {tool})"));
         page.command(&format!("find {plain} -name '*.{extension}' -exec {tool} -tq {{}} +"));
         format!("find {plain} -type f -exec {tool} -dcq {{}} +")
     };
@@ -224,19 +222,19 @@ fn contents(page: &mut Page, manifest: &Manifest, plain: &str) {
     let counted = |filter: &str, expected: u64| format!("test \"$({read} | {filter})\" -eq {expected}");
     match manifest.export_format {
         ExportFormat::Ndjson => {
-            page.step(&format!("Are there {rows} rows? One is one line."));
+            page.step(&format!("Are there {rows} rows? Each row is one line."));
             page.command(&counted("wc -l", rows));
         }
         ExportFormat::Json => {
-            page.step(&format!("Are there {rows} rows? Each begins a line."));
+            page.step(&format!("Are there {rows} rows? Each row starts a line."));
             page.command(&counted("awk 'substr($0, 1, 1) == \"{\" { n++ } END { print n + 0 }'", rows));
         }
         ExportFormat::Csv => {
             let has_header = Dialect::of(&manifest.spec.resolved).header && !manifest.columns.is_empty();
             let headers = if has_header { shards.count() as u64 } else { 0 };
             page.step(&format!(
-                "Are there {rows} rows and {headers} headers? A record ends with a line in which every\n\
-                 quote is closed."
+                "Are there {rows} rows and {headers} headers? A record ends at a line end outside\n\
+                 quotes."
             ));
             let filter = "LC_ALL=C awk '{ q += gsub(/\"/, \"\") } q % 2 == 0 { n++ } END { print n + 0 }'";
             page.command(&counted(filter, rows.saturating_add(headers)));
@@ -245,7 +243,7 @@ fn contents(page: &mut Page, manifest: &Manifest, plain: &str) {
             let _ = write!(
                 page.text,
                 "\nThe manifest says that the files in {plain}/ have {rows} rows. Any Parquet reader\n\
-                 counts them, such as DuckDB: SELECT count(*) FROM '{plain}/*/*.parquet'\n"
+                 can count them, such as DuckDB: SELECT count(*) FROM '{plain}/*/*.parquet'\n"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! A package as one tar for an auditor, with instructions that need no program of ours.
+//! A package as one tar file for an auditor, with instructions to verify it without kt-export.
 //!
 //! Equal packages give equal tars, wherever they are and whenever they are packed: the entries are sorted, and nothing of
 //! the machine or the clock is in them. Every file is compared with the manifest while it is copied, so that a tar never
@@ -39,7 +39,7 @@ pub struct Packed {
     pub sha256: String,
 }
 
-/// A package that was not packed.
+/// Why a package cannot be packed.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     /// The package's own record.
@@ -48,8 +48,8 @@ pub enum PackError {
     /// A file that is not what the manifest says.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file that nobody vouches for.
-    #[error("`{}` in {at} is not in the manifest: find out who put it there, and remove it", name.escape_debug())]
+    /// A file that is not in the manifest.
+    #[error("`{}` in {at} is not in the manifest: find out where it comes from, and remove it", name.escape_debug())]
     Unlisted {
         /// Name in the package.
         name: String,
@@ -64,8 +64,8 @@ pub enum PackError {
         /// Its reason.
         source: StoreError,
     },
-    /// The name is taken.
-    #[error("{} is already there: remove it or choose another name", path.display())]
+    /// The target exists.
+    #[error("{} already exists: remove it or choose another name", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -80,13 +80,13 @@ pub enum PackError {
         /// The system's reason.
         source: io::Error,
     },
-    /// Whoever takes the tar.
+    /// The output stream.
     #[error("cannot write the tar")]
     Write(#[source] io::Error),
 }
 
 impl PackError {
-    /// What the process tells its scheduler.
+    /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Package(error) => error.exit(),
@@ -114,7 +114,7 @@ pub fn pack_into(package: &Package, path: &Path, stop: &Stop) -> Result<Packed, 
         let path = part.clone();
         move |source| PackError::Disk { action, path, source }
     };
-    // One that a crash left is nobody's, and a link is not followed.
+    // A leftover of a crash may be replaced; a link is not followed.
     match fs::remove_file(&part) {
         Err(source) if source.kind() != ErrorKind::NotFound => return Err(disk("replace")(source)),
         _ => {}
@@ -219,7 +219,7 @@ fn entries(package: &Package) -> Result<Vec<Entry<'_>>, PackError> {
     Ok(entries)
 }
 
-/// Refuses a package with files that nobody vouches for, as `verify` does.
+/// Refuses a package with unlisted files, as `verify` does.
 fn unlisted(package: &Package, listed: &[Listed<'_>]) -> Result<(), PackError> {
     let known: std::collections::HashSet<&str> = listed.iter().map(|file| file.path).collect();
     for top in CONTENT {

@@ -82,7 +82,7 @@ fn signed_encrypted_and_pruned_packages_are_checked_as_such() {
     let pruned = commands(&manifest(), &Facts { files: 1, deleted: 1, ..facts() });
     assert!(pruned.iter().any(|line| line == "sha256sum --ignore-missing -c SHA256SUMS"));
     let gone = text(&manifest(), &Facts { files: 0, deleted: 2, ..facts() });
-    assert!(gone.contains("2 files were deleted when their retention was over") && !gone.contains("awk"), "{gone}");
+    assert!(gone.contains("2 files were deleted after their retention had ended") && !gone.contains("awk"), "{gone}");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_package_that_is_not_complete_says_which_partitions_are_not() {
     let mut partial = Manifest { status: JobStatus::Partial, ..manifest() };
     partial.files[1].status = FileStatus::Failed;
     let text = text(&partial, &facts());
-    assert!(text.contains("NOT COMPLETE in these partitions, for which manifest.json has the reason:\n2026-03-02\n"));
+    assert!(text.contains("NOT COMPLETE in these partitions; manifest.json has the reasons:\n2026-03-02\n"));
 }
 
 #[test]

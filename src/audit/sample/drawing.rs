@@ -1,4 +1,4 @@
-//! Which rows are drawn: a rule that anybody can follow by hand.
+//! Which rows are drawn: a rule that can be checked by hand.
 //!
 //! Draw `i` (1, 2, 3 …) is the SHA-256 of the text `kt-export sample 1 <digest> <seed> <i>`, single spaces, no line end,
 //! where `<digest>` is the SHA-256 of `manifest.json` in lower-case hex. Its first 16 bytes, read as one big-endian number,

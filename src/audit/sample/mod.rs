@@ -1,4 +1,4 @@
-//! A seeded, reproducible sample of rows, each with the place where it stands.
+//! A seeded, reproducible sample of rows, each with its position.
 //!
 //! Which rows are drawn follows from the manifest's digest, the seed and the number of rows alone (`drawing`), so that an
 //! auditor can check the drawing with a pocket calculator for SHA-256. Only shards that hold drawn rows are read; each of
@@ -27,7 +27,7 @@ pub use drawing::draw;
 /// Version of the JSON object.
 pub const SAMPLE_VERSION: u32 = 1;
 
-/// The largest sample: it is held while it is drawn, and nobody looks at more rows by hand.
+/// Maximum number of sampled rows: the sample is held in memory, and more is not practical to check by hand.
 pub const MAX_ROWS: u64 = 100_000;
 
 /// A row and where it stands.
@@ -68,7 +68,7 @@ pub struct Sampled {
     pub files_read: usize,
 }
 
-/// A sample that cannot be given.
+/// Why a sample cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
     /// The package's own record.
@@ -79,7 +79,7 @@ pub enum SampleError {
     File(#[from] FileError),
     /// Rows that are gone.
     #[error(
-        "the shards of {at} were deleted at {pruned_at}, when their retention was over: there are no rows to sample"
+        "the shards of {at} were deleted at {pruned_at}, after their retention had ended: there are no rows to sample"
     )]
     Pruned {
         /// The package.
@@ -117,13 +117,13 @@ pub enum SampleError {
         /// Its reason.
         source: io::Error,
     },
-    /// Whoever takes the rows.
+    /// The output of the rows.
     #[error("cannot write the sample")]
     Write(#[source] io::Error),
 }
 
 impl SampleError {
-    /// What the process tells its scheduler.
+    /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Package(error) => error.exit(),

@@ -24,7 +24,7 @@ pub(super) fn rows(
 ) -> Result<Vec<Box<RawValue>>, RowError> {
     // The decoder is built for files that are what they say; on others it may panic.
     catch_unwind(AssertUnwindSafe(|| decode(file, wanted, keys)))
-        .unwrap_or_else(|_| Err(RowError::Contents("is not Parquet that can be decoded".to_owned())))
+        .unwrap_or_else(|_| Err(RowError::Contents("cannot be decoded as Parquet".to_owned())))
 }
 
 fn decode(file: PlainFile, wanted: &[u64], keys: Option<&Arc<ParquetKeys>>) -> Result<Vec<Box<RawValue>>, RowError> {
@@ -73,5 +73,5 @@ fn decode(file: PlainFile, wanted: &[u64], keys: Option<&Arc<ParquetKeys>>) -> R
 }
 
 fn wrong(error: &dyn fmt::Display) -> RowError {
-    RowError::Contents(format!("is not Parquet that can be decoded: {error}"))
+    RowError::Contents(format!("cannot be decoded as Parquet: {error}"))
 }

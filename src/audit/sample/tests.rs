@@ -110,7 +110,7 @@ fn rows_that_are_not_there_are_missing_and_do_not_panic() {
 #[test]
 fn a_row_that_is_too_long_is_named_and_not_held() {
     let long = "x".repeat(crate::audit::verify::MAX_RECORD_BYTES);
-    let why = "has a row 2 that is longer than 512 MiB, the most that is read back of one row";
+    let why = "has a row 2 that is longer than 512 MiB, the maximum for one row";
     for row in [0, 1, 2] {
         let found = json(format!("[{{}},{{\"id\":\"{long}\"}},{{}}]").as_bytes(), &[row]).unwrap_err();
         assert_eq!(found.to_string(), why);

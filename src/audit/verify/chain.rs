@@ -1,7 +1,7 @@
-//! A chain against its packages: that no package is missing, altered, put back to an earlier state or added.
+//! Checks a chain against its packages: no package is missing, altered, reverted to an earlier state or added.
 //!
-//! The links prove each other from the front; each manifest, and with it its signature, proves its own link and the one
-//! before. What nothing in the chain can prove is that it goes on: that needs the head as somebody noted it.
+//! Each link proves the one before; each signed manifest proves its own link and the one before. Nothing in the chain
+//! proves that its end was not cut off: that needs a head recorded elsewhere.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,7 +25,7 @@ struct Package {
 }
 
 impl Package {
-    /// `None` where nothing can be read; that is told when the package itself is checked.
+    /// `None` if unreadable, which the package's own check reports.
     fn read(at: &Location) -> Option<Self> {
         let folder = open(at).ok()??;
         let bytes = folder.read(MANIFEST).ok()??;
@@ -40,13 +40,13 @@ impl Package {
 
 fn open(at: &Location) -> Result<Option<Folder>, StoreError> {
     match at {
-        // An auditor may well have a link to the folder.
+        // The folder may be a symlink.
         Location::Local(path) => Folder::existing(fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
         object => Folder::existing(object),
     }
 }
 
-/// Checks a chain and which of its packages are among those given.
+/// Checks a chain and the given packages against it.
 pub fn verify_chain(
     chain: &Location,
     packages: &[Location],
@@ -57,7 +57,7 @@ pub fn verify_chain(
     let read = open(chain).and_then(|folder| folder.map(|folder| Chain::read(&folder)).transpose());
     let links = match read {
         Ok(Some(links)) => links,
-        Ok(None) => return report.unreadable("there is no such folder".to_owned()),
+        Ok(None) => return report.unreadable("the folder does not exist".to_owned()),
         Err(error) => return report.unreadable(in_one_line(&error)),
     };
     for flaw in links.flaws() {
@@ -83,19 +83,19 @@ pub fn verify_chain(
         check_package(package, &links, &names, &mut report);
     }
     if packages.is_empty() {
-        report.leave_out("the packages: none was named, so that only the links were checked against each other");
+        report.leave_out("the packages: none was given, so only the links were checked against each other");
     }
     if !links.strangers().is_empty() {
-        report.leave_out(format!("files that are no links: {}", links.strangers().join(", ")));
+        report.leave_out(format!("files that are not links: {}", links.strangers().join(", ")));
     }
     report
 }
 
-/// Whether the chain still reaches as far as somebody saw it reach.
+/// Checks that the chain still contains the recorded head.
 fn check_head(links: &Chain, expected: Option<&Head>, report: &mut ChainReport) {
     let Some(expected) = expected else {
         return report.leave_out(
-            "whether links were taken away at the end: note the head now and give it with --expect-head the next time",
+            "whether links were removed at the end: record the head now and give it with --expect-head next time",
         );
     };
     let name = Link::file_name(expected.number);
@@ -103,12 +103,9 @@ fn check_head(links: &Chain, expected: Option<&Head>, report: &mut ChainReport) 
         Some(there) if there.sha256 == expected.sha256 => {}
         Some(there) => report.find(
             &name,
-            format!(
-                "has the digest {}, and {} was expected: the chain was written anew",
-                there.sha256, expected.sha256
-            ),
+            format!("has the digest {}, but {} was expected: the chain was rewritten", there.sha256, expected.sha256),
         ),
-        None => report.find(&name, "is not there, and was expected: the chain was cut off before it"),
+        None => report.find(&name, "is missing, but was expected: the chain was truncated before it"),
     }
 }
 
@@ -136,7 +133,7 @@ fn check_link(
             Some((package, manifest)) => check_manifest(linked, &manifest, &package, links, report),
             None if is_alone => {}
             None => report.leave_out(format!(
-                "link {}, which link {} replaced: its manifest is not kept with a package",
+                "link {}, which link {} replaced: no package has kept its manifest",
                 link.number, last.link.number
             )),
         }
@@ -156,7 +153,7 @@ fn check_link(
     verified
 }
 
-/// A link that says that shards were deleted, against the package's tombstone.
+/// Checks a link that records deleted shards against the package's tombstone.
 fn check_deletion(
     linked: &Linked,
     found: &[Package],
@@ -169,8 +166,8 @@ fn check_deletion(
     let package = found.iter().find(|package| package.sha256 == link.manifest_sha256);
     let Some(package) = package else {
         if !is_alone {
-            // That the package is missing, or has another manifest, is told of the manifest's own link.
-            report.leave_out(format!("link {}, by which shards were deleted: its package is not there", link.number));
+            // A missing package or another manifest is reported for the manifest's own link.
+            report.leave_out(format!("link {}, which records deleted shards: its package is missing", link.number));
         }
         return;
     };
@@ -187,20 +184,20 @@ fn check_deletion(
     };
     let digest = sha256(&bytes);
     if Some(&digest) != link.tombstone_sha256.as_ref() {
-        return report.find(&path, format!("is not the one that {name} names: somebody changed it"));
+        return report.find(&path, format!("is not the one that {name} names: it was changed"));
     }
     let expected = Tombstone::from_json(&bytes).ok();
     match expected.and_then(|tombstone| Link::of_tombstone(&package.manifest, &tombstone, &digest)) {
         Some(expected) if expected == *link => {}
         Some(expected) => {
             let fields = differing(&expected, link).join(", ");
-            report.find(&name, format!("does not say what its tombstone says: {fields}"));
+            report.find(&name, format!("differs from its tombstone: {fields}"));
         }
-        None => report.find(&name, "links a tombstone that was written without a place in a chain"),
+        None => report.find(&name, "links a tombstone that was written without a chain"),
     }
 }
 
-/// The manifest of a link that was replaced, where its package kept it.
+/// The manifest of a superseded link, if its package kept it.
 fn kept<'a>(
     link: &Link,
     packages: impl Iterator<Item = &'a Package>,
@@ -223,7 +220,7 @@ fn kept<'a>(
     None
 }
 
-/// A manifest, found under its digest, against its link and the link before.
+/// Checks a manifest against its link and the link before.
 fn check_manifest(linked: &Linked, manifest: &Manifest, path: &str, links: &Chain, report: &mut ChainReport) {
     let link = &linked.link;
     let name = Link::file_name(link.number);
@@ -231,21 +228,21 @@ fn check_manifest(linked: &Linked, manifest: &Manifest, path: &str, links: &Chai
         Some(expected) if expected == *link => {}
         Some(expected) => {
             let fields = differing(&expected, link).join(", ");
-            report.find(&name, format!("does not say what its manifest says: {fields}"));
+            report.find(&name, format!("differs from its manifest: {fields}"));
         }
-        None => report.find(&name, "links a manifest that was written without a place in a chain"),
+        None => report.find(&name, "links a manifest that was written without a chain"),
     }
     let before = link.number.checked_sub(1).and_then(|before| links.link(before));
     let before = before.map(|b| PackageRef { id: b.link.id.clone(), sha256: b.link.manifest_sha256.clone() });
     if manifest.previous != before {
         let show =
             |of: &Option<PackageRef>| of.as_ref().map_or("none".to_owned(), |p| format!("{} {}", p.id, p.sha256));
-        let message = format!("`previous` is {}, and the link before has {}", show(&manifest.previous), show(&before));
+        let message = format!("`previous` is {}, but the link before has {}", show(&manifest.previous), show(&before));
         report.find(path, message);
     }
 }
 
-/// Names of the fields that two links disagree about.
+/// Names of the fields that differ between two links.
 fn differing(expected: &Link, link: &Link) -> Vec<&'static str> {
     [
         ("number", expected.number == link.number),
@@ -263,14 +260,14 @@ fn differing(expected: &Link, link: &Link) -> Vec<&'static str> {
     .collect()
 }
 
-/// A package that was given against what the chain says of its job.
+/// Checks a given package against the chain's links of its job.
 fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, report: &mut ChainReport) {
     let path = package.manifest_path();
     let manifest = &package.manifest;
     check_tombstone(package, links, report);
     let Some(last) = links.last_of(&manifest.id) else {
         if names.contains(manifest.name.as_str()) {
-            let message = format!("is in no link of the chain, in which other packages of {} are", manifest.name);
+            let message = format!("is not linked in the chain, unlike other packages of {}", manifest.name);
             report.find(&path, message);
         }
         return;
@@ -281,7 +278,7 @@ fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, repor
     let earlier = links.links().find(|l| l.link.manifest_sha256 == package.sha256 && l.link.id == manifest.id);
     let message = match earlier {
         Some(earlier) => format!(
-            "is the manifest of {}, which {} replaced: the package was put back to an earlier state",
+            "is the manifest of {}, which {} replaced: the package was reverted to an earlier state",
             Link::file_name(earlier.link.number),
             Link::file_name(last.link.number)
         ),
@@ -295,7 +292,7 @@ fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, repor
     report.find(&path, message);
 }
 
-/// A tombstone that says that it is linked has to be; what is wrong with the file itself is told with its package.
+/// A tombstone that claims to be linked must be. Faults of the file itself are reported with its package.
 fn check_tombstone(package: &Package, links: &Chain, report: &mut ChainReport) {
     let Ok(Some(bytes)) = package.folder.read(TOMBSTONE) else { return };
     let is_chained = Tombstone::from_json(&bytes).is_ok_and(|tombstone| tombstone.link.is_some());
@@ -303,6 +300,6 @@ fn check_tombstone(package: &Package, links: &Chain, report: &mut ChainReport) {
     let mut linked = links.deletions_of(&package.sha256);
     if is_chained && !linked.any(|linked| linked.link.tombstone_sha256.as_ref() == Some(&digest)) {
         let path = package.at.join(TOMBSTONE).to_string();
-        report.find(&path, "is in no link of the chain: nobody but whoever wrote it says that shards were deleted");
+        report.find(&path, "is not linked in the chain: only the tombstone itself says that shards were deleted");
     }
 }

@@ -1,4 +1,4 @@
-//! What checking a chain found, for programs and for people.
+//! The result of checking a chain, as JSON or text.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -20,7 +20,7 @@ pub struct ChainReport {
     pub chain: String,
     /// Nothing was found.
     pub intact: bool,
-    /// The last link, for somebody to note; null where there is none.
+    /// The last link, to be recorded elsewhere; null if there is none.
     pub head: Option<Head>,
     /// The links that can be read, in order.
     pub links: Vec<VerifiedLink>,
@@ -30,7 +30,7 @@ pub struct ChainReport {
     pub not_checked: Vec<NotChecked>,
 }
 
-/// A link that somebody noted, so that nothing up to it can be taken away without being seen.
+/// A recorded link; removing any link up to it is detected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Head {
     /// Its number.
@@ -58,7 +58,7 @@ pub struct VerifiedLink {
     pub window_end: Timestamp,
     /// How the job ended.
     pub status: JobStatus,
-    /// Where its package was found; null where it was not.
+    /// Location of its package; null if not found.
     pub package: Option<String>,
     /// A later link of the same job, whose package is the one that counts.
     pub replaced_by: Option<u64>,
@@ -134,7 +134,7 @@ impl ChainReport {
         self.not_checked.push(NotChecked { check: Check::Chain, why: why.into() });
     }
 
-    /// What the process should tell its scheduler.
+    /// The exit code.
     pub fn exit(&self) -> Exit {
         if self.intact { Exit::Complete } else { Exit::VerifyFailed }
     }

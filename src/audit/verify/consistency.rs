@@ -1,6 +1,6 @@
-//! The manifest against itself: what it says in one place must follow from what it says in another.
+//! Checks that the manifest is consistent in itself.
 //!
-//! A pure function of the manifest. Numbers come from a file that anybody may have written, so sums are wide.
+//! A pure function of the manifest. Its numbers are untrusted, so sums use wider integers.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ pub(super) fn check(manifest: &Manifest, now: Timestamp, report: &mut VerifyRepo
     job_id(manifest, report);
     names(manifest, report);
     redactions::check(manifest, report);
-    report.done(Check::Manifest, "manifest.json is a version 1 manifest, its job id is that of its spec");
+    report.done(Check::Manifest, "manifest.json is a version 1 manifest, and its job id matches its spec");
     implied::check(manifest, report);
     totals(manifest, report);
     report.done(Check::Totals, "total_rows, total_bytes, partial_count and failed_count are the sums over the files");
@@ -36,7 +36,7 @@ fn job_id(manifest: &Manifest, report: &mut VerifyReport) {
     }
 }
 
-/// Names must not lead out of the package, and digests must look like some.
+/// Paths must stay inside the package, and digests must be well-formed.
 fn names(manifest: &Manifest, report: &mut VerifyReport) {
     let mut seen = HashSet::new();
     let shards = manifest.files.iter().map(|file| (&file.path, DATA, file.sha256.as_ref()));
@@ -84,7 +84,7 @@ fn conservation(manifest: &Manifest, report: &mut VerifyReport) {
     let (source, accounted) = (u128::from(accounting.source_rows), accounting.accounted_rows());
     let unaccounted = source.saturating_sub(accounted);
     let every_partition_is_there = manifest.files.iter().all(|file| file.status.has_file());
-    // Rows of a partition that failed are in no shard, and nobody knows how many a filter would have left out.
+    // Rows of a failed partition are in no shard, and the number that filters would have excluded is unknown.
     if accounted > source || (unaccounted > 0 && every_partition_is_there) {
         find(format!(
             "{source} source rows, but rejected {} + null_time {} + outside_window {} + filtered_out {} + written {} = {accounted}",
@@ -136,7 +136,7 @@ fn window(manifest: &Manifest, report: &mut VerifyReport) {
                 report.find(Check::Window, Some(&file.path), message);
             }
             if !labels.insert(&partition.label) {
-                let message = format!("its partition `{}` stands twice in the manifest", partition.label);
+                let message = format!("its partition `{}` occurs twice in the manifest", partition.label);
                 report.find(Check::Window, Some(&file.path), message);
             }
             end = partition.end;
@@ -174,7 +174,7 @@ fn statuses(manifest: &Manifest, report: &mut VerifyReport) {
     for file in &manifest.files {
         let mut find = |message: &str| report.find(Check::Statuses, Some(&file.path), message);
         match file.status {
-            FileStatus::Running => find("is `running`, but a manifest means that the run ended"),
+            FileStatus::Running => find("is `running`, but manifests are written when a run has ended"),
             FileStatus::Complete if file.error_code.is_some() => find("is complete, but has an `error_code`"),
             FileStatus::Failed if file.error_code.is_none() => find("failed, but has no `error_code`"),
             _ => {}
@@ -192,20 +192,20 @@ fn statuses(manifest: &Manifest, report: &mut VerifyReport) {
     match manifest.status {
         JobStatus::Complete => {
             if !every_file_is_complete {
-                find("the job is called complete, but not every file is");
+                find("the job is marked complete, but not every file is");
             }
             if manifest.error_code.is_some() {
-                find("the job is called complete, but has an `error_code`");
+                find("the job is marked complete, but has an `error_code`");
             }
             if manifest.accounting.rejected > 0 || manifest.accounting.null_time > 0 {
-                find("the job is called complete, but rows were rejected or without a time");
+                find("the job is marked complete, but rows were rejected or without a time");
             }
         }
         JobStatus::Partial if every_file_is_complete && manifest.error_code.is_none() => {
-            find("the job is called partial, but every file is complete and no `error_code` says why");
+            find("the job is marked partial, but every file is complete and no `error_code` says why");
         }
         JobStatus::Failed if some_file_is_usable && manifest.error_code.is_none() => {
-            find("the job is called failed, but has usable files and no `error_code` says why");
+            find("the job is marked failed, but has usable files and no `error_code` says why");
         }
         _ => {}
     }

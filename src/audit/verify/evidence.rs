@@ -1,4 +1,4 @@
-//! What a manifest says of filters, rows and expectations, against the rest of it.
+//! Checks filter counts, row digests and expectations against the rest of the manifest.
 
 use std::collections::HashSet;
 
@@ -30,7 +30,7 @@ fn filter_counts(manifest: &Manifest, report: &mut VerifyReport) {
     report.done(Check::Conservation, "filtered out = the sum over the filters");
 }
 
-/// Without reading a row: the digests of the files multiply to that of the package.
+/// The product of the files' row digests must be the package's; needs no rows.
 fn rows_digest(manifest: &Manifest, report: &mut VerifyReport) {
     let stated = manifest.rows_digest.as_deref();
     if stated.is_none() && manifest.files.iter().all(|file| file.rows_digest.is_none()) {
@@ -39,11 +39,11 @@ fn rows_digest(manifest: &Manifest, report: &mut VerifyReport) {
     for file in manifest.files.iter().filter(|file| file.status.has_file() || file.rows_digest.is_some()) {
         let digest = file.rows_digest.as_deref();
         if digest.is_none() && file.sealed.is_some() {
-            // Not opened, which is told elsewhere.
+            // Sealed; reported elsewhere.
             continue;
         }
         if digest.is_none_or(|digest| digest.parse::<RowsDigest>().is_err()) {
-            report.find(Check::Totals, Some(&file.path), "its `rows_digest` is missing, or is none of version 1");
+            report.find(Check::Totals, Some(&file.path), "its `rows_digest` is missing or not of version 1");
         }
     }
     if stated.is_none() && manifest.files.iter().any(|file| file.sealed.is_some()) {
@@ -66,31 +66,31 @@ fn expectations(manifest: &Manifest, report: &mut VerifyReport) {
         match so(expectation, manifest) {
             Some((found, should_hold)) => {
                 if found != *actual {
-                    find(format!("the expectation `{name}` is told of {actual}, but the files give {found}"));
+                    find(format!("the expectation `{name}` records {actual}, but the files give {found}"));
                 }
                 if should_hold != *holds {
                     let said = if *holds { "hold" } else { "fail" };
-                    find(format!("the expectation `{name}` is said to {said}, but by the files it does not"));
+                    find(format!("the expectation `{name}` is recorded to {said}, but the files contradict that"));
                 }
             }
-            None => find(format!("the expectation `{name}` is none that this release knows")),
+            None => find(format!("the expectation `{name}` is unknown to this release")),
         }
     }
     if disappointed != (manifest.error_code == Some(ErrorCode::ExpectationFailed)) {
         find(
-            "`error_code` is `expectation_failed` exactly where an expectation does not hold, and here it is not so"
+            "`error_code` is `expectation_failed` exactly if an expectation does not hold, which is not the case here"
                 .to_owned(),
         );
     }
     if disappointed && manifest.status == JobStatus::Complete {
-        find("the job is called complete, but an expectation does not hold".to_owned());
+        find("the job is marked complete, but an expectation does not hold".to_owned());
     }
     if manifest.expectations.is_some() {
-        report.done(Check::Statuses, "the expectations hold, or do not, as the files tell");
+        report.done(Check::Statuses, "the results of the expectations follow from the files");
     }
 }
 
-/// What is so by the files, and whether it is good enough. Written a second time, so that the first is checked.
+/// The actual value by the files, and whether it suffices. Deliberately independent of the run's implementation.
 fn so(expectation: &Expectation, manifest: &Manifest) -> Option<(Value, bool)> {
     let files = &manifest.files;
     match expectation.name.as_str() {

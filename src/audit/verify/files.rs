@@ -1,4 +1,4 @@
-//! Every file against the manifest, and the folder against both.
+//! Checks every file against the manifest, and the folder for unlisted files.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::seal::{AGE_EXTENSION, plain_digest};
 use crate::store::{Folder, Location, StoreError, Stored};
 use crate::units::counted;
 
-/// A file that the manifest vouches for.
+/// A file listed in the manifest.
 struct Listed<'a> {
     path: &'a str,
     bytes: u64,
@@ -24,13 +24,13 @@ struct Listed<'a> {
     plain_sha256: Option<&'a str>,
     rows: u64,
     rows_digest: Option<&'a str>,
-    /// Its plain size and digests are not known: what is sealed was not opened.
+    /// Its plain size and digests are unknown because they are sealed.
     is_sealed: bool,
     contents: Contents,
     lock: Lock,
 }
 
-/// What it takes to read a file.
+/// What is needed to read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lock {
     Open,
@@ -86,7 +86,8 @@ pub(super) fn check(
     if encrypted > 0 && options.keys.identities.is_empty() {
         let files = counted(encrypted, "encrypted file");
         let why = format!(
-            "the plain bytes of {files} were not read, because no --identity was given (their stored digests were)"
+            "the plain bytes of {files} were not read, because no --identity was given (their stored digests were \
+             checked)"
         );
         report.leave_out(Check::Files, why);
     } else if encrypted > 0 {
@@ -94,7 +95,7 @@ pub(super) fn check(
     }
     let unreadable = listed.iter().filter(|file| !file.is_readable(options)).count();
     if !options.rows {
-        report.leave_out(Check::Rows, "rows were not read back: ask for it with --rows");
+        report.leave_out(Check::Rows, "rows were not read back: use --rows to read them");
     } else {
         let digested = if manifest.files.iter().any(|file| file.rows_digest.is_some()) {
             ", and the digests of those of the shards"
@@ -105,14 +106,12 @@ pub(super) fn check(
         if unreadable > 0 {
             report.leave_out(
                 Check::Rows,
-                format!(
-                    "rows of {unreadable} files that are encrypted, because no key was given, or of an unknown format"
-                ),
+                format!("rows of {unreadable} files that are encrypted (no key was given) or of an unknown format"),
             );
         }
     }
     unlisted(folder, manifest, report);
-    report.done(Check::Unlisted, "nothing else is below data/ and rejects/");
+    report.done(Check::Unlisted, "no unlisted files below data/ and rejects/");
 }
 
 fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {
@@ -156,7 +155,7 @@ fn check_file(folder: &Folder, manifest: &Manifest, file: &Listed, options: &Ver
     Some(Finding { check, path: Some(file.path.to_owned()), message })
 }
 
-/// What is wrong with a file; `None` where it was found elsewhere already.
+/// The fault of a file; `None` if already reported elsewhere.
 type Fault = Option<(Check, String)>;
 
 /// Its stored bytes and, where there is a key, its plain ones.
@@ -175,7 +174,7 @@ fn check_bytes(folder: &Folder, file: &Listed, options: &VerifyOptions) -> Resul
         return Ok(());
     }
     match plain_digest(opened(folder, file)?.into_reader(), &options.keys.identities) {
-        // Which facts could not be opened is told elsewhere.
+        // Sealed facts that could not be opened are reported elsewhere.
         Ok(_) if file.is_sealed => Ok(()),
         Ok((bytes, _)) if Some(bytes) != file.plain_bytes => {
             let stated = file.plain_bytes.map_or("nothing of it".to_owned(), |bytes| bytes.to_string());
@@ -190,7 +189,7 @@ fn check_bytes(folder: &Folder, file: &Listed, options: &VerifyOptions) -> Resul
     }
 }
 
-/// What is damaged need not be parsed: its digest has told.
+/// Only files with the right digest are parsed.
 fn check_rows(folder: &Folder, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Result<(), Fault> {
     if !options.rows || !file.is_readable(options) {
         return Ok(());
@@ -204,7 +203,7 @@ fn check_rows(folder: &Folder, manifest: &Manifest, file: &Listed, options: &Ver
     }
     let digest = digester.map(|digester| digester.finish().to_string());
     if digest.as_deref() != file.rows_digest {
-        return fault("has other rows than its `rows_digest` in the manifest is of".to_owned());
+        return fault("has other rows than those of its `rows_digest` in the manifest".to_owned());
     }
     Ok(())
 }
@@ -226,7 +225,7 @@ fn is_last(path: &Path, name: &str) -> bool {
     path.ends_with(name)
 }
 
-/// Finds what is below `data/` and `rejects/` and nobody vouches for.
+/// Finds unlisted entries below `data/` and `rejects/`.
 fn unlisted(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) {
     let root = match folder.location() {
         Location::Local(root) => root,
@@ -251,17 +250,17 @@ fn unlisted(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) {
             let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
             let segments: Vec<_> = relative.components().map(|c| c.as_os_str().to_string_lossy()).collect();
             let name = segments.join("/");
-            // A name that is not UTF-8 is nobody's, even if its readable form is in the manifest.
+            // A name that is not UTF-8 is unlisted even if its lossy form is in the manifest.
             let is_text = relative.to_str().is_some();
             let message = if entry.file_type().is_dir() {
                 if entry.depth() == 0 || (is_text && folders.contains(name.as_str())) {
                     continue;
                 }
-                "is a folder that no file of the manifest is in"
+                "is a folder without any file of the manifest"
             } else if is_text && files.contains(name.as_str()) {
                 continue;
             } else if unfinished.contains(name.as_str()) {
-                "belongs to a partition that the manifest says has no file"
+                "belongs to a partition without files in the manifest"
             } else if entry.file_type().is_file() {
                 "is not in the manifest"
             } else {

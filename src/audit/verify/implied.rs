@@ -1,7 +1,7 @@
-//! The manifest against the job that it is of: what `spec.resolved` implies, each field of the manifest says.
+//! Checks the manifest's fields against what `spec.resolved` implies.
 //!
-//! `spec.resolved` is what the job's id is the digest of. A manifest that says something else about the job, even
-//! consistently in itself, is of no job. Windows, labels and partitions are computed by the functions that a run plans with.
+//! The job's id is the digest of `spec.resolved`, so a manifest that contradicts it is invalid even if consistent in
+//! itself. Windows, labels and partitions are computed with the planner's functions.
 
 use std::collections::BTreeSet;
 
@@ -31,14 +31,14 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     encryption(manifest, report);
     expectations(manifest, report);
     implied_files::check(manifest, report);
-    report.done(Check::Spec, "what the manifest says of the job is what `spec.resolved` implies");
+    report.done(Check::Spec, "the manifest's fields follow from `spec.resolved`");
 }
 
 fn find(report: &mut VerifyReport, message: String) {
     report.find(Check::Spec, Some(MANIFEST), message);
 }
 
-/// The job's window; `None` where it cannot be computed here, which is told.
+/// The job's window; `None` if it cannot be computed, which is reported.
 fn window_of(resolved: &Value, report: &mut VerifyReport) -> Option<Window> {
     let text = |key: &str| resolved.get("window")?.get(key)?.as_str();
     let instant = |key: &str| text(key)?.parse::<Timestamp>().ok();
@@ -58,7 +58,7 @@ fn window_of(resolved: &Value, report: &mut VerifyReport) -> Option<Window> {
     }
 }
 
-/// Fields that stand in `spec.resolved`, or are computed from it alone.
+/// Fields that are in `spec.resolved` or follow from it alone.
 fn fields(manifest: &Manifest, window: Option<&Window>, report: &mut VerifyReport) {
     let resolved = &manifest.spec.resolved;
     let of_window = |key: &str| resolved.get("window").and_then(|window| window.get(key)).cloned();
@@ -84,7 +84,7 @@ fn fields(manifest: &Manifest, window: Option<&Window>, report: &mut VerifyRepor
                 let [stated, implied] = [stated, implied].map(|value| shown(&value.to_string()));
                 find(report, format!("`{field}` is {stated}, but `spec.resolved` gives {implied}"));
             }
-            None => find(report, format!("`spec.resolved` does not say what `{field}` has to be")),
+            None => find(report, format!("`spec.resolved` does not determine `{field}`")),
         }
     }
 }
@@ -98,7 +98,7 @@ fn word(choice: &Value) -> Option<Value> {
     }
 }
 
-/// `finalized_at` plus the retention; `None` where that is no duration.
+/// `finalized_at` plus the retention; `None` if the retention is not a duration.
 fn expiry(manifest: &Manifest) -> Option<Value> {
     let Some(retention) = manifest.spec.resolved.get("output").and_then(|output| output.get("retention")) else {
         return Some(Value::Null);
@@ -107,7 +107,7 @@ fn expiry(manifest: &Manifest) -> Option<Value> {
     Some(json!(manifest.finalized_at.checked_add(retention).ok()))
 }
 
-/// The partitions that the window is cut into, against those of the files.
+/// Compares the window's partitions with those of the files.
 fn partitioning(manifest: &Manifest, window: &Window, report: &mut VerifyReport) {
     if manifest.files.is_empty() && matches!(manifest.status, JobStatus::Failed | JobStatus::Cancelled) {
         return;
@@ -115,7 +115,7 @@ fn partitioning(manifest: &Manifest, window: &Window, report: &mut VerifyReport)
     let by = manifest.spec.resolved.get("partition").and_then(|partition| partition.get("by")).and_then(Value::as_str);
     let by = by.and_then(|by| PartitionBy::WORDS.iter().find(|(word, _)| *word == by));
     let Some((_, by)) = by else {
-        return find(report, "`spec.resolved` does not say what partitions are by".to_owned());
+        return find(report, "`spec.resolved` does not determine the partitions".to_owned());
     };
     let implied = match partitions(window, *by) {
         Ok(implied) => implied,
@@ -143,7 +143,7 @@ fn partitioning(manifest: &Manifest, window: &Window, report: &mut VerifyReport)
     }
 }
 
-/// The source's place. A relative one starts at a folder that only the machine knew.
+/// Compares the source's URI. The base of a relative URI is unknown.
 fn source(manifest: &Manifest, report: &mut VerifyReport) {
     let stated = &manifest.source.uri;
     match manifest.spec.resolved.get("source").and_then(|source| source.get("uri")) {
@@ -157,7 +157,7 @@ fn source(manifest: &Manifest, report: &mut VerifyReport) {
             }
         }
         Some(_) => report.leave_out(Check::Spec, "`source.uri`: the spec names more than one"),
-        None => find(report, "`spec.resolved` does not say what `source.uri` has to be".to_owned()),
+        None => find(report, "`spec.resolved` does not determine `source.uri`".to_owned()),
     }
     // Earlier releases wrote none.
     let stated = manifest.source.files_sha256.as_ref();
@@ -185,7 +185,7 @@ fn columns(manifest: &Manifest, report: &mut VerifyReport) {
     }
 }
 
-/// Which filters are counted. Their order is that of the spec's text, which nobody recorded.
+/// Compares the set of filters; their order in the spec is not recorded.
 fn filter_names(manifest: &Manifest, report: &mut VerifyReport) {
     let resolved = &manifest.spec.resolved;
     let by_key = resolved.get("filters").and_then(Value::as_object).into_iter().flatten();
@@ -201,7 +201,7 @@ fn filter_names(manifest: &Manifest, report: &mut VerifyReport) {
         find(report, format!("`filter_counts` are of {stated}, but `spec.resolved` filters by {implied}"));
     } else if implied.is_empty() && manifest.accounting.filtered_out > 0 {
         let rows = manifest.accounting.filtered_out;
-        find(report, format!("{rows} rows are said to be filtered out, but `spec.resolved` filters none"));
+        find(report, format!("{rows} rows are counted as filtered out, but `spec.resolved` has no filters"));
     }
 }
 
@@ -230,7 +230,7 @@ fn encryption(manifest: &Manifest, report: &mut VerifyReport) {
     let is_clear = implied.and_then(|encryption| encryption.get("digests")).is_some();
     let is_sealed = manifest.encryption.as_ref().is_some_and(|stated| stated.digests() == Digests::Sealed);
     if !is_implied || (is_clear && is_sealed) {
-        find(report, "`encryption` is not what `spec.resolved` asks for".to_owned());
+        find(report, "`encryption` differs from `spec.resolved`".to_owned());
     }
 }
 
@@ -240,13 +240,13 @@ fn key(place: Option<&Value>) -> Option<String> {
     Some(format!("{}:{}", kind.strip_prefix("key_")?, name.as_str()?))
 }
 
-/// Which expectations there are, and what is expected. They are judged only where every partition has a file.
+/// Compares names and limits of expectations. They are evaluated only if every partition has a file.
 fn expectations(manifest: &Manifest, report: &mut VerifyReport) {
     let is_whole = manifest.files.iter().all(|file| file.status.has_file());
     let expect = manifest.spec.resolved.get("expect").and_then(Value::as_object);
     let Some(stated) = &manifest.expectations else {
         if expect.is_some() && is_whole {
-            find(report, "`spec.resolved` expects something of the result, but `expectations` is missing".to_owned());
+            find(report, "`spec.resolved` has expectations, but `expectations` is missing".to_owned());
         }
         return;
     };

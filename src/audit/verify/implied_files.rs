@@ -1,4 +1,4 @@
-//! What `spec.resolved` implies for shards and rejects, and what is said of the package's place among others.
+//! What `spec.resolved` implies for shards, rejects and the package's links to other packages.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     outcome(manifest, report);
 }
 
-/// Parts are counted from 0 in each partition, and end as format, compression and encryption say.
+/// Parts are numbered from 0 in each partition; format, compression and encryption determine the extension.
 fn names(manifest: &Manifest, report: &mut VerifyReport) {
     let compression = match (manifest.export_format, manifest.compression) {
         (ExportFormat::Parquet, _) => "",
@@ -33,9 +33,9 @@ fn names(manifest: &Manifest, report: &mut VerifyReport) {
             let name = file.path.rsplit('/').next().unwrap_or(&file.path);
             let first = format!("part-{number:04}");
             let middle = name.strip_prefix(&first).and_then(|rest| rest.strip_suffix(&ending));
-            // Names may carry the run that made them.
+            // Names may contain a run id.
             if middle.is_none_or(|middle| !middle.is_empty() && !middle.starts_with('.')) {
-                let message = format!("is not called {first}{ending}, as part {number} of its partition has to be");
+                let message = format!("is not named {first}{ending}, as part {number} of its partition must be");
                 report.find(Check::Spec, Some(&file.path), message);
             }
         }
@@ -47,20 +47,20 @@ fn rows(manifest: &Manifest, report: &mut VerifyReport) {
     let max_rows = resolved.get("partition").and_then(|partition| partition.get("max_rows")).and_then(Value::as_u64);
     for file in &manifest.files {
         if let Some(max_rows) = max_rows.filter(|max_rows| file.rows > *max_rows) {
-            let message = format!("has {} rows, but `spec.resolved` allows {max_rows} a part", file.rows);
+            let message = format!("has {} rows, but `spec.resolved` allows {max_rows} per part", file.rows);
             report.find(Check::Spec, Some(&file.path), message);
         }
     }
     let is_digested = resolved.get("rows_digest").and_then(Value::as_bool) == Some(true);
     let has_digests = manifest.rows_digest.is_some() || manifest.files.iter().any(|file| file.rows_digest.is_some());
-    // Sealed ones are seen by whoever can open them.
+    // Sealed digests are visible only with a key.
     let is_sealed = manifest.files.iter().any(|file| file.sealed.is_some());
     let has_rows = manifest.files.iter().any(|file| file.status.has_file()) && !is_sealed;
     if is_digested != has_digests && (has_digests || has_rows) {
         let message = if is_digested {
-            "`spec.resolved` asks for `rows_digest`, but there is none"
+            "`spec.resolved` requests `rows_digest`, but there is none"
         } else {
-            "there are digests of rows, but `spec.resolved` does not ask for them"
+            "there are digests of rows, but `spec.resolved` does not request them"
         };
         report.find(Check::Spec, Some(MANIFEST), message);
     }
@@ -74,11 +74,11 @@ fn rejects(manifest: &Manifest, report: &mut VerifyReport) {
     }
 }
 
-/// What a revision says of its partitions, as far as its own files tell.
+/// Checks a revision's row counts against its own files.
 fn revision(manifest: &Manifest, report: &mut VerifyReport) {
     let mut find = |message: String| report.find(Check::Spec, Some(MANIFEST), message);
     if manifest.supersedes.is_some() != manifest.restatement.is_some() {
-        find("`supersedes` and `restatement` stand together or not at all".to_owned());
+        find("`supersedes` and `restatement` must occur together".to_owned());
     }
     let Some(restatement) = &manifest.restatement else { return };
     let implied = manifest.spec.resolved.get("revision").and_then(Value::as_u64);
@@ -102,18 +102,17 @@ fn revision(manifest: &Manifest, report: &mut VerifyReport) {
     }
 }
 
-/// The first package of a chain has none before it, and no other has none.
+/// Only the first package of a chain has no previous one.
 fn place_in_chain(manifest: &Manifest, report: &mut VerifyReport) {
     let is_first = manifest.link.as_ref().is_none_or(|link| link.number <= 1);
     let has_before = manifest.link.as_ref().is_some_and(|link| link.previous_sha256.is_some());
     if manifest.previous.is_some() == is_first || has_before == is_first {
-        let message =
-            "`previous` and `link` contradict each other: a first link follows none, and every other follows one";
+        let message = "`previous` and `link` contradict each other: only a first link has no previous one";
         report.find(Check::Spec, Some(MANIFEST), message);
     }
 }
 
-/// The run that wrote the manifest ended as the job did.
+/// The run that wrote the manifest must have the job's outcome.
 fn outcome(manifest: &Manifest, report: &mut VerifyReport) {
     let implied = match manifest.status {
         JobStatus::Complete => RunOutcome::Complete,
@@ -122,7 +121,7 @@ fn outcome(manifest: &Manifest, report: &mut VerifyReport) {
         JobStatus::Cancelled => RunOutcome::Cancelled,
     };
     if manifest.runs.last().is_some_and(|run| run.outcome != implied) {
-        let message = format!("the job is {}, but the run that wrote the manifest did not end so", manifest.status);
+        let message = format!("the job is {}, but the run that wrote the manifest ended differently", manifest.status);
         report.find(Check::Statuses, Some(MANIFEST), message);
     }
 }

@@ -1,12 +1,12 @@
-//! Checks a package offline, from nothing but its files.
+//! Checks a package offline, from its files alone.
 //!
-//! The manifest is read strictly, checked against itself, against SHA256SUMS and against every file; files that nothing
-//! vouches for are found; on request every shard is read back with readers that are not the ones that wrote it. What
-//! is wrong becomes a finding that names the file, and never a panic, whatever the bytes are. What cannot be checked is
-//! said as well, because an auditor must not take silence for proof.
+//! The manifest is parsed strictly and checked against itself, SHA256SUMS and every file; unlisted files are found; on
+//! request every shard is read back with independent readers. Every fault becomes a finding that names the file, never
+//! a panic, whatever the bytes are. What could not be checked is listed too, because an auditor must not take silence
+//! for proof.
 //!
-//! Digests prove that nothing changed since the manifest was written, a signature who wrote it, and a chain that it is
-//! the last state of its package and that no package is missing.
+//! Digests prove that nothing changed since the manifest was written; a signature proves who wrote it; a chain proves
+//! that it is the latest state of its package and that no package is missing.
 
 mod chain;
 mod chain_report;
@@ -50,27 +50,27 @@ pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJo
 pub use search::packages_below;
 pub use signature::VerifiedSignature;
 
-/// How much is checked.
+/// What to check.
 pub struct VerifyOptions {
     /// The clock: later times are in the future.
     pub now: Timestamp,
-    /// Read every shard back and count its rows, which costs a decompression and a parse of everything.
+    /// Read every shard back and count its rows; decompresses and parses everything.
     pub rows: bool,
-    /// Decrypt what age encrypted and compare it with its plain digests, and read the rows of encrypted Parquet shards.
-    /// What there is no key for is not checked.
+    /// Keys to decrypt age files, compare their plain digests, and read encrypted Parquet shards. Without a key, these
+    /// checks are left out.
     pub keys: ReadKeys,
-    /// Whose keys may sign. A package without a signature is then not intact.
+    /// Keys that may sign. If given, a package without a signature is not intact.
     pub allowed_signers: Option<Arc<AllowedSigners>>,
-    /// Who must have signed. Means something only with [`VerifyOptions::allowed_signers`].
+    /// Principal that must have signed. Used only with [`VerifyOptions::allowed_signers`].
     pub signer: Option<String>,
-    /// A package without a signature is not intact.
+    /// Require a signature.
     pub require_signature: bool,
-    /// A chain is checked as well, so that a package need not say that it has a place in one.
+    /// A chain is checked too, so the package does not report its link as unchecked.
     pub with_chain: bool,
 }
 
 impl VerifyOptions {
-    /// What can be checked without reading rows and without being given keys.
+    /// The checks that need neither rows nor keys.
     pub fn at(now: Timestamp) -> Self {
         Self {
             now,
@@ -84,7 +84,7 @@ impl VerifyOptions {
     }
 }
 
-/// In tests no time is in the future.
+/// For tests: no time is in the future.
 #[cfg(test)]
 impl Default for VerifyOptions {
     fn default() -> Self {
@@ -96,9 +96,9 @@ impl Default for VerifyOptions {
 pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyReport {
     let package = package.into();
     let mut report = VerifyReport::new(&package);
-    // An auditor may well have a link to the package; links inside it are another matter.
+    // The package itself may be a symlink; links inside it are not followed.
     let real = match &package {
-        // Where there is none, it is told below.
+        // A missing folder is reported below.
         Location::Local(root) => match fs::canonicalize(root) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
             real => Ok(Location::Local(real.unwrap_or_else(|_| root.clone()))),
@@ -108,14 +108,14 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
     let opened = real.and_then(|at| Folder::existing(at).map_err(|e| in_one_line(&e)));
     let folder = match opened {
         Ok(Some(folder)) => folder,
-        Ok(None) => return report.unreadable("there is no such folder"),
+        Ok(None) => return report.unreadable("the folder does not exist"),
         Err(error) => return report.unreadable(error),
     };
 
     let bytes = match folder.read(MANIFEST) {
         Ok(Some(bytes)) => Some(bytes),
         Ok(None) => {
-            let message = "is not there: no run has ended here, or somebody removed it";
+            let message = "is missing: no run has finished here, or it was removed";
             report.find(Check::Manifest, Some(MANIFEST), message);
             None
         }
@@ -131,7 +131,7 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
             None
         }
     });
-    // Checked with what is sealed where it would stand in clear, as far as there are keys.
+    // Checked with the sealed facts in place, as far as keys open them.
     let mut opened = manifest.clone();
     if let (Some(manifest), Some(opened)) = (&manifest, &mut opened) {
         report.job = Some(VerifiedJob::of(manifest));
@@ -144,7 +144,7 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
     sums::check(&folder, manifest.as_ref(), sha256.as_deref(), &mut report);
     match &opened {
         Some(opened) => files::check(&folder, opened, sha256.as_deref().unwrap_or_default(), options, &mut report),
-        None => report.leave_out(Check::Files, "without a manifest nothing says what the files should be"),
+        None => report.leave_out(Check::Files, "cannot be checked without a manifest"),
     }
     page::check(&folder, manifest.as_ref().zip(sha256.as_deref()), &mut report);
     signature::check(&folder, bytes.as_deref(), manifest.as_ref(), options, &mut report);
@@ -155,11 +155,11 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
         report.leave_out(Check::Chain, why);
     }
     look_around(&folder, &mut report);
-    report.leave_out(Check::Source, "the package alone is read, not the source that it was made from");
+    report.leave_out(Check::Source, "only the package was read, not its source");
     report
 }
 
-/// Says which parts of the folder no digest covers.
+/// Lists the parts of the folder that no digest covers.
 fn look_around(folder: &Folder, report: &mut VerifyReport) {
     let names = match folder.location() {
         Location::Local(root) => fs::read_dir(root).map_err(|e| e.to_string()).map(|entries| {
@@ -184,10 +184,10 @@ fn look_around(folder: &Folder, report: &mut VerifyReport) {
             MANIFEST | SHA256SUMS | SIGNATURE | REPORT | TOMBSTONE | TOMBSTONE_SIGNATURE => {}
             folder if CONTENT.map(layout::folder).contains(&folder) => {}
             VERIFY_TXT => {
-                report.leave_out(Check::Unlisted, "VERIFY.txt says how to check a packed package and has no digest");
+                report.leave_out(Check::Unlisted, "VERIFY.txt contains instructions and has no digest");
             }
             state if state == layout::folder(STATE) => {
-                report.leave_out(Check::Unlisted, format!("{STATE} serves resuming and is not evidence"))
+                report.leave_out(Check::Unlisted, format!("{STATE} is for resuming and is not evidence"))
             }
             other => report.leave_out(Check::Unlisted, format!("`{other}` is not part of a package and has no digest")),
         }

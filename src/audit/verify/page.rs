@@ -1,14 +1,14 @@
-//! report.html against the manifest that it is made from.
+//! Checks report.html against the manifest.
 //!
-//! It has no digest: another release may lay it out otherwise, and a package has to stay valid. So it is made again, and is
-//! the same or not; a page by another release is left to the eyes of people.
+//! The page has no digest, because another release may lay it out differently and packages must stay valid. It is
+//! rendered again and compared; a page made by another release is not checked.
 
 use super::{Check, VerifyReport, in_one_line};
 use crate::package::manifest::Manifest;
 use crate::report::{self, REPORT};
 use crate::store::Folder;
 
-/// `manifest` is `None` where it cannot be read. A package without a page lacks nothing.
+/// `manifest` is `None` if unreadable. The page is optional.
 pub(super) fn check(folder: &Folder, manifest: Option<(&Manifest, &str)>, found: &mut VerifyReport) {
     let page = match folder.read(REPORT) {
         Ok(Some(page)) => page,
@@ -16,24 +16,26 @@ pub(super) fn check(folder: &Folder, manifest: Option<(&Manifest, &str)>, found:
         Err(error) => return found.find(Check::Report, Some(REPORT), in_one_line(&error)),
     };
     let Some((manifest, sha256)) = manifest else {
-        return found.leave_out(Check::Report, "without a manifest nothing says what report.html should be");
+        return found.leave_out(Check::Report, "cannot be checked without a manifest");
     };
     if !report::is_ours(&page) {
-        let why =
-            format!("report.html was not made by {}: `kt-export report` makes it from the manifest", report::maker());
+        let why = format!(
+            "report.html was not made by {}: render it again from the manifest with `kt-export report`",
+            report::maker()
+        );
         return found.leave_out(Check::Report, why);
     }
     match report::html(manifest, sha256) {
         Ok(expected) if expected.as_bytes() == page => {}
         Ok(_) if !report::describes(&page, sha256) => {
-            let message = "is about another manifest: running the job again writes the one of this";
+            let message = "is about another manifest: run the job again to rewrite it";
             found.find(Check::Report, Some(REPORT), message);
         }
         Ok(_) => {
-            let message = "is not what the manifest gives: remove it, and running the job again writes it";
+            let message = "differs from what the manifest gives: remove it and run the job again to rewrite it";
             found.find(Check::Report, Some(REPORT), message);
         }
         Err(error) => return found.leave_out(Check::Report, in_one_line(&error)),
     }
-    found.done(Check::Report, "report.html is what the manifest gives");
+    found.done(Check::Report, "report.html matches the manifest");
 }

@@ -1,4 +1,4 @@
-//! What the manifest says was redacted, against what its spec asks for: nothing less and nothing else.
+//! Checks that the manifest records exactly the redactions that its spec requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
         told.insert(path);
         if asked.get(path) != Some(&method) {
             find(format!(
-                "column `{column}` says that `{path}` is redacted by {method}, which its spec does not ask for"
+                "column `{column}` says that `{path}` is redacted by {method}, which its spec does not request"
             ));
         }
         let id = redaction.key_id.as_deref();
@@ -31,10 +31,10 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
             find(format!("`dropped` has `{column}`, which its spec does not drop"));
         }
     }
-    // A source without columns has none to redact.
+    // A source without columns has nothing to redact.
     if !manifest.columns.is_empty() {
         for (path, method) in asked.iter().filter(|(path, _)| !told.contains(*path)) {
-            find(format!("the spec redacts `{path}` by {method}, but no column says that it is"));
+            find(format!("the spec redacts `{path}` by {method}, but no column records it"));
         }
     }
 }
@@ -89,12 +89,12 @@ mod tests {
         let one = |change: fn(&mut Manifest)| found(change).join("\n");
         assert_eq!(
             one(|m| drop(m.columns[0].redaction.pop())),
-            "the spec redacts `user.name` by mask, but no column says that it is"
+            "the spec redacts `user.name` by mask, but no column records it"
         );
-        assert_eq!(one(|m| m.dropped.clear()), "the spec redacts `note` by drop, but no column says that it is");
+        assert_eq!(one(|m| m.dropped.clear()), "the spec redacts `note` by drop, but no column records it");
         assert_eq!(
             one(|m| m.columns[0].redaction[1].method = "nullify".into()),
-            "column `event_id` says that `user.name` is redacted by nullify, which its spec does not ask for"
+            "column `event_id` says that `user.name` is redacted by nullify, which its spec does not request"
         );
         assert_eq!(
             one(|m| m.columns[0].redaction[0].key_id = None),

@@ -1,4 +1,4 @@
-//! What a verification found, for programs (one versioned JSON object) and for people.
+//! The result of a verification, as one versioned JSON object or as text.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub struct VerifyReport {
     pub checked: Vec<Checked>,
     /// What was not checked, and why.
     pub not_checked: Vec<NotChecked>,
-    /// Who signed the manifest; null where nobody did or the signature does not hold.
+    /// Who signed the manifest; null if unsigned or if the signature is invalid.
     pub signature: Option<VerifiedSignature>,
 }
 
@@ -100,7 +100,7 @@ pub enum Check {
     Tombstone,
     /// There is nothing else below data/ and rejects/.
     Unlisted,
-    /// report.html is what the manifest gives.
+    /// report.html matches the manifest.
     Report,
     /// Who wrote the manifest.
     Signature,
@@ -111,7 +111,7 @@ pub enum Check {
 }
 
 impl Check {
-    /// The word as it stands in the JSON object.
+    /// The name in the JSON object.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
@@ -179,7 +179,7 @@ impl VerifyReport {
         }
     }
 
-    /// The report on something that is no package at all.
+    /// The report on something that is not a package.
     pub(super) fn unreadable(mut self, why: impl Into<String>) -> Self {
         self.find(Check::Manifest, None, why);
         self
@@ -204,7 +204,7 @@ impl VerifyReport {
         self.not_checked.push(NotChecked { check, why: why.into() });
     }
 
-    /// What the process should tell its scheduler.
+    /// The exit code.
     pub fn exit(&self) -> Exit {
         if self.intact { Exit::Complete } else { Exit::VerifyFailed }
     }

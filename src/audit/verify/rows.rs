@@ -1,4 +1,4 @@
-//! Reads shards back, counts their rows and digests them, with readers that are not the ones that wrote them.
+//! Reads shards back with independent readers, counts their rows and digests them.
 //!
 //! CSV records are counted by `csv-core`, JSON by `serde_json`, Parquet by decoding every page with the `parquet`
 //! crate. Files are streamed; a record larger than [`MAX_RECORD_BYTES`], or with more cells than there are columns, is refused
@@ -39,7 +39,7 @@ pub(super) enum Contents {
     Ndjson,
     Json,
     Parquet,
-    /// Of a kind that nothing is said about.
+    /// An unknown kind.
     Unknown,
 }
 
@@ -61,7 +61,7 @@ impl Contents {
     }
 }
 
-/// A file that does not hold what its format says. It ends in a finding, so that causes are part of the text.
+/// A file that is not valid in its format. Becomes a finding, so the text includes the cause.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RowsError {
     #[error("cannot be read back: {0}")]
@@ -144,7 +144,7 @@ fn csv(
     let mut text = vec![0; 64 * 1024];
     let (mut records, mut fields, mut record_bytes) = (0_u64, 0_usize, 0_usize);
     let (mut header, mut cell) = (Vec::new(), Vec::new());
-    // The field's first byte, which csv-core does not tell: quotes make a text of what would be a null.
+    // The field's first byte, which csv-core does not expose: a quoted null is text.
     let mut opening = None;
     loop {
         let block = input.fill_buf()?;
@@ -320,7 +320,7 @@ fn parquet(
 ) -> Result<u64, RowsError> {
     // The decoder is built for files that are what they say; on others it may panic.
     catch_unwind(AssertUnwindSafe(|| decode_parquet(file, columns, keys, digester)))
-        .unwrap_or_else(|_| Err(RowsError::File("is not Parquet that can be decoded".to_owned())))
+        .unwrap_or_else(|_| Err(RowsError::File("cannot be decoded as Parquet".to_owned())))
 }
 
 fn decode_parquet(
@@ -329,7 +329,7 @@ fn decode_parquet(
     keys: Option<&Arc<ParquetKeys>>,
     mut digester: Option<&mut Digester>,
 ) -> Result<u64, RowsError> {
-    let wrong = |error: &dyn fmt::Display| RowsError::File(format!("is not Parquet that can be decoded: {error}"));
+    let wrong = |error: &dyn fmt::Display| RowsError::File(format!("cannot be decoded as Parquet: {error}"));
     let mut options = ArrowReaderOptions::new();
     if let Some(keys) = keys {
         options = options.with_file_decryption_properties(keys.decryption().map_err(|e| wrong(&e))?);

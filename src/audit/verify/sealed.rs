@@ -1,5 +1,5 @@
-//! What a manifest keeps for those who can read its encrypted files: that it is sealed where it says so, and, with the
-//! keys, that it is what the rest of the manifest rests on.
+//! Checks sealed facts: that they are sealed if the manifest says so and, with the keys, that they agree with the rest
+//! of the manifest.
 
 use jiff::SignedDuration;
 
@@ -18,7 +18,7 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     for (path, has_file, tells_facts, sealed) in shards.chain(rejects) {
         let message = match (is_sealed, sealed) {
             (true, None) if has_file => "has no `sealed`, but `encryption` says that its digests are sealed",
-            (true, _) if tells_facts => "tells in clear what `encryption` says is sealed",
+            (true, _) if tells_facts => "has in clear what `encryption` says is sealed",
             (false, Some(_)) => "has a `sealed`, but `encryption` does not say that digests are sealed",
             _ => continue,
         };
@@ -30,12 +30,12 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     }
 }
 
-/// Says what was opened. `opened` is the manifest with the facts where they would stand in clear.
+/// Reports what was opened. `opened` is the manifest with the sealed facts in place.
 pub(super) fn opened(opened: &Manifest, revealed: Revealed, report: &mut VerifyReport) {
     if let Some(missing) = revealed.missing {
         let files = counted(revealed.sealed, "encrypted file");
         let what = "sizes and digests before encryption, first and last times, digests of rows";
-        report.leave_out(Check::Files, format!("what is sealed of {files} was not opened, because {missing}: {what}"));
+        report.leave_out(Check::Files, format!("what is sealed of {files} was not opened because {missing}: {what}"));
         return;
     }
     for (path, why) in revealed.faults {
@@ -48,7 +48,7 @@ pub(super) fn opened(opened: &Manifest, revealed: Revealed, report: &mut VerifyR
         within_max_lag(opened, file, report);
     }
     report.done(Check::Files, format!("what is sealed of {}", counted(revealed.opened, "encrypted file")));
-    // Nobody could compute this while exporting: a run cannot open what an earlier one sealed.
+    // A run cannot compute this, because it cannot open what an earlier run sealed.
     if opened.files.iter().any(|file| file.rows_digest.is_some())
         && let Some(digest) = manifest::rows_digest(&opened.columns, &opened.files)
     {
@@ -56,7 +56,7 @@ pub(super) fn opened(opened: &Manifest, revealed: Revealed, report: &mut VerifyR
     }
 }
 
-/// Whether the bit that the expectation `max_lag` rests on is that of the sealed time.
+/// Checks `within_max_lag`, on which the expectation `max_lag` is based, against the sealed time.
 fn within_max_lag(manifest: &Manifest, file: &FileEntry, report: &mut VerifyReport) {
     let expected = manifest.expectations.iter().flatten().find(|expectation| expectation.name == "max_lag");
     let most: Option<SignedDuration> = expected.and_then(|e| e.expected.as_str()?.parse().ok());
@@ -64,7 +64,7 @@ fn within_max_lag(manifest: &Manifest, file: &FileEntry, report: &mut VerifyRepo
     let (Some(most), Some(stated)) = (most, stated) else { return };
     let is_within = file.max_time.is_some_and(|last| manifest.window_end.duration_since(last) <= most);
     if stated != Some(is_within) {
-        let message = "`within_max_lag` is not what its sealed last time gives";
+        let message = "`within_max_lag` does not match its sealed last time";
         report.find(Check::Statuses, Some(&file.path), message);
     }
 }

@@ -1,15 +1,14 @@
-//! Packages below a folder.
+//! Finds packages below a folder.
 
 use crate::package::layout::{MANIFEST, SHA256SUMS, SIGNATURE};
 use crate::store::{Folder, Location, StoreError};
 
-/// Folders below the one that was named, in which packages are looked for: enough for `<team>/<spec>/<year>/<month>/`.
+/// Maximum depth of the search: enough for `<team>/<spec>/<year>/<month>/`.
 const SEARCH_DEPTH: usize = 6;
 
-/// The packages in a folder: itself, or those at most six folders below it. Where there is none, the
-/// folder is taken for a package, so that checking it says what is missing.
-///
-/// A folder that has lost its manifest and still has what goes with one is a package, too.
+/// The packages in a folder: itself, or those at most six folders below it. If there are none, the folder itself is
+/// returned, so that checking it reports what is missing. A folder without a manifest counts as a package if it has
+/// other files of one.
 ///
 /// # Errors
 /// The store's.
@@ -21,7 +20,7 @@ pub fn packages_below(at: &Location) -> Result<Vec<Location>, StoreError> {
         let mut next = Vec::new();
         for name in level {
             let below = |file: &str| if name.is_empty() { file.to_owned() } else { format!("{name}/{file}") };
-            // One folder that cannot be looked into hides no other; checking it as a package says why.
+            // An unreadable folder must not hide others; checking it as a package reports why.
             let is_alone = |error: &StoreError| !name.is_empty() && !error.code().is_retryable();
             let mut is_package = false;
             for file in [MANIFEST, SHA256SUMS, SIGNATURE] {

@@ -1,7 +1,7 @@
 //! Who signed the manifest.
 //!
-//! A signature that is there is always checked: its armor, what it is for, and that it is one of exactly these bytes.
-//! Whose key it is, only a list of allowed signers can say; who gives one wants a signature.
+//! An existing signature is always checked: armor, namespace, and that it signs exactly these bytes. Only an allowed
+//! signers file says whose key it is; if one is given, a signature is required.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -14,7 +14,7 @@ use crate::package::manifest::Manifest;
 use crate::signature::{self, Listing, fingerprint};
 use crate::store::Folder;
 
-/// A signature that holds.
+/// A valid signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct VerifiedSignature {
     /// Kind of key, as OpenSSH calls it: `ssh-ed25519`.
@@ -42,24 +42,24 @@ pub(super) fn check(
     };
     let (Some(there), Some(bytes)) = (&there, bytes) else {
         match (there.is_some(), signer) {
-            (true, _) => report.leave_out(Check::Signature, "without a manifest there is nothing that it could sign"),
+            (true, _) => report.leave_out(Check::Signature, "cannot be checked without a manifest"),
             (false, Some(signer)) => {
                 let message = format!(
-                    "is not there, and the manifest says that {} signed it: somebody removed it, or the run was stopped \
-                     before it was written, and running the job again writes it",
+                    "is not there, and the manifest says that {} signed it: it was removed, or the run stopped before \
+                     writing it; run the job again to write it",
                     signer.identity
                 );
                 report.find(Check::Signature, Some(SIGNATURE), message);
             }
             (false, None) if options.require_signature => {
-                report.find(Check::Signature, Some(SIGNATURE), "is not there, and a signature is required");
+                report.find(Check::Signature, Some(SIGNATURE), "is missing, but a signature is required");
             }
             (false, None) if options.allowed_signers.is_some() => {
-                let message = "is not there, and --allowed-signers says whose signature it must be";
+                let message = "is missing, but --allowed-signers requires a signature";
                 report.find(Check::Signature, Some(SIGNATURE), message);
             }
             (false, None) => {
-                report.leave_out(Check::Signature, "none is present, so nothing proves who wrote the manifest");
+                report.leave_out(Check::Signature, "there is none, so nothing proves who wrote the manifest");
             }
         }
         return;
@@ -81,10 +81,10 @@ pub(super) fn check(
     if let (Some(wanted), Some(identity)) = (&options.signer, identity)
         && wanted != identity
     {
-        let message = format!("the manifest says that `{identity}` signed it, but --signer wants `{wanted}`");
+        let message = format!("the manifest says that `{identity}` signed it, but --signer requires `{wanted}`");
         report.find(Check::Signature, Some(MANIFEST), message);
     }
-    // Who is asked for comes from the auditor where it can: the manifest's own word is the signer's.
+    // The auditor's `--signer` takes precedence over the identity that the signer wrote into the manifest.
     let asked = options.signer.as_deref().or(identity);
     // Without a manifest that can be read nothing says when it was signed; that is a finding of its own.
     let at = manifest.map(|manifest| manifest.finalized_at);
@@ -94,7 +94,10 @@ pub(super) fn check(
             format!("signature of manifest.json by {} {print}, a key of {principals}", key.algorithm())
         }
         (None, Some(identity)) => {
-            format!("signature of manifest.json by {} {print}, which calls itself {identity}", key.algorithm())
+            format!(
+                "signature of manifest.json by {} {print}, identified in the manifest as {identity}",
+                key.algorithm()
+            )
         }
         (None, None) => format!("signature of manifest.json by {} {print}", key.algorithm()),
     };
@@ -107,8 +110,8 @@ pub(super) fn check(
     report.done(Check::Signature, what);
 }
 
-/// The principals that the list has for the key, if it may sign as this identity at this time; what it may not is a
-/// finding about the check and file of `subject`.
+/// The principals of the key, if it may sign as this identity at this time; otherwise a finding about the check and
+/// file of `subject`.
 pub(super) fn whose(
     key: &PublicKey,
     identity: Option<&str>,
@@ -118,14 +121,11 @@ pub(super) fn whose(
     report: &mut VerifyReport,
 ) -> Option<String> {
     let Some(list) = &options.allowed_signers else {
-        report.leave_out(
-            check,
-            "whose key signed: nobody said whose it must be, give a list of keys with --allowed-signers",
-        );
+        report.leave_out(check, "whose key signed: give a list of keys with --allowed-signers");
         return None;
     };
     let print = fingerprint(key);
-    let whom = identity.map_or_else(|| "anybody".to_owned(), |identity| format!("`{identity}`"));
+    let whom = identity.map_or_else(|| "anyone".to_owned(), |identity| format!("`{identity}`"));
     let lines: Vec<String> = list.authorities().iter().map(usize::to_string).collect();
     if !lines.is_empty() {
         let why = format!("certificate authorities are not supported: left out line {}", lines.join(", "));
@@ -134,12 +134,12 @@ pub(super) fn whose(
     match list.look_up(key, identity, at) {
         Listing::Allowed { principals } => return Some(principals),
         Listing::Unknown => {
-            let message = format!("was made by {print}, which is not in the list of allowed signers");
+            let message = format!("was made by {print}, which is not in the allowed signers file");
             report.find(check, Some(path), message);
         }
         Listing::Refused { why } => {
             let message = format!(
-                "was made by {print}, which the list of allowed signers does not allow to sign this for {whom}: {}",
+                "was made by {print}, which the allowed signers file does not allow to sign this for {whom}: {}",
                 why.join("; ")
             );
             report.find(check, Some(path), message);

@@ -1,7 +1,7 @@
-//! SHA256SUMS against the manifest that it derives from.
+//! Checks SHA256SUMS against the manifest.
 //!
-//! The list must be exactly what the manifest gives, byte for byte; where it is not, the lines are compared to say
-//! which file is concerned.
+//! The list must equal what the manifest gives, byte for byte; if not, its lines are compared to find the files that
+//! differ.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use crate::package::layout::{MANIFEST, SHA256SUMS};
 use crate::package::manifest::Manifest;
 use crate::store::Folder;
 
-/// `manifest` is `None` where it cannot be read; then only its own line is compared.
+/// If `manifest` is `None` because it cannot be read, only its own line is compared.
 pub(super) fn check(
     folder: &Folder,
     manifest: Option<&Manifest>,
@@ -20,7 +20,7 @@ pub(super) fn check(
     let text = match folder.read(SHA256SUMS) {
         Ok(Some(text)) => text,
         Ok(None) => {
-            report.find(Check::Sums, Some(SHA256SUMS), "is not there: running the job again writes it");
+            report.find(Check::Sums, Some(SHA256SUMS), "is not there: run the job again to write it");
             return;
         }
         Err(error) => {
@@ -29,7 +29,7 @@ pub(super) fn check(
         }
     };
     let Some(manifest_sha256) = manifest_sha256 else {
-        report.leave_out(Check::Sums, "without a manifest nothing says what SHA256SUMS should be");
+        report.leave_out(Check::Sums, "cannot be checked without a manifest");
         return;
     };
     if manifest.is_none_or(|manifest| manifest.sha256sums(manifest_sha256).as_bytes() != text) {
@@ -37,7 +37,7 @@ pub(super) fn check(
         compare(&text, expected, manifest_sha256, manifest.is_some(), report);
     }
     match manifest {
-        Some(_) => report.done(Check::Sums, "SHA256SUMS is what the manifest gives, and has the manifest's own digest"),
+        Some(_) => report.done(Check::Sums, "SHA256SUMS matches the manifest and has its digest"),
         None => report.done(Check::Sums, "SHA256SUMS has the manifest's digest"),
     }
 }
@@ -71,7 +71,7 @@ fn compare(text: &[u8], expected: Vec<(&str, &str)>, manifest_sha256: &str, all:
         None => report.find(Check::Sums, Some(SHA256SUMS), "has no line for `manifest.json`"),
         Some((number, found)) if *found != manifest_sha256 => {
             let message = format!(
-                "its SHA-256 is {manifest_sha256}, but SHA256SUMS line {number} says {found}: one of the two was changed"
+                "its SHA-256 is {manifest_sha256}, but SHA256SUMS line {number} says {found}: one of them was changed"
             );
             report.find(Check::Sums, Some(MANIFEST), message);
         }
@@ -88,7 +88,7 @@ fn compare(text: &[u8], expected: Vec<(&str, &str)>, manifest_sha256: &str, all:
         report.find(Check::Sums, Some(SHA256SUMS), message);
     }
     if report.findings.len() == found_before {
-        let message = "its lines are in another order or end otherwise than manifest.json gives";
+        let message = "its order of lines or line ends differ from what manifest.json gives";
         report.find(Check::Sums, Some(SHA256SUMS), message);
     }
 }

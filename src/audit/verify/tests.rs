@@ -228,7 +228,7 @@ fn a_missing_swapped_or_added_file_is_named() {
     assert_found(&findings, Check::Files, "data/2026-03-02/part-0000.csv.zst: is not there");
     assert_found(&findings, Check::Unlisted, "data/2026-03-01/part-0001.csv.zst: is not in the manifest");
     assert_found(&findings, Check::Unlisted, "rejects/x: is not in the manifest");
-    assert_found(&findings, Check::Unlisted, "data/2026-03-03: is a folder that no file");
+    assert_found(&findings, Check::Unlisted, "data/2026-03-03: is a folder without any file");
     assert_eq!(package.verify().exit(), Exit::VerifyFailed);
 
     let package = Package::new();
@@ -292,8 +292,8 @@ fn sums_that_are_missing_or_say_more_or_less_are_found() {
         ),
         (format!("{sums}nonsense\n"), "line 4 is not a digest"),
         (format!("{sums}{}\n", lines[0]), "line 4 names `data/2026-03-01/part-0000.csv.zst` a second time"),
-        (sums.replace('\n', "\r\n"), "in another order or end otherwise"),
-        (format!("{}\n{}\n{}\n", lines[1], lines[0], lines[2]), "in another order or end otherwise"),
+        (sums.replace('\n', "\r\n"), "its order of lines or line ends differ"),
+        (format!("{}\n{}\n{}\n", lines[1], lines[0], lines[2]), "its order of lines or line ends differ"),
         (sums.replacen(&lines[0][..64], &"0".repeat(64), 1), "line 1 says 0000"),
         (format!("{}\n{}\n", lines[0], lines[1]), "has no line for `manifest.json`"),
     ];
@@ -334,11 +334,11 @@ fn a_manifest_that_contradicts_itself_is_found() {
         (Check::Window, "is outside its partition", Box::new(|m| m.files[0].max_time = Some(m.window_end))),
         (Check::Window, "not after it starts", Box::new(|m| m.files[1].partition.end = m.window_start)),
         (Check::Window, "folder of its partition", Box::new(|m| m.files[1].partition.label = "2026-03-0".into())),
-        (Check::Window, "stands twice", Box::new(|m| m.files[1].partition.label = "2026-03-01".into())),
+        (Check::Window, "occurs twice", Box::new(|m| m.files[1].partition.label = "2026-03-01".into())),
         (Check::Window, "the partitions end at", Box::new(|m| m.files.clear())),
         (Check::Statuses, "not every file is", Box::new(|m| m.files[0].status = FileStatus::Partial)),
-        (Check::Statuses, "the job is called partial", Box::new(|m| m.status = JobStatus::Partial)),
-        (Check::Statuses, "the job is called failed", Box::new(|m| m.status = JobStatus::Failed)),
+        (Check::Statuses, "the job is marked partial", Box::new(|m| m.status = JobStatus::Partial)),
+        (Check::Statuses, "the job is marked failed", Box::new(|m| m.status = JobStatus::Failed)),
         (Check::Statuses, "has an `error_code`", Box::new(|m| m.error_code = Some(ErrorCode::DiskFull))),
         (Check::Statuses, "has no `sha256`", Box::new(|m| m.files[0].sha256 = None)),
         (Check::Statuses, "failed, but has no `error_code`", Box::new(|m| m.files[0].status = FileStatus::Failed)),
@@ -390,7 +390,7 @@ fn a_partial_package_with_rejects_and_a_failed_partition_is_intact() {
     assert!(report.not_checked.iter().any(|n| n.check == Check::Conservation && n.why.contains("2 source rows")));
 
     package.write(&failed, b"a leftover");
-    assert_found(&package.findings(), Check::Unlisted, "a partition that the manifest says has no file");
+    assert_found(&package.findings(), Check::Unlisted, "a partition without files in the manifest");
 }
 
 #[test]

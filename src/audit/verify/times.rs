@@ -1,7 +1,6 @@
-//! The times in a manifest: none is in the future, and those that stand in two places are the same.
+//! Checks the times in a manifest: none is in the future, and those recorded twice are equal.
 //!
-//! `min_time` and `max_time` are the data's, the window may be open, and modification times are the source's: those are
-//! judged elsewhere or not at all.
+//! `min_time`, `max_time`, the window and the modification times of source files are not checked here.
 
 use jiff::Timestamp;
 
@@ -25,7 +24,7 @@ pub(super) fn check(manifest: &Manifest, now: Timestamp, report: &mut VerifyRepo
         in_future(times, &file.path, "", now, report);
     }
     last_run(manifest, report);
-    report.done(Check::Times, "no time is in the future, and the manifest's are those of its last run");
+    report.done(Check::Times, "no time is in the future, and the manifest's times are those of its last run");
 }
 
 fn in_future<const N: usize>(
@@ -42,10 +41,10 @@ fn in_future<const N: usize>(
     }
 }
 
-/// The run that writes a manifest stands last in it, with the manifest's own times.
+/// The last run in a manifest wrote it, and has the same times.
 fn last_run(manifest: &Manifest, report: &mut VerifyReport) {
     let Some(run) = manifest.runs.last() else {
-        return report.find(Check::Times, Some(MANIFEST), "`runs` is empty, but some run wrote it");
+        return report.find(Check::Times, Some(MANIFEST), "`runs` is empty, but a run must have written it");
     };
     let pairs = [
         ("started_at", Some(manifest.started_at), Some(run.started_at)),

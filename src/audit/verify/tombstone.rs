@@ -1,4 +1,4 @@
-//! What the package says of deleted shards: whether it excuses that they are missing, and whose key says so.
+//! Checks the tombstone: whether it accounts for missing shards, and who signed it.
 
 use super::{Check, VerifyOptions, VerifyReport, in_one_line, signature};
 use crate::package::layout::{TOMBSTONE, TOMBSTONE_SIGNATURE};
@@ -7,7 +7,7 @@ use crate::package::tombstone;
 use crate::signature::{fingerprint, is_named};
 use crate::store::Folder;
 
-/// The tombstone, if it can be believed. One that cannot is found, and then excuses nothing.
+/// The tombstone if it is valid. An invalid one becomes a finding and accounts for nothing.
 pub(super) fn check(
     folder: &Folder,
     manifest: &Manifest,
@@ -36,19 +36,19 @@ pub(super) fn check(
             signature::whose(key, identity, at, subject, options, report);
         } else if !is_of_package {
             let why = format!(
-                "whose key signed {TOMBSTONE}: {}, which is not the one that signed the package, give a list of keys with \
-                 --allowed-signers",
+                "whose key signed {TOMBSTONE}: {} did, which is not the key that signed the package; give a list of \
+                 keys with --allowed-signers",
                 fingerprint(key)
             );
             report.leave_out(Check::Tombstone, why);
         }
     } else if tombstone.signer.is_none() {
-        report.leave_out(Check::Tombstone, "who deleted the shards: neither the package nor its tombstone is signed");
+        report.leave_out(Check::Tombstone, "who deleted the shards: neither package nor tombstone is signed");
     }
     if let Some(link) = tombstone.link.as_ref().filter(|_| !options.with_chain) {
         let why = format!("{TOMBSTONE} is link {} of a chain, which --chain checks", link.number);
         report.leave_out(Check::Chain, why);
     }
-    report.done(Check::Tombstone, "tombstone.json is about this package, and from after its retention was over");
+    report.done(Check::Tombstone, "tombstone.json is about this package and was written after its retention had ended");
     (report.findings.len() == before).then_some(tombstone)
 }

@@ -16,10 +16,10 @@ pub struct JobsArgs {
     pub command: JobsCommand,
 }
 
-/// Where jobs are.
+/// Location of the job store.
 #[derive(Debug, Args)]
 pub struct StoreArgs {
-    /// The store of jobs: a folder, or an s3:// gs:// az:// prefix.
+    /// Job store: a folder, or an s3:// gs:// az:// prefix.
     #[arg(long, value_name = "URI", env = "KT_EXPORT_STORE", default_value = "./.kt-export")]
     pub store: String,
 }
@@ -27,19 +27,19 @@ pub struct StoreArgs {
 /// The commands of `jobs`.
 #[derive(Debug, Subcommand)]
 pub enum JobsCommand {
-    /// Ask for an export; prints the job's id at once and exports in the background.
+    /// Create an export job; prints its id at once and exports in the background.
     Create(Box<JobsCreateArgs>),
     /// List jobs, newest first.
     List(JobsListArgs),
     /// Show a job: status, configuration, shards.
     Get(JobsGetArgs),
-    /// Bring a job's rows here as one file, or its shards as a package, verified; or print links to them.
+    /// Download a job's rows as one verified file, or its shards as a package; or print links to the shards.
     Download(JobsDownloadArgs),
-    /// Ask that nobody work on a job; what is committed stays.
+    /// Cancel a job; committed partitions are kept.
     Cancel(JobsIdArgs),
-    /// Work on queued and abandoned jobs until none is left.
+    /// Run queued and abandoned jobs until none are left.
     Work(JobsWorkArgs),
-    /// Delete shards whose retention is over, and uploads that dead runs left. Shows what would go; `--yes` does it.
+    /// Delete shards past their retention and unfinished uploads of dead runs. Without `--yes`, only lists them.
     Prune(JobsPruneArgs),
 }
 
@@ -47,17 +47,17 @@ pub enum JobsCommand {
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["type_name", "spec"])))]
 pub struct JobsCreateArgs {
-    /// Export type: events, traces, escalations, audit-log, kb-audit, or one of the catalog's.
+    /// Export type: events, traces, escalations, audit-log, kb-audit, or a type from the catalog.
     #[arg(long = "type", value_name = "TYPE")]
     pub type_name: Option<String>,
-    /// A spec file that says everything; its `output.uri` does not count.
+    /// A spec file instead of the flags; its `output.uri` is ignored.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "name", "format", "compression", "partition_by", "retention", "date_from", "date_to", "start", "end", "timezone",
         "allow_open", "catalog", "kb_ids", "statuses", "actor_user_id", "session_id", "filter", "where_sql",
         "encrypt_to",
     ])]
     pub spec: Option<PathBuf>,
-    /// The job's name; default: its type.
+    /// Name of the job; default: its type.
     #[arg(long)]
     pub name: Option<String>,
     /// csv, ndjson, json or parquet; default: csv.
@@ -69,64 +69,65 @@ pub struct JobsCreateArgs {
     /// Calendar unit of a partition; default: day.
     #[arg(long, value_name = "UNIT")]
     pub partition_by: Option<String>,
-    /// First day.
+    /// First day of the window.
     #[arg(long, value_name = "DATE", requires = "date_to", conflicts_with_all = ["start", "end"])]
     pub date_from: Option<String>,
-    /// Last day, included.
+    /// Last day of the window, inclusive.
     #[arg(long, value_name = "DATE", requires = "date_from")]
     pub date_to: Option<String>,
-    /// First instant, RFC 3339.
+    /// Start of the window, RFC 3339.
     #[arg(long, value_name = "TIME", requires = "end")]
     pub start: Option<String>,
-    /// First instant after, RFC 3339.
+    /// End of the window, exclusive, RFC 3339.
     #[arg(long, value_name = "TIME", requires = "start")]
     pub end: Option<String>,
-    /// Zone of days, IANA name; default: UTC.
+    /// Time zone of the days, as an IANA name; default: UTC.
     #[arg(long, value_name = "ZONE")]
     pub timezone: Option<String>,
-    /// Take a window that is not over yet.
+    /// Allow a window that has not ended yet.
     #[arg(long)]
     pub allow_open: bool,
     /// The catalog; default: the nearest catalog.yaml.
     #[arg(long, value_name = "FILE")]
     pub catalog: Option<String>,
-    /// Knowledge bases, separated by commas.
+    /// Only these knowledge bases, separated by commas.
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub kb_ids: Vec<String>,
-    /// Statuses, separated by commas.
+    /// Only these statuses, separated by commas.
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     pub statuses: Vec<String>,
-    /// The acting user.
+    /// Only rows of this acting user.
     #[arg(long, value_name = "ID")]
     pub actor_user_id: Option<String>,
-    /// The session.
+    /// Only rows of this session.
     #[arg(long, value_name = "ID")]
     pub session_id: Option<String>,
-    /// Another filter; numbers, true, false and quoted text as in JSON, all else is text. Twice: one of the values.
+    /// Another filter. Numbers, true, false and quoted strings are read as JSON, anything else as text. Repeat the flag
+    /// to match any of several values.
     #[arg(long, value_name = "NAME=VALUE", value_parser = key_value)]
     pub filter: Vec<(String, String)>,
     /// One SQL condition over source columns.
     #[arg(long = "where", value_name = "SQL")]
     pub where_sql: Option<String>,
-    /// How long the package is kept, such as 400d.
+    /// How long to keep the package, such as 400d.
     #[arg(long, value_name = "DURATION")]
     pub retention: Option<String>,
-    /// Encrypt shards and rejects to this age public key; may be given several times.
+    /// Encrypt shards and rejects to this age public key; may be repeated.
     #[arg(long, value_name = "RECIPIENT")]
     pub encrypt_to: Vec<String>,
-    /// Another job, even if the same one is there.
+    /// Create a new job even if an identical one exists.
     #[arg(long)]
     pub new: bool,
-    /// Follow the job to its end, with progress; the exit code is the job's.
+    /// Wait for the job to end and show its progress; exits with the job's exit code.
     #[arg(long, conflicts_with = "queue_only")]
     pub wait: bool,
-    /// Leave the work to `jobs work`.
+    /// Only queue the job, for `jobs work` to run.
     #[arg(long)]
     pub queue_only: bool,
-    /// The instant that relative windows count from, RFC 3339; default: the clock.
+    /// The time that relative windows are based on, RFC 3339; default: now.
     #[arg(long, value_name = "TIME")]
     pub now: Option<jiff::Timestamp>,
-    /// Value of a variable that the spec declares.
+    /// Set a variable that the spec declares; may be repeated.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = key_value)]
     pub vars: Vec<(String, String)>,
     #[command(flatten)]
@@ -146,7 +147,7 @@ pub struct JobsListArgs {
     /// Only jobs of this export type.
     #[arg(long = "type", value_name = "TYPE")]
     pub type_name: Option<String>,
-    /// At most so many.
+    /// Show at most N jobs.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     #[command(flatten)]
@@ -160,7 +161,7 @@ pub struct JobsGetArgs {
     /// The job.
     #[arg(long, value_name = "JOB_ID")]
     pub id: String,
-    /// Look again until the job has ended; the exit code is the job's.
+    /// Wait until the job has ended; exits with the job's exit code.
     #[arg(long)]
     pub watch: bool,
     #[command(flatten)]
@@ -185,19 +186,19 @@ pub struct JobsDownloadArgs {
     /// The job.
     #[arg(long, value_name = "JOB_ID")]
     pub id: String,
-    /// File for all rows; in a folder it is called after the job. With --shards a folder.
+    /// File for all rows, or a folder for a file named after the job. With --shards: a folder.
     #[arg(long, short, value_name = "FILE|DIR", required_unless_present = "url")]
     pub output: Option<PathBuf>,
-    /// Keep the shards apart: the package as it is, manifest and digests included.
+    /// Download the shards as separate files: the whole package with manifest and digests.
     #[arg(long, conflicts_with_all = ["url", "identity"])]
     pub shards: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub identities: IdentityArgs,
-    /// Print presigned links to the shards instead.
+    /// Print presigned links to the shards instead of downloading them.
     #[arg(long, conflicts_with_all = ["output", "identity"])]
     pub url: bool,
-    /// How long the links work, such as 1h; at most what the service and the credentials allow.
+    /// How long the links stay valid, such as 1h; the store and the credentials may set a lower limit.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = positive_duration, requires = "url")]
     pub expires: std::time::Duration,
     #[command(flatten)]
@@ -208,13 +209,13 @@ pub struct JobsDownloadArgs {
 /// `jobs work`.
 #[derive(Debug, Args)]
 pub struct JobsWorkArgs {
-    /// Only this job, whatever its state.
+    /// Run only this job, whatever its state.
     #[arg(long, value_name = "JOB_ID")]
     pub id: Option<String>,
-    /// Go on looking for jobs until a signal comes.
+    /// Keep waiting for jobs until a signal arrives.
     #[arg(long, conflicts_with = "id")]
     pub follow: bool,
-    /// Leave the terminal that started this process, and be the run of this name.
+    /// Detach from the terminal and use this run id.
     #[arg(long, hide = true, requires = "id", value_name = "RUN_ID")]
     pub detached: Option<String>,
     #[command(flatten)]
@@ -228,10 +229,10 @@ pub struct JobsWorkArgs {
 /// `jobs prune`.
 #[derive(Debug, Args)]
 pub struct JobsPruneArgs {
-    /// Do it.
+    /// Delete instead of only listing.
     #[arg(long)]
     pub yes: bool,
-    /// The instant that retention is measured at, RFC 3339; default: the clock.
+    /// The time at which retention is evaluated, RFC 3339; default: now.
     #[arg(long, value_name = "TIME")]
     pub now: Option<jiff::Timestamp>,
     #[command(flatten)]
@@ -249,5 +250,5 @@ fn positive_duration(text: &str) -> Result<std::time::Duration, String> {
     std::time::Duration::try_from(duration)
         .ok()
         .filter(|d| !d.is_zero())
-        .ok_or_else(|| "it must be more than nothing".to_owned())
+        .ok_or_else(|| "must be longer than zero".to_owned())
 }

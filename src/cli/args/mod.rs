@@ -1,4 +1,4 @@
-//! The command line as typed. Doc comments are the help texts.
+//! The command line as typed. Doc comments become the help texts.
 
 mod jobs;
 mod packages;
@@ -29,7 +29,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// How to talk.
+    /// Output options.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -38,44 +38,43 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  complete
   1  internal error (a bug)
-  2  command line, spec or catalog wrong
-  3  partial: some partitions failed, rows were set aside or an expectation does not hold; the
-     manifest says which
-  4  failed: no partition usable, or the run as a whole
+  2  error in the command line, a spec or a catalog
+  3  partial: some partitions failed, rows were rejected or an expectation does not hold; see the manifest
+  4  failed: no partition is usable, or the whole run failed
   5  verification failed
-  6  try again later: the window is not over or not settled, a store is throttled or does not answer
+  6  try again later: the window has not ended or settled, or a store throttles or does not respond
   130, 143  stopped by a signal, resumable";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a catalog, a first spec and a CI workflow to start a repository from.
+    /// Create a starter catalog, spec and CI workflow.
     Init(InitArgs),
-    /// Check specs and catalogs without touching data.
+    /// Check specs and catalogs without reading data.
     Validate(ValidateArgs),
-    /// Check before the night whether runs would work: source, columns, output, disk, clock. Leaves nothing behind.
+    /// Preflight check: can these specs run? Checks source, columns, output, disk and clock; leaves nothing behind.
     Doctor(DoctorArgs),
     /// Show what a run would do: window, partitions, tasks, files, bytes. Writes nothing.
     Plan(PlanArgs),
-    /// Run specs: fill their packages, or resume where an earlier run stopped.
+    /// Run specs: export their packages, or resume an earlier run.
     Run(RunArgs),
-    /// Check packages: sizes, digests, row conservation, signature, chain, files that should not be there.
+    /// Verify packages: sizes, digests, row conservation, signature, chain, unexpected files.
     Verify(VerifyArgs),
-    /// Tell what a package says of itself: a self-contained HTML page, or Markdown.
+    /// Render a package's manifest as a self-contained HTML page or as Markdown.
     Report(ReportArgs),
-    /// Decrypt files that age encrypted, such as shards and rejects; `age -d` does the same.
+    /// Decrypt age-encrypted files such as shards and rejects; equivalent to `age -d`.
     Decrypt(DecryptArgs),
     /// Run a recorded job against its source again and compare every shard.
     Reproduce(ReproduceArgs),
-    /// Show which time packages cover: gaps, overlaps, packages that cannot be trusted.
+    /// Show which times a set of packages covers: gaps, overlaps, packages that fail verification.
     Coverage(CoverageArgs),
-    /// Draw rows by a seed, each with its shard and its place, for checking by hand.
+    /// Draw a reproducible random sample of rows, each with its shard and position, to check by hand.
     Sample(SampleArgs),
-    /// Pack a package into one tar for an auditor, with instructions that need no program of ours.
+    /// Pack a package into one tar file for an auditor, with instructions to verify it without kt-export.
     Pack(PackArgs),
-    /// Ask for exports and follow them: create, list, get, download, cancel, work, prune.
+    /// Manage export jobs: create, list, get, download, cancel, work, prune.
     Jobs(JobsArgs),
-    /// Explain an error code: its cause, what to do, whether to retry.
+    /// Explain an error code: cause, remedy, and whether to retry.
     Explain(ExplainArgs),
     /// Print the JSON Schema of specs, catalogs or manifests.
     Schema(SchemaArgs),
@@ -83,30 +82,30 @@ pub enum Command {
     Completions(CompletionsArgs),
 }
 
-/// How to talk.
+/// Output options.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
     /// Print one versioned JSON object on stdout.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Colours on stderr.
+    /// Use colors on stderr.
     #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
     pub color: When,
-    /// More on stderr; twice for debugging.
+    /// Print more on stderr; repeat for debug output.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Only errors on stderr.
+    /// Print only errors on stderr.
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Form of log lines on stderr.
+    /// Format of log lines on stderr.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
-/// `auto` looks at the terminal.
+/// `auto` depends on whether stderr is a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum When {
-    /// On a terminal.
+    /// Only on a terminal.
     Auto,
     /// Always.
     Always,
@@ -114,36 +113,37 @@ pub enum When {
     Never,
 }
 
-/// Form of log lines.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What decides the window, the templates and the place.
+/// Inputs of the window, the templates and the output location.
 #[derive(Debug, Args)]
 pub struct SpecArgs {
-    /// The instant that relative windows count from, RFC 3339; default: the clock.
+    /// The time that relative windows are based on, RFC 3339; default: now.
     #[arg(long, value_name = "TIME")]
     pub now: Option<jiff::Timestamp>,
-    /// Value of a variable that the spec declares.
+    /// Set a variable that the spec declares; may be repeated.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = key_value)]
     pub vars: Vec<(String, String)>,
-    /// Folder, or s3:// gs:// az:// prefix, that a relative `output.uri` is below; default: the current folder.
+    /// Folder, or s3:// gs:// az:// prefix, that a relative `output.uri` is resolved against; default: the current
+    /// folder.
     #[arg(long, value_name = "URI")]
     pub output: Option<String>,
 }
 
-/// How many resources to use.
+/// Resource limits.
 #[derive(Debug, Args)]
 pub struct ResourceArgs {
-    /// Worker threads; default: all processors.
+    /// Number of worker threads; default: one per processor.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Memory to stay within, such as 512MiB; default: a quarter of the machine's, or of the container's limit.
+    /// Memory limit, such as 512MiB; default: a quarter of the machine's memory or of the container's limit.
     #[arg(long, value_name = "SIZE", env = "KT_EXPORT_MEMORY", value_parser = memory)]
     pub memory: Option<Memory>,
 }
@@ -151,7 +151,7 @@ pub struct ResourceArgs {
 /// `init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Where; default: the current folder.
+    /// Folder to write to; default: the current folder.
     #[arg(default_value = ".")]
     pub dir: PathBuf,
 }
@@ -162,7 +162,7 @@ pub struct ValidateArgs {
     /// Spec and catalog files, or folders of them.
     #[arg(required = true)]
     pub specs: Vec<PathBuf>,
-    /// Form of the findings.
+    /// Format of the findings.
     #[arg(long, value_enum, default_value_t = ValidateFormat::Text)]
     pub format: ValidateFormat,
     #[command(flatten)]
@@ -170,7 +170,7 @@ pub struct ValidateArgs {
     pub spec: SpecArgs,
 }
 
-/// Form of findings.
+/// Format of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ValidateFormat {
     /// For people, on stderr.
@@ -187,7 +187,8 @@ pub struct DoctorArgs {
     /// Spec files, or folders of them.
     #[arg(required = true)]
     pub specs: Vec<PathBuf>,
-    /// Look at every row of the source, as a run does; else at all Parquet footers and the start of the newest others.
+    /// Inspect every row of the source, as a run does. Without it: all Parquet footers, and the start of the newest
+    /// other files.
     #[arg(long)]
     pub full: bool,
     #[command(flatten)]
@@ -203,7 +204,7 @@ pub struct DoctorArgs {
 pub struct PlanArgs {
     /// The spec.
     pub spec: PathBuf,
-    /// Form of the plan.
+    /// Format of the plan.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
     #[command(flatten)]
@@ -214,14 +215,14 @@ pub struct PlanArgs {
     pub resources: ResourceArgs,
 }
 
-/// Form of a plan.
+/// Format of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PlanFormat {
     /// A table.
     Text,
     /// One JSON object.
     Json,
-    /// For a pull request.
+    /// Markdown for a pull request.
     Markdown,
 }
 
@@ -231,20 +232,20 @@ pub struct RunArgs {
     /// Spec files, or folders of them.
     #[arg(required = true)]
     pub specs: Vec<PathBuf>,
-    /// Export committed shards again that are missing or damaged.
+    /// Re-export committed shards that are missing or damaged.
     #[arg(long)]
     pub repair: bool,
-    /// Export a window again whose package is whole, after late data: beside it, as `<uri>.r2` and so on, as a revision
-    /// that supersedes it. Nothing is done where the source has not changed.
+    /// Re-export a window with a complete package after late data: as a new revision beside it (`<uri>.r2` and so on)
+    /// that supersedes it. Does nothing if the source has not changed.
     #[arg(long, conflicts_with_all = ["repair", "replace"])]
     pub restate: bool,
-    /// Remove this other job from the output folder first, unless it is complete.
+    /// First remove this other job from the output folder, unless it is complete.
     #[arg(long, value_name = "JOB_ID")]
     pub replace: Option<String>,
-    /// Bars on a terminal, lines elsewhere.
+    /// Show progress: a bar on a terminal, lines elsewhere.
     #[arg(long, value_enum, default_value_t = When::Auto)]
     pub progress: When,
-    /// Note the job in this store, for `jobs list`; a store that fails only warns.
+    /// Register the job in this store, for `jobs list`; if the store fails, only warn.
     #[arg(long, value_name = "URI", env = "KT_EXPORT_STORE")]
     pub store: Option<String>,
     #[command(flatten)]
@@ -258,19 +259,19 @@ pub struct RunArgs {
 /// `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// An error code from a manifest; without one, all.
+    /// An error code from a manifest; default: all codes.
     pub code: Option<String>,
 }
 
 /// `schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// Of what.
+    /// Which schema.
     #[arg(value_enum)]
     pub of: SchemaOf,
 }
 
-/// What there is a schema of.
+/// Files that have a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SchemaOf {
     /// Spec files.
@@ -284,14 +285,14 @@ pub enum SchemaOf {
 /// `completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// For which shell.
+    /// Shell to generate completions for.
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
 }
 
 fn memory(text: &str) -> Result<Memory, String> {
     let bytes = parse_bytes(text).map_err(|e| e.to_string())?;
-    if bytes < LEAST { Err(format!("the least is {}MiB", LEAST >> 20)) } else { Ok(Memory::new(bytes)) }
+    if bytes < LEAST { Err(format!("the minimum is {}MiB", LEAST >> 20)) } else { Ok(Memory::new(bytes)) }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

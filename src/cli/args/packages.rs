@@ -1,4 +1,4 @@
-//! Commands that look at packages which are there.
+//! Commands that read existing packages.
 
 use std::path::PathBuf;
 
@@ -13,28 +13,28 @@ use crate::secret::SecretName;
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Package folders, here or in a store; with --chain also folders that packages are below.
+    /// Package folders, local or in a store; with --chain also folders that contain packages.
     #[arg(required_unless_present = "chain", value_name = "URI")]
     pub packages: Vec<String>,
-    /// Read every row back and count.
+    /// Decode every shard and count its rows.
     #[arg(long)]
     pub rows: bool,
-    /// Whose keys may sign: a list of allowed signers as for ssh-keygen -Y verify. Demands a signature.
+    /// Allowed signers file, as for ssh-keygen -Y verify. Requires a valid signature.
     #[arg(long, value_name = "FILE")]
     pub allowed_signers: Option<PathBuf>,
-    /// Who must have signed: a principal of the list, whatever identity the manifest names.
+    /// Principal that must have signed, regardless of the identity in the manifest.
     #[arg(long, value_name = "IDENTITY", requires = "allowed_signers")]
     pub signer: Option<String>,
-    /// A package without a signature is not intact.
+    /// Fail packages without a signature.
     #[arg(long)]
     pub require_signature: bool,
-    /// The instant after which times are in the future, RFC 3339; default: the clock.
+    /// The current time, RFC 3339: later times count as future; default: now.
     #[arg(long, value_name = "TIME")]
     pub now: Option<jiff::Timestamp>,
-    /// Check this chain's links and that the packages are those that it links.
+    /// Check this chain's links, and that they match the packages.
     #[arg(long, value_name = "URI")]
     pub chain: Option<String>,
-    /// A link that was the chain's last one when somebody noted it: its number and SHA-256, 12:9f86d0…
+    /// The chain's last link as recorded earlier: its number and SHA-256, 12:9f86d0…
     #[arg(long, value_name = "N:SHA256", requires = "chain")]
     pub expect_head: Option<Head>,
     #[command(flatten)]
@@ -42,21 +42,21 @@ pub struct VerifyArgs {
     pub keys: KeyArgs,
 }
 
-/// What reads the rows of encrypted shards.
+/// Keys that read the rows of encrypted shards.
 #[derive(Debug, Args)]
 pub struct KeyArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub identities: IdentityArgs,
-    /// A key of Parquet shards that are encrypted as such: `footer=env:VARIABLE`, `column.message=file:PATH`.
+    /// A Parquet encryption key of the shards: `footer=env:VARIABLE`, `column.message=file:PATH`.
     #[arg(long = "parquet-key", value_name = "KEY=WHERE", value_parser = parquet_key)]
     pub parquet_keys: Vec<(String, SecretName)>,
 }
 
-/// Who reads encrypted files.
+/// Identities that read encrypted files.
 #[derive(Debug, Args)]
 pub struct IdentityArgs {
-    /// A file of age identities (`AGE-SECRET-KEY-1…`) that can read what is encrypted; may be given several times.
+    /// File of age identities (`AGE-SECRET-KEY-1…`) to decrypt with; may be repeated.
     #[arg(short, long, value_name = "FILE")]
     pub identity: Vec<PathBuf>,
 }
@@ -64,16 +64,17 @@ pub struct IdentityArgs {
 /// `decrypt`.
 #[derive(Debug, Args)]
 pub struct DecryptArgs {
-    /// Encrypted files, binary or armored; `-` is standard input.
+    /// Encrypted files, binary or armored; `-` for standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub identities: IdentityArgs,
-    /// The environment variable that holds the passphrase, for files that were encrypted with one.
+    /// Environment variable that holds the passphrase, for passphrase-encrypted files.
     #[arg(long, value_name = "NAME")]
     pub passphrase_env: Option<String>,
-    /// Where to; `-` is standard output. Default: beside the file, without `.age`; standard output for standard input.
+    /// File or folder to write to; `-` for standard output. Default: beside the input, without `.age`; standard input
+    /// goes to standard output.
     #[arg(short, long, value_name = "FILE|DIR")]
     pub output: Option<PathBuf>,
 }
@@ -81,13 +82,13 @@ pub struct DecryptArgs {
 /// `reproduce`.
 #[derive(Debug, Args)]
 pub struct ReproduceArgs {
-    /// The package's folder, here or in a store.
+    /// The package's folder, local or in a store.
     #[arg(value_name = "URI")]
     pub package: String,
-    /// The spec, if it is not where the manifest says.
+    /// The spec, if it is not at the path in the manifest.
     #[arg(long, value_name = "SPEC")]
     pub spec: Option<PathBuf>,
-    /// Where the rows are exported to for the comparison; default: the system's temporary folder.
+    /// Folder for the comparison export; default: the system's temporary folder.
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
     #[command(flatten)]
@@ -104,19 +105,19 @@ pub struct ReproduceArgs {
 /// `coverage`.
 #[derive(Debug, Args)]
 pub struct CoverageArgs {
-    /// Packages, or folders or prefixes that packages are below.
+    /// Packages, or folders or prefixes that contain packages.
     #[arg(required = true, value_name = "URI")]
     pub packages: Vec<String>,
-    /// Time must be covered from here: a date, or an instant; default: the first window's start.
+    /// Start of the time to cover: a date or an instant; default: the first window's start.
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
-    /// Time must be covered up to here: a date, which counts whole, or an instant; default: the last window's end.
+    /// End of the time to cover: a date (inclusive) or an instant; default: the last window's end.
     #[arg(long, value_name = "TIME")]
     pub to: Option<String>,
-    /// Zone of dates, and of what is shown.
+    /// Time zone of dates in arguments and output.
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub timezone: String,
-    /// The instant after which times are in the future, RFC 3339; default: the clock.
+    /// The current time, RFC 3339: later times count as future; default: now.
     #[arg(long, value_name = "TIME")]
     pub now: Option<jiff::Timestamp>,
     /// Only packages of this spec.
@@ -125,7 +126,7 @@ pub struct CoverageArgs {
     /// Only packages of this export type.
     #[arg(long = "type", value_name = "TYPE")]
     pub type_name: Option<String>,
-    /// Check every byte of every package, as `verify` does, and not only their own records.
+    /// Check every byte of every package, as `verify` does, instead of trusting their manifests.
     #[arg(long)]
     pub verify: bool,
 }
@@ -133,13 +134,13 @@ pub struct CoverageArgs {
 /// `sample`.
 #[derive(Debug, Args)]
 pub struct SampleArgs {
-    /// The package's folder, here or in a store.
+    /// The package's folder, local or in a store.
     #[arg(value_name = "URI")]
     pub package: String,
-    /// How many rows.
+    /// Number of rows.
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=MAX_ROWS))]
     pub rows: u64,
-    /// What decides which: any number, chosen when the package was finished. The same one draws the same rows.
+    /// Seed of the sample: any number, chosen after the package was finished. The same seed draws the same rows.
     #[arg(long, value_name = "N")]
     pub seed: u64,
     #[command(flatten)]
@@ -150,10 +151,10 @@ pub struct SampleArgs {
 /// `pack`.
 #[derive(Debug, Args)]
 pub struct PackArgs {
-    /// The package's folder, here or in a store.
+    /// The package's folder, local or in a store.
     #[arg(value_name = "URI")]
     pub package: String,
-    /// The tar; `-` for stdout.
+    /// The tar file; `-` for stdout.
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
 }
@@ -161,23 +162,23 @@ pub struct PackArgs {
 /// `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The package's folder, here or in a store.
+    /// The package's folder, local or in a store.
     #[arg(value_name = "URI")]
     pub package: String,
-    /// Form of the report.
+    /// Format of the report.
     #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
     pub format: ReportFormat,
-    /// Where it is written; default: standard output, as with `-`.
+    /// File to write; default: standard output, as with `-`.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
-/// Form of a report.
+/// Format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
     /// One self-contained page.
     Html,
-    /// For a ticket or a pull request.
+    /// Markdown for a ticket or a pull request.
     Markdown,
 }
 

@@ -1,4 +1,4 @@
-//! `jobs create`: notes a job and has it done in the background.
+//! `jobs create`: records a job and starts a background worker for it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::get::follow;
-use super::{Trouble, store_location};
-use crate::cli::Talk;
+use super::{CommandError, store_location};
+use crate::cli::Console;
 use crate::cli::args::{JobsCreateArgs, ResourceArgs, SpecArgs};
 use crate::cli::environment::{environment, find_git_state, run_id};
 use crate::diagnostic::{Diagnostic, SourceText, render_text, shown};
@@ -18,22 +18,23 @@ use crate::jobs::{JobRecord, Jobs, PackageLocation, Request, State, TimeSpan, an
 use crate::resolve::{CatalogText, Environment, Place, read_spec, resolve_text};
 use crate::store::{Created, Location};
 
-/// Under which name mistakes in flags are shown.
+/// File name in diagnostics about flags.
 const FLAGS: &str = "jobs create";
 
-/// Creates a job, or asks again for one that is there.
-pub(super) fn create(args: &JobsCreateArgs, talk: &Talk) -> Result<Exit, Trouble> {
+/// Creates a job, or requeues an existing one.
+pub(super) fn create(args: &JobsCreateArgs, console: &Console) -> Result<Exit, CommandError> {
     let store = store_location(&args.store)?;
     let given = SpecArgs { now: args.now, vars: args.vars.clone(), output: None };
-    let environment = environment(&given).map_err(Trouble::usage)?;
-    let source = source(args, &environment).map_err(|mistakes| mistaken(&mistakes, talk))?;
+    let environment = environment(&given).map_err(CommandError::usage)?;
+    let source = source(args, &environment).map_err(|mistakes| mistaken(&mistakes, console))?;
     let job = |revision| {
         let place = Place::Store { store: store.clone(), revision };
-        resolve_text(&source, &CatalogText::OfFile, &place, &environment).map_err(|mistakes| mistaken(&mistakes, talk))
+        resolve_text(&source, &CatalogText::OfFile, &place, &environment)
+            .map_err(|mistakes| mistaken(&mistakes, console))
     };
     let first = job(0)?;
     if let Some((unknown, _)) = args.vars.iter().find(|(name, _)| !first.vars.contains_key(name)) {
-        return Err(Trouble::usage(format!("the spec declares no variable `{}` in `vars`", shown(unknown))));
+        return Err(CommandError::usage(format!("the spec declares no variable `{}` in `vars`", shown(unknown))));
     }
     let jobs = Jobs::open(&store)?;
     let (id, created) = note(&jobs, args, &environment, first, job)?;
@@ -46,13 +47,13 @@ pub(super) fn create(args: &JobsCreateArgs, talk: &Talk) -> Result<Exit, Trouble
     if starts {
         start(&jobs, &id, &args.resources)?;
     }
-    tell(&id, created, status, starts, talk);
-    if args.wait && status != State::Complete { follow(&jobs, &id, talk) } else { Ok(Exit::Complete) }
+    print_result(&id, created, status, starts, console);
+    if args.wait && status != State::Complete { follow(&jobs, &id, console) } else { Ok(Exit::Complete) }
 }
 
-fn mistaken(mistakes: &[Diagnostic], talk: &Talk) -> Trouble {
-    let text = render_text(mistakes, talk.color);
-    Trouble::usage(text.trim_start_matches("error: ").trim_end())
+fn mistaken(mistakes: &[Diagnostic], console: &Console) -> CommandError {
+    let text = render_text(mistakes, console.color);
+    CommandError::usage(text.trim_start_matches("error: ").trim_end())
 }
 
 /// The spec's text, from its file or from flags.
@@ -96,14 +97,14 @@ fn source(args: &JobsCreateArgs, environment: &Environment) -> Result<Arc<Source
     Ok(Arc::new(SourceText { path: PathBuf::from(FLAGS), text: request.spec() }))
 }
 
-/// Notes the job, with `--new` under the first revision that nobody has.
+/// Records the job; with `--new` as the first unused revision.
 fn note(
     jobs: &Jobs,
     args: &JobsCreateArgs,
     environment: &Environment,
     first: Job,
-    job: impl Fn(u32) -> Result<Job, Trouble>,
-) -> Result<(String, Created), Trouble> {
+    job: impl Fn(u32) -> Result<Job, CommandError>,
+) -> Result<(String, Created), CommandError> {
     let git = args.spec.as_deref().and_then(find_git_state);
     let mut job_here = first;
     let mut revision = 0;
@@ -122,15 +123,15 @@ fn note(
 }
 
 /// Starts a worker that outlives this process and its terminal.
-fn start(jobs: &Jobs, id: &str, resources: &ResourceArgs) -> Result<(), Trouble> {
+fn start(jobs: &Jobs, id: &str, resources: &ResourceArgs) -> Result<(), CommandError> {
     let store = jobs.location();
     let run_id = run_id();
     announce(&jobs.job_folder(id)?, &run_id);
-    let failed = |what: &str, error: std::io::Error| Trouble {
+    let failed = |what: &str, error: std::io::Error| CommandError {
         exit: Exit::Failed,
-        why: format!("the job {id} is noted, but {what}: {error}; `kt-export jobs work --id {id}` does it here"),
+        why: format!("job {id} is queued, but {what}: {error}; run it with `kt-export jobs work --id {id}`"),
     };
-    let program = std::env::current_exe().map_err(|e| failed("this program cannot be found", e))?;
+    let program = std::env::current_exe().map_err(|e| failed("the path of this program cannot be determined", e))?;
     let mut command = Command::new(program);
     command.args(["jobs", "work", "--detached", &run_id, "--id", id, "--store"]).arg(store.to_string());
     if let Some(threads) = resources.threads {
@@ -141,28 +142,28 @@ fn start(jobs: &Jobs, id: &str, resources: &ResourceArgs) -> Result<(), Trouble>
     }
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(log(store, id).map_or_else(Stdio::null, Stdio::from));
-    // Whoever started this process does not wait for that one.
-    command.spawn().map(drop).map_err(|e| failed("no process could be started for it", e))
+    // The parent process does not wait for the worker.
+    command.spawn().map(drop).map_err(|e| failed("no worker process could be started", e))
 }
 
-/// What a worker has to say, for a store on this machine.
+/// The worker's log file, if the store is local.
 fn log(store: &Location, id: &str) -> Option<std::fs::File> {
     let folder: &Path = store.local()?;
     let path = folder.join("jobs").join(id).join("worker.log");
     std::fs::OpenOptions::new().append(true).create(true).open(path).ok()
 }
 
-fn tell(id: &str, created: Created, status: State, starts: bool, talk: &Talk) {
+fn print_result(id: &str, created: Created, status: State, starts: bool, console: &Console) {
     let text = match (created, starts) {
         (Created::Created, true) => "created, exporting in the background".to_owned(),
         (Created::Created, false) => "created, queued for `jobs work`".to_owned(),
-        (Created::Exists, true) => format!("was there ({status}), taken up again in the background"),
-        (Created::Exists, false) => format!("was there, {status}; `--new` makes another"),
+        (Created::Exists, true) => format!("already exists ({status}), resumed in the background"),
+        (Created::Exists, false) => format!("already exists ({status}); use `--new` to create another"),
     };
-    talk.say(&format!("{id} {text}"));
-    if talk.json {
+    console.info(&format!("{id} {text}"));
+    if console.json {
         let created = created == Created::Created;
-        talk.print_json(&serde_json::json!({"version": 1, "id": id, "created": created, "started": starts}));
+        console.print_json(&serde_json::json!({"version": 1, "id": id, "created": created, "started": starts}));
     } else {
         crate::cli::print(id);
     }

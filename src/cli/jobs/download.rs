@@ -1,13 +1,13 @@
-//! `jobs download`: a job's rows as one file, its shards as a package, or links to them.
+//! `jobs download`: a job's rows as one file, its shards as a package, or links to its shards.
 
 use std::path::Path;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use super::{Trouble, existing, no_job, record_of};
+use super::{CommandError, existing, no_job, record_of};
 use crate::cli::args::JobsDownloadArgs;
-use crate::cli::{Talk, signals};
+use crate::cli::{Console, signals};
 use crate::download::{self, Download, Form};
 use crate::error::Exit;
 use crate::failure::chain;
@@ -16,7 +16,7 @@ use crate::seal::Identities;
 use crate::store::Folder;
 
 /// Downloads.
-pub(super) fn download(args: &JobsDownloadArgs, talk: &Talk) -> Result<Exit, Trouble> {
+pub(super) fn download(args: &JobsDownloadArgs, console: &Console) -> Result<Exit, CommandError> {
     let jobs = existing(&args.store)?;
     let record = record_of(&jobs, &args.id)?;
     let now = Timestamp::now();
@@ -24,32 +24,34 @@ pub(super) fn download(args: &JobsDownloadArgs, talk: &Talk) -> Result<Exit, Tro
     let package = jobs.package(&record)?;
     let (Some(package), Some(manifest)) = (package, jobs.manifest(&record)?) else {
         let why = format!(
-            "{} is {} and has no package yet; `jobs get --id {} --watch` waits for it",
+            "{} is {} and has no package yet; wait for it with `jobs get --id {} --watch`",
             view.id, view.status, view.id
         );
-        return Err(Trouble { exit: super::exit_of(&view), why });
+        return Err(CommandError { exit: super::exit_of(&view), why });
     };
     if args.url {
-        return links(args, &package, &manifest, talk);
+        return links(args, &package, &manifest, console);
     }
-    let Some(output) = &args.output else { return Err(Trouble::usage("give `--output`, or `--url`")) };
+    let Some(output) = &args.output else { return Err(CommandError::usage("give `--output`, or `--url`")) };
     if manifest.status != JobStatus::Complete {
-        talk.complain(&format!("warning: {} is {}: not every row is in what is downloaded", view.id, manifest.status));
+        console.error(&format!("warning: {} is {}: the download does not contain every row", view.id, manifest.status));
     }
-    fetch(args, output, &package, &manifest, talk)
+    fetch(args, output, &package, &manifest, console)
 }
 
-/// Brings rows or shards here.
+/// Downloads rows or shards.
 fn fetch(
     args: &JobsDownloadArgs,
     output: &Path,
     package: &Folder,
     manifest: &Manifest,
-    talk: &Talk,
-) -> Result<Exit, Trouble> {
-    let identities = Identities::of_files(&args.identities.identity).map_err(|error| Trouble::usage(chain(&error)))?;
-    let stop = signals::listen().map_err(Trouble::failed)?;
-    let bar = if talk.terminal && !talk.quiet { ProgressBar::new(manifest.total_bytes) } else { ProgressBar::hidden() };
+    console: &Console,
+) -> Result<Exit, CommandError> {
+    let identities =
+        Identities::of_files(&args.identities.identity).map_err(|error| CommandError::usage(chain(&error)))?;
+    let stop = signals::listen().map_err(CommandError::failed)?;
+    let bar =
+        if console.terminal && !console.quiet { ProgressBar::new(manifest.total_bytes) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
     let downloaded = download::download(&Download {
@@ -63,18 +65,20 @@ fn fetch(
     });
     bar.finish_and_clear();
     let done = downloaded.map_err(|error| match (error.exit(), stop.exit()) {
-        (_, Some(exit)) => Trouble { exit, why: format!("{}; the same command goes on from here", chain(&error)) },
-        (exit, None) => Trouble { exit, why: chain(&error) },
+        (_, Some(exit)) => {
+            CommandError { exit, why: format!("{}; run the same command again to resume", chain(&error)) }
+        }
+        (exit, None) => CommandError { exit, why: chain(&error) },
     })?;
-    talk.say(&format!(
-        "{}: {} rows of {} shards, {}, every digest as the manifest says",
+    console.info(&format!(
+        "{}: {} rows of {} shards, {}, all digests match the manifest",
         done.path.display(),
         HumanCount(done.rows),
         HumanCount(done.files as u64),
         HumanBytes(done.bytes)
     ));
-    if talk.json {
-        talk.print_json(&serde_json::json!({
+    if console.json {
+        console.print_json(&serde_json::json!({
             "version": 1, "path": done.path, "rows": done.rows, "files": done.files, "bytes": done.bytes,
             "resumed_files": done.resumed_files,
         }));
@@ -83,7 +87,12 @@ fn fetch(
 }
 
 /// Prints a link to each shard.
-fn links(args: &JobsDownloadArgs, package: &Folder, manifest: &Manifest, talk: &Talk) -> Result<Exit, Trouble> {
+fn links(
+    args: &JobsDownloadArgs,
+    package: &Folder,
+    manifest: &Manifest,
+    console: &Console,
+) -> Result<Exit, CommandError> {
     let mut links = Vec::new();
     let (mut limited, mut until) = (None, None);
     for (path, sha256) in manifest.digests() {
@@ -93,16 +102,18 @@ fn links(args: &JobsDownloadArgs, package: &Folder, manifest: &Manifest, talk: &
         links.push(serde_json::json!({
             "path": path, "sha256": sha256, "url": link.url.as_str(), "expires_at": link.expires_at,
         }));
-        if !talk.json {
+        if !console.json {
             crate::cli::print(link.url.as_str());
         }
     }
     if let Some(why) = limited {
-        talk.say(&format!("the links end sooner than asked for: {why}"));
+        console.info(&format!("the links expire sooner than requested: {why}"));
     }
-    talk.say(&until.map_or("the links have no end".to_owned(), |until| format!("the links work until {until}")));
-    if talk.json {
-        talk.print_json(&serde_json::json!({"version": 1, "links": links}));
+    console.info(
+        &until.map_or("the links do not expire".to_owned(), |until| format!("the links are valid until {until}")),
+    );
+    if console.json {
+        console.print_json(&serde_json::json!({"version": 1, "links": links}));
     }
     Ok(Exit::Complete)
 }

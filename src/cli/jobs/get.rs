@@ -6,62 +6,62 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
-use super::{Trouble, existing, exit_of, no_job};
+use super::{CommandError, existing, exit_of, no_job};
 use crate::cli::args::JobsGetArgs;
-use crate::cli::{Talk, signals};
+use crate::cli::{Console, signals};
 use crate::diagnostic::{escaped, shown};
 use crate::error::Exit;
 use crate::jobs::{JobView, Jobs};
 use crate::package::manifest::FileStatus;
 
-/// Between two looks at a job.
+/// Interval between two polls of a job.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A plain line for a log, every so many looks.
+/// Number of polls between two plain log lines.
 const LINE_LOOKS: u32 = 10;
 
 /// Shows a job.
-pub(super) fn get(args: &JobsGetArgs, talk: &Talk) -> Result<Exit, Trouble> {
+pub(super) fn get(args: &JobsGetArgs, console: &Console) -> Result<Exit, CommandError> {
     let jobs = existing(&args.store)?;
     if args.watch {
-        let exit = follow(&jobs, &args.id, talk)?;
-        show(&jobs, &args.id, talk)?;
+        let exit = follow(&jobs, &args.id, console)?;
+        show(&jobs, &args.id, console)?;
         return Ok(exit);
     }
-    show(&jobs, &args.id, talk)
+    show(&jobs, &args.id, console)
 }
 
-fn show(jobs: &Jobs, id: &str, talk: &Talk) -> Result<Exit, Trouble> {
+fn show(jobs: &Jobs, id: &str, console: &Console) -> Result<Exit, CommandError> {
     let Some(view) = jobs.get(id, Timestamp::now())? else { return Err(no_job(jobs, id)) };
-    if talk.json {
+    if console.json {
         let mut object = serde_json::to_value(&view).unwrap_or_default();
         object["version"] = 1.into();
-        return Ok(talk.print_json(&object));
+        return Ok(console.print_json(&object));
     }
     Ok(crate::cli::print(&text(&view)))
 }
 
-/// Waits until a job has ended, or nobody works on it any more.
-pub(super) fn follow(jobs: &Jobs, id: &str, talk: &Talk) -> Result<Exit, Trouble> {
-    let stop = signals::listen().map_err(Trouble::failed)?;
-    let bar = bar(talk);
+/// Waits until a job has ended or is queued again.
+pub(super) fn follow(jobs: &Jobs, id: &str, console: &Console) -> Result<Exit, CommandError> {
+    let stop = signals::listen().map_err(CommandError::failed)?;
+    let bar = bar(console);
     let mut looks = 0;
     loop {
         let Some(view) = jobs.view(id, Timestamp::now())? else { return Err(no_job(jobs, id)) };
         if view.status.is_settled() {
             bar.finish_and_clear();
-            talk.say(&format!("{} {}", view.id, ended(&view)));
+            console.info(&format!("{} {}", view.id, ended(&view)));
             return Ok(exit_of(&view));
         }
-        // A run that stopped because something is not there yet leaves the job queued, with the reason.
+        // A run that must be retried later leaves the job queued, with the reason.
         if let Some(error) = view.error.as_ref().filter(|_| view.status == crate::jobs::State::Queued) {
             bar.finish_and_clear();
-            talk.complain(&format!("{} is queued again: {error}", view.id));
+            console.error(&format!("{} is queued again: {error}", view.id));
             return Ok(Exit::TryLater);
         }
         if let Some(exit) = stop.exit() {
             bar.finish_and_clear();
-            talk.say(&format!("{} goes on without being followed; `jobs cancel` stops it", view.id));
+            console.info(&format!("{} keeps running in the background; stop it with `jobs cancel`", view.id));
             return Ok(exit);
         }
         if let Some(counts) = view.progress {
@@ -69,16 +69,17 @@ pub(super) fn follow(jobs: &Jobs, id: &str, talk: &Talk) -> Result<Exit, Trouble
             bar.set_position(counts.read_bytes);
         }
         bar.set_message(state(&view));
-        if !talk.terminal && looks % LINE_LOOKS == 0 {
-            talk.say(&format!("{} {}", view.id, state(&view)));
+        if !console.terminal && looks % LINE_LOOKS == 0 {
+            console.info(&format!("{} {}", view.id, state(&view)));
         }
         looks += 1;
         std::thread::sleep(LOOK);
     }
 }
 
-fn bar(talk: &Talk) -> ProgressBar {
-    let target = if talk.terminal && !talk.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+fn bar(console: &Console) -> ProgressBar {
+    let target =
+        if console.terminal && !console.quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(0), target);
     let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));

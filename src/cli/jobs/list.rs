@@ -1,32 +1,32 @@
-//! `jobs list`: a table for people, an object for programs.
+//! `jobs list`: a table, or a JSON object.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::HumanCount;
 use jiff::Timestamp;
 
-use super::{Trouble, store_location, tell_passed_over};
-use crate::cli::Talk;
+use super::{CommandError, store_location, warn_skipped};
+use crate::cli::Console;
 use crate::cli::args::JobsListArgs;
 use crate::diagnostic::shown;
 use crate::error::Exit;
 use crate::jobs::{JobView, Jobs, Listed};
 
 /// Lists.
-pub(super) fn list(args: &JobsListArgs, talk: &Talk) -> Result<Exit, Trouble> {
+pub(super) fn list(args: &JobsListArgs, console: &Console) -> Result<Exit, CommandError> {
     let at = store_location(&args.store)?;
     let Listed { mut views, passed_over } = match Jobs::existing(&at)? {
         Some(jobs) => jobs.list(Timestamp::now())?,
         None => Listed::default(),
     };
-    tell_passed_over(&passed_over, talk);
+    warn_skipped(&passed_over, console);
     views.retain(|view| args.status.is_none_or(|status| view.status == status));
     views.retain(|view| args.type_name.as_ref().is_none_or(|name| view.type_name == *name));
     views.truncate(args.limit.unwrap_or(usize::MAX));
-    if talk.json {
-        return Ok(talk.print_json(&serde_json::json!({"version": 1, "jobs": views, "passed_over": passed_over})));
+    if console.json {
+        return Ok(console.print_json(&serde_json::json!({"version": 1, "jobs": views, "passed_over": passed_over})));
     }
     if views.is_empty() {
-        talk.say(&format!("no jobs in {at}"));
+        console.info(&format!("no jobs in {at}"));
         return Ok(Exit::Complete);
     }
     Ok(crate::cli::print(&table(&views)))

@@ -1,4 +1,4 @@
-//! `jobs`: exports that are asked for now and done by another process.
+//! `jobs`: exports that a background process runs.
 
 mod create;
 mod download;
@@ -9,7 +9,7 @@ mod work;
 
 use jiff::Timestamp;
 
-use super::Talk;
+use super::Console;
 use super::args::{JobsArgs, JobsCommand, JobsIdArgs, StoreArgs};
 use super::environment::location;
 use crate::diagnostic::{escaped, shown};
@@ -19,32 +19,32 @@ use crate::jobs::{JobRecord, JobView, Jobs, PassedOver, State};
 use crate::store::{Location, StoreError};
 
 /// Dispatches.
-pub fn jobs(args: &JobsArgs, talk: &Talk) -> Exit {
+pub fn jobs(args: &JobsArgs, console: &Console) -> Exit {
     let done = match &args.command {
-        JobsCommand::Create(args) => create::create(args, talk),
-        JobsCommand::List(args) => list::list(args, talk),
-        JobsCommand::Get(args) => get::get(args, talk),
-        JobsCommand::Download(args) => download::download(args, talk),
-        JobsCommand::Cancel(args) => cancel(args, talk),
-        JobsCommand::Work(args) => work::work(args, talk),
-        JobsCommand::Prune(args) => prune::prune(args, talk),
+        JobsCommand::Create(args) => create::create(args, console),
+        JobsCommand::List(args) => list::list(args, console),
+        JobsCommand::Get(args) => get::get(args, console),
+        JobsCommand::Download(args) => download::download(args, console),
+        JobsCommand::Cancel(args) => cancel(args, console),
+        JobsCommand::Work(args) => work::work(args, console),
+        JobsCommand::Prune(args) => prune::prune(args, console),
     };
-    done.unwrap_or_else(|trouble| {
-        talk.complain(&format!("error: {}", trouble.why));
-        if talk.json {
-            talk.print_json(&serde_json::json!({"version": 1, "exit_code": trouble.exit.code(), "error": trouble.why}));
+    done.unwrap_or_else(|error| {
+        console.error(&format!("error: {}", error.why));
+        if console.json {
+            console.print_json(&serde_json::json!({"version": 1, "exit_code": error.exit.code(), "error": error.why}));
         }
-        trouble.exit
+        error.exit
     })
 }
 
-/// Why a command ends without doing what it is for.
-struct Trouble {
+/// Exit code and message of a failed command.
+struct CommandError {
     exit: Exit,
     why: String,
 }
 
-impl Trouble {
+impl CommandError {
     fn usage(why: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, why: why.into() }
     }
@@ -54,50 +54,55 @@ impl Trouble {
     }
 }
 
-impl From<StoreError> for Trouble {
+impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         Failure::from(error).into()
     }
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for CommandError {
     fn from(Failure { code, message }: Failure) -> Self {
         Self { exit: if code.is_retryable() { Exit::TryLater } else { Exit::Failed }, why: message }
     }
 }
 
-/// Where the store is; a local one absolute.
-fn store_location(args: &StoreArgs) -> Result<Location, Trouble> {
+/// Location of the job store; absolute if local.
+fn store_location(args: &StoreArgs) -> Result<Location, CommandError> {
     let current_dir = std::env::current_dir();
-    let current_dir = current_dir.map_err(|e| Trouble::usage(format!("the current folder cannot be found: {e}")))?;
-    location(&args.store, &current_dir).map_err(|e| Trouble::usage(format!("--store: {e}")))
+    let current_dir =
+        current_dir.map_err(|e| CommandError::usage(format!("cannot determine the current folder: {e}")))?;
+    location(&args.store, &current_dir).map_err(|e| CommandError::usage(format!("--store: {e}")))
 }
 
-/// The store, for commands that only make sense where jobs are.
-fn existing(args: &StoreArgs) -> Result<Jobs, Trouble> {
+/// Opens an existing store.
+fn existing(args: &StoreArgs) -> Result<Jobs, CommandError> {
     let at = store_location(args)?;
-    let none =
-        || Trouble::usage(format!("{at} is no store of jobs yet; `jobs create` makes it, `--store` names another"));
+    let none = || {
+        CommandError::usage(format!(
+            "{at} is not a job store; create it with `jobs create`, or give another one with \
+            `--store`"
+        ))
+    };
     Jobs::existing(&at)?.ok_or_else(none)
 }
 
-/// Names the jobs that a command could not look at.
-fn tell_passed_over(passed_over: &[PassedOver], talk: &Talk) {
+/// Warns about jobs that could not be read.
+fn warn_skipped(passed_over: &[PassedOver], console: &Console) {
     for PassedOver { id, why } in passed_over {
-        talk.complain(&format!("warning: {} is passed over: {}", shown(id), escaped(why)));
+        console.error(&format!("warning: {} is skipped: {}", shown(id), escaped(why)));
     }
 }
 
-fn record_of(jobs: &Jobs, id: &str) -> Result<JobRecord, Trouble> {
+fn record_of(jobs: &Jobs, id: &str) -> Result<JobRecord, CommandError> {
     jobs.record(id)?.ok_or_else(|| no_job(jobs, id))
 }
 
-fn no_job(jobs: &Jobs, id: &str) -> Trouble {
+fn no_job(jobs: &Jobs, id: &str) -> CommandError {
     let id = shown(id);
-    Trouble::usage(format!("there is no job `{id}` in {}; `jobs list` shows those that are there", jobs.location()))
+    CommandError::usage(format!("no job `{id}` in {}; list jobs with `jobs list`", jobs.location()))
 }
 
-/// What a job's state means to a scheduler.
+/// Exit code of a job's state.
 fn exit_of(view: &JobView) -> Exit {
     match view.status {
         State::Complete | State::Expired => Exit::Complete,
@@ -107,21 +112,21 @@ fn exit_of(view: &JobView) -> Exit {
     }
 }
 
-fn cancel(args: &JobsIdArgs, talk: &Talk) -> Result<Exit, Trouble> {
+fn cancel(args: &JobsIdArgs, console: &Console) -> Result<Exit, CommandError> {
     let jobs = existing(&args.store)?;
     let now = Timestamp::now();
     let Some(view) = jobs.view(&args.id, now)? else { return Err(no_job(&jobs, &args.id)) };
     let (cancelled, text) = match view.status {
-        State::Complete | State::Expired => (false, format!("{} is {} already", view.id, view.status)),
-        State::Running => (true, format!("{} is asked to stop; it ends within seconds", view.id)),
+        State::Complete | State::Expired => (false, format!("{} is already {}", view.id, view.status)),
+        State::Running => (true, format!("{} is stopping; this takes a few seconds", view.id)),
         _ => (true, format!("{} is cancelled", view.id)),
     };
     if cancelled {
         jobs.cancel(&args.id, now)?;
     }
-    talk.say(&text);
-    if talk.json {
-        talk.print_json(&serde_json::json!({"version": 1, "id": view.id, "cancelled": cancelled}));
+    console.info(&text);
+    if console.json {
+        console.print_json(&serde_json::json!({"version": 1, "id": view.id, "cancelled": cancelled}));
     }
     Ok(Exit::Complete)
 }

@@ -1,4 +1,4 @@
-//! `jobs work`: takes up jobs that nobody works on.
+//! `jobs work`: runs jobs that are queued or abandoned.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Trouble, record_of, store_location, tell_passed_over};
+use super::{CommandError, record_of, store_location, warn_skipped};
 use crate::cli::args::JobsWorkArgs;
 use crate::cli::environment::run_options;
 use crate::cli::run::summary;
-use crate::cli::{Talk, signals};
+use crate::cli::{Console, signals};
 use crate::diagnostic::render_text;
 use crate::error::Exit;
 use crate::job::Job;
@@ -20,36 +20,36 @@ use crate::run::restate::{self, Next, Superseded};
 use crate::run::{self, RunError, RunOptions, RunOutcome};
 use crate::stop::Stop;
 
-/// Between two looks at an empty queue.
+/// Interval between two polls of an empty queue.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Works.
-pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
+pub(super) fn work(args: &JobsWorkArgs, console: &Console) -> Result<Exit, CommandError> {
     if args.detached.is_some() {
         leave_terminal();
     }
-    let stop = signals::listen().map_err(Trouble::failed)?;
+    let stop = signals::listen().map_err(CommandError::failed)?;
     let jobs = Jobs::open(&store_location(&args.store)?)?;
     if let Some(id) = &args.id {
         let record = record_of(&jobs, id)?;
         jobs.uncancel(id)?;
-        return Ok(one(&jobs, &record, args, &stop, talk));
+        return Ok(one(&jobs, &record, args, &stop, console));
     }
     let mut worst = Exit::Complete;
-    // One that could not be done is not tried again at once.
+    // A job that could not run is not retried at once.
     let mut tried = BTreeSet::new();
     let mut done = 0u64;
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     loop {
         let Listed { views: mut waiting, passed_over } = jobs.list(Timestamp::now())?;
-        // Told once, however long this process waits.
-        let news: Vec<_> = passed_over.iter().filter(|job| told.insert(job.id.clone())).cloned().collect();
-        tell_passed_over(&news, talk);
+        // Reported once per process.
+        let news: Vec<_> = passed_over.iter().filter(|job| reported.insert(job.id.clone())).cloned().collect();
+        warn_skipped(&news, console);
         waiting.retain(|view| view.status.is_open() && !tried.contains(&view.id));
         if waiting.is_empty() && !args.follow {
-            talk.say(&format!("no job is waiting; {done} done"));
-            if talk.json {
-                talk.print_json(&serde_json::json!({
+            console.info(&format!("no jobs left; {done} done"));
+            if console.json {
+                console.print_json(&serde_json::json!({
                     "version": 1, "exit_code": worst.code(), "jobs": done, "passed_over": passed_over,
                 }));
             }
@@ -59,7 +59,7 @@ pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
             tried.clear();
             wait(&stop);
         }
-        // Oldest first; somebody else may have taken one up meanwhile.
+        // Oldest first; another worker may have claimed it meanwhile.
         for view in waiting.into_iter().rev() {
             if let Some(exit) = stop.exit() {
                 return Ok(exit);
@@ -68,11 +68,11 @@ pub(super) fn work(args: &JobsWorkArgs, talk: &Talk) -> Result<Exit, Trouble> {
             let is_open = match jobs.view(&view.id, Timestamp::now()) {
                 Ok(now) => now.is_some_and(|now| now.status.is_open()),
                 Err(error) if error.code().is_retryable() => return Err(error.into()),
-                // The next list passes it over.
+                // The next list skips it.
                 Err(_) => false,
             };
             if let Some(record) = jobs.record(&view.id)?.filter(|_| is_open) {
-                worst = worst.worst(one(&jobs, &record, args, &stop, talk));
+                worst = worst.worst(one(&jobs, &record, args, &stop, console));
                 done += 1;
             }
         }
@@ -90,9 +90,9 @@ fn wait(stop: &Stop) {
     }
 }
 
-/// Runs one job and tells the store how it goes.
-fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, talk: &Talk) -> Exit {
-    // A wish to cancel concerns one job, a signal all of them.
+/// Runs one job and records its progress in the store.
+fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, console: &Console) -> Exit {
+    // Cancelling stops one job; a signal stops all.
     let stop = stop.job();
     let environment = record.environment();
     let git = record.git.clone();
@@ -106,14 +106,14 @@ fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, talk: 
     let heartbeat = match jobs.job_folder(&record.id) {
         Ok(folder) => Some(Heartbeat::start(folder, &options.run_id, options.progress.clone(), stop.clone())),
         Err(error) => {
-            talk.complain(&format!("warning: nobody is told how {} goes on: {error}", record.id));
+            console.error(&format!("warning: cannot record progress for {}: {error}", record.id));
             None
         }
     };
     let (exit, end) = match record.resolve(jobs.location()) {
         Err(mistakes) => {
             let text = render_text(&mistakes, false);
-            talk.complain(&text);
+            console.error(&text);
             (Exit::Usage, RunEnd::Failed { exit_code: Exit::Usage.code(), error_code: None, error: text })
         }
         Ok(job) => {
@@ -121,7 +121,7 @@ fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, talk: 
                 let options = RunOptions { supersedes, ..options.clone() };
                 run::run(&job, &options)
             });
-            tell(&record.id, &ran, talk);
+            print_result(&record.id, &ran, console);
             let exit = ran.as_ref().map_or_else(RunError::exit, RunOutcome::exit);
             (exit, RunEnd::of(&ran))
         }
@@ -132,25 +132,25 @@ fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, talk: 
     exit
 }
 
-fn tell(id: &str, ran: &Result<RunOutcome, RunError>, talk: &Talk) {
+fn print_result(id: &str, ran: &Result<RunOutcome, RunError>, console: &Console) {
     match ran {
-        Ok(outcome) => talk.say(&format!("{id} {}", summary(outcome))),
-        Err(RunError::Spec(mistakes)) => talk.complain(&render_text(mistakes, talk.color)),
-        Err(error) => talk.complain(&format!("{id}: {}", crate::failure::chain(error))),
+        Ok(outcome) => console.info(&format!("{id} {}", summary(outcome))),
+        Err(RunError::Spec(mistakes)) => console.error(&render_text(mistakes, console.color)),
+        Err(error) => console.error(&format!("{id}: {}", crate::failure::chain(error))),
     }
 }
 
-/// The terminal may close and its signals are not for this process.
+/// Detaches from the terminal, so that closing it or its signals do not stop this process.
 #[cfg(unix)]
 fn leave_terminal() {
-    // Only the leader of a process group cannot, and that one has no terminal to lose.
+    // Fails only for a process group leader, which has no terminal to detach from.
     let _ = rustix::process::setsid();
 }
 
 #[cfg(not(unix))]
 fn leave_terminal() {}
 
-/// The package that a revision takes the place of, if the job is one.
+/// The package that this job's revision supersedes, if any.
 fn supersedes(record: &JobRecord, job: &Job, options: &RunOptions) -> Result<Option<Arc<Superseded>>, RunError> {
     let first = match &record.package {
         PackageLocation::OfSpec { revision: 2.., .. } => record.resolve_at(&Place::OfSpec { revision: 0 }),
@@ -160,7 +160,7 @@ fn supersedes(record: &JobRecord, job: &Job, options: &RunOptions) -> Result<Opt
     let next = restate::next(&first, options, |revision| record.resolve_at(&Place::OfSpec { revision }))?;
     Ok(match next {
         Next::Revision(next, superseded) if next.id == job.id => Some(Arc::new(superseded)),
-        // It is there already.
+        // It already exists.
         Next::Revision(..) | Next::Unchanged(_) => None,
     })
 }

@@ -75,9 +75,8 @@ fn names_that_lead_out_of_the_package_are_refused_before_the_first_byte() {
         for form in [Form::Joined, Form::Shards] {
             let mut package = small(&csv_format());
             package.manifest.files[1].path = path.into();
-            let text = format!(
-                "the manifest's entry `{path}` cannot be followed: {why}; check the package with `kt-export verify`"
-            );
+            let text =
+                format!("the manifest's entry `{path}` is invalid: {why}; check the package with `kt-export verify`");
             assert_eq!(refused(&package, "x", form), (text, Exit::VerifyFailed));
             assert_eq!(names(&package.out("")), Vec::<String>::new());
         }
@@ -99,11 +98,11 @@ fn links_are_not_followed() {
     fs::create_dir(&outside).unwrap();
     std::os::unix::fs::symlink(&outside, to.join("data")).unwrap();
     let (text, exit) = refused(&package, "copy", Form::Shards);
-    assert!(text.contains("holds `data`, which is not of this package"), "{text}");
+    assert!(text.contains("holds `data`, which does not belong to this package"), "{text}");
     assert_eq!(exit, Exit::Usage);
     std::os::unix::fs::symlink(&outside, package.out("all.csv.part")).unwrap();
     let (text, _) = refused(&package, "all.csv", Form::Joined);
-    assert!(text.ends_with("all.csv.part is already there: remove it or choose another name"), "{text}");
+    assert!(text.ends_with("all.csv.part already exists: remove it or choose another name"), "{text}");
 }
 
 #[test]
@@ -112,7 +111,7 @@ fn a_file_that_is_there_is_left_alone() {
     let to = package.out("all.csv");
     fs::write(&to, "mine").unwrap();
     let error = package.fetch(&to, Form::Joined).unwrap_err();
-    let text = format!("{} is already there: remove it or choose another name", to.display());
+    let text = format!("{} already exists: remove it or choose another name", to.display());
     assert_eq!((error.to_string(), error.exit()), (text, Exit::Usage));
     assert_eq!(fs::read(&to).unwrap(), b"mine");
 }
@@ -124,7 +123,7 @@ fn names_promise_the_right_format_or_none() {
         [("a.json", "json"), ("a.ndjson.zst", "ndjson"), ("a.JSONL", "ndjson"), ("a.parquet", "parquet")]
     {
         let at = package.out(name);
-        let text = format!("{} is named as {named}, but the export is csv: name it `.csv`", at.display());
+        let text = format!("{} has the extension of {named}, but the export is csv: name it `.csv`", at.display());
         assert_eq!(refused(&package, name, Form::Joined), (text, Exit::Usage));
     }
     for name in ["a", "a.txt", "a.csv", "a.CSV", "a.json.bak"] {
@@ -132,7 +131,7 @@ fn names_promise_the_right_format_or_none() {
     }
     let package = small(&Format::Parquet);
     let text = format!(
-        "{}: Parquet compresses its pages and never the whole file: name it `.parquet`",
+        "{}: Parquet compresses pages, not the whole file: name it `.parquet`",
         package.out("a.parquet.zst").display()
     );
     assert_eq!(refused(&package, "a.parquet.zst", Form::Joined), (text, Exit::Usage));
@@ -146,11 +145,11 @@ fn what_names_no_file_is_refused() {
     assert_eq!(error.exit(), Exit::Usage);
     package.manifest.name = "../up".into();
     let error = package.fetch(&package.out(""), Form::Joined).unwrap_err();
-    let text = "`../up-2026-03-01_2026-03-02.csv` cannot be a file name: name the file yourself";
+    let text = "`../up-2026-03-01_2026-03-02.csv` cannot be a file name: give a file name";
     assert_eq!((error.to_string().as_str(), error.exit()), (text, Exit::Usage));
     let error = package.fetch(&package.out("none/a.csv"), Form::Joined).unwrap_err();
     let text = format!(
-        "cannot create {}: make the folder that it is to be in, or choose another place",
+        "cannot create {}: create its parent folder, or choose another place",
         package.out("none/a.csv.part").display()
     );
     assert_eq!((error.to_string(), error.exit()), (text, Exit::Failed));
@@ -169,7 +168,8 @@ fn encrypted_shards_and_packages_without_shards_cannot_be_joined() {
         digests: Some(job::Digests::Sealed),
     });
     package.manifest.files[0].path = "data/h00000/part-0000.parquet".to_owned();
-    let text = "the Parquet shards are encrypted, and such shards cannot be joined: download them with `--shards`";
+    let text = "the Parquet shards are encrypted, and such shards cannot be joined: download them separately with \
+        `--shards`";
     assert_eq!(refused(&package, "all.parquet", Form::Joined), (text.to_owned(), Exit::Usage));
     package.manifest.files[0].status = FileStatus::Failed;
     package.manifest.encryption = None;
@@ -240,7 +240,7 @@ fn what_a_store_or_a_disk_says_is_told_with_the_name() {
 
     let throttled = || std::io::Error::other("slow down");
     let read = DownloadError::Read { shard: "data/x".into(), at: "s3://b".into(), source: throttled() };
-    let text = "cannot read `data/x` in s3://b: download again, which goes on where this ended";
+    let text = "cannot read `data/x` in s3://b: download again to resume";
     assert_eq!((read.to_string().as_str(), read.exit()), (text, Exit::Failed));
     let refusal = || crate::store::StoreError::Remote {
         action: "read",
@@ -252,7 +252,7 @@ fn what_a_store_or_a_disk_says_is_told_with_the_name() {
     assert_eq!(DownloadError::Read { shard: "x".into(), at: "s3://b".into(), source }.exit(), Exit::TryLater);
     assert_eq!(DownloadError::Store { name: "x".into(), source: refusal() }.exit(), Exit::TryLater);
     for (kind, words) in [
-        (std::io::ErrorKind::StorageFull, "make room on its file system and download again"),
+        (std::io::ErrorKind::StorageFull, "free some space on its file system and download again"),
         (std::io::ErrorKind::PermissionDenied, "check its owner and mode"),
         (std::io::ErrorKind::ReadOnlyFilesystem, "is mounted read-only"),
     ] {

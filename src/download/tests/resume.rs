@@ -7,7 +7,7 @@ fn interrupted(format: &Format, name: &str) -> (Package, Vec<u8>, PathBuf) {
     let to = package.out(name);
     let half = package.manifest.total_bytes / 2;
     let error = package.fetch_until(&to, Form::Joined, half).unwrap_err();
-    assert_eq!(error.to_string(), "stopped: the same download goes on where this ended");
+    assert_eq!(error.to_string(), "stopped: run the same download again to resume");
     assert_eq!(error.exit(), Exit::Terminated);
     (package, whole, to)
 }

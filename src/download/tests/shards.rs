@@ -95,16 +95,22 @@ fn a_package_is_not_mixed_with_another_or_with_anything_else() {
     let holds = format!("an earlier or later state of {id}");
     assert_eq!(error_of(&state), format!("{at} holds another package, {holds}: choose another folder"));
     fs::write(to.join("data/mine.txt"), "x").unwrap();
-    let text = format!("{at} holds `data/mine.txt`, which is not of this package: choose an empty or a new folder");
+    let text = format!(
+        "{at} holds `data/mine.txt`, which does not belong to this package: choose an empty or new \
+        folder"
+    );
     assert_eq!(error_of(&package), text);
     fs::remove_file(to.join("data/mine.txt")).unwrap();
     fs::create_dir(to.join("data/mine")).unwrap();
-    assert!(error_of(&package).contains("holds `data/mine`, which is not of this package"));
+    assert!(error_of(&package).contains("holds `data/mine`, which does not belong to this package"));
     fs::write(to.join(MANIFEST), "{").unwrap();
     assert!(error_of(&package).contains("whose manifest cannot be read"));
     fs::remove_dir_all(&to).unwrap();
     fs::write(&to, "x").unwrap();
-    let text = format!("{at} is not a folder, and a download of shards makes one: remove it or choose another name");
+    let text = format!(
+        "{at} is not a folder, but shards are downloaded into a folder: remove it or choose another \
+        name"
+    );
     assert_eq!(error_of(&package), text);
 }
 

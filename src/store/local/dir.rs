@@ -1,8 +1,6 @@
-//! Handles on the package's own folders.
-//!
-//! The root is opened once, and everything that is written is reached from that handle, folder by folder, without
-//! following links. So a root that somebody moves away and replaces by a link while a run is going on is not written
-//! through; and because what was written then lies elsewhere, it is an error too.
+//! Handles of the package's folders. The root is opened once, and every write is resolved from that handle, folder by
+//! folder, without following links. If the root is moved and replaced by a link during a run, nothing is written
+//! through the link, and the run fails because its files are elsewhere.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -121,7 +119,7 @@ impl Root {
         let opened = match openat(place.dir(), place.last, flags, Mode::empty()) {
             Ok(opened) => File::from(opened),
             Err(Errno::NOENT) => return Ok(None),
-            // A link or a socket, which is told as one.
+            // A link or a socket, reported as such.
             Err(error @ (Errno::LOOP | Errno::NXIO | Errno::OPNOTSUPP)) => {
                 self.size(name)?;
                 return Err(StoreError::io("open", &path, error.into()));

@@ -1,4 +1,4 @@
-//! A file on its way to its name.
+//! A file being written, before it gets its final name.
 //!
 //! [`Unpublished::publish`] is the one place that makes bytes durable, so that no caller can forget it. The order is: sync
 //! the file, make and sync the folders above it, link or rename, sync the folder. A crash before the link leaves only
@@ -106,7 +106,7 @@ impl LocalDraft {
 }
 
 impl Write for LocalDraft {
-    /// Takes everything, so that nobody above sees a short write or an interruption.
+    /// Always writes everything, so callers see no short writes or interruptions.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.block.len() + bytes.len() > BLOCK_BYTES {
             self.flush()?;

@@ -1,4 +1,4 @@
-//! A package on a local disk.
+//! Packages on a local disk.
 //!
 //! A name is created by at most one of any number of writers because link(2) decides, on every local file system.
 
@@ -49,7 +49,7 @@ pub(super) struct LocalFolder {
 #[derive(Debug)]
 struct Shared {
     root: Root,
-    /// Tells this process's drafts from those of other runs.
+    /// Distinguishes this process's drafts from those of other runs.
     run: String,
     drafts: AtomicU64,
     /// Folders that this process knows to be on the disk, so that each is synced once.

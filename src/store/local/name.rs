@@ -1,8 +1,6 @@
-//! Names inside a package: `/`-separated, relative, and never a way out.
-//!
-//! Manifests are read from packages that somebody else may have made, so a name is checked every time it becomes a
-//! path, not only when we make it up. Links below the root are refused, not followed. Between the check and the use
-//! another process of the same user could still put a link there; whoever can do that can write the target as well.
+//! Names inside a package: `/`-separated, relative, never leading out of it. Manifests may come from untrusted
+//! packages, so a name is checked every time it becomes a path. Links below the root are refused. Another process of
+//! the same user could still place a link between check and use, but such a process can write the target anyway.
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;

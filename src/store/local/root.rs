@@ -1,7 +1,5 @@
-//! The package's own folder and those above it.
-//!
-//! Links above the package are the user's business and are followed; the package itself has to be a real folder, so
-//! that what a spec names and what an auditor gets is the same place.
+//! The package's folder and its parents. Links above the package are followed. The package itself must be a real
+//! folder, so that the folder a spec names is the folder an auditor gets.
 
 use std::fs;
 use std::io::ErrorKind;

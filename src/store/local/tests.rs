@@ -204,7 +204,7 @@ fn a_publication_that_fails_leaves_no_empty_folder() {
 fn errors_say_what_to_check_and_have_a_code() {
     use crate::error::ErrorCode;
     let cases = [
-        (ErrorKind::StorageFull, ErrorCode::DiskFull, "make room"),
+        (ErrorKind::StorageFull, ErrorCode::DiskFull, "free some space"),
         (ErrorKind::QuotaExceeded, ErrorCode::DiskFull, "quota"),
         (ErrorKind::PermissionDenied, ErrorCode::StoreDenied, "check the owner and the mode"),
         (ErrorKind::ReadOnlyFilesystem, ErrorCode::StoreDenied, "mounted read-only"),

@@ -1,4 +1,4 @@
-//! A look at answers before the client reads them, for what the client would not tell.
+//! Inspects responses before the client parses them, for errors that the client ignores.
 //!
 //! Of a page of a list: whether it is one at all, because the client takes a proxy's page, or an error inside a good
 //! status, for an empty list; and keys that the client cannot name (`a//b`), for which it would refuse the whole page.

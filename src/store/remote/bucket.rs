@@ -1,6 +1,5 @@
-//! A bucket, or whatever its cloud calls it, asked one question at a time.
-//!
-//! The only place that is asynchronous: a runtime of two threads moves the bytes, and whoever asks waits.
+//! A bucket (or container), with blocking operations. The only asynchronous module: a runtime of two threads does the
+//! I/O, and callers block.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -154,7 +153,7 @@ impl Bucket {
         wait(coalesce_ranges(ranges, fetch, GAP_BYTES))?
     }
 
-    /// The start of a range that is read while something else goes on.
+    /// Starts reading a range in the background.
     pub(in crate::store) fn read_ahead(
         self: &Arc<Self>,
         key: &str,
@@ -192,7 +191,7 @@ impl Bucket {
                 let mode = PutMode::Update(version.clone());
                 match self.client.objects.put_opts(&path, payload.clone(), mode.into()).await {
                     Ok(_) => Ok(Some(true)),
-                    // Where the answer to a first try was lost, the object tells.
+                    // If the response to the first try was lost, the object itself decides.
                     Err(object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. }) => {
                         let there = read_whole(self.client.objects.as_ref(), &path).await;
                         Ok(Some(matches!(there, Ok(Ok(there)) if there == new)))
@@ -213,8 +212,8 @@ impl Bucket {
         Ok(self.list(prefix)?.objects.iter().any(|found| wanted(found.location.as_ref())))
     }
 
-    /// Creates a small object, if nobody has. Bytes that are the same count as ours: a reply may have been lost, and
-    /// the request repeated.
+    /// Creates a small object if it does not exist. Equal bytes count as ours: a reply may have been lost, and the
+    /// request repeated.
     pub(in crate::store) fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
         if self.exclusive.get() == Some(&false) {
             return self.create_unguarded(key, bytes);
@@ -237,11 +236,11 @@ impl Bucket {
             if !is_taken && !is_passing(&error) {
                 return Err(error);
             }
-            // What is there tells whose it is, also where the reply to our own request was lost.
+            // The object's content shows who created it, even if our reply was lost.
             match read_whole(objects, &path).await {
                 Ok(Ok(there)) if there == bytes => Ok(Created::Created),
                 Ok(_) => Ok(Created::Exists),
-                // Somebody's creation is under way (409), or ours did not arrive.
+                // Another creation is in progress (409), or ours did not arrive.
                 Err(object_store::Error::NotFound { .. }) if is_taken => Err(Broken::Undecided.into()),
                 Err(object_store::Error::NotFound { .. }) => Err(error),
                 Err(unread) if is_taken || !is_passing(&unread) => {
@@ -301,7 +300,7 @@ impl Bucket {
         self.exclusive.get() != Some(&false)
     }
 
-    /// Removes an object; one that is not there is no error.
+    /// Removes an object; a missing one is not an error.
     pub(in crate::store) fn remove(&self, key: &str) -> Result<(), StoreError> {
         let path = self.path(key)?;
         found(self.ask("remove", key, || self.client.objects.delete(&path))).map(drop)
@@ -326,7 +325,7 @@ impl Bucket {
         }
     }
 
-    /// Aborts them and tells of which objects.
+    /// Aborts them and returns the names of their objects.
     pub(in crate::store) fn abort_uploads(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let Some(multipart) = &self.client.multipart else { return Ok(Vec::new()) };
         let mut aborted = Vec::new();

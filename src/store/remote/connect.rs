@@ -1,4 +1,4 @@
-//! Clients of the clouds, with credentials from where each cloud's own tools look for them.
+//! Cloud clients. Credentials come from the same places as in each cloud's own tools.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -151,17 +151,18 @@ fn all<S: ObjectStore + PaginatedListStore + MultipartStore + Signer>(store: S) 
     }
 }
 
-/// TLS by ring. Somebody who links this library may have chosen before; then theirs stays.
+/// Installs ring for TLS, unless the program that links this library has chosen another provider.
 fn use_ring() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Whoever writes `http://` into an endpoint has allowed it.
+/// An `http://` endpoint allows plain HTTP.
 fn allow_http(client: ClientOptions, endpoint: Option<&str>) -> ClientOptions {
     if endpoint.is_some_and(|e| e.starts_with("http://")) { client.with_allow_http(true) } else { client }
 }
 
-/// The client panics on an endpoint that is no URL. It is not shown, as somebody may have written a password into it.
+/// The client panics on an endpoint that is not a URL. It is not shown, as somebody may have written a password into
+/// it.
 fn check_endpoint(bucket: &str, endpoint: Option<&str>) -> Result<(), StoreError> {
     let is_url = |text: &str| {
         url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
@@ -169,7 +170,7 @@ fn check_endpoint(bucket: &str, endpoint: Option<&str>) -> Result<(), StoreError
     if endpoint.is_none_or(is_url) {
         return Ok(());
     }
-    let answer = "the endpoint is no URL: write https://host or http://host:port".to_owned();
+    let answer = "the endpoint is not a URL: write https://host or http://host:port".to_owned();
     Err(StoreError::Remote { action: "connect to", at: bucket.to_owned(), refusal: Refusal::Settings, answer })
 }
 
@@ -180,7 +181,7 @@ fn environment(name: &str) -> Option<String> {
 /// S3: the environment, then the profile that `options` or the environment names, then web identity, container and
 /// instance.
 fn s3(bucket: &str, options: &StoreOptions, time: Duration) -> Result<AmazonS3Builder, StoreError> {
-    // One request an object: every store that speaks S3 has it, and a locked object is told as such.
+    // One request per object: every S3-compatible store supports it, and locked objects are reported as such.
     let mut builder = AmazonS3Builder::from_env().with_url(bucket).with_retry(ONCE).with_disable_bulk_delete(true);
     let mut region = options.region.clone().or_else(|| environment("AWS_REGION"));
     region = region.or_else(|| environment("AWS_DEFAULT_REGION"));

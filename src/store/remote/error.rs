@@ -1,4 +1,4 @@
-//! A cloud's answer to words that say what to check, without a secret in them.
+//! Translates cloud responses into messages that say what to check and contain no secrets.
 
 use std::error::Error as _;
 use std::sync::LazyLock;
@@ -11,39 +11,39 @@ use super::tries::Failed;
 use crate::error::ErrorCode;
 use crate::store::StoreError;
 
-/// Why a store did not do what it was asked.
+/// Why a store request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Credentials wrong, expired or without the permission.
+    /// Invalid, expired or insufficient credentials.
     Denied,
-    /// Signed at a time that the store takes for wrong.
+    /// The request's time is too far from the store's clock.
     ClockSkewed,
-    /// Nobody gave any credentials.
+    /// No credentials were found.
     NoCredentials,
     /// No such bucket or container.
     NoBucket,
     /// No such object.
     NoObject,
-    /// The bucket lies in another region.
+    /// The bucket is in another region.
     OtherRegion,
     /// Too many requests.
     Throttled,
-    /// No answer, or an answer that there is none at the moment.
+    /// No response, or a temporary failure.
     Unreachable,
-    /// An answer that is cut short, or none of its protocol.
+    /// A truncated or invalid response.
     Garbled,
     /// The object has to be restored from an archive before it can be read.
     Archived,
-    /// The object is not the one that was expected.
+    /// The object has changed.
     Changed,
-    /// The request as such is refused.
+    /// The request was refused.
     Refused,
     /// What the environment or `options` say of the store cannot be used; nothing was asked.
     Settings,
 }
 
 impl Refusal {
-    /// The word for manifests.
+    /// The error code.
     pub fn code(self) -> ErrorCode {
         match self {
             Self::Denied
@@ -64,7 +64,8 @@ impl Refusal {
     pub fn way_out(self) -> &'static str {
         match self {
             Self::Denied => {
-                "the store denies it: check the credentials (wrong, expired?) and that they may do this on this bucket"
+                "access denied: check that the credentials are right, not expired, and allowed to do this on this \
+                 bucket"
             }
             Self::ClockSkewed => {
                 "this machine's clock and the store's are too far apart for signatures: set this machine's clock (NTP)"
@@ -74,26 +75,27 @@ impl Refusal {
                  AWS_SECRET_ACCESS_KEY, AWS_PROFILE; AZURE_STORAGE_ACCOUNT_KEY; GOOGLE_APPLICATION_CREDENTIALS), or \
                  run where the machine has an identity"
             }
-            Self::NoBucket => "there is no such bucket: check its name, the account and the endpoint",
-            Self::NoObject => "there is no such object",
+            Self::NoBucket => "the bucket does not exist: check its name, the account and the endpoint",
+            Self::NoObject => "the object does not exist",
             Self::OtherRegion => {
-                "the bucket lies in another region: set AWS_REGION, or `region` in `options`, to the bucket's own"
+                "the bucket is in another region: set AWS_REGION, or `region` in `options`, to the bucket's own"
             }
-            Self::Throttled => "the store asks to slow down, also after retries: run again later",
+            Self::Throttled => "the store throttles requests, even after retries: run again later",
             Self::Unreachable => {
-                "the store does not answer, also after retries: check the endpoint, the network and the proxy, and run again"
+                "the store does not respond, even after retries: check the endpoint, the network and the proxy, and \
+                 run again"
             }
             Self::Garbled => {
-                "the store's answers are cut short or not in its protocol, also after retries: check the endpoint, the \
+                "the store's responses are truncated or invalid, even after retries: check the endpoint, the \
                  network and the proxy, and run again"
             }
             Self::Archived => {
-                "the object is in an archive (Glacier, Deep Archive, the archive tier) and cannot be read there: restore \
-                 it or move it to another storage class, or name the other objects by a glob, and run again"
+                "the object is in an archive (Glacier, Deep Archive, the archive tier) and cannot be read: restore it, \
+                 move it to another storage class, or select the other objects with a glob, and run again"
             }
-            Self::Changed => "the object is not the one that was listed any more",
+            Self::Changed => "the object has changed since it was listed",
             Self::Refused => "the store refuses the request",
-            Self::Settings => "what the environment or `options` say of it cannot be used",
+            Self::Settings => "its settings in the environment or `options` are invalid",
         }
     }
 }
@@ -137,7 +139,7 @@ pub(super) enum Broken {
     /// Two answers about different versions.
     #[error("the object was replaced while it was read")]
     Replaced,
-    /// Neither ours nor anybody else's.
+    /// Neither ours nor another writer's.
     #[error("another creation of the object is under way")]
     Undecided,
     /// Something that is not what was asked for, such as a proxy's page.
@@ -175,7 +177,7 @@ pub(super) fn is_passing(error: &object_store::Error) -> bool {
 /// Codes inside of answers with a good status.
 const PASSING: &[&str] = &["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"];
 
-/// Whether the answer is cut short, or is none of the store's. The client tells the latter in words only.
+/// Whether the answer is cut short, or is none of the store's. The client reports the latter only as text.
 fn is_garbled(error: &object_store::Error, text: &str) -> bool {
     let broken = error.source().and_then(|source| source.downcast_ref::<Broken>());
     match broken {
@@ -312,7 +314,7 @@ static XML: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?s)<Code>([^<]*)</Code>(?:\s*<Message>([^<]*)</Message>)?").expect("a constant pattern compiles")
 });
 
-/// The HTTP status that a client's error tells only in its text.
+/// The HTTP status, which a client's error contains only in its text.
 fn status(text: &str) -> Option<u16> {
     STATUS.captures(text)?.get(1)?.as_str().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Links that read an object without credentials, for a time.
+//! Presigned links: read an object without credentials for a limited time.
 
 use std::time::Duration;
 

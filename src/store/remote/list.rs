@@ -1,4 +1,4 @@
-//! Lists of a bucket, page by page, each with the whole budget of a question.
+//! Bucket listings, page by page; each page has the full retry budget.
 
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;

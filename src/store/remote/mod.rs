@@ -1,8 +1,6 @@
-//! Packages in object stores.
-//!
-//! What a local folder promises, kept by other means: an object is visible when it is whole, because a PUT and the
-//! completion of an upload are atomic; a name is created by one writer, because of `If-None-Match: *`. A store that
-//! ignores that condition is found out by [`Bucket::probe`] when the package is opened.
+//! Packages in object stores. The guarantees of a local folder by other means: objects become visible when complete,
+//! because a PUT and the completion of an upload are atomic; only one writer creates a name, because of `If-None-Match:
+//! *`. [`Bucket::probe`] detects stores that ignore that condition when a package is opened.
 
 mod answers;
 mod bucket;
@@ -179,7 +177,7 @@ impl Backend for Prefix {
         Ok(names)
     }
 
-    /// Nobody can tell whose uploads are alive, so they are only aborted where none is of any use.
+    /// It is unknown which uploads are alive, so they are aborted only when none is needed any more.
     fn remove_drafts(&self, is_finished: bool) -> Result<Vec<String>, StoreError> {
         if !is_finished {
             return Ok(Vec::new());

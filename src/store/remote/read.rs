@@ -1,4 +1,4 @@
-//! Bytes of objects, all that were asked for or an error.
+//! Reads objects: all requested bytes, or an error.
 //!
 //! A connection that breaks is noticed by the client; a proxy that sends less than there is, with a length that fits,
 //! is not. So ranges are held against what was asked for, and whole objects against their own digest, or against the

@@ -1,4 +1,4 @@
-//! How long one question is put to a store: tries, pauses and time, over everything that an answer needs.
+//! The retry policy of store requests: tries, pauses and total time.
 //!
 //! The clients themselves never retry. A try covers the request, the credentials it needs and the body of its answer,
 //! so no failure has a budget of its own and none multiplies another's.
@@ -15,7 +15,7 @@ use crate::store::random;
 /// Tries of a question while the store is known to answer.
 const TRIES: u32 = 12;
 
-/// Tries of a question until the store has answered for the first time, so that a wrong address is told soon.
+/// Number of tries before the store has responded for the first time, so that a wrong address fails soon.
 const FIRST_TRIES: u32 = 4;
 
 /// How long the first contact may take.

@@ -128,7 +128,7 @@ fn gone(error: StoreError, key: &str) -> StoreError {
 }
 
 impl Write for Upload {
-    /// Takes everything, so that nobody above sees a short write.
+    /// Always writes everything, so callers see no short writes.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut rest = bytes;
         while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! The list of unfinished uploads, which `object_store` does not give: S3's `ListMultipartUploads`, which GCS speaks too.
+//! Lists unfinished uploads, which `object_store` cannot: S3's `ListMultipartUploads`, which GCS speaks too.
 //!
 //! Source of the format: Amazon S3 API Reference, `ListMultipartUploads`; Cloud Storage XML API, "List multipart uploads".
 

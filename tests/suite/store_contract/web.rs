@@ -96,7 +96,7 @@ fn a_file_is_read_whole_and_in_parts_whatever_the_server_tells_of_its_version() 
 fn another_version_than_the_one_that_was_looked_at_is_not_read() {
     let (at, _) = serve(bytes_of(100), Habits { etag: Some("\"new\""), ..Habits::default() });
     let error = Stored::open(&at, 100, Some("\"old\"")).unwrap().read_at(0, 10).unwrap_err();
-    assert!(error.to_string().contains("not the one that was listed any more"), "{error}");
+    assert!(error.to_string().contains("the object has changed since it was listed"), "{error}");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn every_field_that_the_job_implies_is_compared() {
     finds("`filter_counts` are of where, but `spec.resolved` filters by latency_ms gte, status in, where", |m| {
         drop(m.filter_counts.drain(..2));
     });
-    finds("`encryption` is not what `spec.resolved` asks for", |m| {
+    finds("`encryption` differs from `spec.resolved`", |m| {
         m.encryption = Some(EncryptionRecord::Parquet {
             algorithm: "AES_GCM_V1".into(),
             footer_key: "env:KEY".into(),
@@ -98,7 +98,7 @@ fn every_field_that_the_job_implies_is_compared() {
     });
     let found = found(|m| m.spec.resolved["window"] = json!({}));
     assert_eq!(found[0], "`spec.resolved` has no `window` of two instants and a zone");
-    assert_eq!(found[1], "`spec.resolved` does not say what `window_start` has to be");
+    assert_eq!(found[1], "`spec.resolved` does not determine `window_start`");
 }
 
 #[test]
@@ -109,16 +109,16 @@ fn partitions_parts_and_rows_are_those_of_the_job() {
         |m| m.files[1].partition.end = "2026-03-02T12:00:00Z".parse().unwrap(),
     );
     finds("the files are of 1 partitions, but `spec.resolved` gives 2", |m| drop(m.files.pop()));
-    finds("is not called part-0000.csv.zst, as part 0 of its partition has to be", |m| {
+    finds("is not named part-0000.csv.zst, as part 0 of its partition must be", |m| {
         m.files[1].path = "data/2026-03-02/part-0001.csv.zst".into();
     });
-    finds("is not called part-0000.csv.zst, as part 0 of its partition has to be", |m| m.files[1].path += ".age");
+    finds("is not named part-0000.csv.zst, as part 0 of its partition must be", |m| m.files[1].path += ".age");
     assert!(found(|m| m.files[1].path = "data/2026-03-02/part-0000.run-1.csv.zst".into()).is_empty());
     finds("has 11 rows, but `spec.resolved` allows 10 a part", |m| m.files[1].rows = 11);
-    finds("there are digests of rows, but `spec.resolved` does not ask for them", |m| {
+    finds("there are digests of rows, but `spec.resolved` does not request them", |m| {
         m.rows_digest = Some("rows-v1:".into());
     });
-    finds("`spec.resolved` asks for `rows_digest`, but there is none", |m| {
+    finds("`spec.resolved` requests `rows_digest`, but there is none", |m| {
         m.spec.resolved["rows_digest"] = json!(true);
     });
     finds("there are files of rejected rows, but `spec.resolved` rejects none", |m| {
@@ -159,7 +159,7 @@ fn a_list_of_source_files_that_was_cut_has_another_digest() {
 #[test]
 fn expectations_revisions_and_links_are_those_of_the_job() {
     let expect = |m: &mut Manifest| m.spec.resolved["expect"] = json!({"min_rows": 5});
-    finds("`spec.resolved` expects something of the result, but `expectations` is missing", expect);
+    finds("`spec.resolved` has expectations, but `expectations` is missing", expect);
     finds("`expectations` are of {\"min_rows\":1}, but `spec.resolved` expects {\"min_rows\":5}", |m| {
         expect(m);
         m.expectations = Some(vec![crate::package::manifest::Expectation {
@@ -170,7 +170,7 @@ fn expectations_revisions_and_links_are_those_of_the_job() {
         }]);
     });
     let of = || PackageRef { id: "job_x".into(), sha256: "0".repeat(64) };
-    finds("`supersedes` and `restatement` stand together or not at all", |m| m.supersedes = Some(of()));
+    finds("`supersedes` and `restatement` must occur together", |m| m.supersedes = Some(of()));
     let partition = |label: &str, rows_after| RestatedPartition { label: label.into(), rows_before: 1, rows_after };
     let restated = |m: &mut Manifest, revision, partitions| {
         m.supersedes = Some(of());
@@ -184,11 +184,10 @@ fn expectations_revisions_and_links_are_those_of_the_job() {
         restated(m, 2, vec![partition("2026-03-01", 0), partition("2026-03-02", 4)]);
     });
     finds("`restatement` does not have the partition 2026-03-02", |m| restated(m, 2, vec![partition("2026-03-01", 0)]));
-    let contradiction =
-        "`previous` and `link` contradict each other: a first link follows none, and every other follows one";
+    let contradiction = "`previous` and `link` contradict each other: only a first link has no previous one";
     finds(contradiction, |m| m.previous = Some(of()));
     finds(contradiction, |m| m.link = Some(LinkRecord { number: 2, previous_sha256: Some("0".repeat(64)) }));
-    finds("the job is complete, but the run that wrote the manifest did not end so", |m| {
+    finds("the job is complete, but the run that wrote the manifest ended differently", |m| {
         m.runs[0].outcome = crate::package::manifest::RunOutcome::Failed;
     });
 }

@@ -1,8 +1,8 @@
-//! The digest of rows that are read back, the same from the shards of every format.
+//! Digests rows read back from shards; the digest is equal for all formats.
 //!
-//! Cells come from readers that are not the writers, and are put together to records by
-//! [`rows_digest::record`](crate::rows_digest::record), which the writers do not use. What is shared with them is how JSON
-//! in a cell is put into one form, and, for Parquet, how Arrow values are written as text.
+//! Cells come from independent readers, and [`rows_digest::record`](crate::rows_digest::record), which the writers do
+//! not use, builds records from them. Shared with the writers are only the normalization of JSON in a cell and, for
+//! Parquet, the text form of Arrow values.
 
 use std::fmt;
 
@@ -14,13 +14,13 @@ use crate::encode::{canonical_json, compact_json, unescaped_formula};
 use crate::package::manifest::Manifest;
 use crate::rows_digest::{RowsDigest, hash, record};
 
-/// What the manifest says of a column, as far as it matters.
+/// Kind of a column, as far as it affects the digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
     /// Text that holds JSON: nested in the JSON formats.
     Json,
-    /// Its values that are no numbers have other names in JSON.
+    /// Infinities and NaN have other names in JSON.
     Float,
     Other,
 }
@@ -30,7 +30,7 @@ pub(in crate::audit::verify) struct Digester {
     columns: Vec<(String, Kind)>,
     /// The text of the row's cells so far.
     text: Vec<u8>,
-    /// Where each ends in it, and whether it is there.
+    /// End of each cell in the text, and whether it is non-null.
     cells: Vec<(usize, bool)>,
     record: Vec<u8>,
     pub(super) digest: RowsDigest,
@@ -108,7 +108,7 @@ impl Digester {
         Ok(())
     }
 
-    /// What the next cell is.
+    /// Kind of the next cell.
     fn kind(&self) -> Kind {
         self.columns.get(self.cells.len()).map_or(Kind::Other, |(_, kind)| *kind)
     }
@@ -157,8 +157,8 @@ impl Digester {
     }
 }
 
-/// The fields of an object, in its order, with the text of their values. At most one more than there are columns: an object
-/// of nothing but keys has millions.
+/// The fields of an object in order, with the text of their values; at most one more than there are columns, because a
+/// hostile object may have millions.
 struct Fields {
     most: usize,
 }

@@ -1,17 +1,17 @@
-//! No record of a shard is held that is longer than any that was written: a kilobyte of zstd can become gigabytes.
+//! Bounds the length of a record that is read back: a kilobyte of zstd can decompress to gigabytes.
 
 use std::cell::Cell;
 use std::io::{self, Read};
 use std::rc::Rc;
 
-/// The largest record that is read back: twice the largest row of a row format, because quoting and escaping make text
-/// longer. A test would take minutes to read so much.
+/// Maximum length of a record in bytes: twice the largest row of a row format, because quoting and escaping make text
+/// longer. Smaller in tests.
 pub(crate) const MAX_RECORD_BYTES: usize = if cfg!(test) { 4 << 20 } else { 512 << 20 };
 
-/// What is wrong with a longer one, behind the words that name it.
-pub(crate) const TOO_LONG: &str = "is longer than 512 MiB, the most that is read back of one row";
+/// Message for a longer record, after its name.
+pub(crate) const TOO_LONG: &str = "is longer than 512 MiB, the maximum for one row";
 
-/// How much of a record may still be read, for a parser that pulls its bytes itself.
+/// Remaining bytes of the current record, for a parser that pulls bytes itself.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     left: Cell<usize>,
@@ -20,7 +20,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// For what stands before the first record.
+    /// A limit for the bytes before the first record.
     pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self { left: Cell::new(MAX_RECORD_BYTES), ..Self::default() })
     }
@@ -31,13 +31,13 @@ impl Budget {
         self.row.set(self.row.get() + 1);
     }
 
-    /// The record, counted from 1, that is too long.
+    /// Number of the record that is too long, counted from 1.
     pub(crate) fn exceeded(&self) -> Option<u64> {
         self.is_exceeded.get().then(|| self.row.get())
     }
 }
 
-/// Bytes that fail where a record is too long.
+/// A reader that fails if a record is too long.
 pub(crate) struct Limited<R> {
     inner: R,
     budget: Rc<Budget>,

@@ -1,9 +1,8 @@
-//! A Parquet file as the decoder asks for it, with a bound on what it asks memory for.
+//! A Parquet file for the decoder, with a limit on its memory use.
 //!
-//! The decoder allocates what the header of a page states, before a byte of the page is decompressed, and copies a value
-//! of a dictionary as often as rows have it. So the start of each header is looked at here: Parquet's `PageHeader` in
-//! Thrift's compact protocol
-//! (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>,
+//! The decoder allocates the size stated in a page header before it decompresses the page, and copies a dictionary
+//! value for every row that has it. So the start of each header is parsed here: Parquet's `PageHeader` in Thrift's
+//! compact protocol (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>,
 //! <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>). Headers of encrypted files are
 //! authenticated with their keys, and are not looked at.
 
@@ -19,10 +18,10 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use crate::seal::PlainFile;
 
-/// The largest page that is decompressed: as the largest record that is read back.
+/// Maximum size of a decompressed page: that of a record.
 const MAX_PAGE_BYTES: u64 = super::MAX_RECORD_BYTES as u64;
 
-/// What the dictionaries of a row group may add to a batch.
+/// Maximum bytes that the dictionaries of a row group may add to a batch.
 const BATCH_BYTES: u64 = 256 << 20;
 
 /// The decoder's own size of a batch.
@@ -34,7 +33,7 @@ const HEADER_BYTES: u64 = 64 << 10;
 /// The footer's length and the magic.
 const FOOTER_BYTES: u64 = 8;
 
-/// Parquet's number for values that repeat the start of those before: a few bytes that become gigabytes.
+/// Parquet's number of the prefix encoding, in which a few bytes can become gigabytes.
 const DELTA_BYTE_ARRAY: i64 = 7;
 
 /// The file.
@@ -127,7 +126,7 @@ impl Read for FromPlace {
 }
 
 fn unknown_header() -> ParquetError {
-    ParquetError::General("a page has a header that shards do not have".to_owned())
+    ParquetError::General("a page has a header that shards never have".to_owned())
 }
 
 /// The size that a page says it has.
@@ -135,12 +134,12 @@ fn page(header: &[u8]) -> Result<u64, ParquetError> {
     let wrong = |why: &dyn fmt::Display| ParquetError::General(format!("a page {why}"));
     let stated = Stated::of(header).ok_or_else(unknown_header)?;
     if stated.encoding == Some(DELTA_BYTE_ARRAY) {
-        return Err(wrong(&"has the encoding DELTA_BYTE_ARRAY, which shards are not written in"));
+        return Err(wrong(&"has the encoding DELTA_BYTE_ARRAY, which shards never use"));
     }
     match u64::try_from(stated.bytes) {
         Ok(bytes) if bytes <= MAX_PAGE_BYTES => Ok(bytes),
         _ => {
-            let why = format!("says that it has {} bytes, and 512 MiB is the most that is read back", stated.bytes);
+            let why = format!("says that it has {} bytes, but the maximum is 512 MiB", stated.bytes);
             Err(wrong(&why))
         }
     }
@@ -322,10 +321,7 @@ mod tests {
             assert_eq!(dictionary, Some(16));
             let delta = properties().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_BYTE_ARRAY).build();
             let said = page(&first_page(delta).0).unwrap_err().to_string();
-            assert_eq!(
-                said,
-                "Parquet error: a page has the encoding DELTA_BYTE_ARRAY, which shards are not written in"
-            );
+            assert_eq!(said, "Parquet error: a page has the encoding DELTA_BYTE_ARRAY, which shards never use");
         }
     }
 
@@ -335,11 +331,11 @@ mod tests {
         let huge = [0x15, 0x00, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15, 0x12, 0x2c, 0x15, 0x02, 0x15, 0x00];
         assert_eq!(
             page(&huge).unwrap_err().to_string(),
-            "Parquet error: a page says that it has 2147483647 bytes, and 512 MiB is the most that is read back"
+            "Parquet error: a page says that it has 2147483647 bytes, but the maximum is 512 MiB"
         );
         for cut in 0..huge.len() {
             let said = page(&huge[..cut]).unwrap_err().to_string();
-            assert_eq!(said, "Parquet error: a page has a header that shards do not have", "{cut}");
+            assert_eq!(said, "Parquet error: a page has a header that shards never have", "{cut}");
         }
         for byte in 0..=255 {
             let _ = page(&[byte; 40]);

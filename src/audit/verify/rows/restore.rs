@@ -1,8 +1,8 @@
-//! Parquet does not have every type, so some columns are stored as others: seconds as milliseconds, text that holds
-//! JSON or numbers as text. The manifest's words for types tell what they were, and so how their values look as text.
+//! Parquet lacks some types, so some columns are stored as others: seconds as milliseconds, JSON and numbers as text.
+//! The type names in the manifest say what they were, and so how their values look as text.
 //!
-//! Words and stored types are read side by side, because names in structs may hold anything. Where they do not fit, the
-//! column stays as it is stored.
+//! Type names and stored types are read side by side, because names in structs may contain anything. If they do not
+//! match, the column keeps its stored type.
 
 use std::sync::Arc;
 

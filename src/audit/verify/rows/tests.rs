@@ -194,7 +194,7 @@ fn no_damage_makes_a_reader_panic() {
 fn a_row_longer_than_the_limit_is_named_and_not_held() {
     let long = "x".repeat(MAX_RECORD_BYTES);
     let told = |contents, text: &str| rows_of(contents, text.as_bytes()).unwrap_err().to_string();
-    let row = |n: u32| format!("row {n} is longer than 512 MiB, the most that is read back of one row");
+    let row = |n: u32| format!("row {n} is longer than 512 MiB, the maximum for one row");
     assert_eq!(told(Contents::Ndjson, &format!("{{}}\n{{\"id\":\"{long}\"}}\n")), row(2));
     assert_eq!(told(Contents::Json, &format!("[{{}},{{}},{{\"id\":\"{long}\"}}]")), row(3));
     // Whatever it is that has no end: a key, brackets, blanks.
