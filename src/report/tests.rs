@@ -258,7 +258,8 @@ fn what_the_manifest_does_not_say_is_said_to_be_so() {
 /// Every free text replaced, by way of JSON, so that no field can be forgotten.
 fn hostile(value: &Json, text: &str) -> Json {
     // What has a form is not free.
-    const FORMED: [&str; 10] = [
+    const FORMED: [&str; 11] = [
+        "kind",
         "id",
         "status",
         "export_format",

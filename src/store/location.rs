@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn what_names_no_place_says_why() {
         for (text, words) in [
-            ("ftp://h/x", "`ftp://` is not known"),
+            ("ftp://h/x", "`ftp://` is not supported"),
             ("s3:///x", "names no bucket"),
             ("az://", "names no container"),
             ("https://u:p@h/x", "before the @"),

@@ -136,7 +136,7 @@ fn a_source_that_matches_no_file_is_refused() {
         assert!(outcome.stderr.contains("spec.yaml:4:"), "{}", outcome.stderr);
         assert!(!project.path("out").exists());
     }
-    is_refused(&spec("").replace("data/", "ftp://lake/events/"), &["spec.yaml:4:", "`ftp://` is not known"]);
+    is_refused(&spec("").replace("data/", "ftp://lake/events/"), &["spec.yaml:4:", "`ftp://` is not supported"]);
     let folder = "http://127.0.0.1/events/";
     is_refused(&spec("").replace("data/", folder), &["spec.yaml:4:", "lists no folders; name one file"]);
 }

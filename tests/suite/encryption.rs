@@ -365,7 +365,7 @@ fn decrypt_takes_standard_input_and_several_files_and_replaces_nothing() {
     let named: Vec<String> =
         stored.iter().map(|name| name.rsplit('/').next().unwrap().trim_end_matches(".age").to_owned()).collect();
     // Parts of several days have one name.
-    project.call(&several).exits(2).says(&[&format!("out/{} is already there", named[1])]);
+    project.call(&several).exits(2).says(&[&format!("out/{} already exists", named[1])]);
     assert_eq!(std::fs::read(project.path(&format!("out/{}", named[0]))).unwrap(), output.stdout);
 
     let beside = project.call(&["decrypt", &stored[0], "-i", "alice.txt", "--json"]).exits(0).json();
@@ -527,10 +527,7 @@ fn keys_of_parquet_that_are_missing_or_wrong_are_told_before_anything_is_written
         "the key in file:note.key is not base64; `openssl rand -base64 32` makes a key",
     );
     project.write("note.key", data_encoding::BASE64.encode(&[7; 24]));
-    unusable(
-        with_key(&project, &json),
-        "the key in file:note.key has 24 bytes, and Parquet encryption takes 16 or 32 here",
-    );
+    unusable(with_key(&project, &json), "the key in file:note.key has 24 bytes, but Parquet encryption needs 16 or 32");
     let project = parquet_project("columns: {noet: {key_file: note.key}}");
     with_key(&project, &RUN)
         .exits(2)

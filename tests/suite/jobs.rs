@@ -196,7 +196,7 @@ fn what_cannot_be_done_says_why() {
     jobs(&project, &["get", "--id", "../../etc"]).exits(2).says(&["no job `"]);
     jobs(&project, &["list", "--store", "none"]).exits(0).says(&["no jobs in "]);
     jobs(&project, &["get", "--id", "job_x", "--store", "none"]).exits(2).says(&["is not a job store"]);
-    jobs(&project, &["list", "--store", "ftp://x"]).exits(2).says(&["--store: `ftp://` is not known"]);
+    jobs(&project, &["list", "--store", "ftp://x"]).exits(2).says(&["--store: `ftp://` is not supported"]);
     jobs(&project, &["list", "--status", "done"]).exits(2).says(&["one of queued, running, complete"]);
     let queued = create(&project, &["--name", "other", "--queue-only"]);
     jobs(&project, &["download", "--id", &queued, "--output", "x.csv"])

@@ -54,7 +54,7 @@ fn late_data_make_a_revision_that_says_what_changed() {
     );
     project.call(&["verify", "--rows", "package", "package.r2"]).exits(0);
     project.call(&["reproduce", "package.r2"]).exits(0);
-    project.call(&["reproduce", "package"]).exits(5).says(&["11 rows now, 10 then (+1)"]);
+    project.call(&["reproduce", "package"]).exits(5).says(&["11 rows now, 10 before (+1)"]);
 }
 
 #[test]

@@ -229,6 +229,7 @@ fn the_manifest_says_what_was_exported_from_what() {
         ],
         "spec": {"path": "spec.yaml", "sha256": sha256(&text), "resolved": null},
         "source": {
+            "kind": "files",
             "uri": format!("{}/", project.path("data").display()),
             "files": [{"path": "x.ndjson", "bytes": ndjson(&events()).len(), "mtime": null, "rows": 12}],
             "files_sha256": manifest["source"]["files_sha256"],

@@ -88,7 +88,9 @@ fn a_signed_package_says_who_signed_it_to_everybody() {
     let line = format!("ok  signature of manifest.json by ssh-ed25519 {PRINT}, a key of evidence@example.com");
     report.says(&[&line]);
     verify(&project, &[]).exits(0).says(&[
-        &format!("ok  signature of manifest.json by ssh-ed25519 {PRINT}, which calls itself evidence@example.com"),
+        &format!(
+            "ok  signature of manifest.json by ssh-ed25519 {PRINT}, identified in the manifest as evidence@example.com"
+        ),
         "signature: whose key signed: give a list of keys with --allowed-signers",
     ]);
     let Some(checked) = ssh_keygen(&project, &["-Y", "verify", "-f", "allowed", "-I", "evidence@example.com"]) else {

@@ -193,7 +193,7 @@ fn a_window_without_a_source_is_partial_where_every_file_is_expected() {
     project
         .run(&[])
         .exits(3)
-        .says(&["source_missing", "warning: spec.yaml: the package has no rows: nothing was there"]);
+        .says(&["source_missing", "warning: spec.yaml: the package has no rows: there was nothing to read"]);
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn a_run_that_is_killed_at_any_request_is_resumed_to_the_same_bytes() {
     }
     is_golden(&project, &server, &golden);
     // Shards of the runs that were killed carry names of which no manifest tells the run.
-    call(&project, &server, &["reproduce", "s3://bucket/evidence/package"]).exits(0).says(&["reproduced, 5 files"]);
+    call(&project, &server, &["reproduce", "s3://bucket/evidence/package"]).exits(0).says(&["reproduced, all 5 files"]);
 }
 
 #[test]

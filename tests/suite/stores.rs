@@ -86,7 +86,9 @@ fn a_package_in_a_store_has_the_bytes_of_a_local_one() {
         assert!(shards(&server) == golden(rest), "{rest}");
         assert!(server.uploads().is_empty());
         call(&project, &server, &["verify", "--rows", "s3://bucket/evidence/package"]).exits(0);
-        call(&project, &server, &["reproduce", "s3://bucket/evidence/package"]).exits(0).says(&["reproduced, 5 files"]);
+        call(&project, &server, &["reproduce", "s3://bucket/evidence/package"])
+            .exits(0)
+            .says(&["reproduced, all 5 files"]);
         let before = server.keys("");
         run(&project, &server, &[]).exits(0).says(&["complete already"]);
         assert_eq!(server.keys(""), before);

@@ -4,7 +4,7 @@
 //! silently. Folders are listed one by one, so nothing below `data/` is listed.
 
 use super::CoverageError;
-use crate::package::layout::{DATA, MANIFEST, REJECTS, SHA256SUMS, STATE};
+use crate::package::layout::{self, DATA, MANIFEST, REJECTS, SHA256SUMS, STATE};
 use crate::package::real;
 use crate::store::{Folder, Location, StoreError};
 
@@ -53,7 +53,7 @@ pub fn packages(at: &Location) -> Result<Vec<Location>, CoverageError> {
                 folders => folders.map_err(failed)?,
             };
             // Last in, first out: the first name is looked into next.
-            let others = folders.iter().rev().filter(|folder| !INSIDE.contains(&folder.as_str()));
+            let others = folders.iter().rev().filter(|folder| !INSIDE.map(layout::folder).contains(&folder.as_str()));
             waiting.extend(others.map(|folder| (below(&name, folder), depth + 1)));
         }
     }

@@ -76,7 +76,7 @@ fn shards_whose_retention_is_over_have_no_rows() {
     std::fs::write(folder.path().join(TOMBSTONE), tombstone).unwrap();
     let error = refusal(&package);
     assert!(
-        error.to_string().contains("were deleted at 2026-06-01T00:00:00Z, when their retention was over"),
+        error.to_string().contains("were deleted at 2026-06-01T00:00:00Z, after their retention had ended"),
         "{error}"
     );
 }

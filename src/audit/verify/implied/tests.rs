@@ -114,7 +114,7 @@ fn partitions_parts_and_rows_are_those_of_the_job() {
     });
     finds("is not named part-0000.csv.zst, as part 0 of its partition must be", |m| m.files[1].path += ".age");
     assert!(found(|m| m.files[1].path = "data/2026-03-02/part-0000.run-1.csv.zst".into()).is_empty());
-    finds("has 11 rows, but `spec.resolved` allows 10 a part", |m| m.files[1].rows = 11);
+    finds("has 11 rows, but `spec.resolved` allows 10 per part", |m| m.files[1].rows = 11);
     finds("there are digests of rows, but `spec.resolved` does not request them", |m| {
         m.rows_digest = Some("rows-v1:".into());
     });

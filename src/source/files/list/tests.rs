@@ -189,7 +189,7 @@ fn nothing_found_says_what_was_looked_for() {
     assert!(message(listed(&f, "nowhere/*.csv")).contains("source matches no file"));
     assert!(message(listed(&f, "*")).contains("end it with /**"));
     assert!(message(listed(&f, "[")).contains("is not a glob"));
-    assert!(message(list(&source("ftp://lake/events/"))).contains("`ftp://` is not known"));
+    assert!(message(list(&source("ftp://lake/events/"))).contains("`ftp://` is not supported"));
     assert!(message(list(&source("https://lake/events/"))).contains("lists no folders; name one file"));
 }
 
