@@ -4,7 +4,7 @@
 //!
 //! spec text → [`spec::Spec`] → [`job::Job`] + [`source::FileFacts`] → [`plan::Plan`] → source bytes → Arrow
 //! `RecordBatch` → polars query (which rows) → rows routed to partitions → redacted → encoded bytes → compressed →
-//! encrypted → hashed → store → [`manifest::Manifest`].
+//! encrypted → hashed → store → [`package::manifest::Manifest`].
 //!
 //! | layer | modules |
 //! |---|---|

@@ -26,7 +26,8 @@ pub const CONTENT: [&str; 2] = [DATA, REJECTS];
 
 /// Where runs keep what they need to resume. Not evidence.
 pub const STATE: &str = "_state/";
-/// Where unpublished files are, on a local disk.
+/// Where files are written until they are published, on a local disk: in the package, because a link or rename cannot leave
+/// its file system.
 pub const DRAFTS: &str = "_state/tmp";
 /// The first pinned plan.
 pub const PLAN: &str = "_state/plan.json";

@@ -343,7 +343,7 @@ fn export(
     };
     match &snapshot.state {
         OutputState::Pinned(pinned) | OutputState::Repairable(pinned) => {
-            sealing.check_same(pinned.encryption.as_ref())?
+            sealing.check_same(pinned.encryption.as_ref())?;
         }
         OutputState::Incomplete(manifest) => {
             sealing.check_same(manifest.encryption.as_ref())?;

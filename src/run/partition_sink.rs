@@ -160,7 +160,7 @@ impl PartitionSink {
     ) {
         if self.lock().is_wanted() {
             self.rows.put(chunk, payload, chunk_order, backlog, &mut |appender, payload| {
-                self.append(appender, payload, sorting)
+                self.append(appender, payload, sorting);
             });
         }
     }

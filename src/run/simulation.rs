@@ -507,7 +507,7 @@ fn errors(manifest: &Manifest) -> Vec<&str> {
 /// whose files are not there.
 fn watch(before: &Before<'_>, change: Change<'_>) -> Option<String> {
     let decided = || -> Option<(log::Entry, Manifest)> {
-        let log = format!("out/{}", LOG);
+        let log = format!("out/{LOG}");
         let (_, bytes) = before.files.range(log.clone()..).take_while(|(name, _)| name.starts_with(&log)).last()?;
         let entry: log::Entry = serde_json::from_slice(bytes).unwrap();
         let manifest = before.files.get(&format!("out/{}", entry.kept_manifest()?))?;

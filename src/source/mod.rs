@@ -170,7 +170,7 @@ pub struct ReadRequest {
     /// Which.
     pub file: SourceFile,
     /// The columns to give, in this order and these types; a column that the file does not have is null.
-    /// Text holding JSON is marked by [`json_field`], text holding numbers by [`number_field`].
+    /// Text holding JSON is marked by [`json_field`](crate::logical::json_field), text holding numbers by [`number_field`](crate::logical::number_field).
     pub schema: SchemaRef,
     /// Which units, ascending. Row formats have only unit 0.
     pub units: Vec<u32>,

@@ -524,7 +524,7 @@ impl Backend for Process {
     }
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.step("remove", name, |state, full| state.remove(full))
+        self.step("remove", name, State::remove)
     }
 
     fn drafts(&self) -> Result<Vec<String>, StoreError> {

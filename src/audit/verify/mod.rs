@@ -187,7 +187,7 @@ fn look_around(folder: &Folder, report: &mut VerifyReport) {
                 report.leave_out(Check::Unlisted, "VERIFY.txt contains instructions and has no digest");
             }
             state if state == layout::folder(STATE) => {
-                report.leave_out(Check::Unlisted, format!("{STATE} is for resuming and is not evidence"))
+                report.leave_out(Check::Unlisted, format!("{STATE} is for resuming and is not evidence"));
             }
             other => report.leave_out(Check::Unlisted, format!("`{other}` is not part of a package and has no digest")),
         }

@@ -102,7 +102,7 @@ impl Tombstone {
         }
         match (&manifest.signer, &self.signer) {
             (Some(_), None) => {
-                faults.push("is not signed, but the package is: anyone could have written it".to_owned())
+                faults.push("is not signed, but the package is: anyone could have written it".to_owned());
             }
             (Some(of_package), Some(signer)) if of_package.identity != signer.identity => {
                 faults.push(format!(

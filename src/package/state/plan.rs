@@ -18,7 +18,7 @@ use crate::source::skip::SkippedFile;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pinned {
-    /// [`STATE_VERSION`].
+    /// [`STATE_VERSION`](super::STATE_VERSION).
     #[serde(deserialize_with = "known_version")]
     pub state_version: u32,
     /// The job.

@@ -35,8 +35,6 @@ pub(super) use self::dir::open_listed;
 pub(crate) use self::draft::sync_parent;
 pub use self::name::{check_name, resolve};
 
-/// Where drafts are written: in the package, because a link or rename cannot leave its file system.
-
 /// How often a folder or name that vanished or appeared in between is tried again.
 const ATTEMPTS: usize = 16;
 
