@@ -68,7 +68,7 @@ def daily(days):
 
 def hostile(value):
     """Every free text of a manifest replaced; what has a form (times, statuses, versions, numbers) stays."""
-    formed = {"manifest_version", "id", "status", "export_format", "compression", "code", "error_code", "outcome", "version"}
+    formed = {"manifest_version", "id", "kind", "status", "export_format", "compression", "code", "error_code", "outcome", "version"}
     if isinstance(value, dict):
         return {key: item if key in formed or key.endswith(("_at", "_time", "_start", "_end", "start", "end", "mtime"))
                 else hostile(item) for key, item in value.items()}

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema as schema};
@@ -10,6 +11,10 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::{MANIFEST_VERSION, Manifest};
+use crate::diagnostic::escaped;
+
+/// Characters of a message about a field, before it is cut.
+const MAX_SHOWN_CHARS: usize = 300;
 
 /// Bytes that are not a record that this release reads.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +46,26 @@ pub enum ManifestError {
         /// The version.
         supported: u32,
         /// Which field, with line and column.
-        source: serde_json::Error,
+        source: FieldError,
     },
+}
+
+/// What is wrong with a field. It may repeat the field's value, which anyone can have written: what a terminal would obey is
+/// escaped, and what is long is cut.
+#[derive(Debug, thiserror::Error)]
+pub struct FieldError(serde_json::Error);
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        match text.char_indices().nth(MAX_SHOWN_CHARS) {
+            Some((end, _)) => {
+                let begin = escaped(text.get(..end).unwrap_or_default());
+                write!(f, "{begin}… at line {} column {}", self.0.line(), self.0.column())
+            }
+            None => f.write_str(&escaped(&text)),
+        }
+    }
 }
 
 impl Manifest {
@@ -90,7 +113,7 @@ pub(crate) fn from_versioned<T: DeserializeOwned>(
         let found = found.chars().take(40).collect();
         return Err(ManifestError::UnknownVersion { field, found, supported });
     }
-    serde_json::from_slice(bytes).map_err(|source| ManifestError::Malformed { supported, source })
+    serde_json::from_slice(bytes).map_err(|source| ManifestError::Malformed { supported, source: FieldError(source) })
 }
 
 /// Writes a free-form value with its keys in alphabetical order, whatever order `serde_json` keeps them in: another

@@ -154,6 +154,22 @@ fn a_manifest_is_read_as_it_was_written() {
 }
 
 #[test]
+fn a_value_that_a_message_repeats_is_escaped_and_cut() {
+    let text = String::from_utf8(manifest().to_json_bytes()).unwrap();
+    let said = |status: &str| {
+        let bytes = text.replacen(r#""status": "complete""#, &format!(r#""status": "{status}""#), 1);
+        crate::failure::chain(&Manifest::from_json(bytes.as_bytes()).unwrap_err())
+    };
+    let short = said(r"\u001b[31m\u202e");
+    assert!(
+        short.starts_with(r"its fields are not those of version 1: unknown variant `\u{1b}[31m\u{202e}`, expected"),
+        "{short}"
+    );
+    let long = said(&"x".repeat(5_000));
+    assert!(long.len() < 400 && long.contains("xxx… at line 6 column "), "{long}");
+}
+
+#[test]
 fn unknown_missing_and_repeated_fields_are_refused() {
     let text = String::from_utf8(manifest().to_json_bytes()).unwrap();
     for (from, to) in [
