@@ -13,7 +13,7 @@ use std::thread;
 pub use crate::package::link::{LINK_VERSION, Link, LinkRef};
 
 use crate::digest::sha256;
-use crate::package::layout::STATE;
+use crate::package::layout::{self, STATE};
 use crate::store::{Folder, Listed, StoreError};
 
 /// Maximum size of a link in bytes; more than any link needs.
@@ -73,7 +73,7 @@ impl Chain {
         let mut new = Vec::new();
         for listed in folder.list("")? {
             match number_of(&listed.name) {
-                Some(number) if number > 0 && listed.name == Link::file_name(number) => {
+                Some(number) if number > 0 && listed.name == layout::link(number) => {
                     if !self.found.contains_key(&number) {
                         new.push((number, listed));
                     }
@@ -153,12 +153,12 @@ impl Chain {
             if number != expected {
                 let upto = match number - 1 {
                     last if last == expected => String::new(),
-                    last => format!(", like all links up to {}", Link::file_name(last)),
+                    last => format!(", like all links up to {}", layout::link(last)),
                 };
-                let message = format!("is missing{upto}, but {} exists: it was removed", Link::file_name(number));
-                flaws.push(Flaw { name: Link::file_name(expected), message });
+                let message = format!("is missing{upto}, but {} exists: it was removed", layout::link(number));
+                flaws.push(Flaw { name: layout::link(expected), message });
             }
-            let mut flaw = |message: String| flaws.push(Flaw { name: Link::file_name(number), message });
+            let mut flaw = |message: String| flaws.push(Flaw { name: layout::link(number), message });
             match found {
                 Err(message) => flaw(message.clone()),
                 Ok(Linked { link, .. }) => {
@@ -175,7 +175,7 @@ impl Chain {
                             flaw(format!("follows link {}, not its predecessor", previous.number));
                         }
                         (Some(previous), Some((_, Some(before)))) if previous.sha256 != before.sha256 => {
-                            let name = Link::file_name(number - 1);
+                            let name = layout::link(number - 1);
                             flaw(format!(
                                 "follows a link with the digest {}, and {name} has {}: one of them was changed or \
                                  replaced",

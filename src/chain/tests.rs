@@ -16,7 +16,7 @@ fn chain(root: &Path) -> Folder {
         let bytes = Link::of(&manifest, &sha256(&number.to_be_bytes())).unwrap().to_json_bytes();
         assert_eq!(Link::from_json(&bytes).unwrap().to_json_bytes(), bytes);
         before = Some(sha256(&bytes));
-        fs::write(root.join("chain").join(Link::file_name(number)), bytes).unwrap();
+        fs::write(root.join("chain").join(layout::link(number)), bytes).unwrap();
     }
     folder
 }
@@ -48,7 +48,7 @@ fn a_whole_chain_has_no_flaw_and_knows_its_head() {
     assert_eq!(head.sha256, sha256(&fs::read(root.path().join("chain/000004.json")).unwrap()));
     assert_eq!(read.strangers(), ["README.md"]);
     assert_eq!(read.last_of(&head.link.id), Some(head));
-    assert_eq!(Link::file_name(1_234_567), "1234567.json");
+    assert_eq!(layout::link(1_234_567), "1234567.json");
 }
 
 #[test]

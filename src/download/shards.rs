@@ -13,9 +13,9 @@ use super::part::{PART, beside, disk, lock, write_whole};
 use super::source::{check_stop, copy};
 use super::{Download, DownloadError, Downloaded, Listed, rows_of};
 use crate::digest::{sha256, sha256_of};
+use crate::package::layout::REPORT;
 use crate::package::layout::{MANIFEST, SHA256SUMS, SIGNATURE};
 use crate::package::manifest::Manifest;
-use crate::report::REPORT;
 use crate::store::resolve;
 
 pub(super) fn download(request: &Download<'_>, shards: &[Listed<'_>]) -> Result<Downloaded, DownloadError> {

@@ -16,7 +16,8 @@ use crate::diagnostic::render_text;
 use crate::error::{ErrorCode, Exit};
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::package::layout::{DATA, REJECTS, TOMBSTONE};
+use crate::package::layout::TOMBSTONE;
+use crate::package::list_content;
 use crate::package::state::log;
 use crate::store::{Folder, Listed, StoreError};
 
@@ -111,7 +112,7 @@ fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) 
     let is_over = |at: &Timestamp| *at <= how.until && view.status.is_settled();
     let Some(expires_at) = view.expires_at.filter(is_over) else { return Ok(()) };
     let Some((manifest, manifest_sha256)) = jobs.stored_manifest(&record)? else { return Ok(()) };
-    let there = shards(&package)?;
+    let there = list_content(&package)?;
     if there.is_empty() && package.size(TOMBSTONE)?.is_some() {
         return Ok(());
     }
@@ -149,13 +150,6 @@ fn resolve(jobs: &Jobs, record: &JobRecord) -> Result<Job, Failure> {
     })
 }
 
-/// All shards and rejects in the package, including those of losing runs, which no manifest names.
-fn shards(package: &Folder) -> Result<Vec<Listed>, StoreError> {
-    let mut there = package.list(DATA)?;
-    there.extend(package.list(REJECTS)?);
-    Ok(there)
-}
-
 /// Deletes the shards of a package, and returns those that the store refused to delete. `None` if the manifest changed in
 /// the meantime; then nothing is deleted.
 ///
@@ -168,7 +162,7 @@ pub(crate) fn prune_package(deletion: &Deletion<'_>) -> Result<Option<Vec<(Strin
     if !log::decide_prune(deletion.package, deletion.manifest, deletion.manifest_sha256, &run, deletion.now)? {
         return Ok(None);
     }
-    let there = shards(deletion.package)?;
+    let there = list_content(deletion.package)?;
     deletion.announce(there.len() as u64, there.iter().map(|file| file.bytes).sum())?;
     Ok(Some(delete(deletion.package, &there)?))
 }

@@ -6,20 +6,26 @@ pub mod uuid;
 
 use arrow::datatypes::{DataType, Field};
 
+/// Metadata key of Arrow's extension types.
+const EXTENSION: &str = "ARROW:extension:name";
+
+fn is_text(field: &Field) -> bool {
+    matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
 /// Arrow's name for text that holds JSON (canonical extension type `arrow.json`).
 pub const JSON_EXTENSION: &str = "arrow.json";
 
 /// Marks a text field as holding JSON.
 pub fn json_field(field: Field) -> Field {
     let mut metadata = field.metadata().clone();
-    metadata.insert("ARROW:extension:name".to_owned(), JSON_EXTENSION.to_owned());
+    metadata.insert(EXTENSION.to_owned(), JSON_EXTENSION.to_owned());
     field.with_metadata(metadata)
 }
 
 /// Whether a field is text that holds JSON.
 pub fn is_json(field: &Field) -> bool {
-    field.metadata().get("ARROW:extension:name").is_some_and(|n| n == JSON_EXTENSION)
-        && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    field.metadata().get(EXTENSION).is_some_and(|n| n == JSON_EXTENSION) && is_text(field)
 }
 
 /// Metadata key that marks text as holding numbers.
@@ -34,6 +40,5 @@ pub fn number_field(field: Field) -> Field {
 
 /// Whether a field is text that holds numbers.
 pub fn is_number(field: &Field) -> bool {
-    field.metadata().contains_key(NUMBER_TEXT)
-        && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    field.metadata().contains_key(NUMBER_TEXT) && is_text(field)
 }

@@ -16,12 +16,11 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::SchemaDescriptor;
 
 use super::leaves::{any, map_batch, map_schema};
+use super::{EXTENSION, is_text};
 
 /// Metadata key that marks text as holding only dashed UUIDs.
 const TEXT_MARK: &str = "kt-export:uuid";
 
-/// The metadata key of Arrow's extension types, and the extension name of 16-byte UUIDs.
-const EXTENSION: &str = "ARROW:extension:name";
 const EXTENSION_NAME: &str = "arrow.uuid";
 
 /// Bytes of a UUID and of its text.
@@ -33,8 +32,7 @@ const DASHES: [usize; 4] = [8, 13, 18, 23];
 
 /// Whether a field is text that holds dashed UUIDs.
 pub(crate) fn is_uuid(field: &Field) -> bool {
-    field.metadata().contains_key(TEXT_MARK)
-        && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    field.metadata().contains_key(TEXT_MARK) && is_text(field)
 }
 
 /// The field as marked text, without other metadata.

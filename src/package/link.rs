@@ -7,7 +7,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::package::layout;
 use crate::package::manifest::{JobStatus, LinkRecord, Manifest, ManifestError, Tombstone, from_versioned, to_bytes};
 
 /// The version that is written, and the only one that is read.
@@ -100,11 +99,6 @@ impl Link {
     /// [`ManifestError`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, ManifestError> {
         from_versioned(bytes, "link_version", LINK_VERSION)
-    }
-
-    /// Its name in the chain's folder: at least six digits, so that names sort like numbers.
-    pub fn file_name(number: u64) -> String {
-        layout::link(number)
     }
 }
 

@@ -18,9 +18,9 @@ use jiff::Timestamp;
 
 use crate::digest::sha256;
 use crate::error::Exit;
-use crate::package::layout::{MANIFEST, SHA256SUMS};
+use crate::package::layout::{CONTENT, MANIFEST, SHA256SUMS};
 use crate::package::manifest::{Manifest, ManifestError, Tombstone};
-use crate::store::{Folder, Location, StoreError};
+use crate::store::{self, Folder, Location, StoreError};
 
 pub use file::{FileError, Listed};
 pub use keys::ReadKeys;
@@ -163,4 +163,16 @@ pub fn real(at: &Location) -> Location {
         Location::Local(path) => fs::canonicalize(path).map_or_else(|_| at.clone(), Location::Local),
         Location::Object(_) => at.clone(),
     }
+}
+
+/// All shards and rejects in a package's folder, including those that no manifest names.
+///
+/// # Errors
+/// The store's.
+pub fn list_content(folder: &Folder) -> Result<Vec<store::Listed>, StoreError> {
+    let mut found = Vec::new();
+    for prefix in CONTENT {
+        found.extend(folder.list(prefix)?);
+    }
+    Ok(found)
 }

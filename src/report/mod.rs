@@ -27,11 +27,9 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use sha2::{Digest, Sha256};
 
+use crate::package::layout::REPORT;
 use crate::package::manifest::Manifest;
 use page::Page;
-
-/// Name of the page in a package.
-pub const REPORT: &str = "report.html";
 
 const STYLE: &str = include_str!("report.css");
 
@@ -60,7 +58,7 @@ pub fn markdown(manifest: &Manifest, manifest_sha256: &str) -> Result<String, Re
     lay_out(MARKDOWN, &Page::of(manifest, manifest_sha256), "")
 }
 
-const HTML: &str = "report.html";
+const HTML: &str = REPORT;
 const MARKDOWN: &str = "report.md";
 
 /// The templates, parsed once.

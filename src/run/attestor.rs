@@ -12,7 +12,7 @@ use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain as causes};
 use crate::job::Job;
-use crate::package::layout::{MANIFEST, SIGNATURE, kept_manifest, kept_signature};
+use crate::package::layout::{self, MANIFEST, SIGNATURE, kept_manifest, kept_signature};
 use crate::package::manifest::{LinkRecord, Manifest, PackageRef, SignerRecord};
 use crate::package::state::log::{self, Entry};
 use crate::package::state::sign;
@@ -138,7 +138,7 @@ pub fn chain_length(job: &Job) -> Result<usize, Failure> {
 /// # Errors
 /// The store's.
 pub(crate) fn claim_link(folder: &Folder, link: &Link) -> Result<bool, StoreError> {
-    folder.claim(&Link::file_name(link.number), &link.to_json_bytes())
+    folder.claim(&layout::link(link.number), &link.to_json_bytes())
 }
 
 /// Reads a chain and checks that it is intact.

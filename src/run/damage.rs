@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::RunError;
 use super::workers;
 use crate::failure::Failure;
-use crate::package::layout::{DATA, REJECTS};
+use crate::package::list_content;
 use crate::package::manifest::{FileEntry, Manifest, RejectsEntry};
 use crate::stop::Stop;
 use crate::store::{Folder, StoreError};
@@ -55,8 +55,7 @@ impl<'a> Sizes<'a> {
         if folder.has_exclusive_names() {
             return Ok(Self { folder, listed: None });
         }
-        let mut listed = folder.list(DATA)?;
-        listed.extend(folder.list(REJECTS)?);
+        let listed = list_content(folder)?;
         Ok(Self { folder, listed: Some(listed.into_iter().map(|found| (found.name, found.bytes)).collect()) })
     }
 

@@ -9,10 +9,11 @@ use super::attestor;
 use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
+use crate::package::layout::REPORT;
 use crate::package::layout::{CONTENT, MANIFEST, SHA256SUMS, SIGNATURE, generation_of};
 use crate::package::manifest::Manifest;
 use crate::package::state::log::{self, Entry};
-use crate::report::{self, HEAD_BYTES, REPORT};
+use crate::report::{self, HEAD_BYTES};
 use crate::signature::{self, SignatureError};
 use crate::store::{Folder, StoreError};
 
@@ -200,7 +201,7 @@ fn has_report(folder: &Folder, manifest_sha256: &str) -> bool {
 pub fn clean(folder: &Folder, entry: &Entry, manifest: &Manifest) -> Result<(), StoreError> {
     let Some(published) = &entry.manifest else { return Ok(()) };
     let listed: BTreeSet<&str> = manifest.digests().map(|(name, _)| name).collect();
-    remove_unlisted(folder, &CONTENT, |name| {
+    remove_unlisted(folder, |name| {
         !listed.contains(name) && (entry.is_complete() || generation_of(name) <= published.generation)
     })?;
     sweep(folder, entry.is_complete());
@@ -214,11 +215,11 @@ pub fn clean(folder: &Folder, entry: &Entry, manifest: &Manifest) -> Result<(), 
 /// The store's.
 pub fn clear_replaced(folder: &Folder, entry: &Entry) -> Result<(), StoreError> {
     let is_replaced = |name: &str| generation_of(name) < entry.first_generation;
-    remove_unlisted(folder, &CONTENT, is_replaced)
+    remove_unlisted(folder, is_replaced)
 }
 
-fn remove_unlisted(folder: &Folder, below: &[&str], goes: impl Fn(&str) -> bool) -> Result<(), StoreError> {
-    for prefix in below {
+fn remove_unlisted(folder: &Folder, goes: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+    for prefix in CONTENT {
         for there in folder.list(prefix)?.into_iter().filter(|there| goes(&there.name)) {
             tracing::info!("removing {}, which no manifest names", there.name);
             folder.remove(&there.name)?;

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::Exit;
+use crate::package::layout::REPORT;
 use crate::package::layout::{CONTENT, MANIFEST, SHA256SUMS, SIGNATURE, TOMBSTONE, TOMBSTONE_SIGNATURE, VERIFY_TXT};
 use crate::package::{FileError, Listed, Package, PackageError};
-use crate::report::REPORT;
 use crate::stop::Stop;
 use crate::store::{StoreError, sync_parent};
 

@@ -12,7 +12,7 @@ use super::chain_report::{ChainReport, Head, VerifiedLink};
 use super::in_one_line;
 use crate::chain::{Chain, Link, Linked};
 use crate::digest::sha256;
-use crate::package::layout::{MANIFEST, TOMBSTONE, kept_manifest};
+use crate::package::layout::{self, MANIFEST, TOMBSTONE, kept_manifest};
 use crate::package::manifest::{Manifest, PackageRef, Tombstone, is_in_future};
 use crate::store::{Folder, Location, StoreError};
 
@@ -74,7 +74,7 @@ pub fn verify_chain(
         report.links.push(verified);
         let at = linked.link.created_at;
         if is_in_future(at, now) {
-            let name = Link::file_name(linked.link.number);
+            let name = layout::link(linked.link.number);
             report.find(&name, format!("`created_at` is {at}, in the future: it is {now}"));
         }
     }
@@ -98,7 +98,7 @@ fn check_head(links: &Chain, expected: Option<&Head>, report: &mut ChainReport) 
             "whether links were removed at the end: record the head now and give it with --expect-head next time",
         );
     };
-    let name = Link::file_name(expected.number);
+    let name = layout::link(expected.number);
     match links.link(expected.number) {
         Some(there) if there.sha256 == expected.sha256 => {}
         Some(there) => report.find(
@@ -118,7 +118,7 @@ fn check_link(
     report: &mut ChainReport,
 ) -> VerifiedLink {
     let link = &linked.link;
-    let name = Link::file_name(link.number);
+    let name = layout::link(link.number);
     let mut verified = VerifiedLink::of(linked);
     if link.tombstone_sha256.is_some() {
         check_deletion(linked, found, is_alone, &mut verified, report);
@@ -162,7 +162,7 @@ fn check_deletion(
     report: &mut ChainReport,
 ) {
     let link = &linked.link;
-    let name = Link::file_name(link.number);
+    let name = layout::link(link.number);
     let package = found.iter().find(|package| package.sha256 == link.manifest_sha256);
     let Some(package) = package else {
         if !is_alone {
@@ -211,7 +211,7 @@ fn kept<'a>(
                 return Manifest::from_json(&bytes).ok().map(|manifest| (path, manifest));
             }
             Ok(Some(_)) => {
-                report.find(&path, format!("is not the manifest that {} names", Link::file_name(link.number)));
+                report.find(&path, format!("is not the manifest that {} names", layout::link(link.number)));
             }
             Ok(None) => {}
             Err(error) => report.find(&path, in_one_line(&error)),
@@ -223,7 +223,7 @@ fn kept<'a>(
 /// Checks a manifest against its link and the link before.
 fn check_manifest(linked: &Linked, manifest: &Manifest, path: &str, links: &Chain, report: &mut ChainReport) {
     let link = &linked.link;
-    let name = Link::file_name(link.number);
+    let name = layout::link(link.number);
     match Link::of(manifest, &link.manifest_sha256) {
         Some(expected) if expected == *link => {}
         Some(expected) => {
@@ -279,12 +279,12 @@ fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, repor
     let message = match earlier {
         Some(earlier) => format!(
             "is the manifest of {}, which {} replaced: the package was reverted to an earlier state",
-            Link::file_name(earlier.link.number),
-            Link::file_name(last.link.number)
+            layout::link(earlier.link.number),
+            layout::link(last.link.number)
         ),
         None => format!(
             "is not the manifest that {} names: it has the digest {} instead of {}",
-            Link::file_name(last.link.number),
+            layout::link(last.link.number),
             package.sha256,
             last.link.manifest_sha256
         ),

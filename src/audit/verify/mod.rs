@@ -36,9 +36,9 @@ use crate::package::layout::{
 };
 
 use crate::digest::sha256;
+use crate::package::layout::REPORT;
 use crate::package::manifest::Manifest;
 use crate::package::{ReadKeys, reveal};
-use crate::report::REPORT;
 use crate::signature::AllowedSigners;
 use crate::store::{Folder, Location};
 

@@ -4,8 +4,9 @@
 //! rendered again and compared; a page made by another release is not checked.
 
 use super::{Check, VerifyReport, in_one_line};
+use crate::package::layout::REPORT;
 use crate::package::manifest::Manifest;
-use crate::report::{self, REPORT};
+use crate::report;
 use crate::store::Folder;
 
 /// `manifest` is `None` if unreadable. The page is optional.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::diagnostic::Located;
 use crate::job::PartitionBy;
+use crate::package::layout;
 use std::fs;
 
 fn source(uri: &str) -> Source {
@@ -127,7 +128,7 @@ fn what_this_program_wrote_is_no_source() {
     };
     write("exports/m/manifest.json", "{\n  \"manifest_version\": 1");
     write("chain/00000001.json", "{\"link_version\": 1}");
-    write(&format!("chain/{}", crate::chain::Link::file_name(1)), "{\"link_version\": 1}");
+    write(&format!("chain/{}", layout::link(1)), "{\"link_version\": 1}");
     write("store/jobs/job_a/job.json", "{\"record_version\": 1}");
     // What only looks like ours.
     write("web/manifest.json", "{\"name\": \"app\"}");
