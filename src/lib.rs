@@ -2,7 +2,7 @@
 //!
 //! The path of the data names the modules:
 //!
-//! spec text → [`spec::Spec`] → [`job::Job`] + [`source::FileFacts`] → [`plan::Plan`] → source bytes → Arrow
+//! spec text → [`spec::Spec`] → [`job::Job`] + [`source::InputFacts`] → [`plan::Plan`] → source bytes → Arrow
 //! `RecordBatch` → polars query (which rows) → rows routed to partitions → redacted → encoded bytes → compressed →
 //! encrypted → hashed → store → [`package::manifest::Manifest`].
 //!

@@ -8,8 +8,8 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 
 use crate::job::{Job, SourceFormat};
-use crate::source::SourceFile;
-use crate::source::files::list::named_days;
+use crate::source::Input;
+use crate::source::files::named_days;
 
 /// Files of rows in a sample at most: enough to meet a few days, or a few writers.
 const FILES: usize = 8;
@@ -17,45 +17,51 @@ const FILES: usize = 8;
 /// Bytes of their files after which no other one is added. Arrow files are looked at whole.
 const BYTES: u64 = 256 << 20;
 
-/// Pieces of each file of rows, about a MiB each, and one for what is before the rows.
-pub const PIECES: u64 = 9;
+/// InspectionSteps of each file of rows, about a MiB each, and one for what is before the rows.
+pub const STEPS: u64 = 9;
 
 /// A part of a listing.
 pub struct Sample {
     /// What is looked at, in order of their names.
-    pub files: Vec<SourceFile>,
+    pub inputs: Vec<Input>,
     /// What is not.
-    pub others: Vec<SourceFile>,
+    pub others: Vec<Input>,
 }
 
 impl Sample {
     /// Everything.
-    pub fn whole(files: Vec<SourceFile>) -> Self {
-        Self { files, others: Vec::new() }
+    pub fn whole(inputs: Vec<Input>) -> Self {
+        Self { inputs, others: Vec::new() }
     }
 
     /// All Parquet files, and the newest others; those first whose names do not say that they lie outside the window.
-    pub fn of(job: &Job, files: Vec<SourceFile>) -> Self {
-        let mut order: Vec<usize> = (0..files.len()).filter(|i| files[*i].format != SourceFormat::Parquet).collect();
+    pub fn of(job: &Job, inputs: Vec<Input>) -> Self {
+        let mut order: Vec<usize> = (0..inputs.len()).filter(|i| !is_inspected_by_footer(&inputs[*i])).collect();
         order.sort_by_key(|i| {
-            let file = &files[*i];
-            (is_outside(job, &file.name), Reverse(file.modified), Reverse(file.name.clone()))
+            let input = &inputs[*i];
+            let modified = input.file().map(|file| file.modified);
+            (is_outside(job, input.name()), Reverse(modified), Reverse(input.name().to_owned()))
         });
         let mut bytes = 0u64;
-        let mut chosen: Vec<bool> = files.iter().map(|file| file.format == SourceFormat::Parquet).collect();
+        let mut chosen: Vec<bool> = inputs.iter().map(is_inspected_by_footer).collect();
         for (n, i) in order.into_iter().take(FILES).enumerate() {
-            bytes = bytes.saturating_add(files[i].bytes);
+            bytes = bytes.saturating_add(inputs[i].bytes().unwrap_or(0));
             if n > 0 && bytes > BYTES {
                 break;
             }
             chosen[i] = true;
         }
-        let (mut looked_at, mut others) = (Vec::new(), Vec::new());
-        for (file, chosen) in files.into_iter().zip(chosen) {
-            if chosen { looked_at.push(file) } else { others.push(file) }
+        let (mut inspected, mut others) = (Vec::new(), Vec::new());
+        for (input, chosen) in inputs.into_iter().zip(chosen) {
+            if chosen { inspected.push(input) } else { others.push(input) }
         }
-        Self { files: looked_at, others }
+        Self { inputs: inspected, others }
     }
+}
+
+/// Whether inspecting an input takes a footer, however many rows it has.
+pub fn is_inspected_by_footer(input: &Input) -> bool {
+    input.file().is_some_and(|file| file.format == SourceFormat::Parquet)
 }
 
 /// Whether the days in a file's name are outside the window, as its zone and UTC have them.

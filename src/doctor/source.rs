@@ -1,15 +1,14 @@
 //! Checks of the source: listing, files, columns and memory.
 
-use super::sample::{PIECES, Sample, is_outside};
+use super::sample::{STEPS, Sample, is_inspected_by_footer, is_outside};
 use super::{Check, DoctorOptions, Subject, size};
 use crate::diagnostic::Diagnostic;
 use crate::error::{ErrorCode, Exit};
 use crate::failure::Failure;
-use crate::job::{Job, OnBad, SourceFormat};
+use crate::job::{Job, OnBad};
 use crate::plan::{self, Plan};
 use crate::run::{self, RunError, RunOptions, Survey, SurveyError};
-use crate::source::files::list::Listing;
-use crate::source::{SourceError, TimeRange};
+use crate::source::{self, Input, Listing, SourceError, TimeRange};
 use crate::units::counted;
 
 /// Broken files that are named before the rest is only counted.
@@ -24,24 +23,26 @@ pub struct Found {
 
 /// Lists the source, looks into its files, and holds the spec against them.
 pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
-    let listing = match run::list_source(job) {
+    let source = source::of_job(job);
+    let listing = match source.list(run::period(job)) {
         Ok(listing) => listing,
         Err(error) => {
-            let check = list_failure(job, &options.run, error).and_so("files, columns and memory cannot be checked");
+            let check =
+                list_failure(job, &options.run, error.into()).and_so("files, columns and memory cannot be checked");
             return Found { checks: vec![check], window_bytes: None };
         }
     };
     let mut checks = vec![listed(job, &listing)];
-    if listing.files.is_empty() {
+    if listing.inputs.is_empty() {
         return Found { checks, window_bytes: Some(0) };
     }
-    let listed_bytes = listing.files.iter().map(|file| file.bytes).sum();
-    let sample = if options.full { Sample::whole(listing.files) } else { Sample::of(job, listing.files) };
-    let Sample { files, others } = sample;
-    let looked_at = Listing { files, ..Listing::default() };
+    let listed_bytes = bytes_of(&listing.inputs);
+    let sample = if options.full { Sample::whole(listing.inputs) } else { Sample::of(job, listing.inputs) };
+    let Sample { inputs, others } = sample;
+    let sampled = Listing { inputs, ..Listing::default() };
     let run = &options.run;
-    let pieces = (!options.full).then_some(PIECES);
-    let survey = match run::inspect(job, looked_at, pieces, run.threads, &run.stop, &run.progress) {
+    let steps = (!options.full).then_some(STEPS);
+    let survey = match run::inspect(job, &*source, sampled, steps, run.threads, &run.stop, &run.progress) {
         Ok(survey) => survey,
         Err(SurveyError::Stopped) => return Found { checks, window_bytes: None },
         Err(error) => {
@@ -57,8 +58,8 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
     });
     checks.push(columns(job, &survey, is_sample));
     let window_bytes = plan.as_ref().ok().map(|plan| {
-        let unread = others.iter().filter(|file| !is_outside(job, &file.name)).map(|file| file.bytes);
-        unread.sum::<u64>() + seen_bytes(job, &survey, plan)
+        let unread = others.iter().filter(|input| !is_outside(job, input.name()));
+        unread.filter_map(Input::bytes).sum::<u64>() + seen_bytes(job, &survey, plan)
     });
     checks.push(memory(run, plan));
     Found { checks, window_bytes }
@@ -66,21 +67,26 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
 
 /// A column chunk that a run would read and could not decode.
 fn undecodable(job: &Job, survey: &Survey, plan: &Plan) -> Option<Failure> {
-    let prepared = run::prepare(job, &survey.schema.arrow, &survey.hive_keys).ok()?;
+    let prepared = run::prepare(job, &survey.schema.arrow, &survey.constants).ok()?;
     run::check_decodable(survey, plan, &prepared.read_schema).err()
 }
 
 /// Bytes of what was looked at and a run would read. Of a file that was not seen to its end all bytes count, unless its
 /// name says that it lies outside the window.
 fn seen_bytes(job: &Job, survey: &Survey, plan: &Plan) -> u64 {
-    let is_known = |format| survey.is_whole || format == SourceFormat::Parquet;
+    let is_known = |input: &Input| survey.is_whole || is_inspected_by_footer(input);
     let reads = plan.tasks.iter().flat_map(|task| &task.reads).filter(|read| read.owner);
     let bytes = |read: &plan::Read| {
-        survey.files.get(read.file as usize).filter(|file| is_known(file.format))?;
-        Some(plan.files.get(read.file as usize)?.units.get(read.unit as usize)?.bytes)
+        survey.inputs.get(read.input as usize).filter(|input| is_known(input))?;
+        Some(plan.unit(read)?.bytes)
     };
-    let cut = survey.files.iter().filter(|file| !is_known(file.format) && !is_outside(job, &file.name));
-    reads.filter_map(bytes).sum::<u64>() + cut.map(|file| file.bytes).sum::<u64>()
+    let cut = survey.inputs.iter().filter(|input| !is_known(input) && !is_outside(job, input.name()));
+    reads.filter_map(bytes).sum::<u64>() + cut.filter_map(Input::bytes).sum::<u64>()
+}
+
+/// Known sizes, added up.
+fn bytes_of(inputs: &[Input]) -> u64 {
+    inputs.iter().filter_map(Input::bytes).sum()
 }
 
 fn list_failure(job: &Job, options: &RunOptions, error: SurveyError) -> Check {
@@ -96,18 +102,18 @@ fn list_failure(job: &Job, options: &RunOptions, error: SurveyError) -> Check {
 
 fn listed(job: &Job, listing: &Listing) -> Check {
     let uri = &job.source.uri.value;
-    let bytes = listing.files.iter().map(|file| file.bytes).sum();
+    let bytes = bytes_of(&listing.inputs);
     let skipped = match listing.skipped.as_slice() {
         [] => String::new(),
         [first, ..] => format!("; {} not read ({}: {})", listing.skipped.len(), first.name, first.reason),
     };
     let surprising = listing.skipped.iter().filter(|file| file.code.is_surprising());
     let surprising = run::skips(surprising.map(|file| (file.code, file.name.as_str(), file.reason.as_str())));
-    if listing.files.is_empty() {
+    if listing.inputs.is_empty() {
         let help = "a run would export no rows: check `path_time`, the window, and that the files arrive in time";
         return Check::warning(Subject::Source, format!("no file of the window in {uri}{skipped}"), help);
     }
-    let files = format!("{}, {} in {uri}", counted(listing.files.len(), "file"), size(bytes));
+    let files = format!("{}, {} in {uri}", counted(listing.inputs.len(), "file"), size(bytes));
     if surprising.is_empty() {
         return Check::ok(Subject::Source, format!("{files}{skipped}"));
     }
@@ -117,15 +123,15 @@ fn listed(job: &Job, listing: &Listing) -> Check {
 /// What could be read. `plan` only where every row was looked at.
 fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) -> Check {
     let broken: Vec<&SourceError> = survey.facts.iter().filter_map(|facts| facts.problem.as_ref()).collect();
-    let all = survey.files.len() + others;
+    let all = survey.inputs.len() + others;
     let columns = survey.schema.arrow.fields().len();
-    let rows: u64 = survey.facts.iter().flat_map(|facts| &facts.units).map(|unit| unit.rows).sum();
+    let rows: u64 = survey.facts.iter().flat_map(|facts| &facts.units).filter_map(|unit| unit.rows).sum();
     let of_all = match others {
         0 => format!("inspected {}", counted(all, "file")),
         _ => {
             format!(
                 "inspected {} of {}, all Parquet files and the newest others",
-                survey.files.len(),
+                survey.inputs.len(),
                 counted(all, "file")
             )
         }
@@ -138,7 +144,7 @@ fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) ->
     }
     if broken.is_empty() {
         return match plan {
-            Some(plan) if plan.totals.read_rows == 0 && rows > 0 => Check::warning(
+            Some(plan) if plan.totals.read_rows == Some(0) && rows > 0 => Check::warning(
                 Subject::Files,
                 format!("{seen}, none of them in the window"),
                 "a run would export no rows: check the window, and that the files arrive in time",
@@ -169,7 +175,7 @@ fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) ->
     }
     let message = format!("{} cannot be read: {}", counted(broken.len(), "file"), names.join("; "));
     let help = "fix or remove them, or the partitions they may have rows of will fail";
-    if broken.len() == survey.files.len() {
+    if broken.len() == survey.inputs.len() {
         return Check::failure(Subject::Files, message, Exit::Failed).help(help);
     }
     Check::failure(Subject::Files, message, Exit::Partial).help(help)
@@ -177,15 +183,15 @@ fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) ->
 
 /// Rows of row formats that have no known place, unless none at all has one. Of Parquet it is rarely proven.
 fn unplaced_rows(survey: &Survey) -> u64 {
-    let of_rows = survey.files.iter().zip(&survey.facts).filter(|(file, _)| file.format != SourceFormat::Parquet);
+    let of_rows = survey.inputs.iter().zip(&survey.facts).filter(|(input, _)| !is_inspected_by_footer(input));
     let units = || of_rows.clone().flat_map(|(_, facts)| &facts.units);
     let is_timeless = units().all(|unit| unit.times == TimeRange::Empty);
-    if is_timeless { 0 } else { units().map(|unit| unit.unplaced_rows).sum() }
+    if is_timeless { 0 } else { units().filter_map(|unit| unit.unplaced_rows).sum() }
 }
 
 /// Whether rows were seen and none has a time.
 fn is_timeless(survey: &Survey) -> bool {
-    let mut units = survey.facts.iter().flat_map(|facts| &facts.units).filter(|unit| unit.rows > 0).peekable();
+    let mut units = survey.facts.iter().flat_map(|facts| &facts.units).filter(|unit| unit.rows != Some(0)).peekable();
     units.peek().is_some() && units.all(|unit| unit.times == TimeRange::Empty)
 }
 
@@ -203,7 +209,7 @@ fn columns(job: &Job, survey: &Survey, is_sample: bool) -> Check {
         let help = "add files with rows, or check again later";
         return Check::warning(Subject::Columns, "the files have no columns to check the spec against", help);
     }
-    match run::prepare(job, source, &survey.hive_keys) {
+    match run::prepare(job, source, &survey.constants) {
         Ok(_) if is_timeless(survey) => {
             let message = format!("no inspected row has a time in `{}`", job.time.column.value);
             let help = "name the time column in `time: {column: …}` and how it is written in `format`";
@@ -233,7 +239,7 @@ fn memory(options: &RunOptions, plan: Result<Plan, Diagnostic>) -> Check {
         }
         Ok(plan) => {
             let units = plan.tasks.iter().flat_map(|task| &task.reads);
-            let units = units.filter_map(|r| plan.files.get(r.file as usize)?.units.get(r.unit as usize));
+            let units = units.filter_map(|read| plan.unit(read));
             let budget = size(options.memory.bytes());
             Check::ok(
                 Subject::Memory,

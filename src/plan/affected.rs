@@ -1,7 +1,7 @@
 //! Partitions that rows with unknown times may belong to.
 //!
 //! A row without a time, or one that cannot be read, may belong to any partition. Two things narrow this down: the times
-//! of the other rows of its unit, and the period that the file's name covers (`source.path_time`). If neither overlaps the
+//! of the other rows of its unit, and the period that the input's name covers (`source.path_time`). If neither overlaps the
 //! window, every partition is affected, because none can be proven whole.
 
 use std::ops::Range;
@@ -9,15 +9,15 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::Partition;
-use super::task::FileInput;
+use super::task::UnplannedInput;
 use crate::source::{TimeRange, UnitFacts};
 
 /// Rows with unknown times, and the partitions that they may belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AffectedPartitions {
-    /// Index of the file in the plan.
-    pub file: u32,
-    /// The unit of the rows. `None` if the file could not be inspected to its end; then none of its units is read, and
+    /// Index of the input in the plan.
+    pub input: u32,
+    /// The unit of the rows. `None` if the input could not be inspected to its end; then none of its units is read, and
     /// `partitions` fail without being tried.
     pub unit: Option<u32>,
     /// Indexes of the partitions; never empty.
@@ -29,19 +29,20 @@ pub struct AffectedPartitions {
 pub(super) enum UnitExtent {
     /// Rows inside the window lie in these partitions only.
     Partitions(Range<u32>),
-    /// All rows with a time lie outside the window, but there may be rows without one.
+    /// No row with a time lies inside the window, but there may be rows without one, or their number is unknown: they must
+    /// be read to be counted.
     Unplaced,
-    /// All rows lie outside the window, or there are none.
+    /// A known number of rows, all outside the window.
     Outside,
 }
 
 pub(super) fn extent(partitions: &[Partition], unit: &UnitFacts) -> UnitExtent {
-    if unit.rows == 0 {
+    if unit.rows == Some(0) {
         return UnitExtent::Outside;
     }
     match overlapped(partitions, unit.times) {
         Some(range) => UnitExtent::Partitions(range),
-        None if unit.unplaced_rows > 0 => UnitExtent::Unplaced,
+        None if unit.unplaced_rows != Some(0) || unit.rows.is_none() => UnitExtent::Unplaced,
         None => UnitExtent::Outside,
     }
 }
@@ -59,39 +60,44 @@ fn overlapped(partitions: &[Partition], times: TimeRange) -> Option<Range<u32>> 
     (first < end).then_some(first as u32..end as u32)
 }
 
-/// The partitions that overlap the period in a file's name.
-fn covered(partitions: &[Partition], file: &FileInput) -> Option<Range<u32>> {
-    let (start, end) = file.coverage?;
+/// The partitions that overlap the period in an input's name.
+fn covered(partitions: &[Partition], input: &UnplannedInput) -> Option<Range<u32>> {
+    let (start, end) = input.coverage?;
     let first = partitions.partition_point(|p| p.end <= start);
     let end = partitions.partition_point(|p| p.start < end);
     (first < end).then_some(first as u32..end as u32)
 }
 
-/// The partitions that a file's rows with unknown times may belong to.
-pub(super) fn affected_by_file(partitions: &[Partition], index: u32, file: &FileInput) -> Vec<AffectedPartitions> {
+/// The partitions that an input's rows with unknown times may belong to.
+pub(super) fn affected_by_input(
+    partitions: &[Partition],
+    index: u32,
+    input: &UnplannedInput,
+) -> Vec<AffectedPartitions> {
     let all = 0..partitions.len() as u32;
     if all.is_empty() {
         return Vec::new();
     }
-    if file.broken {
-        let seen = file.units.iter().filter_map(|unit| overlapped(partitions, unit.times));
-        let range = match file.coverage {
+    if input.is_broken {
+        let seen = input.units.iter().filter_map(|unit| overlapped(partitions, unit.times));
+        let range = match input.coverage {
             // Unread rows lie in the period of the name; rows that were seen may lie elsewhere.
-            Some(_) => seen.chain(covered(partitions, file)).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)),
+            Some(_) => seen.chain(covered(partitions, input)).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)),
             None => Some(all),
         };
         return range
             .into_iter()
-            .map(|partitions| AffectedPartitions { file: index, unit: None, partitions })
+            .map(|partitions| AffectedPartitions { input: index, unit: None, partitions })
             .collect();
     }
-    let unplaced = file.units.iter().enumerate().filter(|(_, unit)| unit.unplaced_rows > 0 && unit.rows > 0);
+    let may_be_unplaced = |unit: &UnitFacts| unit.unplaced_rows != Some(0) && unit.rows != Some(0);
+    let unplaced = input.units.iter().enumerate().filter(|(_, unit)| may_be_unplaced(unit));
     unplaced
         .map(|(unit, facts)| AffectedPartitions {
-            file: index,
+            input: index,
             unit: Some(unit as u32),
             partitions: overlapped(partitions, facts.times)
-                .or_else(|| covered(partitions, file))
+                .or_else(|| covered(partitions, input))
                 .unwrap_or_else(|| all.clone()),
         })
         .collect()

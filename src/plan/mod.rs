@@ -8,7 +8,7 @@
 //!   it also accounts for the unit's rows that are outside the window, without a time, or unreadable. Every unit that is
 //!   read has one owner, so every row is counted once.
 //! - A unit in [`Plan::outside`] is not read; all its rows count as outside the window.
-//! - A partition in [`Plan::broken`] fails without being tried. A task with no other partitions is not run. Broken files
+//! - A partition in [`Plan::broken`] fails without being tried. A task with no other partitions is not run. Broken inputs
 //!   are in no task.
 //! - A row without a time, or an unreadable one, fails [`Plan::affected_partitions`], or makes them partial.
 //!
@@ -31,17 +31,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{PartitionBy, Window};
-use crate::source::skip::SkippedFile;
-use crate::source::{FileFacts, SourceFile, SourceSchema};
+use crate::source::{Input, InputFacts, SkippedInput, SourceSchema, UnitFacts};
 use crate::time::zone;
 pub use affected::AffectedPartitions;
 pub use error::PlanError;
-pub use record::{PlannedColumn, PlannedFile, PlannedUnit, PlannedWindow, Totals};
+pub use record::{PlannedColumn, PlannedInput, PlannedUnit, PlannedWindow, Totals};
 use record::{read_schema_stream, schema_stream, totals};
-pub use task::{FileInput, Tasks};
+pub use task::{Tasks, UnplannedInput};
 
 /// Version of the plan's JSON.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// Everything that a run is going to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,30 +56,29 @@ pub struct Plan {
     pub window: PlannedWindow,
     /// Slices of the window, in order.
     pub partitions: Vec<Partition>,
-    /// Source files, in the order of their rows.
-    pub files: Vec<PlannedFile>,
+    /// The source's inputs, in the order of their rows.
+    pub inputs: Vec<PlannedInput>,
     /// The columns of the source, for display.
     pub columns: Vec<PlannedColumn>,
     /// The schema of the source, which [`Plan::schema`] decodes: an Arrow IPC stream without batches, in base64. Type names
     /// as text would not be enough: Arrow's parser loses metadata, and the names of nested fields that contain quotes.
     pub arrow_schema: String,
-    /// Where files or rows disagreed about the schema, and how the disagreement was resolved.
+    /// Where inputs or rows disagreed about the schema, and how the disagreement was resolved.
     pub drift: Vec<String>,
     /// Paths of keys in JSON documents outside the array of rows, which are not exported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unexported_keys: Vec<String>,
-    /// Totals over files and tasks.
+    /// Totals over inputs and tasks.
     pub totals: Totals,
     /// In the order of their partitions; tasks without partitions come last.
     pub tasks: Vec<Task>,
     /// Units proven to lie outside the window.
     pub outside: Vec<Read>,
-    /// Partitions that rows with unknown times may belong to, in the order of file and unit.
-    #[serde(rename = "concerns")]
+    /// Partitions that rows with unknown times may belong to, in the order of input and unit.
     pub affected: Vec<AffectedPartitions>,
-    /// Files that are not read, and why; only in a plan made for display.
+    /// Inputs that are not read, and why; only in a plan made for display.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub skipped: Vec<SkippedFile>,
+    pub skipped: Vec<SkippedInput>,
     /// Warnings for the user; only in a plan made for display.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -103,16 +101,16 @@ pub struct Task {
     /// Indexes of the consecutive partitions that this task alone writes. Empty in a task that only accounts for rows with
     /// unknown times; [`Plan::affected_partitions`] lists the partitions that those may belong to.
     pub partitions: Range<u32>,
-    /// The units to read, in the order of file and unit.
+    /// The units to read, in the order of input and unit.
     pub reads: Vec<Read>,
 }
 
-/// One unit of one file.
+/// One unit of one input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {
-    /// Index of the file in the plan.
-    pub file: u32,
-    /// Index of the unit in the file.
+    /// Index of the input in the plan.
+    pub input: u32,
+    /// Index of the unit in the input.
     pub unit: u32,
     /// Indexes of the partitions that its rows with a time may lie in.
     pub partitions: Range<u32>,
@@ -121,22 +119,20 @@ pub struct Read {
     pub owner: bool,
 }
 
-/// A source file and what is known about it.
+/// An input and what is known about it.
 #[derive(Debug, Clone, Copy)]
-pub struct FileEntry<'a> {
+pub struct InputEntry<'a> {
     /// As listed.
-    pub file: &'a SourceFile,
-    /// As inspected; `None` for a skipped file.
-    pub facts: Option<&'a FileFacts>,
+    pub input: &'a Input,
+    /// As inspected.
+    pub facts: &'a InputFacts,
     /// The half-open period in its name (`source.path_time`).
     pub coverage: Option<(Timestamp, Timestamp)>,
-    /// Why it is not read.
-    pub skipped: Option<&'a str>,
 }
 
 /// Plans a job.
 ///
-/// `files` are in the order of their rows; the plan uses their indexes. `max_open` returns how many partitions may be open
+/// `entries` are in the order of their rows; the plan uses their indexes. `max_open` returns how many partitions may be open
 /// at once, given their total number; if more would be open, the source is read in several passes.
 ///
 /// # Errors
@@ -146,14 +142,14 @@ pub fn plan(
     window: &Window,
     by: PartitionBy,
     schema: &SourceSchema,
-    files: &[FileEntry<'_>],
+    entries: &[InputEntry<'_>],
     max_open: impl FnOnce(usize) -> usize,
 ) -> Result<Plan, PlanError> {
     let partitions = partition::partitions(window, by)?;
     let max_open = max_open(partitions.len());
-    let inputs: Vec<FileInput> = files.iter().map(file_input).collect();
-    let Tasks { tasks, outside, affected } = task::tasks(&partitions, &inputs, max_open);
-    let files: Vec<PlannedFile> = files.iter().zip(&inputs).map(planned_file).collect();
+    let unplanned: Vec<UnplannedInput> = entries.iter().map(UnplannedInput::from).collect();
+    let Tasks { tasks, outside, affected } = task::tasks(&partitions, &unplanned, max_open);
+    let inputs: Vec<PlannedInput> = entries.iter().map(PlannedInput::from).collect();
     Ok(Plan {
         version: PLAN_VERSION,
         tool: env!("CARGO_PKG_VERSION").to_owned(),
@@ -165,8 +161,8 @@ pub fn plan(
             timezone: zone::name(&window.timezone),
         },
         partitions,
-        totals: totals(&files, &tasks),
-        files,
+        totals: totals(&inputs, &tasks),
+        inputs,
         columns: schema.arrow.fields().iter().map(|field| PlannedColumn::new(field)).collect(),
         arrow_schema: schema_stream(&schema.arrow)?,
         drift: schema.drift.clone(),
@@ -179,27 +175,23 @@ pub fn plan(
     })
 }
 
-fn file_input(entry: &FileEntry<'_>) -> FileInput {
-    match entry.facts {
-        Some(facts) if entry.skipped.is_none() => {
-            FileInput { units: facts.units.clone(), coverage: entry.coverage, broken: facts.problem.is_some() }
-        }
-        _ => FileInput::default(),
+impl From<&InputEntry<'_>> for UnplannedInput {
+    fn from(entry: &InputEntry<'_>) -> Self {
+        let InputFacts { units, problem } = entry.facts;
+        Self { units: units.clone(), coverage: entry.coverage, is_broken: problem.is_some() }
     }
 }
 
-fn planned_file((entry, input): (&FileEntry<'_>, &FileInput)) -> PlannedFile {
-    PlannedFile {
-        name: entry.file.name.clone(),
-        bytes: entry.file.bytes,
-        modified: entry.file.modified,
-        units: input
-            .units
-            .iter()
-            .map(|unit| PlannedUnit { rows: unit.rows, bytes: unit.bytes, decoded_bytes: unit.decoded_bytes })
-            .collect(),
-        skipped: entry.skipped.map(str::to_owned),
-        problem: entry.facts.and_then(|f| f.problem.as_ref()).filter(|_| input.broken).map(ToString::to_string),
+impl From<&InputEntry<'_>> for PlannedInput {
+    fn from(entry: &InputEntry<'_>) -> Self {
+        let InputFacts { units, problem } = entry.facts;
+        let planned =
+            |unit: &UnitFacts| PlannedUnit { rows: unit.rows, bytes: unit.bytes, decoded_bytes: unit.decoded_bytes };
+        Self {
+            input: entry.input.clone(),
+            units: units.iter().map(planned).collect(),
+            problem: problem.as_ref().map(ToString::to_string),
+        }
     }
 }
 
@@ -212,18 +204,23 @@ impl Plan {
         read_schema_stream(&self.arrow_schema)
     }
 
+    /// The unit that a read refers to; `None` if the plan has no such unit.
+    pub fn unit(&self, read: &Read) -> Option<&PlannedUnit> {
+        self.inputs.get(read.input as usize)?.units.get(read.unit as usize)
+    }
+
     /// Indexes of the partitions that a row of a unit may belong to if its time is unknown.
-    pub fn affected_partitions(&self, file: u32, unit: u32) -> Range<u32> {
-        match self.affected.binary_search_by_key(&(file, Some(unit)), |affected| (affected.file, affected.unit)) {
+    pub fn affected_partitions(&self, input: u32, unit: u32) -> Range<u32> {
+        match self.affected.binary_search_by_key(&(input, Some(unit)), |affected| (affected.input, affected.unit)) {
             Ok(found) => self.affected.get(found).map_or(0..0, |affected| affected.partitions.clone()),
             // The plan proved that the unit has no such rows, so it did not narrow them down.
             Err(_) => 0..self.partitions.len() as u32,
         }
     }
 
-    /// Indexes of broken files, and the partitions that each one fails.
+    /// Indexes of broken inputs, and the partitions that each one fails.
     pub fn broken(&self) -> impl Iterator<Item = (u32, Range<u32>)> + '_ {
-        self.affected.iter().filter(|c| c.unit.is_none()).map(|c| (c.file, c.partitions.clone()))
+        self.affected.iter().filter(|c| c.unit.is_none()).map(|c| (c.input, c.partitions.clone()))
     }
 }
 
@@ -233,7 +230,7 @@ pub(crate) mod tests {
     use crate::error::ErrorCode;
     use crate::job::SourceFormat;
     use crate::logical::json_field;
-    use crate::source::{Codec, SourceError, TimeRange, UnitFacts};
+    use crate::source::{Codec, SourceError, SourceFile, TimeRange};
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
     use std::sync::Arc;
 
@@ -241,8 +238,8 @@ pub(crate) mod tests {
         text.parse().unwrap()
     }
 
-    fn source_file(name: &str) -> SourceFile {
-        SourceFile {
+    fn input(name: &str) -> Input {
+        Input::File(SourceFile {
             at: std::path::PathBuf::from(name).into(),
             name: name.to_owned(),
             bytes: 1_000,
@@ -250,14 +247,20 @@ pub(crate) mod tests {
             etag: None,
             format: SourceFormat::Ndjson,
             codec: Codec::Plain,
-            hive: Vec::new(),
-        }
+            constants: Vec::new(),
+        })
     }
 
-    fn facts(min: &str, max: &str, unplaced_rows: u64) -> FileFacts {
+    fn facts(min: &str, max: &str, unplaced_rows: u64) -> InputFacts {
         let times = TimeRange::Within { min: at(min), max: at(max) };
-        FileFacts {
-            units: vec![UnitFacts { rows: 10, bytes: 1_000, times, unplaced_rows, decoded_bytes: 0 }],
+        InputFacts {
+            units: vec![UnitFacts {
+                rows: Some(10),
+                bytes: 1_000,
+                times,
+                unplaced_rows: Some(unplaced_rows),
+                decoded_bytes: 0,
+            }],
             problem: None,
         }
     }
@@ -277,7 +280,7 @@ pub(crate) mod tests {
         ]))
     }
 
-    /// Four days; one file within, one across, one outside, one skipped, one broken that is known to be of day three.
+    /// Four days; one file within, one across, one outside, one broken that is known to be of day three.
     pub(crate) fn example() -> Plan {
         let window = Window {
             start: at("2026-03-01T00:00:00Z"),
@@ -285,7 +288,7 @@ pub(crate) mod tests {
             label: "2026-03-01_2026-03-04".to_owned(),
             timezone: zone::find("UTC").unwrap(),
         };
-        let files = ["a.ndjson", "b.ndjson", "c|`<\u{1b}[31m.ndjson", "d.ndjson", "e.ndjson"].map(source_file);
+        let inputs = ["a.ndjson", "b.ndjson", "c|`<\u{1b}[31m.ndjson", "e.ndjson"].map(input);
         let [a, b, c] = [
             facts("2026-03-01T01:00:00Z", "2026-03-01T23:00:00Z", 0),
             facts("2026-03-01T01:00:00Z", "2026-03-02T23:00:00Z", 1),
@@ -297,21 +300,15 @@ pub(crate) mod tests {
             code: ErrorCode::SourceUnreadable,
             message: "the line ends within a value".to_owned(),
         };
-        let e = FileFacts { units: Vec::new(), problem: Some(problem) };
+        let e = InputFacts { units: Vec::new(), problem: Some(problem) };
         let day = Some((at("2026-03-03T00:00:00Z"), at("2026-03-04T00:00:00Z")));
-        let entry = |i: usize, facts, coverage, skipped| FileEntry { file: &files[i], facts, coverage, skipped };
+        let entry = |i: usize, facts, coverage| InputEntry { input: &inputs[i], facts, coverage };
         let schema = SourceSchema {
             arrow: schema(),
             drift: vec!["`cost` is text in a.ndjson".to_owned()],
             unexported_keys: Vec::new(),
         };
-        let entries = [
-            entry(0, Some(&a), None, None),
-            entry(1, Some(&b), None, None),
-            entry(2, Some(&c), None, None),
-            entry(3, None, None, Some("its name says 2025-01-01")),
-            entry(4, Some(&e), day, None),
-        ];
+        let entries = [entry(0, &a, None), entry(1, &b, None), entry(2, &c, None), entry(3, &e, day)];
         plan("job_example", &window, PartitionBy::Day, &schema, &entries, |_| 256).unwrap()
     }
 
@@ -328,7 +325,7 @@ pub(crate) mod tests {
     #[test]
     fn a_run_finds_the_partitions_that_a_row_may_belong_to() {
         let plan = example();
-        assert_eq!(plan.broken().collect::<Vec<_>>(), [(4, 2..3)]);
+        assert_eq!(plan.broken().collect::<Vec<_>>(), [(3, 2..3)]);
         assert_eq!(plan.affected_partitions(1, 0), 0..2);
         assert_eq!(plan.affected_partitions(0, 0), 0..4);
         assert_eq!(plan.outside.len(), 1);
@@ -337,8 +334,8 @@ pub(crate) mod tests {
     #[test]
     fn totals_count_rows_once_and_bytes_as_often_as_they_are_read() {
         let totals = example().totals;
-        assert_eq!((totals.source_rows, totals.source_bytes), (30, 3_000));
-        assert_eq!((totals.read_rows, totals.read_bytes), (20, 2_000));
+        assert_eq!((totals.source_rows, totals.source_bytes), (Some(30), 3_000));
+        assert_eq!((totals.read_rows, totals.read_bytes), (Some(20), 2_000));
         assert_eq!(totals.passes, 0.67);
     }
 }

@@ -1,4 +1,4 @@
-//! Wire types of a plan: window, files, schema and totals.
+//! Wire types of a plan: window, inputs, schema and totals.
 //!
 //! Renaming or removing a field requires a new [`super::PLAN_VERSION`].
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PlanError, Task};
 use crate::logical::{is_json, is_number};
+use crate::source::Input;
 
 /// The window of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,30 +26,32 @@ pub struct PlannedWindow {
     pub timezone: String,
 }
 
-/// A source file, as it was when the job was planned.
+/// An input, as it was when the job was planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedFile {
-    /// [`SourceFile::name`](crate::source::SourceFile::name).
-    pub name: String,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// Modification time.
-    pub modified: Timestamp,
-    /// Its units; of a broken file, those that were inspected before the error.
+pub struct PlannedInput {
+    /// As listed.
+    #[serde(flatten)]
+    pub input: Input,
+    /// Its units; of a broken input, those that were inspected before the error.
     pub units: Vec<PlannedUnit>,
-    /// Why the file is not read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<String>,
-    /// Why the file is broken: it could not be inspected to its end.
+    /// Why the input is broken: it could not be inspected to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
-/// A part of a file that can be read on its own, such as a row group.
+impl PlannedInput {
+    /// Number of rows, if known before reading.
+    pub fn rows(&self) -> Option<u64> {
+        let sum = |sum: u64, unit: &PlannedUnit| Some(sum.saturating_add(unit.rows?));
+        self.problem.is_none().then(|| self.units.iter().try_fold(0, sum)).flatten()
+    }
+}
+
+/// A part of an input that can be read on its own, such as a row group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedUnit {
-    /// Number of rows, including unreadable ones.
-    pub rows: u64,
+    /// Number of rows, including unreadable ones; null if only reading can tell.
+    pub rows: Option<u64>,
     /// Encoded size in bytes.
     pub bytes: u64,
     /// Estimated peak memory use while it is read, in bytes.
@@ -76,12 +79,12 @@ pub struct PlannedColumn {
 /// Sums over the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Rows of all files that are neither skipped nor broken.
-    pub source_rows: u64,
+    /// Rows of all inputs that are not broken; null if a number of rows is unknown before reading.
+    pub source_rows: Option<u64>,
     /// Encoded bytes of their units.
     pub source_bytes: u64,
-    /// Rows of the units that are read: no more can be written.
-    pub read_rows: u64,
+    /// Rows of the units that are read: no more can be written. Null if a number is unknown.
+    pub read_rows: Option<u64>,
     /// Bytes that tasks read; a unit counts as often as it is read.
     pub read_bytes: u64,
     /// `read_bytes / source_bytes`, to two places.
@@ -100,19 +103,20 @@ impl PlannedColumn {
     }
 }
 
-/// Adds up files and the reads of tasks.
-pub(super) fn totals(files: &[PlannedFile], tasks: &[Task]) -> Totals {
-    let mut totals = Totals { source_rows: 0, source_bytes: 0, read_rows: 0, read_bytes: 0, passes: 0.0 };
-    for unit in files.iter().filter(|file| file.problem.is_none()).flat_map(|file| &file.units) {
-        totals.source_rows = totals.source_rows.saturating_add(unit.rows);
+/// Adds up inputs and the reads of tasks.
+pub(super) fn totals(inputs: &[PlannedInput], tasks: &[Task]) -> Totals {
+    let add = |sum: Option<u64>, rows: Option<u64>| Some(sum?.saturating_add(rows?));
+    let mut totals = Totals { source_rows: Some(0), source_bytes: 0, read_rows: Some(0), read_bytes: 0, passes: 0.0 };
+    for unit in inputs.iter().filter(|input| input.problem.is_none()).flat_map(|input| &input.units) {
+        totals.source_rows = add(totals.source_rows, unit.rows);
         totals.source_bytes = totals.source_bytes.saturating_add(unit.bytes);
     }
     for read in tasks.iter().flat_map(|task| &task.reads) {
-        let unit = files.get(read.file as usize).and_then(|file| file.units.get(read.unit as usize));
+        let unit = inputs.get(read.input as usize).and_then(|input| input.units.get(read.unit as usize));
         let Some(unit) = unit else { continue };
         totals.read_bytes = totals.read_bytes.saturating_add(unit.bytes);
         if read.owner {
-            totals.read_rows = totals.read_rows.saturating_add(unit.rows);
+            totals.read_rows = add(totals.read_rows, unit.rows);
         }
     }
     if totals.source_bytes > 0 {

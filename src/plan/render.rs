@@ -8,6 +8,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Plan, Task};
+use crate::source::Input;
 use crate::units::grouped;
 
 /// Maximum number of rows shown per table.
@@ -84,9 +85,9 @@ fn summary(plan: &Plan) -> Vec<(&'static str, String)> {
             "source",
             format!(
                 "{}, {}, {}",
-                counted(plan.files.len() as u64, "file"),
+                counted(plan.inputs.len() as u64, "file"),
                 bytes(totals.source_bytes),
-                counted(totals.source_rows, "row")
+                rows(totals.source_rows)
             ),
         ),
         (
@@ -95,7 +96,7 @@ fn summary(plan: &Plan) -> Vec<(&'static str, String)> {
                 "{}, {:.2} passes over the source, at most {}",
                 bytes(totals.read_bytes),
                 totals.passes,
-                counted(totals.read_rows, "row")
+                rows(totals.read_rows)
             ),
         ),
         ("columns", plan.columns.len().to_string()),
@@ -106,11 +107,11 @@ fn sections(plan: &Plan) -> Vec<Section> {
     let mut sections = Vec::new();
     let broken: Vec<_> = plan.broken().collect();
     if !broken.is_empty() {
-        let rows = broken.iter().map(|(file, partitions)| {
-            let file = plan.files.get(*file as usize);
+        let rows = broken.iter().map(|(input, partitions)| {
+            let input = plan.inputs.get(*input as usize);
             vec![
                 labels(plan, partitions),
-                printable(file.and_then(|f| f.problem.as_deref()).unwrap_or("a file is broken")),
+                printable(input.and_then(|input| input.problem.as_deref()).unwrap_or_default()),
             ]
         });
         sections.push(section("Partitions that will fail", vec!["partitions", "because of"], &[], rows));
@@ -148,19 +149,19 @@ fn sections(plan: &Plan) -> Vec<Section> {
     });
     sections.push(section("Partitions", vec!["partition", "start", "end", "task"], &[3], rows));
 
-    let rows = plan.files.iter().map(|file| {
-        let state = match (&file.problem, &file.skipped) {
-            (Some(problem), _) => format!("broken: {problem}"),
-            (None, Some(skipped)) => format!("skipped: {skipped}"),
-            (None, None) => String::new(),
+    let rows = plan.inputs.iter().map(|planned| {
+        let state = planned.problem.as_ref().map_or_else(String::new, |problem| format!("broken: {problem}"));
+        let rows = planned.units.iter().try_fold(0_u64, |sum, unit| Some(sum.saturating_add(unit.rows?)));
+        let version = match &planned.input {
+            Input::File(file) => file.modified.to_string(),
+            Input::Slice(slice) => printable(&slice.snapshot),
         };
-        let rows = file.units.iter().fold(0_u64, |sum, unit| sum.saturating_add(unit.rows));
         vec![
-            printable(&file.name),
-            bytes(file.bytes),
-            file.units.len().to_string(),
-            grouped(rows),
-            file.modified.to_string(),
+            printable(planned.input.name()),
+            planned.input.bytes().map_or_else(String::new, bytes),
+            planned.units.len().to_string(),
+            rows.map_or_else(|| UNKNOWN.to_owned(), grouped),
+            version,
             printable(&state),
         ]
     });
@@ -199,24 +200,24 @@ fn section(
 }
 
 fn task_row(plan: &Plan, number: usize, task: &Task) -> Vec<String> {
-    let (mut files, mut rows, mut read_bytes) = (0_u64, 0_u64, 0_u64);
-    let mut last_file = None;
+    let (mut inputs, mut rows, mut read_bytes) = (0_u64, Some(0_u64), 0_u64);
+    let mut last = None;
     for read in &task.reads {
-        if last_file.replace(read.file) != Some(read.file) {
-            files += 1;
+        if last.replace(read.input) != Some(read.input) {
+            inputs += 1;
         }
-        if let Some(unit) = plan.files.get(read.file as usize).and_then(|f| f.units.get(read.unit as usize)) {
-            rows = rows.saturating_add(unit.rows);
+        if let Some(unit) = plan.inputs.get(read.input as usize).and_then(|i| i.units.get(read.unit as usize)) {
+            rows = rows.zip(unit.rows).map(|(sum, rows)| sum.saturating_add(rows));
             read_bytes = read_bytes.saturating_add(unit.bytes);
         }
     }
     vec![
         (number + 1).to_string(),
         labels(plan, &task.partitions),
-        grouped(files),
+        grouped(inputs),
         grouped(task.reads.len() as u64),
         bytes(read_bytes),
-        grouped(rows),
+        rows.map_or_else(|| UNKNOWN.to_owned(), grouped),
     ]
 }
 
@@ -229,6 +230,14 @@ fn labels(plan: &Plan, range: &std::ops::Range<u32>) -> String {
         }
         _ => "none: rows with unknown times".to_owned(),
     }
+}
+
+/// Shown for a number of rows that only reading can tell.
+const UNKNOWN: &str = "unknown";
+
+/// `1 row`, `2,000 rows`.
+fn rows(count: Option<u64>) -> String {
+    count.map_or_else(|| format!("{UNKNOWN} number of rows"), |count| counted(count, "row"))
 }
 
 /// `1 file`, `2,000 files`.
@@ -291,11 +300,10 @@ mod tests {
         for part in [
             "2026-03-01_2026-03-04 (2026-03-01T00:00:00Z to 2026-03-05T00:00:00Z, UTC)",
             "4 in 2 tasks",
-            "5 files, 2.9 KiB, 30 rows",
+            "4 files, 2.9 KiB, 30 rows",
             "0.67 passes",
             "2026-03-01 … 2026-03-02 (2)",
             "e.ndjson:7: the line ends within a value",
-            "skipped: its name says 2025-01-01",
             "Decimal128(12, 6)",
             "Utf8View (JSON)",
         ] {

@@ -4,25 +4,25 @@
 //! if possible, so that the unit is read once; `cut` decides where tasks end. [`super::affected`] narrows down where rows
 //! with unknown times belong.
 //!
-//! Units of a broken file are not read, because nothing is known about the rest of the file. The partitions that it may
+//! Units of a broken input are not read, because nothing is known about the rest of it. The partitions that it may
 //! have rows for fail without being tried.
 
 use jiff::Timestamp;
 
-use super::affected::{AffectedPartitions, UnitExtent, affected_by_file, extent};
+use super::affected::{AffectedPartitions, UnitExtent, affected_by_input, extent};
 use super::cut::{Load, cut};
 use super::{Partition, Read, Task};
 use crate::source::UnitFacts;
 
-/// What is known about one file of the plan.
+/// What is known about an input that is to be planned.
 #[derive(Debug, Clone, Default)]
-pub struct FileInput {
-    /// Its units; of a broken file, those that were inspected before the error.
+pub struct UnplannedInput {
+    /// Its units; of a broken input, those that were inspected before the error.
     pub units: Vec<UnitFacts>,
     /// The half-open period in its name.
     pub coverage: Option<(Timestamp, Timestamp)>,
     /// Whether it could not be inspected to its end.
-    pub broken: bool,
+    pub is_broken: bool,
 }
 
 /// The tasks of a plan, and the units that need none.
@@ -32,27 +32,27 @@ pub struct Tasks {
     pub tasks: Vec<Task>,
     /// Units whose rows are all proven to lie outside the window. They are not read, and their rows count as outside.
     pub outside: Vec<Read>,
-    /// In the order of file and unit.
+    /// In the order of input and unit.
     pub affected: Vec<AffectedPartitions>,
 }
 
 /// Groups consecutive partitions into tasks and assigns every unit to the tasks that need it.
 ///
-/// Every partition is in exactly one task. Every unit of an intact file is either outside or owned by exactly one task, the
+/// Every partition is in exactly one task. Every unit of an intact input is either outside or owned by exactly one task, the
 /// first that reads it. While a task reads its units in order, at most `max_open` of its partitions are open at once.
-pub fn tasks(partitions: &[Partition], files: &[FileInput], max_open: usize) -> Tasks {
+pub fn tasks(partitions: &[Partition], inputs: &[UnplannedInput], max_open: usize) -> Tasks {
     let mut loads = Vec::new();
     let mut placed = Vec::new();
     let mut unplaced = Vec::new();
     let mut outside = Vec::new();
     let mut affected = Vec::new();
-    for (file, input) in (0_u32..).zip(files) {
-        affected.extend(affected_by_file(partitions, file, input));
-        if input.broken {
+    for (index, input) in (0_u32..).zip(inputs) {
+        affected.extend(affected_by_input(partitions, index, input));
+        if input.is_broken {
             continue;
         }
         for (unit, facts) in (0_u32..).zip(&input.units) {
-            let read = |partitions| Read { file, unit, partitions, owner: true };
+            let read = |partitions| Read { input: index, unit, partitions, owner: true };
             match extent(partitions, facts) {
                 UnitExtent::Partitions(range) => {
                     loads.push(Load { partitions: range.clone(), bytes: facts.bytes });
@@ -106,15 +106,15 @@ mod tests {
     }
 
     fn unit(times: TimeRange, bytes: u64, unplaced_rows: u64) -> UnitFacts {
-        UnitFacts { rows: 100, bytes, times, unplaced_rows, decoded_bytes: 0 }
+        UnitFacts { rows: Some(100), bytes, times, unplaced_rows: Some(unplaced_rows), decoded_bytes: 0 }
     }
 
     fn within(min: i64, max: i64) -> TimeRange {
         TimeRange::Within { min: second(min), max: second(max) }
     }
 
-    fn file(units: Vec<UnitFacts>) -> FileInput {
-        FileInput { units, coverage: None, broken: false }
+    fn file(units: Vec<UnitFacts>) -> UnplannedInput {
+        UnplannedInput { units, coverage: None, is_broken: false }
     }
 
     /// Partitions and reads as `file.unit`, `!` for the owner.
@@ -125,7 +125,7 @@ mod tests {
                 let reads: Vec<_> = t
                     .reads
                     .iter()
-                    .map(|r| format!("{}.{}{}", r.file, r.unit, if r.owner { "!" } else { "" }))
+                    .map(|r| format!("{}.{}{}", r.input, r.unit, if r.owner { "!" } else { "" }))
                     .collect();
                 (t.partitions.clone(), reads.join(" "))
             })
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_broken_file_fails_what_its_name_and_its_rows_point_at_or_everything() {
-        let broken = |units, coverage| FileInput { units, coverage, broken: true };
+        let broken = |units, coverage| UnplannedInput { units, coverage, is_broken: true };
         let files = [
             broken(vec![], None),
             broken(vec![unit(within(45, 52), MIB, 3)], Some((second(20), second(40)))),
@@ -215,7 +215,7 @@ mod tests {
             broken(vec![], Some((second(9_000), second(9_010)))),
         ];
         let got = tasks(&tens(10), &files, MAX_OPEN);
-        let affected = |file, partitions| AffectedPartitions { file, unit: None, partitions };
+        let affected = |input, partitions| AffectedPartitions { input, unit: None, partitions };
         assert_eq!(got.affected, [affected(0, 0..10), affected(1, 2..6), affected(2, 2..3), affected(3, 0..10)]);
         assert!(got.tasks.iter().all(|t| t.reads.is_empty()));
     }
@@ -232,7 +232,7 @@ mod tests {
             file(vec![unit(TimeRange::Unknown, MIB, 1)]),
         ];
         let got = tasks(&tens(10), &files, MAX_OPEN);
-        let affected = |file, partitions| AffectedPartitions { file, unit: Some(0), partitions };
+        let affected = |input, partitions| AffectedPartitions { input, unit: Some(0), partitions };
         assert_eq!(
             got.affected,
             [affected(0, 1..3), affected(1, 0..10), affected(2, 3..4), affected(3, 0..10), affected(4, 0..10)]
@@ -243,7 +243,8 @@ mod tests {
 
     #[test]
     fn a_unit_without_rows_is_not_read() {
-        let empty = UnitFacts { rows: 0, bytes: 10, times: TimeRange::Unknown, unplaced_rows: 0, decoded_bytes: 0 };
+        let empty =
+            UnitFacts { rows: Some(0), bytes: 10, times: TimeRange::Unknown, unplaced_rows: Some(0), decoded_bytes: 0 };
         let got = tasks(&tens(2), &[file(vec![empty])], MAX_OPEN);
         assert_eq!((got.outside.len(), got.tasks.len()), (1, 1));
     }
@@ -284,15 +285,19 @@ mod tests {
         ]
     }
 
-    fn any_file() -> impl Strategy<Value = FileInput> {
-        let any_unit = (times(), prop_oneof![Just(0), 0..200 * MIB], 0_u64..2, 0_u64..5).prop_map(
+    fn any_rows() -> impl Strategy<Value = Option<u64>> {
+        prop_oneof![8 => (0_u64..5).prop_map(Some), 1 => Just(None)]
+    }
+
+    fn any_file() -> impl Strategy<Value = UnplannedInput> {
+        let any_unit = (times(), prop_oneof![Just(0), 0..200 * MIB], prop::option::of(0_u64..2), any_rows()).prop_map(
             |(times, bytes, unplaced_rows, rows)| UnitFacts { rows, bytes, times, unplaced_rows, decoded_bytes: 0 },
         );
         (prop::collection::vec(any_unit, 0..6), prop::option::of((0_i64..3_000, 1_i64..500)), prop::bool::weighted(0.1))
-            .prop_map(|(units, coverage, broken)| FileInput {
+            .prop_map(|(units, coverage, is_broken)| UnplannedInput {
                 units,
                 coverage: coverage.map(|(start, length)| (second(start), second(start + length))),
-                broken,
+                is_broken,
             })
     }
 
@@ -316,7 +321,7 @@ mod tests {
                 prop_assert_eq!(task.partitions.start, next);
                 prop_assert!(most_open(task) <= max_open, "{} of {max_open}", most_open(task));
                 next = task.partitions.end;
-                prop_assert!(task.reads.windows(2).all(|r| (r[0].file, r[0].unit) < (r[1].file, r[1].unit)));
+                prop_assert!(task.reads.windows(2).all(|r| (r[0].input, r[0].unit) < (r[1].input, r[1].unit)));
             }
             prop_assert_eq!(next as i64, count);
 
@@ -324,19 +329,19 @@ mod tests {
             let mut owners = BTreeMap::new();
             for (number, task) in got.tasks.iter().enumerate() {
                 for read in &task.reads {
-                    owners.entry((read.file, read.unit)).or_insert_with(Vec::new).push((number, read.owner));
+                    owners.entry((read.input, read.unit)).or_insert_with(Vec::new).push((number, read.owner));
                 }
             }
             for (f, file) in files.iter().enumerate() {
                 for (u, facts) in file.units.iter().enumerate() {
                     let key = (f as u32, u as u32);
                     let readers = owners.remove(&key).unwrap_or_default();
-                    let is_outside = got.outside.iter().any(|r| (r.file, r.unit) == key);
-                    if file.broken {
+                    let is_outside = got.outside.iter().any(|r| (r.input, r.unit) == key);
+                    if file.is_broken {
                         prop_assert!(readers.is_empty() && !is_outside);
                         continue;
                     }
-                    let needs = |p: &Partition| facts.rows > 0 && match facts.times {
+                    let needs = |p: &Partition| facts.rows != Some(0) && match facts.times {
                         TimeRange::Empty => false,
                         TimeRange::Within { min, max } => min < p.end && max >= p.start,
                         TimeRange::Unknown => true,
@@ -344,7 +349,8 @@ mod tests {
                     let mut expected: Vec<usize> = (0..got.tasks.len())
                         .filter(|&t| got.tasks[t].partitions.clone().any(|p| needs(&partitions[p as usize])))
                         .collect();
-                    if expected.is_empty() && facts.rows > 0 && facts.unplaced_rows > 0 {
+                    let may_be_unplaced = facts.rows != Some(0) && facts.unplaced_rows != Some(0);
+                    if expected.is_empty() && (may_be_unplaced || facts.rows.is_none()) {
                         prop_assert_eq!(readers.len(), 1);
                         prop_assert!(got.tasks[readers[0].0].partitions.is_empty());
                         expected = vec![readers[0].0];
@@ -352,8 +358,8 @@ mod tests {
                     prop_assert_eq!(readers.iter().map(|r| r.0).collect::<Vec<_>>(), expected.clone());
                     prop_assert_eq!(readers.iter().map(|r| r.1).collect::<Vec<_>>(), (0..expected.len()).map(|n| n == 0).collect::<Vec<_>>());
                     prop_assert_eq!(is_outside, expected.is_empty());
-                    let affected = got.affected.iter().find(|c| (c.file, c.unit) == (key.0, Some(key.1)));
-                    prop_assert_eq!(affected.is_some(), facts.unplaced_rows > 0 && facts.rows > 0);
+                    let affected = got.affected.iter().find(|c| (c.input, c.unit) == (key.0, Some(key.1)));
+                    prop_assert_eq!(affected.is_some(), may_be_unplaced);
                 }
             }
             prop_assert!(owners.is_empty());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::page::{Block, Fact, Group, Section, Style, Table, columns};
 use super::words::{counted, short_size, size};
-use crate::package::manifest::{Manifest, SkipCode, SourceFileRecord};
+use crate::package::manifest::{InputRecord, Manifest, SkipCode};
 use crate::units::grouped;
 
 /// Above this number of files, the table is collapsed.
@@ -13,7 +13,7 @@ const SHOWN_FILES: usize = 25;
 /// The section.
 pub fn section(manifest: &Manifest) -> Section {
     let source = &manifest.source;
-    let bytes = source.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes));
+    let bytes = source.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes.unwrap_or(0)));
     let broken = source.files.iter().filter(|file| file.error.is_some()).count() as u64;
     let files = source.files.len() as u64;
     let mut facts = vec![
@@ -53,7 +53,7 @@ pub fn section(manifest: &Manifest) -> Section {
 }
 
 /// Skipped files by reason.
-fn skipped(files: &[SourceFileRecord]) -> Vec<Fact> {
+fn skipped(files: &[InputRecord]) -> Vec<Fact> {
     let mut by_reason: BTreeMap<SkipCode, u64> = BTreeMap::new();
     for file in files.iter().filter(|file| file.skipped.is_some()) {
         *by_reason.entry(file.skip_code.unwrap_or_default()).or_default() += 1;
@@ -71,13 +71,14 @@ fn skipped(files: &[SourceFileRecord]) -> Vec<Fact> {
     by_reason.into_iter().map(fact).collect()
 }
 
-fn table(files: &[SourceFileRecord]) -> Block {
-    let has = |of: fn(&SourceFileRecord) -> bool| files.iter().any(of);
+fn table(files: &[InputRecord]) -> Block {
+    let has = |of: fn(&InputRecord) -> bool| files.iter().any(of);
     let rows = files.iter().map(|file| {
-        let version = match (&file.etag, file.mtime) {
-            (Some(etag), _) => format!("ETag {etag}"),
-            (None, Some(at)) => format!("changed {at}"),
-            (None, None) => "not recorded".to_owned(),
+        let version = match (&file.etag, file.mtime, &file.snapshot) {
+            (Some(etag), _, _) => format!("ETag {etag}"),
+            (None, Some(at), _) => format!("changed {at}"),
+            (None, None, Some(snapshot)) => format!("snapshot {snapshot}"),
+            (None, None, None) => "not recorded".to_owned(),
         };
         let what = match (&file.error, &file.skipped) {
             (Some(error), _) => format!("{}: {}", error.code, error.message),
@@ -85,7 +86,7 @@ fn table(files: &[SourceFileRecord]) -> Block {
             (None, None) => "read".to_owned(),
         };
         let rows = file.rows.map_or("unknown".to_owned(), grouped);
-        vec![file.path.clone(), short_size(file.bytes), rows, version, what]
+        vec![file.path.clone(), file.bytes.map_or("unknown".to_owned(), short_size), rows, version, what]
     });
     let table = Table {
         caption: "Source files".to_owned(),

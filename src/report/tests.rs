@@ -6,9 +6,9 @@ use super::*;
 use crate::error::ErrorCode;
 use crate::package::manifest::tests::{entry, manifest};
 use crate::package::manifest::{
-    Accounting, Column, ColumnRedaction, EncryptionRecord, Expectation, FileStatus, FilterCount, HeldValues, JobStatus,
-    LinkRecord, NoRows, NoRowsReason, PackageRef, RejectsEntry, RestatedPartition, Restatement, RunOutcome,
-    SignerRecord, SkipCode, SourceFileError, SourceFileRecord,
+    Accounting, Column, ColumnRedaction, EncryptionRecord, Expectation, FileStatus, FilterCount, HeldValues,
+    InputError, InputRecord, JobStatus, LinkRecord, NoRows, NoRowsReason, PackageRef, RejectsEntry, RestatedPartition,
+    Restatement, RunOutcome, SignerRecord, SkipCode,
 };
 
 const DIGEST: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -61,21 +61,23 @@ fn full() -> Manifest {
     full.spec.git_commit = Some("abc123".into());
     full.spec.git_dirty = Some(true);
     full.source.files = vec![
-        SourceFileRecord {
+        InputRecord {
             path: "a.csv".into(),
-            bytes: 1,
+            bytes: Some(1),
             mtime: None,
             etag: Some("\"v1\"".into()),
+            snapshot: None,
             rows: Some(15),
             skipped: None,
             skip_code: None,
             error: None,
         },
-        SourceFileRecord {
+        InputRecord {
             path: "b.csv".into(),
-            bytes: 2048,
+            bytes: Some(2048),
             mtime: Some("2026-03-01T00:00:00Z".parse().unwrap()),
             etag: None,
+            snapshot: None,
             rows: None,
             skipped: Some("outside the window".into()),
             skip_code: Some(SkipCode::PathTime),
@@ -397,7 +399,7 @@ fn ten_thousand_files_are_all_there_in_groups() {
 fn unreadable_source_files_and_runs_without_an_end_are_told() {
     let mut manifest = full();
     manifest.source.files[0].error =
-        Some(SourceFileError { code: ErrorCode::SourceUnreadable, message: "cut short".into() });
+        Some(InputError { code: ErrorCode::SourceUnreadable, message: "cut short".into() });
     manifest.runs[0].outcome = RunOutcome::Abandoned;
     manifest.columns.push(Column {
         name: "n".into(),
@@ -428,17 +430,18 @@ fn markdown_looks_as_recorded() {
 
 #[test]
 fn a_page_without_rows_says_whether_anything_was_read() {
-    let file = |skip_code: Option<SkipCode>| SourceFileRecord {
+    let file = |skip_code: Option<SkipCode>| InputRecord {
         path: "a.csv".into(),
-        bytes: 1,
+        bytes: Some(1),
         mtime: None,
         etag: None,
+        snapshot: None,
         rows: skip_code.is_none().then_some(7),
         skipped: skip_code.map(|code| code.in_words().to_owned()),
         skip_code,
         error: None,
     };
-    let with = |files: Vec<SourceFileRecord>, books: Accounting| {
+    let with = |files: Vec<InputRecord>, books: Accounting| {
         let mut manifest = manifest();
         (manifest.source.files, manifest.accounting) = (files, books);
         manifest

@@ -180,7 +180,7 @@ fn tasks(
     let generations = by_generation(folder, TASK_RECORDS)?;
     let mut candidates = Vec::new();
     for (index, task) in pinned.plan.tasks.iter().enumerate() {
-        let key = task_key(task, &pinned.files, &pinned.plan.partitions);
+        let key = task_key(task, &pinned.plan);
         for generation in counting(package, generations.get(&key)) {
             let name = task_record(&key, generation);
             let Some(record) = load::<TaskRecord>(folder, &name)? else { continue };

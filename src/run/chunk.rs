@@ -78,7 +78,7 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
     fn batch(&mut self, batch: &Batch) -> Result<(), Failure> {
         let ctx = self.task.ctx;
         let job = ctx.job;
-        let file = &ctx.files[self.unit.file as usize].name;
+        let file = ctx.input(self.unit.input).name();
         cells::check(file, batch, ctx.memory)?;
         for reject in &batch.rejected {
             let raw = (!job.withholds_values()).then(|| String::from_utf8_lossy(&reject.raw));
@@ -126,11 +126,11 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
     fn check_bounds(&self, batch: &Batch) -> Result<(), Failure> {
         for (sink, rows) in self.task.sinks.iter().zip(&self.routed.rows) {
             if let Some(row) = rows.first().filter(|_| !self.partitions.contains(&sink.partition)) {
-                let UnitRef { file, unit, .. } = self.unit;
+                let UnitRef { input, unit, .. } = self.unit;
                 let message = format!(
                     "{}:{}: the time lies outside the bounds that were found for unit {unit} when the source was \
                      inspected; its statistics are wrong, or the file is damaged: write it again",
-                    self.task.ctx.files[file as usize].name,
+                    self.task.ctx.input(input).name(),
                     batch.positions.of(*row),
                 );
                 return Err(Failure { code: ErrorCode::SourceUnreadable, message });
@@ -142,9 +142,11 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
     /// Reports bytes in proportion to rows, because readers fetch ahead by varying amounts.
     fn report_progress(&self, rows: u64) {
         let ctx = self.task.ctx;
-        let unit = &ctx.plan.files[self.unit.file as usize].units[self.unit.unit as usize];
-        let bytes = u128::from(unit.bytes) * u128::from(rows) / u128::from(unit.rows.max(1));
-        Progress::add(&ctx.progress.read_bytes, u64::try_from(bytes).unwrap_or(u64::MAX));
+        let unit = &ctx.plan.inputs[self.unit.input as usize].units[self.unit.unit as usize];
+        if let Some(all) = unit.rows {
+            let bytes = u128::from(unit.bytes) * u128::from(rows) / u128::from(all.max(1));
+            Progress::add(&ctx.progress.read_bytes, u64::try_from(bytes).unwrap_or(u64::MAX));
+        }
         Progress::add(&ctx.progress.read_rows, rows);
     }
 
@@ -165,7 +167,7 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
             let is_shown = self.unit.owner && policy == OnBad::Reject && !job.withholds_values();
             let as_read = is_shown.then(|| row_as_json(&batch.rows, *row)).flatten();
             let line = RejectLine {
-                file: &ctx.files[self.unit.file as usize].name,
+                file: ctx.input(self.unit.input).name(),
                 position: batch.positions.of(*row),
                 error: bad_time.as_deref().unwrap_or(&no_time),
                 raw: None,

@@ -15,18 +15,15 @@ use super::survey::{self, Survey, SurveyError};
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::{ExpectedFiles, Job, OnBad, PathTime};
-use crate::progress::Progress;
-use crate::source::files::list::{self};
+use crate::source::files::{path_coverage_in, path_unit, units_of};
 use crate::source::instants::{bound, instants, routing_unit};
-use crate::source::rows::infer::TableEvidence;
-use crate::source::skip::SkipCode;
-use crate::source::{self, FileFacts, ReadRequest, SourceFile, TimeRange};
+use crate::source::{Input, InputFacts, ListError, ReadRequest, SkipCode, Source, TableEvidence, TimeRange};
 use crate::stop::Stop;
 use crate::units::counted;
 
-/// Number of pieces to inspect of a file next to the window: its header and about 1 MiB of rows. Columnar files are
+/// Number of steps to inspect of a file next to the window: its header and about 1 MiB of rows. Columnar files are
 /// inspected by their statistics, or completely if they have none.
-const PIECES: u64 = 2;
+const STEPS: u64 = 2;
 
 /// Maximum number of calendar units whose files are looked up: every hour of a century.
 const MAX_UNITS: usize = 1_000_000;
@@ -46,8 +43,9 @@ pub struct Claims {
 /// [`SurveyError::Stopped`], [`SurveyError::Threads`]; [`SurveyError::List`] if the window has too many units to check.
 pub fn check(
     job: &Job,
+    source: &dyn Source,
     survey: &Survey,
-    adjacent: &[SourceFile],
+    adjacent: &[Input],
     threads: usize,
     stop: &Stop,
 ) -> Result<Claims, SurveyError> {
@@ -58,13 +56,13 @@ pub fn check(
         return Ok(Claims { broken: None, missing });
     }
     let mut files: Vec<Claim<'_>> = Vec::new();
-    let of_window = survey.files.iter().zip(&survey.facts).zip(&survey.coverage);
-    files.extend(of_window.filter_map(|((file, facts), claim)| {
+    let of_window = survey.inputs.iter().zip(&survey.facts).zip(&survey.coverage);
+    files.extend(of_window.filter_map(|((input, facts), claim)| {
         let schema = survey.schema.arrow.clone();
-        Some(Claim { file, facts: facts.clone(), claim: (*claim)?, schema, hive_keys: &survey.hive_keys })
+        Some(Claim { input, facts: facts.clone(), claim: (*claim)?, schema, constants: &survey.constants })
     }));
-    let looked = survey::inspect_separately(job, adjacent, Some(PIECES), threads, stop, &Progress::default())?;
-    for (file, inspection) in adjacent.iter().zip(looked) {
+    let inspections = survey::inspect_separately(job, source, adjacent, STEPS, threads, stop)?;
+    for (input, inspection) in adjacent.iter().zip(inspections) {
         let problem = match &inspection {
             Some(Ok(inspection)) => inspection.facts.problem.as_ref(),
             Some(Err(problem)) => Some(problem),
@@ -80,14 +78,16 @@ pub fn check(
         evidence.merge(inspection.evidence);
         let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();
         let Ok(schema) = evidence.finish(&declared, job.on_schema_drift) else { continue };
-        let Some(claim) = list::path_coverage_in(&file.name, path_time, survey::zones(job)) else { continue };
-        files.push(Claim { file, facts: inspection.facts, claim, schema: schema.arrow, hive_keys: &survey.hive_keys });
+        let Some(claim) = path_coverage_in(input.name(), path_time, [&job.time.timezone, &job.window.timezone]) else {
+            continue;
+        };
+        files.push(Claim { input, facts: inspection.facts, claim, schema: schema.arrow, constants: &survey.constants });
     }
     for claim in &files {
         if stop.is_set() {
             return Err(SurveyError::Stopped);
         }
-        if let Some((position, at)) = claim.first_outside(job) {
+        if let Some((position, at)) = claim.first_outside(job, source) {
             let margin = margin(path_time, &files, claim.claim, at);
             return Ok(Claims { broken: Some(broken(claim, position, at, skipped, &margin)), missing });
         }
@@ -102,14 +102,14 @@ fn missing(job: &Job, path_time: &PathTime, survey: &Survey) -> Result<Vec<(Time
         Some(ExpectedFiles::Every) => {}
     }
     let (zone, window) = (zone_of_names(job, survey), (job.window.start, job.window.end));
-    let mut units = list::units_of(window, path_time.covers, zone, MAX_UNITS);
+    let mut units = units_of(window, path_time.covers, zone, MAX_UNITS);
     if units.len() > MAX_UNITS {
-        return Err(list::ListError::TooManyUnits { most: MAX_UNITS }.into());
+        return Err(ListError::TooManyUnits { most: MAX_UNITS }.into());
     }
     // An empty log file means that nothing happened, so it is not missing.
     let empty = survey.skipped.iter().filter(|file| file.code == SkipCode::Empty).map(|file| file.name.as_str());
-    let names = survey.files.iter().map(|file| file.name.as_str()).chain(empty);
-    let there: BTreeSet<_> = names.filter_map(|name| list::path_unit(name, path_time, zone)).collect();
+    let names = survey.inputs.iter().map(Input::name).chain(empty);
+    let there: BTreeSet<_> = names.filter_map(|name| path_unit(name, path_time, zone)).collect();
     units.retain(|unit| !there.contains(unit));
     Ok(units)
 }
@@ -134,24 +134,24 @@ fn zone_of_names<'a>(job: &'a Job, survey: &Survey) -> &'a TimeZone {
 
 /// A file, the period that its name claims, and the facts about its rows.
 struct Claim<'a> {
-    file: &'a SourceFile,
-    facts: FileFacts,
+    input: &'a Input,
+    facts: InputFacts,
     claim: (Timestamp, Timestamp),
     schema: SchemaRef,
-    hive_keys: &'a [String],
+    constants: &'a [String],
 }
 
 impl Claim<'_> {
     /// Position and time of the first row outside the claim. Statistics may be wider than the rows, so only an actual row
     /// counts.
-    fn first_outside(&self, job: &Job) -> Option<(u64, Timestamp)> {
+    fn first_outside(&self, job: &Job, source: &dyn Source) -> Option<(u64, Timestamp)> {
         let (start, end) = self.claim;
         let suspect = |times: TimeRange| match times {
             TimeRange::Empty => false,
             TimeRange::Within { min, max } => min < start || max >= end,
             TimeRange::Unknown => true,
         };
-        let units = (0u32..).zip(&self.facts.units).filter(|(_, unit)| unit.rows > 0 && suspect(unit.times));
+        let units = (0u32..).zip(&self.facts.units).filter(|(_, unit)| unit.rows != Some(0) && suspect(unit.times));
         let units: Vec<u32> = units.map(|(index, _)| index).collect();
         if units.is_empty() || self.facts.problem.is_some() {
             return None;
@@ -159,18 +159,18 @@ impl Claim<'_> {
         let column = &job.time.column.value;
         let field = self.schema.field_with_name(column).ok()?.clone();
         let request = ReadRequest {
-            file: self.file.clone(),
+            input: self.input,
+            constants: self.constants,
             schema: Schema::new(vec![field.clone()]).into(),
             units,
             // The task reports rows that cannot be read.
             on_bad_rows: OnBad::Reject,
-            records: job.source.records.as_ref().map(|records| records.value.clone()),
             within: None,
         };
         let times = survey::times(job);
         let unit = routing_unit(end, start);
         let claimed = bound(start, unit)..bound(end, unit);
-        let mut reader = source::open(request, self.hive_keys).ok()?;
+        let mut reader = source.open(request).ok()?;
         while let Ok(Some(mut chunk)) = reader.next_chunk() {
             while let Ok(Some(batch)) = chunk.batches.next_batch() {
                 let values = instants(&field, batch.rows.column_by_name(column)?, &times, unit).ok()?.values;
@@ -213,7 +213,7 @@ fn broken(claim: &Claim<'_>, position: u64, at: Timestamp, skipped: usize, margi
         "{}:{position}: the row's time is {at}, but by `path_time` this file covers {start} to {end}; {} skipped on such a \
          claim and may hold rows of the window, too: widen it (`path_time: {{…, {margin}}}`), or remove `path_time` to \
          have every file read",
-        claim.file.name,
+        claim.input.name(),
         if skipped == 1 { "1 file was".to_owned() } else { format!("{} were", counted(skipped as u64, "file")) },
     );
     Failure { code: ErrorCode::PathTimeBroken, message }

@@ -1,6 +1,6 @@
 //! Accounts for every source row, and sums what each filter dropped.
 //!
-//! Three independent counts must agree: the files' own row counts, the rows that tasks read, and the rows that partitions
+//! Three independent counts must agree: the inputs' own row counts, the rows that tasks read, and the rows that partitions
 //! wrote or dropped.
 
 use super::RunError;
@@ -11,10 +11,10 @@ use crate::failure::Failure;
 use crate::job::{Filter, Job};
 use crate::package::manifest::{Accounting, FileEntry, FilterCount, JobStatus};
 use crate::package::state::PartitionRecord;
-use crate::plan::Read;
+use crate::plan::PlannedInput;
 
 /// Sums the counts of all tasks and partitions. If every partition has its shards, the sum must equal the rows of the
-/// source; otherwise the difference is the rows of failed partitions. If the files' own row counts are known (Parquet
+/// source; otherwise the difference is the rows of failed partitions. If the inputs' own row counts are known (Parquet
 /// footers, inspected records), they must equal the number of rows read.
 ///
 /// # Errors
@@ -25,13 +25,14 @@ pub fn accounting(
     files: &[FileEntry],
     status: JobStatus,
 ) -> Result<Accounting, RunError> {
-    let outside = package.pinned.outside_rows;
+    let outside = package.pinned.outside_rows();
     let mut sum = Accounting { source_rows: outside, outside_window: outside, ..Accounting::default() };
     let (mut elsewhere, mut visiting) = (0, 0);
     for (index, task) in package.pinned.plan.tasks.iter().enumerate() {
         let Some(counts) = tally.records.get(&index).map(|r| &r.counts) else {
-            // Not read to its end: use the row counts from the inspection.
-            sum.source_rows += task.reads.iter().filter(|r| r.owner).map(|r| planned_rows(package, r)).sum::<u64>();
+            // Not read to its end: use the row counts from the inspection. Rows that only reading can count are left out.
+            let owned = task.reads.iter().filter(|read| read.owner);
+            sum.source_rows += owned.filter_map(|read| package.pinned.plan.unit(read)?.rows).sum::<u64>();
             continue;
         };
         sum.source_rows += counts.source_rows;
@@ -56,24 +57,18 @@ pub fn accounting(
             ),
         }));
     }
-    let counted: Option<u64> = package.pinned.file_rows.iter().copied().sum();
+    let counted: Option<u64> = package.pinned.plan.inputs.iter().map(PlannedInput::rows).sum();
     if let Some(counted) = counted.filter(|counted| whole && *counted != sum.source_rows) {
         return Err(RunError::Failed(Failure {
             code: ErrorCode::RowsNotConserved,
             message: format!(
-                "{} rows were read, but the source files have {counted} by their own count; no manifest was written; run \
+                "{} rows were read, but the source's inputs have {counted} by their own count; no manifest was written; run \
                  again, and if it stays so, this is a bug",
                 sum.source_rows
             ),
         }));
     }
     Ok(sum)
-}
-
-/// Rows of a unit according to the plan.
-fn planned_rows(package: &OpenPackage, read: &Read) -> u64 {
-    let file = package.pinned.plan.files.get(read.file as usize);
-    file.and_then(|f| f.units.get(read.unit as usize)).map_or(0, |unit| unit.rows)
 }
 
 /// The rows that each filter dropped from a partition, in the order of the spec, with `where` last. `rows` is empty for a

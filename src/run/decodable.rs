@@ -9,18 +9,18 @@ use crate::plan::Plan;
 /// Checks that every column chunk the plan reads can be decoded. `read` has the columns that are read.
 ///
 /// # Errors
-/// The first file and column that cannot be decoded, and what to do.
+/// The first input and column that cannot be decoded, and what to do.
 pub(crate) fn check_decodable(surveyed: &Survey, plan: &Plan, read: &Schema) -> Result<(), Failure> {
-    for (file, undecodable) in &surveyed.undecodable {
+    for (index, undecodable) in &surveyed.undecodable {
         if read.column_with_name(&undecodable.column).is_none() {
             continue;
         }
         let is_read = |read: &crate::plan::Read| {
-            read.file as usize == *file && undecodable.units.binary_search(&read.unit).is_ok()
+            read.input as usize == *index && undecodable.units.binary_search(&read.unit).is_ok()
         };
         let mut reads = plan.tasks.iter().flat_map(|task| &task.reads);
-        if let (Some(read), Some(file)) = (reads.find(|read| is_read(read)), surveyed.files.get(*file)) {
-            let message = format!("{}: row group {}: {}", file.name, read.unit, undecodable.why);
+        if let (Some(read), Some(input)) = (reads.find(|read| is_read(read)), surveyed.inputs.get(*index)) {
+            let message = format!("{}: row group {}: {}", input.name(), read.unit, undecodable.why);
             return Err(Failure { code: ErrorCode::SourceUnreadable, message });
         }
     }

@@ -18,16 +18,18 @@ use crate::job::{Job, OnPartitionError};
 use crate::logical::{is_json, is_number, uuid};
 use crate::package::layout::Origin;
 use crate::package::manifest::{
-    self, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, NoRows, NoRowsReason, RejectsEntry,
-    RunRecord, SkipCode, SourceFileError, SourceFileRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord, Totals,
+    self, Column, FileEntry, FileStatus, InputError, InputRecord, JobStatus, MANIFEST_VERSION, Manifest, NoRows,
+    NoRowsReason, RejectsEntry, RunRecord, SkipCode, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
 use crate::redact::Keys;
+use crate::source::Source;
 
 /// Builds and publishes the manifest. `None` if another run changed the log in the meantime.
 ///
 /// # Errors
 /// [`RunError::Failed`] if row counts do not balance or the store fails.
 pub fn finish(
+    source: &dyn Source,
     job: &Job,
     options: &RunOptions,
     package: &OpenPackage,
@@ -103,7 +105,7 @@ pub fn finish(
             git_dirty: options.git.as_ref().as_ref().map(|git| git.dirty),
             resolved: job.canonical.clone(),
         },
-        source: source(job, package, tally),
+        source: source_record(source, job, package, tally),
         accounting,
         filter_counts,
         rows_digest,
@@ -133,7 +135,7 @@ pub fn finish(
     manifest.no_rows = manifest.why_no_rows().map(|finding| NoRows {
         held: match finding.reason {
             NoRowsReason::AllFilteredOut => {
-                observed_values(job, package, prepared, &manifest.filter_counts, &options.stop)
+                observed_values(source, job, package, prepared, &manifest.filter_counts, &options.stop)
             }
             _ => Vec::new(),
         },
@@ -190,7 +192,7 @@ fn status(job: &Job, files: &[FileEntry], tally: &Tally) -> JobStatus {
     }
 }
 
-fn source(job: &Job, package: &OpenPackage, tally: &Tally) -> SourceRecord {
+fn source_record(source: &dyn Source, job: &Job, package: &OpenPackage, tally: &Tally) -> SourceRecord {
     let pinned = &package.pinned;
     let broken = |name: &str| {
         let prefix = format!("{name}:");
@@ -198,34 +200,21 @@ fn source(job: &Job, package: &OpenPackage, tally: &Tally) -> SourceRecord {
         failures
             .into_iter()
             .find(|f| f.message.starts_with(&prefix))
-            .map(|f| SourceFileError { code: f.code, message: f.message.clone() })
+            .map(|f| InputError { code: f.code, message: f.message.clone() })
     };
-    let read = pinned.files.iter().zip(&pinned.file_rows).map(|(file, rows)| SourceFileRecord {
-        path: file.name.clone(),
-        bytes: file.bytes,
-        mtime: file.etag.is_none().then_some(file.modified),
-        etag: file.etag.clone(),
-        rows: *rows,
-        skipped: None,
-        skip_code: None,
-        error: broken(&file.name),
+    let read = pinned.plan.inputs.iter().map(|planned| InputRecord {
+        rows: planned.rows(),
+        error: broken(planned.input.name()),
+        ..InputRecord::new(&planned.input)
     });
-    let skipped = pinned.skipped.iter().map(|file| SourceFileRecord {
-        path: file.name.clone(),
-        bytes: file.bytes,
-        mtime: None,
-        etag: None,
-        rows: None,
-        skipped: Some(file.reason.clone()),
-        skip_code: Some(file.code),
-        error: None,
-    });
+    let skipped = pinned.skipped.iter().map(InputRecord::skipped);
     let files: Vec<_> = read.chain(skipped).collect();
     let claimed = || pinned.skipped.iter().filter(|file| file.code == SkipCode::PathTime).count() as u64;
     SourceRecord {
-        kind: Some(SourceKind::Files),
+        kind: Some(source.kind()),
         skipped_by_path_time: job.source.path_time.is_some().then(claimed),
         uri: job.source.uri.value.clone(),
+        snapshot: pinned.snapshot.clone(),
         files_sha256: SourceRecord::digest_of_files(&files),
         files,
         drift: pinned.plan.drift.clone(),

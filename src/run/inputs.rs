@@ -3,34 +3,33 @@
 use arrow::datatypes::Schema;
 use sha2::{Digest, Sha256};
 
-use crate::plan::{Partition, Task};
-use crate::source::{FileFacts, SourceFile, TimeRange};
+use crate::plan::{Partition, Plan, Task};
+use crate::source::{Input, InputFacts, TimeRange};
 
 /// A digest of what a task reads and writes, which names its record.
-pub fn task_key(task: &Task, files: &[SourceFile], partitions: &[Partition]) -> String {
+pub fn task_key(task: &Task, plan: &Plan) -> String {
     let mut digest = Sha256::new();
     for read in &task.reads {
-        let file = &files[read.file as usize];
-        digest.update(unit_identity(file, read.unit));
+        digest.update(unit_identity(&plan.inputs[read.input as usize].input, read.unit));
         digest.update([u8::from(read.owner)]);
     }
     for p in task.partitions.clone() {
-        let partition = &partitions[p as usize];
+        let partition = &plan.partitions[p as usize];
         digest.update(format!("{}\0{}\0{}\0", partition.label, partition.start, partition.end));
     }
     data_encoding::HEXLOWER.encode(&digest.finalize()[..8])
 }
 
 /// For each partition, the digest of the source's columns and of the units that may have its rows.
-pub fn inputs(partitions: &[Partition], files: &[SourceFile], facts: &[FileFacts], schema: &Schema) -> Vec<String> {
+pub fn inputs(partitions: &[Partition], inputs: &[Input], facts: &[InputFacts], schema: &Schema) -> Vec<String> {
     // XOR is order-independent, and lets units with unknown times be added to all partitions at once.
     let mut everywhere = [0u8; 16];
     let mut digests = vec![[0u8; 16]; partitions.len()];
     let xor = |into: &mut [u8; 16], unit: &[u8; 16]| into.iter_mut().zip(unit).for_each(|(a, b)| *a ^= b);
     xor(&mut everywhere, &short_digest(format!("{schema:?}").as_bytes()));
-    for (file, facts) in files.iter().zip(facts) {
+    for (input, facts) in inputs.iter().zip(facts) {
         for (index, unit) in (0u32..).zip(&facts.units) {
-            let identity = short_digest(&unit_identity(file, index));
+            let identity = short_digest(&unit_identity(input, index));
             match unit.times {
                 TimeRange::Within { min, max } => {
                     let first = partitions.partition_point(|p| p.end <= min);
@@ -51,9 +50,8 @@ pub fn inputs(partitions: &[Partition], files: &[SourceFile], facts: &[FileFacts
         .collect()
 }
 
-fn unit_identity(file: &SourceFile, unit: u32) -> Vec<u8> {
-    let etag = file.etag.as_ref().map_or(String::new(), |etag| format!("{etag}\0"));
-    format!("{}\0{}\0{}\0{unit}\0{etag}", file.name, file.bytes, file.modified).into_bytes()
+fn unit_identity(input: &Input, unit: u32) -> Vec<u8> {
+    format!("{}\0{unit}\0", input.identity()).into_bytes()
 }
 
 fn short_digest(bytes: &[u8]) -> [u8; 16] {

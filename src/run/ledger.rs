@@ -21,17 +21,17 @@ pub struct ChunkFindings {
     pub reject_lines: Vec<u8>,
     /// Number of lines.
     pub rejects: u64,
-    /// Rows without a partition, by file, unit and whether the spec allows to reject them. Reading continues after a
+    /// Rows without a partition, by input, unit and whether the spec allows to reject them. Reading continues after a
     /// row that is not allowed, so that every row is counted.
     pub unplaced: BTreeMap<(u32, u32, bool), Unplaced>,
 }
 
-/// A unit of a source file, as its task reads it.
+/// A unit of an input, as its task reads it.
 #[derive(Clone, Copy)]
 pub struct UnitRef {
-    /// Index of the file in the plan.
-    pub file: u32,
-    /// Index of the unit in the file.
+    /// Index of the input in the plan.
+    pub input: u32,
+    /// Index of the unit in the input.
     pub unit: u32,
     /// Whether this task accounts for the unit's rows outside its own partitions.
     pub owner: bool,
@@ -56,7 +56,7 @@ impl ChunkFindings {
             self.reject_lines.push(b'\n');
             self.rejects += 1;
         }
-        let key = (unit.file, unit.unit, allowed);
+        let key = (unit.input, unit.unit, allowed);
         if let Some(unplaced) = self.unplaced.get_mut(&key) {
             unplaced.rows += 1;
             return Ok(());
@@ -68,7 +68,7 @@ impl ChunkFindings {
             let setting = if code == ErrorCode::NullTime { "on_null_time" } else { "on_bad_rows" };
             failure.message.push_str(&format!(" (with `{setting}: reject` such rows go to `rejects/`)"));
         }
-        let partitions = plan.affected_partitions(unit.file, unit.unit);
+        let partitions = plan.affected_partitions(unit.input, unit.unit);
         self.unplaced.insert(key, Unplaced { partitions, allowed, rows: 1, failure });
         Ok(())
     }

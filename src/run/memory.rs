@@ -112,6 +112,9 @@ impl Memory {
 /// Each open partition is an open file, and systems allow 1,024 by default.
 const MAX_OPEN_FILES: usize = 512;
 
+/// Estimate for a row of an input that does not say how many it has.
+const ASSUMED_ROW_BYTES: u64 = 256;
+
 /// What is known of the rows of a partition before they are read.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows {
@@ -128,7 +131,7 @@ impl Rows {
     /// as many bytes as the same rows in columns.
     pub fn of(units: &[&UnitFacts], columns: usize, is_text: bool, partitions: usize) -> Self {
         let (rows, bytes) = units.iter().fold((0u64, 0u64), |(rows, bytes), unit| {
-            (rows.saturating_add(unit.rows), bytes.saturating_add(unit.bytes))
+            (rows.saturating_add(unit.rows.unwrap_or(unit.bytes / ASSUMED_ROW_BYTES)), bytes.saturating_add(unit.bytes))
         });
         let row_bytes = bytes / rows.max(1);
         Self {

@@ -40,6 +40,8 @@ mod shard;
 mod simulation;
 mod survey;
 mod sync;
+#[cfg(test)]
+mod table_source;
 mod task;
 mod warnings;
 mod workers;
@@ -52,7 +54,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::prepare::{Prepared, prepare};
 pub use self::sealing::Sealing;
-pub use self::survey::{Survey, SurveyError, inspect, list_source, survey};
+pub use self::survey::{Survey, SurveyError, inspect, period, survey};
 pub use self::warnings::{skips, warnings};
 use crate::failure::{Failure, chain};
 use crate::package::layout::PLAN;
@@ -75,11 +77,10 @@ use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::package::manifest::{JobStatus, Manifest};
 use crate::panics;
-use crate::plan::{self, FileEntry, Plan, PlanError};
+use crate::plan::{self, InputEntry, Plan, PlanError};
 use crate::progress::Progress;
 use crate::redact::Keys;
-use crate::source::files::list::ListError;
-use crate::source::{FileFacts, UnitFacts};
+use crate::source::{self, Input, InputFacts, ListError, Source, UnitFacts};
 use crate::stop::Stop;
 use crate::store::{Folder, Location, StoreError};
 use crate::units::counted;
@@ -276,6 +277,14 @@ const ROUNDS: usize = 16;
 /// # Errors
 /// [`RunError`]. Failed partitions are not an error; the manifest lists them.
 pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
+    run_from(&*source::of_job(job), job, options)
+}
+
+/// Runs a job, or resumes it, from a source that is open.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_from(source: &dyn Source, job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
     let started_at = (options.clock)();
     check_settled(job, options.now)?;
     for _ in 0..ROUNDS {
@@ -286,7 +295,7 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
         if let OutputState::Complete(manifest) = snapshot.state {
             return Ok(RunOutcome { manifest: *manifest, package: job.output.clone(), unchanged: true });
         }
-        match export(job, options, &snapshot, started_at) {
+        match export(source, job, options, &snapshot, started_at) {
             Ok(Some(outcome)) => return Ok(outcome),
             Ok(None) => {}
             Err(error @ (RunError::Failed(_) | RunError::Damaged { .. })) if !options.repair => {
@@ -319,6 +328,7 @@ fn completed_by_another(job: &Job, options: &RunOptions) -> Option<RunOutcome> {
 /// Exports what the package lacks and publishes a manifest. `None` if another run changed the package's log in the
 /// meantime; the caller inspects the output folder again.
 fn export(
+    source: &dyn Source,
     job: &Job,
     options: &RunOptions,
     snapshot: &OutputSnapshot,
@@ -337,9 +347,9 @@ fn export(
         }
         OutputState::Outdated(why) => {
             tracing::warn!("{}: {why}; the job is planned again", job.output);
-            plan_job(job, options, started_at)?
+            plan_job(source, job, options, started_at)?
         }
-        _ => plan_job(job, options, started_at)?,
+        _ => plan_job(source, job, options, started_at)?,
     };
     match &snapshot.state {
         OutputState::Pinned(pinned) | OutputState::Repairable(pinned) => {
@@ -368,11 +378,11 @@ fn export(
         check_keys(job, &pinned.key_ids, &keys)?;
     }
     let prepared = prepared.seal(job, &sealing)?;
-    let tally = scheduler::run(job, options, &mut package, &prepared, &keys)?;
+    let tally = scheduler::run(source, job, options, &mut package, &prepared, &keys)?;
     if let Some(exit) = options.stop.exit() {
         return Err(RunError::Stopped(exit));
     }
-    finish::finish(job, options, &package, &prepared, &keys, &tally, started_at)
+    finish::finish(source, job, options, &package, &prepared, &keys, &tally, started_at)
 }
 
 /// Checks that a resumed package uses its original keys: all pseudonyms of a path come from one key.
@@ -399,7 +409,8 @@ pub(crate) fn check_settled(job: &Job, now: Timestamp) -> Result<(), RunError> {
 /// # Errors
 /// [`RunError::Spec`], [`RunError::Survey`], [`RunError::Stopped`].
 pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
-    let (Pinned { mut plan, skipped, missing, failures, .. }, _) = plan_job(job, options, (options.clock)())?;
+    let (Pinned { mut plan, skipped, missing, failures, .. }, _) =
+        plan_job(&*source::of_job(job), job, options, (options.clock)())?;
     let surprising = skipped.iter().filter(|file| file.code.is_surprising());
     plan.warnings = skips(surprising.map(|file| (file.code, file.name.as_str(), file.reason.as_str())));
     let broken = failures.iter().flatten().filter(|failure| failure.code == ErrorCode::PathTimeBroken).take(1);
@@ -407,9 +418,9 @@ pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
         let Failure { code, message } = failure;
         format!("{code}: {message}")
     }));
-    if plan.totals.read_rows == 0 {
-        let read = counted(plan.files.len() as u64, "file");
-        plan.warnings.push(match plan.files.len() {
+    if plan.totals.read_rows == Some(0) {
+        let read = counted(plan.inputs.len() as u64, "file");
+        plan.warnings.push(match plan.inputs.len() {
             0 => "there is nothing to read: a run would export no rows".to_owned(),
             _ => format!("a run would export no rows: it would read {read}, without a row inside the window"),
         });
@@ -419,22 +430,27 @@ pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
 }
 
 /// The first inspection problem that a retry may fix: the file's store did not answer.
-fn unanswered(facts: &[FileFacts]) -> Option<Failure> {
+fn unanswered(facts: &[InputFacts]) -> Option<Failure> {
     let problems = facts.iter().filter_map(|file| file.problem.as_ref());
     let problem = problems.into_iter().find(|problem| problem.code.is_retryable())?;
     Some(Failure { code: problem.code, message: problem.to_string() })
 }
 
 /// Surveys the source and plans.
-fn plan_job(job: &Job, options: &RunOptions, created_at: Timestamp) -> Result<(Pinned, Prepared), RunError> {
-    let surveyed = survey(job, options.threads, &options.stop, &options.progress);
+fn plan_job(
+    source: &dyn Source,
+    job: &Job,
+    options: &RunOptions,
+    created_at: Timestamp,
+) -> Result<(Pinned, Prepared), RunError> {
+    let surveyed = survey(job, source, options.threads, &options.stop, &options.progress);
     let surveyed = surveyed.map_err(|error| survey_error(job, &options.stop, error))?;
     // A plan pinned without that file would never read it again.
     let claims = surveyed.claims.broken.clone().filter(|failure| failure.code.is_retryable());
     if let Some(failure) = unanswered(&surveyed.facts).or(claims) {
         return Err(failure.into());
     }
-    let prepared = prepare(job, &surveyed.schema.arrow, &surveyed.hive_keys).map_err(RunError::Spec)?;
+    let prepared = prepare(job, &surveyed.schema.arrow, &surveyed.constants).map_err(RunError::Spec)?;
     let plan = plan_survey(job, options.memory, &surveyed).map_err(|mistake| RunError::Spec(vec![mistake]))?;
     check_decodable(&surveyed, &plan, &prepared.read_schema)?;
     Ok((pin(job, surveyed, plan, created_at), prepared))
@@ -459,29 +475,30 @@ pub(crate) fn plan_survey(job: &Job, memory: Memory, surveyed: &Survey) -> Resul
 }
 
 fn make_plan(job: &Job, memory: Memory, surveyed: &Survey) -> Result<Plan, PlanError> {
-    let files: Vec<FileEntry<'_>> = surveyed
-        .files
+    let entries: Vec<InputEntry<'_>> = surveyed
+        .inputs
         .iter()
         .zip(&surveyed.facts)
         .zip(&surveyed.coverage)
-        .map(|((file, facts), coverage)| FileEntry { file, facts: Some(facts), coverage: *coverage, skipped: None })
+        .map(|((input, facts), coverage)| InputEntry { input, facts, coverage: *coverage })
         .collect();
     let units: Vec<&UnitFacts> = surveyed.facts.iter().flat_map(|f| &f.units).collect();
-    let is_text = surveyed.files.iter().any(|f| f.format.is_text());
+    let is_text = surveyed.inputs.iter().any(Input::is_text);
     let columns = surveyed.schema.arrow.fields().len();
     let max_open = |partitions| memory.open_partitions(job, &Rows::of(&units, columns, is_text, partitions));
-    plan::plan(&job.id, &job.window, job.partition.by, &surveyed.schema, &files, max_open)
+    plan::plan(&job.id, &job.window, job.partition.by, &surveyed.schema, &entries, max_open)
 }
 
 /// Refuses a unit that exceeds the memory budget, before there is any output.
 fn check_units(job: &Job, memory: Memory, plan: &Plan) -> Result<(), Diagnostic> {
     for read in plan.tasks.iter().flat_map(|task| &task.reads) {
-        let file = &plan.files[read.file as usize];
-        let bytes = file.units[read.unit as usize].decoded_bytes;
+        let input = &plan.inputs[read.input as usize];
+        let bytes = input.units[read.unit as usize].decoded_bytes;
         if bytes > memory.largest_unit() {
             let size = |bytes: u64| bytesize::ByteSize(bytes).display().iec().to_string();
             let (has, given) = (size(bytes), size(memory.bytes()));
-            let message = format!("{}: row group {} takes {has}, too much for {given} of memory", file.name, read.unit);
+            let message =
+                format!("{}: row group {} takes {has}, too much for {given} of memory", input.input.name(), read.unit);
             let needed = size(memory.needed_for(bytes));
             let help = format!("give `--memory {needed}` or more, or write the file again with smaller row groups");
             return Err(Diagnostic::at(job.source.uri.span.as_ref(), message).help(help));
@@ -495,11 +512,11 @@ fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {
         code: ErrorCode::PackageDamaged,
         message: format!("{} cannot be used: {}", PLAN, chain(&error)),
     })?;
-    prepare(job, &schema, &pinned.hive_keys).map_err(RunError::Spec)
+    prepare(job, &schema, &pinned.constants).map_err(RunError::Spec)
 }
 
 fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned {
-    let mut inputs = inputs::inputs(&plan.partitions, &surveyed.files, &surveyed.facts, &surveyed.schema.arrow);
+    let mut inputs = inputs::inputs(&plan.partitions, &surveyed.inputs, &surveyed.facts, &surveyed.schema.arrow);
     let missing = missing(&plan, &surveyed.claims.missing);
     for index in missing.iter().flat_map(|missing| missing.partitions.clone()) {
         // When the missing file arrives, the partition is whole even if the file has no rows, so its inputs must change.
@@ -509,9 +526,6 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
     if let Some(broken) = &surveyed.claims.broken {
         failures.iter_mut().for_each(|failure| *failure = Some(broken.clone()));
     }
-    let unit_rows = |read: &plan::Read| surveyed.facts[read.file as usize].units[read.unit as usize].rows;
-    let outside_rows = plan.outside.iter().map(unit_rows).sum();
-    let rows = |units: &[UnitFacts]| units.iter().map(|u| u.rows).sum();
     Pinned {
         state_version: STATE_VERSION,
         job: job.id.clone(),
@@ -521,11 +535,9 @@ fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned
         failures,
         missing,
         plan,
-        file_rows: surveyed.facts.iter().map(|f| f.problem.is_none().then(|| rows(&f.units))).collect(),
-        files: surveyed.files,
         skipped: surveyed.skipped,
-        hive_keys: surveyed.hive_keys,
-        outside_rows,
+        constants: surveyed.constants,
+        snapshot: surveyed.snapshot,
         inputs,
         key_ids: BTreeMap::new(),
     }
@@ -559,7 +571,7 @@ mod tests {
         let file = |code| {
             let name = "a.csv".to_owned();
             let problem = Some(SourceError { name, position: None, code, message: "why".to_owned() });
-            FileFacts { units: Vec::new(), problem }
+            InputFacts { units: Vec::new(), problem }
         };
         assert_eq!(unanswered(&[file(ErrorCode::SourceUnreadable), file(ErrorCode::StoreDenied)]), None);
         let failure = unanswered(&[file(ErrorCode::BadRows), file(ErrorCode::StoreThrottled)]).unwrap();

@@ -1,7 +1,7 @@
 //! Samples the values of filtered columns when the filters dropped every row: a filter for `blokced` then shows that the
 //! column has `allowed` and `blocked`.
 //!
-//! This is a hint, not evidence: it is bounded, and omits files that cannot be read again. Values are not shown if the
+//! This is a hint, not evidence: it is bounded, and omits inputs that cannot be read again. Values are not shown if the
 //! package hides them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use super::prepare::Prepared;
 use crate::job::{Condition, Filter, Job, OnBad};
 use crate::package::manifest::{FilterCount, HeldValues};
 use crate::source::instants::{bound, instants};
-use crate::source::{self, Batch, ReadRequest};
+use crate::source::{Batch, ReadRequest, Source};
 use crate::stop::Stop;
 
 /// Maximum number of filters.
@@ -32,6 +32,7 @@ const ROWS: u64 = 2_000_000;
 
 /// The values of the columns whose filters dropped rows.
 pub fn observed_values(
+    source: &dyn Source,
     job: &Job,
     package: &OpenPackage,
     prepared: &Prepared,
@@ -49,7 +50,7 @@ pub fn observed_values(
         return Vec::new();
     }
     let mut seen: BTreeMap<&str, Seen> = columns.into_iter().map(|column| (column, Seen::default())).collect();
-    let whole = sample(job, package, prepared, stop, &mut seen);
+    let whole = sample(source, job, package, prepared, stop, &mut seen);
     let held = |filter: &Filter| {
         let column = filter.column.value.as_str();
         let seen = seen.get(column)?;
@@ -68,7 +69,14 @@ struct Seen {
 }
 
 /// Reads the window's units until no more values can be shown. Returns whether all rows were read.
-fn sample(job: &Job, package: &OpenPackage, prepared: &Prepared, stop: &Stop, seen: &mut BTreeMap<&str, Seen>) -> bool {
+fn sample(
+    source: &dyn Source,
+    job: &Job,
+    package: &OpenPackage,
+    prepared: &Prepared,
+    stop: &Stop,
+    seen: &mut BTreeMap<&str, Seen>,
+) -> bool {
     let pinned = &package.pinned;
     let time = job.time.column.value.as_str();
     let wanted = |name: &str| name == time || seen.contains_key(name);
@@ -76,21 +84,21 @@ fn sample(job: &Job, package: &OpenPackage, prepared: &Prepared, stop: &Stop, se
     let schema = std::sync::Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
     let mut units: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for read in pinned.plan.tasks.iter().flat_map(|task| &task.reads).filter(|read| read.owner) {
-        units.entry(read.file).or_default().push(read.unit);
+        units.entry(read.input).or_default().push(read.unit);
     }
     let mut left = ROWS;
-    for (file, mut units) in units {
+    for (input, mut units) in units {
         units.sort_unstable();
-        let Some(file) = pinned.files.get(file as usize).cloned() else { return false };
+        let Some(planned) = pinned.plan.inputs.get(input as usize) else { return false };
         let request = ReadRequest {
-            file,
+            input: &planned.input,
+            constants: &pinned.constants,
             schema: schema.clone(),
             units,
             on_bad_rows: OnBad::Reject,
-            records: job.source.records.as_ref().map(|records| records.value.clone()),
             within: None,
         };
-        let Ok(mut reader) = source::open(request, &pinned.hive_keys) else { return false };
+        let Ok(mut reader) = source.open(request) else { return false };
         loop {
             let mut chunk = match reader.next_chunk() {
                 Ok(Some(chunk)) => chunk,

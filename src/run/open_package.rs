@@ -179,11 +179,11 @@ pub fn append_signed(folder: &Folder, mut entry: Entry, attestor: &Attestor) -> 
     })
 }
 
-/// For each partition, the failure that the survey already knows of: a source file that could not be inspected.
+/// For each partition, the failure that the survey already knows of: an input that could not be inspected.
 pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
     let mut failures: Vec<Option<Failure>> = vec![None; plan.partitions.len()];
-    for (file, partitions) in plan.broken() {
-        let Some(problem) = &surveyed.facts[file as usize].problem else { continue };
+    for (input, partitions) in plan.broken() {
+        let Some(problem) = &surveyed.facts[input as usize].problem else { continue };
         let failure = Failure { code: problem.code, message: problem.to_string() };
         for partition in partitions {
             failures[partition as usize].get_or_insert_with(|| failure.clone());

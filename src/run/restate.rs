@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 
 use super::attestor::Attestor;
 use super::output_state::{self, OutputSnapshot, OutputState};
-use super::{RunError, RunOptions, RunOutcome, SurveyError, list_source};
+use super::{RunError, RunOptions, RunOutcome, SurveyError};
 use crate::diagnostic::Diagnostic;
 use crate::job::Job;
-use crate::package::manifest::{FileEntry, FileStatus, Manifest, PackageRef, RestatedPartition, Restatement};
+use crate::package::manifest::{
+    FileEntry, FileStatus, InputRecord, Manifest, PackageRef, RestatedPartition, Restatement,
+};
+use crate::source;
 
 /// The package that a revision supersedes.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,17 +81,14 @@ fn whole(snapshot: OutputSnapshot) -> Result<(Manifest, String), OutputState> {
     }
 }
 
-/// Whether the source has exactly the files that a manifest lists, by name, size and version.
+/// Whether the source has exactly the inputs that a manifest lists, by name, size and version.
 fn is_made_from(manifest: &Manifest, job: &Job, options: &RunOptions) -> Result<bool, RunError> {
-    let listing = list_source(job);
-    let listing = listing.map_err(|error: SurveyError| super::survey_error(job, &options.stop, error))?;
-    let now = listing.files.iter().map(|f| {
-        let mtime = f.etag.is_none().then_some(f.modified);
-        (f.name.as_str(), (f.bytes, f.etag.as_deref(), mtime))
-    });
-    let then = manifest.source.files.iter().filter(|f| f.skipped.is_none());
-    let then = then.map(|f| (f.path.as_str(), (f.bytes, f.etag.as_deref(), f.mtime)));
-    Ok(now.collect::<BTreeMap<_, _>>() == then.collect())
+    let listing = source::of_job(job).list(super::period(job)).map_err(SurveyError::from);
+    let listing = listing.map_err(|error| super::survey_error(job, &options.stop, error))?;
+    let now = listing.inputs.iter().map(InputRecord::new);
+    let then = manifest.source.files.iter().filter(|record| record.skipped.is_none());
+    let (now, then): (Vec<_>, Vec<_>) = (now.collect(), then.collect());
+    Ok(now.len() == then.len() && now.iter().zip(then).all(|(now, then)| now.is_same_version(then)))
 }
 
 impl Superseded {

@@ -32,6 +32,7 @@ use crate::progress::Progress;
 use crate::redact::Keys;
 use crate::run::inputs::task_key;
 use crate::signature::Signer;
+use crate::source::Source;
 use crate::stop::Stop;
 use crate::store::{Created, Folder, StoreError};
 
@@ -85,6 +86,7 @@ struct Shared<'a> {
 /// # Errors
 /// The store's while reading records; failed tasks are in the [`Tally`].
 pub fn run(
+    source: &dyn Source,
     job: &Job,
     options: &RunOptions,
     package: &mut OpenPackage,
@@ -102,7 +104,7 @@ pub fn run(
     }
     let mut pending = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
-        let key = task_key(task, &pinned.files, &plan.partitions);
+        let key = task_key(task, plan);
         let done = |p: &u32| package.committed.contains_key(p) || tally.failures.contains_key(p);
         match package.tasks.get(&index) {
             Some(record) if task.partitions.clone().all(|p| done(&p)) => {
@@ -130,8 +132,8 @@ pub fn run(
     let context = TaskContext {
         job,
         plan,
-        files: &pinned.files,
-        hive_keys: &pinned.hive_keys,
+        source,
+        constants: &pinned.constants,
         folder: &folder,
         predicate: prepared.predicate.as_ref(),
         read_schema: prepared.read_schema.clone(),
@@ -227,7 +229,7 @@ fn adopt(
 /// The partitions that a task writes, or, if it writes none, those that its rows may belong to.
 fn affected_partitions(plan: &Plan, task: &Task) -> BTreeSet<u32> {
     if task.partitions.is_empty() {
-        task.reads.iter().flat_map(|read| plan.affected_partitions(read.file, read.unit)).collect()
+        task.reads.iter().flat_map(|read| plan.affected_partitions(read.input, read.unit)).collect()
     } else {
         task.partitions.clone().collect()
     }
@@ -235,7 +237,7 @@ fn affected_partitions(plan: &Plan, task: &Task) -> BTreeSet<u32> {
 
 /// Encoded bytes that a task reads.
 fn task_bytes(pinned: &Pinned, task: &Task) -> u64 {
-    task.reads.iter().map(|r| pinned.plan.files[r.file as usize].units[r.unit as usize].bytes).sum()
+    task.reads.iter().filter_map(|read| pinned.plan.unit(read)).map(|unit| unit.bytes).sum()
 }
 
 /// Whether the rejects file of a record is intact. If not, the record does not count.
@@ -298,7 +300,7 @@ impl ResultHandler for CommitQueue<'_, '_> {
 
     fn read_failed(&self, read: &Read, failure: Failure) {
         tracing::warn!("{}: {}", failure.code, failure.message);
-        for partition in self.shared.plan.affected_partitions(read.file, read.unit) {
+        for partition in self.shared.plan.affected_partitions(read.input, read.unit) {
             self.shared.fail_one(partition, &failure);
         }
     }

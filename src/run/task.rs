@@ -29,22 +29,22 @@ use crate::package::state::{TaskCounts, Unplaced};
 use crate::plan::{Plan, Read, Task};
 use crate::progress::Progress;
 use crate::query::Predicate;
-use crate::source::{self, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError, SourceFile, Within};
+use crate::source::{BatchReader, Chunk, ChunkReader, Input, ReadRequest, Source, SourceError, Within};
 use crate::stop::Stop;
 use crate::store::Folder;
 use crate::time::TimeParser;
 
-/// Minimum memory estimate for a chunk, in bytes: a block of the file and the arrays decoded from it.
+/// Minimum memory estimate for a chunk, in bytes: a block of the input and the arrays decoded from it.
 const BLOCK_BYTES: u64 = 4 << 20;
 
 /// What all tasks of a run share.
 pub struct TaskContext<'a> {
     /// The job.
     pub job: &'a Job,
-    /// All files of the plan.
-    pub files: &'a [SourceFile],
-    /// Columns taken from folder names.
-    pub hive_keys: &'a [String],
+    /// What the plan's inputs are read from.
+    pub source: &'a dyn Source,
+    /// Columns whose values are constants of the inputs.
+    pub constants: &'a [String],
     /// Partition boundaries, in the routing unit.
     pub bounds: Arc<[i64]>,
     /// The plan.
@@ -80,6 +80,11 @@ pub struct TaskContext<'a> {
 }
 
 impl TaskContext<'_> {
+    /// An input of the plan, by index.
+    pub fn input(&self, index: u32) -> &Input {
+        &self.plan.inputs[index as usize].input
+    }
+
     /// Columns of the shards before they are redacted.
     pub fn projected_schema(&self) -> &SchemaRef {
         self.redacting.as_ref().map_or(&self.shard_schema, |redacting| redacting.redactor.raw_schema())
@@ -134,10 +139,10 @@ pub struct RunningTask<'a, R> {
 
 /// Cuts the task's units into chunks.
 struct Chunker {
-    /// Reader of the current file.
+    /// Reader of the current input.
     reader: Option<Box<dyn ChunkReader>>,
-    /// Index of the first read of the next file.
-    next_file: usize,
+    /// Index of the first read of the next input.
+    next_input: usize,
     /// Index of the first read that may have more chunks.
     current: usize,
     /// The next event number.
@@ -217,7 +222,7 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
             router: Router::new(ctx.bounds.clone(), task.partitions.clone()),
             chunker: Mutex::new(Chunker {
                 reader: None,
-                next_file: 0,
+                next_input: 0,
                 current: 0,
                 sequence: 0,
                 deferred: None,
@@ -243,20 +248,20 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
         }
     }
 
-    /// The next chunk of the current file, or of the next one.
+    /// The next chunk of the current input, or of the next one.
     fn next_chunk(&self, chunker: &mut Chunker) -> Option<NumberedChunk> {
         loop {
             let Some(reader) = &mut chunker.reader else {
-                let first = self.task.reads.get(chunker.next_file)?;
+                let first = self.task.reads.get(chunker.next_input)?;
                 match self.open(first, chunker) {
                     Ok(reader) => chunker.reader = Some(reader),
-                    Err(e) => self.fail_file(chunker, e),
+                    Err(e) => self.fail_input(chunker, e),
                 }
                 continue;
             };
             match reader.next_chunk() {
                 Ok(Some(Chunk { unit, batches })) => {
-                    let reads = &self.task.reads[chunker.current..chunker.next_file];
+                    let reads = &self.task.reads[chunker.current..chunker.next_input];
                     let Some(skipped) = reads.iter().position(|r| r.unit == unit) else {
                         let message = format!("the reader gave unit {unit}, which was not asked for; this is a bug");
                         return self.give_up(chunker, message);
@@ -265,48 +270,47 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
                     let number = chunker.take_number();
                     self.chunk_order.begin(number, self.task.reads[chunker.current].partitions.clone());
                     let read = &self.task.reads[chunker.current];
-                    let unit = &self.ctx.plan.files[read.file as usize].units[read.unit as usize];
-                    let bytes = unit.decoded_bytes.max(BLOCK_BYTES);
+                    let decoded_bytes = self.ctx.plan.unit(read).map_or(0, |unit| unit.decoded_bytes);
+                    let bytes = decoded_bytes.max(BLOCK_BYTES);
                     return Some(NumberedChunk { number, read: chunker.current, batches, bytes });
                 }
                 Ok(None) => {
-                    let file = &self.ctx.files[self.task.reads[chunker.current].file as usize];
-                    match source::files::list::check_unchanged(file) {
+                    let input = self.ctx.input(self.task.reads[chunker.current].input);
+                    match self.ctx.source.recheck(input) {
                         Ok(()) => {
                             chunker.reader = None;
-                            self.end_reads(chunker, chunker.next_file);
+                            self.end_reads(chunker, chunker.next_input);
                         }
-                        Err(e) => self.fail_file(chunker, e),
+                        Err(e) => self.fail_input(chunker, e),
                     }
                 }
-                Err(e) => self.fail_file(chunker, e),
+                Err(e) => self.fail_input(chunker, e),
             }
         }
     }
 
-    /// Opens the file of a read, and advances `chunker` past the file's reads.
+    /// Opens the input of a read, and advances `chunker` past the input's reads.
     fn open(&self, first: &Read, chunker: &mut Chunker) -> Result<Box<dyn ChunkReader>, SourceError> {
-        let of_file: Vec<u32> =
-            self.task.reads[chunker.next_file..].iter().take_while(|r| r.file == first.file).map(|r| r.unit).collect();
-        chunker.next_file += of_file.len();
+        let reads = self.task.reads[chunker.next_input..].iter().take_while(|read| read.input == first.input);
+        let units: Vec<u32> = reads.map(|read| read.unit).collect();
+        chunker.next_input += units.len();
         let ctx = self.ctx;
-        let within = self.within(first.file, &of_file);
-        let request = ReadRequest {
-            file: ctx.files[first.file as usize].clone(),
+        let within = self.within(first.input, &units);
+        ctx.source.open(ReadRequest {
+            input: ctx.input(first.input),
+            constants: ctx.constants,
             schema: ctx.read_schema.clone(),
-            units: of_file,
+            units,
             on_bad_rows: ctx.job.on_bad_rows,
-            records: ctx.job.source.records.as_ref().map(|r| r.value.clone()),
             within: Some(within),
-        };
-        source::open(request, ctx.hive_keys)
+        })
     }
 
     /// The window, so that readers count rows outside it without decoding them.
-    fn within(&self, file: u32, units: &[u32]) -> Within {
+    fn within(&self, input: u32, units: &[u32]) -> Within {
         let TaskContext { job, plan, times, .. } = self.ctx;
         let may_be_unplaced =
-            |unit| plan.affected.binary_search_by_key(&(file, Some(unit)), |c| (c.file, c.unit)).is_ok();
+            |unit| plan.affected.binary_search_by_key(&(input, Some(unit)), |c| (c.input, c.unit)).is_ok();
         Within {
             column: job.time.column.value.clone(),
             times: times.clone(),
@@ -326,15 +330,15 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
         }
     }
 
-    /// Closes a file that cannot be read further, and fails its unfinished reads.
-    fn fail_file(&self, chunker: &mut Chunker, error: SourceError) {
+    /// Closes an input that cannot be read further, and fails its unfinished reads.
+    fn fail_input(&self, chunker: &mut Chunker, error: SourceError) {
         chunker.reader = None;
         let failure = Failure { code: error.code, message: error.to_string() };
-        for read in chunker.current..chunker.next_file {
+        for read in chunker.current..chunker.next_input {
             let number = chunker.take_number();
             self.report(number, Event::Failed(read, failure.clone()));
         }
-        self.end_reads(chunker, chunker.next_file);
+        self.end_reads(chunker, chunker.next_input);
     }
 
     fn give_up(&self, chunker: &mut Chunker, message: String) -> Option<NumberedChunk> {
@@ -394,7 +398,7 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
     fn process(&self, chunk: NumberedChunk) {
         let NumberedChunk { number, read: read_index, mut batches, bytes } = chunk;
         let read = &self.task.reads[read_index];
-        let unit = UnitRef { file: read.file, unit: read.unit, owner: read.owner };
+        let unit = UnitRef { input: read.input, unit: read.unit, owner: read.owner };
         let processed = catch_panic(|| chunk::process(self, number, unit, &read.partitions, batches.as_mut()));
         drop(batches);
         self.ctx.reading.give(bytes);

@@ -1,87 +1,187 @@
-//! Source files: listed, inspected once, and read as Arrow record batches.
+//! Sources: what can be listed, inspected and read as Arrow record batches.
 //!
-//! The readers are ours for the row formats and the `parquet` and `arrow` crates' for the columnar ones. All
-//! give [`Batch`]es in the planned schema, with every row's place, in bounded memory, and never a row less than
-//! the file holds without an error.
+//! A [`Source`] lists its [`Input`]s (files, or slices of a table), inspects each once for the plan, and reads them for a
+//! run. Every reader returns [`Batch`]es in the planned schema with the position of every row, in bounded memory, and never
+//! fewer rows than the input holds without an error.
+//!
+//! [`files`] lists folders, globs and object stores; [`formats`] reads the bytes of one file.
 
-pub mod columnar;
 pub mod files;
+pub mod formats;
 pub mod instants;
-pub mod rows;
 pub mod skip;
 
-mod dispatch;
+mod constants;
+mod file;
+mod input;
+mod read;
 
-pub use dispatch::{Inspection, inspector, open};
-pub use rows::infer::InspectRequest;
-pub use rows::inspect::{Finding, Findings, Piece, Pieces};
+pub use file::{Codec, SourceFile};
+pub use files::error::ListError;
+pub use formats::rows::infer::TableEvidence;
+pub use formats::rows::inspect::{InspectionStep, InspectionSteps, StepResult, StepResults};
+pub use input::{Input, Slice, Version};
+pub(crate) use read::OneChunk;
+pub use read::{
+    BATCH_ROWS, Batch, BatchReader, Chunk, ChunkReader, MAX_REJECT_BYTES, Positions, ReadRequest, Reject, Within,
+};
+pub use skip::{SkipCode, SkippedInput};
 
 use std::sync::Arc;
 
-use ::arrow::datatypes::{Schema, SchemaRef};
-use ::arrow::record_batch::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::Diagnostic;
 use crate::error::ErrorCode;
-use crate::job::{OnBad, SourceFormat};
-use crate::store::{Location, StoreError, Stored};
+use crate::job::Job;
+use crate::store::StoreError;
 use crate::time::TimeParser;
 
-/// One source file as listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceFile {
-    /// Where; a path absolute.
-    pub at: Location,
-    /// Relative to the folder of the source URI, `/`-separated: what messages and manifests show, and the order of rows.
-    pub name: String,
-    /// Size when listed.
-    pub bytes: u64,
-    /// Modification time when listed.
-    pub modified: Timestamp,
-    /// Version when listed, in the words of its store.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub etag: Option<String>,
-    /// What is inside.
-    pub format: SourceFormat,
-    /// How it is compressed, from the extension.
-    pub codec: Codec,
-    /// `k=v` folders between the source URI and the file.
-    pub hive: Vec<(String, String)>,
+/// Something that can be exported from, opened once per job.
+pub trait Source: Send + Sync {
+    /// What manifests call its kind.
+    fn kind(&self) -> SourceKind;
+
+    /// The inputs that may hold rows of a period, in the order of their names' bytes, and what is skipped.
+    ///
+    /// # Errors
+    /// [`ListError`] if the list would not be complete.
+    fn list(&self, period: Period) -> Result<Listing, ListError>;
+
+    /// Refuses settings that have no effect on any of these inputs.
+    ///
+    /// # Errors
+    /// The setting and how to correct it.
+    fn check_settings(&self, _inputs: &[Input]) -> Result<(), Diagnostic> {
+        Ok(())
+    }
+
+    /// The schema, if the source declares one, as tables and queries do. The columns of files are inferred from all rows.
+    fn schema(&self) -> Option<SchemaRef> {
+        None
+    }
+
+    /// The snapshot that all inputs are read from, as the source names it.
+    fn snapshot(&self) -> Option<&str> {
+        None
+    }
+
+    /// Inspects one input in steps, which may run on any thread. The results of all steps make the [`Inspection`].
+    fn inspect<'a>(
+        &'a self,
+        input: &'a Input,
+        request: InspectRequest<'a>,
+    ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>);
+
+    /// Columns whose values are [`Input::constants`], given the columns of the inputs' rows.
+    ///
+    /// # Errors
+    /// [`ListError::Hive`] if constants and columns conflict.
+    fn constants(&self, _inputs: &[Input], _columns: &Schema) -> Result<Constants, ListError> {
+        Ok(Constants::default())
+    }
+
+    /// For each input, the half-open period that its name says its rows lie in.
+    fn coverage(&self, inputs: &[Input], _facts: &[InputFacts]) -> Vec<Option<(Timestamp, Timestamp)>> {
+        vec![None; inputs.len()]
+    }
+
+    /// Opens an input for reading.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn open(&self, request: ReadRequest<'_>) -> Result<Box<dyn ChunkReader>, SourceError>;
+
+    /// Checks, after an input was read, that it is still what was listed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::SourceChanged`] if it differs, [`ErrorCode::SourceUnreadable`] if that cannot be found out.
+    fn recheck(&self, input: &Input) -> Result<(), SourceError>;
 }
 
-/// Compression of a source file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Codec {
-    /// None.
-    Plain,
-    /// `.gz`, any number of members.
-    Gzip,
-    /// `.zst`, any number of frames.
-    Zstd,
+/// The source of a job.
+pub fn of_job(job: &Job) -> Box<dyn Source> {
+    Box::new(files::FileSource::new(job))
 }
 
-/// What one look at a file tells.
+/// Kinds of sources, as manifests name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// Files in a folder, below a prefix of an object store, or at a URL.
+    Files,
+}
+
+/// A half-open period of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// First instant inside.
+    pub start: Timestamp,
+    /// First instant after.
+    pub end: Timestamp,
+}
+
+/// The inputs of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Inputs to read, in the order of their names' bytes.
+    pub inputs: Vec<Input>,
+    /// What is not read, and why.
+    pub skipped: Vec<SkippedInput>,
+    /// Skipped inputs whose names cover the time next to the period: rows that contradict a name are likeliest there.
+    pub adjacent: Vec<Input>,
+}
+
+/// Columns that come from [`Input::constants`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Constants {
+    /// Nullable text columns, in the order of first appearance.
+    pub fields: Vec<Field>,
+    /// What a user should know if constants are not columns.
+    pub note: Option<String>,
+}
+
+/// What to collect when an input is inspected.
+#[derive(Debug, Clone, Copy)]
+pub struct InspectRequest<'a> {
+    /// The time column.
+    pub time_column: &'a str,
+    /// Parses it.
+    pub times: &'a TimeParser,
+}
+
+/// The result of inspecting an input.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// Evidence of its columns.
+    pub evidence: TableEvidence,
+    /// Its rows and times.
+    pub facts: InputFacts,
+    /// Column chunks that cannot be decoded.
+    pub undecodable: Vec<Undecodable>,
+}
+
+/// What an inspection found out about an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFacts {
-    /// Parquet: one per row group. Other formats: one.
+pub struct InputFacts {
+    /// Parquet: one per row group. Other inputs: one.
     pub units: Vec<UnitFacts>,
-    /// Set when the file could not be inspected to its end; `units` then says what was seen before.
+    /// Set if the input could not be inspected to its end; `units` then describe the part before.
     pub problem: Option<SourceError>,
 }
 
-/// A part of a file that can be read alone.
+/// A part of an input that can be read alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitFacts {
-    /// Rows, the unreadable ones included.
-    pub rows: u64,
+    /// Number of rows, including unreadable ones; `None` if only reading can tell.
+    pub rows: Option<u64>,
     /// Encoded bytes.
     pub bytes: u64,
     /// Time of the rows that have one, both ends included.
     pub times: TimeRange,
-    /// Rows that may be without a time or unreadable; 0 only where that is proven.
-    pub unplaced_rows: u64,
+    /// Maximum number of rows without a time or unreadable: 0 proves that there are none. `None` if unknown.
+    pub unplaced_rows: Option<u64>,
     /// Bytes that may be in memory at once while it is read, where that is more than a block of it.
     pub decoded_bytes: u64,
 }
@@ -91,7 +191,7 @@ pub struct UnitFacts {
 pub struct Undecodable {
     /// The top-level column.
     pub column: String,
-    /// Units of the file, ascending.
+    /// Units of the input, ascending.
     pub units: Vec<u32>,
     /// What stands in the way, and the way out.
     pub why: String,
@@ -113,133 +213,11 @@ pub enum TimeRange {
     Unknown,
 }
 
-/// Rows of one unit, in the planned schema, in file order.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// The columns.
-    pub rows: RecordBatch,
-    /// Index of the unit in its file.
-    pub unit: u32,
-    /// Where each row stands.
-    pub positions: Positions,
-    /// Rows of the unit that could not be read, met since the batch before.
-    pub rejected: Vec<Reject>,
-    /// Rows of the unit that are not in `rows` because they lie outside the window asked for, met since the batch before.
-    pub outside: u64,
-}
-
-/// Where the rows of a batch stand: 1-based lines (CSV, NDJSON), elements (JSON) or rows of the unit (Parquet, Arrow).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Positions {
-    /// One after the other, from this one.
-    From(u64),
-    /// Each its own.
-    Each(Vec<u64>),
-}
-
-impl Positions {
-    /// Of one row of the batch.
-    pub fn of(&self, row: u32) -> u64 {
-        match self {
-            Self::From(first) => first + u64::from(row),
-            Self::Each(positions) => positions.get(row as usize).copied().unwrap_or_default(),
-        }
-    }
-}
-
-/// A row that could not be read or placed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reject {
-    /// 1-based line (CSV, NDJSON) or row (JSON element, Parquet row) in the file.
-    pub position: u64,
-    /// Why.
-    pub error: String,
-    /// The bytes as they stood, cut to [`MAX_REJECT_BYTES`].
-    pub raw: Vec<u8>,
-}
-
-/// How much of an unreadable row is kept.
-pub const MAX_REJECT_BYTES: usize = 1 << 20;
-
-/// Rows a batch holds at most.
-pub const BATCH_ROWS: usize = 8192;
-
-/// How to read one file.
-#[derive(Debug, Clone)]
-pub struct ReadRequest {
-    /// Which.
-    pub file: SourceFile,
-    /// The columns to give, in this order and these types; a column that the file does not have is null.
-    /// Text holding JSON is marked by [`json_field`](crate::logical::json_field), text holding numbers by [`number_field`](crate::logical::number_field).
-    pub schema: SchemaRef,
-    /// Which units, ascending. Row formats have only unit 0.
-    pub units: Vec<u32>,
-    /// `Fail`: the first unreadable row ends the reading with [`ErrorCode::BadRows`].
-    pub on_bad_rows: OnBad,
-    /// JSON: dotted path of the array.
-    pub records: Option<String>,
-    /// Which rows are wanted; `None` is all.
-    pub within: Option<Within>,
-}
-
-/// The window that rows are read for. A reader may leave out rows outside and count them ([`Batch::outside`]); whether it
-/// does is its own matter, so rows outside may still come.
-#[derive(Debug, Clone)]
-pub struct Within {
-    /// The time column.
-    pub column: String,
-    /// How it is written.
-    pub times: TimeParser,
-    /// First instant of the window.
-    pub start: Timestamp,
-    /// First instant after it.
-    pub end: Timestamp,
-    /// Columns whose types are not from the rows, so that a row may turn out to be bad by a value that does not fit.
-    pub declared: Vec<String>,
-    /// It is proven that every row of the units can be read and has a time.
-    pub proven: bool,
-}
-
-/// Cuts a file into chunks, in file order. Only the cutting is serial: a chunk is decoded on the thread that takes it.
-pub trait ChunkReader: Send {
-    /// The next chunk; `None` at the proven end of the file.
-    ///
-    /// # Errors
-    /// [`SourceError`] where no more chunks can be found. After an error the reader is spent.
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError>;
-}
-
-/// A part of one unit of a file, decoded without regard to the chunks around it.
-pub struct Chunk {
-    /// Index of the unit in its file.
-    pub unit: u32,
-    /// Its rows.
-    pub batches: Box<dyn BatchReader>,
-}
-
-/// Gives the batches of one chunk.
-pub trait BatchReader: Send {
-    /// The next rows; `None` at the proven end of the chunk.
-    ///
-    /// # Errors
-    /// [`SourceError`] where the bytes are not what the format says or the operating system fails. After an error the reader is spent.
-    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError>;
-}
-
-/// A file that is one chunk, until it is given.
-pub(crate) struct WholeFile(pub(crate) Option<Box<dyn BatchReader>>);
-
-impl ChunkReader for WholeFile {
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
-        Ok(self.0.take().map(|batches| Chunk { unit: 0, batches }))
-    }
-}
-
-/// A source file that does not give its rows.
+/// Why rows of an input cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}{}: {message}", position.map(|p| format!(":{p}")).unwrap_or_default())]
 pub struct SourceError {
-    /// [`SourceFile::name`].
+    /// [`Input::name`].
     pub name: String,
     /// 1-based line or row, where one is to blame.
     pub position: Option<u64>,
@@ -247,16 +225,6 @@ pub struct SourceError {
     pub code: ErrorCode,
     /// What is wrong and the way out.
     pub message: String,
-}
-
-impl SourceFile {
-    /// Its bytes.
-    ///
-    /// # Errors
-    /// As [`SourceError::io`].
-    pub(crate) fn open(&self) -> Result<Stored, SourceError> {
-        Stored::open(&self.at, self.bytes, self.etag.as_deref()).map_err(|e| SourceError::io(self, "opened", &e))
-    }
 }
 
 impl SourceError {

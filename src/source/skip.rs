@@ -1,14 +1,14 @@
-//! Files that match a source URI but are not read, and why.
+//! Inputs that a source names but that are not read, and why.
 //!
-//! Nothing is skipped silently. Every skipped file has a code for programs and a reason for users, appears in the manifest,
+//! Nothing is skipped silently. Every skipped input has a code for programs and a reason for users, appears in the manifest,
 //! and is shown by `plan` and `doctor`. [`SkipCode::is_surprising`] selects those that a run warns about.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A file that matches the source URI but is not read.
+/// An input that is not read, such as a file that matches the source URI.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SkippedFile {
+pub struct SkippedInput {
     /// Relative to the folder of the source URI. Ends with `/` for a folder.
     pub name: String,
     /// Size when listed; 0 for a folder that was not listed.
@@ -103,7 +103,7 @@ impl SkipCode {
 /// The folder where Spark and Hadoop keep uncommitted files.
 const UNCOMMITTED: &str = "_temporary";
 
-impl SkippedFile {
+impl SkippedInput {
     /// A file, or a folder if the name ends with `/`, whose name begins with `.` or `_`.
     pub(super) fn hidden(name: String, bytes: u64, is_data: bool) -> Self {
         let folder = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::error::{ErrorCode, Exit};
 use crate::package::layout::{MANIFEST, SHA256SUMS};
 use crate::package::manifest::tests::{entry, manifest as template};
 use crate::package::manifest::{
-    Accounting, Column, FileStatus, JobStatus, RejectsEntry, SourceFileRecord, SourceRecord, Totals,
+    Accounting, Column, FileStatus, InputRecord, JobStatus, RejectsEntry, SourceRecord, Totals,
 };
 
 struct Package {
@@ -61,11 +61,12 @@ impl Package {
         manifest.runs[0].finished_at = Some(manifest.finalized_at);
         manifest.accounting =
             Accounting { source_rows: 5, outside_window: 1, filtered_out: 1, written: 3, ..Accounting::default() };
-        manifest.source.files = vec![SourceFileRecord {
+        manifest.source.files = vec![InputRecord {
             path: "events.csv".into(),
-            bytes: 60,
+            bytes: Some(60),
             mtime: None,
             etag: None,
+            snapshot: None,
             rows: Some(5),
             skipped: None,
             skip_code: None,

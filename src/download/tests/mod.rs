@@ -24,7 +24,7 @@ use crate::error::Exit;
 use crate::job::{self, CsvFormat, Format};
 use crate::package::layout::{MANIFEST, SHA256SUMS};
 use crate::package::manifest::tests::{entry, manifest as template};
-use crate::package::manifest::{Accounting, Column, SourceFileRecord, Totals};
+use crate::package::manifest::{Accounting, Column, InputRecord, Totals};
 use crate::resolve::job_id;
 use crate::stop::Signal;
 
@@ -145,11 +145,12 @@ impl Package {
         (self.manifest.partial_count, self.manifest.failed_count) = (totals.partial, totals.failed);
         let rows = totals.rows;
         self.manifest.accounting = Accounting { source_rows: rows, written: rows, ..Accounting::default() };
-        self.manifest.source.files = vec![SourceFileRecord {
+        self.manifest.source.files = vec![InputRecord {
             path: "events.csv".into(),
-            bytes: 60,
+            bytes: Some(60),
             mtime: None,
             etag: None,
+            snapshot: None,
             rows: Some(rows),
             skipped: None,
             skip_code: None,

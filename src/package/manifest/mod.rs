@@ -31,8 +31,8 @@ pub use json::{ManifestError, json_schema};
 pub(crate) use json::{from_versioned, to_bytes};
 pub use no_rows::{HeldValues, NoRows, NoRowsReason};
 pub use record::{
-    Column, Compression, ExportFormat, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord,
-    SourceFileError, SourceFileRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord,
+    Column, Compression, ExportFormat, InputError, InputRecord, PackageRef, RestatedPartition, Restatement, RunOutcome,
+    RunRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord,
 };
 pub use sealed::{Facts, SealedFacts};
 pub use sums::sha256sums;

@@ -5,11 +5,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::source::SourceKind;
+
 use super::SkipCode;
 use super::evidence::ColumnRedaction;
 use super::json::Instant;
 use crate::digest::sha256;
 use crate::job;
+use crate::source::{Input, SkippedInput, Version};
 
 /// Format of shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -120,8 +123,11 @@ pub struct SourceRecord {
     pub kind: Option<SourceKind>,
     /// The source as the plan resolved it, without secrets.
     pub uri: String,
+    /// The snapshot that all rows were read from, as the source names it. Files have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// Its files, in the order that their rows have.
-    pub files: Vec<SourceFileRecord>,
+    pub files: Vec<InputRecord>,
     /// Lower-case hex SHA-256 of the canonical JSON (RFC 8785) of `files`, to note and to compare with other packages'.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
@@ -138,31 +144,24 @@ pub struct SourceRecord {
     pub unexported_keys: Vec<String>,
 }
 
-/// Kinds of sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SourceKind {
-    /// Files in a folder, below a prefix of an object store, or at a URL.
-    Files,
-}
-
 impl SourceRecord {
     /// What `files_sha256` has to be; `None` where there are no files.
-    pub fn digest_of_files(files: &[SourceFileRecord]) -> Option<String> {
+    pub fn digest_of_files(files: &[InputRecord]) -> Option<String> {
         // Only numbers that JSON cannot hold make this fail, and sizes and counts are none.
         let canonical = serde_json_canonicalizer::to_vec(&files).unwrap_or_default();
         (!files.is_empty()).then(|| sha256(&canonical))
     }
 }
 
-/// One file of the source, with its identity when the job was planned.
+/// One input of the source, with its identity when the job was planned: a file, or a slice of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SourceFileRecord {
-    /// Relative to the source's folder.
+pub struct InputRecord {
+    /// Of a file, relative to the source's folder.
     pub path: String,
-    /// Size.
-    pub bytes: u64,
+    /// Size; left out where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Modification time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Instant>")]
@@ -170,6 +169,9 @@ pub struct SourceFileRecord {
     /// The version's ETag in the object store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
+    /// The snapshot of a table that the rows were read from, as the database names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// Number of rows, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
@@ -179,15 +181,61 @@ pub struct SourceFileRecord {
     /// The same for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip_code: Option<SkipCode>,
-    /// Set if the file could not be read.
+    /// Set if the input could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<SourceFileError>,
+    pub error: Option<InputError>,
 }
 
-/// Why a file could not be read.
+impl InputRecord {
+    /// The record of an input that is read.
+    pub fn new(input: &Input) -> Self {
+        let (mtime, etag, snapshot) = match input.version() {
+            Version::Stat { modified } => (Some(modified), None, None),
+            Version::Etag(etag) => (None, Some(etag.to_owned()), None),
+            Version::Snapshot(snapshot) => (None, None, Some(snapshot.to_owned())),
+        };
+        Self {
+            path: input.name().to_owned(),
+            bytes: input.bytes(),
+            mtime,
+            etag,
+            snapshot,
+            rows: None,
+            skipped: None,
+            skip_code: None,
+            error: None,
+        }
+    }
+
+    /// The record of an input that is not read.
+    pub fn skipped(input: &SkippedInput) -> Self {
+        Self {
+            path: input.name.clone(),
+            bytes: Some(input.bytes),
+            mtime: None,
+            etag: None,
+            snapshot: None,
+            rows: None,
+            skipped: Some(input.reason.clone()),
+            skip_code: Some(input.code),
+            error: None,
+        }
+    }
+
+    /// Whether it names the same state of the same input, whatever was found when it was read.
+    pub fn is_same_version(&self, other: &Self) -> bool {
+        let version = |record: &Self| {
+            let Self { path, bytes, mtime, etag, snapshot, .. } = record.clone();
+            (path, bytes, mtime, etag, snapshot)
+        };
+        version(self) == version(other)
+    }
+}
+
+/// Why an input could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SourceFileError {
+pub struct InputError {
     /// For programs.
     pub code: crate::error::ErrorCode,
     /// For people.

@@ -69,6 +69,7 @@ pub(crate) fn manifest() -> Manifest {
             resolved: json!({"format": "csv"}),
         },
         source: SourceRecord {
+            snapshot: None,
             kind: Some(SourceKind::Files),
             uri: "data/".into(),
             files: Vec::new(),
@@ -140,15 +141,16 @@ fn a_manifest_is_read_as_it_was_written() {
         plain_sha256: None,
         sealed: None,
     }];
-    written.source.files = vec![SourceFileRecord {
+    written.source.files = vec![InputRecord {
         path: "a.csv".into(),
-        bytes: 1,
+        bytes: Some(1),
         mtime: Some("2026-03-01T00:00:00.123456789Z".parse().unwrap()),
         etag: None,
+        snapshot: None,
         rows: None,
         skipped: Some("outside the window by `path_time`".to_owned()),
         skip_code: Some(SkipCode::PathTime),
-        error: Some(SourceFileError { code: ErrorCode::SourceUnreadable, message: "gone".into() }),
+        error: Some(InputError { code: ErrorCode::SourceUnreadable, message: "gone".into() }),
     }];
     assert_eq!(Manifest::from_json(&written.to_json_bytes()).unwrap(), written);
 }

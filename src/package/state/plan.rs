@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::record::{StateError, known_version};
 use crate::failure::Failure;
 use crate::package::manifest::EncryptionRecord;
-use crate::plan::Plan;
-use crate::source::SourceFile;
-use crate::source::skip::SkippedFile;
+use crate::plan::{Plan, Read};
+use crate::source::SkippedInput;
 
 /// The plan of a job and the state of its source when it was planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,23 +26,20 @@ pub struct Pinned {
     pub tool_version: String,
     /// When the job was first planned.
     pub created_at: Timestamp,
-    /// Partitions and tasks.
+    /// Inputs, partitions and tasks.
     pub plan: Plan,
-    /// Source files with their identity.
-    pub files: Vec<SourceFile>,
-    /// Source files that are not read.
-    pub skipped: Vec<SkippedFile>,
-    /// Columns that come from folder names.
-    pub hive_keys: Vec<String>,
-    /// Number of rows proven to be outside the window, which are not read.
-    pub outside_rows: u64,
+    /// Inputs that are not read.
+    pub skipped: Vec<SkippedInput>,
+    /// Columns whose values are constants of the inputs.
+    pub constants: Vec<String>,
+    /// The snapshot that the inputs are read from, as the source names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// For each partition, the digest of its inputs.
     pub inputs: Vec<String>,
-    /// For each file, its number of rows, if known.
-    pub file_rows: Vec<Option<u64>>,
     /// For each partition, the failure that was known before reading.
     pub failures: Vec<Option<Failure>>,
-    /// Source files that were expected but missing. Absent in plans of earlier releases.
+    /// Inputs that were expected but missing. Absent in plans of earlier releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingSource>,
     /// Ids of the keys for pseudonyms, by redacted path: another key would give other pseudonyms.
@@ -54,7 +50,7 @@ pub struct Pinned {
     pub encryption: Option<EncryptionRecord>,
 }
 
-/// A missing source file, and the partitions that are partial because of it.
+/// A missing input, and the partitions that are partial because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MissingSource {
@@ -65,6 +61,11 @@ pub struct MissingSource {
 }
 
 impl Pinned {
+    /// Number of rows proven to be outside the window, which are not read.
+    pub fn outside_rows(&self) -> u64 {
+        self.plan.outside.iter().filter_map(|read| self.plan.unit(read)?.rows).sum()
+    }
+
     /// Reads a pinned plan. Indexes are checked here, because the file may have been edited.
     ///
     /// # Errors
@@ -72,14 +73,15 @@ impl Pinned {
     pub fn from_json(name: &str, bytes: &[u8]) -> Result<Self, StateError> {
         let unreadable = |source| StateError::Unreadable { name: name.to_owned(), source };
         let pinned: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
-        let (files, partitions) = (pinned.files.len(), pinned.plan.partitions.len());
-        let units = |file: u32| pinned.plan.files.get(file as usize).map_or(0, |f| f.units.len());
-        let whole = [pinned.plan.files.len(), pinned.file_rows.len()].iter().all(|n| *n == files)
-            && [pinned.inputs.len(), pinned.failures.len()].iter().all(|n| *n == partitions)
+        let partitions = pinned.plan.partitions.len();
+        let units = |input: u32| pinned.plan.inputs.get(input as usize).map_or(0, |input| input.units.len());
+        let exists = |read: &Read| (read.unit as usize) < units(read.input);
+        let whole = [pinned.inputs.len(), pinned.failures.len()].iter().all(|n| *n == partitions)
+            && pinned.plan.outside.iter().all(exists)
             && pinned.plan.tasks.iter().all(|task| {
                 task.partitions.start <= task.partitions.end
                     && task.partitions.end as usize <= partitions
-                    && task.reads.iter().all(|read| (read.unit as usize) < units(read.file))
+                    && task.reads.iter().all(exists)
             })
             && pinned.plan.affected.iter().all(|c| c.partitions.end as usize <= partitions);
         if whole {

@@ -17,7 +17,7 @@ use crate::signature::{self, Signer};
 use crate::store::{Folder, StoreError};
 
 /// Version of all files in `_state/`.
-pub const STATE_VERSION: u32 = 2;
+pub const STATE_VERSION: u32 = 3;
 /// The program's version, in plans and records: another version may encode the same rows differently.
 pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::list::{ListError, Listing};
+use super::list::{FileListing, ListError};
 use crate::error::ErrorCode;
 use crate::job::{Source, SourceFormat};
 use crate::source::SourceFile;
@@ -46,7 +46,7 @@ fn refusal(uri: String, (kind, marker): (&'static str, &'static str)) -> ListErr
 ///
 /// # Errors
 /// [`ListError::LakehouseTable`], or [`ListError::Io`] where a folder inside the source cannot be read.
-pub(super) fn refuse_local(source: &Source, listing: &Listing) -> Result<(), ListError> {
+pub(super) fn refuse_local(source: &Source, listing: &FileListing) -> Result<(), ListError> {
     if source.plain_files {
         return Ok(());
     }
@@ -125,7 +125,7 @@ impl Tables {
         source: &Source,
         at: &ObjectLocation,
         base: &str,
-        listing: &Listing,
+        listing: &FileListing,
     ) -> Result<(), ListError> {
         let keys = listing.files.iter().filter(|file| file.format == SourceFormat::Parquet);
         let keys: Vec<&str> = keys.filter_map(key_of).collect();

@@ -1,7 +1,7 @@
 //! Which files a source URI names.
 //!
 //! The list is the ground of every later proof of completeness, so nothing is left out in silence: what looks like data
-//! and is not read stands in [`Listing::skipped`] with the reason, and what cannot be told apart (a loop of links, a name
+//! and is not read stands in [`FileListing::skipped`] with the reason, and what cannot be told apart (a loop of links, a name
 //! that is not text) is an error. The order is that of the names' bytes, on every machine.
 
 use std::ffi::OsStr;
@@ -12,31 +12,27 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use walkdir::WalkDir;
 
-use crate::error::ErrorCode;
 use crate::job::{OnEmptyFile, PathTime, Source, SourceFormat};
 use crate::package::layout::{self, CONTENT};
 use crate::source::files::packages::{self, Ours};
-use crate::source::files::{lakehouse, objects, same_file};
-use crate::source::{Codec, SourceError, SourceFile};
-use crate::store::{Location, LocationError, StoreError};
+use crate::source::files::{hive, lakehouse, objects, same_file};
+use crate::source::{Codec, SourceFile, file};
+use crate::store::Location;
 
-pub use crate::source::files::path_time::{named_days, path_coverage, path_coverage_in, path_unit, units_of};
-pub use crate::source::skip::{SkipCode, SkippedFile};
-
-/// Extensions and what they mean, in the words of messages.
-const KNOWN_EXTENSIONS: &str =
-    ".parquet .pq .ndjson .jsonl .json .csv .arrow .ipc .feather, row formats also with .gz or .zst";
+pub(super) use crate::source::files::error::{KNOWN_EXTENSIONS, ListError};
+use crate::source::files::path_time::path_coverage_in;
+pub(super) use crate::source::skip::{SkipCode, SkippedInput};
 
 /// Compressions that are recognised in order to be refused: their bytes must not be taken for rows.
 const FOREIGN_COMPRESSIONS: [&str; 9] = ["bz2", "xz", "lz4", "br", "zip", "7z", "snappy", "lzo", "z"];
 
-/// The files of a source, in order of name.
+/// The files that a source URI matches, in the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
+pub struct FileListing {
     /// What is read.
     pub files: Vec<SourceFile>,
     /// What is not, and why.
-    pub skipped: Vec<SkippedFile>,
+    pub skipped: Vec<SkippedInput>,
     /// Of the files that `path_time` leaves out, those that cover the time next to the window: a claim that is wrong shows
     /// there first.
     pub adjacent: Vec<SourceFile>,
@@ -44,161 +40,6 @@ pub struct Listing {
 
 /// Files on each side of the window that are looked into. More writers than these err alike.
 const ADJACENT_FILES: usize = 8;
-
-/// A source that cannot be listed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ListError {
-    /// Nothing to read.
-    #[error(
-        "source matches no file: {uri} ({looked_for}); check the path, or set `source.format` for other extensions"
-    )]
-    NoFile {
-        /// As resolved.
-        uri: String,
-        /// What would have matched.
-        looked_for: String,
-    },
-    /// Text that names no place.
-    #[error(transparent)]
-    Location(#[from] LocationError),
-    /// The store's.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A folder of a web server.
-    #[error("{uri} is on a web server, which lists no folders; name one file")]
-    Web {
-        /// As written.
-        uri: String,
-    },
-    /// Not a glob.
-    #[error("source {uri} is not a glob: {message}")]
-    Glob {
-        /// As resolved.
-        uri: String,
-        /// What the glob parser says.
-        message: String,
-    },
-    /// The operating system refuses.
-    #[error("cannot list {path}; check that it exists and that its permissions let this user read it")]
-    Io {
-        /// Which file or folder.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A folder that contains itself.
-    #[error("{path} is a link to {ancestor}, which contains it; remove the link or name the files with a glob")]
-    LinkLoop {
-        /// The link.
-        path: String,
-        /// Where it leads.
-        ancestor: String,
-    },
-    /// A package.
-    #[error("{uri} is a kt-export package and not a source; to export its rows again, name its data/ folder")]
-    Package {
-        /// As resolved.
-        uri: String,
-    },
-    /// A job that would be its own next source.
-    #[error(
-        "the output {output} lies inside the source {uri}, so the next job would export its rows again; choose an `output.uri` outside"
-    )]
-    OutputInSource {
-        /// As resolved.
-        uri: String,
-        /// The package's folder.
-        output: String,
-    },
-    /// The same, the other way round.
-    #[error(
-        "the source {uri} lies inside the output {output}, which holds nothing but the package; choose another `output.uri`"
-    )]
-    SourceInOutput {
-        /// As resolved.
-        uri: String,
-        /// The package's folder.
-        output: String,
-    },
-    /// A name that no manifest can hold.
-    #[error("the name of {path} is not UTF-8; rename it")]
-    NotUtf8 {
-        /// With replacement characters.
-        path: String,
-    },
-    /// An object that the source names and no request can.
-    #[error(
-        "{uri} is listed and cannot be read: its key is not one that a request can name, {why}; copy it to another key, \
-         or name the other objects with a glob"
-    )]
-    Unaddressable {
-        /// Bucket and key.
-        uri: String,
-        /// Which rule the key breaks.
-        why: &'static str,
-    },
-    /// A device, pipe or socket.
-    #[error("{path} is not a regular file; sources are read more than once, so copy it to a file first")]
-    NotAFile {
-        /// Which.
-        path: String,
-    },
-    /// Parquet or Arrow inside gzip or zstd.
-    #[error("{path} is {format} inside another compression; decompress it, {format} compresses its own pages")]
-    DoublyCompressed {
-        /// Which.
-        path: String,
-        /// Its format.
-        format: &'static str,
-    },
-    /// A compression that is not read.
-    #[error("{path} is compressed with .{extension}, which is not read; use .gz or .zst")]
-    Compression {
-        /// Which.
-        path: String,
-        /// Its last extension.
-        extension: String,
-    },
-    /// One file whose format nobody told.
-    #[error("the format of {path} is not known from its extension ({KNOWN_EXTENSIONS}); set `source.format`")]
-    UnknownFormat {
-        /// Which.
-        path: String,
-    },
-    /// A folder whose Parquet files are not its rows.
-    #[error(
-        "{folder} is {kind} (it has {marker}): read as plain files it gives deleted and duplicate rows; export a snapshot of \
-         the table to files and name those, or set `plain_files: true` in `source` to read every file as it is"
-    )]
-    LakehouseTable {
-        /// The table.
-        folder: String,
-        /// What it is.
-        kind: &'static str,
-        /// What tells so.
-        marker: &'static str,
-    },
-    /// `expect: every` over more units than are looked for.
-    #[error(
-        "the window has more than {most} units that `path_time: {{expect: every}}` expects a file for; choose a smaller window, or remove `expect`"
-    )]
-    TooManyUnits {
-        /// The limit.
-        most: usize,
-    },
-    /// A file that `path_time` does not describe.
-    #[error(
-        "{name} does not end in the time that `path_time` promises ({pattern}); correct the pattern or keep other files out with a glob"
-    )]
-    PathTime {
-        /// Which.
-        name: String,
-        /// The pattern.
-        pattern: String,
-    },
-}
 
 /// Lists a source: a file, a folder (recursive) or a glob.
 ///
@@ -209,7 +50,7 @@ pub enum ListError {
 ///
 /// # Errors
 /// [`ListError`], and no list, where the files cannot all be told.
-pub fn list(source: &Source) -> Result<Listing, ListError> {
+pub fn list(source: &Source) -> Result<FileListing, ListError> {
     let uri = source.uri.value.as_str();
     let path = match Location::parse(uri, &source.options)? {
         Location::Local(path) => path,
@@ -231,7 +72,7 @@ pub fn list(source: &Source) -> Result<Listing, ListError> {
     Ok(listing)
 }
 
-impl Listing {
+impl FileListing {
     /// Drops the files whose name says that they lie wholly outside `[start, end)`; they are listed, unread, and those
     /// next to the window are kept apart.
     ///
@@ -256,7 +97,7 @@ impl Listing {
             } else {
                 let reason = format!("outside the window by `path_time`: covers {first} to {after}");
                 let (name, bytes) = (file.name.clone(), file.bytes);
-                self.skipped.push(SkippedFile { name, bytes, code: SkipCode::PathTime, reason });
+                self.skipped.push(SkippedInput { name, bytes, code: SkipCode::PathTime, reason });
                 if after <= start {
                     before.add(start.duration_since(after), file);
                 } else {
@@ -287,41 +128,6 @@ impl Nearest {
         if distance == self.distance && self.files.len() < ADJACENT_FILES {
             self.files.push(file);
         }
-    }
-}
-
-/// Compares a file with what was listed: the same size and modification time.
-///
-/// # Errors
-/// [`ErrorCode::SourceChanged`] where they differ, [`ErrorCode::SourceUnreadable`] where the file is gone or may not be read.
-pub fn check_unchanged(file: &SourceFile) -> Result<(), SourceError> {
-    let fail = |code, message| Err(SourceError { name: file.name.clone(), position: None, code, message });
-    let path = match &file.at {
-        Location::Local(path) => path,
-        Location::Object(at) => return objects::check_unchanged(file, at),
-    };
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return fail(
-                ErrorCode::SourceUnreadable,
-                "vanished after it was listed; restore it and run again".to_owned(),
-            );
-        }
-        Err(error) => return fail(ErrorCode::SourceUnreadable, format!("cannot be looked at: {error}")),
-    };
-    let again = "restore it, or start a new job over the source as it is now";
-    if metadata.len() != file.bytes {
-        let message = format!("changed after it was listed, from {} to {} bytes; {again}", file.bytes, metadata.len());
-        return fail(ErrorCode::SourceChanged, message);
-    }
-    match modified(&metadata) {
-        Ok(now) if now == file.modified => Ok(()),
-        Ok(now) => {
-            let message = format!("changed after it was listed, modified {now} and not {}; {again}", file.modified);
-            fail(ErrorCode::SourceChanged, message)
-        }
-        Err(error) => fail(ErrorCode::SourceUnreadable, format!("its modification time cannot be read: {error}")),
     }
 }
 
@@ -404,16 +210,16 @@ impl Walk {
     }
 }
 
-fn single(source: &Source, path: &Path) -> Result<Listing, ListError> {
+fn single(source: &Source, path: &Path) -> Result<FileListing, ListError> {
     let base = path.parent().unwrap_or(Path::new(""));
     let file = match classify(source.format, path)? {
         Some((format, codec)) => source_file(base, path, format, codec)?,
         None => return Err(ListError::UnknownFormat { path: show(path) }),
     };
-    Ok(Listing { files: vec![file], ..Listing::default() })
+    Ok(FileListing { files: vec![file], ..FileListing::default() })
 }
 
-fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
+fn collect(source: &Source, walk: Walk) -> Result<FileListing, ListError> {
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     let mut folders_matched = false;
@@ -439,7 +245,7 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
                 let bytes = if is_folder { 0 } else { entry.metadata().map_err(walk_error)?.len() };
                 let is_data = !is_folder && matches!(classify(None, path), Ok(Some(_)));
                 let name = if is_folder { format!("{name}/") } else { name };
-                skipped.push(SkippedFile::hidden(name, bytes, is_data));
+                skipped.push(SkippedInput::hidden(name, bytes, is_data));
             }
             continue;
         }
@@ -461,21 +267,21 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
         let name = relative_name(&walk.base, path)?;
         if !entry.file_type().is_file() {
             let reason = "not a regular file".to_owned();
-            skipped.push(SkippedFile { name, bytes: 0, code: SkipCode::NotAFile, reason });
+            skipped.push(SkippedInput { name, bytes: 0, code: SkipCode::NotAFile, reason });
             continue;
         }
         match classify(source.format, path)? {
             Some((format, codec)) => {
                 let file = source_file(&walk.base, path, format, codec)?;
                 if file.bytes == 0 && format.is_text() && source.on_empty_file == OnEmptyFile::Skip {
-                    skipped.push(SkippedFile::empty(file.name));
+                    skipped.push(SkippedInput::empty(file.name));
                 } else {
                     files.push(file);
                 }
             }
             None => {
                 let bytes = entry.metadata().map_err(walk_error)?.len();
-                skipped.push(SkippedFile::unknown_format(name, bytes));
+                skipped.push(SkippedInput::unknown_format(name, bytes));
             }
         }
     }
@@ -485,15 +291,15 @@ fn collect(source: &Source, walk: Walk) -> Result<Listing, ListError> {
     files.sort_by(|a, b| a.name.cmp(&b.name));
     let files = same_file::keep_one(&walk.base, files, &mut skipped)?;
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Listing { files, skipped, adjacent: Vec::new() })
+    Ok(FileListing { files, skipped, adjacent: Vec::new() })
 }
 
 /// A file that is there and holds nothing: its source is not missing.
-pub(super) fn is_empty(skipped: &SkippedFile) -> bool {
+pub(super) fn is_empty(skipped: &SkippedInput) -> bool {
     skipped.code == SkipCode::Empty
 }
 
-pub(super) fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedFile], folders_matched: bool) -> ListError {
+pub(super) fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedInput], folders_matched: bool) -> ListError {
     let others = skipped.iter().filter(|file| file.code == SkipCode::UnknownFormat).count();
     let packages = skipped.iter().filter(|file| file.code == SkipCode::Package).count();
     let looked_for = match (source.format, others) {
@@ -539,8 +345,8 @@ fn source_file(base: &Path, path: &Path, format: SourceFormat, codec: Codec) -> 
     let io = |source| ListError::Io { path: show(path), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
     let name = relative_name(base, path)?;
-    let hive = crate::source::files::hive::keys_of(&name);
-    let modified = modified(&metadata).map_err(io)?;
+    let constants = hive::keys_of(&name);
+    let modified = file::modified(&metadata).map_err(io)?;
     Ok(SourceFile {
         at: path.to_owned().into(),
         name,
@@ -549,15 +355,11 @@ fn source_file(base: &Path, path: &Path, format: SourceFormat, codec: Codec) -> 
         etag: None,
         format,
         codec,
-        hive,
+        constants,
     })
 }
 
 /// Modification time to the nanosecond.
-fn modified(metadata: &std::fs::Metadata) -> std::io::Result<Timestamp> {
-    Timestamp::try_from(metadata.modified()?).map_err(std::io::Error::other)
-}
-
 /// Format and compression of a file; `None` where nothing tells the format.
 pub(super) fn classify(
     declared: Option<SourceFormat>,

@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 
 use super::hive;
 use super::lakehouse::Tables;
-use super::list::{ListError, Listing, SkipCode, SkippedFile, Walk, classify, has_wildcard, is_empty, no_file};
+use super::list::{FileListing, ListError, SkipCode, SkippedInput, Walk, classify, has_wildcard, is_empty, no_file};
 use super::packages::{self, Ours};
 use super::same_file;
-use crate::error::ErrorCode;
 use crate::job::{OnEmptyFile, Source};
-use crate::source::{SourceError, SourceFile};
+use crate::source::SourceFile;
 use crate::store::{Below, Found, ObjectLocation, list_below, look_at};
 
 /// Lists an object, a prefix or a glob.
-pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<Listing, ListError> {
+pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<FileListing, ListError> {
     let is_folder = at.key.is_empty() || source.uri.value.ends_with('/');
     if at.scheme.is_web() && is_folder {
         return Err(ListError::Web { uri: at.to_string() });
@@ -39,12 +38,12 @@ pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<Listing, List
     collect(source, at, &walk, list_below(&base)?)
 }
 
-fn single(source: &Source, found: &Found) -> Result<Listing, ListError> {
+fn single(source: &Source, found: &Found) -> Result<FileListing, ListError> {
     let key = Path::new(&found.at.key);
     let name = key.file_name().and_then(OsStr::to_str).unwrap_or(&found.at.key);
     match file(source, found, name)? {
         Some(file) => {
-            let listing = Listing { files: vec![file], ..Listing::default() };
+            let listing = FileListing { files: vec![file], ..FileListing::default() };
             Tables::default().refuse(source, &found.at, &found.at.key, &listing)?;
             Ok(listing)
         }
@@ -52,7 +51,7 @@ fn single(source: &Source, found: &Found) -> Result<Listing, ListError> {
     }
 }
 
-fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> Result<Listing, ListError> {
+fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> Result<FileListing, ListError> {
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
     let is_named = |key: &Path| {
         let below = key.strip_prefix(&walk.base).unwrap_or(key);
@@ -72,7 +71,7 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
         }
         let name =
             object.key.get(walk.base.as_os_str().len()..).unwrap_or(&object.key).trim_start_matches('/').to_owned();
-        skipped.push(SkippedFile {
+        skipped.push(SkippedInput {
             name,
             bytes: object.bytes,
             code: SkipCode::UnknownFormat,
@@ -101,7 +100,7 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
             let folder = format!("{}/", name.get(..end).unwrap_or_default());
             if is_file && walk.names(key, false) {
                 let is_data = matches!(classify(None, key), Ok(Some(_)));
-                skipped.push(SkippedFile::hidden(name.to_owned(), found.bytes, is_data));
+                skipped.push(SkippedInput::hidden(name.to_owned(), found.bytes, is_data));
             } else if !is_file && walk.names(key, true) {
                 let bytes = hidden.entry(folder).or_default();
                 *bytes = bytes.saturating_add(found.bytes);
@@ -113,26 +112,26 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
         }
         match file(source, found, name)? {
             Some(file) if file.bytes == 0 && file.format.is_text() && source.on_empty_file == OnEmptyFile::Skip => {
-                skipped.push(SkippedFile::empty(file.name));
+                skipped.push(SkippedInput::empty(file.name));
             }
             Some(file) => files.push(file),
             // Some consoles create such an object for a folder.
             None if found.bytes == 0 => {}
             None => {
-                skipped.push(SkippedFile::unknown_format(name.to_owned(), found.bytes));
+                skipped.push(SkippedInput::unknown_format(name.to_owned(), found.bytes));
             }
         }
     }
     let of_ours = of_ours.into_iter();
     skipped.extend(of_ours.map(|(folder, (ours, bytes))| ours.skipped(folder.trim_end_matches('/').to_owned(), bytes)));
-    skipped.extend(hidden.into_iter().map(|(folder, bytes)| SkippedFile::hidden(folder, bytes, false)));
+    skipped.extend(hidden.into_iter().map(|(folder, bytes)| SkippedInput::hidden(folder, bytes, false)));
     if files.is_empty() && !skipped.iter().any(is_empty) {
         return Err(no_file(source, walk, &skipped, false));
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     let files = same_file::keep_one(&walk.base, files, &mut skipped)?;
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
-    let listing = Listing { files, skipped, adjacent: Vec::new() };
+    let listing = FileListing { files, skipped, adjacent: Vec::new() };
     if let Some(first) = objects.first() {
         tables.refuse(source, &first.at, walk.base.to_str().unwrap_or_default(), &listing)?;
     }
@@ -170,29 +169,6 @@ fn file(source: &Source, found: &Found, name: &str) -> Result<Option<SourceFile>
         etag: found.etag.clone(),
         format,
         codec,
-        hive: hive::keys_of(name),
+        constants: hive::keys_of(name),
     }))
-}
-
-/// Checks size and modification time, unless the version is known: then, every read requests that version.
-pub(super) fn check_unchanged(file: &SourceFile, at: &ObjectLocation) -> Result<(), SourceError> {
-    if file.etag.is_some() {
-        return Ok(());
-    }
-    let fail = |code, message| Err(SourceError { name: file.name.clone(), position: None, code, message });
-    let again = "restore it, or start a new job over the source as it is now";
-    match look_at(at) {
-        Ok(Some(found)) if found.bytes == file.bytes && found.modified == file.modified => Ok(()),
-        Ok(Some(found)) => {
-            let (now, then) = (found.bytes, file.bytes);
-            let message = format!(
-                "changed after it was listed: size ({then} bytes then, {now} now) or modification time differ; {again}"
-            );
-            fail(ErrorCode::SourceChanged, message)
-        }
-        Ok(None) => {
-            fail(ErrorCode::SourceUnreadable, "vanished after it was listed; restore it and run again".to_owned())
-        }
-        Err(error) => Err(SourceError::of_store(&file.name, &error)),
-    }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::list::{ListError, show};
 use crate::package::layout::{self, DATA, MANIFEST, PLAN};
-use crate::source::skip::{SkipCode, SkippedFile};
+use crate::source::skip::{SkipCode, SkippedInput};
 use crate::store::{Found, StoreError, Stored};
 
 /// The request in the folder of a job.
@@ -42,8 +42,8 @@ impl Ours {
     }
 
     /// The folder as a skipped entry.
-    pub(super) fn skipped(self, name: String, bytes: u64) -> SkippedFile {
-        SkippedFile { name: format!("{name}/"), bytes, code: SkipCode::Package, reason: self.reason().to_owned() }
+    pub(super) fn skipped(self, name: String, bytes: u64) -> SkippedInput {
+        SkippedInput { name: format!("{name}/"), bytes, code: SkipCode::Package, reason: self.reason().to_owned() }
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::list::ListError;
 use crate::source::SourceFile;
-use crate::source::skip::{SkipCode, SkippedFile};
+use crate::source::skip::{SkipCode, SkippedInput};
 use crate::store::Location;
 
 /// The identity of a file.
@@ -27,7 +27,7 @@ enum Identity {
 pub(super) fn keep_one(
     base: &Path,
     files: Vec<SourceFile>,
-    skipped: &mut Vec<SkippedFile>,
+    skipped: &mut Vec<SkippedInput>,
 ) -> Result<Vec<SourceFile>, ListError> {
     let real_base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
     let mut kept: Vec<Option<SourceFile>> = Vec::with_capacity(files.len());
@@ -59,7 +59,7 @@ pub(super) fn keep_one(
     for (place, file) in again {
         let first = kept[place].as_ref().map_or("another one", |first| first.name.as_str());
         let reason = format!("the same file as {first}, which is read");
-        skipped.push(SkippedFile { name: file.name, bytes: file.bytes, code: SkipCode::SameFile, reason });
+        skipped.push(SkippedInput { name: file.name, bytes: file.bytes, code: SkipCode::SameFile, reason });
     }
     Ok(kept.into_iter().flatten().collect())
 }

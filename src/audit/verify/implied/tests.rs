@@ -136,11 +136,12 @@ fn partitions_parts_and_rows_are_those_of_the_job() {
 
 #[test]
 fn a_list_of_source_files_that_was_cut_has_another_digest() {
-    let file = |path: &str| crate::package::manifest::SourceFileRecord {
+    let file = |path: &str| crate::package::manifest::InputRecord {
         path: path.into(),
-        bytes: 9,
+        bytes: Some(9),
         mtime: None,
         etag: None,
+        snapshot: None,
         rows: Some(1),
         skipped: None,
         skip_code: None,

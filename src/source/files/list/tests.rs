@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::diagnostic::Located;
+use crate::error::ErrorCode;
 use crate::job::PartitionBy;
 use crate::package::layout;
 use std::fs;
@@ -29,19 +30,19 @@ fn folder(files: &[&str]) -> tempfile::TempDir {
     folder
 }
 
-fn listed(folder: &tempfile::TempDir, below: &str) -> Result<Listing, ListError> {
+fn listed(folder: &tempfile::TempDir, below: &str) -> Result<FileListing, ListError> {
     list(&source(folder.path().join(below).to_str().expect("utf-8")))
 }
 
-fn names(listing: Result<Listing, ListError>) -> Vec<String> {
+fn names(listing: Result<FileListing, ListError>) -> Vec<String> {
     listing.expect("listed").files.into_iter().map(|f| f.name).collect()
 }
 
-fn skips(listing: Result<Listing, ListError>) -> Vec<(String, SkipCode)> {
+fn skips(listing: Result<FileListing, ListError>) -> Vec<(String, SkipCode)> {
     listing.expect("listed").skipped.into_iter().map(|skipped| (skipped.name, skipped.code)).collect()
 }
 
-fn message(listing: Result<Listing, ListError>) -> String {
+fn message(listing: Result<FileListing, ListError>) -> String {
     listing.expect_err("refused").to_string()
 }
 
@@ -169,7 +170,7 @@ fn globs_match_below_their_fixed_folder() {
     assert_eq!(names(listed(&f, "d/r={eu,us}/?.csv")), ["r=eu/a.csv", "r=us/a.csv"]);
     assert_eq!(names(listed(&f, "d/_*.csv")), ["_x.csv"]);
     let files = listed(&f, "d/**/*.csv").expect("listed").files;
-    assert_eq!(files[1].hive, [("r".to_owned(), "eu".to_owned())]);
+    assert_eq!(files[1].constants, [("r".to_owned(), Some("eu".to_owned()))]);
 }
 
 #[test]
@@ -223,13 +224,13 @@ fn path_time_leaves_out_what_lies_outside_the_window() {
 fn a_change_after_listing_is_seen() {
     let f = folder(&["a.csv"]);
     let file = listed(&f, "").expect("listed").files.remove(0);
-    assert_eq!(check_unchanged(&file), Ok(()));
+    assert_eq!(file.check_unchanged(), Ok(()));
     let touched = SourceFile { modified: Timestamp::UNIX_EPOCH, ..file.clone() };
-    assert_eq!(check_unchanged(&touched).map_err(|e| e.code), Err(ErrorCode::SourceChanged));
+    assert_eq!(touched.check_unchanged().map_err(|e| e.code), Err(ErrorCode::SourceChanged));
     fs::write(file.at.local().expect("local"), "longer than before").expect("written");
-    assert_eq!(check_unchanged(&file).map_err(|e| e.code), Err(ErrorCode::SourceChanged));
+    assert_eq!(file.check_unchanged().map_err(|e| e.code), Err(ErrorCode::SourceChanged));
     fs::remove_file(file.at.local().expect("local")).expect("removed");
-    assert_eq!(check_unchanged(&file).map_err(|e| e.code), Err(ErrorCode::SourceUnreadable));
+    assert_eq!(file.check_unchanged().map_err(|e| e.code), Err(ErrorCode::SourceUnreadable));
 }
 
 #[cfg(unix)]

@@ -1,0 +1,82 @@
+//! Reads the bytes of one file: our own readers for row formats, the `parquet` and `arrow` crates' for columnar ones.
+//!
+//! Which reader a file needs is decided here and nowhere else.
+
+pub mod columnar;
+pub mod rows;
+
+use arrow::datatypes::SchemaRef;
+
+use self::columnar::{arrow as ipc, parquet};
+use self::rows::infer;
+use self::rows::inspect::{InspectionSteps, StepResults, in_one_step};
+use self::rows::{BLOCK_BYTES, csv, json, ndjson};
+use super::{ChunkReader, Inspection, OneChunk, SourceError, SourceFile, Within};
+use crate::job::{OnBad, SourceFormat};
+use crate::time::TimeParser;
+
+/// How to read one file.
+#[derive(Debug, Clone)]
+pub struct FileRequest {
+    /// The file.
+    pub file: SourceFile,
+    /// As in [`ReadRequest`](super::ReadRequest).
+    pub schema: SchemaRef,
+    /// Units to read, ascending. Row formats have only unit 0.
+    pub units: Vec<u32>,
+    /// `Fail`: the first unreadable row ends the reading.
+    pub on_bad_rows: OnBad,
+    /// JSON: dotted path of the array inside each document.
+    pub records: Option<String>,
+    /// Which rows are wanted; `None` means all.
+    pub within: Option<Within>,
+}
+
+/// What to collect when a file is inspected.
+#[derive(Debug, Clone, Copy)]
+pub struct FileInspection<'a> {
+    /// The time column.
+    pub time_column: &'a str,
+    /// Parses it.
+    pub times: &'a TimeParser,
+    /// JSON: dotted path of the array inside each document.
+    pub records: Option<&'a str>,
+}
+
+/// Inspects a file: the footer of Parquet, every row of other formats. A file that breaks before its end has a
+/// [`problem`](super::InputFacts::problem).
+pub fn inspect<'a>(
+    file: &'a SourceFile,
+    request: FileInspection<'a>,
+) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
+    let FileInspection { time_column, times, .. } = request;
+    match file.format {
+        SourceFormat::Parquet => in_one_step(&file.name, move || {
+            let found = parquet::inspect(file, time_column, times)?;
+            let evidence = infer::typed(&found.schema, &file.name);
+            Ok(Inspection { evidence, facts: found.facts, undecodable: found.undecodable })
+        }),
+        SourceFormat::Arrow => in_one_step(&file.name, move || {
+            let found = ipc::inspect(file, time_column, times)?;
+            let evidence = infer::typed(&found.schema, &file.name);
+            Ok(Inspection { evidence, facts: found.facts, undecodable: Vec::new() })
+        }),
+        SourceFormat::Csv => csv::inspector(file, request, BLOCK_BYTES),
+        SourceFormat::Ndjson => ndjson::inspector(file, request, BLOCK_BYTES),
+        SourceFormat::Json => json::inspector(file, request, BLOCK_BYTES),
+    }
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// [`SourceError`].
+pub fn open(request: FileRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
+    match request.file.format {
+        SourceFormat::Parquet => parquet::open(request),
+        SourceFormat::Arrow => Ok(Box::new(OneChunk(Some(ipc::open(request)?)))),
+        SourceFormat::Csv => csv::open(request, BLOCK_BYTES),
+        SourceFormat::Ndjson => ndjson::open(request, BLOCK_BYTES),
+        SourceFormat::Json => json::open(request, BLOCK_BYTES),
+    }
+}
