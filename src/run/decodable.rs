@@ -20,8 +20,8 @@ pub(crate) fn check_decodable(surveyed: &Survey, plan: &Plan, read: &Schema) -> 
         };
         let mut reads = plan.tasks.iter().flat_map(|task| &task.reads);
         if let (Some(read), Some(file)) = (reads.find(|read| is_read(read)), surveyed.files.get(*file)) {
-            let message = format!("{}: row group {}: {}", file.name, read.unit, undecodable.why);
-            return Err(Failure { code: ErrorCode::SourceUnreadable, message });
+            let message = format!("row group {}: {}", read.unit, undecodable.why);
+            return Err(Failure::new(ErrorCode::SourceUnreadable, message).at_input(&file.name, None));
         }
     }
     Ok(())

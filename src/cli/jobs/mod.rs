@@ -61,8 +61,9 @@ impl From<StoreError> for CommandError {
 }
 
 impl From<Failure> for CommandError {
-    fn from(Failure { code, message }: Failure) -> Self {
-        Self { exit: if code.is_retryable() { Exit::TryLater } else { Exit::Failed }, why: message }
+    fn from(failure: Failure) -> Self {
+        let exit = if failure.code().is_retryable() { Exit::TryLater } else { Exit::Failed };
+        Self { exit, why: failure.to_string() }
     }
 }
 
