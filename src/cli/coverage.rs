@@ -42,9 +42,9 @@ pub fn coverage(args: &CoverageArgs, console: &Console) -> Exit {
     };
     let text = coverage::text(&report, &zone, terminal_columns().unwrap_or(COLUMNS));
     if report.covered {
-        console.info(&text);
+        console.show_info(&text);
     } else {
-        console.error(&text);
+        console.show(&text);
     }
     if console.json {
         console.print_json(&report);

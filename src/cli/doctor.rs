@@ -123,7 +123,7 @@ fn print_result(spec: &Path, report: &Report, signs: &Signs, console: &Console) 
     if report.stopped.is_some() {
         text.push("  stopped before all checks were done".to_owned());
     }
-    console.error(&text.join("\n"));
+    console.show(&text.join("\n"));
 }
 
 /// Counts the specs that are ready.

@@ -38,7 +38,7 @@ pub fn init(args: &InitArgs, console: &Console) -> Exit {
     for name in &kept {
         console.info(&format!("kept  {name}, it already exists"));
     }
-    console.info(
+    console.show_info(
         "\nNext: set the location of your data in catalog.yaml, then\n  kt-export validate specs\n  kt-export plan \
          specs/monthly-events.yaml\n  kt-export run specs",
     );

@@ -33,12 +33,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Serialize;
+use tracing::field::Field;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::args::{Cli, Command, LogFormat, OutputArgs, When};
+use crate::diagnostic::escaped;
 use crate::error::Exit;
 
 /// Runs the program.
@@ -121,21 +124,37 @@ impl Console {
             Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(level.min(tracing::Level::WARN));
         let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(self.color);
         match self.log_format {
-            LogFormat::Text => tracing_subscriber::registry().with(log.with_target(false).with_filter(lines)).init(),
+            LogFormat::Text => {
+                let log = log.with_target(false).fmt_fields(debug_fn(write_field));
+                tracing_subscriber::registry().with(log.with_filter(lines)).init();
+            }
             LogFormat::Json => tracing_subscriber::registry().with(log.json().with_filter(lines)).init(),
         }
     }
 
-    /// Prints a message to stderr unless `--quiet` is set.
-    fn info(&self, text: &str) {
-        if !self.quiet && !text.is_empty() {
-            anstream::eprintln!("{}", text.trim_end_matches('\n'));
+    /// Prints a message of one line to stderr unless `--quiet` is set. What a terminal would obey is escaped.
+    fn info(&self, line: &str) {
+        if !self.quiet && !line.is_empty() {
+            self.error(line);
         }
     }
 
-    /// Prints an error or a warning to stderr, even with `--quiet`.
-    fn error(&self, text: &str) {
-        anstream::eprintln!("{}", text.trim_end_matches('\n'));
+    /// Prints an error or a warning of one line to stderr, even with `--quiet`. Causes, names and values come from files
+    /// and stores, so what a terminal would obey is escaped.
+    fn error(&self, line: &str) {
+        self.show(&escaped(line.trim_end_matches('\n')));
+    }
+
+    /// Prints lines to stderr, even with `--quiet`. They may have colors, so their renderer has escaped the values.
+    fn show(&self, lines: &str) {
+        anstream::eprintln!("{}", lines.trim_end_matches('\n'));
+    }
+
+    /// As [`Console::show`], unless `--quiet` is set.
+    fn show_info(&self, lines: &str) {
+        if !self.quiet && !lines.is_empty() {
+            self.show(lines);
+        }
     }
 
     /// Prints the single JSON object of this command.
@@ -150,6 +169,17 @@ impl Console {
     }
 }
 
+/// Writes a field of a log line. What a terminal would obey is escaped.
+fn write_field(out: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
+    let value = escaped(&format!("{value:?}"));
+    match field.name() {
+        "message" => write!(out, "{value}"),
+        // Where the `log` crate's records come from.
+        name if name.starts_with("log.") => Ok(()),
+        name => write!(out, " {name}={value}"),
+    }
+}
+
 /// Prints to stdout; a broken pipe is not an error.
 fn print(text: &str) -> Exit {
     let mut out = std::io::stdout().lock();
@@ -160,5 +190,43 @@ fn print(text: &str) -> Exit {
             anstream::eprintln!("error: cannot write to stdout: {error}");
             Exit::Failed
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn names_in_log_lines_cannot_act_on_a_terminal() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt::layer()
+            .without_time()
+            .with_target(false)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .fmt_fields(debug_fn(write_field));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
+            tracing::warn!(task = 3, "{}", "a\u{1b}[31m\nb\u{202e}.csv: truncated");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, " WARN a\\u{1b}[31m\\u{a}b\\u{202e}.csv: truncated task=3\n");
     }
 }

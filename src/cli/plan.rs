@@ -21,7 +21,7 @@ pub fn plan(args: &PlanArgs, console: &Console) -> Exit {
     let Some(environment) = environment_or_complain(&args.given, console) else { return Exit::Usage };
     let format = if console.json { PlanFormat::Json } else { args.format };
     let mistakes = |diagnostics: &[_]| {
-        console.error(&render_text(diagnostics, console.color));
+        console.show(&render_text(diagnostics, console.color));
         if format == PlanFormat::Json {
             console.print_json(&serde_json::json!({"version": 1, "diagnostics": records(diagnostics)}));
         }

@@ -33,12 +33,35 @@ struct Difference {
     reproduced_sha256: Option<String>,
 }
 
+/// Why nothing was compared.
+enum Refused {
+    /// Mistakes in the spec, rendered.
+    Mistakes(String),
+    /// Anything else, on one line.
+    Failed(Exit, String),
+}
+
+impl From<(Exit, String)> for Refused {
+    fn from((exit, why): (Exit, String)) -> Self {
+        Self::Failed(exit, why)
+    }
+}
+
 /// Reproduces one package.
 pub fn reproduce(args: &ReproduceArgs, console: &Console) -> Exit {
     match try_reproduce(args, console) {
         Ok(exit) => exit,
-        Err((exit, why)) => {
-            console.error(why.trim_end());
+        Err(refused) => {
+            let (exit, why) = match refused {
+                Refused::Mistakes(text) => {
+                    console.show(&text);
+                    (Exit::Usage, text)
+                }
+                Refused::Failed(exit, why) => {
+                    console.error(&why);
+                    (exit, why)
+                }
+            };
             if console.json {
                 console.print_json(&serde_json::json!({"version": 1, "reproduced": false, "error": why}));
             }
@@ -47,34 +70,35 @@ pub fn reproduce(args: &ReproduceArgs, console: &Console) -> Exit {
     }
 }
 
-fn try_reproduce(args: &ReproduceArgs, console: &Console) -> Result<Exit, (Exit, String)> {
+fn try_reproduce(args: &ReproduceArgs, console: &Console) -> Result<Exit, Refused> {
     let stop = signals::listen().map_err(|why| (Exit::Failed, format!("error: {why}")))?;
     let mut manifest = read_manifest(&args.package)?;
     let is_parquet = matches!(manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
     if is_parquet && manifest.spec.resolved["rows_digest"] != true {
         let shard = manifest.files.iter().find(|file| file.status.has_file());
-        return Err((Exit::Usage, nothing_lasts(shard.map_or(args.package.as_str(), |file| file.path.as_str()))));
+        let path = shard.map_or(args.package.as_str(), |file| file.path.as_str());
+        return Err(Refused::Failed(Exit::Usage, nothing_lasts(path)));
     }
     let keys = read_keys(&args.keys).map_err(|why| (Exit::Usage, format!("error: {why}")))?;
     open_sealed(&mut manifest, &keys)?;
     if let Some((path, _)) = manifest.lasting_digests().find(|(_, digest)| digest.is_none()) {
-        return Err((Exit::Usage, nothing_lasts(path)));
+        return Err(Refused::Failed(Exit::Usage, nothing_lasts(path)));
     }
     let Some(mut environment) = environment_or_complain(&args.given, console) else {
-        return Err((Exit::Usage, String::new()));
+        return Err(Refused::Failed(Exit::Usage, String::new()));
     };
     environment.now = args.given.now.unwrap_or(manifest.created_at);
     let spec = args.spec.clone().unwrap_or_else(|| PathBuf::from(&manifest.spec.path));
     if !spec.exists() {
         let why = format!("error: the package's spec {} was not found; give it with `--spec`", spec.display());
-        return Err((Exit::Usage, why));
+        return Err(Refused::Failed(Exit::Usage, why));
     }
     let of_revision = |job| match &manifest.restatement {
         Some(restatement) => revise(&job, restatement.revision, &environment),
         None => Ok(job),
     };
     let job = resolve(&spec, &environment).and_then(of_revision);
-    let mut job = job.map_err(|d| (Exit::Usage, render_text(&d, console.color)))?;
+    let mut job = job.map_err(|d| Refused::Mistakes(render_text(&d, console.color)))?;
     if job.id != manifest.id {
         let why = format!(
             "error: {} is now {}, and the package is {}: the spec, its catalog, its variables or its window have changed; \
@@ -84,7 +108,7 @@ fn try_reproduce(args: &ReproduceArgs, console: &Console) -> Result<Exit, (Exit,
             shown(&manifest.id),
             manifest.spec.git_commit.as_ref().map_or(String::new(), |c| format!(" ({})", shown(c))),
         );
-        return Err((Exit::Usage, why));
+        return Err(Refused::Failed(Exit::Usage, why));
     }
     let options = run_options(&spec, &args.resources, &environment, stop);
     let scratch = args.scratch.clone().unwrap_or_else(std::env::temp_dir);
@@ -99,8 +123,8 @@ fn try_reproduce(args: &ReproduceArgs, console: &Console) -> Result<Exit, (Exit,
     drop(drawing);
     let removed = std::fs::remove_dir_all(&folder);
     let outcome = result.map_err(|error| match &error {
-        RunError::Spec(diagnostics) => (Exit::Usage, render_text(diagnostics, console.color)),
-        _ => (error.exit(), format!("error: {}", crate::failure::chain(&error))),
+        RunError::Spec(diagnostics) => Refused::Mistakes(render_text(diagnostics, console.color)),
+        _ => Refused::Failed(error.exit(), format!("error: {}", crate::failure::chain(&error))),
     })?;
     if let Err(error) = removed {
         console.error(&format!("warning: cannot remove {}: {error}", folder.display()));
@@ -225,5 +249,5 @@ fn print_result(args: &ReproduceArgs, manifest: &Manifest, differences: &[Differ
         shown(&manifest.tool.name),
         shown(&manifest.tool.version)
     ));
-    console.error(&lines.join("\n"));
+    console.show(&lines.join("\n"));
 }

@@ -10,7 +10,7 @@ use super::args::{RunArgs, When};
 use super::environment::{environment_or_complain, git_state, location, run_options};
 use super::progress::{Drawing, Style};
 use super::{Console, signals, specs};
-use crate::diagnostic::{Diagnostic, DiagnosticRecord, nearest, records, render_text, shown};
+use crate::diagnostic::{Diagnostic, DiagnosticRecord, escaped, nearest, records, render_text, shown};
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::jobs::{Heartbeat, JobRecord, Jobs, PackageLocation, RunEnd};
@@ -189,12 +189,12 @@ fn one(
             let exit = outcome.exit();
             let text = summary(&outcome);
             if exit == Exit::Complete {
-                console.info(&text);
+                console.show_info(&text);
             } else {
-                console.error(&text);
+                console.show(&text);
             }
             let manifest = &outcome.manifest;
-            let warnings: Vec<String> = run::warnings(manifest).iter().map(|warning| printable(warning)).collect();
+            let warnings: Vec<String> = run::warnings(manifest).iter().map(|warning| escaped(warning)).collect();
             for warning in &warnings {
                 console.error(&format!("warning: {}: {warning}", spec.display()));
             }
@@ -261,7 +261,7 @@ fn register(
 }
 
 fn mistakes(spec: &Path, diagnostics: &[Diagnostic], console: &Console) -> (Exit, SpecReport) {
-    console.error(&render_text(diagnostics, console.color));
+    console.show(&render_text(diagnostics, console.color));
     let report = SpecReport { diagnostics: records(diagnostics), ..SpecReport::new(spec, Exit::Usage) };
     (Exit::Usage, report)
 }
@@ -313,7 +313,7 @@ pub fn summary(outcome: &RunOutcome) -> String {
             1 => first.partition.label.clone(),
             n => format!("{} to {} ({n} shards)", first.partition.label, last.partition.label),
         };
-        lines.push(format!("  {:<8} {labels}{}", first.status, printable(&why)));
+        lines.push(format!("  {:<8} {labels}{}", first.status, escaped(&why)));
     }
     if incomplete.len() > reported {
         lines.push(format!("           and {} more, see the manifest", incomplete.len() - reported));
@@ -330,16 +330,11 @@ pub fn summary(outcome: &RunOutcome) -> String {
     }
     let failed: Vec<_> = m.expectations.iter().flatten().filter(|expectation| !expectation.holds).collect();
     for expectation in &failed {
-        lines.push(format!("  {:<8} {}", expectation.name, printable(&expectation.in_words())));
+        lines.push(format!("  {:<8} {}", expectation.name, escaped(&expectation.in_words())));
     }
     if !failed.is_empty() {
         lines.push(format!("           {EXPECTATION_HELP}"));
     }
     lines.push(format!("  package  {package}"));
     lines.join("\n")
-}
-
-/// Replaces control characters, so that data cannot drive the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -29,7 +29,7 @@ pub fn validate(args: &ValidateArgs, console: &Console) -> Exit {
             console.info(&format!("{} valid", counted(found.len(), "file")));
         }
         ValidateFormat::Text => {
-            console.error(&render_text(&diagnostics, console.color));
+            console.show(&render_text(&diagnostics, console.color));
             console.error(&format!(
                 "error: {} in {}",
                 counted(diagnostics.len(), "mistake"),

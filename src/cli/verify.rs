@@ -63,9 +63,9 @@ fn try_verify(args: &VerifyArgs, console: &Console) -> Result<Exit, String> {
     let texts = reports.iter().map(|report| (report.to_string(), report.intact));
     for (text, is_intact) in texts.chain(chain.iter().map(|chain| (chain.to_string(), chain.intact))) {
         if is_intact {
-            console.info(&text);
+            console.show_info(&text);
         } else {
-            console.error(&text);
+            console.show(&text);
         }
     }
     Ok(if verified { Exit::Complete } else { Exit::VerifyFailed })

@@ -139,8 +139,7 @@ fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) ->
     let of_all = if survey.is_whole { of_all } else { format!("{of_all}, not to the end of each") };
     let seen = format!("{of_all}: {}, {rows} row{} seen", counted(columns, "column"), if rows == 1 { "" } else { "s" });
     if let Some(refusal) = broken.iter().find(|e| is_refusal(e.code)) {
-        let failure = Failure { code: refusal.code, message: refusal.to_string() };
-        return Check::of_error(Subject::Files, RunError::Failed(failure));
+        return Check::of_error(Subject::Files, RunError::Failed((*refusal).clone().into()));
     }
     if broken.is_empty() {
         return match plan {

@@ -91,8 +91,8 @@ pub fn prune(jobs: &Jobs, how: &Prune<'_>) -> Result<Pruned, StoreError> {
     let listed = jobs.list(how.until)?;
     let mut pruned = Pruned { passed_over: listed.passed_over, ..Pruned::default() };
     for view in listed.views {
-        if let Err(Failure { code, message }) = prune_job(jobs, &view, how, &mut pruned) {
-            pruned.refused.push(Refused { id: view.id, error_code: code, why: message });
+        if let Err(failure) = prune_job(jobs, &view, how, &mut pruned) {
+            pruned.refused.push(Refused { id: view.id, error_code: failure.code(), why: failure.to_string() });
         }
     }
     Ok(pruned)
@@ -129,9 +129,8 @@ fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) 
             env: how.env,
         };
         let Some(kept) = prune_package(&deletion)? else {
-            let message =
-                "another run changed the package in the meantime, so nothing was deleted; prune again".to_owned();
-            return Err(Failure { code: ErrorCode::PackageOccupied, message });
+            let message = "another run changed the package in the meantime, so nothing was deleted; prune again";
+            return Err(Failure::new(ErrorCode::PackageOccupied, message));
         };
         expired.kept = kept;
     }
@@ -141,12 +140,12 @@ fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) 
 
 /// The job, for the keys and the chain that its spec names.
 fn resolve(jobs: &Jobs, record: &JobRecord) -> Result<Job, Failure> {
-    record.resolve(jobs.location()).map_err(|mistakes| Failure {
-        code: ErrorCode::KeyUnusable,
-        message: format!(
+    record.resolve(jobs.location()).map_err(|mistakes| {
+        let message = format!(
             "the spec in the job's record cannot be resolved, and the deletion needs the key or the chain that it names: {}",
             render_text(&mistakes, false).trim_end()
-        ),
+        );
+        Failure::new(ErrorCode::KeyUnusable, message)
     })
 }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use crate::chain::{Chain, Link};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::job::Job;
 use crate::package::layout::{MANIFEST, TOMBSTONE, TOMBSTONE_SIGNATURE, kept_signature, kept_tombstone};
 use crate::package::manifest::{LinkRecord, Manifest, TOMBSTONE_VERSION, Tombstone};
@@ -48,9 +48,8 @@ impl Deletion<'_> {
         if there.is_some_and(|there| there.believed().is_some()) {
             return Ok(());
         }
-        let expires_at = self.manifest.expires_at.ok_or_else(|| Failure {
-            code: ErrorCode::Internal,
-            message: format!("{MANIFEST} in {} has no `expires_at`", self.package.location()),
+        let expires_at = self.manifest.expires_at.ok_or_else(|| {
+            Failure::new(ErrorCode::Internal, format!("{MANIFEST} in {} has no `expires_at`", self.package.location()))
         })?;
         let job = match (&self.manifest.signer, &self.manifest.link) {
             (None, None) => None,
@@ -96,7 +95,7 @@ impl Deletion<'_> {
 
     fn signer(&self, job: &Job) -> Result<Option<Signer>, Failure> {
         let Some(of_package) = &self.manifest.signer else { return Ok(None) };
-        let unusable = |message| Failure { code: ErrorCode::KeyUnusable, message };
+        let unusable = |message| Failure::new(ErrorCode::KeyUnusable, message);
         let signing = job.signing.as_ref().filter(|signing| signing.identity.value == of_package.identity);
         let signing = signing.ok_or_else(|| {
             unusable(format!(
@@ -106,7 +105,7 @@ impl Deletion<'_> {
             ))
         })?;
         let signer = Signer::load(&signing.key, &signing.identity.value, self.env).map_err(|error| {
-            let why = Failure::from(error).message;
+            let why = chain(&error);
             unusable(format!(
                 "the package is signed, so its deletion has to be signed as well, and the key cannot be used: {why}; you may \
                  replace it with another key"
@@ -117,19 +116,19 @@ impl Deletion<'_> {
 
     fn chain(&self, job: &Job) -> Result<Folder, Failure> {
         let folder = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten();
-        folder.ok_or_else(|| Failure {
-            code: ErrorCode::ChainBroken,
-            message: format!(
+        folder.ok_or_else(|| {
+            let message = format!(
                 "the package is link {} of a chain, so its deletion has to be linked as well, and the chain is not where \
                  the spec in the job's record says: restore it",
                 self.manifest.link.as_ref().map_or(0, |link| link.number)
-            ),
+            );
+            Failure::new(ErrorCode::ChainBroken, message)
         })
     }
 
     /// Links and publishes the tombstone, or publishes one that an earlier, crashed attempt has linked.
     fn link(&self, job: &Job, mut tombstone: Tombstone, signer: Option<&Signer>) -> Result<(), Failure> {
-        let broken = |message| Failure { code: ErrorCode::ChainBroken, message };
+        let broken = |message| Failure::new(ErrorCode::ChainBroken, message);
         let folder = self.chain(job)?;
         for _ in 0..LINK_TRIES {
             let chain = read_chain(&folder)?;

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Plan, Task};
+use crate::diagnostic::escaped as printable;
 use crate::source::Input;
 use crate::units::grouped;
 
@@ -258,20 +259,6 @@ fn bytes(count: u64) -> String {
         name = unit;
     }
     if name == "B" { format!("{count} B") } else { format!("{size:.1} {name}") }
-}
-
-/// Text that does nothing but stand there.
-fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        // Bidirectional controls can make a line read as another one.
-        if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 /// For a Markdown table's cell.

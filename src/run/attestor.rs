@@ -10,7 +10,7 @@ use super::{RunError, RunOptions};
 use crate::chain::{Chain, Link, Linked};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
-use crate::failure::{Failure, chain as causes};
+use crate::failure::Failure;
 use crate::job::Job;
 use crate::package::layout::{self, MANIFEST, SIGNATURE, kept_manifest, kept_signature};
 use crate::package::manifest::{LinkRecord, Manifest, PackageRef, SignerRecord};
@@ -37,7 +37,7 @@ pub enum LinkOutcome {
 
 impl From<SignError> for Failure {
     fn from(error: SignError) -> Self {
-        Self { code: ErrorCode::KeyUnusable, message: causes(&error) }
+        Self::of(ErrorCode::KeyUnusable, &error)
     }
 }
 
@@ -152,13 +152,13 @@ pub(crate) fn read_chain(folder: &Folder) -> Result<Chain, Failure> {
         [flaw, rest @ ..] => {
             let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
             let at = folder.location();
-            Err(Failure {
-                code: ErrorCode::ChainBroken,
-                message: format!(
+            Err(Failure::new(
+                ErrorCode::ChainBroken,
+                format!(
                     "{at}: {} {}{more}; packages are not linked to a broken chain; inspect it with `kt-export verify --chain {at}`",
                     flaw.name, flaw.message
                 ),
-            })
+            ))
         }
     }
 }
@@ -192,15 +192,15 @@ fn unpublished_link(
             );
             Ok(None)
         }
-        (None, Some(_)) => Err(Failure {
-            code: ErrorCode::ChainBroken,
-            message: format!(
+        (None, Some(_)) => Err(Failure::new(
+            ErrorCode::ChainBroken,
+            format!(
                 "{MANIFEST} in {} is not the one that link {} names, and there is no copy of that one: it was replaced; \
                  restore the manifest with the SHA-256 {digest}",
                 package.location(),
                 linked.link.number
             ),
-        }),
+        )),
     }
 }
 

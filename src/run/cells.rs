@@ -26,15 +26,14 @@ pub(super) fn check(file: &str, batch: &Batch, memory: Memory) -> Result<(), Fai
         let size = |bytes: u64| bytesize::ByteSize(bytes).display().iec().to_string();
         let row = u32::try_from(row).unwrap_or(u32::MAX);
         let message = format!(
-            "{file}:{}: column {} has a value of {}, too much for {} of memory; give `--memory {}` or more, or leave the \
+            "column {} has a value of {}, too much for {} of memory; give `--memory {}` or more, or leave the \
              column out with `columns`",
-            batch.positions.of(row),
             field.name(),
             size(bytes),
             size(memory.bytes()),
             size(memory.needed_for_cell(bytes)).replace(' ', ""),
         );
-        return Err(Failure { code: ErrorCode::MemoryExceeded, message });
+        return Err(Failure::new(ErrorCode::MemoryExceeded, message).at_input(file, batch.positions.of(row)));
     }
     Ok(())
 }

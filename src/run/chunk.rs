@@ -1,5 +1,6 @@
 //! Processes one chunk: routes, filters, redacts and encodes its rows for the partitions of its task.
 
+use std::error::Error;
 use std::ops::Range;
 
 use arrow::array::Int64Array;
@@ -15,7 +16,7 @@ use super::route::{Routed, apply};
 use super::task::{ResultHandler, RunningTask};
 use crate::encode::{Encoded, Encoder};
 use crate::error::ErrorCode;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::job::{Compression, Format, OnBad, Order};
 use crate::progress::Progress;
 use crate::source::instants::{Instants, instants};
@@ -50,7 +51,7 @@ pub fn process<R: ResultHandler>(
         every_row: Vec::new(),
         findings: ChunkFindings::default(),
     };
-    while let Some(batch) = batches.next_batch().map_err(|e| Failure { code: e.code, message: e.to_string() })? {
+    while let Some(batch) = batches.next_batch().map_err(Failure::from)? {
         if task.ctx.stop.is_set() {
             return Err(None);
         }
@@ -87,11 +88,10 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
             self.findings.add_unplaced(ctx.plan, job.on_bad_rows, ErrorCode::BadRows, self.unit, &line)?;
         }
         let Some((i, field)) = batch.rows.schema_ref().column_with_name(&job.time.column.value) else {
-            let message = format!("{file}: the time column was not read");
-            return Err(Failure { code: ErrorCode::Internal, message });
+            return Err(Failure::new(ErrorCode::Internal, "the time column was not read").at_input(file, None));
         };
         let Instants { values, ambiguous, bad } = instants(field, batch.rows.column(i), &ctx.times, ctx.layout.unit)
-            .map_err(|why| Failure { code: ErrorCode::SchemaMismatch, message: format!("{file}: {why}") })?;
+            .map_err(|why| Failure::new(ErrorCode::SchemaMismatch, why.to_string()).at_input(file, None))?;
         self.task.router.place(&values, &mut self.routed);
         self.check_bounds(batch)?;
         let counts = &mut self.findings.counts;
@@ -109,10 +109,13 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
         self.add_rows_without_time(batch, &bad)?;
         if let (Some(predicate), false) = (ctx.predicate, self.routed.is_empty()) {
             let selection = predicate.evaluate(&batch.rows).map_err(|e| {
-                // The causes may quote values.
-                let why = if job.withholds_values() { e.to_string() } else { chain(&e) };
-                let message = format!("{file}: {why}");
-                Failure { code: ErrorCode::QueryFailed, message }
+                // The file is named and not blamed: it could be read.
+                let failure = Failure::new(ErrorCode::QueryFailed, format!("{file}: {e}"));
+                match e.source() {
+                    // The causes may quote values.
+                    Some(cause) if !job.withholds_values() => failure.caused_by(cause),
+                    _ => failure,
+                }
             })?;
             apply(&selection, predicate.tests(), &mut self.routed);
         }
@@ -128,12 +131,11 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
             if let Some(row) = rows.first().filter(|_| !self.partitions.contains(&sink.partition)) {
                 let UnitRef { input, unit, .. } = self.unit;
                 let message = format!(
-                    "{}:{}: the time lies outside the bounds that were found for unit {unit} when the source was \
-                     inspected; its statistics are wrong, or the file is damaged: write it again",
-                    self.task.ctx.input(input).name(),
-                    batch.positions.of(*row),
+                    "the time lies outside the bounds that were found for unit {unit} when the source was \
+                     inspected; its statistics are wrong, or the file is damaged: write it again"
                 );
-                return Err(Failure { code: ErrorCode::SourceUnreadable, message });
+                let name = self.task.ctx.input(input).name();
+                return Err(Failure::new(ErrorCode::SourceUnreadable, message).at_input(name, batch.positions.of(*row)));
             }
         }
         Ok(())

@@ -69,7 +69,7 @@ pub fn check(
             None => None,
         };
         if let Some(problem) = problem.filter(|problem| problem.code.is_retryable()) {
-            let broken = Failure { code: problem.code, message: problem.to_string() };
+            let broken = problem.clone().into();
             return Ok(Claims { broken: Some(broken), missing });
         }
         // A file outside the window need not be readable.
@@ -210,11 +210,10 @@ fn margin(path_time: &PathTime, files: &[Claim<'_>], (start, _): (Timestamp, Tim
 fn broken(claim: &Claim<'_>, position: u64, at: Timestamp, skipped: usize, margin: &str) -> Failure {
     let (start, end) = claim.claim;
     let message = format!(
-        "{}:{position}: the row's time is {at}, but by `path_time` this file covers {start} to {end}; {} skipped on such a \
+        "the row's time is {at}, but by `path_time` this file covers {start} to {end}; {} skipped on such a \
          claim and may hold rows of the window, too: widen it (`path_time: {{…, {margin}}}`), or remove `path_time` to \
          have every file read",
-        claim.input.name(),
         if skipped == 1 { "1 file was".to_owned() } else { format!("{} were", counted(skipped as u64, "file")) },
     );
-    Failure { code: ErrorCode::PathTimeBroken, message }
+    Failure::new(ErrorCode::PathTimeBroken, message).at_input(claim.input.name(), position)
 }

@@ -99,7 +99,7 @@ pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<
 
 fn vanished(name: &str) -> Failure {
     let message = format!("{name} disappeared: another program is removing files of the package; run again");
-    Failure { code: ErrorCode::WriteFailed, message }
+    Failure::new(ErrorCode::WriteFailed, message)
 }
 
 /// Checks and returns the record of another run that was first, and removes the files that this run published in vain.
@@ -115,7 +115,8 @@ fn theirs(
         folder.remove(path)?;
     }
     let label = &commit.partition.label;
-    let wrong = |code, what: String| Failure { code, message: format!("{name}, written by another run, {what}") };
+    let wrong =
+        |code, what: String| Failure::new(code, format!("{name}, written by another run, {what}")).in_partition(label);
     if record.job != commit.job || record.inputs != commit.inputs {
         return Err(wrong(ErrorCode::PackageOccupied, format!("is not about this job's partition {label}; run again")));
     }
@@ -189,7 +190,7 @@ pub fn restore(folder: &Folder, manifest: &Manifest, label: &str, parts: Vec<Par
             parts.len(),
             listed.len()
         );
-        return Err(Failure { code: ErrorCode::PackageDamaged, message });
+        return Err(Failure::new(ErrorCode::PackageDamaged, message).in_partition(label));
     }
     for (file, part) in listed.iter().zip(parts) {
         restore_file(folder, &file.path, file.sha256.as_deref().unwrap_or_default(), part.draft, &part.sha256)?;
@@ -220,7 +221,7 @@ fn restore_file(
              source have their sizes and times and yet other rows, or this export cannot be repeated; restore the file \
              from a copy"
         );
-        return Err(Failure { code: ErrorCode::PackageDamaged, message });
+        return Err(Failure::new(ErrorCode::PackageDamaged, message));
     }
     if folder.sha256(path)?.as_deref() == Some(sha256) {
         return Ok(());
@@ -246,8 +247,8 @@ fn entry(commit: &Commit<'_>, part: &Part) -> FileEntry {
         attempts: commit.attempts,
         started_at: Some(part.started_at),
         finalized_at: Some(commit.at),
-        error_code: commit.left_out.map(|f| f.code),
-        error: commit.left_out.map(|f| f.message.clone()),
+        error_code: commit.left_out.map(Failure::code),
+        error: commit.left_out.map(ToString::to_string),
     }
 }
 

@@ -47,26 +47,26 @@ pub fn accounting(
     sum.written = files.iter().map(|f| f.rows).sum();
     let whole = status == JobStatus::Complete || files.iter().all(|f| f.status.has_file());
     if whole && (u128::from(sum.source_rows) != sum.accounted_rows() || elsewhere != visiting) {
-        return Err(RunError::Failed(Failure {
-            code: ErrorCode::RowsNotConserved,
-            message: format!(
+        return Err(RunError::Failed(Failure::new(
+            ErrorCode::RowsNotConserved,
+            format!(
                 "the source has {} rows and {} are accounted for ({visiting} of {elsewhere} handed to other tasks); \
                  no manifest was written; this is a bug",
                 sum.source_rows,
                 sum.accounted_rows()
             ),
-        }));
+        )));
     }
     let counted: Option<u64> = package.pinned.plan.inputs.iter().map(PlannedInput::rows).sum();
     if let Some(counted) = counted.filter(|counted| whole && *counted != sum.source_rows) {
-        return Err(RunError::Failed(Failure {
-            code: ErrorCode::RowsNotConserved,
-            message: format!(
+        return Err(RunError::Failed(Failure::new(
+            ErrorCode::RowsNotConserved,
+            format!(
                 "{} rows were read, but the source's inputs have {counted} by their own count; no manifest was written; run \
                  again, and if it stays so, this is a bug",
                 sum.source_rows
             ),
-        }));
+        )));
     }
     Ok(sum)
 }

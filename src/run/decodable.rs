@@ -20,8 +20,8 @@ pub(crate) fn check_decodable(surveyed: &Survey, plan: &Plan, read: &Schema) -> 
         };
         let mut reads = plan.tasks.iter().flat_map(|task| &task.reads);
         if let (Some(read), Some(input)) = (reads.find(|read| is_read(read)), surveyed.inputs.get(*index)) {
-            let message = format!("{}: row group {}: {}", input.name(), read.unit, undecodable.why);
-            return Err(Failure { code: ErrorCode::SourceUnreadable, message });
+            let message = format!("row group {}: {}", read.unit, undecodable.why);
+            return Err(Failure::new(ErrorCode::SourceUnreadable, message).at_input(input.name(), None));
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Finishes a run: balances its row counts and builds its manifest.
 
+use std::collections::BTreeMap;
+
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use jiff::Timestamp;
 
@@ -39,12 +41,9 @@ pub fn finish(
     started_at: Timestamp,
 ) -> Result<Option<RunOutcome>, RunError> {
     // A retryable failure must not end the job.
-    if let Some(failure) = tally.failures.values().find(|failure| failure.code.is_retryable()) {
+    if let Some(failure) = tally.failures.values().find(|failure| failure.code().is_retryable()) {
         let missing = package.pinned.plan.partitions.len() - package.committed.len();
-        let Failure { code, message } = failure.clone();
-        let message =
-            format!("{message}; {missing} partitions are still missing, no manifest was written; run again to resume");
-        return Err(RunError::Failed(Failure { code, message }));
+        return Err(RunError::Unfinished { failure: Box::new(failure.clone()), missing });
     }
     if package.is_repair {
         if let Some(failure) = tally.failures.values().chain(tally.unrecorded.values()).next() {
@@ -194,17 +193,10 @@ fn status(job: &Job, files: &[FileEntry], tally: &Tally) -> JobStatus {
 
 fn source_record(source: &dyn Source, job: &Job, package: &OpenPackage, tally: &Tally) -> SourceRecord {
     let pinned = &package.pinned;
-    let broken = |name: &str| {
-        let prefix = format!("{name}:");
-        let failures = pinned.failures.iter().flatten().chain(tally.failures.values());
-        failures
-            .into_iter()
-            .find(|f| f.message.starts_with(&prefix))
-            .map(|f| InputError { code: f.code, message: f.message.clone() })
-    };
+    let broken = errors_by_input(pinned.failures.iter().flatten().chain(tally.failures.values()));
     let read = pinned.plan.inputs.iter().map(|planned| InputRecord {
         rows: planned.rows(),
-        error: broken(planned.input.name()),
+        error: broken.get(planned.input.name()).cloned(),
         ..InputRecord::new(&planned.input)
     });
     let skipped = pinned.skipped.iter().map(InputRecord::skipped);
@@ -220,6 +212,18 @@ fn source_record(source: &dyn Source, job: &Job, package: &OpenPackage, tally: &
         drift: pinned.plan.drift.clone(),
         unexported_keys: pinned.plan.unexported_keys.clone(),
     }
+}
+
+/// The first failure of each input that one is about.
+fn errors_by_input<'a>(failures: impl Iterator<Item = &'a Failure>) -> BTreeMap<&'a str, InputError> {
+    let mut errors = BTreeMap::new();
+    for failure in failures {
+        if let Some(input) = failure.input() {
+            let error = || InputError { code: failure.code(), message: failure.to_string() };
+            errors.entry(input.name.as_str()).or_insert_with(error);
+        }
+    }
+    errors
 }
 
 /// The columns of the shards, with their redactions in all committed partitions.
@@ -272,5 +276,39 @@ fn type_name(field: &Field) -> String {
             format!("struct<{}>", fields.join(", "))
         }
         other => other.to_string().to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_blamed_only_for_failures_that_are_about_it() {
+        let query = Failure::new(ErrorCode::QueryFailed, "a.csv: the condition cannot be evaluated");
+        let unreadable = Failure::new(ErrorCode::SourceUnreadable, "the file is truncated");
+        let failures = [
+            query,
+            Failure::new(ErrorCode::WriteFailed, "cannot write x").caused_by(&std::io::Error::other("a.csv:1: full")),
+            unreadable.clone().at_input("a.csv.gz", None),
+            unreadable.clone().at_input("b.csv", 7),
+            Failure::new(ErrorCode::BadRows, "expected 2 cells").at_input("b.csv", 9),
+        ];
+        let errors = errors_by_input(failures.iter());
+        assert_eq!(errors.keys().copied().collect::<Vec<_>>(), ["a.csv.gz", "b.csv"]);
+        let first =
+            InputError { code: ErrorCode::SourceUnreadable, message: "b.csv:7: the file is truncated".to_owned() };
+        assert_eq!(errors["b.csv"], first);
+    }
+
+    #[test]
+    fn an_unfinished_run_says_what_is_missing() {
+        let failure = Failure::new(ErrorCode::StoreThrottled, "the store refuses").at_input("a.csv", None);
+        let error = RunError::Unfinished { failure: Box::new(failure), missing: 2 };
+        assert_eq!(
+            error.to_string(),
+            "a.csv: the store refuses; 2 partitions are still missing, no manifest was written; run again to resume"
+        );
+        assert_eq!((error.exit(), error.code()), (crate::error::Exit::TryLater, Some(ErrorCode::StoreThrottled)));
     }
 }

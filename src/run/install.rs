@@ -40,7 +40,7 @@ pub fn decided(folder: &Folder, entry: &Entry) -> Result<Option<Decided>, RunErr
         Some(kept) => Some(kept),
         None => folder.read(MANIFEST)?.filter(is_it),
     };
-    let lost = |what: String| RunError::Failed(Failure { code: ErrorCode::PackageDamaged, message: what });
+    let lost = |what: String| RunError::Failed(Failure::new(ErrorCode::PackageDamaged, what));
     let Some(bytes) = bytes else {
         return Err(lost(format!(
             "{MANIFEST} in {} is not what was published, and its copy in _state/ is gone; restore the file with the \
@@ -107,7 +107,7 @@ pub fn settle(folder: &Folder, force: bool) -> Result<(), RunError> {
 
 fn busy(folder: &Folder) -> RunError {
     let message = format!("other runs keep changing {} in {}; run again", MANIFEST, folder.location());
-    RunError::Failed(Failure { code: ErrorCode::WriteFailed, message })
+    RunError::Failed(Failure::new(ErrorCode::WriteFailed, message))
 }
 
 /// Writes the files derived from `manifest.json` that are missing or outdated. The manifest is read again afterwards, so

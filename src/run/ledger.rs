@@ -61,13 +61,13 @@ impl ChunkFindings {
             unplaced.rows += 1;
             return Ok(());
         }
-        let mut failure = Failure { code, message: format!("{}:{}: {}", line.file, line.position, line.error) };
-        if allowed {
-            failure.code = ErrorCode::RowsRejected;
+        let failure = if allowed {
+            Failure::new(ErrorCode::RowsRejected, line.error)
         } else {
             let setting = if code == ErrorCode::NullTime { "on_null_time" } else { "on_bad_rows" };
-            failure.message.push_str(&format!(" (with `{setting}: reject` such rows go to `rejects/`)"));
-        }
+            Failure::new(code, format!("{} (with `{setting}: reject` such rows go to `rejects/`)", line.error))
+        };
+        let failure = failure.at_input(line.file, line.position);
         let partitions = plan.affected_partitions(unit.input, unit.unit);
         self.unplaced.insert(key, Unplaced { partitions, allowed, rows: 1, failure });
         Ok(())

@@ -213,8 +213,16 @@ pub enum RunError {
         why: &'static str,
     },
     /// The run as a whole failed.
-    #[error("{}", .0.message)]
+    #[error("{0}")]
     Failed(Failure),
+    /// A failure that a retry may fix stopped some partitions; the others are committed.
+    #[error("{failure}; {missing} partitions are still missing, no manifest was written; run again to resume")]
+    Unfinished {
+        /// The first failure.
+        failure: Box<Failure>,
+        /// Number of partitions that are not committed.
+        missing: usize,
+    },
     /// A signal stopped the run.
     #[error("stopped; run again to resume")]
     Stopped(Exit),
@@ -225,15 +233,17 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Spec(_) => Exit::Usage,
-            Self::Failed(Failure { code: ErrorCode::Internal | ErrorCode::RowsNotConserved, .. }) => Exit::Internal,
-            Self::Failed(failure) if failure.code.is_retryable() => Exit::TryLater,
+            Self::Failed(failure) => match failure.code() {
+                ErrorCode::Internal | ErrorCode::RowsNotConserved => Exit::Internal,
+                code if code.is_retryable() => Exit::TryLater,
+                _ => Exit::Failed,
+            },
             Self::Survey(_)
             | Self::Occupied { .. }
             | Self::NotWhole { .. }
             | Self::Damaged { .. }
-            | Self::DamagedForGood { .. }
-            | Self::Failed(_) => Exit::Failed,
-            Self::NotSettled { .. } => Exit::TryLater,
+            | Self::DamagedForGood { .. } => Exit::Failed,
+            Self::NotSettled { .. } | Self::Unfinished { .. } => Exit::TryLater,
             Self::Stopped(exit) => *exit,
         }
     }
@@ -246,7 +256,8 @@ impl RunError {
             }
             Self::Occupied { .. } => Some(ErrorCode::PackageOccupied),
             Self::Damaged { .. } | Self::DamagedForGood { .. } => Some(ErrorCode::PackageDamaged),
-            Self::Failed(failure) => Some(failure.code),
+            Self::Failed(failure) => Some(failure.code()),
+            Self::Unfinished { failure, .. } => Some(failure.code()),
         }
     }
 }
@@ -298,7 +309,9 @@ pub fn run_from(source: &dyn Source, job: &Job, options: &RunOptions) -> Result<
         match export(source, job, options, &snapshot, started_at) {
             Ok(Some(outcome)) => return Ok(outcome),
             Ok(None) => {}
-            Err(error @ (RunError::Failed(_) | RunError::Damaged { .. })) if !options.repair => {
+            Err(error @ (RunError::Failed(_) | RunError::Unfinished { .. } | RunError::Damaged { .. }))
+                if !options.repair =>
+            {
                 return completed_by_another(job, options).ok_or(error);
             }
             Err(error) => return Err(error),
@@ -394,7 +407,7 @@ fn check_keys(job: &Job, begun: &BTreeMap<String, String>, keys: &Keys) -> Resul
         "the key for `{path}` has the id {id}, but the package was started with {begun}, and its pseudonyms would not be the \
          same; run again with that key, or remove the output folder to start over"
     );
-    Err(Failure { code: ErrorCode::KeyUnusable, message })
+    Err(Failure::new(ErrorCode::KeyUnusable, message))
 }
 
 /// Refuses a window whose late data may still arrive, unless the spec allows open windows.
@@ -413,11 +426,9 @@ pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
         plan_job(&*source::of_job(job), job, options, (options.clock)())?;
     let surprising = skipped.iter().filter(|file| file.code.is_surprising());
     plan.warnings = skips(surprising.map(|file| (file.code, file.name.as_str(), file.reason.as_str())));
-    let broken = failures.iter().flatten().filter(|failure| failure.code == ErrorCode::PathTimeBroken).take(1);
-    plan.warnings.extend(broken.chain(missing.iter().map(|missing| &missing.failure)).map(|failure| {
-        let Failure { code, message } = failure;
-        format!("{code}: {message}")
-    }));
+    let broken = failures.iter().flatten().filter(|failure| failure.code() == ErrorCode::PathTimeBroken).take(1);
+    let known = broken.chain(missing.iter().map(|missing| &missing.failure));
+    plan.warnings.extend(known.map(|failure| format!("{}: {failure}", failure.code())));
     if plan.totals.read_rows == Some(0) {
         let read = counted(plan.inputs.len() as u64, "file");
         plan.warnings.push(match plan.inputs.len() {
@@ -433,7 +444,7 @@ pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
 fn unanswered(facts: &[InputFacts]) -> Option<Failure> {
     let problems = facts.iter().filter_map(|file| file.problem.as_ref());
     let problem = problems.into_iter().find(|problem| problem.code.is_retryable())?;
-    Some(Failure { code: problem.code, message: problem.to_string() })
+    Some(problem.clone().into())
 }
 
 /// Surveys the source and plans.
@@ -446,7 +457,7 @@ fn plan_job(
     let surveyed = survey(job, source, options.threads, &options.stop, &options.progress);
     let surveyed = surveyed.map_err(|error| survey_error(job, &options.stop, error))?;
     // A plan pinned without that file would never read it again.
-    let claims = surveyed.claims.broken.clone().filter(|failure| failure.code.is_retryable());
+    let claims = surveyed.claims.broken.clone().filter(|failure| failure.code().is_retryable());
     if let Some(failure) = unanswered(&surveyed.facts).or(claims) {
         return Err(failure.into());
     }
@@ -508,10 +519,8 @@ fn check_units(job: &Job, memory: Memory, plan: &Plan) -> Result<(), Diagnostic>
 }
 
 fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {
-    let schema = pinned.plan.schema().map_err(|error| Failure {
-        code: ErrorCode::PackageDamaged,
-        message: format!("{} cannot be used: {}", PLAN, chain(&error)),
-    })?;
+    let unusable = || Failure::new(ErrorCode::PackageDamaged, format!("{PLAN} cannot be used"));
+    let schema = pinned.plan.schema().map_err(|error| unusable().caused_by(&error))?;
     prepare(job, &schema, &pinned.constants).map_err(RunError::Spec)
 }
 
@@ -555,7 +564,7 @@ fn missing(plan: &Plan, units: &[(Timestamp, Timestamp)]) -> Vec<MissingSource> 
             "no source file covers {start} to {end}, where `path_time: {{expect: every}}` expects one; deliver it and run \
              again, or remove `expect` if there need not be one"
         );
-        let failure = Failure { code: ErrorCode::SourceMissing, message };
+        let failure = Failure::new(ErrorCode::SourceMissing, message);
         MissingSource { partitions: first as u32..after.max(first) as u32, failure }
     };
     units.iter().map(of).collect()
@@ -575,7 +584,7 @@ mod tests {
         };
         assert_eq!(unanswered(&[file(ErrorCode::SourceUnreadable), file(ErrorCode::StoreDenied)]), None);
         let failure = unanswered(&[file(ErrorCode::BadRows), file(ErrorCode::StoreThrottled)]).unwrap();
-        assert_eq!(failure.message, "a.csv: why");
+        assert_eq!(failure.to_string(), "a.csv: why");
         assert_eq!(RunError::from(failure).exit(), Exit::TryLater);
     }
 }

@@ -184,7 +184,7 @@ pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
     let mut failures: Vec<Option<Failure>> = vec![None; plan.partitions.len()];
     for (input, partitions) in plan.broken() {
         let Some(problem) = &surveyed.facts[input as usize].problem else { continue };
-        let failure = Failure { code: problem.code, message: problem.to_string() };
+        let failure = Failure::from(problem.clone());
         for partition in partitions {
             failures[partition as usize].get_or_insert_with(|| failure.clone());
         }
@@ -218,19 +218,16 @@ pub fn without_shard(
         attempts,
         started_at: None,
         finalized_at: (status == FileStatus::Failed).then_some(at),
-        error_code: failure.map(|f| f.code),
-        error: failure.map(|f| f.message.clone()),
+        error_code: failure.map(Failure::code),
+        error: failure.map(ToString::to_string),
     }
 }
 
 /// The failure for a complete partition whose source files have changed since.
 pub fn changed(label: &str) -> Failure {
-    Failure {
-        code: ErrorCode::SourceChanged,
-        message: format!(
-            "partition {label} was exported completely, but the source files that its rows come from have changed since; \
-             export into another `output.uri`, or restore the files; a complete package can be restated with \
-             `--restate`"
-        ),
-    }
+    let message = format!(
+        "partition {label} was exported completely, but the source files that its rows come from have changed since; \
+         export into another `output.uri`, or restore the files; a complete package can be restated with `--restate`"
+    );
+    Failure::new(ErrorCode::SourceChanged, message).in_partition(label)
 }

@@ -297,11 +297,9 @@ fn foreign(
 
 /// The failure of a run that gave up because other runs kept changing the package.
 pub fn taken_over(folder: &Folder) -> Failure {
-    Failure {
-        code: ErrorCode::PackageOccupied,
-        message: format!(
-            "other runs keep taking over {} while this one works; nothing was changed, run again",
-            folder.location()
-        ),
-    }
+    let message = format!(
+        "other runs keep taking over {} while this one works; nothing was changed, run again",
+        folder.location()
+    );
+    Failure::new(ErrorCode::PackageOccupied, message)
 }

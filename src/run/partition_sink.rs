@@ -18,13 +18,14 @@ use super::shard::{Part, PartitionWriter, ShardError};
 use super::task::TaskContext;
 use crate::encode::Encoded;
 use crate::error::ErrorCode;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::query::{self, Predicate};
 
 /// Receives the rows of one partition while its task runs.
 pub struct PartitionSink {
     /// Index of the partition in the plan.
     pub partition: u32,
+    label: String,
     state: Mutex<State>,
     rows: OrderedSink<Appender, ChunkRows>,
 }
@@ -106,7 +107,7 @@ impl PartitionSink {
     /// A sink that writes the partition, or, if not `is_written`, only counts its rows.
     pub fn new(ctx: &TaskContext<'_>, partition: u32, is_written: bool) -> Self {
         let label = ctx.plan.partitions[partition as usize].label.clone();
-        let writer = PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label);
+        let writer = PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label.clone());
         let state = State {
             filtered: vec![0; ctx.predicate.map_or(0, Predicate::tests)],
             rows: 0,
@@ -115,7 +116,7 @@ impl PartitionSink {
             failure: None,
         };
         let appender = Appender { writer, unsorted: Vec::new(), unsorted_bytes: 0 };
-        Self { partition, state: Mutex::new(state), rows: OrderedSink::new(partition, appender) }
+        Self { partition, label, state: Mutex::new(state), rows: OrderedSink::new(partition, appender) }
     }
 
     /// Whether the partition is already committed and its rows are only counted.
@@ -174,8 +175,13 @@ impl PartitionSink {
         if self.lock().is_wanted()
             && let Err(failure) = appender.append(payload, sorting)
         {
-            self.fail(&failure);
+            self.fail(&self.about(failure));
         }
+    }
+
+    /// A failure to write this partition, rather than to read its rows.
+    fn about(&self, failure: Failure) -> Failure {
+        failure.in_partition(&self.label)
     }
 
     /// Closes the last part and compares the rows written with the rows routed. `None` if the rows were only counted.
@@ -192,10 +198,12 @@ impl PartitionSink {
         let unsorted_bytes = appender.as_ref().map_or(0, |s| s.unsorted_bytes);
         let parts = match (failure, appender) {
             (Some(failure), _) => Err(failure),
-            (None, Some(Appender { writer, unsorted, .. })) => finish(ctx, writer, &unsorted, rows, &mut redacted),
+            (None, Some(Appender { writer, unsorted, .. })) => {
+                finish(ctx, writer, &unsorted, rows, &mut redacted).map_err(|failure| self.about(failure))
+            }
             (None, None) => {
-                let message = "rows were never appended to their shard; this is a bug".to_owned();
-                Err(Failure { code: ErrorCode::Internal, message })
+                let message = "rows were never appended to their shard; this is a bug";
+                Err(self.about(Failure::new(ErrorCode::Internal, message)))
             }
         };
         ctx.sorting.give(unsorted_bytes);
@@ -247,7 +255,7 @@ fn finish(
         let (rows, times) = concat(ctx, unsorted).map_err(|e| Failure::internal(&e))?;
         let id = ctx.job.id_column.as_ref().map(|c| c.value.as_str()).filter(|id| rows.column_by_name(id).is_some());
         let order = query::sort_permutation(&rows, &ctx.job.time.column.value, &times, id)
-            .map_err(|e| Failure { code: ErrorCode::QueryFailed, message: chain(&e) })?;
+            .map_err(|e| Failure::of(ErrorCode::QueryFailed, &e))?;
         let rows = project(&rows, &ctx.projection, ctx.projected_schema())?;
         let mut encoded = Encoded::default();
         for order in order.values().chunks(crate::source::BATCH_ROWS) {
@@ -270,10 +278,10 @@ fn finish(
     if written == routed_rows {
         return Ok(parts);
     }
-    Err(Failure {
-        code: ErrorCode::RowsNotConserved,
-        message: format!("{routed_rows} rows belong to this partition and {written} were written; this is a bug"),
-    })
+    Err(Failure::new(
+        ErrorCode::RowsNotConserved,
+        format!("{routed_rows} rows belong to this partition and {written} were written; this is a bug"),
+    ))
 }
 
 fn timed_rows_memory((rows, times): &TimedRows) -> usize {
@@ -298,16 +306,16 @@ fn too_much_to_sort(sorting: &Quota) -> Failure {
          them; raise `--memory`, choose smaller partitions, or use `order: source`",
         sorting.bytes() >> 20
     );
-    Failure { code: ErrorCode::MemoryExceeded, message }
+    Failure::new(ErrorCode::MemoryExceeded, message)
 }
 
 fn shard_failure(error: ShardError) -> Failure {
-    Failure { code: error.code(), message: chain(&error) }
+    Failure::of(error.code(), &error)
 }
 
 /// The failure for rows that the format cannot represent.
 pub fn write_failed(error: &dyn std::error::Error) -> Failure {
-    Failure { code: ErrorCode::WriteFailed, message: chain(error) }
+    Failure::of(ErrorCode::WriteFailed, error)
 }
 
 fn concat(ctx: &TaskContext<'_>, unsorted: &[TimedRows]) -> Result<TimedRows, ArrowError> {

@@ -48,7 +48,7 @@ impl Prepared {
     /// [`RunError::Failed`] if the encoder cannot use the keys.
     pub fn seal(mut self, job: &Job, sealing: &Sealing) -> Result<Self, RunError> {
         let encoder = new_encoder(job, &self.output_schema).and_then(|encoder| sealing.encoder(encoder));
-        let unusable = |error| Failure { code: ErrorCode::KeyUnusable, message: chain(&error) };
+        let unusable = |error| Failure::of(ErrorCode::KeyUnusable, &error);
         self.encoder = Arc::new(encoder.map_err(unusable)?);
         self.sealing = sealing.clone();
         Ok(self)

@@ -67,7 +67,7 @@ pub fn publish(
         let is_new = folder.create_bytes(&kept, &bytes)? == Created::Created;
         if !is_new && folder.read(&kept)?.as_deref() != Some(&bytes) {
             let message = format!("{kept} already exists with different bytes; remove it and run again");
-            return Err(RunError::Failed(Failure { code: ErrorCode::PackageDamaged, message }));
+            return Err(RunError::Failed(Failure::new(ErrorCode::PackageDamaged, message)));
         }
         let entry = last.manifest(&options.run_id, (options.clock)(), digest, status);
         let Some(entry) = append_signed(folder, entry, &package.attestor)? else {
@@ -149,7 +149,7 @@ pub fn repaired(job: &Job, package: &OpenPackage, options: &RunOptions) -> Resul
     let folder = &package.folder;
     let Some(decided) = &package.previous else {
         let message = format!("{MANIFEST} in {} is gone", folder.location());
-        return Err(RunError::Failed(Failure { code: ErrorCode::PackageDamaged, message }));
+        return Err(RunError::Failed(Failure::new(ErrorCode::PackageDamaged, message)));
     };
     let damage = damage::of_manifest(folder, &decided.manifest, true, options.threads, &options.stop)?;
     if !damage.is_empty() {

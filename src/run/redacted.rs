@@ -32,7 +32,7 @@ impl Redacting<'_> {
 
 /// The failure for a job's unusable redaction keys.
 pub(crate) fn key_failure(error: &crate::redact::KeyError) -> Failure {
-    Failure { code: ErrorCode::KeyUnusable, message: crate::failure::chain(error) }
+    Failure::of(ErrorCode::KeyUnusable, error)
 }
 
 /// Adds counters to counters.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::sealing::FactsSealer;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::job::Compression;
 use crate::package::manifest::{Facts, SealedFacts};
 use crate::seal::{Plain, Recipients, Sealed, Sealer};
@@ -119,6 +119,6 @@ impl RejectsWriter {
     }
 
     fn failure(&self, error: &std::io::Error) -> Failure {
-        Failure { code: error_code(error), message: format!("cannot write {}: {}", self.name, chain(error)) }
+        Failure::new(error_code(error), format!("cannot write {}", self.name)).caused_by(error)
     }
 }

@@ -299,14 +299,14 @@ impl ResultHandler for CommitQueue<'_, '_> {
     }
 
     fn read_failed(&self, read: &Read, failure: Failure) {
-        tracing::warn!("{}: {}", failure.code, failure.message);
+        tracing::warn!("{}: {}", failure.code(), failure);
         for partition in self.shared.plan.affected_partitions(read.input, read.unit) {
             self.shared.fail_one(partition, &failure);
         }
     }
 
     fn failed(&self, task: usize, failure: Failure) {
-        tracing::warn!("{}: {}", failure.code, failure.message);
+        tracing::warn!("{}: {}", failure.code(), failure);
         self.shared.fail(self.shared.pending[&task].task, &failure);
     }
 }
@@ -336,7 +336,7 @@ impl Shared<'_> {
         });
         if let Err(panic) = done {
             let message = format!("a committing thread panicked: {panic}; this is a bug");
-            let failure = Failure { code: ErrorCode::Internal, message };
+            let failure = Failure::new(ErrorCode::Internal, message);
             match partition {
                 Some(partition) => self.fail_one(partition, &failure),
                 None => self.fail(self.pending[&task].task, &failure),
@@ -351,7 +351,7 @@ impl Shared<'_> {
                 lock(&self.tally).records.insert(task, record);
             }
             Err(failure) => {
-                tracing::warn!("{}: {}", failure.code, failure.message);
+                tracing::warn!("{}: {}", failure.code(), failure);
                 lock(&self.tally).unrecorded.insert(task, failure);
             }
         }
@@ -385,7 +385,7 @@ impl Shared<'_> {
         let theirs: Option<TaskRecord> = load(self.folder, &name)?;
         let Some(theirs) = theirs.filter(|theirs| theirs.job == record.job) else {
             let message = format!("{name} was written for another job; run again");
-            return Err(Failure { code: ErrorCode::PackageOccupied, message });
+            return Err(Failure::new(ErrorCode::PackageOccupied, message));
         };
         if let Some((ours, true)) = rejects
             && theirs.rejects.as_ref().is_none_or(|theirs| theirs.path != ours.path)
@@ -396,11 +396,11 @@ impl Shared<'_> {
             let message = format!(
                 "{name}, written by another run, does not match this run's row counts or is not signed by its key"
             );
-            return Err(Failure { code: ErrorCode::PackageDamaged, message });
+            return Err(Failure::new(ErrorCode::PackageDamaged, message));
         }
         if !has_rejects(self.folder, &theirs)? {
             let message = format!("{name}, written by another run, names a rejects file that is missing or changed");
-            return Err(Failure { code: ErrorCode::PackageDamaged, message });
+            return Err(Failure::new(ErrorCode::PackageDamaged, message));
         }
         Ok(theirs)
     }
@@ -447,7 +447,7 @@ impl Shared<'_> {
                 Progress::add(&self.options.progress.committed_partitions, 1);
             }
             Err(failure) => {
-                tracing::warn!(task, "{}: {}", failure.code, failure.message);
+                tracing::warn!(task, "{}: {}", failure.code(), failure);
                 self.fail_one(index, &failure);
             }
         }

@@ -14,7 +14,7 @@ use super::RunError;
 use crate::diagnostic::{Diagnostic, in_order, listed_names, nearest_for};
 use crate::encode::{EncodeError, Encoder, ParquetKeyError, ParquetKeys};
 use crate::error::ErrorCode;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::job::{Digests, Encryption, Job, RecipientsFile};
 use crate::package::manifest::{EncryptionRecord, Facts, SealedFacts};
 use crate::seal::{FactsKey, Recipients, listed_recipients};
@@ -67,7 +67,7 @@ impl Sealing {
                 for (column, key) in columns {
                     set(key, env, |text| keys.set_column(&column.value, text))?;
                 }
-                let unusable = |error: io::Error| Failure { code: ErrorCode::KeyUnusable, message: chain(&error) };
+                let unusable = |error: io::Error| Failure::of(ErrorCode::KeyUnusable, &error);
                 let secret =
                     keys.facts_secret(columns.iter().map(|(column, _)| column.value.as_str())).map_err(unusable)?;
                 let facts = (*digests == Digests::Sealed).then(|| FactsKey::Secret(secret));
@@ -120,7 +120,7 @@ impl Sealing {
         } else {
             return Ok(());
         };
-        Err(Failure { code: ErrorCode::KeyUnusable, message: message.to_owned() })
+        Err(Failure::new(ErrorCode::KeyUnusable, message))
     }
 }
 
@@ -160,8 +160,8 @@ fn readers(record: Option<&EncryptionRecord>) -> Option<EncryptionRecord> {
 /// The keys in a recipients file. Mistakes are located where the spec names the file.
 fn listed(file: &RecipientsFile) -> Result<Vec<String>, RunError> {
     let text = read_list(&file.path).map_err(|source| {
-        let message = format!("cannot read the recipients in {}: {source}", file.path.display());
-        Failure { code: ErrorCode::KeyUnusable, message }
+        let message = format!("cannot read the recipients in {}", file.path.display());
+        Failure::new(ErrorCode::KeyUnusable, message).caused_by(&source)
     })?;
     let mut mistakes = Vec::new();
     let mut names = Vec::new();
@@ -191,9 +191,8 @@ fn set(
     env: &BTreeMap<String, String>,
     take: impl FnOnce(&[u8]) -> Result<(), ParquetKeyError>,
 ) -> Result<(), Failure> {
-    let unusable = |message| Failure { code: ErrorCode::KeyUnusable, message };
-    let text = name.read(env).map_err(|error| unusable(chain(&error)))?;
-    take(&text).map_err(|error| unusable(format!("the key in {name} {error}")))
+    let text = name.read(env).map_err(|error| Failure::of(ErrorCode::KeyUnusable, &error))?;
+    take(&text).map_err(|error| Failure::new(ErrorCode::KeyUnusable, format!("the key in {name} {error}")))
 }
 
 /// Reports columns with a key of their own that are not in the shards.
@@ -225,9 +224,9 @@ mod tests {
         assert!(sealing.check_same(Some(&age(&["b", "a"]))).is_ok() && sealing.is_random());
         for other in [None, Some(age(&["a"])), Some(age(&["a", "b", "c"]))] {
             let failure = sealing.check_same(other.as_ref()).unwrap_err();
-            assert_eq!(failure.code, ErrorCode::KeyUnusable);
+            assert_eq!(failure.code(), ErrorCode::KeyUnusable);
             assert_eq!(
-                failure.message,
+                failure.to_string(),
                 "this job's package was started with other recipients or keys than the spec names now, and all files of \
                  a package use the same ones; restore the earlier recipients or keys, or export into another `output.uri`"
             );

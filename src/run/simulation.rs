@@ -405,7 +405,7 @@ impl Schedule {
                         // Damaged for good: a file that cannot be reproduced was deleted or changed.
                         return;
                     }
-                    self.bring_back(bench, &mut versions, latest, &last);
+                    self.bring_back(bench, &mut versions, latest, &error);
                 }
             }
         }
@@ -414,11 +414,16 @@ impl Schedule {
 
     /// Gives a day of the source the next of its versions, until it is the one that its shards were made from, as a user
     /// would who wants to go on.
-    fn bring_back(&self, bench: &Bench, versions: &mut [u32; 2], latest: [u32; 2], error: &str) {
+    fn bring_back(&self, bench: &Bench, versions: &mut [u32; 2], latest: [u32; 2], error: &RunError) {
+        let failure = match error {
+            RunError::Failed(failure) => failure,
+            RunError::Unfinished { failure, .. } => failure,
+            _ => return,
+        };
         for (day, version) in versions.iter_mut().enumerate() {
-            let is_meant = error.contains(&format!("partition {} was exported", DAYS[day]))
+            let is_meant = failure.partition() == Some(DAYS[day])
                 // A complete package is repaired from the source that it was made from, or not at all.
-                || error.starts_with(&format!("{}.ndjson:", DAYS[day]));
+                || failure.input().is_some_and(|input| input.name == format!("{}.ndjson", DAYS[day]));
             if is_meant {
                 *version = *version % latest[day] + 1;
                 bench.write(day, *version, false);

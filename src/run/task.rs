@@ -333,7 +333,7 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
     /// Closes an input that cannot be read further, and fails its unfinished reads.
     fn fail_input(&self, chunker: &mut Chunker, error: SourceError) {
         chunker.reader = None;
-        let failure = Failure { code: error.code, message: error.to_string() };
+        let failure = Failure::from(error);
         for read in chunker.current..chunker.next_input {
             let number = chunker.take_number();
             self.report(number, Event::Failed(read, failure.clone()));
@@ -342,7 +342,7 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
     }
 
     fn give_up(&self, chunker: &mut Chunker, message: String) -> Option<NumberedChunk> {
-        self.results.failed(self.index, Failure { code: ErrorCode::Internal, message });
+        self.results.failed(self.index, Failure::new(ErrorCode::Internal, message));
         chunker.at_end = true;
         None
     }
@@ -409,7 +409,7 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
             Ok(Err(Some(failure))) => Event::Failed(read_index, failure),
             Err(panic) => {
                 let message = format!("a worker panicked: {panic}; this is a bug");
-                Event::Failed(read_index, Failure { code: ErrorCode::Internal, message })
+                Event::Failed(read_index, Failure::new(ErrorCode::Internal, message))
             }
         };
         self.chunk_order.end(number);
@@ -507,7 +507,7 @@ impl<R: ResultHandler> Stream for RunningTask<'_, R> {
         let accounted = counts.rejected + counts.null_time + counts.outside_window + counts.elsewhere + routed;
         if is_whole && expected != accounted {
             let message = format!("{expected} rows were read and {accounted} are accounted for; this is a bug");
-            return self.results.failed(self.index, Failure { code: ErrorCode::RowsNotConserved, message });
+            return self.results.failed(self.index, Failure::new(ErrorCode::RowsNotConserved, message));
         }
         match rejects.finish() {
             Ok(rejects) => {
@@ -520,6 +520,6 @@ impl<R: ResultHandler> Stream for RunningTask<'_, R> {
 
     fn panicked(&self, text: String) {
         let message = format!("a worker panicked: {text}; this is a bug");
-        self.results.failed(self.index, Failure { code: ErrorCode::Internal, message });
+        self.results.failed(self.index, Failure::new(ErrorCode::Internal, message));
     }
 }

@@ -227,6 +227,13 @@ pub struct SourceError {
     pub message: String,
 }
 
+impl From<SourceError> for crate::failure::Failure {
+    fn from(error: SourceError) -> Self {
+        let SourceError { name, position, code, message } = error;
+        Self::new(code, message).at_input(name, position)
+    }
+}
+
 impl SourceError {
     /// A file that could not be opened or read: unreadable, unless its store says another thing.
     pub(crate) fn io(file: &SourceFile, what: &str, error: &std::io::Error) -> Self {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Location, Refusal};
 use crate::error::ErrorCode;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 
 /// A failed store operation.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +148,7 @@ impl StoreError {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self { code: error.code(), message: chain(&error) }
+        Self::of(error.code(), &error)
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn create(args: &JobsCreateArgs, console: &Console) -> Result<Exit, C
 
 fn mistaken(mistakes: &[Diagnostic], console: &Console) -> CommandError {
     let text = render_text(mistakes, console.color);
-    CommandError::usage(text.trim_start_matches("error: ").trim_end())
+    CommandError { is_rendered: true, ..CommandError::usage(text.trim_start_matches("error: ").trim_end()) }
 }
 
 /// The spec's text, from its file or from flags.
@@ -127,9 +127,10 @@ fn start(jobs: &Jobs, id: &str, resources: &ResourceArgs) -> Result<(), CommandE
     let store = jobs.location();
     let run_id = run_id();
     announce(&jobs.job_folder(id)?, &run_id);
-    let failed = |what: &str, error: std::io::Error| CommandError {
-        exit: Exit::Failed,
-        why: format!("job {id} is queued, but {what}: {error}; run it with `kt-export jobs work --id {id}`"),
+    let failed = |what: &str, error: std::io::Error| {
+        CommandError::failed(format!(
+            "job {id} is queued, but {what}: {error}; run it with `kt-export jobs work --id {id}`"
+        ))
     };
     let program = std::env::current_exe().map_err(|e| failed("the path of this program cannot be determined", e))?;
     let mut command = Command::new(program);

@@ -27,7 +27,7 @@ pub(super) fn download(args: &JobsDownloadArgs, console: &Console) -> Result<Exi
             "{} is {} and has no package yet; wait for it with `jobs get --id {} --watch`",
             view.id, view.status, view.id
         );
-        return Err(CommandError { exit: super::exit_of(&view), why });
+        return Err(CommandError::new(super::exit_of(&view), why));
     };
     if args.url {
         return links(args, &package, &manifest, console);
@@ -65,10 +65,8 @@ fn fetch(
     });
     bar.finish_and_clear();
     let done = downloaded.map_err(|error| match (error.exit(), stop.exit()) {
-        (_, Some(exit)) => {
-            CommandError { exit, why: format!("{}; run the same command again to resume", chain(&error)) }
-        }
-        (exit, None) => CommandError { exit, why: chain(&error) },
+        (_, Some(exit)) => CommandError::new(exit, format!("{}; run the same command again to resume", chain(&error))),
+        (exit, None) => CommandError::new(exit, chain(&error)),
     })?;
     console.info(&format!(
         "{}: {} rows of {} shards, {}, all digests match the manifest",

@@ -50,7 +50,7 @@ pub(super) fn follow(jobs: &Jobs, id: &str, console: &Console) -> Result<Exit, C
         let Some(view) = jobs.view(id, Timestamp::now())? else { return Err(no_job(jobs, id)) };
         if view.status.is_settled() {
             bar.finish_and_clear();
-            console.info(&format!("{} {}", view.id, ended(&view)));
+            console.show_info(&format!("{} {}", view.id, ended(&view)));
             return Ok(exit_of(&view));
         }
         // A run that must be retried later leaves the job queued, with the reason.
@@ -102,7 +102,11 @@ fn state(view: &JobView) -> String {
 fn ended(view: &JobView) -> String {
     match (view.total_rows, &view.error) {
         (Some(rows), _) => format!("is {}: {} rows", view.status, HumanCount(rows)),
-        (None, Some(error)) => format!("is {}: {error}", view.status),
+        // Mistakes in a spec take several lines.
+        (None, Some(error)) => {
+            let lines: Vec<String> = error.lines().map(escaped).collect();
+            format!("is {}: {}", view.status, lines.join("\n"))
+        }
         (None, None) => format!("is {}", view.status),
     }
 }

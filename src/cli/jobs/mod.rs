@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::Console;
 use super::args::{JobsArgs, JobsCommand, JobsIdArgs, StoreArgs};
 use super::environment::location;
-use crate::diagnostic::{escaped, shown};
+use crate::diagnostic::shown;
 use crate::error::Exit;
 use crate::failure::Failure;
 use crate::jobs::{JobRecord, JobView, Jobs, PassedOver, State};
@@ -30,7 +30,12 @@ pub fn jobs(args: &JobsArgs, console: &Console) -> Exit {
         JobsCommand::Prune(args) => prune::prune(args, console),
     };
     done.unwrap_or_else(|error| {
-        console.error(&format!("error: {}", error.why));
+        let text = format!("error: {}", error.why);
+        if error.is_rendered {
+            console.show(&text);
+        } else {
+            console.error(&text);
+        }
         if console.json {
             console.print_json(&serde_json::json!({"version": 1, "exit_code": error.exit.code(), "error": error.why}));
         }
@@ -42,15 +47,21 @@ pub fn jobs(args: &JobsArgs, console: &Console) -> Exit {
 struct CommandError {
     exit: Exit,
     why: String,
+    /// Whether `why` is rendered diagnostics, which have lines and colors.
+    is_rendered: bool,
 }
 
 impl CommandError {
+    fn new(exit: Exit, why: impl Into<String>) -> Self {
+        Self { exit, why: why.into(), is_rendered: false }
+    }
+
     fn usage(why: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, why: why.into() }
+        Self::new(Exit::Usage, why)
     }
 
     fn failed(why: String) -> Self {
-        Self { exit: Exit::Failed, why }
+        Self::new(Exit::Failed, why)
     }
 }
 
@@ -61,8 +72,9 @@ impl From<StoreError> for CommandError {
 }
 
 impl From<Failure> for CommandError {
-    fn from(Failure { code, message }: Failure) -> Self {
-        Self { exit: if code.is_retryable() { Exit::TryLater } else { Exit::Failed }, why: message }
+    fn from(failure: Failure) -> Self {
+        let exit = if failure.code().is_retryable() { Exit::TryLater } else { Exit::Failed };
+        Self::new(exit, failure.to_string())
     }
 }
 
@@ -89,7 +101,7 @@ fn existing(args: &StoreArgs) -> Result<Jobs, CommandError> {
 /// Warns about jobs that could not be read.
 fn warn_skipped(passed_over: &[PassedOver], console: &Console) {
     for PassedOver { id, why } in passed_over {
-        console.error(&format!("warning: {} is skipped: {}", shown(id), escaped(why)));
+        console.error(&format!("warning: {} is skipped: {why}", shown(id)));
     }
 }
 

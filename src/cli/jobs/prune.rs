@@ -7,7 +7,7 @@ use super::{CommandError, existing, warn_skipped};
 use crate::cli::Console;
 use crate::cli::args::JobsPruneArgs;
 use crate::cli::environment::variables;
-use crate::diagnostic::{escaped, shown};
+use crate::diagnostic::shown;
 use crate::error::Exit;
 use crate::jobs::{self, Prune};
 
@@ -35,15 +35,15 @@ pub(super) fn prune(args: &JobsPruneArgs, console: &Console) -> Result<Exit, Com
             HumanBytes(job.bytes)
         ));
         for (name, why) in &job.kept {
-            console.info(&format!("  kept {}: {}", escaped(name), escaped(why)));
+            console.info(&format!("  kept {name}: {why}"));
         }
     }
     for (id, name) in &pruned.uploads {
         let verb = if args.yes { "aborted" } else { "would abort" };
-        console.info(&format!("{id} {verb} the unfinished upload of {}", escaped(name)));
+        console.info(&format!("{id} {verb} the unfinished upload of {name}"));
     }
     for job in &pruned.refused {
-        console.error(&format!("error: {} is not pruned: {}", job.id, escaped(&job.why)));
+        console.error(&format!("error: {} is not pruned: {}", job.id, job.why));
     }
     if pruned.expired.is_empty() && pruned.uploads.is_empty() && pruned.refused.is_empty() {
         console.info("nothing to prune");

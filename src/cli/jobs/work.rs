@@ -113,7 +113,7 @@ fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, consol
     let (exit, end) = match record.resolve(jobs.location()) {
         Err(mistakes) => {
             let text = render_text(&mistakes, false);
-            console.error(&text);
+            console.show(&text);
             (Exit::Usage, RunEnd::Failed { exit_code: Exit::Usage.code(), error_code: None, error: text })
         }
         Ok(job) => {
@@ -134,8 +134,8 @@ fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, consol
 
 fn print_result(id: &str, ran: &Result<RunOutcome, RunError>, console: &Console) {
     match ran {
-        Ok(outcome) => console.info(&format!("{id} {}", summary(outcome))),
-        Err(RunError::Spec(mistakes)) => console.error(&render_text(mistakes, console.color)),
+        Ok(outcome) => console.show_info(&format!("{id} {}", summary(outcome))),
+        Err(RunError::Spec(mistakes)) => console.show(&render_text(mistakes, console.color)),
         Err(error) => console.error(&format!("{id}: {}", crate::failure::chain(error))),
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::unplaced::Unplaced;
 use crate::error::ErrorCode;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::package::manifest::{FileEntry, FilterCount};
 use crate::signature::{self, Signer};
 use crate::store::{Folder, StoreError};
@@ -206,6 +206,6 @@ impl From<StateError> for Failure {
             StateError::Store(e) => e.code(),
             StateError::Unreadable { .. } => ErrorCode::PackageDamaged,
         };
-        Self { code, message: chain(&error) }
+        Self::of(code, &error)
     }
 }

@@ -22,11 +22,26 @@ pub struct Unplaced {
 impl Unplaced {
     /// The failure, if a partition is affected.
     pub fn of(&self, partition: u32) -> Option<Failure> {
-        let Failure { code, message } = &self.failure;
-        let message = match self.rows {
-            1 => message.clone(),
-            n => format!("{message}, and {} more", n - 1),
+        let failure = || match self.rows {
+            1 => self.failure.clone(),
+            n => self.failure.clone().with_suffix(&format!(", and {} more", n - 1)),
         };
-        self.partitions.contains(&partition).then_some(Failure { code: *code, message })
+        self.partitions.contains(&partition).then(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    #[test]
+    fn the_first_row_is_named_and_the_others_are_counted() {
+        let failure = Failure::new(ErrorCode::BadRows, "expected 2 cells").at_input("a.csv", 7);
+        let unplaced = |rows| Unplaced { partitions: 1..3, allowed: false, rows, failure: failure.clone() };
+        let text = |rows, partition| unplaced(rows).of(partition).map(|failure| failure.to_string());
+        assert_eq!(text(1, 1).as_deref(), Some("a.csv:7: expected 2 cells"));
+        assert_eq!(text(4, 2).as_deref(), Some("a.csv:7: expected 2 cells, and 3 more"));
+        assert_eq!(text(4, 3), None);
     }
 }
