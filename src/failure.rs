@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
+use crate::json::JsonError;
 
 /// Why a partition is not complete, or a run failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,12 @@ impl Failure {
     /// The failure for an error that only a bug can cause.
     pub fn internal(error: &dyn std::error::Error) -> Self {
         Self { code: ErrorCode::Internal, message: chain(error) }
+    }
+}
+
+impl From<JsonError> for Failure {
+    fn from(error: JsonError) -> Self {
+        Self::internal(&error)
     }
 }
 

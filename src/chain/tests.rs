@@ -13,8 +13,8 @@ fn chain(root: &Path) -> Folder {
     let mut before = None;
     for number in 1..=4 {
         let manifest = Manifest { link: Some(LinkRecord { number, previous_sha256: before.take() }), ..manifest() };
-        let bytes = Link::of(&manifest, &sha256(&number.to_be_bytes())).unwrap().to_json_bytes();
-        assert_eq!(Link::from_json(&bytes).unwrap().to_json_bytes(), bytes);
+        let bytes = Link::of(&manifest, &sha256(&number.to_be_bytes())).unwrap().to_json_bytes().unwrap();
+        assert_eq!(Link::from_json(&bytes).unwrap().to_json_bytes().unwrap(), bytes);
         before = Some(sha256(&bytes));
         fs::write(root.join("chain").join(layout::link(number)), bytes).unwrap();
     }

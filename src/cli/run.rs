@@ -247,7 +247,7 @@ fn register(
         let output_base = environment.output_base.clone();
         let package = PackageLocation::OfSpec { location: job.output.clone(), output_base, revision };
         let record = JobRecord::new(job, package, environment, (options.clock)());
-        let _ = jobs.create(&record).map_err(|e| crate::failure::chain(&e))?;
+        let _ = jobs.create(&record).map_err(|failure| failure.message)?;
         // Running a job overrides an earlier cancellation.
         jobs.uncancel(&job.id).map_err(|e| crate::failure::chain(&e))?;
         let folder = jobs.job_folder(&job.id).map_err(|e| crate::failure::chain(&e))?;

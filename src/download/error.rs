@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::error::Exit;
+use crate::json::JsonError;
 use crate::package::manifest::JobStatus;
 use crate::seal::OpenError;
 use crate::store::StoreError;
@@ -210,6 +211,9 @@ pub enum DownloadError {
     /// A place below the target that is not usable.
     #[error("cannot write into the folder of the download")]
     Target(#[source] StoreError),
+    /// A manifest or a resume record without JSON.
+    #[error(transparent)]
+    Json(#[from] JsonError),
     /// A signal.
     #[error("stopped: run the same download again to resume")]
     Stopped {
@@ -246,7 +250,8 @@ impl DownloadError {
             | Self::Store { .. }
             | Self::Read { .. }
             | Self::Disk { .. }
-            | Self::Target(_) => Exit::Failed,
+            | Self::Target(_)
+            | Self::Json(_) => Exit::Failed,
             Self::Stopped { exit } => *exit,
         }
     }

@@ -71,7 +71,7 @@ impl Deletion<'_> {
         match job.filter(|_| self.manifest.link.is_some()) {
             Some(job) => self.link(&job, tombstone, signer.as_ref()),
             None => {
-                let bytes = tombstone.to_json_bytes();
+                let bytes = tombstone.to_json_bytes()?;
                 let signature = signer.map(|signer| signer.sign(&bytes)).transpose().map_err(Failure::from)?;
                 self.publish(&bytes, signature.as_deref().map(str::as_bytes))?;
                 Ok(())
@@ -148,7 +148,7 @@ impl Deletion<'_> {
             let head = chain.head();
             let number = head.map_or(1, |head| head.link.number.saturating_add(1));
             tombstone.link = Some(LinkRecord { number, previous_sha256: head.map(|head| head.sha256.clone()) });
-            let bytes = tombstone.to_json_bytes();
+            let bytes = tombstone.to_json_bytes()?;
             let digest = sha256(&bytes);
             let signature = signer.map(|signer| signer.sign(&bytes)).transpose().map_err(Failure::from)?;
             if let Some(signature) = &signature {

@@ -7,7 +7,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::package::manifest::{JobStatus, LinkRecord, Manifest, ManifestError, Tombstone, from_versioned, to_bytes};
+use crate::json::{self, JsonError};
+use crate::package::manifest::{JobStatus, LinkRecord, Manifest, ManifestError, Tombstone, from_versioned};
 
 /// The version that is written, and the only one that is read.
 pub const LINK_VERSION: u32 = 1;
@@ -89,8 +90,11 @@ impl Link {
     }
 
     /// Pretty JSON, newline at the end. Equal links give equal bytes.
-    pub fn to_json_bytes(&self) -> Vec<u8> {
-        to_bytes(self)
+    ///
+    /// # Errors
+    /// [`JsonError`].
+    pub fn to_json_bytes(&self) -> Result<Vec<u8>, JsonError> {
+        json::pretty(self, "a link of the chain")
     }
 
     /// Reads a link strictly.

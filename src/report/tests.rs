@@ -315,7 +315,7 @@ fn no_text_of_a_manifest_can_act_or_hide() {
     let text =
         "<script>alert(1)</script>\"'`|&*_[x](y) \u{1b}[31m\u{202e}\u{2066}\u{200b}\u{0}\n# x {{ 1 }} {% x %} </style>";
     for manifest in [full(), partial()] {
-        let json = hostile(&serde_json::from_slice(&manifest.to_json_bytes()).unwrap(), text);
+        let json = hostile(&serde_json::from_slice(&manifest.to_json_bytes().unwrap()).unwrap(), text);
         let manifest = Manifest::from_json(json.to_string().as_bytes()).unwrap();
         let [page, markdown] = both(&manifest);
         for found in [&page, &markdown] {

@@ -22,6 +22,7 @@ use crate::package::manifest::{
     RunRecord, SkipCode, SourceFileError, SourceFileRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
 use crate::redact::Keys;
+use crate::time::zone;
 
 /// Builds and publishes the manifest. `None` if another run changed the log in the meantime.
 ///
@@ -83,10 +84,10 @@ pub fn finish(
         window_start: job.window.start,
         window_end: job.window.end,
         window_label: job.window.label.clone(),
-        timezone: job.window.timezone.iana_name().unwrap_or("UTC").to_owned(),
+        timezone: zone::name(&job.window.timezone),
         started_at,
         finalized_at: at,
-        expires_at: job.retention.and_then(|r| at.checked_add(r).ok()),
+        expires_at: job.expires_at(at).map_err(|error| Failure::internal(&error))?,
         total_rows: 0,
         total_bytes: 0,
         partial_count: 0,
@@ -103,7 +104,7 @@ pub fn finish(
             git_dirty: options.git.as_ref().as_ref().map(|git| git.dirty),
             resolved: job.canonical.clone(),
         },
-        source: source(job, package, tally),
+        source: source(job, package, tally)?,
         accounting,
         filter_counts,
         rows_digest,
@@ -190,7 +191,7 @@ fn status(job: &Job, files: &[FileEntry], tally: &Tally) -> JobStatus {
     }
 }
 
-fn source(job: &Job, package: &OpenPackage, tally: &Tally) -> SourceRecord {
+fn source(job: &Job, package: &OpenPackage, tally: &Tally) -> Result<SourceRecord, Failure> {
     let pinned = &package.pinned;
     let broken = |name: &str| {
         let prefix = format!("{name}:");
@@ -222,15 +223,15 @@ fn source(job: &Job, package: &OpenPackage, tally: &Tally) -> SourceRecord {
     });
     let files: Vec<_> = read.chain(skipped).collect();
     let claimed = || pinned.skipped.iter().filter(|file| file.code == SkipCode::PathTime).count() as u64;
-    SourceRecord {
+    Ok(SourceRecord {
         kind: Some(SourceKind::Files),
         skipped_by_path_time: job.source.path_time.is_some().then(claimed),
         uri: job.source.uri.value.clone(),
-        files_sha256: SourceRecord::digest_of_files(&files),
+        files_sha256: SourceRecord::digest_of_files(&files)?,
         files,
         drift: pinned.plan.drift.clone(),
         unexported_keys: pinned.plan.unexported_keys.clone(),
-    }
+    })
 }
 
 /// The columns of the shards, with their redactions in all committed partitions.

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::{Check, VerifyReport, evidence, implied, redactions, times};
+use crate::failure::chain;
 use crate::package::layout::{DATA, MANIFEST, REJECTS};
 use crate::package::manifest::{FileEntry, FileStatus, JobStatus, Manifest, Totals};
 use crate::resolve;
@@ -29,11 +30,12 @@ pub(super) fn check(manifest: &Manifest, now: Timestamp, report: &mut VerifyRepo
 }
 
 fn job_id(manifest: &Manifest, report: &mut VerifyReport) {
-    let id = resolve::job_id(&manifest.spec.resolved);
-    if id != manifest.id {
-        let message = format!("`id` is {}, but the job in `spec.resolved` has the id {id}", manifest.id);
-        report.find(Check::Manifest, Some(MANIFEST), message);
-    }
+    let message = match resolve::job_id(&manifest.spec.resolved) {
+        Ok(id) if id == manifest.id => return,
+        Ok(id) => format!("`id` is {}, but the job in `spec.resolved` has the id {id}", manifest.id),
+        Err(error) => chain(&error),
+    };
+    report.find(Check::Manifest, Some(MANIFEST), message);
 }
 
 /// Paths must stay inside the package, and digests must be well-formed.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Check, VerifyReport, implied_files};
 use crate::diagnostic::shown;
+use crate::failure::chain;
 use crate::job::{Digests, PartitionBy, Window};
 use crate::package::layout::MANIFEST;
 use crate::package::manifest::{EncryptionRecord, JobStatus, Manifest, ManifestPartition, SourceRecord};
@@ -161,8 +162,15 @@ fn source(manifest: &Manifest, report: &mut VerifyReport) {
     }
     // Earlier releases wrote none.
     let stated = manifest.source.files_sha256.as_ref();
-    if stated.is_some_and(|stated| SourceRecord::digest_of_files(&manifest.source.files).as_ref() != Some(stated)) {
-        find(report, "`source.files_sha256` is not the digest of `source.files`: the list was changed".to_owned());
+    if let Some(stated) = stated {
+        match SourceRecord::digest_of_files(&manifest.source.files) {
+            Ok(Some(digest)) if digest == *stated => {}
+            Ok(_) => {
+                let message = "`source.files_sha256` is not the digest of `source.files`: the list was changed";
+                find(report, message.to_owned());
+            }
+            Err(error) => find(report, chain(&error)),
+        }
     }
 }
 

@@ -71,7 +71,7 @@ impl Package {
             skip_code: None,
             error: None,
         }];
-        manifest.source.files_sha256 = SourceRecord::digest_of_files(&manifest.source.files);
+        manifest.source.files_sha256 = SourceRecord::digest_of_files(&manifest.source.files).unwrap();
         let mut package = Self { _folder: folder, root, manifest };
         package.shard(0, b"id,text\n1,\"a\nb\"\n2,c\n", 2);
         package.shard(1, b"id,text\n3,d\n", 1);
@@ -96,7 +96,7 @@ impl Package {
     }
 
     fn write_manifest(&self) {
-        let bytes = self.manifest.to_json_bytes();
+        let bytes = self.manifest.to_json_bytes().unwrap();
         self.write(MANIFEST, &bytes);
         self.write(SHA256SUMS, self.manifest.sha256sums(&sha256(&bytes)).as_bytes());
     }

@@ -67,7 +67,7 @@ pub(super) fn work(args: &JobsWorkArgs, console: &Console) -> Result<Exit, Comma
             tried.insert(view.id.clone());
             let is_open = match jobs.view(&view.id, Timestamp::now()) {
                 Ok(now) => now.is_some_and(|now| now.status.is_open()),
-                Err(error) if error.code().is_retryable() => return Err(error.into()),
+                Err(error) if error.code.is_retryable() => return Err(error.into()),
                 // The next list skips it.
                 Err(_) => false,
             };

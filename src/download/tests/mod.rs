@@ -96,7 +96,7 @@ impl Package {
             Format::Csv(csv) => json!({"format": {"csv": {"bom": csv.bom, "header": csv.header}}}),
             _ => json!({"format": word}),
         };
-        manifest.id = job_id(&manifest.spec.resolved);
+        manifest.id = job_id(&manifest.spec.resolved).unwrap();
         let column = |name: &str, kind: &str| Column {
             name: name.into(),
             type_name: kind.into(),
@@ -155,7 +155,7 @@ impl Package {
             skip_code: None,
             error: None,
         }];
-        let bytes = self.manifest.to_json_bytes();
+        let bytes = self.manifest.to_json_bytes().unwrap();
         self.write(MANIFEST, &bytes);
         self.write(SHA256SUMS, self.manifest.sha256sums(&sha256(&bytes)).as_bytes());
     }

@@ -27,8 +27,8 @@ use json::Instant;
 pub use crate::source::skip::SkipCode;
 pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals, rows_digest};
 pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount, LinkRecord, SignerRecord, seconds};
+pub(crate) use json::from_versioned;
 pub use json::{ManifestError, json_schema};
-pub(crate) use json::{from_versioned, to_bytes};
 pub use no_rows::{HeldValues, NoRows, NoRowsReason};
 pub use record::{
     Column, Compression, ExportFormat, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord,

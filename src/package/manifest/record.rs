@@ -10,6 +10,7 @@ use super::evidence::ColumnRedaction;
 use super::json::Instant;
 use crate::digest::sha256;
 use crate::job;
+use crate::json::{self, JsonError};
 
 /// Format of shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -148,10 +149,14 @@ pub enum SourceKind {
 
 impl SourceRecord {
     /// What `files_sha256` has to be; `None` where there are no files.
-    pub fn digest_of_files(files: &[SourceFileRecord]) -> Option<String> {
-        // Only numbers that JSON cannot hold make this fail, and sizes and counts are none.
-        let canonical = serde_json_canonicalizer::to_vec(&files).unwrap_or_default();
-        (!files.is_empty()).then(|| sha256(&canonical))
+    ///
+    /// # Errors
+    /// [`JsonError`].
+    pub fn digest_of_files(files: &[SourceFileRecord]) -> Result<Option<String>, JsonError> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(sha256(&json::canonical(&files, "`source.files`")?)))
     }
 }
 
