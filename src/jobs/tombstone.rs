@@ -68,8 +68,8 @@ impl Deletion<'_> {
             link: None,
             signer: signer.as_ref().map(Signer::record),
         };
-        match job.filter(|_| self.manifest.link.is_some()) {
-            Some(job) => self.link(&job, tombstone, signer.as_ref()),
+        match job.zip(self.manifest.link.as_ref()) {
+            Some((job, own)) => self.link(&job, own, tombstone, signer.as_ref()),
             None => {
                 let bytes = tombstone.to_json_bytes()?;
                 let signature = signer.map(|signer| signer.sign(&bytes)).transpose().map_err(Failure::from)?;
@@ -87,8 +87,8 @@ impl Deletion<'_> {
         if self.manifest.signer.is_some() || self.manifest.link.is_some() {
             let job = (self.job)()?;
             self.signer(&job)?;
-            if self.manifest.link.is_some() {
-                read_chain(&self.chain(&job)?)?;
+            if let Some(own) = &self.manifest.link {
+                read_chain(&self.chain(&job, own)?)?;
             }
         }
         Ok(())
@@ -115,22 +115,28 @@ impl Deletion<'_> {
         Ok(Some(signer))
     }
 
-    fn chain(&self, job: &Job) -> Result<Folder, Failure> {
+    fn chain(&self, job: &Job, own: &LinkRecord) -> Result<Folder, Failure> {
         let folder = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten();
         folder.ok_or_else(|| Failure {
             code: ErrorCode::ChainBroken,
             message: format!(
                 "the package is link {} of a chain, so its deletion has to be linked as well, and the chain is not where \
                  the spec in the job's record says: restore it",
-                self.manifest.link.as_ref().map_or(0, |link| link.number)
+                own.number
             ),
         })
     }
 
     /// Links and publishes the tombstone, or publishes one that an earlier, crashed attempt has linked.
-    fn link(&self, job: &Job, mut tombstone: Tombstone, signer: Option<&Signer>) -> Result<(), Failure> {
+    fn link(
+        &self,
+        job: &Job,
+        own: &LinkRecord,
+        mut tombstone: Tombstone,
+        signer: Option<&Signer>,
+    ) -> Result<(), Failure> {
         let broken = |message| Failure { code: ErrorCode::ChainBroken, message };
-        let folder = self.chain(job)?;
+        let folder = self.chain(job, own)?;
         for _ in 0..LINK_TRIES {
             let chain = read_chain(&folder)?;
             let own = chain.last_of(&self.manifest.id);

@@ -454,13 +454,14 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let jobs = Jobs::open(&Location::Local(store.path().to_owned())).unwrap();
         let (record, now) = (record(), Timestamp::UNIX_EPOCH);
-        jobs.create(&record).unwrap();
+        assert_eq!(jobs.create(&record).unwrap(), Created::Created);
         assert_eq!(jobs.view("job_a", now).unwrap().unwrap().status, State::Queued);
         assert_eq!(jobs.get("job_a", now).unwrap().unwrap().files, Some(Vec::new()));
         assert_eq!(jobs.stored_manifest(&record).unwrap(), None);
 
-        jobs.folder.create_bytes("jobs/job_a/package/manifest.json", b"{").unwrap();
         let path = store.path().join("jobs/job_a/package/manifest.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "{").unwrap();
         let ending = "; restore it from a copy: the package keeps one below _state/";
         for failure in [
             jobs.view("job_a", now).unwrap_err(),

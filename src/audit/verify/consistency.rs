@@ -104,8 +104,7 @@ fn conservation(manifest: &Manifest, report: &mut VerifyReport) {
     }
     let read = manifest.source.files.iter().filter(|file| file.skipped.is_none());
     let rows: Option<u128> = read.map(|file| file.rows.filter(|_| file.error.is_none()).map(u128::from)).sum();
-    if rows.is_some_and(|rows| rows != source && every_partition_is_there) {
-        let rows = rows.unwrap_or_default();
+    if let Some(rows) = rows.filter(|rows| *rows != source && every_partition_is_there) {
         find(format!("`accounting.source_rows` is {source}, but the source files have {rows} rows"));
     }
     if unaccounted > 0 && !every_partition_is_there {
@@ -160,8 +159,7 @@ fn inside_its_partition(file: &FileEntry, report: &mut VerifyReport) {
         report.find(Check::Window, Some(&file.path), message);
     }
     for (field, time) in [("min_time", file.min_time), ("max_time", file.max_time)] {
-        if time.is_some_and(|time| time < partition.start || time >= partition.end) {
-            let time = time.map(|t| t.to_string()).unwrap_or_default();
+        if let Some(time) = time.filter(|time| *time < partition.start || *time >= partition.end) {
             let message =
                 format!("`{field}` {time} is outside its partition, {} to {}", partition.start, partition.end);
             report.find(Check::Window, Some(&file.path), message);
