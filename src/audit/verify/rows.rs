@@ -182,7 +182,7 @@ fn csv(
             }
         } else if let Some(digester) = &mut digester {
             let quoted = opening == Some(b'"');
-            digester.csv_cell(&cell, quoted, dialect).map_err(|why| RowsError::Row { row, why })?;
+            digester.csv_cell(&cell, quoted, dialect).map_err(|bad| RowsError::Row { row, why: bad.to_string() })?;
         }
         cell.clear();
         opening = None;
@@ -238,7 +238,7 @@ fn ndjson(mut input: Box<dyn BufRead>, mut digester: Option<&mut Digester>) -> R
         }
         let text = std::str::from_utf8(&line).map_err(|_| wrong("is not UTF-8".to_owned()))?;
         match &mut digester {
-            Some(digester) => digester.json_row(text).map_err(wrong)?,
+            Some(digester) => digester.json_row(text).map_err(|bad| wrong(bad.to_string()))?,
             None => {
                 serde_json::from_str::<Object>(text).map_err(|e| wrong(format!("is not a JSON object: {e}")))?;
             }

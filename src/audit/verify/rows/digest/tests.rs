@@ -236,7 +236,7 @@ fn what_the_words_for_types_do_not_tell_is_refused_in_parquet() {
 #[test]
 fn a_row_without_the_keys_of_the_columns_is_refused() {
     let manifest = manifest(&Format::Ndjson, &json_texts(&[]).schema());
-    let refused = |row: &str| Digester::new(&manifest).json_row(row).unwrap_err();
+    let refused = |row: &str| Digester::new(&manifest).json_row(row).unwrap_err().to_string();
     let keys = "does not have the keys that the manifest lists as columns, in their order";
     for row in [r#"{"id":"1"}"#, r#"{"j":1,"id":"1"}"#, r#"{"id":"1","j":1,"k":2}"#] {
         assert_eq!(refused(row), keys);
