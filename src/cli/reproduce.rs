@@ -51,7 +51,7 @@ fn try_reproduce(args: &ReproduceArgs, console: &Console) -> Result<Exit, (Exit,
     let stop = signals::listen().map_err(|why| (Exit::Failed, format!("error: {why}")))?;
     let mut manifest = read_manifest(&args.package)?;
     let is_parquet = matches!(manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
-    if is_parquet && manifest.spec.resolved["rows_digest"] != true {
+    if is_parquet && manifest.spec.resolved.rows_digest() != Ok(true) {
         let shard = manifest.files.iter().find(|file| file.status.has_file());
         return Err((Exit::Usage, nothing_lasts(shard.map_or(args.package.as_str(), |file| file.path.as_str()))));
     }

@@ -246,7 +246,7 @@ fn register(
         let revision = options.supersedes.as_ref().map_or(0, |superseded| superseded.revision + 1);
         let output_base = environment.output_base.clone();
         let package = PackageLocation::OfSpec { location: job.output.clone(), output_base, revision };
-        let record = JobRecord::new(job, package, environment, (options.clock)());
+        let record = JobRecord::new(job, package, environment, (options.clock)()).map_err(|e| e.to_string())?;
         let _ = jobs.create(&record).map_err(|failure| failure.message)?;
         // Running a job overrides an earlier cancellation.
         jobs.uncancel(&job.id).map_err(|e| crate::failure::chain(&e))?;

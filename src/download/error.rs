@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::Exit;
 use crate::json::JsonError;
-use crate::package::manifest::JobStatus;
+use crate::package::manifest::{JobStatus, ResolvedError};
 use crate::seal::OpenError;
 use crate::store::StoreError;
 
@@ -211,6 +211,9 @@ pub enum DownloadError {
     /// A place below the target that is not usable.
     #[error("cannot write into the folder of the download")]
     Target(#[source] StoreError),
+    /// A manifest whose spec cannot be read.
+    #[error("the manifest cannot be used: {0}; check the package with `kt-export verify`")]
+    Spec(#[from] ResolvedError),
     /// A manifest or a resume record without JSON.
     #[error(transparent)]
     Json(#[from] JsonError),
@@ -231,7 +234,8 @@ impl DownloadError {
             | Self::Size { .. }
             | Self::Digest { .. }
             | Self::Contents { .. }
-            | Self::Derived { .. } => Exit::VerifyFailed,
+            | Self::Derived { .. }
+            | Self::Spec(_) => Exit::VerifyFailed,
             Self::Encrypted { .. }
             | Self::EncryptedParquet
             | Self::Exists { .. }

@@ -161,7 +161,7 @@ impl Deletion<'_> {
                 self.package.replace_bytes(&kept_signature(&digest), signature.as_bytes())?;
             }
             self.package.replace_bytes(&kept_tombstone(&digest), &bytes)?;
-            let Some(link) = Link::of_tombstone(self.manifest, &tombstone, &digest) else { break };
+            let Some(link) = Link::of_tombstone(self.manifest, &tombstone, &digest)? else { break };
             if claim_link(&folder, &link)? {
                 self.publish(&bytes, signature.as_deref().map(str::as_bytes))?;
                 return Ok(());

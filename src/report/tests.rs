@@ -25,7 +25,7 @@ fn full() -> Manifest {
         "format": {"csv": {"delimiter": ";", "bom": true, "header": false, "escape_formulas": true, "null_text": "NULL"}},
         "compression": {"zstd": 3}, "on_bad_rows": "reject", "on_null_time": "fail",
         "columns": [{"event": "event_id"}], "redact": {"message": "drop"},
-    });
+    }).into();
     full.timezone = "Europe/Berlin".into();
     full.where_sql = Some("cost > 0.5".into());
     full.filter_counts = vec![FilterCount { filter: "statuses in".into(), rows: 1_234 }];
@@ -247,7 +247,7 @@ fn what_the_manifest_does_not_say_is_said_to_be_so() {
         assert!(!page.contains("age -d"));
     }
     let mut odd = manifest();
-    odd.spec.resolved = Json::Null;
+    odd.spec.resolved = Json::Null.into();
     odd.filters = json!("odd");
     odd.timezone = "Nowhere/Atall".into();
     for page in both(&odd) {

@@ -101,7 +101,7 @@ impl Attestor {
         let digest = sha256(&bytes);
         self.sign(package, &bytes)?;
         let _ = package.create_bytes(&kept_manifest(&digest), &bytes)?;
-        let Some(link) = Link::of(manifest, &digest) else { return Ok(LinkOutcome::Lost) };
+        let Some(link) = Link::of(manifest, &digest)? else { return Ok(LinkOutcome::Lost) };
         Ok(if claim_link(folder, &link)? { LinkOutcome::Won } else { LinkOutcome::Lost })
     }
 

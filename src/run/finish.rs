@@ -19,7 +19,8 @@ use crate::logical::{is_json, is_number, uuid};
 use crate::package::layout::Origin;
 use crate::package::manifest::{
     self, Column, FileEntry, FileStatus, JobStatus, MANIFEST_VERSION, Manifest, NoRows, NoRowsReason, RejectsEntry,
-    RunRecord, SkipCode, SourceFileError, SourceFileRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord, Totals,
+    ResolvedSpec, RunRecord, SkipCode, SourceFileError, SourceFileRecord, SourceKind, SourceRecord, SpecRecord,
+    ToolRecord, Totals,
 };
 use crate::redact::Keys;
 use crate::time::zone;
@@ -72,6 +73,7 @@ pub fn finish(
     let expectations = expectations.map(|expected| expectations::evaluate(expected, &files, job.window.end));
     let is_disappointing = expectations.iter().flatten().any(|expectation| !expectation.holds);
     let status = if is_disappointing && status == JobStatus::Complete { JobStatus::Partial } else { status };
+    let resolved = ResolvedSpec::from(job.canonical.clone());
     let mut manifest = Manifest {
         manifest_version: MANIFEST_VERSION,
         id: job.id.clone(),
@@ -93,7 +95,7 @@ pub fn finish(
         partial_count: 0,
         failed_count: 0,
         error_code: is_disappointing.then_some(ErrorCode::ExpectationFailed),
-        filters: job.canonical.get("filters").cloned().unwrap_or_default(),
+        filters: resolved.filters().map_err(Failure::from)?.clone().into(),
         where_sql: job.recorded_where(),
         columns,
         dropped: prepared.redactor.as_ref().map_or_else(Vec::new, |redactor| redactor.dropped().to_vec()),
@@ -102,7 +104,7 @@ pub fn finish(
             sha256: sha256(job.spec_source.text.as_bytes()),
             git_commit: options.git.as_ref().as_ref().and_then(|git| git.commit.clone()),
             git_dirty: options.git.as_ref().as_ref().map(|git| git.dirty),
-            resolved: job.canonical.clone(),
+            resolved,
         },
         source: source(job, package, tally)?,
         accounting,

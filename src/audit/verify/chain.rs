@@ -206,12 +206,13 @@ fn check_deletion(linked: &Linked, given: &Given, verified: &mut VerifiedLink, r
         Err(error) => return report.find(&path, format!("cannot be read: {}", in_one_line(&error))),
     };
     match Link::of_tombstone(&package.manifest, &tombstone, &digest) {
-        Some(expected) if expected == *link => {}
-        Some(expected) => {
+        Err(error) => report.find(&package.manifest_path(), error.to_string()),
+        Ok(Some(expected)) if expected == *link => {}
+        Ok(Some(expected)) => {
             let fields = differing(&expected, link).join(", ");
             report.find(&name, format!("differs from its tombstone: {fields}"));
         }
-        None => report.find(&name, "links a tombstone that was written without a chain"),
+        Ok(None) => report.find(&name, "links a tombstone that was written without a chain"),
     }
 }
 
@@ -244,12 +245,13 @@ fn check_manifest(linked: &Linked, manifest: &Manifest, path: &str, links: &Chai
     let link = &linked.link;
     let name = layout::link(link.number);
     match Link::of(manifest, &link.manifest_sha256) {
-        Some(expected) if expected == *link => {}
-        Some(expected) => {
+        Err(error) => report.find(path, error.to_string()),
+        Ok(Some(expected)) if expected == *link => {}
+        Ok(Some(expected)) => {
             let fields = differing(&expected, link).join(", ");
             report.find(&name, format!("differs from its manifest: {fields}"));
         }
-        None => report.find(&name, "links a manifest that was written without a chain"),
+        Ok(None) => report.find(&name, "links a manifest that was written without a chain"),
     }
     let before = link.number.checked_sub(1).and_then(|before| links.link(before));
     let before = before.map(|b| PackageRef { id: b.link.id.clone(), sha256: b.link.manifest_sha256.clone() });
@@ -335,8 +337,9 @@ mod tests {
     #[test]
     fn a_package_that_the_store_does_not_give_is_not_called_missing() {
         let folder = tempfile::tempdir().unwrap();
-        let manifest = Manifest { link: Some(LinkRecord { number: 1, previous_sha256: None }), ..manifest() };
-        let link = Link::of(&manifest, &sha256(b"manifest")).unwrap();
+        let mut manifest = Manifest { link: Some(LinkRecord { number: 1, previous_sha256: None }), ..manifest() };
+        manifest.spec.resolved.set("output", serde_json::json!({"uri": "package/"}));
+        let link = Link::of(&manifest, &sha256(b"manifest")).unwrap().unwrap();
         let [chain, package] = ["chain", "package"].map(|name| folder.path().join(name));
         fs::create_dir(&chain).unwrap();
         fs::write(chain.join(layout::link(1)), link.to_json_bytes().unwrap()).unwrap();

@@ -57,7 +57,7 @@ impl Package {
             |name: &str| Column { name: name.into(), type_name: "text".into(), nullable: true, redaction: Vec::new() };
         manifest.id = JOB_ID.into();
         manifest.columns = vec![column("id"), column("text")];
-        manifest.spec.resolved = resolved();
+        manifest.spec.resolved = resolved().into();
         manifest.runs[0].finished_at = Some(manifest.finalized_at);
         manifest.accounting =
             Accounting { source_rows: 5, outside_window: 1, filtered_out: 1, written: 3, ..Accounting::default() };
@@ -311,7 +311,7 @@ fn sums_that_are_missing_or_say_more_or_less_are_found() {
 fn a_manifest_that_contradicts_itself_is_found() {
     type Edit = Box<dyn FnOnce(&mut Manifest)>;
     let cases: Vec<(Check, &str, Edit)> = vec![
-        (Check::Manifest, "`id` is", Box::new(|m| m.spec.resolved["name"] = json!("other"))),
+        (Check::Manifest, "`id` is", Box::new(|m| m.spec.resolved.set("name", json!("other")))),
         (Check::Manifest, "not a name inside a package", Box::new(|m| m.files[0].path = "data/../../x".into())),
         (Check::Manifest, "is not below data/", Box::new(|m| m.files[0].path = "_state/plan.json".into())),
         (Check::Manifest, "listed more than once", Box::new(|m| m.files[1].path = m.files[0].path.clone())),

@@ -13,6 +13,7 @@ use crate::cli::args::{JobsCreateArgs, ResourceArgs, SpecArgs};
 use crate::cli::environment::{environment, find_git_state, run_id};
 use crate::diagnostic::{Diagnostic, SourceText, render_text, shown};
 use crate::error::Exit;
+use crate::failure::Failure;
 use crate::job::Job;
 use crate::jobs::{JobRecord, JobView, Jobs, PackageLocation, Request, State, TimeSpan, announce};
 use crate::resolve::{CatalogText, Environment, Place, read_spec, resolve_text};
@@ -112,6 +113,7 @@ fn note(
         let record = JobRecord {
             git: git.clone(),
             ..JobRecord::new(&job_here, PackageLocation::Store { revision }, environment, Timestamp::now())
+                .map_err(Failure::from)?
         };
         let created = jobs.create(&record)?;
         if created == Created::Created || !args.new {

@@ -10,6 +10,7 @@ mod evidence;
 mod json;
 mod no_rows;
 mod record;
+mod resolved;
 mod sealed;
 mod sums;
 mod tombstone;
@@ -34,6 +35,7 @@ pub use record::{
     Column, Compression, ExportFormat, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord,
     SourceFileError, SourceFileRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord,
 };
+pub use resolved::{ResolvedEncryption, ResolvedError, ResolvedSpec, ResolvedWindow};
 pub use sealed::{Facts, SealedFacts};
 pub use sums::sha256sums;
 pub use tombstone::{CLOCK_SKEW, TOMBSTONE, TOMBSTONE_SIGNATURE, TOMBSTONE_VERSION, Tombstone, is_in_future};

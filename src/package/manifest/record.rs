@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ResolvedSpec;
 use super::SkipCode;
 use super::evidence::ColumnRedaction;
 use super::json::Instant;
@@ -108,8 +109,8 @@ pub struct SpecRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_dirty: Option<bool>,
     /// The resolved spec merged with its catalog entry and window: what the job's id is the digest of.
-    #[serde(serialize_with = "super::json::sorted")]
-    pub resolved: Value,
+    #[schemars(with = "Value")]
+    pub resolved: ResolvedSpec,
 }
 
 /// Where the rows came from.

@@ -66,7 +66,7 @@ pub(crate) fn manifest() -> Manifest {
             sha256: "1".repeat(64),
             git_commit: None,
             git_dirty: None,
-            resolved: json!({"format": "csv"}),
+            resolved: json!({"format": "csv"}).into(),
         },
         source: SourceRecord {
             kind: Some(SourceKind::Files),

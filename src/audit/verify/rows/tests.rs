@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::package::manifest::Column;
@@ -16,7 +16,7 @@ fn manifest(resolved: Value) -> Manifest {
         |name: &str| Column { name: name.into(), type_name: "text".into(), nullable: true, redaction: Vec::new() };
     let mut manifest = template();
     manifest.columns = vec![column("id"), column("text")];
-    manifest.spec.resolved = resolved;
+    manifest.spec.resolved = resolved.into();
     manifest
 }
 

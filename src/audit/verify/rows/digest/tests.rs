@@ -17,6 +17,7 @@ use crate::encode::tests::batches::{self, Range};
 use crate::encode::{EncodeError, Encoded, Encoder};
 use crate::job::{Compression, CsvFormat, Format};
 use crate::logical::json_field;
+use crate::package::manifest::ResolvedSpec;
 use crate::package::manifest::tests::manifest as template;
 use crate::store::Stored;
 
@@ -42,13 +43,13 @@ fn texts() -> Vec<Format> {
 fn manifest(format: &Format, schema: &Schema) -> Manifest {
     let mut manifest = template();
     manifest.columns = schema.fields().iter().map(|field| crate::run::column(field)).collect();
-    manifest.spec.resolved = match format {
+    manifest.spec.resolved = ResolvedSpec::from(match format {
         Format::Csv(csv) => json!({"format": {"csv": {
             "delimiter": (csv.delimiter as char).to_string(), "header": csv.header, "null_text": csv.null_text,
             "escape_formulas": csv.escape_formulas, "bom": csv.bom,
         }}}),
         _ => Value::Null,
-    };
+    });
     manifest
 }
 
