@@ -346,7 +346,7 @@ mod tests {
         // A folder where a file is expected.
         fs::create_dir_all(package.join(MANIFEST)).unwrap();
         let [chain, package] = [chain, package].map(Location::Local);
-        let report = verify_chain(&chain, std::slice::from_ref(&package), None, Timestamp::now());
+        let report = verify_chain(&chain, std::slice::from_ref(&package), None, manifest.finalized_at);
         let found: Vec<_> = report.findings.iter().map(|finding| finding.message.as_str()).collect();
         assert!(matches!(found.as_slice(), [one] if one.contains("is a folder")), "{found:?}");
         assert_eq!(report.findings[0].path, Some(package.join(MANIFEST).to_string()));
