@@ -13,9 +13,10 @@ use super::state::State;
 use crate::diagnostic::shown;
 use crate::digest::sha256;
 use crate::error::ErrorCode;
+use crate::export_format::ExportFormat;
 use crate::failure::chain;
 use crate::package::layout::{MANIFEST, SHA256SUMS, TOMBSTONE};
-use crate::package::manifest::{ExportFormat, FileEntry, JobStatus, Manifest};
+use crate::package::manifest::{FileEntry, JobStatus, Manifest};
 use crate::store::{Created, Folder, Location, StoreError};
 
 /// Number of concurrent requests to a store.

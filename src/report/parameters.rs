@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::page::{Block, Fact, Section, Style, Table, columns};
 use super::words::{counted, value, zoned};
+use crate::export_format::ExportCompression;
 use crate::job::Digests;
-use crate::package::manifest::{Compression, EncryptionRecord, ExportFormat, Manifest};
+use crate::package::manifest::{EncryptionRecord, Manifest};
 use crate::units::grouped;
 
 /// The section.
@@ -202,12 +203,7 @@ fn form(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
 }
 
 fn format(manifest: &Manifest) -> String {
-    let name = match manifest.export_format {
-        ExportFormat::Csv => "CSV (RFC 4180)",
-        ExportFormat::Ndjson => "NDJSON, one JSON object a line",
-        ExportFormat::Json => "JSON, one array",
-        ExportFormat::Parquet => "Apache Parquet",
-    };
+    let name = manifest.export_format.facts().title;
     let csv = &manifest.spec.resolved["format"]["csv"];
     let is = |key: &str| csv[key].as_bool();
     let mut notes = Vec::new();
@@ -227,15 +223,12 @@ fn format(manifest: &Manifest) -> String {
 }
 
 fn compression(manifest: &Manifest) -> String {
-    let (name, key) = match manifest.compression {
-        Compression::None => return "none".to_owned(),
-        Compression::Snappy => return "Snappy, inside the files".to_owned(),
-        Compression::Lz4 => return "LZ4, inside the files".to_owned(),
-        Compression::Gzip => ("gzip", "gzip"),
-        Compression::Zstd => ("zstd", "zstd"),
-    };
-    let inside = if manifest.export_format == ExportFormat::Parquet { ", inside the files" } else { "" };
-    match manifest.spec.resolved["compression"][key].as_i64() {
+    let name = manifest.compression.facts().title;
+    if manifest.compression == ExportCompression::None {
+        return name.to_owned();
+    }
+    let inside = if manifest.export_format.facts().compresses_pages { ", inside the files" } else { "" };
+    match manifest.spec.resolved["compression"][manifest.compression.as_str()].as_i64() {
         Some(level) => format!("{name}, level {level}{inside}"),
         None => format!("{name}{inside}"),
     }

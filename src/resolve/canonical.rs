@@ -245,16 +245,15 @@ fn format(format: &Format) -> Value {
             "header": csv.header,
             "null_text": csv.null_text,
         }}),
-        other => other.name().into(),
+        Format::Ndjson | Format::Json | Format::Parquet => format.name().into(),
     }
 }
 
 fn compression(compression: Compression) -> Value {
+    let name = compression.kind().as_str();
     match compression {
-        Compression::None => "none".into(),
-        Compression::Gzip(level) => json!({"gzip": level}),
-        Compression::Zstd(level) => json!({"zstd": level}),
-        Compression::Snappy => "snappy".into(),
-        Compression::Lz4 => "lz4".into(),
+        Compression::Gzip(level) => json!({name: level}),
+        Compression::Zstd(level) => json!({name: level}),
+        Compression::None | Compression::Snappy | Compression::Lz4 => name.into(),
     }
 }

@@ -20,7 +20,7 @@ use jiff::tz::TimeZone;
 
 use crate::catalog::{self, BUILT_IN_TYPES, Catalog};
 use crate::diagnostic::{Diagnostic, Located, SourceText, in_order, nearest, shown};
-use crate::job::{CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
+use crate::job::{Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
 use crate::plan::partition::partitions;
 use crate::spec::{self, CompressionSpec, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place};
 use crate::store::Location;
@@ -212,7 +212,7 @@ fn build(
         errors.push(Diagnostic::at(place, error.to_string()));
     }
     let filters: Vec<Filter> = spec.filters.iter().flat_map(|filter| on_columns(filter, &fields)).collect();
-    let format = spec.format.map_or(Format::Csv(CsvFormat::default()), |f| f.value);
+    let format = spec.format.map_or_else(Format::default, |f| f.value);
     let mut job = Job {
         id: String::new(),
         name: spec.name.value,

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::ErrorCode;
+use crate::export_format::{ExportCompression, ExportFormat};
 use json::Instant;
 
 pub use crate::source::skip::SkipCode;
@@ -31,8 +32,8 @@ pub use json::{ManifestError, json_schema};
 pub(crate) use json::{from_versioned, to_bytes};
 pub use no_rows::{HeldValues, NoRows, NoRowsReason};
 pub use record::{
-    Column, Compression, ExportFormat, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord,
-    SourceFileError, SourceFileRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord,
+    Column, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord, SourceFileError, SourceFileRecord,
+    SourceKind, SourceRecord, SpecRecord, ToolRecord,
 };
 pub use sealed::{Facts, SealedFacts};
 pub use sums::sha256sums;
@@ -63,7 +64,7 @@ pub struct Manifest {
     /// Format of the shards.
     pub export_format: ExportFormat,
     /// Compression of the shards.
-    pub compression: Compression,
+    pub compression: ExportCompression,
     /// When the job's first run planned it.
     #[schemars(with = "Instant")]
     pub created_at: Timestamp,
