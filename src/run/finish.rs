@@ -71,7 +71,31 @@ pub fn finish(
     let expectations = expectations.map(|expected| expectations::evaluate(expected, &files, job.window.end));
     let is_disappointing = expectations.iter().flatten().any(|expectation| !expectation.holds);
     let status = if is_disappointing && status == JobStatus::Complete { JobStatus::Partial } else { status };
-    let mut manifest = Manifest {
+    let totals = Totals::of(&files);
+    let source = source(job, package, tally);
+    let no_rows = NoRowsReason::of(totals.rows, &files, &source, &accounting).map(|reason| NoRows {
+        reason,
+        held: match reason {
+            NoRowsReason::AllFilteredOut => observed_values(job, package, prepared, &filter_counts, &options.stop),
+            NoRowsReason::NothingToRead
+            | NoRowsReason::FilesWithoutRows
+            | NoRowsReason::NoneInWindow
+            | NoRowsReason::NonePlaced => Vec::new(),
+        },
+    });
+    let run = RunRecord {
+        run_id: options.run_id.clone(),
+        started_at,
+        finished_at: Some(at),
+        outcome: match status {
+            JobStatus::Complete => manifest::RunOutcome::Complete,
+            JobStatus::Partial => manifest::RunOutcome::Partial,
+            JobStatus::Failed => manifest::RunOutcome::Failed,
+            JobStatus::Cancelled => manifest::RunOutcome::Cancelled,
+        },
+    };
+    let earlier_runs = package.previous_manifest().map_or_else(Vec::new, |previous| previous.runs.clone());
+    let manifest = Manifest {
         manifest_version: MANIFEST_VERSION,
         id: job.id.clone(),
         name: job.name.clone(),
@@ -87,10 +111,10 @@ pub fn finish(
         started_at,
         finalized_at: at,
         expires_at: job.retention.and_then(|r| at.checked_add(r).ok()),
-        total_rows: 0,
-        total_bytes: 0,
-        partial_count: 0,
-        failed_count: 0,
+        total_rows: totals.rows,
+        total_bytes: totals.bytes,
+        partial_count: totals.partial,
+        failed_count: totals.failed,
         error_code: is_disappointing.then_some(ErrorCode::ExpectationFailed),
         filters: job.canonical.get("filters").cloned().unwrap_or_default(),
         where_sql: job.recorded_where(),
@@ -103,54 +127,29 @@ pub fn finish(
             git_dirty: options.git.as_ref().as_ref().map(|git| git.dirty),
             resolved: job.canonical.clone(),
         },
-        source: source(job, package, tally),
+        source,
         accounting,
         filter_counts,
         rows_digest,
-        no_rows: None,
+        no_rows,
+        restatement: options.supersedes.as_ref().map(|s| s.restatement(&files)),
         files,
         rejects,
         encryption: prepared.sealing.record.clone(),
         expectations,
+        // The chain assigns the link when the manifest is published.
         previous: None,
         link: None,
-        signer: None,
+        signer: package.attestor.signer_record(),
         supersedes: options.supersedes.as_ref().map(|s| s.reference()),
-        restatement: None,
-        runs: Vec::new(),
+        runs: earlier_runs.into_iter().chain([run]).collect(),
         tool: ToolRecord {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("KT_EXPORT_COMMIT").map(str::to_owned),
         },
     };
-    manifest.restatement = options.supersedes.as_ref().map(|s| s.restatement(&manifest.files));
-    let totals = Totals::of(&manifest.files);
-    manifest.total_rows = totals.rows;
-    manifest.total_bytes = totals.bytes;
-    manifest.partial_count = totals.partial;
-    manifest.failed_count = totals.failed;
-    manifest.no_rows = manifest.why_no_rows().map(|finding| NoRows {
-        held: match finding.reason {
-            NoRowsReason::AllFilteredOut => {
-                observed_values(job, package, prepared, &manifest.filter_counts, &options.stop)
-            }
-            _ => Vec::new(),
-        },
-        ..finding
-    });
-    let run = RunRecord {
-        run_id: options.run_id.clone(),
-        started_at,
-        finished_at: Some(at),
-        outcome: match status {
-            JobStatus::Complete => manifest::RunOutcome::Complete,
-            JobStatus::Partial => manifest::RunOutcome::Partial,
-            JobStatus::Failed => manifest::RunOutcome::Failed,
-            JobStatus::Cancelled => manifest::RunOutcome::Cancelled,
-        },
-    };
-    publish::publish(job, package, options, manifest, run)
+    publish::publish(job, package, options, manifest)
 }
 
 /// The manifest's entries: one per shard, or one per partition without a shard.

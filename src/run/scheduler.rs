@@ -359,22 +359,22 @@ impl Shared<'_> {
         let TaskOutcome { counts, unplaced, rejects, .. } = outcome;
         let name = task_record(&self.pending[&task].key, self.generation);
         let run = &self.options.run_id;
-        let mut record = TaskRecord {
+        let record = |rejects| TaskRecord {
             state_version: STATE_VERSION,
             job: self.job.id.clone(),
             run: run.clone(),
             tool_version: TOOL_VERSION.to_owned(),
             counts,
             unplaced,
-            rejects: None,
+            rejects,
             signature: None,
         };
         if let Some(manifest) = &self.repaired {
             rejects.map_or(Ok(()), |part| commit::restore_rejects(self.folder, manifest, part))?;
-            return Ok(record);
+            return Ok(record(None));
         }
         let rejects = rejects.map(|part| commit::rejects(self.folder, part, run)).transpose()?;
-        record.rejects = rejects.as_ref().map(|(entry, _)| entry.clone());
+        let mut record = record(rejects.as_ref().map(|(entry, _)| entry.clone()));
         sign(&name, &mut record, self.signer.as_deref())?;
         if self.folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Created {
             return Ok(record);

@@ -87,6 +87,11 @@ impl SourceRecord {
         let canonical = serde_json_canonicalizer::to_vec(&files).unwrap_or_default();
         (!files.is_empty()).then(|| sha256(&canonical))
     }
+
+    /// Number of files that were read.
+    pub fn files_read(&self) -> usize {
+        self.files.iter().filter(|file| file.skipped.is_none()).count()
+    }
 }
 
 /// One file of the source, with its identity when the job was planned.
