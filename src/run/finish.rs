@@ -3,6 +3,7 @@
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use jiff::Timestamp;
 
+use super::attempt::Attempt;
 use super::observed_values::observed_values;
 use super::open_package::{OpenPackage, without_shard};
 use super::prepare::Prepared;
@@ -31,11 +32,11 @@ pub fn finish(
     job: &Job,
     options: &RunOptions,
     package: &OpenPackage,
-    prepared: &Prepared,
-    keys: &Keys,
+    attempt: &Attempt,
     tally: &Tally,
     started_at: Timestamp,
 ) -> Result<Option<RunOutcome>, RunError> {
+    let Attempt { prepared, secrets, .. } = attempt;
     // A retryable failure must not end the job.
     if let Some(failure) = tally.failures.values().find(|failure| failure.code.is_retryable()) {
         let missing = package.pinned.plan.partitions.len() - package.committed.len();
@@ -55,7 +56,7 @@ pub fn finish(
         return Err(RunError::Failed(failure.clone()));
     }
     let at = (options.clock)();
-    let files = entries(job, options, package, prepared, tally, at);
+    let files = entries(job, options, package, attempt, tally, at);
     let rejects: Vec<RejectsEntry> = tally.records.values().filter_map(|r| r.rejects.clone()).collect();
     let status = match status(job, &files, tally) {
         JobStatus::Complete => JobStatus::Complete,
@@ -64,7 +65,7 @@ pub fn finish(
     };
     let accounting = conservation::accounting(package, tally, &files, status)?;
     let filter_counts = conservation::sum_of_filter_counts(job, package.committed.values());
-    let columns = columns(package, prepared, keys);
+    let columns = columns(package, prepared, &secrets.keys);
     let rows_digest = job.rows_digest.then(|| manifest::rows_digest(&columns, &files)).flatten();
     let is_whole = files.iter().all(|file| file.status.has_file());
     let expectations = job.expectations.as_ref().filter(|_| is_whole);
@@ -135,7 +136,7 @@ pub fn finish(
         restatement: options.supersedes.as_ref().map(|s| s.restatement(&files)),
         files,
         rejects,
-        encryption: prepared.sealing.record.clone(),
+        encryption: secrets.sealing.record.clone(),
         expectations,
         // The chain assigns the link when the manifest is published.
         previous: None,
@@ -157,12 +158,12 @@ fn entries(
     job: &Job,
     options: &RunOptions,
     package: &OpenPackage,
-    prepared: &Prepared,
+    attempt: &Attempt,
     tally: &Tally,
     at: Timestamp,
 ) -> Vec<FileEntry> {
     let layout =
-        Layout::new(job, prepared, options.clock.clone(), Origin { generation: package.generation(), run: None });
+        Layout::new(job, attempt, options.clock.clone(), Origin { generation: package.generation(), run: None });
     let mut files = Vec::new();
     for (index, partition) in (0u32..).zip(&package.pinned.plan.partitions) {
         if let Some(record) = package.committed.get(&index) {

@@ -10,7 +10,7 @@ use arrow::datatypes::TimeUnit;
 use jiff::Timestamp;
 
 use super::Clock;
-use super::prepare::Prepared;
+use super::attempt::Attempt;
 use super::route::instant;
 use super::sealing::FactsSealer;
 use crate::encode::{self, EncodeError, Encoded, Encoder, Shard};
@@ -49,16 +49,17 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of a job's shards.
-    pub fn new(job: &Job, prepared: &Prepared, clock: Clock, origin: Origin) -> Self {
+    pub fn new(job: &Job, attempt: &Attempt, clock: Clock, origin: Origin) -> Self {
+        let sealing = &attempt.secrets.sealing;
         Self {
-            encoder: prepared.encoder.clone(),
+            encoder: attempt.encoder.clone(),
             format: job.format.clone(),
             compression: job.compression,
-            recipients: prepared.sealing.recipients.clone(),
-            facts: prepared.sealing.facts(job),
+            recipients: sealing.recipients.clone(),
+            facts: sealing.facts(job),
             max_rows: job.partition.max_rows,
             max_bytes: job.partition.max_bytes,
-            unit: prepared.unit,
+            unit: attempt.prepared.unit,
             clock,
             origin,
         }
