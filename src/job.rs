@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Located, SourceText};
+use crate::export_format::{ExportCompression, ExportFormat};
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
 
@@ -523,7 +524,7 @@ pub enum Order {
     Time,
 }
 
-/// Format of shards.
+/// Format of shards, with its options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     /// RFC 4180.
@@ -537,18 +538,30 @@ pub enum Format {
 }
 
 impl Format {
-    /// `csv`, `ndjson`, `json` or `parquet`: name and file extension.
-    pub fn name(&self) -> &'static str {
+    /// The format without its options.
+    pub fn kind(&self) -> ExportFormat {
         match self {
-            Self::Csv(_) => "csv",
-            Self::Ndjson => "ndjson",
-            Self::Json => "json",
-            Self::Parquet => "parquet",
+            Self::Csv(_) => ExportFormat::Csv,
+            Self::Ndjson => ExportFormat::Ndjson,
+            Self::Json => ExportFormat::Json,
+            Self::Parquet => ExportFormat::Parquet,
         }
+    }
+
+    /// Word in specs and manifests, and extension of shards.
+    pub fn name(&self) -> &'static str {
+        self.kind().as_str()
     }
 }
 
-/// Compression of shards. `snappy` and `lz4` are Parquet's only.
+/// Where the spec has no `format`.
+impl Default for Format {
+    fn default() -> Self {
+        Self::Csv(CsvFormat::default())
+    }
+}
+
+/// Compression of shards, with its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// As encoded.
@@ -564,10 +577,15 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// zstd where no level was chosen. Parquet's encodings leave little that higher levels find: level 1 takes half the
-    /// time of level 3 for the same size. Text is worth level 3.
-    pub fn zstd(format: &Format) -> Self {
-        Self::Zstd(if *format == Format::Parquet { 1 } else { 3 })
+    /// The compression without its level.
+    pub fn kind(self) -> ExportCompression {
+        match self {
+            Self::None => ExportCompression::None,
+            Self::Gzip(_) => ExportCompression::Gzip,
+            Self::Zstd(_) => ExportCompression::Zstd,
+            Self::Snappy => ExportCompression::Snappy,
+            Self::Lz4 => ExportCompression::Lz4,
+        }
     }
 }
 

@@ -20,7 +20,7 @@
 //! | 3 | [`job`], [`yaml`] |
 //! | 2 | [`limits`], [`logical`], [`secret`], [`store`], [`time`] |
 //! | 1 | [`diagnostic`], [`failure`], [`small_file`], [`stop`] |
-//! | 0 | [`digest`], [`error`], [`json`], `number`, [`package::layout`], `panics`, [`progress`], [`rows_digest`], `swar`, [`units`] |
+//! | 0 | [`digest`], [`error`], [`export_format`], [`json`], `number`, [`package::layout`], `panics`, [`progress`], [`rows_digest`], `swar`, [`units`] |
 //!
 //! A module imports from lower layers only; `tests/suite/layers.rs` compares this table with the code. [`run`] makes
 //! packages and [`audit`] checks them, and neither needs the other. [`report`] needs the manifest alone, so that [`run`] can
@@ -36,6 +36,7 @@ pub mod doctor;
 pub mod download;
 pub mod encode;
 pub mod error;
+pub mod export_format;
 pub mod failure;
 pub mod job;
 pub mod jobs;

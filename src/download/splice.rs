@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256;
-use crate::package::manifest::{ExportFormat, Manifest, ResolvedError};
+use crate::package::manifest::{Manifest, ResolvedError};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -60,21 +60,14 @@ pub(super) enum Splice {
 }
 
 impl Splice {
-    /// `None` for Parquet, which is not text.
+    /// For CSV shards of the dialect in the manifest.
     ///
     /// # Errors
     /// [`ResolvedError`] for a dialect that cannot be read.
-    pub(super) fn of(manifest: &Manifest) -> Result<Option<Self>, ResolvedError> {
-        Ok(Some(match manifest.export_format {
-            ExportFormat::Csv => {
-                let csv = manifest.spec.resolved.csv()?;
-                // A source without any column gives shards that have not even a header.
-                Self::Csv { bom: csv.bom, header: csv.header && !manifest.columns.is_empty() }
-            }
-            ExportFormat::Ndjson => Self::Ndjson,
-            ExportFormat::Json => Self::Json,
-            ExportFormat::Parquet => return Ok(None),
-        }))
+    pub(super) fn csv(manifest: &Manifest) -> Result<Self, ResolvedError> {
+        let csv = manifest.spec.resolved.csv()?;
+        // A source without any column gives shards that have not even a header.
+        Ok(Self::Csv { bom: csv.bom, header: csv.header && !manifest.columns.is_empty() })
     }
 
     /// What stands after the last row.

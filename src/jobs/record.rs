@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, SourceText};
+use crate::export_format::ExportFormat;
 use crate::job::Job;
-use crate::package::manifest::{ExportFormat, ResolvedError, ResolvedSpec};
+use crate::package::manifest::{ResolvedError, ResolvedSpec};
 use crate::resolve::{CatalogText, Environment, Place, resolve_text};
 use crate::run::GitState;
 use crate::store::Location;
@@ -132,7 +133,7 @@ impl JobRecord {
             id: job.id.clone(),
             name: job.name.clone(),
             type_name: job.type_name.clone(),
-            export_format: (&job.format).into(),
+            export_format: job.format.kind(),
             created_at,
             window_start: job.window.start,
             window_end: job.window.end,

@@ -13,10 +13,11 @@ use super::state::State;
 use crate::diagnostic::{escaped, shown};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
+use crate::export_format::ExportFormat;
 use crate::failure::{Failure, chain};
 use crate::json;
 use crate::package::layout::{MANIFEST, SHA256SUMS, STATE, TOMBSTONE};
-use crate::package::manifest::{ExportFormat, FileEntry, JobStatus, Manifest};
+use crate::package::manifest::{FileEntry, JobStatus, Manifest};
 use crate::store::{Created, Folder, Location, StoreError};
 
 /// Number of concurrent requests to a store.

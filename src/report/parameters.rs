@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::page::{Block, Fact, Section, Style, Table, columns};
 use super::words::{counted, value, zoned};
+use crate::export_format::ExportCompression;
 use crate::job::{CsvFormat, Digests, OnBad, Order, PartitionBy};
-use crate::package::manifest::{Compression, EncryptionRecord, ExportFormat, Manifest, ResolvedSpec};
+use crate::package::manifest::{EncryptionRecord, Manifest, ResolvedSpec};
 use crate::units::grouped;
 use crate::yaml::decode::Word;
 
@@ -210,12 +211,7 @@ fn form(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
 }
 
 fn format(manifest: &Manifest) -> String {
-    let name = match manifest.export_format {
-        ExportFormat::Csv => "CSV (RFC 4180)",
-        ExportFormat::Ndjson => "NDJSON, one JSON object a line",
-        ExportFormat::Json => "JSON, one array",
-        ExportFormat::Parquet => "Apache Parquet",
-    };
+    let name = manifest.export_format.facts().title;
     let mut notes = Vec::new();
     match manifest.spec.resolved.csv() {
         Ok(csv) => {
@@ -239,14 +235,11 @@ fn format(manifest: &Manifest) -> String {
 }
 
 fn compression(manifest: &Manifest) -> String {
-    let name = match manifest.compression {
-        Compression::None => return "none".to_owned(),
-        Compression::Snappy => return "Snappy, inside the files".to_owned(),
-        Compression::Lz4 => return "LZ4, inside the files".to_owned(),
-        Compression::Gzip => "gzip",
-        Compression::Zstd => "zstd",
-    };
-    let inside = if manifest.export_format == ExportFormat::Parquet { ", inside the files" } else { "" };
+    let name = manifest.compression.facts().title;
+    if manifest.compression == ExportCompression::None {
+        return name.to_owned();
+    }
+    let inside = if manifest.export_format.facts().compresses_pages { ", inside the files" } else { "" };
     match manifest.spec.resolved.compression_level() {
         Ok(Some(level)) => format!("{name}, level {level}{inside}"),
         Ok(None) | Err(_) => format!("{name}{inside}"),

@@ -14,7 +14,7 @@ use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::package::layout::{self, MANIFEST, kept_manifest};
-use crate::package::manifest::{JobStatus, Manifest, RunRecord};
+use crate::package::manifest::{JobStatus, Manifest};
 use crate::package::state::log::{self, Entry};
 use crate::store::Created;
 
@@ -30,13 +30,9 @@ pub fn publish(
     package: &OpenPackage,
     options: &RunOptions,
     mut manifest: Manifest,
-    run: RunRecord,
 ) -> Result<Option<RunOutcome>, RunError> {
     let folder = &package.folder;
-    manifest.signer = package.attestor.signer_record();
-    let previous = package.previous.as_ref();
-    manifest.runs = previous.iter().flat_map(|p| p.manifest.runs.clone()).chain([run]).collect();
-    let same = previous.filter(|previous| is_equivalent(&previous.manifest, &manifest));
+    let same = package.previous.as_ref().filter(|previous| is_equivalent(&previous.manifest, &manifest));
     for _ in 0..ROUNDS {
         if let Some(exit) = options.stop.exit() {
             return Err(RunError::Stopped(exit));

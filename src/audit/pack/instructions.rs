@@ -9,10 +9,12 @@ use jiff::Timestamp;
 
 use crate::audit::verify::Dialect;
 use crate::diagnostic::escaped;
+use crate::export_format::{ExportCompression, ExportFormat, FileCompression};
 use crate::package::layout::{MANIFEST, SIGNATURE, TOMBSTONE, TOMBSTONE_SIGNATURE};
 use crate::package::manifest::{
-    EncryptionRecord, ExportFormat, FileStatus, JobStatus, Manifest, ResolvedError, SignerRecord, Tombstone,
+    EncryptionRecord, FileStatus, JobStatus, Manifest, ResolvedError, SignerRecord, Tombstone,
 };
+use crate::seal::AGE_EXTENSION;
 use crate::signature::ByHand;
 
 /// Maximum number of partitions to list.
@@ -209,17 +211,14 @@ fn decrypted(page: &mut Page, manifest: &Manifest, facts: &Facts<'_>) -> &'stati
 fn contents(page: &mut Page, manifest: &Manifest, plain: &str) -> Result<(), ResolvedError> {
     let shards = manifest.files.iter().filter(|file| file.status.has_file());
     let first = shards.clone().next().map_or("", |file| file.path.as_str());
-    let (tool, extension) = match first.strip_suffix(".age").unwrap_or(first).rsplit_once('.') {
-        Some((_, "zst")) => ("zstd", "zst"),
-        Some((_, "gz")) => ("gzip", "gz"),
-        _ => ("", ""),
-    };
-    let read = if tool.is_empty() {
-        format!("find {plain} -type f -exec cat {{}} +")
-    } else {
-        page.step(&format!("Is every compressed file intact? (needs {tool})"));
-        page.command(&format!("find {plain} -name '*.{extension}' -exec {tool} -tq {{}} +"));
-        format!("find {plain} -type f -exec {tool} -dcq {{}} +")
+    let (_, compression) = ExportCompression::split_name(first.strip_suffix(AGE_EXTENSION).unwrap_or(first));
+    let read = match &compression.facts().file {
+        None => format!("find {plain} -type f -exec cat {{}} +"),
+        Some(FileCompression { extension, command }) => {
+            page.step(&format!("Is every compressed file intact? (needs {command})"));
+            page.command(&format!("find {plain} -name '*.{extension}' -exec {command} -tq {{}} +"));
+            format!("find {plain} -type f -exec {command} -dcq {{}} +")
+        }
     };
     let rows = manifest.total_rows;
     let counted = |filter: &str, expected: u64| format!("test \"$({read} | {filter})\" -eq {expected}");

@@ -1,10 +1,9 @@
 //! What VERIFY.txt says of packages of every kind. That its commands run is for the suite.
 
 use super::instructions::{Facts, text};
+use crate::export_format::{ExportCompression, ExportFormat};
 use crate::package::manifest::tests::manifest;
-use crate::package::manifest::{
-    Compression, EncryptionRecord, ExportFormat, FileStatus, JobStatus, Manifest, SignerRecord,
-};
+use crate::package::manifest::{EncryptionRecord, FileStatus, JobStatus, Manifest, SignerRecord};
 
 fn facts() -> Facts<'static> {
     Facts {
@@ -43,7 +42,8 @@ fn the_commands_bind_every_file_to_the_manifest_and_count_its_rows() {
 #[test]
 fn every_format_is_counted_in_its_own_way() {
     let plain = |export_format, extension: &str| {
-        let mut manifest = Manifest { total_rows: 40, export_format, compression: Compression::None, ..manifest() };
+        let mut manifest =
+            Manifest { total_rows: 40, export_format, compression: ExportCompression::None, ..manifest() };
         for file in &mut manifest.files {
             file.path = file.path.replace("csv.zst", extension);
         }

@@ -6,7 +6,7 @@ use super::implied::read;
 use super::{Check, VerifyReport};
 use crate::job::OnBad;
 use crate::package::layout::MANIFEST;
-use crate::package::manifest::{Compression, EncryptionRecord, ExportFormat, JobStatus, Manifest, RunOutcome};
+use crate::package::manifest::{EncryptionRecord, JobStatus, Manifest, RunOutcome};
 use crate::seal::AGE_EXTENSION;
 
 pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
@@ -20,14 +20,8 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
 
 /// Parts are numbered from 0 in each partition; format, compression and encryption determine the extension.
 fn names(manifest: &Manifest, report: &mut VerifyReport) {
-    let compression = match (manifest.export_format, manifest.compression) {
-        (ExportFormat::Parquet, _) => "",
-        (_, Compression::Gzip) => ".gz",
-        (_, Compression::Zstd) => ".zst",
-        (_, Compression::None | Compression::Snappy | Compression::Lz4) => "",
-    };
     let age = if matches!(manifest.encryption, Some(EncryptionRecord::Age { .. })) { AGE_EXTENSION } else { "" };
-    let ending = format!(".{}{compression}{age}", manifest.export_format.as_str());
+    let ending = format!(".{}{age}", manifest.export_format.extensions(manifest.compression));
     for parts in manifest.files.chunk_by(|a, b| a.partition == b.partition) {
         for (number, file) in parts.iter().enumerate() {
             let name = file.path.rsplit('/').next().unwrap_or(&file.path);

@@ -25,9 +25,10 @@ pub(crate) use self::limit::{Budget, Limited, MAX_RECORD_BYTES, TOO_LONG};
 pub(crate) use self::pages::Pages;
 use super::VerifyOptions;
 use crate::encode::{CanonicalRows, ParquetKeys};
+use crate::export_format::{ExportCompression, ExportFormat};
 use crate::job::{CsvFormat, is_formula};
 use crate::logical::uuid;
-use crate::package::manifest::{Column, ExportFormat, Manifest, ResolvedError, ResolvedSpec};
+use crate::package::manifest::{Column, Manifest, ResolvedError, ResolvedSpec};
 use crate::seal::{self, AGE_EXTENSION, OpenError, PlainFile};
 use crate::store::Stored;
 
@@ -55,8 +56,11 @@ impl Contents {
     /// Rejected rows are objects, one a line, whatever the shards are.
     pub(super) fn of_rejects(path: &str) -> Self {
         let path = path.strip_suffix(AGE_EXTENSION).unwrap_or(path);
-        let plain = path.strip_suffix(".zst").or_else(|| path.strip_suffix(".gz")).unwrap_or(path);
-        if plain.ends_with(".ndjson") { Self::Ndjson } else { Self::Unknown }
+        let (plain, _) = ExportCompression::split_name(path);
+        match plain.rsplit_once('.') {
+            Some((_, extension)) if extension == ExportFormat::Ndjson.as_str() => Self::Ndjson,
+            _ => Self::Unknown,
+        }
     }
 }
 

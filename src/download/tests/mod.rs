@@ -91,7 +91,7 @@ impl Package {
     fn of(format: &Format, ending: &str, shards: &[(Vec<u8>, u64)]) -> Self {
         let mut manifest = template();
         let word = format.name();
-        manifest.export_format = ExportFormat::from(format);
+        manifest.export_format = format.kind();
         manifest.spec.resolved = ResolvedSpec::from(match format {
             Format::Csv(csv) => json!({"format": {"csv": {"bom": csv.bom, "header": csv.header}}}),
             _ => json!({"format": word}),

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::ErrorCode;
+use crate::export_format::{ExportCompression, ExportFormat};
 use json::Instant;
 
 pub use crate::source::skip::SkipCode;
@@ -32,8 +33,8 @@ pub(crate) use json::from_versioned;
 pub use json::{ManifestError, json_schema};
 pub use no_rows::{HeldValues, NoRows, NoRowsReason};
 pub use record::{
-    Column, Compression, ExportFormat, InputError, InputRecord, PackageRef, RestatedPartition, Restatement, RunOutcome,
-    RunRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord,
+    Column, InputError, InputRecord, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord, SourceKind,
+    SourceRecord, SpecRecord, ToolRecord,
 };
 pub use resolved::{ResolvedEncryption, ResolvedError, ResolvedSpec, ResolvedWindow};
 pub use sealed::{Facts, SealedFacts};
@@ -65,7 +66,7 @@ pub struct Manifest {
     /// Format of the shards.
     pub export_format: ExportFormat,
     /// Compression of the shards.
-    pub compression: Compression,
+    pub compression: ExportCompression,
     /// When the job's first run planned it.
     #[schemars(with = "Instant")]
     pub created_at: Timestamp,

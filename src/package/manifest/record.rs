@@ -12,74 +12,8 @@ use super::SkipCode;
 use super::evidence::ColumnRedaction;
 use super::json::Instant;
 use crate::digest::sha256;
-use crate::job;
 use crate::json::{self, JsonError};
 use crate::source::{Input, SkippedInput, Version};
-
-/// Format of shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ExportFormat {
-    /// RFC 4180.
-    Csv,
-    /// One JSON object a line.
-    Ndjson,
-    /// One JSON array.
-    Json,
-    /// Apache Parquet.
-    Parquet,
-}
-
-impl ExportFormat {
-    /// As in manifests, and as the extension of shards.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Ndjson => "ndjson",
-            Self::Json => "json",
-            Self::Parquet => "parquet",
-        }
-    }
-}
-
-impl From<&job::Format> for ExportFormat {
-    fn from(format: &job::Format) -> Self {
-        match format {
-            job::Format::Csv(_) => Self::Csv,
-            job::Format::Ndjson => Self::Ndjson,
-            job::Format::Json => Self::Json,
-            job::Format::Parquet => Self::Parquet,
-        }
-    }
-}
-
-/// Compression of shards; the level is in `spec.resolved`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    /// As encoded.
-    None,
-    /// RFC 1952.
-    Gzip,
-    /// RFC 8878.
-    Zstd,
-    /// Parquet pages.
-    Snappy,
-    /// Parquet pages.
-    Lz4,
-}
-
-impl From<job::Compression> for Compression {
-    fn from(compression: job::Compression) -> Self {
-        match compression {
-            job::Compression::None => Self::None,
-            job::Compression::Gzip(_) => Self::Gzip,
-            job::Compression::Zstd(_) => Self::Zstd,
-            job::Compression::Snappy => Self::Snappy,
-            job::Compression::Lz4 => Self::Lz4,
-        }
-    }
-}
 
 /// One column of the shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -156,6 +90,11 @@ impl SourceRecord {
             return Ok(None);
         }
         Ok(Some(sha256(&json::canonical(&files, "`source.files`")?)))
+    }
+
+    /// Number of files that were read.
+    pub fn files_read(&self) -> usize {
+        self.files.iter().filter(|file| file.skipped.is_none()).count()
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn manifest() -> Manifest {
         type_name: "events".into(),
         status: JobStatus::Complete,
         export_format: ExportFormat::Csv,
-        compression: Compression::Zstd,
+        compression: ExportCompression::Zstd,
         created_at: "2026-04-01T00:00:00Z".parse().unwrap(),
         window_start: "2026-03-01T00:00:00Z".parse().unwrap(),
         window_end: "2026-03-03T00:00:00Z".parse().unwrap(),

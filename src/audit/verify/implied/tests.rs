@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::audit::verify::VerifyReport;
+use crate::export_format::{ExportCompression, ExportFormat};
 use crate::package::manifest::tests::manifest as template;
-use crate::package::manifest::{ExportFormat, FilterCount, LinkRecord, PackageRef, RestatedPartition, Restatement};
+use crate::package::manifest::{FilterCount, LinkRecord, PackageRef, RestatedPartition, Restatement};
 
 /// A manifest and the job that it is of.
 fn manifest() -> Manifest {
@@ -77,7 +78,7 @@ fn every_field_that_the_job_implies_is_compared() {
     assert_eq!(filters.len(), 1);
     assert!(filters[0].starts_with("`filters` is {}, but `spec.resolved` gives {\""), "{filters:?}");
     finds("`compression` is \"none\", but `spec.resolved` gives \"zstd\"", |m| {
-        m.compression = crate::package::manifest::Compression::None;
+        m.compression = ExportCompression::None;
         m.files.iter_mut().for_each(|file| file.path = file.path.replace(".zst", ""));
     });
     finds("`export_format` is \"json\", but `spec.resolved` gives \"csv\"", |m| {
