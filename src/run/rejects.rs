@@ -122,3 +122,6 @@ impl RejectsWriter {
         Failure { code: error_code(error), message: format!("cannot write {}: {}", self.name, chain(error)) }
     }
 }
+
+#[cfg(test)]
+mod tests;

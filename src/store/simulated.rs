@@ -157,7 +157,15 @@ impl World {
 
     /// Nothing bad happens any more.
     pub(crate) fn calm(&self) {
-        self.lock().odds = Odds::default();
+        self.set_odds(Odds::default());
+    }
+
+    pub(crate) fn set_odds(&self, odds: Odds) {
+        self.lock().odds = odds;
+    }
+
+    pub(crate) fn set_seed(&self, seed: u64) {
+        self.lock().dice = Some(Dice::new(seed));
     }
 
     pub(crate) fn revive(&self, process: usize, stop: Stop) {
