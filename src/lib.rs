@@ -26,6 +26,10 @@
 //! packages and [`audit`] checks them, and neither needs the other. [`report`] needs the manifest alone, so that [`run`] can
 //! leave one in the package and [`audit`] can render it again.
 
+// Tests that the integration tests share with the library name it as they do.
+#[cfg(test)]
+extern crate self as kt_export;
+
 pub mod audit;
 pub mod catalog;
 pub mod chain;

@@ -222,6 +222,12 @@ pub fn content(folder: &Folder) -> Vec<String> {
     all.filter(|name| !name.starts_with(crate::package::layout::STATE)).collect()
 }
 
+/// Number of files in a local folder that were begun and neither published nor dropped.
+pub fn drafts(folder: &Folder) -> usize {
+    let drafts = folder.location().local().unwrap().join(crate::package::layout::DRAFTS);
+    std::fs::read_dir(drafts).map_or(0, Iterator::count)
+}
+
 /// A folder that exists for one test.
 pub fn empty_folder() -> (tempfile::TempDir, Folder) {
     let root = tempfile::tempdir().unwrap();
