@@ -1,4 +1,4 @@
-//! A small job in a folder of its own, taken as far as the test of a part of a run needs it.
+//! A small job in its own folder, for unit tests of the parts of a run.
 //!
 //! The source has one file for each of two days, with three rows each; a package has one CSV shard for each day.
 
@@ -35,12 +35,12 @@ use crate::store::{Folder, Location};
 
 pub const DAYS: [&str; 2] = ["2026-03-01", "2026-03-02"];
 
-/// The public part of a key pair that no test decrypts with.
+/// A recipient whose key no test needs.
 pub const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
 
 const KEY: &str = include_str!("../../tests/signatures/ed25519");
 
-/// Lines of a spec that signs with [`signer`]'s key.
+/// Lines of a spec that sign with the key of [`signer`].
 pub const SIGN: &str = "sign: {ssh_key_env: KEY, identity: test@example.com}\n";
 
 pub struct Example {
@@ -144,7 +144,7 @@ impl Example {
         plan_job(&self.job, &self.options("run"), now()).unwrap()
     }
 
-    /// What a task is given, with room for so many bytes of rows to be sorted.
+    /// Passes the context of a task to `test`, with a quota of `sorting_bytes` for rows to be sorted.
     pub fn with_context<T>(&self, sorting_bytes: u64, test: impl FnOnce(&TaskContext<'_>) -> T) -> T {
         let (pinned, _) = self.planned();
         let sealing = Sealing::read(&self.job, &env()).unwrap();
@@ -178,7 +178,7 @@ impl Example {
     }
 }
 
-/// Rows as they are read from the source: ids, and the hour of each.
+/// A batch as the source's reader yields it, from ids and hours of the first day.
 pub fn batch(ctx: &TaskContext<'_>, rows: &[(&str, i64)]) -> RecordBatch {
     let columns = ctx.read_schema.fields().iter().map(|field| -> ArrayRef {
         let text: Vec<String> = match field.name().as_str() {
@@ -209,33 +209,33 @@ pub fn part(folder: &Folder, name: &str, bytes: &[u8]) -> Part {
     }
 }
 
-/// The entry of a shard of the example's first day, which is put in its place.
+/// Writes a shard of the first day and returns its entry.
 pub fn shard(folder: &Folder, name: &str, bytes: &[u8]) -> FileEntry {
     folder.replace_bytes(name, bytes).unwrap();
     let entry = entry(name, DAYS[0], "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z");
     FileEntry { rows: 3, bytes: bytes.len() as u64, sha256: Some(sha256(bytes)), ..entry }
 }
 
-/// All files of a folder, without those of the state.
+/// Names of all files outside of `_state/`.
 pub fn content(folder: &Folder) -> Vec<String> {
     let all = folder.list("").unwrap().into_iter().map(|found| found.name);
     all.filter(|name| !name.starts_with(crate::package::layout::STATE)).collect()
 }
 
-/// Number of files in a local folder that were begun and neither published nor dropped.
+/// Number of drafts in a local folder that are neither published nor dropped.
 pub fn drafts(folder: &Folder) -> usize {
     let drafts = folder.location().local().unwrap().join(crate::package::layout::DRAFTS);
     std::fs::read_dir(drafts).map_or(0, Iterator::count)
 }
 
-/// A folder that exists for one test.
+/// An empty local folder.
 pub fn empty_folder() -> (tempfile::TempDir, Folder) {
     let root = tempfile::tempdir().unwrap();
     let folder = Folder::open(root.path().join("package")).unwrap();
     (root, folder)
 }
 
-/// As [`empty_folder`], in memory. `has_exclusive_names` as on a local disk, or not as in an object store.
+/// An empty folder in memory: `has_exclusive_names` is true for local disks and false for object stores.
 pub fn simulated_folder(has_exclusive_names: bool) -> (tempfile::TempDir, Arc<World>, Folder) {
     let root = tempfile::tempdir().unwrap();
     let world = World::new(0, Odds::default(), 1, has_exclusive_names, |_, _| None, false);

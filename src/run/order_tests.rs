@@ -1,5 +1,5 @@
-//! How chunks wait and what waits for them, without threads that race. [`super::model`] compiles `chunk_order.rs` and
-//! `ordered_sink.rs` again with other primitives, and checks them under many schedules; so their tests stand here.
+//! Tests of `chunk_order.rs` and `ordered_sink.rs` with the standard library's primitives. They cannot be inside those files,
+//! because [`super::model`] compiles them again with shuttle's primitives.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,7 +72,7 @@ fn rows_that_must_wait_are_taken_and_counted_until_they_are_appended() {
 }
 
 #[test]
-fn rows_whose_turn_it_is_are_appended_where_they_are() {
+fn rows_that_are_next_in_order_are_appended_without_being_queued() {
     let rig = Rig::new();
     let mut payload = Rows(vec![0]);
     let mut look = |sink: &mut Vec<u32>, rows: &mut Rows| {
@@ -111,13 +111,13 @@ fn a_thread_that_appends_what_waited_is_seen_to_reduce_the_backlog() {
 }
 
 #[test]
-fn rows_that_come_while_another_thread_appends_are_left_to_it() {
+fn rows_that_arrive_while_another_thread_appends_are_appended_by_that_thread() {
     let rig = Rig::new();
     let mut first = true;
     let mut payload = Rows(vec![0]);
     rig.sink.put(0, &mut payload, &rig.order, &rig.backlog, &mut |sink, rows| {
         if std::mem::take(&mut first) {
-            // What a second thread of this chunk does meanwhile.
+            // A second thread arrives during the append.
             assert!(rig.put(0, &[1]).is_empty());
             assert_eq!(rig.backlog.bytes(), 1);
         }
@@ -127,7 +127,7 @@ fn rows_that_come_while_another_thread_appends_are_left_to_it() {
 }
 
 #[test]
-fn a_sink_whose_thread_panicked_has_no_rows_to_finish_with() {
+fn a_sink_is_lost_if_a_thread_panics_while_it_appends() {
     let rig = Rig::new();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         rig.sink.put(0, &mut Rows(vec![0]), &rig.order, &rig.backlog, &mut |_, _| panic!("appending"));
@@ -146,7 +146,7 @@ fn a_thread_waits_while_an_earlier_chunk_or_another_thread_can_reduce_the_backlo
     let order = ChunkOrder::default();
     order.begin(0, 0..1);
     order.begin(1, 5..6);
-    // Nothing but this thread could make room.
+    // No other thread can reduce the backlog.
     order.wait_while(0, || true, || false);
     order.wait_while(1, || false, || true);
     let (asked, is_asked) = channel();
@@ -158,7 +158,7 @@ fn a_thread_waits_while_an_earlier_chunk_or_another_thread_can_reduce_the_backlo
             order.wait_while(1, is_over_limit, || false);
             done.send(()).unwrap();
         });
-        // It looks again although nothing wakes it, and goes on when the earlier chunk has ended.
+        // It checks again without a notification, and continues when the earlier chunk ends.
         (0..5).for_each(|_| is_asked.recv_timeout(HANG).unwrap());
         assert!(is_done.try_recv().is_err());
         order.end(0);
@@ -181,14 +181,14 @@ fn the_earliest_chunk_waits_for_threads_that_append_and_for_nothing_else() {
 }
 
 #[test]
-fn a_chunk_without_partitions_is_in_no_ones_way() {
+fn a_chunk_without_partitions_blocks_no_other() {
     let order = ChunkOrder::default();
     order.begin(0, 2..2);
     order.begin(1, 0..3);
     order.begin(2, 0..9);
     assert!((0..3).all(|partition| order.is_next(1, partition)));
     assert!((0..3).all(|partition| !order.is_next(2, partition)) && order.is_next(2, 3));
-    // What was never begun, or has ended twice, is in the way of nothing.
+    // Ending a chunk twice, or one that never began, changes nothing.
     order.end(7);
     order.end(1);
     order.end(1);

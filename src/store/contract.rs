@@ -1,8 +1,8 @@
-//! The store in memory keeps the promises of `tests/suite/store_contract`, so that what holds in the simulation of runs holds
-//! of the other stores, too. Only the library's tests can reach it.
+//! The simulated in-memory store passes the contract in `tests/suite/store_contract`, so that results of the simulation apply
+//! to the other stores. Only unit tests can reach this store, so they compile the contract again.
 //!
-//! It has no retries in front of it. So where it fails, before an operation or after, an error says so, and the operation
-//! has had its whole effect or none; and where a list lags behind, nothing else does.
+//! The store has no retry layer. A failed operation, whether it fails before or after its effect, returns an error and has
+//! its whole effect or none; a stale listing affects no other operation.
 
 #[path = "../../tests/suite/store_contract/promises.rs"]
 mod promises;
@@ -16,11 +16,11 @@ use crate::stop::Stop;
 
 const PACKAGE: &str = "evidence/package";
 
-/// A package in memory, and the memory seen from behind.
+/// A package in memory, and the memory itself.
 struct Rig {
     folder: Folder,
     world: Arc<World>,
-    /// Names the place; nothing is in it.
+    /// An empty folder whose path names the store.
     root: tempfile::TempDir,
     odds: Odds,
 }
@@ -34,7 +34,7 @@ impl Rig {
         Self::with_odds(Odds { fail: 4, ..Odds::default() })
     }
 
-    fn memory_with_late_lists() -> Self {
+    fn memory_with_stale_lists() -> Self {
         Self::with_odds(Odds { stale: 2, ..Odds::default() })
     }
 
@@ -59,7 +59,7 @@ impl Rig {
         self.odds.fail > 0
     }
 
-    fn may_list_late(&self) -> bool {
+    fn has_stale_lists(&self) -> bool {
         self.odds.stale > 0
     }
 
@@ -77,7 +77,7 @@ impl Rig {
         self.keys().iter().filter_map(file).collect()
     }
 
-    /// A draft is in the memory of its run alone.
+    /// Drafts are in the memory of their run only.
     fn unfinished(&self) -> Vec<String> {
         Vec::new()
     }
@@ -87,7 +87,7 @@ impl Rig {
     fn set_page_size(&self, _entries: usize) {}
 }
 
-/// A test for each promise that the store in memory keeps; those of the other stores are the integration tests'.
+/// A test for each promise of the in-memory store; the integration tests have those of the other stores.
 macro_rules! kept {
     (@ $promise:ident memory) => {
         $crate::store::contract::kept! { @ test $promise memory }
@@ -95,8 +95,8 @@ macro_rules! kept {
     (@ $promise:ident memory_with_faults) => {
         $crate::store::contract::kept! { @ test $promise memory_with_faults }
     };
-    (@ $promise:ident memory_with_late_lists) => {
-        $crate::store::contract::kept! { @ test $promise memory_with_late_lists }
+    (@ $promise:ident memory_with_stale_lists) => {
+        $crate::store::contract::kept! { @ test $promise memory_with_stale_lists }
     };
     (@ $promise:ident $store:ident) => {
         const _: fn(&$crate::store::contract::Rig) = super::$promise;
@@ -116,7 +116,7 @@ macro_rules! kept {
 
 use kept;
 
-/// So many bytes, of which no two blocks are the same.
+/// `length` bytes without repeated blocks.
 fn bytes_of(length: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..length.div_ceil(8) as u64).flat_map(u64::to_le_bytes).collect();
     bytes.truncate(length);

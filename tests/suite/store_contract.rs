@@ -1,6 +1,6 @@
 //! What a package needs of a store, as functions over [`Folder`] that each store has to pass: a local folder, S3, S3
-//! without conditional writes, Cloud Storage; S3 and Cloud Storage again while one of four requests goes wrong. The store in
-//! memory of the library's own tests passes them there (`src/store/contract.rs`).
+//! without conditional writes, Cloud Storage; and S3 and Cloud Storage while one of four requests fails. The in-memory store
+//! passes the same contract in `src/store/contract.rs`.
 //!
 //! Clients take their credentials from the environment, as users give them, and a test cannot set variables beside
 //! other threads. So each test of an object store runs in a process of its own: the test binary again, told to run
@@ -72,7 +72,7 @@ impl Rig {
         Self::gcs().disturbed()
     }
 
-    /// From now on one of four requests goes wrong.
+    /// Lets one of four requests fail from now on.
     fn disturbed(self) -> Self {
         let asked = AtomicU64::new(0);
         let fault = move |request: &Request| {
@@ -98,9 +98,9 @@ impl Rig {
         }
     }
 
-    /// The package in a bucket that nobody has asked before: options that mean nothing here make it another one.
+    /// The package in a bucket without earlier requests: unused options make it a different client.
     fn unasked_location(&self, number: usize) -> Location {
-        let Location::Object(at) = Self::location(&self.place, PACKAGE) else { panic!("it is no object store") };
+        let Location::Object(at) = Self::location(&self.place, PACKAGE) else { panic!("not an object store") };
         let options = StoreOptions { account: Some(number.to_string()), ..at.options.clone() };
         Location::from(ObjectLocation { options, ..at.as_ref().clone() })
     }
@@ -117,17 +117,17 @@ impl Rig {
         matches!(self.place, Place::Local(_))
     }
 
-    /// Whether an operation may fail. Retries make up for the faults of a store.
+    /// Whether an operation may fail. Retries make up for the faults of these stores.
     fn may_fail(&self) -> bool {
         false
     }
 
-    /// Whether a list may lack the newest names.
-    fn may_list_late(&self) -> bool {
+    /// Whether a listing may lack the newest names.
+    fn has_stale_lists(&self) -> bool {
         false
     }
 
-    /// The files of the package, looked at from behind.
+    /// The files of the package, read without its store. Drafts do not count.
     fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let bytes = |key: &str| match &self.place {
             Place::Local(root) => std::fs::read(root.path().join(key)).unwrap(),
@@ -135,6 +135,7 @@ impl Rig {
             Place::Gcs(server) => server.get(key).unwrap(),
         };
         let inside = |key: &String| Some(key.strip_prefix(PACKAGE)?.strip_prefix('/')?.to_owned());
+        let inside = |key: &String| inside(key).filter(|name| !(self.is_local() && name.starts_with("_state/tmp/")));
         self.keys().iter().filter_map(|key| Some((inside(key)?, bytes(key)))).collect()
     }
 
@@ -247,25 +248,25 @@ fn mixed(n: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Whether a request that goes wrong like this can be asked again as if nothing had happened. An upload that is begun twice
-/// leaves one behind until the job ends, and a conflict is an answer to a write.
+/// Whether a retry makes up for this fault. An upload that is begun twice leaves one behind until the job ends; a conflict is
+/// an answer to a write.
 fn is_recoverable(fault: Fault, request: &Request) -> bool {
     match fault {
         Fault::LoseReply | Fault::LoseBody | Fault::CutBody(_) | Fault::ShortBody(_) => {
             request.method != "POST" || request.query.contains("uploadId=")
         }
-        // Nothing in it says that the object is still there.
-        Fault::EmptyOk => request.method != "DELETE",
+        // The answer does not show that the object still exists.
+        Fault::EmptyOk | Fault::ErrorInBody => request.method != "DELETE",
         Fault::Status(409, _) => request.method == "PUT",
         _ => true,
     }
 }
 
-/// A test for each promise and each store that keeps it; those of the store in memory are the library's.
+/// A test for each promise and each store that keeps it; unit tests have those of the in-memory store.
 macro_rules! kept {
     (@ $promise:ident memory) => {};
     (@ $promise:ident memory_with_faults) => {};
-    (@ $promise:ident memory_with_late_lists) => {};
+    (@ $promise:ident memory_with_stale_lists) => {};
     (@ $promise:ident $store:ident) => {
         #[test]
         fn $store() {

@@ -11,7 +11,7 @@ use crate::project::{NOW, Outcome, Project, daily_files, outcome};
 use crate::s3_server::{Fault, Request, S3Server};
 use crate::stores::manifest;
 
-/// Every way in which a request goes wrong that is worth asking again.
+/// Faults after which the request is retried.
 pub const FAULTS: [Fault; 12] = [
     Fault::Reset,
     Fault::LoseReply,

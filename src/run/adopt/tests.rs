@@ -132,7 +132,7 @@ fn records_of_another_job_or_of_another_release_s_encoder_do_not_count() {
     rig.counts(&[], &[]);
     rig.leave(&PartitionRecord { tool_version: "0.0.1".to_owned(), ..rig.partition() }, 1);
     rig.counts(&[], &[]);
-    // Its name is taken, and its counts may differ from those of the rows that are read now.
+    // The name of the record is taken, so the new counts need a new generation.
     rig.leave_task(&TaskRecord { tool_version: "0.0.1".to_owned(), ..rig.task() }, 1);
     assert_eq!(rig.adopt(false).unwrap(), None);
     let rig = Rig::in_second_generation();
@@ -180,7 +180,7 @@ fn damage_is_refused_with_every_file_and_repaired_in_a_new_generation() {
 }
 
 #[test]
-fn a_repair_takes_a_damaged_file_of_a_complete_package_for_its_own() {
+fn a_repair_of_a_complete_package_stays_in_its_generation() {
     let mut rig = Rig::new();
     rig.package.is_repair = true;
     rig.leave(&rig.partition(), 1);
@@ -200,7 +200,7 @@ fn damage_of_an_earlier_generation_leaves_its_other_records() {
 }
 
 #[test]
-fn the_newest_record_counts_and_none_of_a_generation_that_is_not_this_job_s() {
+fn the_newest_record_of_the_job_s_own_generations_counts() {
     let mut rig = Rig::in_second_generation();
     let run = |run: &str| PartitionRecord { run: run.to_owned(), ..rig.partition() };
     rig.leave(&run("first"), 1);
@@ -218,7 +218,7 @@ fn the_newest_record_counts_and_none_of_a_generation_that_is_not_this_job_s() {
 }
 
 #[test]
-fn of_a_generation_that_has_ended_those_records_count_whose_files_its_manifest_names() {
+fn records_of_an_ended_generation_count_if_its_manifest_names_their_files() {
     let mut rig = Rig::in_second_generation();
     rig.leave(&rig.partition(), 1);
     rig.leave_task(&rig.task(), 1);
@@ -263,7 +263,7 @@ fn where_the_job_signs_only_records_by_its_key_count() {
 fn an_unreadable_record_is_an_error_and_not_a_missing_one() {
     let rig = Rig::new();
     rig.package.folder.replace_bytes(&partition_record(DAYS[0], 1), b"{").unwrap();
-    let Err(RunError::Failed(failure)) = rig.adopt(false) else { panic!("it is passed over") };
+    let Err(RunError::Failed(failure)) = rig.adopt(false) else { panic!("it is ignored") };
     assert_eq!(failure.code, ErrorCode::PackageDamaged);
     let expected =
         "_state/partitions/2026-03-01.json cannot be read; restore it, or remove the output folder to start over: ";

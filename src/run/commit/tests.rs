@@ -1,4 +1,4 @@
-//! What is in the package after a commit that was first, late, or wrong.
+//! What the package holds after a commit that is first, late, or refused.
 
 use super::*;
 use crate::package::layout::DRAFTS;
@@ -61,7 +61,7 @@ fn a_commit_publishes_its_parts_and_the_record_that_makes_them_count() {
 }
 
 #[test]
-fn rows_that_were_left_out_make_the_shards_partial_with_the_reason() {
+fn rows_that_are_left_out_make_the_shards_partial_with_the_reason() {
     let (_root, folder) = empty_folder();
     let left_out = Failure { code: ErrorCode::RowsRejected, message: "why".to_owned() };
     let partition = partition();
@@ -74,7 +74,7 @@ fn rows_that_were_left_out_make_the_shards_partial_with_the_reason() {
 }
 
 #[test]
-fn bytes_that_another_run_published_already_are_taken_as_they_are() {
+fn bytes_that_another_run_already_published_are_reused() {
     let (_root, folder) = empty_folder();
     shard(&folder, NAME, b"one");
     let committed = commit(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
@@ -103,7 +103,7 @@ fn of_two_runs_the_first_commits_and_the_second_returns_its_record() {
     assert_eq!(drafts(&folder), 0);
 }
 
-/// What a run that lost gets, after it published `own` in vain.
+/// The result for a run that published `own` and then found the record of another run.
 fn lost(
     folder: &Folder,
     record: PartitionRecord,
@@ -116,7 +116,7 @@ fn lost(
 }
 
 #[test]
-fn what_a_run_published_in_vain_is_removed_unless_the_record_names_it() {
+fn files_published_in_vain_are_removed_unless_the_record_names_them() {
     let (_root, folder) = empty_folder();
     let first = commit(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
     let own = shard(&folder, "data/2026-03-01/part-0000.run-b.csv", b"one");
@@ -124,7 +124,7 @@ fn what_a_run_published_in_vain_is_removed_unless_the_record_names_it() {
     assert_eq!(content(&folder), [NAME]);
     assert_eq!(lost(&folder, first.clone(), &first.files[0], None).unwrap(), first);
     assert_eq!(content(&folder), [NAME]);
-    // Other rows: theirs count where they are there.
+    // With other rows, the record counts if its shards are intact.
     let own = shard(&folder, "data/2026-03-01/part-0000.run-b.csv", b"two");
     assert_eq!(lost(&folder, first.clone(), &own, None).unwrap(), first);
 }
@@ -136,7 +136,7 @@ fn a_record_that_cannot_count_is_refused_with_its_name_and_what_is_wrong() {
     let refused = |record: &PartitionRecord, signer: Option<&Signer>| {
         let own = shard(&folder, "data/2026-03-01/part-0000.run-b.csv", b"two");
         let Failure { code, message } = lost(&folder, record.clone(), &own, signer).unwrap_err();
-        assert!(folder.read(&own.path).unwrap().is_none(), "what was published in vain stays");
+        assert!(folder.read(&own.path).unwrap().is_none(), "a file published in vain stays");
         (code, message)
     };
     let foreign = "is not about this job's partition 2026-03-01; run again";
@@ -212,7 +212,7 @@ fn a_commit_that_a_store_fails_is_an_error_and_leaves_no_record_without_its_shar
                 assert_eq!(there.as_ref(), Some(committed));
                 commits += 1;
             }
-            // The record may be there although the store said that it failed.
+            // The record may exist although the store reported a failure.
             (Err(failure), there) => {
                 assert!(failure.message.starts_with("cannot reach"), "{}", failure.message);
                 assert!(there.is_none_or(|there| there.run == "run-a"));
@@ -221,7 +221,7 @@ fn a_commit_that_a_store_fails_is_an_error_and_leaves_no_record_without_its_shar
         if let Some(record) = record(&folder) {
             assert_eq!(read(&folder, &record.files[0].path), b"one", "seed {seed}");
         }
-        // Whoever commits then has a record with shards that are there.
+        // The next commit returns a record whose shards exist.
         let again = commit(&folder, &request("run-b", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
         assert_eq!(read(&folder, &again.files[0].path), b"one", "seed {seed}");
     }
@@ -275,7 +275,7 @@ fn a_damaged_shard_is_replaced_by_the_same_bytes_and_an_intact_one_is_left() {
             Some(bytes) => folder.replace_bytes(NAME, bytes).unwrap(),
             None => folder.remove(NAME).unwrap(),
         }
-        // Its new name need not be the one that it had.
+        // The new part may have another name than the listed one.
         restored(part(&folder, "data/2026-03-01/part-0000.run-b.csv", b"one")).unwrap();
         assert_eq!((read(&folder, NAME), content(&folder).len()), (b"one".to_vec(), 2));
     }

@@ -1,4 +1,4 @@
-//! Which sums balance, and what is said of those that do not.
+//! Which counts balance, and the messages for those that do not.
 
 use super::*;
 use crate::package::manifest::FileStatus;
@@ -155,7 +155,7 @@ fn rows_that_no_reader_saw_are_refused_where_the_files_know_their_number() {
         "6 rows were read, but the source files have 7 by their own count; no manifest was written; run again, and if it \
          stays so, this is a bug",
     );
-    // One file that does not know leaves nothing to compare with.
+    // If one file does not know its row count, there is no total to compare with.
     books.package.pinned.file_rows = vec![None, Some(4)];
     assert!(books.sum(JobStatus::Complete).is_ok());
 }
@@ -167,7 +167,7 @@ fn the_rows_of_a_failed_partition_are_the_difference() {
     books.files[1].rows = 0;
     let sum = books.sum(JobStatus::Partial).unwrap();
     assert_eq!((sum.source_rows, sum.accounted_rows()), (6, 3));
-    // A partial shard is one: nothing is missing from the sum but what was rejected, and that is counted.
+    // A partial shard has its rows; the rejected ones are counted.
     books.files[1].status = FileStatus::Partial;
     let Err(RunError::Failed(failure)) = books.sum(JobStatus::Partial) else { panic!("it balances") };
     assert_eq!(failure.code, ErrorCode::RowsNotConserved);
@@ -183,7 +183,7 @@ fn of_a_task_that_was_not_read_to_its_end_the_inspected_rows_count_for_its_owner
     assert_eq!((sum.source_rows, sum.written), (6, 3));
     books.package.pinned.plan.tasks[1].reads[0].owner = true;
     assert_eq!(books.sum(JobStatus::Partial).unwrap().source_rows, 9);
-    // A plan that names a unit which is not there has no rows for it.
+    // A unit that does not exist has no rows.
     books.package.pinned.plan.tasks[1].reads[0].unit = 9;
     assert_eq!(books.sum(JobStatus::Partial).unwrap().source_rows, 6);
 }

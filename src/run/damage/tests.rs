@@ -1,4 +1,4 @@
-//! What is said of files that are missing or changed.
+//! Messages for missing and changed files.
 
 use super::*;
 use crate::error::Exit;
@@ -45,7 +45,7 @@ fn in_each_store(test: impl Fn(&Folder)) {
 }
 
 #[test]
-fn a_package_as_it_was_written_is_not_damaged() {
+fn an_unchanged_package_is_not_damaged() {
     in_each_store(|folder| {
         let manifest = whole(folder);
         for with_digests in [false, true] {

@@ -1,4 +1,4 @@
-//! Whatever state a crash leaves, what the log has decided is installed, and only garbage is removed.
+//! From any state that a crash leaves, the decided manifest is installed and only unreferenced files are removed.
 
 use jiff::Timestamp;
 
@@ -28,7 +28,7 @@ fn plan(folder: &Folder, last: Option<&Entry>, job: &str) -> Entry {
     append(folder, Entry::plan(last, job, "run", Timestamp::UNIX_EPOCH, PLAN.to_owned(), "0".repeat(64)))
 }
 
-/// Decides on a manifest, as the run does that then dies.
+/// Decides on a manifest, as a run does that dies right afterwards.
 fn decide(folder: &Folder, last: &Entry, manifest: &Manifest) -> Entry {
     let bytes = manifest.to_json_bytes();
     folder.replace_bytes(&kept_manifest(&sha256(&bytes)), &bytes).unwrap();
@@ -62,7 +62,7 @@ fn only_bytes_with_the_digest_in_the_log_are_the_manifest() {
     let kept = entry.kept_manifest().unwrap();
     folder.replace_bytes(MANIFEST, &named("b").to_json_bytes()).unwrap();
     assert_eq!(decided(&folder, &entry).unwrap().unwrap().manifest.name, "a");
-    // Of two copies one is enough.
+    // One of the two copies is enough.
     folder.replace_bytes(MANIFEST, &named("a").to_json_bytes()).unwrap();
     folder.replace_bytes(&kept, b"damaged").unwrap();
     assert_eq!(decided(&folder, &entry).unwrap().unwrap().bytes, named("a").to_json_bytes());
@@ -95,7 +95,7 @@ fn a_decided_manifest_that_this_release_cannot_read_is_refused_with_the_reason()
 }
 
 #[test]
-fn what_the_log_decided_is_installed_over_nothing_and_over_what_was_published_before() {
+fn a_decided_manifest_is_installed_over_nothing_and_over_an_earlier_published_one() {
     let (_root, folder) = empty_folder();
     assert_eq!(settled(&folder, false), None);
     let begun = plan(&folder, None, JOB);
@@ -104,7 +104,7 @@ fn what_the_log_decided_is_installed_over_nothing_and_over_what_was_published_be
     assert_eq!(settled(&folder, false).as_deref(), Some("a"));
     assert_eq!(settled(&folder, false).as_deref(), Some("a"));
     let again = plan(&folder, Some(&first), JOB);
-    assert_eq!(settled(&folder, false).as_deref(), Some("a"), "the earlier manifest stays while its job goes on");
+    assert_eq!(settled(&folder, false).as_deref(), Some("a"), "the earlier manifest stays while the job is resumed");
     decide(&folder, &again, &named("b"));
     assert_eq!(settled(&folder, false).as_deref(), Some("b"));
     folder.remove(MANIFEST).unwrap();
@@ -121,7 +121,7 @@ fn a_manifest_that_was_never_published_is_replaced_only_by_force() {
         assert_eq!(folder.read(MANIFEST).unwrap().unwrap(), changed);
         assert_eq!(settled(&folder, true).as_deref(), Some("a"));
     }
-    // One without any decision is nobody's to remove, by force or without.
+    // Without a decision in the log, `manifest.json` stays even by force.
     let (_root, folder) = empty_folder();
     plan(&folder, None, JOB);
     folder.replace_bytes(MANIFEST, &named("a").to_json_bytes()).unwrap();
@@ -130,7 +130,7 @@ fn a_manifest_that_was_never_published_is_replaced_only_by_force() {
 }
 
 #[test]
-fn the_manifest_of_a_replaced_job_goes_and_the_new_job_s_own_stays() {
+fn the_manifest_of_a_replaced_job_is_removed_and_that_of_the_new_job_stays() {
     let (_root, folder) = empty_folder();
     let mut old = named("old");
     old.status = JobStatus::Partial;
@@ -147,7 +147,7 @@ fn the_manifest_of_a_replaced_job_goes_and_the_new_job_s_own_stays() {
 }
 
 #[test]
-fn what_is_derived_follows_the_manifest_and_is_left_alone_where_it_fits() {
+fn derived_files_follow_the_manifest_and_stay_if_they_match_it() {
     let (_root, folder) = empty_folder();
     complete_derived(&folder).unwrap();
     assert!(content(&folder).is_empty());
@@ -163,7 +163,7 @@ fn what_is_derived_follows_the_manifest_and_is_left_alone_where_it_fits() {
         assert_eq!(sums, manifest.sha256sums(&sha256(&bytes)));
         assert!(has_report(&folder, &sha256(&bytes)), "{name}");
     }
-    // A report of another release is for this manifest, too.
+    // A report by another release is kept if it describes this manifest.
     let mut page = folder.read(REPORT).unwrap().unwrap();
     page.extend(b"<!-- another release -->");
     folder.replace_bytes(REPORT, &page).unwrap();
@@ -180,7 +180,7 @@ fn a_signature_of_an_earlier_manifest_goes_and_one_by_hand_for_this_one_stays() 
     for (signature, stays) in [
         (signer.sign(&named("b").to_json_bytes()).unwrap().into_bytes(), false),
         (signer.sign(&bytes).unwrap().into_bytes(), true),
-        // Neither can be told to be of another manifest.
+        // It cannot be shown to belong to another manifest.
         (b"-----BEGIN PGP SIGNATURE-----".to_vec(), true),
     ] {
         folder.replace_bytes(SIGNATURE, &signature).unwrap();
@@ -228,7 +228,7 @@ fn files_that_no_manifest_can_name_any_more_are_removed_and_those_of_later_gener
 }
 
 #[test]
-fn of_a_replaced_job_the_files_go_and_the_records_stay() {
+fn files_of_a_replaced_job_are_removed_and_its_records_stay() {
     let (_root, folder) = empty_folder();
     put_files(&folder);
     let record = "_state/partitions/2026-03-01.json";
@@ -242,7 +242,7 @@ fn of_a_replaced_job_the_files_go_and_the_records_stay() {
 }
 
 #[test]
-fn of_a_pruned_package_everything_goes_that_the_store_lets_go() {
+fn shards_and_rejects_of_a_pruned_package_are_removed() {
     let (_root, folder) = empty_folder();
     put_files(&folder);
     folder.replace_bytes(MANIFEST, b"{}").unwrap();
@@ -252,7 +252,7 @@ fn of_a_pruned_package_everything_goes_that_the_store_lets_go() {
 }
 
 #[test]
-fn what_a_failing_store_leaves_half_done_is_done_by_the_next_run() {
+fn the_next_run_finishes_an_installation_that_a_failing_store_interrupted() {
     let mut failures = 0;
     for seed in 0..100 {
         let (_root, world, folder) = simulated_folder(seed % 2 == 0);
@@ -268,7 +268,7 @@ fn what_a_failing_store_leaves_half_done_is_done_by_the_next_run() {
         world.set_odds(Odds { fail: 5, ..Odds::default() });
         failures += u32::from(all().is_err());
         world.calm();
-        // Nothing is removed before the manifest is there.
+        // No file is removed before the manifest is installed.
         assert!(there(&folder).is_some() || content(&folder).len() == 5, "seed {seed}");
         all().unwrap();
         assert_eq!(content(&folder), [SHA256SUMS, FILES[0], MANIFEST, REPORT]);

@@ -1,4 +1,4 @@
-//! What becomes of rows without a partition.
+//! How rows without a partition are recorded.
 
 use super::*;
 use crate::plan::tests::example;
@@ -49,7 +49,7 @@ fn a_row_of_a_unit_that_another_task_owns_is_not_written_twice() {
     let visited = UnitRef { owner: false, ..OWN };
     let findings = found(&[(visited, OnBad::Reject, ErrorCode::BadRows, line(7, "why"))]);
     assert!(findings.reject_lines.is_empty() && findings.rejects == 0);
-    // Its partitions here are partial all the same.
+    // It still makes this task's partitions partial.
     assert_eq!(findings.unplaced[&(1, 0, true)].rows, 1);
 }
 

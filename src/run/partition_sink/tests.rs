@@ -1,4 +1,4 @@
-//! What a partition receives is what its shards hold, or it fails with the reason.
+//! A partition's shards hold exactly the rows that it received, or the partition fails with the reason.
 
 use std::io::Read;
 
@@ -111,7 +111,7 @@ fn rows_in_order_of_time_are_sorted_over_all_chunks_and_their_memory_is_given_ba
 fn rows_that_do_not_fit_into_the_memory_for_sorting_fail_the_partition_and_give_it_back() {
     Example::new("order: time\n").with_context(1, |ctx| {
         let rig = Rig::new(ctx, true);
-        // One is always let in.
+        // The first request is always granted.
         rig.receive(0, &[("a", 1)]);
         rig.receive(0, &[("b", 1)]);
         let Failure { code, message } = rig.failure();
@@ -215,7 +215,7 @@ fn filtered_and_redacted_values_are_summed_for_the_record() {
 }
 
 #[test]
-fn rows_to_be_sorted_are_those_of_the_partition_and_keep_no_page_of_others() {
+fn rows_to_be_sorted_do_not_keep_the_pages_of_other_rows_in_memory() {
     Example::new("order: time\n").with_context(ENOUGH, |ctx| {
         let long = "x".repeat(100_000);
         let all = batch(ctx, &[("a", 1), (&long, 2), ("c", 3)]);

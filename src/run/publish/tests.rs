@@ -1,4 +1,4 @@
-//! Which manifest counts after a run has published its own, or was late, or found something wrong.
+//! Which manifest counts after a run publishes its own, is late, or finds damage.
 
 use super::*;
 use crate::error::Exit;
@@ -58,7 +58,7 @@ impl Rig {
         self.package.folder.read(MANIFEST).unwrap()
     }
 
-    /// What another run decides in the meantime.
+    /// Lets another run decide on a manifest in the meantime.
     fn decided_by_another(&self, manifest: &Manifest) -> Vec<u8> {
         let bytes = manifest.to_json_bytes();
         self.package.folder.replace_bytes(&kept_manifest(&sha256(&bytes)), &bytes).unwrap();
@@ -148,7 +148,7 @@ fn only_times_and_attempts_may_differ_between_equivalent_manifests() {
         |m| m.status = JobStatus::Complete,
         |m| m.accounting.rejected += 1,
         |m| m.files[1].error = Some("another reason".to_owned()),
-        // The name of a shard that is there is not any name.
+        // The path of an existing shard matters.
         |m| m.files[0].path = "data/2026-03-01/part-0000.g2.csv".to_owned(),
         |m| m.files[0].sha256 = Some("1".repeat(64)),
     ];
@@ -189,8 +189,8 @@ fn a_run_that_another_one_overtook_with_less_starts_over() {
     worse.files[0] = FileEntry { status: FileStatus::Failed, sha256: None, ..worse.files[0].clone() };
     let theirs = rig.decided_by_another(&worse);
     assert!(rig.publish("run-a", &rig.manifest).unwrap().is_none());
-    assert_eq!(rig.there().unwrap(), theirs, "what the log decided is installed all the same");
-    // Complete is as good as anything, whatever the number of its files.
+    assert_eq!(rig.there().unwrap(), theirs, "the decided manifest is installed");
+    // A complete manifest is as good as any other, however many files it has.
     assert!(is_as_good(&Manifest { status: JobStatus::Complete, ..worse.clone() }, &rig.manifest));
     assert!(!is_as_good(&worse, &rig.manifest) && is_as_good(&rig.manifest, &worse));
 }
@@ -216,7 +216,7 @@ fn a_run_whose_package_was_opened_again_pruned_or_replaced_starts_over() {
 }
 
 #[test]
-fn the_place_of_a_kept_manifest_that_something_else_has_is_an_error_with_its_name() {
+fn other_bytes_in_place_of_the_kept_manifest_are_an_error_with_its_name() {
     let rig = Rig::new();
     let mut ours = rig.manifest.clone();
     ours.runs = vec![record("run-a")];

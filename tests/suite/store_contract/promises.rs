@@ -1,6 +1,6 @@
-//! Promises of a store that nothing disturbs, or only in ways that the retries in front of it make up for.
+//! Promises of a store that works, and of one whose faults the retry layer hides.
 //!
-//! The library's tests compile this file again, for the store in memory that only they can reach: see `store::contract`.
+//! Unit tests compile this file again for the in-memory store, which only they can reach; see `src/store/contract.rs`.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -32,7 +32,7 @@ kept! {
     a_link_reads_one_file_for_a_while: s3 gcs,
     one_writer_swaps_without_conditions: s3_without_conditions,
     every_answer_is_true_of_what_is_there: local s3 s3_with_faults s3_without_conditions gcs gcs_with_faults memory
-        memory_with_faults memory_with_late_lists,
+        memory_with_faults memory_with_stale_lists,
 }
 
 fn at_once<T: Send>(writers: usize, write: impl Fn(usize) -> T + Sync) -> Vec<T> {
@@ -344,15 +344,15 @@ fn a_link_reads_one_file_for_a_while(rig: &Rig) {
     assert!((400..404).contains(&get(&short).0));
 }
 
-/// The files of a package, as they are in the store.
+/// The files of a package, by name.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// An operation, what it must answer, and what must be there afterwards; a failed one may have had its effect.
+/// The result of an operation. After an error, the operation may have had its effect.
 struct Step {
     what: String,
-    /// Whether the answer is the right one for what was there; an error says nothing.
+    /// Whether the answer was right, given the files before the operation.
     answer: Result<bool, StoreError>,
-    /// What is there where the operation had its effect.
+    /// The files after the operation.
     effect: Files,
 }
 
@@ -369,7 +369,7 @@ impl Draw {
     }
 }
 
-/// Performs one operation with new bytes, of which no two are the same.
+/// Performs a random operation. `new` must differ from the bytes of all other operations.
 fn step(rig: &Rig, draw: &mut Draw, new: &[u8], before: &Files) -> Step {
     let folder: &Folder = &rig.folder;
     let name = ["a", "data/x", "data/y", "_state/log/000001.json"][draw.below(4)];
@@ -386,7 +386,7 @@ fn step(rig: &Rig, draw: &mut Draw, new: &[u8], before: &Files) -> Step {
     let if_free = || if there.is_none() { with(Some(new)) } else { unchanged() };
     let old: Option<Vec<u8>> = match draw.below(3) {
         0 => None,
-        1 => Some(b"what nobody wrote".to_vec()),
+        1 => Some(b"never written".to_vec()),
         _ => there.cloned(),
     };
     let is_old = there == old.as_ref();
@@ -431,9 +431,9 @@ fn step(rig: &Rig, draw: &mut Draw, new: &[u8], before: &Files) -> Step {
                 let listed: BTreeMap<_, _> = listed.into_iter().map(|found| (found.name, found.bytes)).collect();
                 let below = before.iter().filter(|(name, _)| name.starts_with("data/"));
                 let below: BTreeMap<_, _> = below.map(|(name, bytes)| (name.clone(), bytes.len() as u64)).collect();
-                // A list that lags behind lacks names, and has none that is not there.
+                // A stale listing may lack names, but lists no name that does not exist.
                 listed == below
-                    || (rig.may_list_late() && listed.iter().all(|(name, bytes)| below.get(name) == Some(bytes)))
+                    || (rig.has_stale_lists() && listed.iter().all(|(name, bytes)| below.get(name) == Some(bytes)))
             });
             ("list", listed, unchanged())
         }
@@ -459,7 +459,10 @@ fn step(rig: &Rig, draw: &mut Draw, new: &[u8], before: &Files) -> Step {
     Step { what: format!("{what} {name}"), answer, effect }
 }
 
-/// Performs one operation and holds its answer against what is in the store; its error, if it has one.
+/// Performs a random operation and checks its answer against the content of the store.
+///
+/// # Errors
+/// The operation's, after checking that it had its whole effect or none.
 pub fn checked_step(rig: &Rig, draw: &mut Draw, number: usize) -> Result<(), StoreError> {
     let before = rig.files();
     let new = format!("{number} {}", "x".repeat(number)).into_bytes();
