@@ -26,6 +26,10 @@
 //! packages and [`audit`] checks them, and neither needs the other. [`report`] needs the manifest alone, so that [`run`] can
 //! leave one in the package and [`audit`] can render it again.
 
+// Unit tests that share a file with the integration tests use the crate under its external name.
+#[cfg(test)]
+extern crate self as kt_export;
+
 pub mod audit;
 pub mod catalog;
 pub mod chain;

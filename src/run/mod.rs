@@ -15,6 +15,8 @@ mod commit;
 mod conservation;
 mod damage;
 mod decodable;
+#[cfg(test)]
+mod example;
 mod expectations;
 mod finish;
 mod inputs;
@@ -25,6 +27,8 @@ pub mod memory;
 mod model;
 mod observed_values;
 mod open_package;
+#[cfg(test)]
+mod order_tests;
 mod ordered_sink;
 mod output_state;
 mod partition_sink;

@@ -156,3 +156,6 @@ pub fn repaired(job: &Job, package: &OpenPackage, options: &RunOptions) -> Resul
     let manifest = decided.manifest.clone();
     Ok(RunOutcome { manifest, package: job.output.clone(), unchanged: true })
 }
+
+#[cfg(test)]
+mod tests;
