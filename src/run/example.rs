@@ -10,16 +10,16 @@ use arrow::compute::cast;
 use arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 
+use super::attempt::{Attempt, Secrets};
 use super::attestor::Attestor;
 use super::memory::{Memory, Quota};
 use super::open_package::OpenPackage;
 use super::output_state::{self, OutputState};
 use super::prepare::Prepared;
 use super::route::bounds;
-use super::sealing::Sealing;
 use super::shard::{Layout, Part};
 use super::task::TaskContext;
-use super::{RunError, RunOptions, plan_job, prepare_pinned};
+use super::{RunError, RunOptions, plan_job};
 use crate::diagnostic::SourceText;
 use crate::digest::sha256;
 use crate::job::Job;
@@ -29,6 +29,7 @@ use crate::package::manifest::tests::entry;
 use crate::package::state::Pinned;
 use crate::resolve::{CatalogText, Environment, Place, resolve_text};
 use crate::signature::Signer;
+use crate::source;
 use crate::stop::Stop;
 use crate::store::simulated::{Odds, World, mount};
 use crate::store::{Folder, Location};
@@ -141,24 +142,25 @@ impl Example {
     }
 
     pub fn planned(&self) -> (Pinned, Prepared) {
-        plan_job(&self.job, &self.options("run"), now()).unwrap()
+        plan_job(&*source::of_job(&self.job), &self.job, &self.options("run"), now()).unwrap()
     }
 
     /// Passes the context of a task to `test`, with a quota of `sorting_bytes` for rows to be sorted.
     pub fn with_context<T>(&self, sorting_bytes: u64, test: impl FnOnce(&TaskContext<'_>) -> T) -> T {
-        let (pinned, _) = self.planned();
-        let sealing = Sealing::read(&self.job, &env()).unwrap();
-        let prepared = prepare_pinned(&self.job, &pinned).unwrap().seal(&self.job, &sealing).unwrap();
+        let source = source::of_job(&self.job);
+        let secrets = Secrets::read(&self.job, &env()).unwrap();
+        let attempt = Attempt::resumed(&self.job, secrets, self.planned().0).unwrap();
+        let Attempt { plan: pinned, prepared, .. } = &attempt;
         let options = self.options("run");
         let (reading, sorting) = (Quota::new(1 << 20), Quota::new(sorting_bytes));
         let origin = Origin { generation: 1, run: None };
-        let layout = Layout::new(&self.job, &prepared, options.clock.clone(), origin);
+        let layout = Layout::new(&self.job, &attempt, options.clock.clone(), origin);
         let folder = self.folder();
         test(&TaskContext {
             job: &self.job,
             plan: &pinned.plan,
-            files: &pinned.files,
-            hive_keys: &pinned.hive_keys,
+            source: &*source,
+            constants: &pinned.constants,
             folder: &folder,
             predicate: prepared.predicate.as_ref(),
             read_schema: prepared.read_schema.clone(),

@@ -95,7 +95,7 @@ impl Rig {
 
     fn task_name(&self, generation: u32) -> String {
         let pinned = &self.package.pinned;
-        task_record(&task_key(&pinned.plan.tasks[0], &pinned.files, &pinned.plan.partitions), generation)
+        task_record(&task_key(&pinned.plan.tasks[0], &pinned.plan), generation)
     }
 
     fn adopt(&self, repair: bool) -> Result<Counting, RunError> {
@@ -146,9 +146,9 @@ fn a_complete_partition_whose_source_has_changed_is_refused_and_a_partial_one_is
     let mut record = PartitionRecord { inputs: "others".to_owned(), ..rig.partition() };
     rig.leave(&record, 1);
     let Err(RunError::Failed(failure)) = rig.adopt(false) else { panic!("it counts") };
-    assert_eq!(failure.code, ErrorCode::SourceChanged);
+    assert_eq!(failure.code(), ErrorCode::SourceChanged);
     assert_eq!(
-        failure.message,
+        failure.to_string(),
         "partition 2026-03-01 was exported completely, but the source files that its rows come from have changed since; \
          export into another `output.uri`, or restore the files; a complete package can be restated with `--restate`"
     );
@@ -264,10 +264,10 @@ fn an_unreadable_record_is_an_error_and_not_a_missing_one() {
     let rig = Rig::new();
     rig.package.folder.replace_bytes(&partition_record(DAYS[0], 1), b"{").unwrap();
     let Err(RunError::Failed(failure)) = rig.adopt(false) else { panic!("it is ignored") };
-    assert_eq!(failure.code, ErrorCode::PackageDamaged);
+    assert_eq!(failure.code(), ErrorCode::PackageDamaged);
     let expected =
         "_state/partitions/2026-03-01.json cannot be read; restore it, or remove the output folder to start over: ";
-    assert!(failure.message.starts_with(expected), "{}", failure.message);
+    assert!(failure.to_string().starts_with(expected), "{}", failure.to_string());
 }
 
 #[test]

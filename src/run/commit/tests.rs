@@ -63,7 +63,7 @@ fn a_commit_publishes_its_parts_and_the_record_that_makes_them_count() {
 #[test]
 fn rows_that_are_left_out_make_the_shards_partial_with_the_reason() {
     let (_root, folder) = empty_folder();
-    let left_out = Failure { code: ErrorCode::RowsRejected, message: "why".to_owned() };
+    let left_out = Failure::new(ErrorCode::RowsRejected, "why".to_owned());
     let partition = partition();
     let request = Commit { left_out: Some(&left_out), ..request("run-a", &partition) };
     let file = commit(&folder, &request, vec![part(&folder, NAME, b"one")]).unwrap().files.remove(0);
@@ -135,9 +135,9 @@ fn a_record_that_cannot_count_is_refused_with_its_name_and_what_is_wrong() {
     let first = commit(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
     let refused = |record: &PartitionRecord, signer: Option<&Signer>| {
         let own = shard(&folder, "data/2026-03-01/part-0000.run-b.csv", b"two");
-        let Failure { code, message } = lost(&folder, record.clone(), &own, signer).unwrap_err();
+        let failure = lost(&folder, record.clone(), &own, signer).unwrap_err();
         assert!(folder.read(&own.path).unwrap().is_none(), "a file published in vain stays");
-        (code, message)
+        (failure.code(), failure.to_string())
     };
     let foreign = "is not about this job's partition 2026-03-01; run again";
     let wrong = |code, what: &str| (code, format!("{RECORD}, written by another run, {what}"));
@@ -189,7 +189,7 @@ fn a_draft_that_another_run_removed_is_not_committed() {
     std::fs::remove_dir_all(root.path().join("package").join(DRAFTS)).unwrap();
     let failure = commit(&folder, &request("run-a", &partition()), vec![part]).unwrap_err();
     assert_eq!(
-        failure.message,
+        failure.to_string(),
         format!(
             "the unfinished file for `{NAME}` was removed by another run of the job: nothing was written, run again"
         )
@@ -214,7 +214,7 @@ fn a_commit_that_a_store_fails_is_an_error_and_leaves_no_record_without_its_shar
             }
             // The record may exist although the store reported a failure.
             (Err(failure), there) => {
-                assert!(failure.message.starts_with("cannot reach"), "{}", failure.message);
+                assert!(failure.to_string().starts_with("cannot reach"), "{}", failure.to_string());
                 assert!(there.is_none_or(|there| there.run == "run-a"));
             }
         }
@@ -293,12 +293,14 @@ fn an_export_with_other_bytes_repairs_nothing() {
     let manifest = listed(&folder);
     folder.remove(NAME).unwrap();
     let other = crate::digest::sha256(b"two");
-    let expected = |path: &str, found: &str, listed: &str| Failure {
-        code: ErrorCode::PackageDamaged,
-        message: format!(
-            "{path} was exported again with the SHA-256 {found}, and the manifest lists {listed}: the files of the source \
+    let expected = |path: &str, found: &str, listed: &str| {
+        Failure::new(
+            ErrorCode::PackageDamaged,
+            format!(
+                "{path} was exported again with the SHA-256 {found}, and the manifest lists {listed}: the files of the source \
              have their sizes and times and yet other rows, or this export cannot be repeated; restore the file from a copy"
-        ),
+            ),
+        )
     };
     let failure = restore(&folder, &manifest, DAYS[0], vec![part(&folder, NAME, b"two")]).unwrap_err();
     assert_eq!(failure, expected(NAME, &other, manifest.files[0].sha256.as_deref().unwrap()));
@@ -314,9 +316,9 @@ fn an_export_in_another_number_of_parts_repairs_nothing() {
     folder.remove(NAME).unwrap();
     let parts = vec![part(&folder, NAME, b"o"), part(&folder, "data/2026-03-01/part-0001.csv", b"ne")];
     let failure = restore(&folder, &manifest, DAYS[0], parts).unwrap_err();
-    assert_eq!(failure.code, ErrorCode::PackageDamaged);
+    assert_eq!(failure.code(), ErrorCode::PackageDamaged);
     assert_eq!(
-        failure.message,
+        failure.to_string(),
         "partition 2026-03-01 was exported again in 2 files and the manifest lists 1: this export cannot be repeated, \
          restore the files from a copy"
     );

@@ -3,7 +3,7 @@
 use super::*;
 use crate::package::manifest::FileStatus;
 use crate::package::state::{STATE_VERSION, TOOL_VERSION, TaskCounts, TaskRecord};
-use crate::plan::Task;
+use crate::plan::{PlannedUnit, Read, Task};
 use crate::run::example::{DAYS, Example, shard};
 
 /// A package with two tasks, each of which owns the three rows of one file. Both have read their file, and both days are
@@ -47,7 +47,7 @@ impl Books {
     fn balanced() -> Self {
         let example = Example::new("");
         let mut package = example.open("run");
-        let read = |file, owner| Read { file, unit: 0, partitions: 0..2, owner };
+        let read = |input, owner| Read { input, unit: 0, partitions: 0..2, owner };
         package.pinned.plan.tasks = vec![
             Task { partitions: 0..1, reads: vec![read(0, true), read(1, false)] },
             Task { partitions: 1..2, reads: vec![read(0, false), read(1, true)] },
@@ -63,6 +63,13 @@ impl Books {
         &mut self.tally.records.get_mut(&task).unwrap().counts
     }
 
+    /// Sets the number of rows that the plan has for the first unit of each input.
+    fn plan_rows(&mut self, rows: [Option<u64>; 2]) {
+        for (input, rows) in self.package.pinned.plan.inputs.iter_mut().zip(rows) {
+            input.units[0].rows = rows;
+        }
+    }
+
     fn sum(&self, status: JobStatus) -> Result<Accounting, RunError> {
         accounting(&self.package, &self.tally, &self.files, status)
     }
@@ -71,7 +78,7 @@ impl Books {
     fn refused(&self, why: &str) {
         for status in [JobStatus::Complete, JobStatus::Partial] {
             let Err(RunError::Failed(failure)) = self.sum(status) else { panic!("it balances") };
-            assert_eq!((failure.code, failure.message.as_str()), (ErrorCode::RowsNotConserved, why));
+            assert_eq!((failure.code(), failure.to_string().as_str()), (ErrorCode::RowsNotConserved, why));
         }
     }
 }
@@ -98,11 +105,14 @@ fn every_row_is_counted_once_wherever_it_went() {
         ambiguous_time: 1,
         ..books.counts(1).to_owned()
     };
-    books.package.pinned.outside_rows = 7;
+    // The first input has a second unit, outside the window.
+    let plan = &mut books.package.pinned.plan;
+    plan.inputs[0].units.push(PlannedUnit { rows: Some(7), bytes: 0, decoded_bytes: 0 });
+    plan.outside = vec![Read { input: 0, unit: 1, partitions: 0..0, owner: true }];
     books.package.committed = [(0, committed(2, Vec::new())), (1, committed(3, Vec::new()))].into();
     books.files[0].rows = 8;
     books.files[1].rows = 7;
-    books.package.pinned.file_rows = vec![Some(25), Some(12)];
+    books.plan_rows([Some(18), Some(12)]);
     let sum = Accounting {
         source_rows: 37,
         outside_window: 8,
@@ -150,13 +160,13 @@ fn a_row_that_is_handed_over_and_does_not_arrive_is_refused_although_the_sums_ag
 #[test]
 fn rows_that_no_reader_saw_are_refused_where_the_files_know_their_number() {
     let mut books = Books::balanced();
-    books.package.pinned.file_rows = vec![Some(3), Some(4)];
+    books.plan_rows([Some(3), Some(4)]);
     books.refused(
-        "6 rows were read, but the source files have 7 by their own count; no manifest was written; run again, and if it \
+        "6 rows were read, but the source's inputs have 7 by their own count; no manifest was written; run again, and if it \
          stays so, this is a bug",
     );
     // If one file does not know its row count, there is no total to compare with.
-    books.package.pinned.file_rows = vec![None, Some(4)];
+    books.plan_rows([None, Some(4)]);
     assert!(books.sum(JobStatus::Complete).is_ok());
 }
 
@@ -170,7 +180,7 @@ fn the_rows_of_a_failed_partition_are_the_difference() {
     // A partial shard has its rows; the rejected ones are counted.
     books.files[1].status = FileStatus::Partial;
     let Err(RunError::Failed(failure)) = books.sum(JobStatus::Partial) else { panic!("it balances") };
-    assert_eq!(failure.code, ErrorCode::RowsNotConserved);
+    assert_eq!(failure.code(), ErrorCode::RowsNotConserved);
 }
 
 #[test]

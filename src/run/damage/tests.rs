@@ -118,7 +118,7 @@ fn something_else_in_the_place_of_a_file_is_an_error_and_not_a_missing_file() {
     std::fs::create_dir(&at).unwrap();
     let result = of_manifest(&folder, &manifest, false, 1, &Stop::default());
     let Err(RunError::Failed(failure)) = result else { panic!("{result:?}") };
-    assert!(failure.message.contains("part-0001.csv is a folder"), "{}", failure.message);
+    assert!(failure.to_string().contains("part-0001.csv is a folder"), "{}", failure.to_string());
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_store_that_fails_is_an_error_and_not_damage() {
     for with_digests in [false, true] {
         let result = of_manifest(&folder, &manifest, with_digests, 1, &Stop::default());
         assert!(
-            matches!(&result, Err(RunError::Failed(failure)) if failure.message.starts_with("cannot reach")),
+            matches!(&result, Err(RunError::Failed(failure)) if failure.to_string().starts_with("cannot reach")),
             "{result:?}"
         );
     }

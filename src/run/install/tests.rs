@@ -30,7 +30,7 @@ fn plan(folder: &Folder, last: Option<&Entry>, job: &str) -> Entry {
 
 /// Decides on a manifest, as a run does that dies right afterwards.
 fn decide(folder: &Folder, last: &Entry, manifest: &Manifest) -> Entry {
-    let bytes = manifest.to_json_bytes();
+    let bytes = manifest.to_json_bytes().unwrap();
     folder.replace_bytes(&kept_manifest(&sha256(&bytes)), &bytes).unwrap();
     append(folder, last.manifest("run", Timestamp::UNIX_EPOCH, sha256(&bytes), manifest.status))
 }
@@ -48,7 +48,7 @@ fn settled(folder: &Folder, force: bool) -> Option<String> {
 #[track_caller]
 fn refused(folder: &Folder, entry: &Entry) -> String {
     match decided(folder, entry) {
-        Err(RunError::Failed(Failure { code: ErrorCode::PackageDamaged, message })) => message,
+        Err(RunError::Failed(failure)) if failure.code() == ErrorCode::PackageDamaged => failure.to_string(),
         other => panic!("{:?}", other.map(|decided| decided.map(|decided| decided.manifest.name))),
     }
 }
@@ -60,17 +60,17 @@ fn only_bytes_with_the_digest_in_the_log_are_the_manifest() {
     assert!(decided(&folder, &begun).unwrap().is_none());
     let entry = decide(&folder, &begun, &named("a"));
     let kept = entry.kept_manifest().unwrap();
-    folder.replace_bytes(MANIFEST, &named("b").to_json_bytes()).unwrap();
+    folder.replace_bytes(MANIFEST, &named("b").to_json_bytes().unwrap()).unwrap();
     assert_eq!(decided(&folder, &entry).unwrap().unwrap().manifest.name, "a");
     // One of the two copies is enough.
-    folder.replace_bytes(MANIFEST, &named("a").to_json_bytes()).unwrap();
+    folder.replace_bytes(MANIFEST, &named("a").to_json_bytes().unwrap()).unwrap();
     folder.replace_bytes(&kept, b"damaged").unwrap();
-    assert_eq!(decided(&folder, &entry).unwrap().unwrap().bytes, named("a").to_json_bytes());
+    assert_eq!(decided(&folder, &entry).unwrap().unwrap().bytes, named("a").to_json_bytes().unwrap());
     folder.remove(&kept).unwrap();
     assert_eq!(decided(&folder, &entry).unwrap().unwrap().manifest, named("a"));
-    folder.replace_bytes(MANIFEST, &named("b").to_json_bytes()).unwrap();
+    folder.replace_bytes(MANIFEST, &named("b").to_json_bytes().unwrap()).unwrap();
     let at = folder.location();
-    let digest = sha256(&named("a").to_json_bytes());
+    let digest = sha256(&named("a").to_json_bytes().unwrap());
     let lost = format!(
         "manifest.json in {at} is not what was published, and its copy in _state/ is gone; restore the file with the SHA-256 \
          {digest}"
@@ -115,7 +115,7 @@ fn a_decided_manifest_is_installed_over_nothing_and_over_an_earlier_published_on
 fn a_manifest_that_was_never_published_is_replaced_only_by_force() {
     let (_root, folder) = empty_folder();
     let entry = decide(&folder, &plan(&folder, None, JOB), &named("a"));
-    for changed in [named("edited").to_json_bytes(), b"cut off".to_vec()] {
+    for changed in [named("edited").to_json_bytes().unwrap(), b"cut off".to_vec()] {
         folder.replace_bytes(MANIFEST, &changed).unwrap();
         settle(&folder, false).unwrap();
         assert_eq!(folder.read(MANIFEST).unwrap().unwrap(), changed);
@@ -124,7 +124,7 @@ fn a_manifest_that_was_never_published_is_replaced_only_by_force() {
     // Without a decision in the log, `manifest.json` stays even by force.
     let (_root, folder) = empty_folder();
     plan(&folder, None, JOB);
-    folder.replace_bytes(MANIFEST, &named("a").to_json_bytes()).unwrap();
+    folder.replace_bytes(MANIFEST, &named("a").to_json_bytes().unwrap()).unwrap();
     assert_eq!(settled(&folder, true).as_deref(), Some("a"));
     assert!(entry.is_complete());
 }
@@ -140,7 +140,7 @@ fn the_manifest_of_a_replaced_job_is_removed_and_that_of_the_new_job_stays() {
     let begun = plan(&folder, Some(&ended), other);
     assert_eq!(settled(&folder, false), None);
     let new = Manifest { id: other.to_owned(), ..named("new") };
-    folder.replace_bytes(MANIFEST, &new.to_json_bytes()).unwrap();
+    folder.replace_bytes(MANIFEST, &new.to_json_bytes().unwrap()).unwrap();
     assert_eq!(settled(&folder, false).as_deref(), Some("new"), "its entry may be newer than the one that was read");
     decide(&folder, &begun, &new);
     assert_eq!(settled(&folder, false).as_deref(), Some("new"));
@@ -156,7 +156,7 @@ fn derived_files_follow_the_manifest_and_stay_if_they_match_it() {
     assert_eq!(content(&folder), [MANIFEST]);
     for name in ["a", "b"] {
         let manifest = Manifest { files: vec![shard(&folder, "data/2026-03-01/part-0000.csv", b"one")], ..named(name) };
-        let bytes = manifest.to_json_bytes();
+        let bytes = manifest.to_json_bytes().unwrap();
         folder.replace_bytes(MANIFEST, &bytes).unwrap();
         complete_derived(&folder).unwrap();
         let sums = String::from_utf8(folder.read(SHA256SUMS).unwrap().unwrap()).unwrap();
@@ -175,10 +175,10 @@ fn derived_files_follow_the_manifest_and_stay_if_they_match_it() {
 fn a_signature_of_an_earlier_manifest_goes_and_one_by_hand_for_this_one_stays() {
     let (_root, folder) = empty_folder();
     let signer = example::signer();
-    let bytes = named("a").to_json_bytes();
+    let bytes = named("a").to_json_bytes().unwrap();
     folder.replace_bytes(MANIFEST, &bytes).unwrap();
     for (signature, stays) in [
-        (signer.sign(&named("b").to_json_bytes()).unwrap().into_bytes(), false),
+        (signer.sign(&named("b").to_json_bytes().unwrap()).unwrap().into_bytes(), false),
         (signer.sign(&bytes).unwrap().into_bytes(), true),
         // It cannot be shown to belong to another manifest.
         (b"-----BEGIN PGP SIGNATURE-----".to_vec(), true),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::plan::tests::example;
 
-const OWN: UnitRef = UnitRef { file: 1, unit: 0, owner: true };
+const OWN: UnitRef = UnitRef { input: 1, unit: 0, owner: true };
 
 fn line(position: u64, error: &str) -> RejectLine<'_> {
     RejectLine { file: "b.ndjson", position, error, raw: Some("{\u{1}\n"), row: None }
@@ -26,8 +26,8 @@ fn a_rejected_row_is_one_line_and_makes_its_partitions_partial() {
     assert_eq!(findings.rejects, 1);
     let unplaced = &findings.unplaced[&(1, 0, true)];
     assert_eq!((unplaced.partitions.clone(), unplaced.allowed, unplaced.rows), (0..2, true, 1));
-    let Failure { code, message } = &unplaced.failure;
-    assert_eq!((*code, message.as_str()), (ErrorCode::RowsRejected, "b.ndjson:7: not JSON"));
+    let failure = &unplaced.failure;
+    assert_eq!((failure.code(), failure.to_string()), (ErrorCode::RowsRejected, "b.ndjson:7: not JSON".to_owned()));
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_row_that_must_not_be_rejected_fails_its_partitions_and_names_the_setting() 
         let findings = found(&[(OWN, OnBad::Fail, code, line(7, "why"))]);
         assert!(findings.reject_lines.is_empty() && findings.rejects == 0);
         let unplaced = &findings.unplaced[&(1, 0, false)];
-        assert_eq!(unplaced.failure, Failure { code, message: message.to_owned() });
+        assert_eq!((unplaced.failure.code(), unplaced.failure.to_string()), (code, message.to_owned()));
         assert!(!unplaced.allowed);
     }
 }
@@ -64,7 +64,8 @@ fn rows_of_one_unit_are_counted_under_the_first_of_them_and_apart_from_those_of_
     ]);
     assert_eq!(findings.rejects, 3);
     assert_eq!(findings.reject_lines.iter().filter(|byte| **byte == b'\n').count(), 3);
-    let rows = findings.unplaced.iter().map(|(key, unplaced)| (*key, unplaced.rows, unplaced.failure.message.as_str()));
+    let rows =
+        findings.unplaced.iter().map(|(key, unplaced)| (*key, unplaced.rows, unplaced.failure.to_string().as_str()));
     let refused = "b.ndjson:11: third (with `on_null_time: reject` such rows go to `rejects/`)";
     let expected =
         [((1, 0, false), 1, refused), ((1, 0, true), 2, "b.ndjson:7: first"), ((1, 1, true), 1, "b.ndjson:12: fourth")];
@@ -99,12 +100,12 @@ fn chunks_are_summed_and_the_earliest_names_the_row() {
         ambiguous_time: 21,
     };
     assert_eq!(ledger.counts, sum);
-    let rejected = |partition| Some(ledger.failure_of(partition, true)?.message);
+    let rejected = |partition| Some(ledger.failure_of(partition, true)?.to_string());
     assert_eq!(rejected(0).unwrap(), "b.ndjson:3: why, and 2 more");
     assert_eq!(rejected(1), rejected(0));
     // The unit has rows of the first two days only.
     assert_eq!(rejected(2), None);
     let failed = ledger.failure_of(1, false).unwrap();
-    assert_eq!(failed.code, ErrorCode::NullTime);
+    assert_eq!(failed.code(), ErrorCode::NullTime);
     assert_eq!(ledger.failure_of(2, false), None);
 }

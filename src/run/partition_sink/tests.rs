@@ -114,10 +114,10 @@ fn rows_that_do_not_fit_into_the_memory_for_sorting_fail_the_partition_and_give_
         // The first request is always granted.
         rig.receive(0, &[("a", 1)]);
         rig.receive(0, &[("b", 1)]);
-        let Failure { code, message } = rig.failure();
-        assert_eq!(code, ErrorCode::MemoryExceeded);
+        let failure = rig.failure();
+        assert_eq!(failure.code(), ErrorCode::MemoryExceeded);
         assert_eq!(
-            message,
+            failure.to_string(),
             "`order: time` keeps the rows of a partition in memory, and they exceed the 0 MiB that `--memory` leaves for \
              them; raise `--memory`, choose smaller partitions, or use `order: source`"
         );
@@ -145,10 +145,10 @@ fn rows_that_are_counted_and_not_written_fail_the_partition_and_so_do_rows_that_
             let rig = Rig::new(ctx, true);
             assert!(rig.sink.count(counted, &[]));
             rig.put(0, &mut payload(ctx, &[("a", 1), ("b", 2)]));
-            let Failure { code, message } = rig.failure();
-            assert_eq!(code, ErrorCode::RowsNotConserved);
+            let failure = rig.failure();
+            assert_eq!(failure.code(), ErrorCode::RowsNotConserved);
             assert_eq!(
-                message,
+                failure.to_string(),
                 format!("{counted} rows belong to this partition and {written} were written; this is a bug")
             );
         }
@@ -160,9 +160,9 @@ fn rows_that_still_wait_at_the_end_fail_the_partition() {
     Example::new("").with_context(ENOUGH, |ctx| {
         let rig = Rig::new(ctx, true);
         rig.receive(1, &[("a", 1)]);
-        let Failure { code, message } = rig.failure();
-        assert_eq!(code, ErrorCode::Internal);
-        assert_eq!(message, "rows were never appended to their shard; this is a bug");
+        let failure = rig.failure();
+        assert_eq!(failure.code(), ErrorCode::Internal);
+        assert_eq!(failure.to_string(), "rows were never appended to their shard; this is a bug");
     });
 }
 
@@ -170,7 +170,7 @@ fn rows_that_still_wait_at_the_end_fail_the_partition() {
 fn the_first_failure_stays_and_no_more_rows_are_taken() {
     Example::new("").with_context(ENOUGH, |ctx| {
         let rig = Rig::new(ctx, true);
-        let failure = |message: &str| Failure { code: ErrorCode::SourceUnreadable, message: message.to_owned() };
+        let failure = |message: &str| Failure::new(ErrorCode::SourceUnreadable, message.to_owned());
         rig.receive(1, &[("waiting", 1)]);
         rig.sink.fail(&failure("first"));
         rig.sink.fail(&failure("second"));

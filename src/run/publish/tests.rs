@@ -3,7 +3,7 @@
 use super::*;
 use crate::error::Exit;
 use crate::package::layout::SHA256SUMS;
-use crate::package::manifest::{self, FileEntry, FileStatus, tests::manifest};
+use crate::package::manifest::{self, FileEntry, FileStatus, RunRecord, tests::manifest};
 use crate::run::example::{Example, content, now, shard};
 use crate::run::install::decided;
 use crate::run::open_package::OpenPackage;
@@ -42,8 +42,15 @@ impl Rig {
         Self { example, package, manifest }
     }
 
+    /// The manifest as a run makes it.
+    fn of_run(&self, run: &str, manifest: &Manifest) -> Manifest {
+        let earlier = self.package.previous_manifest().map_or_else(Vec::new, |previous| previous.runs.clone());
+        let runs = earlier.into_iter().chain([record(run)]).collect();
+        Manifest { runs, signer: self.package.attestor.signer_record(), ..manifest.clone() }
+    }
+
     fn publish(&self, run: &str, manifest: &Manifest) -> Result<Option<RunOutcome>, RunError> {
-        publish(&self.example.job, &self.package, &self.example.options(run), manifest.clone(), record(run))
+        publish(&self.example.job, &self.package, &self.example.options(run), self.of_run(run, manifest))
     }
 
     fn published(&self, run: &str) -> RunOutcome {
@@ -60,7 +67,7 @@ impl Rig {
 
     /// Lets another run decide on a manifest in the meantime.
     fn decided_by_another(&self, manifest: &Manifest) -> Vec<u8> {
-        let bytes = manifest.to_json_bytes();
+        let bytes = manifest.to_json_bytes().unwrap();
         self.package.folder.replace_bytes(&kept_manifest(&sha256(&bytes)), &bytes).unwrap();
         let entry = self.package.entry.manifest("run-b", now(), sha256(&bytes), manifest.status);
         assert_eq!(log::append(&self.package.folder, &entry).unwrap(), Created::Created);
@@ -75,7 +82,7 @@ fn a_published_manifest_is_the_one_that_the_log_names_and_that_is_installed() {
     let outcome = rig.published("run-a");
     assert!(!outcome.unchanged);
     assert_eq!(outcome.manifest.runs, [record("run-a")]);
-    let bytes = outcome.manifest.to_json_bytes();
+    let bytes = outcome.manifest.to_json_bytes().unwrap();
     assert_eq!(rig.there().unwrap(), bytes);
     let last = rig.last();
     let published = last.manifest.clone().unwrap();
@@ -106,7 +113,7 @@ fn a_manifest_that_names_a_damaged_file_is_not_published() {
 #[test]
 fn a_run_that_improved_nothing_ends_its_generation_and_keeps_the_manifest() {
     let mut rig = Rig::new();
-    let first = rig.published("run-a").manifest.to_json_bytes();
+    let first = rig.published("run-a").manifest.to_json_bytes().unwrap();
     rig.package = rig.example.open("run-b");
     assert_eq!(rig.package.generation(), 2);
     let mut later = rig.manifest.clone();
@@ -117,7 +124,7 @@ fn a_run_that_improved_nothing_ends_its_generation_and_keeps_the_manifest() {
     later.files[1].path = "data/2026-03-02/part-0000.g2.csv".to_owned();
     let outcome = rig.publish("run-b", &later).unwrap().unwrap();
     assert!(outcome.unchanged);
-    assert_eq!(outcome.manifest.to_json_bytes(), first);
+    assert_eq!(outcome.manifest.to_json_bytes().unwrap(), first);
     assert_eq!(rig.there().unwrap(), first);
     let last = rig.last();
     assert_eq!((last.number, last.is_open(), last.manifest.unwrap().generation), (4, false, 2));
@@ -133,7 +140,7 @@ fn a_run_that_improved_something_adds_itself_to_the_runs() {
     better.files[1] = second;
     better.status = JobStatus::Complete;
     let outcome = rig.publish("run-b", &better).unwrap().unwrap();
-    assert!(!outcome.unchanged && outcome.manifest.to_json_bytes() != first.manifest.to_json_bytes());
+    assert!(!outcome.unchanged && outcome.manifest.to_json_bytes().unwrap() != first.manifest.to_json_bytes().unwrap());
     assert_eq!(outcome.manifest.runs, [record("run-a"), record("run-b")]);
     assert!(rig.last().is_complete());
 }
@@ -166,7 +173,7 @@ fn a_run_that_another_one_overtook_returns_that_run_s_manifest_if_it_is_as_good(
     shard(&rig.package.folder, "data/2026-03-01/part-0000.run-a.csv", b"ours, in vain");
     let outcome = rig.published("run-a");
     assert!(outcome.unchanged);
-    assert_eq!((outcome.manifest.to_json_bytes(), rig.there().unwrap()), (theirs.clone(), theirs));
+    assert_eq!((outcome.manifest.to_json_bytes().unwrap(), rig.there().unwrap()), (theirs.clone(), theirs));
     assert_eq!(content(&rig.package.folder), [SHA256SUMS, NAME, MANIFEST, layout::REPORT]);
     assert_eq!(rig.last().number, 2);
 }
@@ -220,11 +227,11 @@ fn other_bytes_in_place_of_the_kept_manifest_are_an_error_with_its_name() {
     let rig = Rig::new();
     let mut ours = rig.manifest.clone();
     ours.runs = vec![record("run-a")];
-    let kept = kept_manifest(&sha256(&ours.to_json_bytes()));
+    let kept = kept_manifest(&sha256(&ours.to_json_bytes().unwrap()));
     rig.package.folder.replace_bytes(&kept, b"something else").unwrap();
     let Err(RunError::Failed(failure)) = rig.publish("run-a", &rig.manifest) else { panic!("it was published") };
-    assert_eq!(failure.code, ErrorCode::PackageDamaged);
-    assert_eq!(failure.message, format!("{kept} already exists with different bytes; remove it and run again"));
+    assert_eq!(failure.code(), ErrorCode::PackageDamaged);
+    assert_eq!(failure.to_string(), format!("{kept} already exists with different bytes; remove it and run again"));
     assert_eq!((rig.last(), rig.there()), (rig.package.entry.clone(), None));
 }
 
@@ -243,7 +250,7 @@ fn a_stopped_run_publishes_nothing() {
     let rig = Rig::new();
     let options = rig.example.options("run-a");
     options.stop.set(Signal::Interrupt);
-    let stopped = publish(&rig.example.job, &rig.package, &options, rig.manifest.clone(), record("run-a"));
+    let stopped = publish(&rig.example.job, &rig.package, &options, rig.of_run("run-a", &rig.manifest));
     assert!(matches!(stopped, Err(RunError::Stopped(Exit::Interrupted))));
     assert_eq!((rig.last(), rig.there()), (rig.package.entry.clone(), None));
 }
@@ -253,9 +260,9 @@ fn a_repair_ends_when_every_listed_file_has_its_bytes_again() {
     let mut rig = Rig::new();
     let repaired = |rig: &Rig| repaired(&rig.example.job, &rig.package, &rig.example.options("run-b"));
     let Err(RunError::Failed(failure)) = repaired(&rig) else { panic!("there is no manifest") };
-    assert_eq!(failure.code, ErrorCode::PackageDamaged);
-    assert_eq!(failure.message, format!("manifest.json in {} is gone", rig.package.folder.location()));
-    let bytes = rig.published("run-a").manifest.to_json_bytes();
+    assert_eq!(failure.code(), ErrorCode::PackageDamaged);
+    assert_eq!(failure.to_string(), format!("manifest.json in {} is gone", rig.package.folder.location()));
+    let bytes = rig.published("run-a").manifest.to_json_bytes().unwrap();
     rig.package = rig.example.open("run-b");
     rig.package.folder.replace_bytes(NAME, b"ONE").unwrap();
     let error = repaired(&rig).unwrap_err();
@@ -270,6 +277,6 @@ fn a_repair_ends_when_every_listed_file_has_its_bytes_again() {
     rig.package.folder.replace_bytes(NAME, b"one").unwrap();
     rig.package.folder.remove(SHA256SUMS).unwrap();
     let outcome = repaired(&rig).unwrap();
-    assert!(outcome.unchanged && outcome.manifest.to_json_bytes() == bytes);
+    assert!(outcome.unchanged && outcome.manifest.to_json_bytes().unwrap() == bytes);
     assert!(rig.package.folder.read(SHA256SUMS).unwrap().is_some());
 }

@@ -71,5 +71,5 @@ fn a_file_that_cannot_be_begun_fails_with_its_name() {
     let (_root, folder) = empty_folder();
     let mut writer = RejectsWriter::new(folder, "../0.ndjson".to_owned(), None);
     let failure = writer.append(b"{1}\n", 1).unwrap_err();
-    assert_eq!(failure.message, "`../0.ndjson` is not a name inside a package: a segment is `.` or `..`");
+    assert_eq!(failure.to_string(), "`../0.ndjson` is not a name inside a package: a segment is `.` or `..`");
 }
