@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{Check, VerifyReport, implied_files};
+use super::{Check, VerifyReport, implied_files, implied_source};
 use crate::diagnostic::shown;
 use crate::job::{Digests, PartitionBy, Window};
 use crate::package::layout::MANIFEST;
-use crate::package::manifest::{EncryptionRecord, JobStatus, Manifest, ManifestPartition, SourceRecord};
+use crate::package::manifest::{EncryptionRecord, JobStatus, Manifest, ManifestPartition};
 use crate::plan::partition::partitions;
 use crate::plan::window;
 use crate::time::zone;
@@ -25,7 +25,7 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     if let Some(window) = &window {
         partitioning(manifest, window, report);
     }
-    source(manifest, report);
+    implied_source::check(manifest, report);
     columns(manifest, report);
     filter_names(manifest, report);
     encryption(manifest, report);
@@ -140,29 +140,6 @@ fn partitioning(manifest: &Manifest, window: &Window, report: &mut VerifyReport)
             );
             return find(report, message);
         }
-    }
-}
-
-/// Compares the source's URI. The base of a relative URI is unknown.
-fn source(manifest: &Manifest, report: &mut VerifyReport) {
-    let stated = &manifest.source.uri;
-    match manifest.spec.resolved.get("source").and_then(|source| source.get("uri")) {
-        Some(Value::String(written)) => {
-            let relative = written.strip_prefix("./").unwrap_or(written);
-            let is_below =
-                stated.strip_suffix(relative).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'));
-            if stated != written && !is_below {
-                let (stated, written) = (shown(stated), shown(written));
-                find(report, format!("`source.uri` is {stated}, but `spec.resolved` gives {written}"));
-            }
-        }
-        Some(_) => report.leave_out(Check::Spec, "`source.uri`: the spec names more than one"),
-        None => find(report, "`spec.resolved` does not determine `source.uri`".to_owned()),
-    }
-    // Earlier releases wrote none.
-    let stated = manifest.source.files_sha256.as_ref();
-    if stated.is_some_and(|stated| SourceRecord::digest_of_files(&manifest.source.files).as_ref() != Some(stated)) {
-        find(report, "`source.files_sha256` is not the digest of `source.files`: the list was changed".to_owned());
     }
 }
 
