@@ -43,6 +43,8 @@ pub struct Job {
     pub time: TimeColumn,
     /// The column that names a row, if any.
     pub id_column: Option<Located<String>>,
+    /// Source columns of filters, by filter name.
+    pub fields: BTreeMap<String, Located<String>>,
     /// Declared column types.
     pub schema: Vec<(Located<String>, DeclaredType)>,
     /// What happens when files disagree.

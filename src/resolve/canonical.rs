@@ -18,7 +18,6 @@ use serde_json::{Map, Number, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::withheld;
-use crate::diagnostic::Located;
 use crate::job::{
     Compression, Condition, Digests, Encryption, Format, Job, OnEmptyFile, Redaction, RedactionMethod, Scalar,
 };
@@ -47,13 +46,12 @@ pub fn job_id(canonical: &Value) -> String {
 pub(super) fn canonical(
     job: &Job,
     source_uri: &str,
-    fields: &BTreeMap<String, Located<String>>,
     output_uri: &str,
     output_options: &StoreOptions,
     revision: u32,
 ) -> Value {
     let fields: BTreeMap<&str, &str> =
-        fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
+        job.fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
     let schema: BTreeMap<&str, String> =
         job.schema.iter().map(|(name, t)| (name.value.as_str(), t.to_string())).collect();
     without_absent(json!({

@@ -241,6 +241,7 @@ fn build(
             timezone: time.timezone.as_ref().or(default_zone).map_or(TimeZone::UTC, |zone| zone.value.clone()),
         },
         id_column: entry.id,
+        fields,
         schema: entry.schema.unwrap_or_default(),
         on_schema_drift: entry.on_schema_drift.unwrap_or_default(),
         filters,
@@ -268,7 +269,7 @@ fn build(
         catalog_source: None,
     };
     let revision = place.revision();
-    job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text, &options, revision);
+    job.canonical = canonical::canonical(&job, &from.uri.value, &output_text, &options, revision);
     job.id = job_id(&job.canonical);
     match place {
         Place::OfSpec { revision: 0 } => {}
