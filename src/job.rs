@@ -44,6 +44,8 @@ pub struct Job {
     pub time: TimeColumn,
     /// The column that names a row, if any.
     pub id_column: Option<Located<String>>,
+    /// Source columns of filters, by filter name.
+    pub fields: BTreeMap<String, Located<String>>,
     /// Declared column types.
     pub schema: Vec<(Located<String>, DeclaredType)>,
     /// What happens when files disagree.
@@ -119,8 +121,15 @@ impl Job {
         self.retention.map(end).transpose()
     }
 
-    /// Whether messages and rejects must not show values of rows: an unreadable row may have a redacted value anywhere.
+    /// Whether messages must not show values or exact times of rows. They end up in the manifest, the report, `_state/` and
+    /// the terminal, all of which are readable even if the shards are encrypted.
     pub fn withholds_values(&self) -> bool {
+        self.withholds_rejected_rows() || self.encryption.is_some()
+    }
+
+    /// Whether rejects files must not show values of rows: an unreadable row may have a redacted value anywhere. Encrypted
+    /// rejects files may show them.
+    pub fn withholds_rejected_rows(&self) -> bool {
         !self.redactions.is_empty()
     }
 }

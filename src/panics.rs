@@ -1,6 +1,6 @@
-//! Panic messages, withheld if they could reveal redacted values.
+//! Panic messages, withheld if they could reveal redacted or encrypted values.
 //!
-//! A panic is a bug, and its message may quote the value that it broke on. Where a spec redacts values, no message of a
+//! A panic is a bug, and its message may quote the value that it broke on. Where a spec redacts or encrypts, no message of a
 //! panic may reach a terminal, a log or a manifest: only the place in our source does, which is what a report needs.
 
 use std::any::Any;
@@ -24,7 +24,7 @@ pub(crate) fn withhold() {
     });
 }
 
-const REASON: &str = "what it said is withheld, because a spec redacts values";
+const REASON: &str = "what it said is withheld, because a spec redacts or encrypts values";
 
 /// The message of a panic that was caught.
 pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
@@ -48,7 +48,7 @@ mod tests {
     fn a_panic_is_told_unless_values_are_withheld() {
         let panic: Box<dyn Any + Send> = Box::new("at byte 7 of `secret`");
         assert_eq!(told(panic.as_ref(), false), "at byte 7 of `secret`");
-        assert_eq!(told(panic.as_ref(), true), "what it said is withheld, because a spec redacts values");
+        assert_eq!(told(panic.as_ref(), true), "what it said is withheld, because a spec redacts or encrypts values");
         let panic: Box<dyn Any + Send> = Box::new("text".to_owned());
         assert_eq!(told(panic.as_ref(), false), "text");
         let panic: Box<dyn Any + Send> = Box::new(7);

@@ -75,6 +75,8 @@ pub enum Subject {
     Source,
     /// Whether its files can be read.
     Files,
+    /// Whether files and rows are as `path_time` says.
+    Claims,
     /// Whether the spec fits the source's columns.
     Columns,
     /// Whether the largest row group fits in memory.
@@ -117,6 +119,7 @@ impl Subject {
             Self::Window => "window",
             Self::Source => "source",
             Self::Files => "files",
+            Self::Claims => "claims",
             Self::Columns => "columns",
             Self::Memory => "memory",
             Self::Key => "key",

@@ -7,8 +7,8 @@ use crate::error::{ErrorCode, Exit};
 use crate::failure::Failure;
 use crate::job::{Job, OnBad};
 use crate::plan::{self, Plan};
-use crate::run::{self, RunError, RunOptions, Survey, SurveyError};
-use crate::source::{self, Input, Listing, SourceError, TimeRange};
+use crate::run::{self, Claims, RunError, RunOptions, Survey, SurveyError};
+use crate::source::{self, Input, Listing, SkipCode, SourceError, TimeRange};
 use crate::units::counted;
 
 /// Broken files that are named before the rest is only counted.
@@ -33,13 +33,15 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
         }
     };
     let mut checks = vec![listed(job, &listing)];
-    if listing.inputs.is_empty() {
+    let Listing { inputs, skipped, adjacent } = listing;
+    let is_empty = inputs.is_empty();
+    if is_empty && job.source.path_time.is_none() {
         return Found { checks, window_bytes: Some(0) };
     }
-    let listed_bytes = bytes_of(&listing.inputs);
-    let sample = if options.full { Sample::whole(listing.inputs) } else { Sample::of(job, listing.inputs) };
+    let listed_bytes = bytes_of(&inputs);
+    let sample = if options.full { Sample::whole(inputs) } else { Sample::of(job, inputs) };
     let Sample { inputs, others } = sample;
-    let sampled = Listing { inputs, ..Listing::default() };
+    let sampled = Listing { inputs, skipped, ..Listing::default() };
     let run = &options.run;
     let steps = (!options.full).then_some(STEPS);
     let survey = match run::inspect(job, &*source, sampled, steps, run.threads, &run.stop, &run.progress) {
@@ -51,11 +53,22 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
         }
     };
     let is_sample = !others.is_empty() || !survey.is_whole;
+    let claims = run::check_claims(job, &*source, &survey, &others, &adjacent, run.threads, &run.stop);
+    let claims = match claims {
+        Ok(claims) => claims_hold(job, run, &survey, &claims, is_sample),
+        Err(SurveyError::Stopped) => return Found { checks, window_bytes: None },
+        Err(error) => Some(Check::of_error(Subject::Claims, run::survey_error(job, &run.stop, error))),
+    };
+    if is_empty {
+        checks.extend(claims);
+        return Found { checks, window_bytes: Some(0) };
+    }
     let plan = run::plan_survey(job, run.memory, &survey);
     checks.push(match plan.as_ref().ok().and_then(|plan| undecodable(job, &survey, plan)) {
         Some(failure) => Check::of_error(Subject::Files, RunError::Failed(failure)),
         None => files_read(job, &survey, others.len(), plan.as_ref().ok().filter(|_| !is_sample)),
     });
+    checks.extend(claims);
     checks.push(columns(job, &survey, is_sample));
     let window_bytes = plan.as_ref().ok().map(|plan| {
         let unread = others.iter().filter(|input| !is_outside(job, input.name()));
@@ -63,6 +76,37 @@ pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
     });
     checks.push(memory(run, plan));
     Found { checks, window_bytes }
+}
+
+/// Whether files and rows are as `path_time` says. `None` without `path_time`.
+fn claims_hold(job: &Job, options: &RunOptions, survey: &Survey, claims: &Claims, is_sample: bool) -> Option<Check> {
+    let path_time = job.source.path_time.as_ref()?;
+    let in_run = |failure: &Failure| format!("{}: {failure}", failure.code());
+    if let Some(broken) = &claims.broken {
+        let exit = RunError::Failed(broken.clone()).exit();
+        return Some(Check::failure(Subject::Claims, in_run(broken), exit));
+    }
+    if let Some((first, others)) = claims.missing.split_first() {
+        let mut message = in_run(&run::source_missing(*first));
+        if !others.is_empty() {
+            message += &format!("; the same holds for {} of the window", counted(others.len(), "other unit"));
+        }
+        return Some(match run::check_settled(job, options.now) {
+            Ok(()) => Check::failure(Subject::Claims, message, Exit::Partial),
+            // A run now is refused, and the file may arrive before the next one.
+            Err(_) => Check::warning(Subject::Claims, message, "check again when the window has settled"),
+        });
+    }
+    let skipped = survey.skipped.iter().any(|file| file.code == SkipCode::PathTime);
+    let mut message = match (skipped, is_sample) {
+        (false, _) => "`path_time` skips no file".to_owned(),
+        (true, false) => "no inspected row contradicts `path_time`".to_owned(),
+        (true, true) => "no inspected row contradicts `path_time`; use `--full` to inspect all".to_owned(),
+    };
+    if path_time.expect.is_some() {
+        message += "; every expected file is there";
+    }
+    Some(Check::ok(Subject::Claims, message))
 }
 
 /// A column chunk that a run would read and could not decode.

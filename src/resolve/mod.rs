@@ -291,6 +291,7 @@ fn build(
         source: identity.source,
         time: identity.time,
         id_column: identity.id_column,
+        fields: identity.fields,
         schema: identity.schema,
         on_schema_drift: identity.on_schema_drift,
         filters: identity.filters,

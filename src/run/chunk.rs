@@ -82,10 +82,10 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
         let file = ctx.input(self.unit.input).name();
         cells::check(file, batch, ctx.memory)?;
         for reject in &batch.rejected {
-            let raw = (!job.withholds_values()).then(|| String::from_utf8_lossy(&reject.raw));
+            let raw = (!job.withholds_rejected_rows()).then(|| String::from_utf8_lossy(&reject.raw));
             let line =
                 RejectLine { file, position: reject.position, error: &reject.error, raw: raw.as_deref(), row: None };
-            self.findings.add_unplaced(ctx.plan, job.on_bad_rows, ErrorCode::BadRows, self.unit, &line)?;
+            self.findings.add_unplaced(ctx.plan, job.on_bad_rows, ErrorCode::BadRows, self.unit, &line, line.error)?;
         }
         let Some((i, field)) = batch.rows.schema_ref().column_with_name(&job.time.column.value) else {
             return Err(Failure::new(ErrorCode::Internal, "the time column was not read").at_input(file, None));
@@ -157,25 +157,29 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
         let ctx = self.task.ctx;
         let job = ctx.job;
         let no_time = format!("no time in `{}`", job.time.column.value);
+        let withheld = format!("the value in `{}` is not a time; it is withheld", job.time.column.value);
         for row in &self.routed.without_time {
-            let bad_time = bad.iter().find(|(r, _)| r == row).map(|(_, e)| match job.withholds_values() {
-                true => format!("the value in `{}` is not a time; it is withheld", job.time.column.value),
-                false => e.to_string(),
-            });
+            let bad_time = bad.iter().find(|(r, _)| r == row).map(|(_, e)| e.to_string());
             let (policy, code) = match bad_time {
                 Some(_) => (job.on_bad_rows, ErrorCode::BadRows),
                 None => (job.on_null_time, ErrorCode::NullTime),
             };
-            let is_shown = self.unit.owner && policy == OnBad::Reject && !job.withholds_values();
+            let is_shown = self.unit.owner && policy == OnBad::Reject && !job.withholds_rejected_rows();
             let as_read = is_shown.then(|| row_as_json(&batch.rows, *row)).flatten();
+            let error = |is_withheld: bool| match &bad_time {
+                None => no_time.as_str(),
+                Some(_) if is_withheld => withheld.as_str(),
+                Some(bad_time) => bad_time.as_str(),
+            };
             let line = RejectLine {
                 file: ctx.input(self.unit.input).name(),
                 position: batch.positions.of(*row),
-                error: bad_time.as_deref().unwrap_or(&no_time),
+                error: error(job.withholds_rejected_rows()),
                 raw: None,
                 row: as_read.as_deref(),
             };
-            self.findings.add_unplaced(ctx.plan, policy, code, self.unit, &line)?;
+            let message = error(job.withholds_values());
+            self.findings.add_unplaced(ctx.plan, policy, code, self.unit, &line, message)?;
         }
         Ok(())
     }

@@ -37,7 +37,8 @@ pub struct Claims {
     pub missing: Vec<(Timestamp, Timestamp)>,
 }
 
-/// Checks the claims of file names.
+/// Checks the claims of file names. `others` are listed inputs that the survey omits. If there are some, or if the survey is
+/// not whole, files without statistics of their times are not looked into.
 ///
 /// # Errors
 /// [`SurveyError::Stopped`], [`SurveyError::Threads`]; [`SurveyError::List`] if the window has too many units to check.
@@ -45,12 +46,13 @@ pub fn check(
     job: &Job,
     source: &dyn Source,
     survey: &Survey,
+    others: &[Input],
     adjacent: &[Input],
     threads: usize,
     stop: &Stop,
 ) -> Result<Claims, SurveyError> {
     let Some(path_time) = &job.source.path_time else { return Ok(Claims::default()) };
-    let missing = missing(job, path_time, survey)?;
+    let missing = missing(job, path_time, survey, others)?;
     let skipped = survey.skipped.iter().filter(|file| file.code == SkipCode::PathTime).count();
     if skipped == 0 {
         return Ok(Claims { broken: None, missing });
@@ -83,20 +85,26 @@ pub fn check(
         };
         files.push(Claim { input, facts: inspection.facts, claim, schema: schema.arrow, constants: &survey.constants });
     }
+    let is_sample = !survey.is_whole || !others.is_empty();
     for claim in &files {
         if stop.is_set() {
             return Err(SurveyError::Stopped);
         }
-        if let Some((position, at)) = claim.first_outside(job, source) {
-            let margin = margin(path_time, &files, claim.claim, at);
-            return Ok(Claims { broken: Some(broken(claim, position, at, skipped, &margin)), missing });
+        if let Some((position, at)) = claim.first_outside(job, source, is_sample) {
+            let margin = margin(job, path_time, &files, claim.claim, at);
+            return Ok(Claims { broken: Some(broken(job, claim, position, at, skipped, &margin)), missing });
         }
     }
     Ok(Claims { broken: None, missing })
 }
 
 /// The calendar units of the window without a file.
-fn missing(job: &Job, path_time: &PathTime, survey: &Survey) -> Result<Vec<(Timestamp, Timestamp)>, SurveyError> {
+fn missing(
+    job: &Job,
+    path_time: &PathTime,
+    survey: &Survey,
+    others: &[Input],
+) -> Result<Vec<(Timestamp, Timestamp)>, SurveyError> {
     match path_time.expect {
         None => return Ok(Vec::new()),
         Some(ExpectedFiles::Every) => {}
@@ -108,7 +116,7 @@ fn missing(job: &Job, path_time: &PathTime, survey: &Survey) -> Result<Vec<(Time
     }
     // An empty log file means that nothing happened, so it is not missing.
     let empty = survey.skipped.iter().filter(|file| file.code == SkipCode::Empty).map(|file| file.name.as_str());
-    let names = survey.inputs.iter().map(Input::name).chain(empty);
+    let names = survey.inputs.iter().chain(others).map(Input::name).chain(empty);
     let there: BTreeSet<_> = names.filter_map(|name| path_unit(name, path_time, zone)).collect();
     units.retain(|unit| !there.contains(unit));
     Ok(units)
@@ -144,12 +152,12 @@ struct Claim<'a> {
 impl Claim<'_> {
     /// Position and time of the first row outside the claim. Statistics may be wider than the rows, so only an actual row
     /// counts.
-    fn first_outside(&self, job: &Job, source: &dyn Source) -> Option<(u64, Timestamp)> {
+    fn first_outside(&self, job: &Job, source: &dyn Source, is_sample: bool) -> Option<(u64, Timestamp)> {
         let (start, end) = self.claim;
         let suspect = |times: TimeRange| match times {
             TimeRange::Empty => false,
             TimeRange::Within { min, max } => min < start || max >= end,
-            TimeRange::Unknown => true,
+            TimeRange::Unknown => !is_sample,
         };
         let units = (0u32..).zip(&self.facts.units).filter(|(_, unit)| unit.rows != Some(0) && suspect(unit.times));
         let units: Vec<u32> = units.map(|(index, _)| index).collect();
@@ -186,9 +194,18 @@ impl Claim<'_> {
     }
 }
 
-/// The setting that would widen the claims enough, such as `early: 1h`.
-fn margin(path_time: &PathTime, files: &[Claim<'_>], (start, _): (Timestamp, Timestamp), at: Timestamp) -> String {
+/// The setting that would widen the claims enough, such as `early: 1h`. The margin is withheld if times are.
+fn margin(
+    job: &Job,
+    path_time: &PathTime,
+    files: &[Claim<'_>],
+    (start, _): (Timestamp, Timestamp),
+    at: Timestamp,
+) -> String {
     let is_early = at < start;
+    if job.withholds_values() {
+        return if is_early { "early: …" } else { "late: …" }.to_owned();
+    }
     let mut farthest = SignedDuration::ZERO;
     for Claim { facts, claim: (start, end), .. } in files {
         for unit in &facts.units {
@@ -207,10 +224,15 @@ fn margin(path_time: &PathTime, files: &[Claim<'_>], (start, _): (Timestamp, Tim
     format!("{setting}: {}{unit}", seconds.saturating_add(length - 1).div_euclid(length))
 }
 
-fn broken(claim: &Claim<'_>, position: u64, at: Timestamp, skipped: usize, margin: &str) -> Failure {
+fn broken(job: &Job, claim: &Claim<'_>, position: u64, at: Timestamp, skipped: usize, margin: &str) -> Failure {
     let (start, end) = claim.claim;
+    let outside = if job.withholds_values() {
+        format!("the row's time, which is withheld, is outside {start} to {end}, which by `path_time` this file covers")
+    } else {
+        format!("the row's time is {at}, but by `path_time` this file covers {start} to {end}")
+    };
     let message = format!(
-        "the row's time is {at}, but by `path_time` this file covers {start} to {end}; {} skipped on such a \
+        "{outside}; {} skipped on such a \
          claim and may hold rows of the window, too: widen it (`path_time: {{…, {margin}}}`), or remove `path_time` to \
          have every file read",
         if skipped == 1 { "1 file was".to_owned() } else { format!("{} were", counted(skipped as u64, "file")) },

@@ -38,7 +38,8 @@ pub struct UnitRef {
 }
 
 impl ChunkFindings {
-    /// Records a row without a partition: it is rejected, or it fails the partitions that it may belong to.
+    /// Records a row without a partition: it is rejected, or it fails the partitions that it may belong to. `message` says
+    /// why outside of the rejects file, which may be the only encrypted place.
     ///
     /// # Errors
     /// Only a bug can cause one.
@@ -49,6 +50,7 @@ impl ChunkFindings {
         code: ErrorCode,
         unit: UnitRef,
         line: &RejectLine<'_>,
+        message: &str,
     ) -> Result<(), Failure> {
         let allowed = policy == OnBad::Reject;
         if allowed && unit.owner {
@@ -62,10 +64,10 @@ impl ChunkFindings {
             return Ok(());
         }
         let failure = if allowed {
-            Failure::new(ErrorCode::RowsRejected, line.error)
+            Failure::new(ErrorCode::RowsRejected, message)
         } else {
             let setting = if code == ErrorCode::NullTime { "on_null_time" } else { "on_bad_rows" };
-            Failure::new(code, format!("{} (with `{setting}: reject` such rows go to `rejects/`)", line.error))
+            Failure::new(code, format!("{message} (with `{setting}: reject` such rows go to `rejects/`)"))
         };
         let failure = failure.at_input(line.file, line.position);
         let partitions = plan.affected_partitions(unit.input, unit.unit);

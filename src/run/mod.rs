@@ -66,6 +66,7 @@ use crate::package::layout::PLAN;
 use crate::package::state::{MissingSource, Pinned, STATE_VERSION, StateError, TOOL_VERSION};
 
 pub(crate) use self::attestor::{chain_length, describe_signer};
+pub(crate) use self::claims::{Claims, check as check_claims};
 pub(crate) use self::decodable::check_decodable;
 #[cfg(test)]
 pub(crate) use self::finish::column;
@@ -533,17 +534,22 @@ const MISSING_INPUT: &str = "+missing";
 
 /// Partitions that lack an expected file, by calendar unit.
 fn missing(plan: &Plan, units: &[(Timestamp, Timestamp)]) -> Vec<MissingSource> {
-    let of = |(start, end): &(Timestamp, Timestamp)| {
+    let of = |unit: &(Timestamp, Timestamp)| {
+        let (start, end) = unit;
         let first = plan.partitions.partition_point(|p| p.end <= *start);
         let after = plan.partitions.partition_point(|p| p.start < *end);
-        let message = format!(
-            "no source file covers {start} to {end}, where `path_time: {{expect: every}}` expects one; deliver it and run \
-             again, or remove `expect` if there need not be one"
-        );
-        let failure = Failure::new(ErrorCode::SourceMissing, message);
-        MissingSource { partitions: first as u32..after.max(first) as u32, failure }
+        MissingSource { partitions: first as u32..after.max(first) as u32, failure: source_missing(*unit) }
     };
     units.iter().map(of).collect()
+}
+
+/// The failure of partitions that lack the file of a calendar unit.
+pub(crate) fn source_missing((start, end): (Timestamp, Timestamp)) -> Failure {
+    let message = format!(
+        "no source file covers {start} to {end}, where `path_time: {{expect: every}}` expects one; deliver it and run \
+         again, or remove `expect` if there need not be one"
+    );
+    Failure::new(ErrorCode::SourceMissing, message)
 }
 
 #[cfg(test)]

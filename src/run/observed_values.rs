@@ -39,7 +39,7 @@ pub fn observed_values(
     counts: &[FilterCount],
     stop: &Stop,
 ) -> Vec<HeldValues> {
-    if job.withholds_values() || job.encryption.is_some() {
+    if job.withholds_values() {
         return Vec::new();
     }
     let left_out = |filter: &&Filter| counts.iter().any(|count| count.filter == filter.name() && count.rows > 0);

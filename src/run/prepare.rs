@@ -84,12 +84,7 @@ pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepare
     let mut chosen = chosen(job, source, &mut mistakes);
     unknown_columns(job, &chosen, &mut mistakes);
     let redactor = redact::compile(job, source, folders, &mut chosen, &mut mistakes);
-    if job.order == Order::Time
-        && let Some(id) = &job.id_column
-        && id.span.is_some()
-    {
-        find(source, id, "id column", &mut mistakes);
-    }
+    described_columns(job, source, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(in_order(mistakes));
     }
@@ -114,6 +109,23 @@ fn check_encoder(job: &Job, schema: &SchemaRef) -> Result<(), Vec<Diagnostic>> {
 fn new_encoder(job: &Job, schema: &SchemaRef) -> Result<Encoder, EncodeError> {
     let encoder = Encoder::new(&job.format, job.compression, schema.clone())?;
     if job.rows_digest { encoder.with_digests(&job.format) } else { Ok(encoder) }
+}
+
+/// Checks `id` and `fields`. A catalog's entry may describe columns that only some sources have, so of its names only those
+/// that the job uses must be there.
+fn described_columns(job: &Job, source: &Schema, mistakes: &mut Vec<Diagnostic>) {
+    let is_of_spec = |name: &Located<String>| name.span.as_ref().is_some_and(|span| span.source == job.spec_source);
+    if let Some(id) = &job.id_column
+        && (is_of_spec(id) || (job.order == Order::Time && id.span.is_some()))
+    {
+        find(source, id, "id column", mistakes);
+    }
+    for (key, column) in &job.fields {
+        // The column of a filter is checked with the filter.
+        if is_of_spec(column) && !job.filters.iter().any(|filter| filter.key == *key) {
+            find(source, column, "field", mistakes);
+        }
+    }
 }
 
 /// The columns of the shards: index in the source and name.

@@ -40,7 +40,7 @@ pub struct Survey {
     pub undecodable: Vec<(usize, Undecodable)>,
     /// Whether every input was inspected to its end, rather than to the limit of steps.
     pub is_whole: bool,
-    /// The result of checking `path_time`; empty if the source was inspected only in part.
+    /// The result of checking `path_time`. [`survey`] checks it, [`inspect`] does not.
     pub claims: Claims,
 }
 
@@ -81,7 +81,7 @@ pub fn survey(
     let mut listing = source.list(period(job))?;
     let adjacent = std::mem::take(&mut listing.adjacent);
     let mut survey = inspect(job, source, listing, None, threads, stop, progress)?;
-    survey.claims = claims::check(job, source, &survey, &adjacent, threads, stop)?;
+    survey.claims = claims::check(job, source, &survey, &[], &adjacent, threads, stop)?;
     Ok(survey)
 }
 

@@ -444,3 +444,75 @@ fn a_signal_ends_the_checks() {
     assert!(stderr.contains("stopped before all checks were done"), "{stderr}");
     assert!(server.keys("evidence/").is_empty());
 }
+
+fn by_name(path_time: &str, window: &str) -> Project {
+    let project = Project::with_spec(&format!(
+        "type: events\nwindow: {window}\n\
+         source: {{uri: data/, path_time: {{pattern: \"%Y-%m-%d.ndjson\", covers: day{path_time}}}}}"
+    ));
+    project.write("data/2026-03-05.ndjson", "{\"occurred_at\":\"2026-03-05T00:01:00Z\"}\n");
+    project
+}
+
+/// Status and message of the check of `path_time`, which has to be that of the run.
+#[track_caller]
+fn claims(project: &Project, code: i32) -> (String, String) {
+    let [sample, full] = [&["--json"][..], &["--json", "--full"]].map(|args| {
+        let outcome = doctor(project, args).exits(code);
+        checks(&outcome)["claims"].clone()
+    });
+    assert_eq!((sample.0.as_str(), full.0.as_str()), (full.0.as_str(), sample.0.as_str()));
+    if code != 0 {
+        assert_eq!(sample, full);
+        let (error_code, message) = full.1.split_once(": ").unwrap();
+        let message = message.split("; the same holds").next().unwrap();
+        project.run(&[]).exits(code).says(&[error_code, message]);
+    }
+    full
+}
+
+#[test]
+fn a_row_outside_the_claim_of_its_file_is_a_failure_as_in_a_run() {
+    let outside = "{\"occurred_at\":\"2026-03-05T23:59:30Z\"}\n";
+    for (margin, code) in [("", 4), (", early: 1m", 0)] {
+        let project = by_name(margin, "{date: 2026-03-05}");
+        project.write("data/2026-03-06.ndjson", outside);
+        let (status, message) = claims(&project, code);
+        if code == 0 {
+            assert_eq!((status.as_str(), message.as_str()), ("ok", "`path_time` skips no file"));
+            continue;
+        }
+        assert_eq!(status, "failure");
+        let expected = "path_time_broken: 2026-03-06.ndjson:1: the row's time is 2026-03-05T23:59:30Z, but by `path_time` \
+                        this file covers 2026-03-06T00:00:00Z to 2026-03-07T00:00:00Z; 1 file was skipped on such a claim \
+                        and may hold rows of the window, too: widen it (`path_time: {…, early: 1m}`), or remove \
+                        `path_time` to have every file read";
+        assert_eq!(message, expected);
+    }
+    // The same where the listing has no file of the window.
+    let project = by_name("", "{date: 2026-03-07}");
+    project.write("data/2026-03-08.ndjson", outside.replace("05T", "07T"));
+    assert!(claims(&project, 4).1.starts_with("path_time_broken: 2026-03-08.ndjson:1: the row's time is"));
+}
+
+#[test]
+fn a_missing_file_is_a_failure_as_in_a_run_where_every_file_is_expected() {
+    let project = by_name(", expect: every", "{date_from: 2026-03-05, date_to: 2026-03-07}");
+    let (status, message) = claims(&project, 3);
+    let expected = "source_missing: no source file covers 2026-03-06T00:00:00Z to 2026-03-07T00:00:00Z, where `path_time: \
+                    {expect: every}` expects one; deliver it and run again, or remove `expect` if there need not be one; \
+                    the same holds for 1 other unit of the window";
+    assert_eq!((status.as_str(), message.as_str()), ("failure", expected));
+    // Before the window has settled, a run would be refused, and the file may still arrive.
+    let before = ["doctor", "spec.yaml", "--now", "2026-03-07T12:00:00Z", "--json"];
+    assert_eq!(checks(&project.call(&before).exits(0))["claims"].0, "warning");
+
+    let nothing = by_name(", expect: every", "{date: 2026-05-01}");
+    assert!(claims(&nothing, 3).1.starts_with("source_missing: no source file covers 2026-05-01T00:00:00Z"));
+
+    let whole = by_name(", expect: every", "{date: 2026-03-05}");
+    whole.write("data/2026-03-06.ndjson", "{\"occurred_at\":\"2026-03-06T00:01:00Z\"}\n");
+    let (status, message) = claims(&whole, 0);
+    let expected = "no inspected row contradicts `path_time`; every expected file is there";
+    assert_eq!((status.as_str(), message.as_str()), ("ok", expected));
+}

@@ -185,3 +185,42 @@ fn dates_in_the_names_of_folders_and_files_are_days_of_the_window_too() {
         assert_eq!(column(&files.complete().rows(), "id"), ["2"], "{zone}");
     }
 }
+
+#[test]
+fn an_id_or_a_field_of_the_spec_that_no_column_has_is_refused() {
+    let row = "{\"ts\":\"2026-03-05T10:00:00Z\",\"n\":1}\n";
+    let refused = |rest: &str, texts: &[&str]| {
+        let project = project("{uri: data/}", &format!("{TIME}\n{rest}"));
+        project.write("data/a.ndjson", row);
+        for command in ["run", "plan", "doctor"] {
+            project.call(&[command, "spec.yaml"]).exits(2).says(texts);
+        }
+        assert!(!project.path("package").exists());
+    };
+    refused("id: nn", &["spec.yaml:10:5", "id column `nn` is not in the source", "did you mean `n`?"]);
+    refused("fields: {who: user}", &["spec.yaml:10:15", "field `user` is not in the source", "the source has"]);
+    // A filter is checked where it stands.
+    refused("fields: {who: user}\nfilters: {who: [ann]}", &["spec.yaml:11:11", "the source has no column `user`"]);
+
+    for rest in ["id: n", "fields: {number: n}", "fields: {number: n}\nfilters: {number: 1}"] {
+        let project = project("{uri: data/}", &format!("{TIME}\n{rest}"));
+        project.write("data/a.ndjson", row);
+        project.complete();
+    }
+
+    // An entry of a catalog describes a type of which some sources lack columns: what the spec uses has to be there.
+    let shared = |rest: &str| {
+        let project = Project::with_spec(&format!("type: rows\nwindow: {{date: 2026-03-05}}\nformat: ndjson\n{rest}"));
+        project.write(
+            "catalog.yaml",
+            "version: 1\ntypes:\n  rows:\n    source: {uri: data/}\n    time: {column: ts}\n    id: id\n    \
+             fields: {who: user, number: n}\n",
+        );
+        project.write("data/a.ndjson", row);
+        project
+    };
+    shared("").complete();
+    shared("filters: {number: 1}").complete();
+    shared("order: time").run(&[]).exits(2).says(&["catalog.yaml:6:9", "id column `id` is not in the source"]);
+    shared("filters: {who: [ann]}").run(&[]).exits(2).says(&["spec.yaml:7:", "`user`"]);
+}

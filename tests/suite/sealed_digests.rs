@@ -235,3 +235,72 @@ fn a_run_that_goes_on_ends_a_job_whose_sealed_digests_it_cannot_open() {
     assert_eq!(package.manifest()["expectations"][0]["holds"], true);
     project.call(&["verify", "--rows", "package", "-i", "alice.txt"]).exits(0).says(&["rows-v1:sha256:"]);
 }
+
+/// A value, a digit string and a time that stand only in rows.
+const CANARIES: [&str; 3] = ["SECRETVALUE", "9000000000000000019", "23:59:30"];
+
+#[track_caller]
+fn hides(outcome: &Outcome) {
+    for canary in CANARIES {
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(!said.contains(canary), "{canary} is in:\n{said}");
+    }
+}
+
+#[test]
+fn no_message_about_an_encrypted_package_shows_a_value_or_the_time_of_a_row() {
+    let good = "{\"occurred_at\":\"2026-03-05T10:00:00Z\",\"n\":9000000000000000019}\n";
+    let no_time = "{\"occurred_at\":\"SECRETVALUE\",\"n\":1}\n";
+    let no_row = "{\"occurred_at\":\"2026-03-05T23:59:30Z\",\"n\":\"SECRETVALUE\n";
+    let next_day = "{\"occurred_at\":\"2026-03-05T23:59:30Z\",\"n\":2}\n";
+    let withheld = "the value in `occurred_at` is not a time; it is withheld";
+    let path_time = "source: {uri: data/, path_time: {pattern: \"%Y-%m-%d.ndjson\", covers: day}}";
+    for (rest, rows, code, says) in [
+        ("source: {uri: data/}", [good, no_time].concat(), 4, withheld),
+        ("source: {uri: data/}\non_bad_rows: reject", [good, no_time].concat(), 3, withheld),
+        (
+            "source: {uri: data/}\non_bad_rows: reject",
+            [good, no_row].concat(),
+            3,
+            "2026-03-05.ndjson:2: not JSON at byte",
+        ),
+        ("source: {uri: data/}\nwhere: n * n * n * n > 0", good.to_owned(), 4, "exceeds 38 digits"),
+        (
+            path_time,
+            good.to_owned(),
+            4,
+            "2026-03-06.ndjson:1: the row's time, which is withheld, is outside 2026-03-06T00:00:00Z to \
+             2026-03-07T00:00:00Z, which by `path_time` this file covers; 1 file was skipped on such a claim and may hold \
+             rows of the window, too: widen it (`path_time: {…, early: …}`), or",
+        ),
+    ] {
+        let project = Project::with_spec(&format!(
+            "type: events\nwindow: {{date: 2026-03-05}}\nencryption: {{age: {{recipients: [{TO_ALICE}]}}}}\n{rest}"
+        ));
+        project.write("data/2026-03-05.ndjson", rows);
+        project.write("alice.txt", format!("{ALICE}\n"));
+        if rest == path_time {
+            project.write("data/2026-03-06.ndjson", next_day);
+        }
+        let outcome = project.run(&[]).exits(code).says(&[says]);
+        hides(&outcome);
+        let package = project.package();
+        tells_none(&package, &CANARIES);
+        for command in [&["plan", "spec.yaml"][..], &["doctor", "spec.yaml"], &["verify", "package"]] {
+            hides(&project.call(command));
+        }
+        hides(&project.run(&["--json"]).exits(code));
+        tells_none(&package, &CANARIES);
+        // Only the encrypted file of rejected rows has them, and says what is wrong with them.
+        if code == 3 {
+            let key: age::x25519::Identity = ALICE.parse().unwrap();
+            let name = package.manifest()["rejects"][0]["path"].as_str().unwrap().to_owned();
+            let rejects = age::decrypt(&key, &std::fs::read(package.root.join(name)).unwrap()).unwrap();
+            let rejects = String::from_utf8(rejects).unwrap();
+            let line: Value = serde_json::from_str(&rejects).unwrap();
+            let shown =
+                if says == withheld { [&line["row"]["occurred_at"], &line["error"]] } else { [&line["raw"]; 2] };
+            assert!(shown.iter().all(|text| text.as_str().unwrap().contains("SECRETVALUE")), "{rejects}");
+        }
+    }
+}

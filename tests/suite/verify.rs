@@ -227,8 +227,47 @@ fn an_edit_that_contradicts_the_job_is_found_one_by_one() {
         edit_manifest(&package.root, edit);
         project.call(&["verify", "--rows", "package"]).exits(5).says(&[words]);
     }
-    // How the spec's file was called is nobody's business but git's.
+    // No field of the package determines the spec's path.
     std::fs::write(package.root.join("manifest.json"), &manifest).unwrap();
     edit_manifest(&package.root, |m| m["spec"]["path"] = json!("x"));
     project.call(&["verify", "--rows", "package"]).exits(0);
+}
+
+#[test]
+fn the_reason_for_no_rows_cannot_be_edited() {
+    let project = Project::with_spec(
+        "type: events\nwindow: {date: 2026-05-01}\n\
+         source: {uri: data/, path_time: {pattern: \"%Y-%m-%d.ndjson\", covers: day}}",
+    );
+    project.write("data/2026-03-01.ndjson", "{\"occurred_at\":\"2026-03-01T00:00:00Z\"}\n");
+    project.write("data/2026-03-02.ndjson", "{\"occurred_at\":\"2026-03-02T00:00:00Z\"}\n");
+    let package = project.complete();
+    let manifest = std::fs::read(package.root.join("manifest.json")).unwrap();
+    let edits: [(&str, Edit); 6] = [
+        ("`no_rows` is missing, but the files have no rows; the reason is nothing_to_read", |m| {
+            m.as_object_mut().unwrap().remove("no_rows");
+        }),
+        ("`no_rows.reason` is all_filtered_out, but `accounting` and `source.files` give nothing_to_read", |m| {
+            m["no_rows"]["reason"] = json!("all_filtered_out");
+        }),
+        ("`source.skipped_by_path_time` is 0, but 2 of `source.files` have the `skip_code` path_time", |m| {
+            m["source"]["skipped_by_path_time"] = json!(0);
+        }),
+        ("`source.unexported_keys` lists keys around the rows, but `spec.resolved` has no `records`", |m| {
+            m["source"]["unexported_keys"] = json!(["owner"]);
+        }),
+        ("`source.kind` is missing, but the manifest has fields that only releases with it write", |m| {
+            m["source"].as_object_mut().unwrap().remove("kind");
+        }),
+        ("`no_rows.held` has values, but the filters dropped no rows", |m| {
+            m["no_rows"]["held"] =
+                json!([{"filter": "status in", "column": "status", "values": ["allowed"], "is_all": true}]);
+        }),
+    ];
+    std::fs::remove_file(package.root.join("report.html")).unwrap();
+    for (words, edit) in edits {
+        std::fs::write(package.root.join("manifest.json"), &manifest).unwrap();
+        edit_manifest(&package.root, edit);
+        project.call(&["verify", "--rows", "package"]).exits(5).says(&[words]);
+    }
 }

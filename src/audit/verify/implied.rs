@@ -8,14 +8,13 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
-use super::{Check, VerifyReport, implied_files};
+use super::{Check, VerifyReport, implied_files, implied_source};
 use crate::diagnostic::shown;
-use crate::failure::chain;
 use crate::job::{Digests, Window};
 use crate::package::layout::MANIFEST;
 use crate::package::manifest::{
     EncryptionRecord, JobStatus, Manifest, ManifestPartition, ResolvedEncryption, ResolvedError, ResolvedSpec,
-    ResolvedWindow, SourceRecord,
+    ResolvedWindow,
 };
 use crate::plan::partition::partitions;
 use crate::plan::window;
@@ -28,7 +27,7 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     if let Some(window) = &window {
         partitioning(manifest, window, report);
     }
-    source(manifest, report);
+    implied_source::check(manifest, report);
     columns(manifest, report);
     filter_names(manifest, report);
     encryption(manifest, report);
@@ -132,40 +131,6 @@ fn partitioning(manifest: &Manifest, window: &Window, report: &mut VerifyReport)
                 implied.end
             );
             return find(report, message);
-        }
-    }
-}
-
-/// Compares the source's URI. The base of a relative URI is unknown.
-fn source(manifest: &Manifest, report: &mut VerifyReport) {
-    let stated = &manifest.source.uri;
-    match manifest.spec.resolved.source_uri() {
-        Ok(written) => {
-            let relative = written.strip_prefix("./").unwrap_or(written);
-            let is_below =
-                stated.strip_suffix(relative).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'));
-            if stated != written && !is_below {
-                let (stated, written) = (shown(stated), shown(written));
-                find(report, format!("`source.uri` is {stated}, but `spec.resolved` gives {written}"));
-            }
-        }
-        Err(ResolvedError::WrongType { .. }) => {
-            report.leave_out(Check::Spec, "`source.uri`: the spec names more than one");
-        }
-        Err(ResolvedError::Missing { .. }) => {
-            find(report, "`spec.resolved` does not determine `source.uri`".to_owned())
-        }
-    }
-    // Earlier releases wrote none.
-    let stated = manifest.source.files_sha256.as_ref();
-    if let Some(stated) = stated {
-        match SourceRecord::digest_of_files(&manifest.source.files) {
-            Ok(Some(digest)) if digest == *stated => {}
-            Ok(_) => {
-                let message = "`source.files_sha256` is not the digest of `source.files`: the list was changed";
-                find(report, message.to_owned());
-            }
-            Err(error) => find(report, chain(&error)),
         }
     }
 }

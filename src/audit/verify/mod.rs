@@ -15,6 +15,7 @@ mod evidence;
 mod files;
 mod implied;
 mod implied_files;
+mod implied_source;
 mod page;
 mod redactions;
 mod report;

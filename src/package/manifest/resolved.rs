@@ -124,6 +124,34 @@ impl ResolvedSpec {
         self.required("source.uri", Self::text)
     }
 
+    /// Whether names of files say when their rows were written.
+    pub fn has_path_time(&self) -> bool {
+        self.get("source.path_time").is_some()
+    }
+
+    /// Whether rows are elements of an array inside JSON documents.
+    pub fn has_records(&self) -> bool {
+        self.get("source.records").is_some()
+    }
+
+    /// Whether values are encrypted or redacted, so that no message may show one.
+    pub fn withholds_values(&self) -> bool {
+        self.get("encryption").is_some() || self.get("redact").is_some()
+    }
+
+    /// The column that a filter of this name is about.
+    ///
+    /// # Errors
+    /// [`ResolvedError`].
+    pub fn filter_column<'s>(&'s self, filter: &'s str) -> Result<&'s str, ResolvedError> {
+        let Some(fields) = self.object("fields")? else { return Ok(filter) };
+        match fields.get(filter) {
+            Some(Value::String(column)) => Ok(column),
+            Some(_) => Err(ResolvedError::WrongType { key: "fields", expected: "names of columns" }),
+            None => Ok(filter),
+        }
+    }
+
     /// The column of the rows' times.
     ///
     /// # Errors
@@ -373,6 +401,12 @@ impl ResolvedSpec {
             let text = value.as_str()?;
             T::WORDS.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
         })
+    }
+
+    /// The JSON, to be edited.
+    #[cfg(test)]
+    pub(crate) fn value_mut(&mut self) -> &mut Value {
+        &mut self.0
     }
 
     /// Changes one key at the top.

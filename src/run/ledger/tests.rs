@@ -13,7 +13,7 @@ fn found(rows: &[(UnitRef, OnBad, ErrorCode, RejectLine<'_>)]) -> ChunkFindings 
     let plan = example();
     let mut findings = ChunkFindings::default();
     for (unit, policy, code, line) in rows {
-        findings.add_unplaced(&plan, *policy, *code, *unit, line).unwrap();
+        findings.add_unplaced(&plan, *policy, *code, *unit, line, line.error).unwrap();
     }
     findings
 }

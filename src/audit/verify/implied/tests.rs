@@ -6,7 +6,10 @@ use super::*;
 use crate::audit::verify::VerifyReport;
 use crate::export_format::{ExportCompression, ExportFormat};
 use crate::package::manifest::tests::manifest as template;
-use crate::package::manifest::{FilterCount, LinkRecord, PackageRef, RestatedPartition, Restatement};
+use crate::package::manifest::{
+    FilterCount, HeldValues, InputRecord, LinkRecord, NoRows, NoRowsReason, PackageRef, RestatedPartition, Restatement,
+    SkipCode, SourceRecord,
+};
 
 /// A manifest and the job that it is of.
 fn manifest() -> Manifest {
@@ -32,6 +35,7 @@ fn manifest() -> Manifest {
     manifest.dropped = vec!["note".to_owned()];
     let count = |filter: &str| FilterCount { filter: filter.to_owned(), rows: 0 };
     manifest.filter_counts = vec![count("status in"), count("latency_ms gte"), count("where")];
+    manifest.no_rows = Some(NoRows { reason: NoRowsReason::NothingToRead, held: Vec::new() });
     manifest
 }
 
@@ -136,9 +140,8 @@ fn partitions_parts_and_rows_are_those_of_the_job() {
     });
 }
 
-#[test]
-fn a_list_of_source_files_that_was_cut_has_another_digest() {
-    let file = |path: &str| crate::package::manifest::InputRecord {
+fn file(path: &str) -> InputRecord {
+    InputRecord {
         path: path.into(),
         bytes: Some(9),
         mtime: None,
@@ -148,7 +151,116 @@ fn a_list_of_source_files_that_was_cut_has_another_digest() {
         skipped: None,
         skip_code: None,
         error: None,
+    }
+}
+
+fn skipped_by_path_time(path: &str) -> InputRecord {
+    InputRecord { rows: None, skipped: Some("why".into()), skip_code: Some(SkipCode::PathTime), ..file(path) }
+}
+
+/// A manifest of a release that wrote neither `source.kind` nor `no_rows`.
+fn as_earlier(manifest: &mut Manifest) {
+    manifest.source.kind = None;
+    manifest.source.skipped_by_path_time = None;
+    manifest.no_rows = None;
+}
+
+#[test]
+fn the_reason_for_no_rows_is_that_of_the_row_counts_and_the_source_files() {
+    finds("`no_rows` is missing, but the files have no rows; the reason is nothing_to_read", |m| m.no_rows = None);
+    assert!(found(as_earlier).is_empty());
+    finds("there is `no_rows`, but there are rows, or partitions without a shard", |m| m.total_rows = 1);
+    let reason = |m: &mut Manifest, reason| m.no_rows = Some(NoRows { reason, held: Vec::new() });
+    finds("`no_rows.reason` is all_filtered_out, but `accounting` and `source.files` give nothing_to_read", |m| {
+        reason(m, NoRowsReason::AllFilteredOut)
+    });
+    let filtered_out = |m: &mut Manifest, filter: &str, column: &str| {
+        m.source.files = vec![file("a.csv")];
+        (m.accounting.source_rows, m.accounting.filtered_out) = (1, 1);
+        m.filter_counts[0].rows = 1;
+        m.spec.resolved.value_mut()["fields"] = json!({"status": "state"});
+        m.spec.resolved.value_mut().as_object_mut().unwrap().remove("redact");
+        let (filter, column) = (filter.to_owned(), column.to_owned());
+        let held = vec![HeldValues { filter, column, values: vec!["allowed".into()], is_all: true }];
+        m.no_rows = Some(NoRows { reason: NoRowsReason::AllFilteredOut, held });
     };
+    // `note` is dropped by `redact`, without which it is a column.
+    let columns = |m: &mut Manifest| {
+        m.spec.resolved.value_mut()["columns"] = json!([{"event_id": "event_id"}]);
+        m.dropped.clear();
+    };
+    assert!(found(|m| (filtered_out(m, "status in", "state"), columns(m)).1).is_empty());
+    for (filter, column) in [("status in", "status"), ("latency_ms gte", "latency_ms"), ("other in", "other")] {
+        finds(&format!("`no_rows.held` has values of {column} for {filter}, but no filter on it dropped rows"), |m| {
+            (filtered_out(m, filter, column), columns(m)).1
+        });
+    }
+    finds("`no_rows.held` has values, but `spec.resolved` encrypts or redacts", |m| {
+        filtered_out(m, "status in", "state");
+        m.spec.resolved.value_mut()["redact"] = json!({"note": "drop"});
+    });
+    finds("`no_rows.held` has values, but the filters dropped no rows", |m| {
+        filtered_out(m, "status in", "state");
+        columns(m);
+        m.accounting = Default::default();
+        m.accounting.source_rows = 1;
+        m.accounting.outside_window = 1;
+        m.no_rows.as_mut().unwrap().reason = NoRowsReason::NoneInWindow;
+    });
+}
+
+#[test]
+fn what_a_manifest_says_of_its_source_follows_from_the_job_and_the_files() {
+    let claimed = |m: &mut Manifest, stated| {
+        m.spec.resolved.value_mut()["source"]["path_time"] = json!({"pattern": "%Y", "covers": "day"});
+        m.source.files = vec![skipped_by_path_time("a.csv"), skipped_by_path_time("b.csv")];
+        m.source.skipped_by_path_time = stated;
+    };
+    assert!(found(|m| claimed(m, Some(2))).is_empty());
+    finds("`source.skipped_by_path_time` is 0, but 2 of `source.files` have the `skip_code` path_time", |m| {
+        claimed(m, Some(0))
+    });
+    finds("`source.skipped_by_path_time` is missing, but `spec.resolved` has `path_time`", |m| claimed(m, None));
+    let unclaimed = |m: &mut Manifest| m.spec.resolved.value_mut()["source"] = json!({"uri": "./data/"});
+    finds("there is `source.skipped_by_path_time`, but `spec.resolved` has no `path_time`", |m| {
+        claimed(m, Some(2));
+        unclaimed(m);
+    });
+    finds("`source.files` have the `skip_code` path_time, but `spec.resolved` has no `path_time`", |m| {
+        claimed(m, None);
+        unclaimed(m);
+    });
+    let earlier = |m: &mut Manifest| {
+        claimed(m, None);
+        as_earlier(m);
+        m.source.files.iter_mut().for_each(|file| file.skip_code = None);
+    };
+    assert!(found(earlier).is_empty());
+    finds("`skipped` and `skip_code` must occur together, but b.csv has only one of them", |m| {
+        claimed(m, Some(1));
+        m.source.files[1].skip_code = None;
+    });
+    finds("`source.kind` is missing, but the manifest has fields that only releases with it write", |m| {
+        m.source.kind = None;
+    });
+    let keys = |m: &mut Manifest| m.source.unexported_keys = vec!["owner".into()];
+    finds("`source.unexported_keys` lists keys around the rows, but `spec.resolved` has no `records`", keys);
+    assert!(found(|m| (keys(m), m.spec.resolved.value_mut()["source"]["records"] = json!("Records")).1).is_empty());
+    let read = |m: &mut Manifest, of_file: Option<&str>| {
+        m.source.snapshot = Some("7".into());
+        m.source.files = vec![InputRecord { snapshot: of_file.map(str::to_owned), ..file("a") }];
+        m.no_rows.as_mut().unwrap().reason = NoRowsReason::FilesWithoutRows;
+    };
+    assert!(found(|m| read(m, Some("7"))).is_empty());
+    for (of_file, said) in [(None, "missing"), (Some("8"), "8")] {
+        finds(&format!("`source.snapshot` is 7, but that of an input in `source.files` is {said}"), |m| {
+            read(m, of_file)
+        });
+    }
+}
+
+#[test]
+fn a_list_of_source_files_that_was_cut_has_another_digest() {
     let files = vec![file("a.csv"), file("b.csv")];
     // printf '[{"bytes":9,"path":"a.csv","rows":1},{"bytes":9,"path":"b.csv","rows":1}]' | sha256sum
     let digest = SourceRecord::digest_of_files(&files).unwrap();
@@ -156,6 +268,7 @@ fn a_list_of_source_files_that_was_cut_has_another_digest() {
     finds("`source.files_sha256` is not the digest of `source.files`: the list was changed", |m| {
         m.source.files = files[..1].to_vec();
         m.source.files_sha256 = digest;
+        m.no_rows.as_mut().unwrap().reason = NoRowsReason::FilesWithoutRows;
     });
 }
 
