@@ -90,7 +90,8 @@ fn of_uri(scheme: &str, uri: &str, mut found: impl FnMut(Range<usize>)) {
         let end = start + parameter.len();
         match parameter.split_once('=') {
             Some((name, _)) if is_web || is_telling(name) => found(start + name.len() + 1..end),
-            None if is_web => found(start..end),
+            // A query that was taken out already is no secret.
+            None if is_web && parameter != "…" => found(start..end),
             _ => {}
         }
         start = end + 1;
@@ -148,6 +149,7 @@ mod tests {
             "abfss://container@account.dfs.core.windows.net/key",
             "https://host:8080/a@b",
             "https://[::1]:9000/a@b",
+            "https://host/a?… failed",
             "matches: '(?i)x=1' # ://",
             "://",
             "größe://",

@@ -382,7 +382,7 @@ fn rows_are_not_downloaded_to_where_the_source_of_their_job_would_read_them() {
     let download = |args: &[&str]| jobs(&project, &[&["download", "--id", &id], args].concat());
     let why = format!(
         "lies inside the source {} of this job, so the next export would contain its rows twice: choose a place outside",
-        project.path("data").display()
+        project.path("data/").display()
     );
     for args in [
         &["--output", "data/"][..],

@@ -177,6 +177,7 @@ fn files_of_credentials_have_to_be_files_with_an_end() {
             let mut command =
                 limited(&project, 2_000_000, &["jobs", "list", "--store", &format!("{scheme}://bucket/x")]);
             command.env("HOME", project.path("none")).env("AZURE_STORAGE_ACCOUNT_NAME", "account");
+            command.env_remove("AWS_ACCESS_KEY_ID");
             let said = outcome(command.env(variable, file)).exits(4);
             said.says(&[
                 &format!("cannot connect to {scheme}://bucket"),
@@ -184,4 +185,9 @@ fn files_of_credentials_have_to_be_files_with_an_end() {
             ]);
         }
     }
+    project.write("token", "token\n");
+    let mut command = limited(&project, 2_000_000, &["jobs", "list", "--store", "s3://bucket/x"]);
+    command.env("HOME", project.path("none")).env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path("token"));
+    let said = outcome(command.env_remove("AWS_ACCESS_KEY_ID")).exits(4);
+    said.says(&["token: it holds more than the token: remove line breaks, also at its end"]);
 }

