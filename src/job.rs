@@ -96,10 +96,26 @@ pub struct Job {
     pub catalog_source: Option<Arc<SourceText>>,
 }
 
+/// A retention that ends after the last instant that can be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the retention of a package that is finished at {finalized_at:.0} ends after the year 9999")]
+pub struct RetentionTooLong {
+    finalized_at: Timestamp,
+}
+
 impl Job {
     /// The SQL condition as recorded: a digest if it may name a redacted column.
     pub fn recorded_where(&self) -> Option<String> {
         Some(self.canonical.get("where")?.as_str()?.to_owned())
+    }
+
+    /// When the shards of a package that is finished at `finalized_at` may be deleted; `None` without a retention.
+    ///
+    /// # Errors
+    /// [`RetentionTooLong`].
+    pub fn expires_at(&self, finalized_at: Timestamp) -> Result<Option<Timestamp>, RetentionTooLong> {
+        let end = |retention| finalized_at.checked_add(retention).map_err(|_| RetentionTooLong { finalized_at });
+        self.retention.map(end).transpose()
     }
 
     /// Whether messages and rejects must not show values of rows: an unreadable row may have a redacted value anywhere.

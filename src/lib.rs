@@ -20,7 +20,7 @@
 //! | 3 | [`job`], [`yaml`] |
 //! | 2 | [`limits`], [`logical`], [`secret`], [`store`], [`time`] |
 //! | 1 | [`diagnostic`], [`failure`], [`small_file`], [`stop`] |
-//! | 0 | [`digest`], [`error`], `number`, [`package::layout`], `panics`, [`progress`], [`rows_digest`], `swar`, [`units`] |
+//! | 0 | [`digest`], [`error`], [`json`], `number`, [`package::layout`], `panics`, [`progress`], [`rows_digest`], `swar`, [`units`] |
 //!
 //! A module imports from lower layers only; `tests/suite/layers.rs` compares this table with the code. [`run`] makes
 //! packages and [`audit`] checks them, and neither needs the other. [`report`] needs the manifest alone, so that [`run`] can
@@ -39,6 +39,7 @@ pub mod error;
 pub mod failure;
 pub mod job;
 pub mod jobs;
+pub mod json;
 pub mod limits;
 pub mod logical;
 pub mod package;

@@ -12,10 +12,9 @@
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::digest::sha256;
-use crate::package::manifest::{ExportFormat, Manifest};
+use crate::package::manifest::{ExportFormat, Manifest, ResolvedError};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -62,21 +61,20 @@ pub(super) enum Splice {
 
 impl Splice {
     /// `None` for Parquet, which is not text.
-    pub(super) fn of(manifest: &Manifest) -> Option<Self> {
-        Some(match manifest.export_format {
+    ///
+    /// # Errors
+    /// [`ResolvedError`] for a dialect that cannot be read.
+    pub(super) fn of(manifest: &Manifest) -> Result<Option<Self>, ResolvedError> {
+        Ok(Some(match manifest.export_format {
             ExportFormat::Csv => {
-                let options = manifest.spec.resolved.get("format").and_then(|format| format.get("csv"));
-                let option = |name| options.and_then(|options| options.get(name)).and_then(Value::as_bool);
-                Self::Csv {
-                    bom: option("bom").unwrap_or(false),
-                    // A source without any column gives shards that have not even a header.
-                    header: option("header").unwrap_or(true) && !manifest.columns.is_empty(),
-                }
+                let csv = manifest.spec.resolved.csv()?;
+                // A source without any column gives shards that have not even a header.
+                Self::Csv { bom: csv.bom, header: csv.header && !manifest.columns.is_empty() }
             }
             ExportFormat::Ndjson => Self::Ndjson,
             ExportFormat::Json => Self::Json,
-            ExportFormat::Parquet => return None,
-        })
+            ExportFormat::Parquet => return Ok(None),
+        }))
     }
 
     /// What stands after the last row.

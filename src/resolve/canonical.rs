@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -22,6 +23,7 @@ use crate::diagnostic::Located;
 use crate::job::{
     Compression, Condition, Digests, Encryption, Format, Job, OnEmptyFile, Redaction, RedactionMethod, Scalar,
 };
+use crate::json::{self, JsonError};
 use crate::secret::SecretName;
 use crate::spec::time_format_text;
 use crate::store::StoreOptions;
@@ -35,15 +37,20 @@ const ID_CHARACTERS: usize = 26;
 const LARGEST_EXACT: u64 = (1 << 53) - 1;
 
 /// The id of a job: `job_` and 26 lower-case base32 characters (RFC 4648) of the SHA-256 of the canonical JSON (RFC 8785).
-pub fn job_id(canonical: &Value) -> String {
-    // Only numbers that JSON cannot hold make this fail, and `Value` has none.
-    let bytes = serde_json_canonicalizer::to_vec(canonical).unwrap_or_default();
+///
+/// # Errors
+/// [`JsonError`].
+pub fn job_id(resolved: &impl Serialize) -> Result<String, JsonError> {
+    let bytes = json::canonical(resolved, "the resolved spec")?;
     let mut text = data_encoding::BASE32_NOPAD.encode(&Sha256::digest(&bytes)).to_ascii_lowercase();
     text.truncate(ID_CHARACTERS);
-    format!("job_{text}")
+    Ok(format!("job_{text}"))
 }
 
 /// The resolved spec merged with its catalog entry.
+///
+/// # Errors
+/// [`JsonError`].
 pub(super) fn canonical(
     job: &Job,
     source_uri: &str,
@@ -51,12 +58,12 @@ pub(super) fn canonical(
     output_uri: &str,
     output_options: &StoreOptions,
     revision: u32,
-) -> Value {
+) -> Result<Value, JsonError> {
     let fields: BTreeMap<&str, &str> =
         fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
     let schema: BTreeMap<&str, String> =
         job.schema.iter().map(|(name, t)| (name.value.as_str(), t.to_string())).collect();
-    without_absent(json!({
+    Ok(without_absent(json!({
         "version": 1,
         "revision": revision,
         "name": job.name,
@@ -96,7 +103,7 @@ pub(super) fn canonical(
             "max_rows": job.partition.max_rows,
             "max_bytes": job.partition.max_bytes,
         },
-        "filters": filters(job),
+        "filters": filters(job)?,
         "where": job.where_sql.as_ref().map(|sql| withheld::where_sql(&job.redactions, &sql.value)),
         "columns": job.columns.as_ref().map(|columns| {
             columns.iter().map(|c| json!({c.source.value.as_str(): c.output})).collect::<Vec<_>>()
@@ -120,7 +127,7 @@ pub(super) fn canonical(
         "on_partition_error": job.on_partition_error.word(),
         "on_bad_rows": job.on_bad_rows.word(),
         "on_null_time": job.on_null_time.word(),
-    }))
+    })))
 }
 
 /// `None` where there are none, like a key that is not written.
@@ -145,7 +152,7 @@ fn without_absent(value: Value) -> Value {
     }
 }
 
-fn filters(job: &Job) -> Value {
+fn filters(job: &Job) -> Result<Value, JsonError> {
     let mut by_key: Map<String, Value> = Map::new();
     for filter in &job.filters {
         let conditions = by_key.entry(filter.key.clone()).or_insert_with(|| Value::Object(Map::new()));
@@ -153,7 +160,7 @@ fn filters(job: &Job) -> Value {
         let tells_a_value = !matches!(condition, Condition::IsNull(_));
         let operand = match operand(condition) {
             told if tells_a_value && withheld::is_redacted(&job.redactions, &filter.column.value) => {
-                withheld::operand(&told)
+                withheld::operand(&told)?
             }
             told => told,
         };
@@ -161,7 +168,7 @@ fn filters(job: &Job) -> Value {
             conditions.insert(condition.operator().to_owned(), operand);
         }
     }
-    Value::Object(by_key)
+    Ok(Value::Object(by_key))
 }
 
 fn redactions(redactions: &[Redaction]) -> Option<Value> {
@@ -256,5 +263,17 @@ fn compression(compression: Compression) -> Value {
         Compression::Zstd(level) => json!({"zstd": level}),
         Compression::Snappy => "snappy".into(),
         Compression::Lz4 => "lz4".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::chain;
+
+    #[test]
+    fn a_spec_without_canonical_json_has_no_id() {
+        let error = chain(&job_id(&f64::NAN).unwrap_err());
+        assert!(error.starts_with("the resolved spec cannot be written as JSON: "), "{error}");
     }
 }

@@ -20,7 +20,9 @@ use jiff::tz::TimeZone;
 
 use crate::catalog::{self, BUILT_IN_TYPES, Catalog};
 use crate::diagnostic::{Diagnostic, Located, SourceText, in_order, nearest, shown};
+use crate::failure;
 use crate::job::{CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
+use crate::json::JsonError;
 use crate::plan::partition::partitions;
 use crate::spec::{self, CompressionSpec, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place};
 use crate::store::Location;
@@ -213,6 +215,7 @@ fn build(
     }
     let filters: Vec<Filter> = spec.filters.iter().flat_map(|filter| on_columns(filter, &fields)).collect();
     let format = spec.format.map_or(Format::Csv(CsvFormat::default()), |f| f.value);
+    let retention = spec.output.and_then(|o| o.retention);
     let mut job = Job {
         id: String::new(),
         name: spec.name.value,
@@ -253,7 +256,7 @@ fn build(
         settle: spec.window.settle.value,
         allow_open: spec.window.allow_open,
         output,
-        retention: spec.output.and_then(|o| o.retention).map(|r| r.value),
+        retention: retention.as_ref().map(|r| r.value),
         encryption,
         signing,
         chain,
@@ -267,9 +270,22 @@ fn build(
         spec_source: Arc::clone(&root.span.source),
         catalog_source: None,
     };
+    if let (Some(retention), Err(error)) = (&retention, job.expires_at(environment.now)) {
+        errors
+            .push(retention.mistake(error.to_string()).help("choose a shorter one, or none to keep packages forever"));
+    }
     let revision = place.revision();
-    job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text, &options, revision);
-    job.id = job_id(&job.canonical);
+    let identify = || -> Result<_, JsonError> {
+        let canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text, &options, revision)?;
+        Ok((job_id(&canonical)?, canonical))
+    };
+    match identify() {
+        Ok((id, canonical)) => (job.id, job.canonical) = (id, canonical),
+        Err(error) => {
+            errors.push(Diagnostic::at(None, failure::chain(&error)));
+            return None;
+        }
+    }
     match place {
         Place::OfSpec { revision: 0 } => {}
         Place::OfSpec { revision } => job.output = job.output.with_suffix(&format!(".r{revision}")),

@@ -21,10 +21,11 @@ use crate::logical::{is_json, is_number, uuid};
 use crate::package::layout::Origin;
 use crate::package::manifest::{
     self, Column, FileEntry, FileStatus, InputError, InputRecord, JobStatus, MANIFEST_VERSION, Manifest, NoRows,
-    NoRowsReason, RejectsEntry, RunRecord, SkipCode, SourceRecord, SpecRecord, ToolRecord, Totals,
+    NoRowsReason, RejectsEntry, ResolvedSpec, RunRecord, SkipCode, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
 use crate::redact::Keys;
 use crate::source::Source;
+use crate::time::zone;
 
 /// Builds and publishes the manifest. `None` if another run changed the log in the meantime.
 ///
@@ -72,6 +73,7 @@ pub fn finish(
     let expectations = expectations.map(|expected| expectations::evaluate(expected, &files, job.window.end));
     let is_disappointing = expectations.iter().flatten().any(|expectation| !expectation.holds);
     let status = if is_disappointing && status == JobStatus::Complete { JobStatus::Partial } else { status };
+    let resolved = ResolvedSpec::from(job.canonical.clone());
     let mut manifest = Manifest {
         manifest_version: MANIFEST_VERSION,
         id: job.id.clone(),
@@ -84,16 +86,16 @@ pub fn finish(
         window_start: job.window.start,
         window_end: job.window.end,
         window_label: job.window.label.clone(),
-        timezone: job.window.timezone.iana_name().unwrap_or("UTC").to_owned(),
+        timezone: zone::name(&job.window.timezone),
         started_at,
         finalized_at: at,
-        expires_at: job.retention.and_then(|r| at.checked_add(r).ok()),
+        expires_at: job.expires_at(at).map_err(|error| Failure::internal(&error))?,
         total_rows: 0,
         total_bytes: 0,
         partial_count: 0,
         failed_count: 0,
         error_code: is_disappointing.then_some(ErrorCode::ExpectationFailed),
-        filters: job.canonical.get("filters").cloned().unwrap_or_default(),
+        filters: resolved.filters().map_err(Failure::from)?.clone().into(),
         where_sql: job.recorded_where(),
         columns,
         dropped: prepared.redactor.as_ref().map_or_else(Vec::new, |redactor| redactor.dropped().to_vec()),
@@ -102,9 +104,9 @@ pub fn finish(
             sha256: sha256(job.spec_source.text.as_bytes()),
             git_commit: options.git.as_ref().as_ref().and_then(|git| git.commit.clone()),
             git_dirty: options.git.as_ref().as_ref().map(|git| git.dirty),
-            resolved: job.canonical.clone(),
+            resolved,
         },
-        source: source_record(source, job, package, tally),
+        source: source_record(source, job, package, tally)?,
         accounting,
         filter_counts,
         rows_digest,
@@ -191,7 +193,12 @@ fn status(job: &Job, files: &[FileEntry], tally: &Tally) -> JobStatus {
     }
 }
 
-fn source_record(source: &dyn Source, job: &Job, package: &OpenPackage, tally: &Tally) -> SourceRecord {
+fn source_record(
+    source: &dyn Source,
+    job: &Job,
+    package: &OpenPackage,
+    tally: &Tally,
+) -> Result<SourceRecord, Failure> {
     let pinned = &package.pinned;
     let broken = errors_by_input(pinned.failures.iter().flatten().chain(tally.failures.values()));
     let read = pinned.plan.inputs.iter().map(|planned| InputRecord {
@@ -202,16 +209,16 @@ fn source_record(source: &dyn Source, job: &Job, package: &OpenPackage, tally: &
     let skipped = pinned.skipped.iter().map(InputRecord::skipped);
     let files: Vec<_> = read.chain(skipped).collect();
     let claimed = || pinned.skipped.iter().filter(|file| file.code == SkipCode::PathTime).count() as u64;
-    SourceRecord {
+    Ok(SourceRecord {
         kind: Some(source.kind()),
         skipped_by_path_time: job.source.path_time.is_some().then(claimed),
         uri: job.source.uri.value.clone(),
         snapshot: pinned.snapshot.clone(),
-        files_sha256: SourceRecord::digest_of_files(&files),
+        files_sha256: SourceRecord::digest_of_files(&files)?,
         files,
         drift: pinned.plan.drift.clone(),
         unexported_keys: pinned.plan.unexported_keys.clone(),
-    }
+    })
 }
 
 /// The first failure of each input that one is about.

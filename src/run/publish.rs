@@ -59,7 +59,7 @@ pub fn publish(
                     // Another run took the number in the chain; take the next one.
                     continue;
                 }
-                (manifest.to_json_bytes(), manifest.status)
+                (manifest.to_json_bytes().map_err(Failure::from)?, manifest.status)
             }
         };
         let digest = sha256(&bytes);
@@ -112,7 +112,7 @@ fn overtaken(job: &Job, package: &OpenPackage, ours: &Manifest, last: &Entry) ->
         return Ok(None);
     }
     // Another run may have published this run's linked manifest.
-    let is_ours = theirs.bytes == ours.to_json_bytes();
+    let is_ours = theirs.bytes == ours.to_json_bytes().map_err(Failure::from)?;
     Ok(Some(RunOutcome { manifest: theirs.manifest, package: job.output.clone(), unchanged: !is_ours }))
 }
 

@@ -195,8 +195,8 @@ fn slices_of_unknown_length_become_a_complete_package_that_names_its_snapshot() 
     let root = tempfile::tempdir().unwrap();
     let manifest = export(&Table::new(), root.path(), "filters: {action: deny}\n").unwrap().manifest;
     assert_eq!(manifest.status, JobStatus::Complete);
-    assert_eq!(shard(root.path(), &manifest, 0), "id,t,action\r\n2,2026-03-01T11:00:00.000000Z,deny\r\n");
-    assert_eq!(shard(root.path(), &manifest, 1), "id,t,action\r\n3,2026-03-02T00:00:00.000000Z,deny\r\n");
+    assert_eq!(shard(root.path(), &manifest, 0), "id,t,action\n2,2026-03-01T11:00:00.000000Z,deny\n");
+    assert_eq!(shard(root.path(), &manifest, 1), "id,t,action\n3,2026-03-02T00:00:00.000000Z,deny\n");
     let books = manifest.accounting;
     assert_eq!((books.source_rows, books.filtered_out, books.written), (3, 1, 2));
     assert_eq!(manifest.source.snapshot.as_deref(), Some(SNAPSHOT));

@@ -341,10 +341,17 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
         self.end_reads(chunker, chunker.next_input);
     }
 
+    /// Fails the task and hands out no more chunks.
     fn give_up(&self, chunker: &mut Chunker, message: String) -> Option<NumberedChunk> {
-        self.results.failed(self.index, Failure::new(ErrorCode::Internal, message));
+        self.fail_task(message);
         chunker.at_end = true;
         None
+    }
+
+    /// Fails the task for a bug. Its rows are not accounted for then.
+    fn fail_task(&self, message: String) {
+        self.events().is_whole = false;
+        self.results.failed(self.index, Failure::new(ErrorCode::Internal, message));
     }
 
     /// Adds an event, and applies it and its successors as far as they are next in order.
@@ -402,21 +409,23 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
         let processed = catch_panic(|| chunk::process(self, number, unit, &read.partitions, batches.as_mut()));
         drop(batches);
         self.ctx.reading.give(bytes);
+        let failed =
+            |panic: String| Event::Failed(read_index, Failure::new(ErrorCode::Internal, panic_message(&panic)));
         let event = match processed {
             Ok(Ok(findings)) => Event::Chunk(findings),
-            // Stopped: later events must not be applied, so this one is never reported.
+            // The run was stopped. Not reporting this event keeps all later ones from being applied.
             Ok(Err(None)) => return self.chunk_order.end(number),
             Ok(Err(Some(failure))) => Event::Failed(read_index, failure),
-            Err(panic) => {
-                let message = format!("a worker panicked: {panic}; this is a bug");
-                Event::Failed(read_index, Failure::new(ErrorCode::Internal, message))
-            }
+            Err(panic) => failed(panic),
         };
         self.chunk_order.end(number);
-        for sink in sinks_of(self.task, read) {
-            self.sinks[sink].advance(&self.chunk_order, &self.backlog, self.ctx.sorting);
-        }
-        self.report(number, event);
+        let advanced = catch_panic(|| {
+            for sink in sinks_of(self.task, read) {
+                self.sinks[sink].advance(&self.chunk_order, &self.backlog, self.ctx.sorting);
+            }
+        });
+        // Every event has to be reported, or the task never ends.
+        self.report(number, advanced.map_or_else(failed, |()| event));
     }
 
     /// Adds rows to a sink, and blocks while the backlog exceeds its limit and another thread can still reduce it.
@@ -451,6 +460,10 @@ impl Chunker {
         self.sequence += 1;
         self.sequence - 1
     }
+}
+
+fn panic_message(panic: &str) -> String {
+    format!("a worker panicked: {panic}; this is a bug")
 }
 
 /// Indexes of the sinks that a read may have rows for.
@@ -519,7 +532,6 @@ impl<R: ResultHandler> Stream for RunningTask<'_, R> {
     }
 
     fn panicked(&self, text: String) {
-        let message = format!("a worker panicked: {text}; this is a bug");
-        self.results.failed(self.index, Failure::new(ErrorCode::Internal, message));
+        self.fail_task(panic_message(&text));
     }
 }

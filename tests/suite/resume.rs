@@ -173,7 +173,7 @@ fn a_pinned_plan_that_was_edited_is_refused_and_nothing_is_changed() {
         return;
     }
     let before = package.snapshot();
-    for (from, to) in [("\"state_version\": 2", "\"state_version\": 3"), ("\"inputs\": [", "\"inputs\": [\"x\", ")] {
+    for (from, to) in [("\"state_version\": ", "\"state_version\": 9"), ("\"inputs\": [", "\"inputs\": [\"x\", ")] {
         let plan = std::fs::read_to_string(package.root.join("_state/plan.json")).unwrap();
         std::fs::write(package.root.join("_state/plan.json"), plan.replace(from, to)).unwrap();
         let stderr = project.run(&[]).exits(4).stderr;

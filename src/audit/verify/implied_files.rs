@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
+use super::implied::read;
 use super::{Check, VerifyReport};
+use crate::job::OnBad;
 use crate::package::layout::MANIFEST;
 use crate::package::manifest::{Compression, EncryptionRecord, ExportFormat, JobStatus, Manifest, RunOutcome};
 use crate::seal::AGE_EXTENSION;
@@ -44,14 +44,14 @@ fn names(manifest: &Manifest, report: &mut VerifyReport) {
 
 fn rows(manifest: &Manifest, report: &mut VerifyReport) {
     let resolved = &manifest.spec.resolved;
-    let max_rows = resolved.get("partition").and_then(|partition| partition.get("max_rows")).and_then(Value::as_u64);
+    let max_rows = read(resolved.max_rows(), report).flatten();
     for file in &manifest.files {
         if let Some(max_rows) = max_rows.filter(|max_rows| file.rows > *max_rows) {
             let message = format!("has {} rows, but `spec.resolved` allows {max_rows} per part", file.rows);
             report.find(Check::Spec, Some(&file.path), message);
         }
     }
-    let is_digested = resolved.get("rows_digest").and_then(Value::as_bool) == Some(true);
+    let Some(is_digested) = read(resolved.rows_digest(), report) else { return };
     let has_digests = manifest.rows_digest.is_some() || manifest.files.iter().any(|file| file.rows_digest.is_some());
     // Sealed digests are visible only with a key.
     let is_sealed = manifest.files.iter().any(|file| file.sealed.is_some());
@@ -67,8 +67,10 @@ fn rows(manifest: &Manifest, report: &mut VerifyReport) {
 }
 
 fn rejects(manifest: &Manifest, report: &mut VerifyReport) {
-    let rejects = |key: &str| manifest.spec.resolved.get(key).and_then(Value::as_str) == Some("reject");
-    if !rejects("on_bad_rows") && !rejects("on_null_time") && !manifest.rejects.is_empty() {
+    let resolved = &manifest.spec.resolved;
+    let policies = [resolved.on_bad_rows(), resolved.on_null_time()];
+    let Some(policies) = read(policies.into_iter().collect::<Result<Vec<_>, _>>(), report) else { return };
+    if !policies.contains(&Some(OnBad::Reject)) && !manifest.rejects.is_empty() {
         let message = "there are files of rejected rows, but `spec.resolved` rejects none";
         report.find(Check::Spec, Some(MANIFEST), message);
     }
@@ -76,12 +78,12 @@ fn rejects(manifest: &Manifest, report: &mut VerifyReport) {
 
 /// Checks a revision's row counts against its own files.
 fn revision(manifest: &Manifest, report: &mut VerifyReport) {
+    let implied = read(manifest.spec.resolved.revision(), report).flatten();
     let mut find = |message: String| report.find(Check::Spec, Some(MANIFEST), message);
     if manifest.supersedes.is_some() != manifest.restatement.is_some() {
         find("`supersedes` and `restatement` must occur together".to_owned());
     }
     let Some(restatement) = &manifest.restatement else { return };
-    let implied = manifest.spec.resolved.get("revision").and_then(Value::as_u64);
     if implied != Some(restatement.revision.into()) {
         let implied = implied.map_or_else(|| "none".to_owned(), |revision| revision.to_string());
         find(format!("`restatement.revision` is {}, but `spec.resolved` gives {implied}", restatement.revision));

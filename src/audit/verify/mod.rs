@@ -142,8 +142,8 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
     }
     let sha256 = bytes.as_deref().map(sha256);
     sums::check(&folder, manifest.as_ref(), sha256.as_deref(), &mut report);
-    match &opened {
-        Some(opened) => files::check(&folder, opened, sha256.as_deref().unwrap_or_default(), options, &mut report),
+    match opened.as_ref().zip(sha256.as_deref()) {
+        Some((opened, sha256)) => files::check(&folder, opened, sha256, options, &mut report),
         None => report.leave_out(Check::Files, "cannot be checked without a manifest"),
     }
     page::check(&folder, manifest.as_ref().zip(sha256.as_deref()), &mut report);

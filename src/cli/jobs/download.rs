@@ -40,11 +40,12 @@ pub(super) fn download(args: &JobsDownloadArgs, console: &Console) -> Result<Exi
     }
     let job = record.resolve_at(&Place::OfSpec { revision: 0 });
     if let Err(mistakes) = &job {
-        let why = mistakes.first().map_or("", |mistake| mistake.message.as_str());
+        let why: Vec<_> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
         console.error(&format!(
-            "warning: cannot check that {} is outside the source of {}, because its spec cannot be read: {why}",
+            "warning: cannot check that {} is outside the source of {}, because its spec cannot be read: {}",
             output.display(),
-            view.id
+            view.id,
+            why.join("; ")
         ));
     }
     fetch(args, output, &package, &manifest, job.ok().map(|job| job.source).as_ref(), console)

@@ -7,11 +7,13 @@ use serde_json::Value;
 
 pub use crate::source::SourceKind;
 
+use super::ResolvedSpec;
 use super::SkipCode;
 use super::evidence::ColumnRedaction;
 use super::json::Instant;
 use crate::digest::sha256;
 use crate::job;
+use crate::json::{self, JsonError};
 use crate::source::{Input, SkippedInput, Version};
 
 /// Format of shards.
@@ -110,8 +112,8 @@ pub struct SpecRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_dirty: Option<bool>,
     /// The resolved spec merged with its catalog entry and window: what the job's id is the digest of.
-    #[serde(serialize_with = "super::json::sorted")]
-    pub resolved: Value,
+    #[schemars(with = "Value")]
+    pub resolved: ResolvedSpec,
 }
 
 /// Where the rows came from.
@@ -146,10 +148,14 @@ pub struct SourceRecord {
 
 impl SourceRecord {
     /// What `files_sha256` has to be; `None` where there are no files.
-    pub fn digest_of_files(files: &[InputRecord]) -> Option<String> {
-        // Only numbers that JSON cannot hold make this fail, and sizes and counts are none.
-        let canonical = serde_json_canonicalizer::to_vec(&files).unwrap_or_default();
-        (!files.is_empty()).then(|| sha256(&canonical))
+    ///
+    /// # Errors
+    /// [`JsonError`].
+    pub fn digest_of_files(files: &[InputRecord]) -> Result<Option<String>, JsonError> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(sha256(&json::canonical(&files, "`source.files`")?)))
     }
 }
 

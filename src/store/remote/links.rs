@@ -52,7 +52,13 @@ impl Bucket {
         // Signatures count whole seconds.
         let seconds = Duration::from_secs(expires_in.min(longest).as_secs().max(1));
         let url = self.ask("sign a link to", key, || signer.signed_url(Method::GET, &path, seconds))?;
-        Ok(Link { url, expires_at: now.checked_add(seconds).ok(), limited_by: (expires_in > longest).then_some(why) })
+        let expires_at = now.checked_add(seconds).map_err(|_| StoreError::Remote {
+            action: "sign a link to",
+            at: self.object(key),
+            refusal: Refusal::ClockSkewed,
+            answer: format!("it is {now}"),
+        })?;
+        Ok(Link { url, expires_at: Some(expires_at), limited_by: (expires_in > longest).then_some(why) })
     }
 
     /// What signs, wherever it comes from: variables, a profile, web identity, a container, the instance.
