@@ -196,7 +196,7 @@ pub struct Source {
     pub on_empty_file: OnEmptyFile,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
-    /// Parquet files of a Delta, Iceberg or Hudi table are read as plain files, rows that do not count included.
+    /// Files of a Delta, Iceberg, Hudi or Paimon table are read as plain files, rows that do not count included.
     pub plain_files: bool,
 }
 

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::args::DecryptArgs;
 use super::environment::variables;
-use super::{Console, signals};
+use super::{Console, repeated, signals};
+use crate::diagnostic::masked;
 use crate::download::{DownloadError, write_new};
 use crate::error::Exit;
 use crate::failure::chain;
@@ -55,19 +56,20 @@ pub fn decrypt(args: &DecryptArgs, console: &Console) -> Exit {
     let mut worst = Exit::Complete;
     let mut reports = Vec::new();
     for (file, target) in args.files.iter().zip(targets) {
-        let output = target.as_ref().map(|path| path.display().to_string());
+        let output = target.as_deref().map(repeated);
+        let name = repeated(Path::new(file));
         let report = match one(file, target.as_deref(), &identities, &stop) {
             Ok(bytes) => {
                 if let Some(output) = &output {
                     console.info(&format!("{output}: {bytes} bytes"));
                 }
-                FileReport { file: file.clone(), output, bytes: Some(bytes), error: None }
+                FileReport { file: name, output, bytes: Some(bytes), error: None }
             }
             Err(error) => {
                 let why = chain(&error);
                 console.error(&format!("error: {why}"));
                 worst = worst.worst(error.exit());
-                FileReport { file: file.clone(), output: None, bytes: None, error: Some(why) }
+                FileReport { file: name, output: None, bytes: None, error: Some(masked(&why).into_owned()) }
             }
         };
         reports.push(report);

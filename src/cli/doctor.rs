@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::DoctorArgs;
 use super::environment::{environment_or_complain, run_options};
 use super::run::{named_specs, undeclared};
-use super::{Console, signals};
+use super::{Console, repeated, signals};
 use crate::diagnostic::{escaped, render_text};
 use crate::doctor::{self, Check, DoctorOptions, Report, Status, Subject};
 use crate::error::Exit;
@@ -61,7 +61,7 @@ pub fn doctor(args: &DoctorArgs, console: &Console) -> Exit {
         let specs: Vec<_> = reports
             .iter()
             .map(|(spec, report)| SpecReport {
-                spec: spec.display().to_string(),
+                spec: repeated(spec),
                 exit_code: report.exit().code(),
                 checks: &report.checks,
             })
@@ -103,7 +103,7 @@ fn print_result(spec: &Path, report: &Report, signs: &Signs, console: &Console) 
     if shown.is_empty() && report.stopped.is_none() {
         return;
     }
-    let mut text = vec![escaped(&spec.display().to_string())];
+    let mut text = vec![escaped(&repeated(spec))];
     for check in shown {
         text.push(format!(
             "  {} {:<width$}  {}",

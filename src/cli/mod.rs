@@ -29,6 +29,7 @@ mod verify;
 
 use std::io::{IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -41,7 +42,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::args::{Cli, Command, LogFormat, OutputArgs, When};
-use crate::diagnostic::escaped;
+use crate::diagnostic::{escaped, masked};
 use crate::error::Exit;
 
 /// Runs the program.
@@ -49,9 +50,13 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            if error.use_stderr() {
+                anstream::eprint!("{}", masked(&error.render().ansi().to_string()));
+                return ExitCode::from(Exit::Usage.code());
+            }
             // Help and version are not errors; neither is a closed pipe.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Complete.code() });
+            return ExitCode::from(Exit::Complete.code());
         }
     };
     let console = Console::new(&cli.output);
@@ -139,10 +144,10 @@ impl Console {
         }
     }
 
-    /// Prints an error or a warning of one line to stderr, even with `--quiet`. Causes, names and values come from files
-    /// and stores, so what a terminal would obey is escaped.
+    /// Prints an error or a warning of one line to stderr, even with `--quiet`. Causes, names and values come from files,
+    /// stores and arguments, so what a terminal would obey is escaped, and secrets in URIs are masked.
     fn error(&self, line: &str) {
-        self.show(&escaped(line.trim_end_matches('\n')));
+        self.show(&escaped(&masked(line.trim_end_matches('\n'))));
     }
 
     /// Prints lines to stderr, even with `--quiet`. They may have colors, so their renderer has escaped the values.
@@ -167,6 +172,11 @@ impl Console {
             }
         }
     }
+}
+
+/// An argument as JSON repeats it: secrets in URIs are masked.
+fn repeated(argument: &Path) -> String {
+    masked(&argument.display().to_string()).into_owned()
 }
 
 /// Writes a field of a log line. What a terminal would obey is escaped.

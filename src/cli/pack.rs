@@ -5,8 +5,9 @@ use std::io::Write;
 use jiff::Timestamp;
 
 use super::args::PackArgs;
-use super::{Console, signals};
+use super::{Console, repeated, signals};
 use crate::audit::pack::{self, PackError, Packed};
+use crate::diagnostic::masked;
 use crate::error::Exit;
 use crate::failure::chain;
 use crate::package::Package;
@@ -50,7 +51,7 @@ fn print_result(args: &PackArgs, package: &Package, packed: &Packed, console: &C
     console.info(&format!("SHA-256 of its manifest.json: {}", package.manifest_sha256));
     if console.json {
         return console.print_json(&serde_json::json!({
-            "version": 1, "output": args.output, "sha256": sha256, "bytes": bytes, "files": files, "folder": folder,
+            "version": 1, "output": repeated(&args.output), "sha256": sha256, "bytes": bytes, "files": files, "folder": folder,
             "job_id": package.manifest.id, "manifest_sha256": package.manifest_sha256,
         }));
     }
@@ -67,7 +68,7 @@ pub(super) fn open(uri: &str) -> Result<Package, (Exit, String)> {
 pub(super) fn refuse(console: &Console, exit: Exit, why: &str) -> Exit {
     console.error(&format!("error: {why}"));
     if console.json {
-        console.print_json(&serde_json::json!({"version": 1, "exit_code": exit.code(), "error": why}));
+        console.print_json(&serde_json::json!({"version": 1, "exit_code": exit.code(), "error": masked(why)}));
     }
     exit
 }

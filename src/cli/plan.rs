@@ -3,7 +3,7 @@
 use super::args::{PlanArgs, PlanFormat};
 use super::environment::{environment_or_complain, run_options};
 use super::{Console, print, signals};
-use crate::diagnostic::{records, render_text};
+use crate::diagnostic::{masked, records, render_text};
 use crate::error::Exit;
 use crate::plan::render;
 use crate::resolve::resolve;
@@ -43,7 +43,8 @@ pub fn plan(args: &PlanArgs, console: &Console) -> Exit {
             let text = crate::failure::chain(&error);
             console.error(&format!("error: {}: {text}", args.spec.display()));
             if format == PlanFormat::Json {
-                console.print_json(&serde_json::json!({"version": 1, "error_code": error.code(), "error": text}));
+                console
+                    .print_json(&serde_json::json!({"version": 1, "error_code": error.code(), "error": masked(&text)}));
             }
             error.exit()
         }

@@ -4,8 +4,8 @@
 use std::fs;
 use std::io::{IsTerminal, Write};
 
-use super::Console;
 use super::args::{ReportArgs, ReportFormat};
+use super::{Console, repeated};
 use crate::diagnostic::masked;
 use crate::digest::sha256;
 use crate::error::Exit;
@@ -29,7 +29,9 @@ pub fn report(args: &ReportArgs, console: &Console) -> Exit {
         Err((exit, why)) => {
             console.error(&format!("error: {why}"));
             if console.json {
-                console.print_json(&serde_json::json!({"version": 1, "package": masked(&args.package), "error": why}));
+                console.print_json(
+                    &serde_json::json!({"version": 1, "package": masked(&args.package), "error": masked(&why)}),
+                );
             }
             exit
         }
@@ -53,7 +55,7 @@ fn try_report(args: &ReportArgs, console: &Console) -> Result<Exit, (Exit, Strin
         let mut object = serde_json::json!({
             "version": 1, "package": args.package, "job_id": manifest.id, "status": manifest.status,
             "manifest_sha256": manifest_sha256, "format": if is_html { "html" } else { "markdown" },
-            "output": file, "bytes": page.len(), "sha256": sha256(page.as_bytes()),
+            "output": file.map(repeated), "bytes": page.len(), "sha256": sha256(page.as_bytes()),
         });
         if file.is_none() {
             object["report"] = page.into();

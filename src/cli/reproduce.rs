@@ -11,7 +11,7 @@ use super::environment::{environment_or_complain, run_options};
 use super::keys::read_keys;
 use super::progress::{Drawing, Style};
 use super::{Console, signals};
-use crate::diagnostic::{render_text, shown};
+use crate::diagnostic::{masked, render_text, shown};
 use crate::error::Exit;
 use crate::package::layout::MANIFEST;
 use crate::package::manifest::{EncryptionRecord, Manifest};
@@ -63,7 +63,7 @@ pub fn reproduce(args: &ReproduceArgs, console: &Console) -> Exit {
                 }
             };
             if console.json {
-                console.print_json(&serde_json::json!({"version": 1, "reproduced": false, "error": why}));
+                console.print_json(&serde_json::json!({"version": 1, "reproduced": false, "error": masked(&why)}));
             }
             exit
         }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::args::{RunArgs, When};
 use super::environment::{environment_or_complain, git_state, location, run_options};
 use super::progress::{Drawing, Style};
-use super::{Console, signals, specs};
-use crate::diagnostic::{Diagnostic, DiagnosticRecord, escaped, nearest, records, render_text, shown};
+use super::{Console, repeated, signals, specs};
+use crate::diagnostic::{Diagnostic, DiagnosticRecord, escaped, masked, nearest, records, render_text, shown};
 use crate::error::{ErrorCode, Exit};
 use crate::job::Job;
 use crate::jobs::{Heartbeat, JobRecord, Jobs, PackageLocation, RunEnd};
@@ -65,7 +65,7 @@ struct SpecReport {
 impl SpecReport {
     fn new(spec: &Path, exit: Exit) -> Self {
         Self {
-            spec: spec.display().to_string(),
+            spec: repeated(spec),
             exit_code: exit.code(),
             job_id: None,
             package: None,
@@ -224,7 +224,7 @@ fn one(
                 job_id: Some(job.id.clone()),
                 package: Some(job.output.to_string()),
                 error_code: error.code(),
-                error: Some(text),
+                error: Some(masked(&text).into_owned()),
                 ..SpecReport::new(spec, exit)
             };
             (exit, report)

@@ -2,7 +2,7 @@
 
 use super::args::{ValidateArgs, ValidateFormat};
 use super::environment::environment_or_complain;
-use super::{Console, print, specs};
+use super::{Console, print, repeated, specs};
 use crate::diagnostic::{records, render_github, render_text};
 use crate::error::Exit;
 use crate::resolve::check_file;
@@ -40,7 +40,7 @@ pub fn validate(args: &ValidateArgs, console: &Console) -> Exit {
             print(&render_github(&diagnostics));
         }
         ValidateFormat::Json => {
-            let files: Vec<_> = found.iter().map(|f| f.path.display().to_string()).collect();
+            let files: Vec<_> = found.iter().map(|f| repeated(&f.path)).collect();
             console.print_json(&serde_json::json!({
                 "version": 1, "valid": valid, "files": files, "diagnostics": records(&diagnostics),
             }));

@@ -28,7 +28,7 @@ pub fn render_text(diagnostics: &[Diagnostic], color: bool) -> String {
         if let Some(span) = &diagnostic.span {
             let (line, column) = span.line_column();
             let excerpt = Excerpt::of(span);
-            let path = escaped(&span.source.path.display().to_string());
+            let path = escaped(&masked(&span.source.path.display().to_string()));
             let snippet = Snippet::source(excerpt.line)
                 .line_start(line)
                 .annotation(AnnotationKind::Primary.span(excerpt.start..excerpt.end));
@@ -116,7 +116,7 @@ pub fn render_github(diagnostics: &[Diagnostic]) -> String {
         if let Some(span) = &diagnostic.span {
             let (line, column) = span.line_column();
             let (end_line, end_column) = span.end_line_column();
-            let file = github_property(&span.source.path.display().to_string());
+            let file = github_property(&masked(&span.source.path.display().to_string()));
             // Writing to a String cannot fail.
             let _ = write!(text, " file={file},line={line},col={column},endLine={end_line}");
             if end_line == line && end_column > column {
@@ -173,7 +173,7 @@ pub fn records(diagnostics: &[Diagnostic]) -> Vec<DiagnosticRecord> {
         let span = diagnostic.span.as_ref();
         let (start, end) = (span.map(Span::line_column), span.map(Span::end_line_column));
         DiagnosticRecord {
-            file: span.map(|s| s.source.path.display().to_string()),
+            file: span.map(|s| masked(&s.source.path.display().to_string()).into_owned()),
             line: start.map(|p| p.0),
             column: start.map(|p| p.1),
             end_line: end.map(|p| p.0),

@@ -68,7 +68,8 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
         let scheme = before.get(scheme..).unwrap_or_default().to_ascii_lowercase();
         let start = at + "://".len();
         let rest = text.get(start..).unwrap_or_default();
-        let end = rest.find(|c: char| c.is_whitespace() || "\"'`<>".contains(c)).unwrap_or(rest.len());
+        let end =
+            rest.find(|c: char| c.is_whitespace() || c.is_control() || "\"'`<>".contains(c)).unwrap_or(rest.len());
         of_uri(&scheme, rest.get(..end).unwrap_or_default(), |range| {
             found.push(range.start + start..range.end + start);
         });
@@ -89,7 +90,8 @@ fn of_uri(scheme: &str, uri: &str, mut found: impl FnMut(Range<usize>)) {
         let end = start + parameter.len();
         match parameter.split_once('=') {
             Some((name, _)) if is_web || is_telling(name) => found(start + name.len() + 1..end),
-            None if is_web => found(start..end),
+            // A query that was taken out already is no secret.
+            None if is_web && parameter != "…" => found(start..end),
             _ => {}
         }
         start = end + 1;
@@ -128,6 +130,7 @@ mod tests {
             ("s3://b/k?X-Amz-Signature=canary&v=1 then", "s3://b/k?X-Amz-Signature=******&v=1 then"),
             ("https://h/a?sig=canary#canary", "https://h/a?sig=******#******"),
             ("https://h/a?u=https://bob:canary@h2/", "https://h/a?u=**********************"),
+            ("'s3://bob:canary@b/x\u{1b}[0m'", "'s3://**********@b/x\u{1b}[0m'"),
             ("postgres://bob:canary@host:5432/db", "postgres://**********@host:5432/db"),
             ("abfss://c:canary@account.dfs.core.windows.net/", "abfss://********@account.dfs.core.windows.net/"),
         ] {
@@ -146,6 +149,7 @@ mod tests {
             "abfss://container@account.dfs.core.windows.net/key",
             "https://host:8080/a@b",
             "https://[::1]:9000/a@b",
+            "https://host/a?… failed",
             "matches: '(?i)x=1' # ://",
             "://",
             "größe://",

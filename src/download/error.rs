@@ -7,6 +7,7 @@ use crate::error::Exit;
 use crate::json::JsonError;
 use crate::package::manifest::{JobStatus, ResolvedError};
 use crate::seal::OpenError;
+use crate::source::ListError;
 use crate::store::StoreError;
 
 /// A failed download.
@@ -124,6 +125,25 @@ pub enum DownloadError {
         /// The file.
         path: PathBuf,
     },
+    /// The next export would contain the downloaded rows again.
+    #[error(
+        "{} lies inside the source {uri} of this job, so the next export would contain its rows twice: choose a place outside",
+        path.display()
+    )]
+    InSource {
+        /// The file.
+        path: PathBuf,
+        /// As resolved.
+        uri: String,
+    },
+    /// What the source reads is not known.
+    #[error("the source {uri} of this job is invalid")]
+    Source {
+        /// As resolved.
+        uri: String,
+        /// Why.
+        source: ListError,
+    },
     /// Another download has the place.
     #[error("another download is writing {}: wait for its end or choose another name", path.display())]
     Busy {
@@ -239,6 +259,8 @@ impl DownloadError {
             Self::Encrypted { .. }
             | Self::EncryptedParquet
             | Self::Exists { .. }
+            | Self::InSource { .. }
+            | Self::Source { .. }
             | Self::OtherFormat { .. }
             | Self::CompressedParquet { .. }
             | Self::NoName { .. }

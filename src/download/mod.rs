@@ -20,13 +20,15 @@ mod splice;
 mod target;
 mod text;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use self::splice::Splice;
 use crate::export_format::ExportFormat;
+use crate::job;
 use crate::package::layout::{DATA, REJECTS};
 use crate::package::manifest::{EncryptionRecord, FileEntry, Manifest};
 use crate::seal::{AGE_EXTENSION, Identities};
+use crate::source::files::reads_file;
 use crate::stop::Stop;
 use crate::store::{Folder, check_name};
 
@@ -54,6 +56,9 @@ pub struct Download<'a> {
     pub to: PathBuf,
     /// As one file or as shards.
     pub form: Form,
+    /// What the package was exported from, if that is known. A target that it would read is refused, because the next export
+    /// would contain the rows twice.
+    pub source: Option<&'a job::Source>,
     /// Read encrypted shards, which [`Form::Joined`] must; [`Form::Shards`] leaves them as they are.
     pub identities: &'a Identities,
     /// Asked between blocks.
@@ -106,6 +111,17 @@ pub fn download(request: &Download<'_>) -> Result<Downloaded, DownloadError> {
             };
             text::join(request, &shards, target, splice)
         }
+    }
+}
+
+/// Refuses a file that the source of the package would read.
+fn check_outside_source(request: &Download<'_>, file: &Path) -> Result<(), DownloadError> {
+    let Some(source) = request.source else { return Ok(()) };
+    let uri = || source.uri.value.clone();
+    match reads_file(source, file) {
+        Ok(true) => Err(DownloadError::InSource { path: file.to_owned(), uri: uri() }),
+        Ok(false) => Ok(()),
+        Err(error) => Err(DownloadError::Source { uri: uri(), source: error }),
     }
 }
 

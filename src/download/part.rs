@@ -16,6 +16,7 @@ use super::DownloadError;
 use super::source::BLOCK_BYTES;
 use super::splice::Seen;
 use crate::json;
+use crate::small_file;
 use crate::store::sync_parent;
 
 /// What the names of unfinished files end with.
@@ -26,6 +27,9 @@ const UNFINISHED: &str = ".unfinished";
 
 /// The version of the record that is written, and the only one that is gone on with.
 const RECORD_VERSION: u32 = 1;
+
+/// Larger than any record.
+const LARGEST_RECORD_BYTES: u64 = 64 << 10;
 
 /// After so many bytes the record is brought up to date: what a crash costs, against the cost of waiting for the disk.
 const RECORD_EVERY_BYTES: u64 = 8 << 20;
@@ -110,7 +114,7 @@ impl PartFile {
     }
 
     fn record(&self) -> Option<Record> {
-        let bytes = fs::read(self.record_path()).ok()?;
+        let bytes = small_file::read_regular(&self.record_path(), LARGEST_RECORD_BYTES).ok()?;
         let record: Record = serde_json::from_slice(&bytes).ok()?;
         let fits = record.record_version == RECORD_VERSION && record.manifest_sha256 == self.whole.manifest_sha256;
         fits.then_some(record)

@@ -11,17 +11,21 @@ use std::path::{Path, PathBuf};
 
 use super::part::{PART, beside, disk, lock, write_whole};
 use super::source::{check_stop, copy};
-use super::{Download, DownloadError, Downloaded, Listed, rows_of};
+use super::{Download, DownloadError, Downloaded, Listed, check_outside_source, rows_of};
 use crate::digest::{sha256, sha256_of};
 use crate::package::layout::REPORT;
 use crate::package::layout::{MANIFEST, SHA256SUMS, SIGNATURE};
 use crate::package::manifest::Manifest;
-use crate::store::resolve;
+use crate::small_file;
+use crate::store::{MAX_READ_BYTES, resolve};
 
 pub(super) fn download(request: &Download<'_>, shards: &[Listed<'_>]) -> Result<Downloaded, DownloadError> {
     let manifest = manifest_bytes(request)?;
     let sums = sums_bytes(request, &manifest)?;
     let root = std::path::absolute(&request.to).map_err(|source| disk("find", &request.to, source))?;
+    for shard in shards {
+        check_outside_source(request, &root.join(shard.path))?;
+    }
     look_around(request, &root, &manifest)?;
     fs::create_dir_all(&root).map_err(|source| disk("make", &root, source))?;
     let locked = Lock::new(&root)?;
@@ -78,7 +82,7 @@ fn look_around(request: &Download<'_>, root: &Path, manifest: &[u8]) -> Result<(
         Err(source) => return Err(disk("look at", root, source)),
     }
     let path = root.join(MANIFEST);
-    let is_same = match fs::read(&path) {
+    let is_same = match small_file::read_regular(&path, MAX_READ_BYTES) {
         Ok(found) if found == manifest => true,
         Ok(found) => {
             let holds = match Manifest::from_json(&found) {
@@ -89,6 +93,10 @@ fn look_around(request: &Download<'_>, root: &Path, manifest: &[u8]) -> Result<(
             return Err(DownloadError::OtherPackage { folder: root.to_owned(), holds });
         }
         Err(error) if error.kind() == ErrorKind::NotFound => false,
+        // A pipe, a socket or a device.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            return Err(DownloadError::Foreign { folder: root.to_owned(), found: MANIFEST.to_owned() });
+        }
         Err(source) => return Err(disk("read", &path, source)),
     };
     let ours: HashSet<&str> = [MANIFEST, SHA256SUMS, SIGNATURE, REPORT]
@@ -177,7 +185,7 @@ impl Package<'_> {
     fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), DownloadError> {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         let path = self.place(name)?;
-        if fs::read(&path).is_ok_and(|found| found == bytes) {
+        if small_file::read_regular(&path, bytes.len() as u64).is_ok_and(|found| found == bytes) {
             return Ok(());
         }
         write_whole(&path, |file| file.write_all(bytes))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Download, DownloadError};
+use super::{Download, DownloadError, check_outside_source};
 use crate::export_format::{ExportCompression, ExportFormat};
 use crate::job::Compression;
 use crate::package::manifest::Manifest;
@@ -37,6 +37,7 @@ impl Target {
         if format.facts().compresses_pages && compression != Compression::None {
             return Err(DownloadError::CompressedParquet { path });
         }
+        check_outside_source(request, &path)?;
         if ends_with_slash {
             let made = std::fs::create_dir_all(&request.to);
             made.map_err(|source| DownloadError::Disk { action: "make", path: request.to.clone(), source })?;

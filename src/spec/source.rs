@@ -73,7 +73,7 @@ pub struct SourceSpec {
     pub on_empty_file: Option<OnEmptyFile>,
     /// JSON only: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
-    /// Whether Parquet files of a Delta, Iceberg or Hudi table are read as plain files: with rows that were deleted or
+    /// Whether files of a Delta, Iceberg, Hudi or Paimon table are read as plain files: with rows that were deleted or
     /// rewritten. Without it (default: `false`) such a table is refused.
     pub plain_files: Option<bool>,
     /// How the object store of `uri` is reached, where the environment does not say.

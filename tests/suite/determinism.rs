@@ -36,6 +36,28 @@ fn shards_are_the_same_bytes_for_any_number_of_threads_in_any_folder() {
 }
 
 #[test]
+fn shards_written_by_4_threads_are_repaired_to_the_same_bytes_by_any_number() {
+    for format in ["csv", "parquet"] {
+        let project = project(format);
+        project.run(&["--threads", "4"]).exits(0);
+        let package = project.package();
+        let expected = package.shards();
+        // One of many row groups of two files, and one part of several.
+        let names: Vec<_> = expected.keys().step_by(3).collect();
+        assert!(names.len() >= 4, "{format}: {:?}", expected.keys());
+        for threads in ["1", "2", "8"] {
+            for name in &names {
+                std::fs::remove_file(package.root.join("data").join(name)).unwrap();
+            }
+            project.run(&["--threads", threads]).exits(4).says(&["--repair"]);
+            project.run(&["--repair", "--threads", threads]).exits(0);
+            assert!(package.shards() == expected, "{format} with {threads} threads");
+            project.call(&["verify", "--rows", "package"]).exits(0);
+        }
+    }
+}
+
+#[test]
 fn rows_are_the_same_whatever_was_rejected_between_them_in_what_order() {
     let spec = format!("{SPEC}\non_bad_rows: reject\norder: time");
     let project = Project::with_spec(&spec);

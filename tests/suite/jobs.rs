@@ -374,3 +374,43 @@ fn rows_are_brought_here_as_one_file_or_as_a_package() {
         .says(&["data/2026-03-03/part-0000.csv.zst", "but the manifest says"]);
     assert!(!project.path("damaged.csv").exists());
 }
+
+#[test]
+fn rows_are_not_downloaded_to_where_the_source_of_their_job_would_read_them() {
+    let project = project();
+    let id = create(&project, &["--wait"]);
+    let download = |args: &[&str]| jobs(&project, &[&["download", "--id", &id], args].concat());
+    let why = format!(
+        "lies inside the source {} of this job, so the next export would contain its rows twice: choose a place outside",
+        project.path("data/").display()
+    );
+    for args in [
+        &["--output", "data/"][..],
+        &["--output", "data/march.csv.zst"],
+        &["--output", "data/new/../march.csv"],
+        &["--shards", "--output", "data/copy"],
+    ] {
+        let refused = download(args).exits(2).says(&[&why]);
+        assert!(refused.stdout.is_empty());
+        download(&[args, &["--json"]].concat()).exits(2);
+    }
+    assert_eq!(crate::project::files_below(&project.path("data")).len(), 5, "nothing was written");
+    // What the source does not read may lie there.
+    download(&["--output", "data/march.txt"]).exits(0);
+    download(&["--output", "march.csv"]).exits(0);
+
+    project.write("catalog.yaml", "version: 1\ntypes:\n  events: {source: {uri: 'data/*.ndjson'}}\n");
+    let id = create(&project, &["--new", "--wait", "--format", "ndjson"]);
+    let download = |args: &[&str]| jobs(&project, &[&["download", "--id", &id], args].concat());
+    download(&["--output", "data/march.ndjson"]).exits(2).says(&["march.ndjson lies inside the source "]);
+    download(&["--output", "data/sub/"]).exits(0);
+
+    let record = project.path(&format!(".kt-export/jobs/{id}/job.json"));
+    let mut job: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    job["spec"]["text"] = json!("version: 2\n");
+    std::fs::write(&record, job.to_string()).unwrap();
+    download(&["--output", "again.ndjson"]).exits(0).says(&[
+        "warning: cannot check that again.ndjson is outside the source of job_",
+        "because its spec cannot be read: ",
+    ]);
+}

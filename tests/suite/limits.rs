@@ -1,6 +1,7 @@
 //! What anybody may put in front of the program: files without an end, lines of nothing, shards that are bombs.
 
 use std::io::{Read, Write, repeat};
+use std::path::Path;
 use std::process::Command;
 
 use data_encoding::HEXLOWER;
@@ -20,11 +21,21 @@ fn project(rest: &str) -> Project {
 
 /// Runs a command in so much memory, and so long at most that a reader that hangs is seen.
 fn bounded(project: &Project, kibibytes: u64, args: &[&str]) -> Outcome {
+    outcome(&mut limited(project, kibibytes, args))
+}
+
+/// As [`bounded`], to be started.
+fn limited(project: &Project, kibibytes: u64, args: &[&str]) -> Command {
     let mut command = Command::new("sh");
     let limits = format!("ulimit -v {kibibytes}; exec timeout 300 \"$0\" \"$@\"");
     command.current_dir(project.path("")).arg("-c").arg(limits).arg(env!("CARGO_BIN_EXE_kt-export")).args(args);
     command.env("NO_COLOR", "1").env("RAYON_NUM_THREADS", "2").env_remove("RUST_BACKTRACE");
-    outcome(&mut command)
+    command
+}
+
+fn make_pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
 }
 
 /// Puts other bytes into the place of the one shard, and the manifest in step.
@@ -81,8 +92,7 @@ fn shards_that_decompress_to_gigabytes_are_a_finding_in_bounded_memory() {
 fn specs_and_files_that_they_name_have_to_be_files_with_an_end() {
     let why = "it is not a regular file, but a pipe, a socket or a device";
     let project = project("");
-    let made = Command::new("mkfifo").arg(project.path("pipe.yaml")).status().unwrap();
-    assert!(made.success());
+    make_pipe(&project.path("pipe.yaml"));
     std::fs::File::create(project.path("huge.yaml")).unwrap().set_len(1 << 40).unwrap();
     let run = |args: &[&str]| bounded(&project, 2_000_000, args);
     for (spec, why) in [("pipe.yaml", why), ("/dev/zero", why), ("huge.yaml", "the file is larger than 1048576 bytes")]
@@ -119,4 +129,65 @@ fn thousands_of_mistakes_are_told_by_the_first_hundred_and_their_number() {
         let bytes = told.stdout.len() + told.stderr.len();
         assert!(bytes < 200_000, "{command:?}: {bytes} bytes");
     }
+}
+
+#[test]
+fn pipes_where_a_download_goes_are_not_waited_for() {
+    let project = project("");
+    let created = project.call(&["jobs", "create", "--spec", "spec.yaml", "--now", NOW, "--wait"]).exits(0);
+    let download = |args: &[&str]| {
+        bounded(&project, 2_000_000, &[&["jobs", "download", "--id", created.stdout.trim_end()], args].concat())
+    };
+    std::fs::create_dir(project.path("copy")).unwrap();
+    make_pipe(&project.path("copy/manifest.json"));
+    let refused = download(&["--shards", "--output", "copy"]).exits(2);
+    refused.says(&["copy holds `manifest.json`, which does not belong to this package: choose an empty or new folder"]);
+    // What serves resuming only is passed over.
+    make_pipe(&project.path("rows.csv.part.json"));
+    download(&["--output", "rows.csv"]).exits(0);
+    assert_eq!(Package::rows_of_file(&project.path("rows.csv")).len(), 1);
+}
+
+#[test]
+fn files_of_credentials_have_to_be_files_with_an_end() {
+    let project = project("");
+    make_pipe(&project.path("pipe"));
+    std::fs::File::create(project.path("huge")).unwrap().set_len(1 << 40).unwrap();
+    std::fs::create_dir(project.path("folder")).unwrap();
+    project.write("binary", [0xff, 0xfe]);
+    let path = |name: &str| project.path(name).display().to_string();
+    let irregular = "it is not a regular file, but a pipe, a socket or a device";
+    let files = [
+        (path("pipe"), irregular),
+        ("/dev/zero".to_owned(), irregular),
+        (path("huge"), "it is larger than 1048576 bytes"),
+        (path("folder"), "Is a directory"),
+        (path("binary"), "it is not UTF-8 text"),
+    ];
+    for (scheme, variable) in [
+        ("s3", "AWS_SHARED_CREDENTIALS_FILE"),
+        ("s3", "AWS_CONFIG_FILE"),
+        ("s3", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+        ("s3", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+        ("gs", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("gs", "GOOGLE_SERVICE_ACCOUNT"),
+        ("az", "AZURE_FEDERATED_TOKEN_FILE"),
+    ] {
+        for (file, why) in &files {
+            let mut command =
+                limited(&project, 2_000_000, &["jobs", "list", "--store", &format!("{scheme}://bucket/x")]);
+            command.env("HOME", project.path("none")).env("AZURE_STORAGE_ACCOUNT_NAME", "account");
+            command.env_remove("AWS_ACCESS_KEY_ID");
+            let said = outcome(command.env(variable, file)).exits(4);
+            said.says(&[
+                &format!("cannot connect to {scheme}://bucket"),
+                &format!("cannot read the credentials or settings in {file}: {why}"),
+            ]);
+        }
+    }
+    project.write("token", "token\n");
+    let mut command = limited(&project, 2_000_000, &["jobs", "list", "--store", "s3://bucket/x"]);
+    command.env("HOME", project.path("none")).env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path("token"));
+    let said = outcome(command.env_remove("AWS_ACCESS_KEY_ID")).exits(4);
+    said.says(&["token: it holds more than the token: remove line breaks, also at its end"]);
 }

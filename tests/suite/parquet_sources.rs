@@ -306,7 +306,31 @@ fn a_table_of_a_lakehouse_is_refused_on_disk_and_in_a_store() {
     project.write("plain/a.parquet", written(&events()));
     project.complete();
 
+    let paimon =
+        ["is a Paimon table (it has schema/schema-*): read as plain files it gives deleted and duplicate rows"];
+    let project = Project::with_spec(&spec("tbl/", ""));
+    for name in ["schema/schema-0", "snapshot/snapshot-1", "manifest/manifest-1"] {
+        project.write(&format!("tbl/{name}"), "{}");
+    }
+    project.write("tbl/bucket-0/data-1.csv", "occurred_at,id\n2026-03-05T10:00:00Z,a\n");
+    for uri in ["tbl/", "tbl/bucket-0/", "tbl/*/*.csv"] {
+        project.spec(&spec(uri, ""));
+        for command in ["doctor", "plan", "run"] {
+            project.call(&[command, "spec.yaml", "--now", NOW]).exits(2).says(&paimon);
+        }
+    }
+    project.spec(&spec("tbl/", ", plain_files: true"));
+    assert_eq!(project.complete().rows().len(), 1);
+
     let server = S3Server::start();
+    server.put("paimon/tbl/schema/schema-0", b"{}");
+    server.put("paimon/tbl/bucket-0/a.parquet", &written(&events()));
+    server.put("paimon/tbl/bucket-1/a.csv", b"occurred_at,id\n2026-03-05T10:00:00Z,a\n");
+    for entry in ["paimon/", "paimon/tbl/bucket-0/", "paimon/tbl/bucket-1/a.csv", "paimon/tbl/*/*.parquet"] {
+        let project = Project::with_spec(&spec(&format!("s3://bucket/{entry}"), ""));
+        let refused = call(&project, &server, &["plan", "spec.yaml", "--now", NOW]).exits(2);
+        refused.says(&["s3://bucket/paimon/tbl", paimon[0]]);
+    }
     server.put("lake/tbl/_delta_log/00000000000000000000.json", b"{}");
     server.put("lake/tbl/day=1/a.parquet", &written(&events()));
     server.put("lake/ok/a.parquet", &written(&events()));

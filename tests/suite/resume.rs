@@ -376,6 +376,50 @@ fn a_damaged_shard_is_told_and_repaired_to_the_same_bytes() {
     }
 }
 
+/// Rewrites a file with other text of the same length, and keeps its time, so that it looks as it did.
+#[track_caller]
+fn replace_unseen(project: &Project, name: &str, from: &str, to: &str) {
+    let path = project.path(name);
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from) && from.len() == to.len());
+    std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+}
+
+#[test]
+fn a_shard_that_cannot_be_exported_again_as_it_was_says_so_and_is_not_replaced() {
+    let repaired = |rest: &str, per_day: u32, from: &str, to: &str| {
+        let project = Project::with_spec(&format!("{SPEC}\n{rest}"));
+        for (name, text) in daily_files(5, per_day) {
+            project.write(&name, text);
+        }
+        project.run(&[]).exits(0);
+        let package = project.package();
+        replace_unseen(&project, "data/2026-03-02.ndjson", from, to);
+        let lost = package.files_of("2026-03-02")[0]["path"].as_str().unwrap().to_owned();
+        std::fs::remove_file(package.root.join(&lost)).unwrap();
+        let before = package.snapshot();
+        let refused = project.run(&["--repair", "--json"]).exits(4);
+        assert_eq!(refused.json()["specs"][0]["error_code"], "package_damaged");
+        assert_eq!(package.evidence().get(&lost), None);
+        assert!(before.iter().all(|(name, file)| package.snapshot().get(name) == Some(file)), "{refused:?}");
+        (refused, lost)
+    };
+    let (refused, lost) = repaired("", 40, "row 1 of", "ROW 1 of");
+    refused.says(&[
+        &format!("{lost} was exported again with the SHA-256 "),
+        ", and the manifest lists ",
+        ": the files of the source have their sizes and times and yet other rows, or this export cannot be repeated; \
+         restore the file from a copy",
+    ]);
+    // A row that has moved to the next day leaves one part less.
+    let (refused, _) = repaired("partition: {max_rows: 20}", 21, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z");
+    refused
+        .says(&["partition 2026-03-02 was exported again in 1 files and the manifest lists 2: this export cannot be \
+                    repeated, restore the files from a copy"]);
+}
+
 #[test]
 fn a_source_that_changes_after_the_plan_fails_its_partitions() {
     let project = project_of(5, 1000);

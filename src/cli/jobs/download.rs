@@ -7,11 +7,13 @@ use jiff::Timestamp;
 
 use super::{CommandError, existing, no_job, record_of};
 use crate::cli::args::JobsDownloadArgs;
-use crate::cli::{Console, signals};
+use crate::cli::{Console, repeated, signals};
 use crate::download::{self, Download, Form};
 use crate::error::Exit;
 use crate::failure::chain;
+use crate::job::Source;
 use crate::package::manifest::{JobStatus, Manifest};
+use crate::resolve::Place;
 use crate::seal::Identities;
 use crate::store::Folder;
 
@@ -36,7 +38,17 @@ pub(super) fn download(args: &JobsDownloadArgs, console: &Console) -> Result<Exi
     if manifest.status != JobStatus::Complete {
         console.error(&format!("warning: {} is {}: the download does not contain every row", view.id, manifest.status));
     }
-    fetch(args, output, &package, &manifest, console)
+    let job = record.resolve_at(&Place::OfSpec { revision: 0 });
+    if let Err(mistakes) = &job {
+        let why: Vec<_> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+        console.error(&format!(
+            "warning: cannot check that {} is outside the source of {}, because its spec cannot be read: {}",
+            output.display(),
+            view.id,
+            why.join("; ")
+        ));
+    }
+    fetch(args, output, &package, &manifest, job.ok().map(|job| job.source).as_ref(), console)
 }
 
 /// Downloads rows or shards.
@@ -45,6 +57,7 @@ fn fetch(
     output: &Path,
     package: &Folder,
     manifest: &Manifest,
+    source: Option<&Source>,
     console: &Console,
 ) -> Result<Exit, CommandError> {
     let identities =
@@ -59,6 +72,7 @@ fn fetch(
         manifest,
         to: output.to_owned(),
         form: if args.shards { Form::Shards } else { Form::Joined },
+        source,
         identities: &identities,
         stop: &stop,
         progress: &|bytes| bar.set_position(bytes),
@@ -77,7 +91,7 @@ fn fetch(
     ));
     if console.json {
         console.print_json(&serde_json::json!({
-            "version": 1, "path": done.path, "rows": done.rows, "files": done.files, "bytes": done.bytes,
+            "version": 1, "path": repeated(&done.path), "rows": done.rows, "files": done.files, "bytes": done.bytes,
             "resumed_files": done.resumed_files,
         }));
     }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::Console;
 use super::args::{JobsArgs, JobsCommand, JobsIdArgs, StoreArgs};
 use super::environment::location;
-use crate::diagnostic::shown;
+use crate::diagnostic::{masked, shown};
 use crate::error::Exit;
 use crate::failure::Failure;
 use crate::jobs::{JobRecord, JobView, Jobs, PassedOver, State};
@@ -37,7 +37,9 @@ pub fn jobs(args: &JobsArgs, console: &Console) -> Exit {
             console.error(&text);
         }
         if console.json {
-            console.print_json(&serde_json::json!({"version": 1, "exit_code": error.exit.code(), "error": error.why}));
+            console.print_json(
+                &serde_json::json!({"version": 1, "exit_code": error.exit.code(), "error": masked(&error.why)}),
+            );
         }
         error.exit
     })

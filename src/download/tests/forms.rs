@@ -121,6 +121,7 @@ fn a_thousand_shards_are_joined_with_few_open_files() {
             manifest: &package.manifest,
             to: package.out("all"),
             form: Form::Joined,
+            source: None,
             identities: &Identities::none(),
             stop: &Stop::default(),
             progress: &open,

@@ -84,6 +84,8 @@ fn csv_format() -> Format {
 struct Package {
     home: tempfile::TempDir,
     manifest: Manifest,
+    /// Of its job.
+    source: Option<job::Source>,
 }
 
 impl Package {
@@ -104,7 +106,7 @@ impl Package {
             redaction: Vec::new(),
         };
         manifest.columns = vec![column("id", "integer"), column("te\nxt", "text")];
-        let mut package = Self { home: tempfile::tempdir().unwrap(), manifest };
+        let mut package = Self { home: tempfile::tempdir().unwrap(), manifest, source: None };
         let mut start = package.manifest.window_start;
         package.manifest.files.clear();
         for (index, (text, rows)) in shards.iter().enumerate() {
@@ -200,7 +202,9 @@ impl Package {
         let manifest = &self.manifest;
         let to = to.to_owned();
         let identities = &Identities::none();
-        let request = Download { folder: &folder, manifest, to, form, identities, stop: &stop, progress: &progress };
+        let (stop, progress) = (&stop, &progress);
+        let source = self.source.as_ref();
+        let request = Download { folder: &folder, manifest, to, form, source, identities, stop, progress };
         let done = download(&request);
         if done.is_ok() {
             let rejects: u64 = self.manifest.rejects.iter().map(|file| file.bytes).sum();

@@ -138,6 +138,39 @@ fn names_promise_the_right_format_or_none() {
 }
 
 #[test]
+fn a_place_that_the_source_would_read_is_refused() {
+    let mut package = small(&csv_format());
+    let source = |uri: &str| job::Source {
+        uri: crate::diagnostic::Located::default_value(uri.to_owned()),
+        options: crate::store::StoreOptions::default(),
+        format: None,
+        hive_partitioning: None,
+        path_time: None,
+        on_empty_file: job::OnEmptyFile::Skip,
+        records: None,
+        plain_files: false,
+    };
+    let uri = package.out("lake").display().to_string();
+    package.source = Some(source(&uri));
+    let end = "of this job, so the next export would contain its rows twice: choose a place outside";
+    for (name, form, file) in [
+        ("lake/a.csv", Form::Joined, "lake/a.csv"),
+        ("lake/new/", Form::Joined, "lake/new/events-2026-03-01_2026-03-02.csv"),
+        ("lake/copy", Form::Shards, "lake/copy/data/h00000/part-0000.csv"),
+    ] {
+        let text = format!("{} lies inside the source {uri} {end}", package.out(file).display());
+        assert_eq!(refused(&package, name, form), (text, Exit::Usage));
+        assert!(!package.out("lake").exists());
+    }
+    package.join("a.csv").unwrap();
+    package.source = Some(source("lake/[.csv"));
+    assert_eq!(
+        refused(&package, "b.csv", Form::Joined),
+        ("the source lake/[.csv of this job is invalid".into(), Exit::Usage)
+    );
+}
+
+#[test]
 fn what_names_no_file_is_refused() {
     let mut package = small(&csv_format());
     let error = package.fetch(&package.out("none/.."), Form::Joined).unwrap_err();

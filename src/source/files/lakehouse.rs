@@ -1,11 +1,12 @@
 //! Detects lakehouse tables, whose rows are not simply the rows of their Parquet files.
 //!
-//! Delta, Iceberg and Hudi keep the files of earlier versions beside the current ones, and a log says which ones count.
-//! Read as plain files, such a folder yields deleted rows, and rewritten rows twice. So a Parquet file at or below a folder
-//! with such a log is refused, even if the source URI points inside the table.
+//! Delta, Iceberg, Hudi and Paimon keep the files of earlier versions beside the current ones, and a log says which ones
+//! count. Read as plain files, such a folder yields deleted rows, and rewritten rows twice. So a file that may be of a table,
+//! at or below a folder with such a log, is refused, even if the source URI points inside the table. That is every Parquet
+//! file, and in a Paimon bucket, which may hold CSV and JSON as well, every file.
 //!
 //! Markers: `_delta_log/` (Delta protocol), `metadata/*.metadata.json` (Iceberg table spec), `.hoodie/` and
-//! `.hoodie_partition_metadata` (Hudi).
+//! `.hoodie_partition_metadata` (Hudi), `schema/schema-*` with a number (Paimon table spec).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ use crate::job::{Source, SourceFormat};
 use crate::source::SourceFile;
 use crate::store::{Location, ObjectLocation, has_below};
 
+/// Folders of metadata in which only files of certain names tell the format, with such a file.
+const METADATA: [(&str, &str); 2] = [("metadata", "metadata/v1.metadata.json"), ("schema", "schema/schema-0")];
+
 /// The table format that a path below a folder indicates, and the marker in the path.
 fn marker(below: &str) -> Option<(&'static str, &'static str)> {
     let (first, rest) = below.split_once('/').unwrap_or((below, ""));
@@ -24,6 +28,7 @@ fn marker(below: &str) -> Option<(&'static str, &'static str)> {
         ".hoodie" => Some(("a Hudi table", ".hoodie")),
         ".hoodie_partition_metadata" => Some(("a part of a Hudi table", ".hoodie_partition_metadata")),
         "metadata" if is_iceberg_metadata(rest) => Some(("an Iceberg table", "metadata/*.metadata.json")),
+        "schema" if is_paimon_schema(rest) => Some(("a Paimon table", "schema/schema-*")),
         _ => None,
     }
 }
@@ -31,6 +36,17 @@ fn marker(below: &str) -> Option<(&'static str, &'static str)> {
 /// `00001-….metadata.json`, `v1.metadata.json`, and compressed `….gz.metadata.json` or `….metadata.json.gz`.
 fn is_iceberg_metadata(name: &str) -> bool {
     !name.contains('/') && (name.ends_with(".metadata.json") || name.ends_with(".metadata.json.gz"))
+}
+
+/// `schema-0`, `schema-12`.
+fn is_paimon_schema(name: &str) -> bool {
+    let version = name.strip_prefix("schema-").unwrap_or_default();
+    !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a file may be of a table. `folder` is the name of its folder: Paimon has its files in `bucket-0` and so on.
+fn may_be_of_table(format: SourceFormat, folder: &str) -> bool {
+    format == SourceFormat::Parquet || folder.starts_with("bucket-")
 }
 
 /// The folders above a path, nearest first, without the root.
@@ -42,7 +58,7 @@ fn refusal(uri: String, (kind, marker): (&'static str, &'static str)) -> ListErr
     ListError::LakehouseTable { folder: uri, kind, marker }
 }
 
-/// Refuses local Parquet files of a table, unless the source declares them as plain files.
+/// Refuses local files of a table, unless the source declares them as plain files.
 ///
 /// # Errors
 /// [`ListError::LakehouseTable`], or [`ListError::Io`] where a folder inside the source cannot be read.
@@ -51,10 +67,11 @@ pub(super) fn refuse_local(source: &Source, listing: &FileListing) -> Result<(),
         return Ok(());
     }
     let mut folders = BTreeSet::new();
-    for file in listing.files.iter().filter(|file| file.format == SourceFormat::Parquet) {
+    for file in &listing.files {
         let Location::Local(path) = &file.at else { continue };
         let Some(folder) = path.parent() else { continue };
-        if folders.insert(folder.to_owned()) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        if may_be_of_table(file.format, &name) && folders.insert(folder.to_owned()) {
             // If a link leads into a table, the folders above the link differ from those above the file.
             folders.extend(folder.canonicalize().ok());
         }
@@ -75,20 +92,25 @@ fn local_marker(folder: &Path) -> Result<Option<(&'static str, &'static str)>, L
             return Ok(marker(name));
         }
     }
-    let metadata = folder.join("metadata");
-    let fail = |source| ListError::Io { path: metadata.display().to_string(), source };
-    let entries = match std::fs::read_dir(&metadata) {
-        Ok(entries) => entries,
-        Err(error) => {
-            use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
-            let is_none = matches!(error.kind(), NotFound | NotADirectory | PermissionDenied);
-            return if is_none { Ok(None) } else { Err(fail(error)) };
-        }
-    };
-    for entry in entries {
-        let name = entry.map_err(fail)?.file_name();
-        if name.to_str().is_some_and(is_iceberg_metadata) {
-            return Ok(marker(&format!("metadata/{}", name.to_string_lossy())));
+    for (name, _) in METADATA {
+        let path = folder.join(name);
+        let fail = |source| ListError::Io { path: path.display().to_string(), source };
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) => {
+                use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+                if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) {
+                    continue;
+                }
+                return Err(fail(error));
+            }
+        };
+        for entry in entries {
+            let entry = entry.map_err(fail)?;
+            let found = marker(&format!("{name}/{}", entry.file_name().to_string_lossy()));
+            if found.is_some() && !entry.file_type().map_err(fail)?.is_dir() {
+                return Ok(found);
+            }
         }
     }
     Ok(None)
@@ -115,7 +137,7 @@ impl Tables {
         }
     }
 
-    /// Refuses Parquet objects of a table, unless the source declares them as plain files. Keys below `base` must have been
+    /// Refuses objects of a table, unless the source declares them as plain files. Keys below `base` must have been
     /// examined; for the folders above it, the store is queried.
     ///
     /// # Errors
@@ -127,8 +149,10 @@ impl Tables {
         base: &str,
         listing: &FileListing,
     ) -> Result<(), ListError> {
-        let keys = listing.files.iter().filter(|file| file.format == SourceFormat::Parquet);
-        let keys: Vec<&str> = keys.filter_map(key_of).collect();
+        let keys = listing.files.iter().filter_map(|file| Some((key_of(file)?, file.format)));
+        let is_candidate =
+            |(key, format): &(&str, SourceFormat)| may_be_of_table(*format, key.rsplit('/').nth(1).unwrap_or_default());
+        let keys: Vec<&str> = keys.filter(is_candidate).map(|(key, _)| key).collect();
         if source.plain_files || keys.is_empty() || at.scheme.is_web() {
             return Ok(());
         }
@@ -157,13 +181,11 @@ fn key_of(file: &SourceFile) -> Option<&str> {
 
 /// The marker directly below a folder above the source.
 fn remote_marker(at: &ObjectLocation, folder: &str) -> Result<Option<(&'static str, &'static str)>, ListError> {
-    for (name, as_marker) in
-        [("_delta_log", "_delta_log"), (".hoodie", ".hoodie"), ("metadata", "metadata/x.metadata.json")]
-    {
-        let wanted: fn(&str) -> bool = if name == "metadata" { is_iceberg_key } else { |_| true };
+    for (name, example) in [("_delta_log", "_delta_log"), (".hoodie", ".hoodie")].into_iter().chain(METADATA) {
+        let wanted: fn(&str) -> bool = if name == example { |_| true } else { is_metadata };
         let key = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
         match has_below(&ObjectLocation { key, ..at.clone() }, wanted) {
-            Ok(true) => return Ok(marker(as_marker)),
+            Ok(true) => return Ok(marker(example)),
             Ok(false) => {}
             // Credentials are often limited to one prefix, so folders above it may be invisible.
             Err(error) if matches!(error.code(), ErrorCode::StoreDenied | ErrorCode::StoreNotFound) => {}
@@ -173,8 +195,12 @@ fn remote_marker(at: &ObjectLocation, folder: &str) -> Result<Option<(&'static s
     Ok(None)
 }
 
-fn is_iceberg_key(key: &str) -> bool {
-    key.rsplit('/').next().is_some_and(is_iceberg_metadata)
+/// Whether the last two segments of a key are a marker.
+fn is_metadata(key: &str) -> bool {
+    key.rsplit_once('/').is_some_and(|(folder, _)| {
+        let start = folder.rfind('/').map_or(0, |slash| slash + 1);
+        marker(key.get(start..).unwrap_or_default()).is_some()
+    })
 }
 
 #[cfg(test)]
@@ -190,6 +216,11 @@ mod tests {
             ("lake/t/2026/.hoodie_partition_metadata", Some("lake/t/2026")),
             ("lake/t/metadata/v1.metadata.json", Some("lake/t")),
             ("lake/t/metadata/00001-a.gz.metadata.json", Some("lake/t")),
+            ("lake/t/schema/schema-0", Some("lake/t")),
+            ("lake/t/schema/schema-0.json", None),
+            ("lake/t/schema/schema-", None),
+            ("lake/t/schema/schema-1/a.parquet", None),
+            ("lake/t/bucket-0/a.parquet", None),
             ("lake/t/metadata/snap-1.avro", None),
             ("lake/t/metadata/old/v1.metadata.json", None),
             ("lake/t/_metadata", None),

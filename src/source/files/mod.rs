@@ -27,6 +27,7 @@ use crate::job::{self, Job, OnEmptyFile, SourceFormat};
 use crate::source::formats::rows::inspect::in_one_step;
 use crate::store::Location;
 
+pub use overlap::reads_file;
 pub use path_time::{named_days, path_coverage, path_coverage_in, path_unit, units_of};
 
 /// The files that a job's `source.uri` matches.

@@ -1,9 +1,9 @@
-//! Refuses an output inside the source and a source inside the output. Otherwise, the next job over the source would read
-//! the files that this job writes.
+//! Finds outputs inside the source, and sources inside the output. Otherwise, the next job over the source would read the
+//! files that this job, or a download of it, writes.
 
 use std::path::{Component, Path, PathBuf};
 
-use super::list::{ListError, Walk, has_wildcard};
+use super::list::{ListError, Walk, classify, has_wildcard};
 use crate::export_format::ExportFormat;
 use crate::job::Source;
 use crate::package::layout::{DATA, MANIFEST, REJECTS, REPORT};
@@ -29,12 +29,7 @@ fn extensions() -> impl Iterator<Item = String> {
 pub fn check(source: &Source, output: &Location) -> Result<(), ListError> {
     let uri = source.uri.value.as_str();
     let (from, to) = match (Location::parse(uri, &source.options)?, output) {
-        (Location::Local(path), Location::Local(to)) => {
-            let is_glob = has_wildcard(uri) && !path.exists();
-            let walk = if is_glob { Walk::of_glob(&path, uri)? } else { Walk::of_folder(path) };
-            // A glob matches paths as the spec writes them, so names are tested below its own base.
-            (SourceFolder { base: real(&walk.base), walk }, real(to))
-        }
+        (Location::Local(path), Location::Local(to)) => (SourceFolder::local(path, uri)?, real(to)),
         (Location::Object(from), Location::Object(to)) if is_same_store(&from, to) => {
             let key = Path::new(&from.key);
             let walk = if has_wildcard(&from.key) { Walk::of_glob(key, uri)? } else { Walk::of_folder(key.to_owned()) };
@@ -52,6 +47,21 @@ pub fn check(source: &Source, output: &Location) -> Result<(), ListError> {
     Ok(())
 }
 
+/// Whether the source would read a local file, which need not be there yet.
+///
+/// # Errors
+/// The error of an invalid source URI.
+pub fn reads_file(source: &Source, file: &Path) -> Result<bool, ListError> {
+    let uri = source.uri.value.as_str();
+    let Location::Local(path) = Location::parse(uri, &source.options)? else { return Ok(false) };
+    let folder = SourceFolder::local(path, uri)?;
+    let file = real(file);
+    let Some(below) = folder.visible(&file) else { return Ok(false) };
+    let is_named = folder.walk.glob.as_ref().is_none_or(|glob| glob.is_match(folder.walk.base.join(below)));
+    // What is refused for its compression would stop the next job.
+    Ok(is_named && !matches!(classify(source.format, &file), Ok(None)))
+}
+
 /// A folder that a source reads.
 struct SourceFolder {
     /// The path with links resolved.
@@ -60,12 +70,21 @@ struct SourceFolder {
 }
 
 impl SourceFolder {
+    fn local(path: PathBuf, uri: &str) -> Result<Self, ListError> {
+        let is_glob = has_wildcard(uri) && !path.exists();
+        let walk = if is_glob { Walk::of_glob(&path, uri)? } else { Walk::of_folder(path) };
+        // A glob matches paths as the spec writes them, so names are tested below its own base.
+        Ok(Self { base: real(&walk.base), walk })
+    }
+
+    /// The part of a path below the folder, unless some of it is hidden.
+    fn visible<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+        path.strip_prefix(&self.base).ok().filter(|below| below.iter().all(|name| self.walk.visible(name)))
+    }
+
     /// Whether a file of a package in a folder below would be read.
     fn reads(&self, package: &Path) -> bool {
-        let Ok(below) = package.strip_prefix(&self.base) else { return false };
-        if !below.iter().all(|name| self.walk.visible(name)) {
-            return false;
-        }
+        let Some(below) = self.visible(package) else { return false };
         let Some(glob) = &self.walk.glob else { return true };
         let folder = self.walk.base.join(below);
         samples()

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ini::Ini;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredentialProvider};
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GcpSigningCredentialProvider, GoogleCloudStorage, GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
@@ -18,6 +18,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use super::answers::{Connector, CredentialsEnd};
 use super::error::{Refusal, settings_error};
 use super::tries::{Contact, DEFAULT_TIME};
+use crate::small_file;
 use crate::store::StoreError;
 use crate::store::location::{ObjectLocation, Scheme, StoreOptions};
 
@@ -34,6 +35,8 @@ pub(super) struct Client {
     pub(super) credentials: Option<AwsCredentialProvider>,
     /// When those end, where an answer has said so.
     pub(super) end: CredentialsEnd,
+    /// What signs links to Google Cloud Storage.
+    pub(super) signing: Option<GcpSigningCredentialProvider>,
 }
 
 /// The variable that says how many seconds a question is put to a store.
@@ -89,19 +92,24 @@ pub(super) fn connect(at: &ObjectLocation, time: Duration) -> Result<Client, Sto
             Ok(Client { credentials, end, ..all::<AmazonS3>(store) })
         }
         Scheme::Gs => {
-            check_endpoint(&bucket, options.endpoint.as_deref())?;
-            let mut builder = GoogleCloudStorageBuilder::from_env()
+            let mut builder = GoogleCloudStorageBuilder::from_env();
+            check_google_file(&bucket, &builder)?;
+            let endpoint = options.endpoint.clone().or_else(|| builder.get_config_value(&GoogleConfigKey::BaseUrl));
+            check_endpoint(&bucket, endpoint.as_deref())?;
+            builder = builder
                 .with_http_connector(connector)
                 .with_url(&bucket)
                 .with_retry(ONCE)
-                .with_client_options(allow_http(client_options(time), options.endpoint.as_deref()));
-            if let Some(endpoint) = &options.endpoint {
-                builder = builder.with_base_url(endpoint);
+                .with_client_options(allow_http(client_options(time), endpoint.as_deref()));
+            if let Some(endpoint) = endpoint {
+                builder = builder.with_base_url(&endpoint);
             }
             if let Some(anonymous) = options.anonymous {
                 builder = builder.with_skip_signature(anonymous);
             }
-            builder.build().map(all).map_err(failed)
+            let store = builder.build().map_err(failed)?;
+            let signing = Some(store.signing_credentials().clone());
+            Ok(Client { signing, ..all::<GoogleCloudStorage>(store) })
         }
         Scheme::Az | Scheme::Abfss => {
             let mut endpoint = options.endpoint.clone().or_else(|| environment("AZURE_STORAGE_ENDPOINT"));
@@ -125,6 +133,9 @@ pub(super) fn connect(at: &ObjectLocation, time: Duration) -> Result<Client, Sto
             if let Some(anonymous) = options.anonymous {
                 builder = builder.with_skip_signature(anonymous);
             }
+            if let Some(path) = builder.get_config_value(&AzureConfigKey::FederatedTokenFile) {
+                credentials_file(&bucket, Path::new(&path))?;
+            }
             builder.build().map(all).map_err(failed)
         }
         Scheme::Https | Scheme::Http => {
@@ -135,7 +146,7 @@ pub(super) fn connect(at: &ObjectLocation, time: Duration) -> Result<Client, Sto
                 .build()
                 .map_err(failed)?;
             let objects = Arc::new(client);
-            Ok(Client { objects, pages: None, multipart: None, signer: None, credentials: None, end })
+            Ok(Client { objects, pages: None, multipart: None, signer: None, credentials: None, signing: None, end })
         }
     }
 }
@@ -148,6 +159,7 @@ fn all<S: ObjectStore + PaginatedListStore + MultipartStore + Signer>(store: S) 
         multipart: Some(store.clone()),
         signer: Some(store),
         credentials: None,
+        signing: None,
         end: CredentialsEnd::default(),
     }
 }
@@ -175,6 +187,48 @@ fn check_endpoint(bucket: &str, endpoint: Option<&str>) -> Result<(), StoreError
     Err(StoreError::Remote { action: "connect to", at: bucket.to_owned(), refusal: Refusal::Settings, answer })
 }
 
+/// Larger than any file of profiles, keys or tokens.
+const LARGEST_CREDENTIALS_BYTES: u64 = 1 << 20;
+
+/// The text of a file that may hold credentials; `None` if there is no such file. It is read here even if the client reads
+/// it again, because the client would wait for a pipe and read a device without an end.
+fn credentials_file(bucket: &str, path: &Path) -> Result<Option<String>, StoreError> {
+    // The usual way to name no file.
+    if path == Path::new("/dev/null") {
+        return Ok(None);
+    }
+    match small_file::read_regular(path, LARGEST_CREDENTIALS_BYTES) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(unusable_file(bucket, path, "it is not UTF-8 text")),
+        },
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(unusable_file(bucket, path, &error.to_string())),
+    }
+}
+
+fn unusable_file(bucket: &str, path: &Path, why: &str) -> StoreError {
+    let answer = format!("cannot read the credentials or settings in {}: {why}", path.display());
+    StoreError::Remote { action: "connect to", at: bucket.to_owned(), refusal: Refusal::Settings, answer }
+}
+
+/// Checks the file that the Google client would read, also for requests without a signature.
+fn check_google_file(bucket: &str, builder: &GoogleCloudStorageBuilder) -> Result<(), StoreError> {
+    let named = |key| builder.get_config_value(&key);
+    if let Some(path) = named(GoogleConfigKey::ServiceAccount) {
+        return credentials_file(bucket, Path::new(&path)).map(drop);
+    }
+    if named(GoogleConfigKey::ServiceAccountKey).or_else(|| named(GoogleConfigKey::BearerToken)).is_some() {
+        return Ok(());
+    }
+    let (home, folder) = if cfg!(windows) { ("APPDATA", "gcloud") } else { ("HOME", ".config/gcloud") };
+    let of_gcloud = || Some(Path::new(&environment(home)?).join(folder).join("application_default_credentials.json"));
+    match named(GoogleConfigKey::ApplicationCredentials).map(PathBuf::from).or_else(of_gcloud) {
+        Some(path) => credentials_file(bucket, &path).map(drop),
+        None => Ok(()),
+    }
+}
+
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -194,7 +248,7 @@ fn s3(bucket: &str, options: &StoreOptions, time: Duration) -> Result<AmazonS3Bu
     let anonymous = options.anonymous.unwrap_or_default();
     if !anonymous
         && (options.profile.is_some() || !is_told)
-        && let Some(profile) = Profile::find(options.profile.as_deref())?
+        && let Some(profile) = Profile::find(bucket, options.profile.as_deref())?
     {
         if let Some((id, secret)) = profile.keys {
             builder = builder.with_access_key_id(id).with_secret_access_key(secret);
@@ -208,6 +262,22 @@ fn s3(bucket: &str, options: &StoreOptions, time: Duration) -> Result<AmazonS3Bu
     if let Some(region) = region {
         builder = builder.with_region(region);
     }
+    if !anonymous && builder.get_config_value(&AmazonS3ConfigKey::AccessKeyId).is_none() {
+        let file = |key| builder.get_config_value(&key).map(PathBuf::from);
+        if let Some(path) = file(AmazonS3ConfigKey::WebIdentityTokenFile) {
+            credentials_file(bucket, &path)?;
+        }
+        if let Some(path) = file(AmazonS3ConfigKey::ContainerAuthorizationTokenFile)
+            && credentials_file(bucket, &path)?.is_some_and(|token| token.contains(char::is_control))
+        {
+            // The client panics on a header with a line break.
+            return Err(unusable_file(
+                bucket,
+                &path,
+                "it holds more than the token: remove line breaks, also at its end",
+            ));
+        }
+    }
     check_endpoint(bucket, endpoint.as_deref())?;
     builder = builder.with_client_options(allow_http(client_options(time), endpoint.as_deref()));
     if let Some(endpoint) = endpoint {
@@ -218,9 +288,6 @@ fn s3(bucket: &str, options: &StoreOptions, time: Duration) -> Result<AmazonS3Bu
     }
     Ok(if anonymous { builder.with_skip_signature(true) } else { builder })
 }
-
-/// The profile where none is named.
-const DEFAULT_PROFILE: &str = "default";
 
 /// A section of `~/.aws/credentials` and `~/.aws/config`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -233,20 +300,26 @@ struct Profile {
 
 impl Profile {
     /// The named one, else `AWS_PROFILE`, else `default` if it is there.
-    fn find(named: Option<&str>) -> Result<Option<Self>, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Remote`] for a file that is there and cannot be read; [`StoreError::Profile`].
+    fn find(bucket: &str, named: Option<&str>) -> Result<Option<Self>, StoreError> {
         let asked = named.map(str::to_owned).or_else(|| environment("AWS_PROFILE"));
         let home = environment("HOME").or_else(|| environment("USERPROFILE")).map(PathBuf::from);
         let file = |variable: &str, name: &str| {
             environment(variable).map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".aws").join(name)))
         };
-        let files = [file("AWS_SHARED_CREDENTIALS_FILE", "credentials"), file("AWS_CONFIG_FILE", "config")];
-        let [credentials, config] =
-            files.map(|path| path.map_or(Ok(String::new()), |path| text_of(&path, asked.as_deref())));
-        Self::read(&credentials?, &config?, asked.as_deref())
+        let text = |path: Option<PathBuf>| match path {
+            Some(path) => Ok(credentials_file(bucket, &path)?.unwrap_or_default()),
+            None => Ok(String::new()),
+        };
+        let credentials = text(file("AWS_SHARED_CREDENTIALS_FILE", "credentials"))?;
+        let config = text(file("AWS_CONFIG_FILE", "config"))?;
+        Self::read(&credentials, &config, asked.as_deref())
     }
 
     fn read(credentials: &str, config: &str, asked: Option<&str>) -> Result<Option<Self>, StoreError> {
-        let name = asked.unwrap_or(DEFAULT_PROFILE);
+        let name = asked.unwrap_or("default");
         let refused = |why: String| StoreError::Profile { name: name.to_owned(), why };
         // The parser's message would quote the line, which may be a secret.
         let parse = |text: &str, file: &str| {
@@ -280,18 +353,6 @@ impl Profile {
     }
 }
 
-/// The text of a file; none where there is no file.
-fn text_of(path: &Path, profile: Option<&str>) -> Result<String, StoreError> {
-    match std::fs::read_to_string(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(String::new()),
-        Err(error) => Err(StoreError::Profile {
-            name: profile.unwrap_or(DEFAULT_PROFILE).to_owned(),
-            why: format!("{} cannot be read: {error}", path.display()),
-        }),
-        Ok(text) => Ok(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,13 +378,20 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_not_taken_for_a_missing_one() {
+    fn a_file_of_credentials_that_is_not_there_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(text_of(&folder.path().join("credentials"), None).unwrap(), "");
-        std::fs::write(folder.path().join("config"), [0xff]).unwrap();
-        let error = text_of(&folder.path().join("config"), Some("audit")).unwrap_err().to_string();
-        assert!(error.starts_with("the AWS profile `audit` cannot be used: "), "{error}");
-        assert!(error.contains("config cannot be read: stream did not contain valid UTF-8"), "{error}");
+        let file = folder.path().join("credentials");
+        std::fs::write(&file, CREDENTIALS).unwrap();
+        for (path, text) in [
+            (folder.path().join("none"), None),
+            (file.join(".aws/credentials"), None),
+            (PathBuf::from("/dev/null"), None),
+            (file, Some(CREDENTIALS)),
+        ] {
+            assert_eq!(credentials_file("s3://b", &path).unwrap().as_deref(), text, "{}", path.display());
+        }
+        let error = credentials_file("s3://b", folder.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("settings in {}: Is a directory", folder.path().display())), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 use regex::Regex;
 
 use super::tries::Failed;
+use crate::diagnostic::masked;
 use crate::error::ErrorCode;
 use crate::store::StoreError;
 
@@ -323,7 +324,7 @@ fn status(text: &str) -> Option<u16> {
 const ANSWER_CHARACTERS: usize = 400;
 
 /// The cloud's own words: code and message where it gave them, else the error; never a query string, which may be a
-/// signature.
+/// signature, nor the user and password of a URL, which an endpoint or a proxy in the environment may have.
 pub(super) fn answer(error: &object_store::Error) -> String {
     let text = whole(error);
     let told = XML.captures(&text).and_then(|found| {
@@ -331,6 +332,7 @@ pub(super) fn answer(error: &object_store::Error) -> String {
         Some(found.get(2).map_or(code.to_owned(), |message| format!("{code}: {}", message.as_str())))
     });
     let text = told.unwrap_or(text);
+    let text = masked(&text);
     let text = QUERY.replace_all(&text, "$1?…");
     let mut text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((cut, _)) = text.char_indices().nth(ANSWER_CHARACTERS) {
@@ -382,6 +384,8 @@ mod tests {
     fn an_answer_is_short_and_holds_no_signature() {
         let text = answer(&generic("GET https://a.blob.core.windows.net/c/x?sv=1&sig=SECRET failed (and\n more)"));
         assert!(!text.contains("SECRET") && text.contains("c/x?… failed (and more)"), "{text}");
+        let text = answer(&generic("GET https://bob:SECRET@host/b?list-type=2 via http://SECRET@proxy:1 failed"));
+        assert!(text.ends_with("GET https://**********@host/b?… via http://******@proxy:1 failed"), "{text}");
         assert_eq!(answer(&generic("<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>")), "SlowDown");
         let xml = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message><HostId>x</HostId></Error>";
         assert_eq!(answer(&generic(xml)), "AccessDenied: Access Denied");

@@ -7,11 +7,26 @@ use object_store::signer::Method;
 
 use super::bucket::Bucket;
 use super::error::Refusal;
-use crate::store::location::Scheme;
 use crate::store::{Link, StoreError};
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// How long a signature of Google's signBlob is usable for certain. Google replaces the keys that sign, so a link with a later
+/// expiry may stop working before it
+/// (<https://docs.cloud.google.com/storage/docs/authentication/creating-signatures>).
+const SIGN_BLOB: Duration = Duration::from_secs(12 * 3600);
+
+/// What signs a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SignedBy {
+    /// A key without an end.
+    Key,
+    /// Temporary credentials of S3, which end then, if they say so.
+    Temporary { end: Option<Timestamp> },
+    /// Google's signBlob, for a user, an impersonated service account or the identity of a machine.
+    SignBlob,
+}
 
 impl Bucket {
     /// A link that reads an object without credentials, for so long or as long as may be.
@@ -21,10 +36,11 @@ impl Bucket {
             let answer = "a web server's objects have no presigned links".to_owned();
             return Err(StoreError::Remote { action: "sign", at: self.object(key), refusal: Refusal::Refused, answer });
         };
-        let (token, now) = (self.session_token(key)?, Timestamp::now());
-        let end = self.credentials_end(token.as_deref());
-        let (longest, why) = longest_link(self.scheme(), token.is_some(), end, now);
-        if let Some(end) = end.filter(|_| longest.is_zero()) {
+        let (signed_by, now) = (self.signed_by(key)?, Timestamp::now());
+        let (longest, why) = longest_link(signed_by, now);
+        if let SignedBy::Temporary { end: Some(end) } = signed_by
+            && longest.is_zero()
+        {
             let answer = format!("they ended at {end}: get new ones");
             return Err(StoreError::Remote {
                 action: "sign a link to",
@@ -45,37 +61,48 @@ impl Bucket {
         Ok(Link { url, expires_at: Some(expires_at), limited_by: (expires_in > longest).then_some(why) })
     }
 
-    /// The mark of temporary credentials, wherever they come from: variables, a profile, web identity, a container, the
-    /// instance.
-    fn session_token(&self, key: &str) -> Result<Option<String>, StoreError> {
-        let Some(provider) = &self.client().credentials else { return Ok(None) };
-        let credentials = self.ask("sign a link to", key, || provider.get_credential())?;
-        Ok(credentials.token.clone())
+    /// What signs, wherever it comes from: variables, a profile, web identity, a container, the instance.
+    fn signed_by(&self, key: &str) -> Result<SignedBy, StoreError> {
+        let client = self.client();
+        if let Some(provider) = &client.credentials {
+            let token = self.ask("sign a link to", key, || provider.get_credential())?.token.clone();
+            return Ok(match token {
+                Some(token) => SignedBy::Temporary { end: self.credentials_end(&token) },
+                None => SignedBy::Key,
+            });
+        }
+        if let Some(provider) = &client.signing {
+            let credential = self.ask("sign a link to", key, || provider.get_credential())?;
+            return Ok(if credential.private_key.is_some() { SignedBy::Key } else { SignedBy::SignBlob });
+        }
+        Ok(SignedBy::Key)
     }
 
-    /// When they end, as who gave them said; `AWS_CREDENTIAL_EXPIRATION` speaks only of those in the environment.
-    fn credentials_end(&self, token: Option<&str>) -> Option<Timestamp> {
+    /// When temporary credentials end, as who gave them said; `AWS_CREDENTIAL_EXPIRATION` speaks only of those in the
+    /// environment.
+    fn credentials_end(&self, token: &str) -> Option<Timestamp> {
         let said = self.client().end.get();
-        let is_environments = || token.is_some() && std::env::var("AWS_SESSION_TOKEN").ok().as_deref() == token;
+        let is_environments = || std::env::var("AWS_SESSION_TOKEN").is_ok_and(|environments| environments == token);
         said.or_else(|| std::env::var("AWS_CREDENTIAL_EXPIRATION").ok().filter(|_| is_environments())?.parse().ok())
     }
 }
 
 /// How long a link can work, and what ends it.
-fn longest_link(
-    scheme: Scheme,
-    is_temporary: bool,
-    end: Option<Timestamp>,
-    now: Timestamp,
-) -> (Duration, &'static str) {
-    if scheme != Scheme::S3 || !is_temporary {
-        return (WEEK, "the service signs for 7 days at most");
-    }
-    // A link dies with the credentials that signed it.
-    match end.map(|end| Duration::try_from(end.duration_since(now)).unwrap_or_default()) {
-        Some(left) if left < WEEK => (left, "the credentials end then"),
-        Some(_) => (WEEK, "the service signs for 7 days at most"),
-        None => (HOUR, "the credentials are temporary and do not say when they end"),
+fn longest_link(signed_by: SignedBy, now: Timestamp) -> (Duration, &'static str) {
+    const OF_SERVICE: (Duration, &str) = (WEEK, "the service signs for 7 days at most");
+    match signed_by {
+        SignedBy::Key => OF_SERVICE,
+        SignedBy::SignBlob => (
+            SIGN_BLOB,
+            "Google guarantees signatures of signBlob for 12 hours; for longer links, use the key of a service account",
+        ),
+        // A link dies with the credentials that signed it.
+        SignedBy::Temporary { end: Some(end) } => match Duration::try_from(end.duration_since(now)).unwrap_or_default()
+        {
+            left if left < WEEK => (left, "the credentials end then"),
+            _ => OF_SERVICE,
+        },
+        SignedBy::Temporary { end: None } => (HOUR, "the credentials are temporary and do not say when they end"),
     }
 }
 
@@ -86,16 +113,16 @@ mod tests {
     #[test]
     fn a_link_lives_no_longer_than_the_credentials_that_signed_it() {
         let now: Timestamp = "2026-03-05T00:00:00Z".parse().unwrap();
-        let end = |text: &str| Some(text.parse().unwrap());
-        for (scheme, is_temporary, end, longest, why) in [
-            (Scheme::S3, false, None, WEEK, "7 days"),
-            (Scheme::S3, true, None, HOUR, "do not say when they end"),
-            (Scheme::S3, true, end("2026-03-05T00:20:00Z"), HOUR / 3, "the credentials end then"),
-            (Scheme::S3, true, end("2026-03-04T00:20:00Z"), Duration::ZERO, "the credentials end then"),
-            (Scheme::S3, true, end("2027-03-05T00:20:00Z"), WEEK, "7 days"),
-            (Scheme::Az, false, None, WEEK, "7 days"),
+        let until = |text: &str| SignedBy::Temporary { end: Some(text.parse().unwrap()) };
+        for (signed_by, longest, why) in [
+            (SignedBy::Key, WEEK, "7 days"),
+            (SignedBy::Temporary { end: None }, HOUR, "do not say when they end"),
+            (until("2026-03-05T00:20:00Z"), HOUR / 3, "the credentials end then"),
+            (until("2026-03-04T00:20:00Z"), Duration::ZERO, "the credentials end then"),
+            (until("2027-03-05T00:20:00Z"), WEEK, "7 days"),
+            (SignedBy::SignBlob, 12 * HOUR, "Google guarantees signatures of signBlob for 12 hours"),
         ] {
-            let (length, reason) = longest_link(scheme, is_temporary, end, now);
+            let (length, reason) = longest_link(signed_by, now);
             assert!(length == longest && reason.contains(why), "{length:?} {reason}");
         }
     }

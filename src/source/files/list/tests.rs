@@ -361,6 +361,17 @@ fn tables_of_a_lakehouse_are_refused_wherever_they_are_entered() {
             "is an Iceberg table (it has metadata/*.metadata.json)",
             &["", "lake/t/data/", "lake/t/data/*/a.parquet"],
         ),
+        (
+            ["schema/schema-0", "date=2026-03-01/bucket-0/a.csv", "date=2026-03-01/bucket-0/b.parquet"],
+            "is a Paimon table (it has schema/schema-*)",
+            &[
+                "",
+                "lake/t/",
+                "lake/t/date=2026-03-01/bucket-0/a.csv",
+                "lake/t/*/bucket-*/*.csv",
+                "lake/t/*/*/*.parquet",
+            ],
+        ),
         (hudi, "is a Hudi table (it has .hoodie)", &["lake/t", "lake/t/2026/03/01", "lake/t/2026/*/*/*"]),
     ] {
         let files: Vec<String> = files.iter().map(|name| format!("lake/t/{name}")).collect();
@@ -398,6 +409,37 @@ fn other_files_beside_a_table_and_folders_of_spark_are_no_table() {
     assert_eq!(names(listed(&f, "")), ["logs/a.ndjson", "ok/a.parquet"]);
     let f = folder(&["metadata/a.parquet", "metadata/readme.json", "_delta_logs/x"]);
     assert_eq!(listed(&f, "").expect("listed").files.len(), 2);
+    let f = folder(&["schema/schema-0.json", "schema/schema-", "schema/schema-1/c.csv", "bucket-0/a.csv", "b.parquet"]);
+    assert_eq!(listed(&f, "").expect("listed").files.len(), 4);
+    // Beside the buckets of a Paimon table, other files are no part of it.
+    let f = folder(&["schema/schema-0", "a.csv"]);
+    assert_eq!(names(listed(&f, "")), ["a.csv"]);
+}
+
+#[test]
+fn a_new_file_is_read_where_the_source_finds_it() {
+    let f = folder(&["data/a.csv", "data/sub/b.csv", "one.csv"]);
+    let path = |below: &str| f.path().join(below);
+    for (uri, file, is_read) in [
+        ("data", "data/new.ndjson", true),
+        ("data/", "data/new/deep/a.parquet", true),
+        ("data", "data/../data/a.csv", true),
+        ("data", "new.csv", false),
+        ("data", "data/new.txt", false),
+        ("data", "data/.hidden/new.csv", false),
+        ("data", "data/new.csv.bz2", true),
+        ("data/*.csv", "data/new.csv", true),
+        ("data/*.csv", "data/new.json", false),
+        ("data/*.csv", "data/sub/new.csv", false),
+        ("one.csv", "one.csv", true),
+        ("one.csv", "two.csv", false),
+    ] {
+        let source = source(path(uri).to_str().expect("utf-8"));
+        assert_eq!(super::super::reads_file(&source, &path(file)).expect("a source"), is_read, "{uri} {file}");
+    }
+    let declared = Source { format: Some(SourceFormat::Csv), ..source(path("data").to_str().expect("utf-8")) };
+    assert!(super::super::reads_file(&declared, &path("data/new.txt")).expect("a source"));
+    assert!(!super::super::reads_file(&source("s3://bucket/data"), &path("a.csv")).expect("a source"));
 }
 
 #[cfg(unix)]
