@@ -215,9 +215,9 @@ impl Read for Sequential {
     }
 }
 
-/// An object as a store lists it.
+/// The metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct ObjectMeta {
     /// Where.
     pub at: ObjectLocation,
     /// Its size.
@@ -228,7 +228,7 @@ pub struct Found {
     pub etag: Option<String>,
 }
 
-impl Found {
+impl ObjectMeta {
     fn of(at: &ObjectLocation, found: object_store::ObjectMeta) -> Self {
         let modified = modified(&found).unwrap_or_default();
         Self {
@@ -247,20 +247,20 @@ pub(super) fn modified(found: &object_store::ObjectMeta) -> Option<jiff::Timesta
     jiff::Timestamp::from_nanosecond(nanos.into()).ok()
 }
 
-/// What is known of one object; `None` where there is none.
+/// Requests the metadata of one object; `None` if it does not exist.
 ///
 /// # Errors
 /// [`StoreError::Remote`].
-pub fn look_at(at: &ObjectLocation) -> Result<Option<Found>, StoreError> {
-    Ok(bucket(at)?.head(&at.key)?.map(|found| Found::of(at, found)))
+pub fn head_object(at: &ObjectLocation) -> Result<Option<ObjectMeta>, StoreError> {
+    Ok(bucket(at)?.head(&at.key)?.map(|found| ObjectMeta::of(at, found)))
 }
 
-/// What lies below a prefix.
+/// The objects below a prefix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Below {
+pub struct ObjectListing {
     /// Objects, in order of key.
-    pub objects: Vec<Found>,
-    /// Those that cannot be read, because no request can name them, in order of key.
+    pub objects: Vec<ObjectMeta>,
+    /// Objects that cannot be read because no request can contain their keys, in order of key.
     pub unaddressable: Vec<UnaddressableKey>,
 }
 
@@ -268,10 +268,10 @@ pub struct Below {
 ///
 /// # Errors
 /// [`StoreError::Remote`].
-pub fn list_below(at: &ObjectLocation) -> Result<Below, StoreError> {
+pub fn list_below(at: &ObjectLocation) -> Result<ObjectListing, StoreError> {
     let below = bucket(at)?.list(&at.key)?;
-    let objects = below.objects.into_iter().map(|found| Found::of(at, found)).collect();
-    Ok(Below { objects, unaddressable: below.unaddressable })
+    let objects = below.objects.into_iter().map(|found| ObjectMeta::of(at, found)).collect();
+    Ok(ObjectListing { objects, unaddressable: below.unaddressable })
 }
 
 /// Whether an object whose key begins with this one's and a slash has a key that is wanted.
