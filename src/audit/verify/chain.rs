@@ -9,9 +9,9 @@ use std::fs;
 use jiff::Timestamp;
 
 use super::chain_report::{ChainReport, Head, VerifiedLink};
-use super::in_one_line;
 use crate::chain::{Chain, Link, Linked};
 use crate::digest::sha256;
+use crate::failure;
 use crate::package::layout::{self, MANIFEST, TOMBSTONE, kept_manifest};
 use crate::package::manifest::{Manifest, PackageRef, Tombstone, is_in_future};
 use crate::store::{Folder, Location, StoreError};
@@ -58,14 +58,14 @@ pub fn verify_chain(
     let links = match read {
         Ok(Some(links)) => links,
         Ok(None) => return report.unreadable("the folder does not exist".to_owned()),
-        Err(error) => return report.unreadable(in_one_line(&error)),
+        Err(error) => return report.unreadable(failure::chain(&error)),
     };
     for flaw in links.flaws() {
         report.find(&flaw.name, flaw.message);
     }
     report.head = links.head().map(Head::of);
     if report.head.is_none() && report.findings.is_empty() {
-        report.find("000001.json", "is not there: the chain has no link");
+        report.find("000001.json", "is missing: the chain has no link");
     }
     check_head(&links, expected_head, &mut report);
     let found: Vec<Package> = packages.iter().filter_map(Package::read).collect();
@@ -176,11 +176,10 @@ fn check_deletion(
     let bytes = match package.folder.read(TOMBSTONE) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
-            let message =
-                format!("is not there, and {name} says that shards were deleted: `jobs prune` writes it again");
+            let message = format!("is missing, and {name} says that shards were deleted: `jobs prune` writes it again");
             return report.find(&path, message);
         }
-        Err(error) => return report.find(&path, in_one_line(&error)),
+        Err(error) => return report.find(&path, failure::chain(&error)),
     };
     let digest = sha256(&bytes);
     if Some(&digest) != link.tombstone_sha256.as_ref() {
@@ -214,7 +213,7 @@ fn kept<'a>(
                 report.find(&path, format!("is not the manifest that {} names", layout::link(link.number)));
             }
             Ok(None) => {}
-            Err(error) => report.find(&path, in_one_line(&error)),
+            Err(error) => report.find(&path, failure::chain(&error)),
         }
     }
     None
