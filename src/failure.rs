@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
+use crate::json::JsonError;
 
 /// Why a partition is not complete, or a run failed.
 ///
@@ -108,6 +109,12 @@ impl fmt::Display for InputPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         self.position.map_or(Ok(()), |position| write!(f, ":{position}"))
+    }
+}
+
+impl From<JsonError> for Failure {
+    fn from(error: JsonError) -> Self {
+        Self::internal(&error)
     }
 }
 

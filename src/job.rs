@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Located, SourceText};
+use crate::export_format::{ExportCompression, ExportFormat};
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
 
@@ -96,10 +97,26 @@ pub struct Job {
     pub catalog_source: Option<Arc<SourceText>>,
 }
 
+/// A retention that ends after the last instant that can be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the retention of a package that is finished at {finalized_at:.0} ends after the year 9999")]
+pub struct RetentionTooLong {
+    finalized_at: Timestamp,
+}
+
 impl Job {
     /// The SQL condition as recorded: a digest if it may name a redacted column.
     pub fn recorded_where(&self) -> Option<String> {
         Some(self.canonical.get("where")?.as_str()?.to_owned())
+    }
+
+    /// When the shards of a package that is finished at `finalized_at` may be deleted; `None` without a retention.
+    ///
+    /// # Errors
+    /// [`RetentionTooLong`].
+    pub fn expires_at(&self, finalized_at: Timestamp) -> Result<Option<Timestamp>, RetentionTooLong> {
+        let end = |retention| finalized_at.checked_add(retention).map_err(|_| RetentionTooLong { finalized_at });
+        self.retention.map(end).transpose()
     }
 
     /// Whether messages and rejects must not show values of rows: an unreadable row may have a redacted value anywhere.
@@ -507,7 +524,7 @@ pub enum Order {
     Time,
 }
 
-/// Format of shards.
+/// Format of shards, with its options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     /// RFC 4180.
@@ -521,18 +538,30 @@ pub enum Format {
 }
 
 impl Format {
-    /// `csv`, `ndjson`, `json` or `parquet`: name and file extension.
-    pub fn name(&self) -> &'static str {
+    /// The format without its options.
+    pub fn kind(&self) -> ExportFormat {
         match self {
-            Self::Csv(_) => "csv",
-            Self::Ndjson => "ndjson",
-            Self::Json => "json",
-            Self::Parquet => "parquet",
+            Self::Csv(_) => ExportFormat::Csv,
+            Self::Ndjson => ExportFormat::Ndjson,
+            Self::Json => ExportFormat::Json,
+            Self::Parquet => ExportFormat::Parquet,
         }
+    }
+
+    /// Word in specs and manifests, and extension of shards.
+    pub fn name(&self) -> &'static str {
+        self.kind().as_str()
     }
 }
 
-/// Compression of shards. `snappy` and `lz4` are Parquet's only.
+/// Where the spec has no `format`.
+impl Default for Format {
+    fn default() -> Self {
+        Self::Csv(CsvFormat::default())
+    }
+}
+
+/// Compression of shards, with its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// As encoded.
@@ -548,10 +577,15 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// zstd where no level was chosen. Parquet's encodings leave little that higher levels find: level 1 takes half the
-    /// time of level 3 for the same size. Text is worth level 3.
-    pub fn zstd(format: &Format) -> Self {
-        Self::Zstd(if *format == Format::Parquet { 1 } else { 3 })
+    /// The compression without its level.
+    pub fn kind(self) -> ExportCompression {
+        match self {
+            Self::None => ExportCompression::None,
+            Self::Gzip(_) => ExportCompression::Gzip,
+            Self::Zstd(_) => ExportCompression::Zstd,
+            Self::Snappy => ExportCompression::Snappy,
+            Self::Lz4 => ExportCompression::Lz4,
+        }
     }
 }
 

@@ -20,11 +20,15 @@
 //! | 3 | [`job`], [`yaml`] |
 //! | 2 | [`limits`], [`logical`], [`secret`], [`store`], [`time`] |
 //! | 1 | [`diagnostic`], [`failure`], [`small_file`], [`stop`] |
-//! | 0 | [`digest`], [`error`], `number`, [`package::layout`], `panics`, [`progress`], [`rows_digest`], `swar`, [`units`] |
+//! | 0 | [`digest`], [`error`], [`export_format`], [`json`], `number`, [`package::layout`], `panics`, [`progress`], [`rows_digest`], `swar`, [`units`] |
 //!
 //! A module imports from lower layers only; `tests/suite/layers.rs` compares this table with the code. [`run`] makes
 //! packages and [`audit`] checks them, and neither needs the other. [`report`] needs the manifest alone, so that [`run`] can
 //! leave one in the package and [`audit`] can render it again.
+
+// Unit tests that share a file with the integration tests use the crate under its external name.
+#[cfg(test)]
+extern crate self as kt_export;
 
 pub mod audit;
 pub mod catalog;
@@ -36,9 +40,11 @@ pub mod doctor;
 pub mod download;
 pub mod encode;
 pub mod error;
+pub mod export_format;
 pub mod failure;
 pub mod job;
 pub mod jobs;
+pub mod json;
 pub mod limits;
 pub mod logical;
 pub mod package;

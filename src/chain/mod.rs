@@ -13,7 +13,10 @@ use std::thread;
 pub use crate::package::link::{LINK_VERSION, Link, LinkRef};
 
 use crate::digest::sha256;
+use crate::failure::chain;
+use crate::json::JsonError;
 use crate::package::layout::{self, STATE};
+use crate::package::manifest::ManifestError;
 use crate::store::{Folder, Listed, StoreError};
 
 /// Maximum size of a link in bytes; more than any link needs.
@@ -25,7 +28,7 @@ const READERS: usize = 16;
 /// The links of a folder.
 #[derive(Debug, Default)]
 pub struct Chain {
-    found: BTreeMap<u64, Result<Linked, String>>,
+    found: BTreeMap<u64, Result<Linked, BadLink>>,
     /// Files whose names resemble those of links.
     misnamed: Vec<String>,
     /// Other files.
@@ -33,7 +36,7 @@ pub struct Chain {
 }
 
 /// A number, and the link that was read under it, or why it is invalid.
-type Numbered = (u64, Result<Linked, String>);
+type Numbered = (u64, Result<Linked, BadLink>);
 
 /// A link and the digest of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,21 @@ pub struct Linked {
     pub link: Link,
     /// Lower-case hex SHA-256.
     pub sha256: String,
+}
+
+/// Why a file is not a valid link.
+#[derive(Debug, thiserror::Error)]
+enum BadLink {
+    #[error("cannot be read: {0}")]
+    Unread(StoreError),
+    #[error("is larger than any link")]
+    TooLarge,
+    #[error("cannot be read: {}", chain(.0))]
+    Malformed(ManifestError),
+    #[error("is not in the form in which links are written: it was changed")]
+    Changed,
+    #[error(transparent)]
+    Json(#[from] JsonError),
 }
 
 /// A defect of a chain.
@@ -90,10 +108,10 @@ impl Chain {
                 let link = match listed.bytes {
                     0..=LARGEST_BYTES => match folder.read(&listed.name) {
                         // Still report on the other links; but a store that does not answer may answer later.
-                        Err(error) if !error.code().is_retryable() => Some(Err(format!("cannot be read: {error}"))),
+                        Err(error) if !error.code().is_retryable() => Some(Err(BadLink::Unread(error))),
                         bytes => bytes?.as_deref().map(parse),
                     },
-                    _ => Some(Err("is larger than any link".to_owned())),
+                    _ => Some(Err(BadLink::TooLarge)),
                 };
                 Ok(link.map(|link| (*number, link)))
             };
@@ -160,7 +178,7 @@ impl Chain {
             }
             let mut flaw = |message: String| flaws.push(Flaw { name: layout::link(number), message });
             match found {
-                Err(message) => flaw(message.clone()),
+                Err(bad) => flaw(bad.to_string()),
                 Ok(Linked { link, .. }) => {
                     if link.number != number {
                         flaw(format!("says that it is link {}: it replaced another link", link.number));
@@ -194,15 +212,12 @@ impl Chain {
 }
 
 /// Parses a link, and checks that its bytes are those that kt-export writes.
-fn parse(bytes: &[u8]) -> Result<Linked, String> {
-    match Link::from_json(bytes) {
-        Ok(link) if link.to_json_bytes() == bytes => Ok(Linked { link, sha256: sha256(bytes) }),
-        Ok(_) => Err("is not in the form in which links are written: it was changed".to_owned()),
-        Err(error) => Err(match std::error::Error::source(&error) {
-            Some(cause) => format!("cannot be read: {error}: {cause}"),
-            None => format!("cannot be read: {error}"),
-        }),
+fn parse(bytes: &[u8]) -> Result<Linked, BadLink> {
+    let link = Link::from_json(bytes).map_err(BadLink::Malformed)?;
+    if link.to_json_bytes()? != bytes {
+        return Err(BadLink::Changed);
     }
+    Ok(Linked { link, sha256: sha256(bytes) })
 }
 
 /// The number in a file name that resembles a link's.

@@ -12,9 +12,13 @@ fn chain(root: &Path) -> Folder {
     let folder = Folder::open(root.join("chain")).unwrap();
     let mut before = None;
     for number in 1..=4 {
-        let manifest = Manifest { link: Some(LinkRecord { number, previous_sha256: before.take() }), ..manifest() };
-        let bytes = Link::of(&manifest, &sha256(&number.to_be_bytes())).unwrap().to_json_bytes();
-        assert_eq!(Link::from_json(&bytes).unwrap().to_json_bytes(), bytes);
+        let link = Some(LinkRecord { number, previous_sha256: before.take() });
+        let mut manifest = Manifest { link, ..manifest() };
+        assert_eq!(Link::of(&manifest, "").unwrap_err().to_string(), "`spec.resolved` has no `output.uri`");
+        manifest.spec.resolved.set("output", serde_json::json!({"uri": "package/"}));
+        let link = Link::of(&manifest, &sha256(&number.to_be_bytes())).unwrap().unwrap();
+        let bytes = link.to_json_bytes().unwrap();
+        assert_eq!(Link::from_json(&bytes).unwrap().to_json_bytes().unwrap(), bytes);
         before = Some(sha256(&bytes));
         fs::write(root.join("chain").join(layout::link(number)), bytes).unwrap();
     }

@@ -74,7 +74,7 @@ fn try_reproduce(args: &ReproduceArgs, console: &Console) -> Result<Exit, Refuse
     let stop = signals::listen().map_err(|why| (Exit::Failed, format!("error: {why}")))?;
     let mut manifest = read_manifest(&args.package)?;
     let is_parquet = matches!(manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
-    if is_parquet && manifest.spec.resolved["rows_digest"] != true {
+    if is_parquet && manifest.spec.resolved.rows_digest() != Ok(true) {
         let shard = manifest.files.iter().find(|file| file.status.has_file());
         let path = shard.map_or(args.package.as_str(), |file| file.path.as_str());
         return Err(Refused::Failed(Exit::Usage, nothing_lasts(path)));

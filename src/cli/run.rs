@@ -246,8 +246,8 @@ fn register(
         let revision = options.supersedes.as_ref().map_or(0, |superseded| superseded.revision + 1);
         let output_base = environment.output_base.clone();
         let package = PackageLocation::OfSpec { location: job.output.clone(), output_base, revision };
-        let record = JobRecord::new(job, package, environment, (options.clock)());
-        let _ = jobs.create(&record).map_err(|e| crate::failure::chain(&e))?;
+        let record = JobRecord::new(job, package, environment, (options.clock)()).map_err(|e| e.to_string())?;
+        let _ = jobs.create(&record).map_err(|failure| failure.to_string())?;
         // Running a job overrides an earlier cancellation.
         jobs.uncancel(&job.id).map_err(|e| crate::failure::chain(&e))?;
         let folder = jobs.job_folder(&job.id).map_err(|e| crate::failure::chain(&e))?;

@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::error::Exit;
-use crate::package::manifest::JobStatus;
+use crate::json::JsonError;
+use crate::package::manifest::{JobStatus, ResolvedError};
 use crate::seal::OpenError;
 use crate::store::StoreError;
 
@@ -210,6 +211,12 @@ pub enum DownloadError {
     /// A place below the target that is not usable.
     #[error("cannot write into the folder of the download")]
     Target(#[source] StoreError),
+    /// A manifest whose spec cannot be read.
+    #[error("the manifest cannot be used: {0}; check the package with `kt-export verify`")]
+    Spec(#[from] ResolvedError),
+    /// A manifest or a resume record without JSON.
+    #[error(transparent)]
+    Json(#[from] JsonError),
     /// A signal.
     #[error("stopped: run the same download again to resume")]
     Stopped {
@@ -227,7 +234,8 @@ impl DownloadError {
             | Self::Size { .. }
             | Self::Digest { .. }
             | Self::Contents { .. }
-            | Self::Derived { .. } => Exit::VerifyFailed,
+            | Self::Derived { .. }
+            | Self::Spec(_) => Exit::VerifyFailed,
             Self::Encrypted { .. }
             | Self::EncryptedParquet
             | Self::Exists { .. }
@@ -246,7 +254,8 @@ impl DownloadError {
             | Self::Store { .. }
             | Self::Read { .. }
             | Self::Disk { .. }
-            | Self::Target(_) => Exit::Failed,
+            | Self::Target(_)
+            | Self::Json(_) => Exit::Failed,
             Self::Stopped { exit } => *exit,
         }
     }

@@ -22,8 +22,10 @@ mod text;
 
 use std::path::PathBuf;
 
+use self::splice::Splice;
+use crate::export_format::ExportFormat;
 use crate::package::layout::{DATA, REJECTS};
-use crate::package::manifest::{EncryptionRecord, ExportFormat, FileEntry, Manifest};
+use crate::package::manifest::{EncryptionRecord, FileEntry, Manifest};
 use crate::seal::{AGE_EXTENSION, Identities};
 use crate::stop::Stop;
 use crate::store::{Folder, check_name};
@@ -96,10 +98,13 @@ pub fn download(request: &Download<'_>) -> Result<Downloaded, DownloadError> {
                 return Err(DownloadError::NoShards { status: request.manifest.status });
             }
             let target = target::Target::of(request)?;
-            match request.manifest.export_format {
-                ExportFormat::Parquet => row_groups::join(request, &shards, target),
-                ExportFormat::Csv | ExportFormat::Ndjson | ExportFormat::Json => text::join(request, &shards, target),
-            }
+            let splice = match request.manifest.export_format {
+                ExportFormat::Csv => Splice::csv(request.manifest)?,
+                ExportFormat::Ndjson => Splice::Ndjson,
+                ExportFormat::Json => Splice::Json,
+                ExportFormat::Parquet => return row_groups::join(request, &shards, target),
+            };
+            text::join(request, &shards, target, splice)
         }
     }
 }

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::DownloadError;
 use super::source::BLOCK_BYTES;
 use super::splice::Seen;
+use crate::json;
 use crate::store::sync_parent;
 
 /// What the names of unfinished files end with.
@@ -138,8 +139,7 @@ impl PartFile {
 
     fn keep_record(&mut self) -> Result<(), DownloadError> {
         self.file.sync_data().map_err(|source| disk("make durable", &self.path, source))?;
-        // This type has text keys only and is written to memory, so that nothing can fail.
-        let text = serde_json::to_vec_pretty(&self.whole).unwrap_or_default();
+        let text = json::pretty(&self.whole, "the record of a download")?;
         write_whole(&self.record_path(), |file| file.write_all(&text))?;
         self.recorded_bytes = self.whole.bytes;
         Ok(())

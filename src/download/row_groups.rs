@@ -25,7 +25,7 @@ use crate::digest::sha256;
 use crate::seal::{self, AGE_EXTENSION, OpenError};
 
 pub(super) fn join(request: &Download<'_>, shards: &[Listed<'_>], target: Target) -> Result<Downloaded, DownloadError> {
-    let mut part = PartFile::open(&target.path, &sha256(&request.manifest.to_json_bytes()))?;
+    let mut part = PartFile::open(&target.path, &sha256(&request.manifest.to_json_bytes()?))?;
     let scratch_path = part.scratch_path();
     let filled = create_anew(&scratch_path)
         .and_then(|mut scratch| fill(request, shards, &mut part, &mut scratch, &scratch_path));
@@ -138,6 +138,11 @@ fn begin<'a>(first: &ParquetMetaData, part: &'a mut PartFile) -> Result<Writer<'
     SerializedFileWriter::new(part, schema, Arc::new(properties.build())).map_err(write_fault)
 }
 
+/// A number of bytes or rows in a footer, which has signed integers.
+fn not_negative(number: i64) -> Result<u64, Fault> {
+    u64::try_from(number).map_err(|_| Fault::Shard(format!("its footer has the negative number {number}")))
+}
+
 /// Puts the row groups of the shard in the scratch file behind those before.
 fn append<'a>(
     shard: &Listed<'_>,
@@ -147,8 +152,8 @@ fn append<'a>(
 ) -> Result<(), Fault> {
     let read = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional).parse_and_finish(scratch);
     let metadata = read.map_err(|error| Fault::Shard(format!("its footer cannot be read: {error}")))?;
-    let rows: u64 = metadata.row_groups().iter().filter_map(|group| u64::try_from(group.num_rows()).ok()).sum();
-    if rows != shard.rows {
+    let rows: i128 = metadata.row_groups().iter().map(|group| i128::from(group.num_rows())).sum();
+    if rows != i128::from(shard.rows) {
         return Err(Fault::Shard(format!("it has {rows} rows, but the manifest says {}", shard.rows)));
     }
     if let Some(part) = part.take() {
@@ -163,8 +168,8 @@ fn append<'a>(
         let mut out = writer.next_row_group().map_err(write_fault)?;
         for (place, column) in group.columns().iter().enumerate() {
             let closed = ColumnCloseResult {
-                bytes_written: u64::try_from(column.compressed_size()).unwrap_or_default(),
-                rows_written: u64::try_from(group.num_rows()).unwrap_or_default(),
+                bytes_written: not_negative(column.compressed_size())?,
+                rows_written: not_negative(group.num_rows())?,
                 metadata: column.clone(),
                 bloom_filter: Sbbf::read_from_column_chunk(column, scratch).map_err(write_fault)?,
                 column_index: index.and_then(|index| index.column_index(number, place)).cloned(),

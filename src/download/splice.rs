@@ -12,10 +12,9 @@
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::digest::sha256;
-use crate::package::manifest::{ExportFormat, Manifest};
+use crate::package::manifest::{Manifest, ResolvedError};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -61,22 +60,14 @@ pub(super) enum Splice {
 }
 
 impl Splice {
-    /// `None` for Parquet, which is not text.
-    pub(super) fn of(manifest: &Manifest) -> Option<Self> {
-        Some(match manifest.export_format {
-            ExportFormat::Csv => {
-                let options = manifest.spec.resolved.get("format").and_then(|format| format.get("csv"));
-                let option = |name| options.and_then(|options| options.get(name)).and_then(Value::as_bool);
-                Self::Csv {
-                    bom: option("bom").unwrap_or(false),
-                    // A source without any column gives shards that have not even a header.
-                    header: option("header").unwrap_or(true) && !manifest.columns.is_empty(),
-                }
-            }
-            ExportFormat::Ndjson => Self::Ndjson,
-            ExportFormat::Json => Self::Json,
-            ExportFormat::Parquet => return None,
-        })
+    /// For CSV shards of the dialect in the manifest.
+    ///
+    /// # Errors
+    /// [`ResolvedError`] for a dialect that cannot be read.
+    pub(super) fn csv(manifest: &Manifest) -> Result<Self, ResolvedError> {
+        let csv = manifest.spec.resolved.csv()?;
+        // A source without any column gives shards that have not even a header.
+        Ok(Self::Csv { bom: csv.bom, header: csv.header && !manifest.columns.is_empty() })
     }
 
     /// What stands after the last row.

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::{Download, DownloadError};
+use crate::export_format::{ExportCompression, ExportFormat};
 use crate::job::Compression;
-use crate::package::manifest::{ExportFormat, Manifest};
+use crate::package::manifest::Manifest;
 use crate::seal::compression_of;
 use crate::store::check_name;
 
@@ -27,16 +28,13 @@ impl Target {
         let Some(name) = path.file_name() else { return Err(DownloadError::NoName { path }) };
         let name = name.to_string_lossy().to_ascii_lowercase();
         let compression = compression_of(&name);
-        let stem = match compression {
-            Compression::None => name.as_str(),
-            _ => name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem),
-        };
-        if let Some(named) = stem.rsplit_once('.').and_then(|(_, extension)| format_named(extension))
+        let (stem, _) = ExportCompression::split_name(&name);
+        if let Some(named) = stem.rsplit_once('.').and_then(|(_, extension)| ExportFormat::of_extension(extension))
             && named != format
         {
-            return Err(DownloadError::OtherFormat { path, named: word(named), format: word(format) });
+            return Err(DownloadError::OtherFormat { path, named: named.as_str(), format: format.as_str() });
         }
-        if format == ExportFormat::Parquet && compression != Compression::None {
+        if format.facts().compresses_pages && compression != Compression::None {
             return Err(DownloadError::CompressedParquet { path });
         }
         if ends_with_slash {
@@ -49,29 +47,9 @@ impl Target {
 
 /// Name and label come from an untrusted file.
 fn default_name(manifest: &Manifest) -> Result<String, DownloadError> {
-    let name = format!("{}-{}.{}", manifest.name, manifest.window_label, word(manifest.export_format));
+    let name = format!("{}-{}.{}", manifest.name, manifest.window_label, manifest.export_format.as_str());
     if check_name(&name).is_err() || name.contains('/') || name.chars().any(char::is_control) {
         return Err(DownloadError::UnfitName { name });
     }
     Ok(name)
-}
-
-/// The word of a format, which is its extension, too.
-pub(super) fn word(format: ExportFormat) -> &'static str {
-    match format {
-        ExportFormat::Csv => "csv",
-        ExportFormat::Ndjson => "ndjson",
-        ExportFormat::Json => "json",
-        ExportFormat::Parquet => "parquet",
-    }
-}
-
-fn format_named(extension: &str) -> Option<ExportFormat> {
-    Some(match extension {
-        "csv" => ExportFormat::Csv,
-        "ndjson" | "jsonl" => ExportFormat::Ndjson,
-        "json" => ExportFormat::Json,
-        "parquet" => ExportFormat::Parquet,
-        _ => return None,
-    })
 }

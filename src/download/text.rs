@@ -14,11 +14,13 @@ use crate::digest::sha256;
 use crate::job::Compression;
 use crate::seal::{self, Sealer};
 
-pub(super) fn join(request: &Download<'_>, shards: &[Listed<'_>], target: Target) -> Result<Downloaded, DownloadError> {
-    let Some(splice) = Splice::of(request.manifest) else {
-        return Err(DownloadError::NoShards { status: request.manifest.status });
-    };
-    let mut part = PartFile::open(&target.path, &sha256(&request.manifest.to_json_bytes()))?;
+pub(super) fn join(
+    request: &Download<'_>,
+    shards: &[Listed<'_>],
+    target: Target,
+    splice: Splice,
+) -> Result<Downloaded, DownloadError> {
+    let mut part = PartFile::open(&target.path, &sha256(&request.manifest.to_json_bytes()?))?;
     let resumed_files = part.whole().shards;
     if let Err(error) = fill(request, shards, splice, target.compression, &mut part) {
         part.leave();

@@ -41,20 +41,21 @@ impl CanonicalRows {
 
     /// For the rows of shards of this format.
     pub(super) fn of(format: &Format, schema: &SchemaRef) -> Result<Self, EncodeError> {
-        if *format == Format::Parquet
-            && let Some(field) = schema.fields().iter().find(|field| is_stored_otherwise(field))
-        {
-            return Err(EncodeError::Undigestible {
-                column: field.name().clone(),
-                data_type: field.data_type().to_string(),
-            });
-        }
         let (escapes_formulas, serves) = match format {
             Format::Csv(dialect) => {
                 let looks = CsvFormat { bom: dialect.bom, header: dialect.header, ..CsvFormat::default() };
                 (dialect.escape_formulas, *dialect == looks && !schema.fields().iter().any(|f| holds_json(f)))
             }
-            Format::Ndjson | Format::Json | Format::Parquet => (false, false),
+            Format::Ndjson | Format::Json => (false, false),
+            Format::Parquet => match schema.fields().iter().find(|field| is_stored_otherwise(field)) {
+                None => (false, false),
+                Some(field) => {
+                    return Err(EncodeError::Undigestible {
+                        column: field.name().clone(),
+                        data_type: field.data_type().to_string(),
+                    });
+                }
+            },
         };
         let rows = (!serves).then(|| TextRows::canonical(schema.clone(), escapes_formulas)).transpose()?;
         Ok(Self { schema: schema.clone(), rows })

@@ -120,13 +120,26 @@ impl Encoder {
         self.canonical.is_some()
     }
 
-    /// Encrypts everything in the shards. Formats other than Parquet ignore the keys.
+    /// Whether [`Encoder::encode`] only gathers rows in columns, which [`Shard::append`] encodes.
+    pub fn is_columnar(&self) -> bool {
+        match self.kind {
+            Kind::Text(_) => false,
+            Kind::Parquet(_) => true,
+        }
+    }
+
+    /// Encrypts everything in the shards.
     ///
     /// # Errors
-    /// [`EncodeError::Parquet`] where keys cannot be assigned to columns unambiguously.
+    /// [`EncodeError::Parquet`] where keys cannot be assigned to columns unambiguously, [`EncodeError::Arrow`] for a format
+    /// without Parquet modular encryption.
     pub fn encrypted(mut self, keys: &ParquetKeys) -> Result<Self, EncodeError> {
-        if let Kind::Parquet(format) = &mut self.kind {
-            format.encrypt(keys)?;
+        match &mut self.kind {
+            Kind::Text(_) => {
+                let why = "this format has no Parquet encryption".to_owned();
+                return Err(ArrowError::InvalidArgumentError(why).into());
+            }
+            Kind::Parquet(format) => format.encrypt(keys)?,
         }
         Ok(self)
     }
@@ -229,7 +242,7 @@ pub enum EncodeError {
         /// The compression's name.
         compression: &'static str,
         /// The supported compressions.
-        choices: &'static str,
+        choices: String,
     },
     /// Formats show the values of a column differently. Found when the encoder is created.
     #[error(
@@ -280,17 +293,16 @@ pub fn part_step_rows(format: &Format) -> u64 {
 
 /// Refuses compressions that would otherwise be ignored silently.
 fn check_compression(format: &Format, compression: Compression) -> Result<(), EncodeError> {
-    let name = match (format, compression) {
-        (Format::Parquet, Compression::Gzip(_)) => "gzip",
-        (Format::Csv(_) | Format::Ndjson | Format::Json, Compression::Snappy) => "snappy",
-        (Format::Csv(_) | Format::Ndjson | Format::Json, Compression::Lz4) => "lz4",
-        _ => return Ok(()),
+    let (facts, compression) = (format.kind().facts(), compression.kind());
+    if facts.compressions.contains(&compression) {
+        return Ok(());
+    }
+    let choices: Vec<&str> = facts.compressions.iter().map(|choice| choice.as_str()).collect();
+    let choices = match choices.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => choices.concat(),
     };
-    let choices = match format {
-        Format::Parquet => "zstd, snappy, lz4 and none",
-        Format::Csv(_) | Format::Ndjson | Format::Json => "zstd, gzip and none",
-    };
-    Err(EncodeError::UnsupportedCompression { format: format.name(), compression: name, choices })
+    Err(EncodeError::UnsupportedCompression { format: facts.name, compression: compression.as_str(), choices })
 }
 
 /// Checks the schema of a batch and the row numbers, which encoders then rely on.

@@ -86,8 +86,8 @@ impl Pruned {
 /// Prunes a store, or reports what it would do. A job that cannot be pruned does not affect the others.
 ///
 /// # Errors
-/// [`StoreError`] of the store itself. A file that the store refuses to delete is not an error.
-pub fn prune(jobs: &Jobs, how: &Prune<'_>) -> Result<Pruned, StoreError> {
+/// Those of the store itself. A file that the store refuses to delete is not an error.
+pub fn prune(jobs: &Jobs, how: &Prune<'_>) -> Result<Pruned, Failure> {
     let listed = jobs.list(how.until)?;
     let mut pruned = Pruned { passed_over: listed.passed_over, ..Pruned::default() };
     for view in listed.views {

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, SourceText};
+use crate::export_format::ExportFormat;
 use crate::job::Job;
-use crate::package::manifest::ExportFormat;
+use crate::package::manifest::{ResolvedError, ResolvedSpec};
 use crate::resolve::{CatalogText, Environment, Place, resolve_text};
 use crate::run::GitState;
 use crate::store::Location;
@@ -117,18 +118,27 @@ impl TextRecord {
 
 impl JobRecord {
     /// The record of a job, as resolved in `environment`.
-    pub fn new(job: &Job, package: PackageLocation, environment: &Environment, created_at: Timestamp) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`ResolvedError`] for a job without filters in its canonical JSON.
+    pub fn new(
+        job: &Job,
+        package: PackageLocation,
+        environment: &Environment,
+        created_at: Timestamp,
+    ) -> Result<Self, ResolvedError> {
+        let resolved = ResolvedSpec::from(job.canonical.clone());
+        Ok(Self {
             record_version: RECORD_VERSION,
             id: job.id.clone(),
             name: job.name.clone(),
             type_name: job.type_name.clone(),
-            export_format: (&job.format).into(),
+            export_format: job.format.kind(),
             created_at,
             window_start: job.window.start,
             window_end: job.window.end,
             window_label: job.window.label.clone(),
-            filters: job.canonical.get("filters").cloned().unwrap_or_default(),
+            filters: resolved.filters()?.clone().into(),
             where_sql: job.recorded_where(),
             package,
             spec: TextRecord::of(&job.spec_source),
@@ -137,7 +147,7 @@ impl JobRecord {
             now: environment.now,
             current_dir: environment.current_dir.clone(),
             git: None,
-        }
+        })
     }
 
     /// The environment in which the job was requested.

@@ -92,8 +92,7 @@ impl Request {
         if !self.filters.is_empty() {
             set("filters", filters(&self.filters));
         }
-        // A map of plain values is always JSON.
-        serde_json::to_string_pretty(&Value::Object(spec)).unwrap_or_default()
+        format!("{:#}", Value::Object(spec))
     }
 }
 

@@ -67,10 +67,10 @@ impl Deletion<'_> {
             link: None,
             signer: signer.as_ref().map(Signer::record),
         };
-        match job.filter(|_| self.manifest.link.is_some()) {
-            Some(job) => self.link(&job, tombstone, signer.as_ref()),
+        match job.zip(self.manifest.link.as_ref()) {
+            Some((job, own)) => self.link(&job, own, tombstone, signer.as_ref()),
             None => {
-                let bytes = tombstone.to_json_bytes();
+                let bytes = tombstone.to_json_bytes()?;
                 let signature = signer.map(|signer| signer.sign(&bytes)).transpose().map_err(Failure::from)?;
                 self.publish(&bytes, signature.as_deref().map(str::as_bytes))?;
                 Ok(())
@@ -86,8 +86,8 @@ impl Deletion<'_> {
         if self.manifest.signer.is_some() || self.manifest.link.is_some() {
             let job = (self.job)()?;
             self.signer(&job)?;
-            if self.manifest.link.is_some() {
-                read_chain(&self.chain(&job)?)?;
+            if let Some(own) = &self.manifest.link {
+                read_chain(&self.chain(&job, own)?)?;
             }
         }
         Ok(())
@@ -114,22 +114,28 @@ impl Deletion<'_> {
         Ok(Some(signer))
     }
 
-    fn chain(&self, job: &Job) -> Result<Folder, Failure> {
+    fn chain(&self, job: &Job, own: &LinkRecord) -> Result<Folder, Failure> {
         let folder = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten();
         folder.ok_or_else(|| {
             let message = format!(
                 "the package is link {} of a chain, so its deletion has to be linked as well, and the chain is not where \
                  the spec in the job's record says: restore it",
-                self.manifest.link.as_ref().map_or(0, |link| link.number)
+                own.number
             );
             Failure::new(ErrorCode::ChainBroken, message)
         })
     }
 
     /// Links and publishes the tombstone, or publishes one that an earlier, crashed attempt has linked.
-    fn link(&self, job: &Job, mut tombstone: Tombstone, signer: Option<&Signer>) -> Result<(), Failure> {
+    fn link(
+        &self,
+        job: &Job,
+        own: &LinkRecord,
+        mut tombstone: Tombstone,
+        signer: Option<&Signer>,
+    ) -> Result<(), Failure> {
         let broken = |message| Failure::new(ErrorCode::ChainBroken, message);
-        let folder = self.chain(job)?;
+        let folder = self.chain(job, own)?;
         for _ in 0..LINK_TRIES {
             let chain = read_chain(&folder)?;
             let own = chain.last_of(&self.manifest.id);
@@ -147,14 +153,14 @@ impl Deletion<'_> {
             let head = chain.head();
             let number = head.map_or(1, |head| head.link.number.saturating_add(1));
             tombstone.link = Some(LinkRecord { number, previous_sha256: head.map(|head| head.sha256.clone()) });
-            let bytes = tombstone.to_json_bytes();
+            let bytes = tombstone.to_json_bytes()?;
             let digest = sha256(&bytes);
             let signature = signer.map(|signer| signer.sign(&bytes)).transpose().map_err(Failure::from)?;
             if let Some(signature) = &signature {
                 self.package.replace_bytes(&kept_signature(&digest), signature.as_bytes())?;
             }
             self.package.replace_bytes(&kept_tombstone(&digest), &bytes)?;
-            let Some(link) = Link::of_tombstone(self.manifest, &tombstone, &digest) else { break };
+            let Some(link) = Link::of_tombstone(self.manifest, &tombstone, &digest)? else { break };
             if claim_link(&folder, &link)? {
                 self.publish(&bytes, signature.as_deref().map(str::as_bytes))?;
                 return Ok(());

@@ -10,12 +10,14 @@ use serde_json::Value;
 use super::heartbeat::{Counts, RunEnd, RunState};
 use super::record::{CANCEL, JobRecord, PackageLocation, RECORD};
 use super::state::State;
-use crate::diagnostic::shown;
+use crate::diagnostic::{escaped, shown};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
-use crate::failure::chain;
-use crate::package::layout::{MANIFEST, SHA256SUMS, TOMBSTONE};
-use crate::package::manifest::{ExportFormat, FileEntry, JobStatus, Manifest};
+use crate::export_format::ExportFormat;
+use crate::failure::{Failure, chain};
+use crate::json;
+use crate::package::layout::{MANIFEST, SHA256SUMS, STATE, TOMBSTONE};
+use crate::package::manifest::{FileEntry, JobStatus, Manifest};
 use crate::store::{Created, Folder, Location, StoreError};
 
 /// Number of concurrent requests to a store.
@@ -159,11 +161,10 @@ impl Jobs {
     /// Creates the record of a job, unless it exists.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn create(&self, record: &JobRecord) -> Result<Created, StoreError> {
-        let mut bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
-        bytes.push(b'\n');
-        self.folder.create_bytes(&format!("jobs/{}/{RECORD}", record.id), &bytes)
+    /// The store's; `internal` for a record without JSON.
+    pub fn create(&self, record: &JobRecord) -> Result<Created, Failure> {
+        let bytes = json::pretty(record, RECORD)?;
+        Ok(self.folder.create_bytes(&format!("jobs/{}/{RECORD}", record.id), &bytes)?)
     }
 
     /// The record of a job; `None` if there is none, or it is invalid.
@@ -210,8 +211,8 @@ impl Jobs {
     /// All jobs, including those that cannot be shown.
     ///
     /// # Errors
-    /// [`StoreError`] of the store itself.
-    pub fn list(&self, now: Timestamp) -> Result<Listed, StoreError> {
+    /// Those of the store itself.
+    pub fn list(&self, now: Timestamp) -> Result<Listed, Failure> {
         let ids = self.ids()?;
         // Readers mostly wait for the store; for a local one, use one per processor.
         let readers = if self.location().local().is_some() { 0 } else { READERS.min(ids.len()) };
@@ -231,38 +232,41 @@ impl Jobs {
     }
 
     /// A job for a list; `None` if there is none. Only a store that does not answer is an error.
-    fn summarize(&self, id: &str, now: Timestamp) -> Result<Option<Result<JobView, PassedOver>>, StoreError> {
+    fn summarize(&self, id: &str, now: Timestamp) -> Result<Option<Result<JobView, PassedOver>>, Failure> {
         let passed_over = |why| Ok(Some(Err(PassedOver { id: id.to_owned(), why })));
         let record = match self.recorded(id) {
             Ok(Recorded::Usable(record)) => *record,
             Ok(Recorded::Absent) => return Ok(None),
             Ok(Recorded::Unusable(why)) => return passed_over(why),
-            Err(error) if error.code().is_retryable() => return Err(error),
+            Err(error) if error.code().is_retryable() => return Err(error.into()),
             Err(error) => return passed_over(chain(&error)),
         };
         let is_elsewhere = matches!(record.package, PackageLocation::OfSpec { .. });
-        let view = self.read_package(&record, MANIFEST).and_then(|bytes| self.view_of(record, bytes.as_deref(), now));
+        let bytes = self.read_package(&record, MANIFEST).map_err(Failure::from);
+        let view = bytes.and_then(|bytes| self.view_of(record, bytes.as_deref(), now));
         match view {
             Ok(view) => Ok(Some(Ok(view))),
             // The job store may answer later, but a list must not wait for packages in other stores.
-            Err(error) if error.code().is_retryable() && !is_elsewhere => Err(error),
-            Err(error) => passed_over(chain(&error)),
+            Err(failure) if failure.code().is_retryable() && !is_elsewhere => Err(failure),
+            Err(failure) => passed_over(failure.to_string()),
         }
     }
 
     /// A job, without its files; `None` if there is none.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn view(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, StoreError> {
+    /// The store's; `package_damaged` for a manifest that cannot be read.
+    pub fn view(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, Failure> {
         let Some(record) = self.record(id)? else { return Ok(None) };
         let manifest = self.read_package(&record, MANIFEST)?;
         self.view_of(record, manifest.as_deref(), now).map(Some)
     }
 
-    fn view_of(&self, record: JobRecord, manifest: Option<&[u8]>, now: Timestamp) -> Result<JobView, StoreError> {
+    fn view_of(&self, record: JobRecord, manifest: Option<&[u8]>, now: Timestamp) -> Result<JobView, Failure> {
         let id = &record.id;
-        let summary = manifest.and_then(|bytes| serde_json::from_slice::<Summary>(bytes).ok());
+        let summary = manifest.map(serde_json::from_slice::<Summary>).transpose();
+        let summary = summary.map_err(|error| self.unreadable(&record, &error))?;
+        // At the place that a spec names, there may be the package of another job.
         let summary = summary.filter(|summary| summary.id == record.id);
         let has_tombstone = match &summary {
             Some(summary) if summary.expires_at.is_some_and(|at| at <= now) => {
@@ -316,27 +320,42 @@ impl Jobs {
     /// A job with its files; `None` if there is none.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn get(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, StoreError> {
+    /// As [`Jobs::view`].
+    pub fn get(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, Failure> {
         let Some(record) = self.record(id)? else { return Ok(None) };
         let bytes = self.read_package(&record, MANIFEST)?;
-        let files = bytes.as_deref().and_then(|bytes| manifest_of(&record, bytes)).map(|manifest| manifest.files);
+        let manifest = bytes.as_deref().map(|bytes| self.manifest_of(&record, bytes)).transpose()?.flatten();
         let view = self.view_of(record, bytes.as_deref(), now)?;
-        Ok(Some(JobView { files: Some(files.unwrap_or_default()), ..view }))
+        // A job without a package has no files.
+        Ok(Some(JobView { files: Some(manifest.map_or_else(Vec::new, |manifest| manifest.files)), ..view }))
     }
 
     /// The manifest of a job's package, if there is one.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn manifest(&self, record: &JobRecord) -> Result<Option<Manifest>, StoreError> {
+    /// As [`Jobs::view`].
+    pub fn manifest(&self, record: &JobRecord) -> Result<Option<Manifest>, Failure> {
         Ok(self.stored_manifest(record)?.map(|(manifest, _)| manifest))
     }
 
     /// The manifest, with the lower-case hex SHA-256 of its bytes.
-    pub(super) fn stored_manifest(&self, record: &JobRecord) -> Result<Option<(Manifest, String)>, StoreError> {
-        let bytes = self.read_package(record, MANIFEST)?;
-        Ok(bytes.and_then(|bytes| Some((manifest_of(record, &bytes)?, sha256(&bytes)))))
+    pub(super) fn stored_manifest(&self, record: &JobRecord) -> Result<Option<(Manifest, String)>, Failure> {
+        let Some(bytes) = self.read_package(record, MANIFEST)? else { return Ok(None) };
+        Ok(self.manifest_of(record, &bytes)?.map(|manifest| (manifest, sha256(&bytes))))
+    }
+
+    /// The manifest in a job's package; `None` if it is another job's.
+    fn manifest_of(&self, record: &JobRecord, bytes: &[u8]) -> Result<Option<Manifest>, Failure> {
+        let manifest = Manifest::from_json(bytes).map_err(|error| self.unreadable(record, &error))?;
+        Ok(Some(manifest).filter(|manifest| manifest.id == record.id))
+    }
+
+    fn unreadable(&self, record: &JobRecord, error: &dyn std::error::Error) -> Failure {
+        let at = record.package(self.location()).join(MANIFEST);
+        let why = escaped(&chain(error));
+        let message =
+            format!("{at} cannot be read: {why}; restore it from a copy: the package keeps one below {STATE}");
+        Failure::new(ErrorCode::PackageDamaged, message)
     }
 
     /// The folder of a job's package, if it exists.
@@ -398,7 +417,66 @@ impl Jobs {
     }
 }
 
-/// The manifest in a job's package, if it belongs to the job.
-fn manifest_of(record: &JobRecord, bytes: &[u8]) -> Option<Manifest> {
-    Manifest::from_json(bytes).ok().filter(|manifest| manifest.id == record.id)
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::jobs::TextRecord;
+
+    fn record() -> JobRecord {
+        let at = Timestamp::UNIX_EPOCH;
+        JobRecord {
+            record_version: 1,
+            id: "job_a".to_owned(),
+            name: "test".to_owned(),
+            type_name: "events".to_owned(),
+            export_format: ExportFormat::Csv,
+            created_at: at,
+            window_start: at,
+            window_end: at,
+            window_label: "1970".to_owned(),
+            filters: json!({}),
+            where_sql: None,
+            package: PackageLocation::Store { revision: 0 },
+            spec: TextRecord { path: PathBuf::from("test.yaml"), text: String::new() },
+            catalog: None,
+            vars: BTreeMap::new(),
+            now: at,
+            current_dir: PathBuf::from("/"),
+            git: None,
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_cannot_be_read_is_not_a_job_without_a_package() {
+        let store = tempfile::tempdir().unwrap();
+        let jobs = Jobs::open(&Location::Local(store.path().to_owned())).unwrap();
+        let (record, now) = (record(), Timestamp::UNIX_EPOCH);
+        assert_eq!(jobs.create(&record).unwrap(), Created::Created);
+        assert_eq!(jobs.view("job_a", now).unwrap().unwrap().status, State::Queued);
+        assert_eq!(jobs.get("job_a", now).unwrap().unwrap().files, Some(Vec::new()));
+        assert_eq!(jobs.stored_manifest(&record).unwrap(), None);
+
+        let path = store.path().join("jobs/job_a/package/manifest.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "{").unwrap();
+        let ending = "; restore it from a copy: the package keeps one below _state/";
+        for failure in [
+            jobs.view("job_a", now).unwrap_err(),
+            jobs.get("job_a", now).unwrap_err(),
+            jobs.manifest(&record).unwrap_err(),
+        ] {
+            assert_eq!(failure.code(), ErrorCode::PackageDamaged);
+            let message = failure.to_string();
+            assert!(message.starts_with(&format!("{} cannot be read: ", path.display())), "{message}");
+            assert!(message.ends_with(ending), "{message}");
+        }
+        let listed = jobs.list(now).unwrap();
+        assert!(listed.views.is_empty());
+        assert_eq!(listed.passed_over[0].id, "job_a");
+        assert!(listed.passed_over[0].why.ends_with(ending), "{}", listed.passed_over[0].why);
+    }
 }

@@ -7,7 +7,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::package::manifest::{JobStatus, LinkRecord, Manifest, ManifestError, Tombstone, from_versioned, to_bytes};
+use crate::json::{self, JsonError};
+use crate::package::manifest::{
+    JobStatus, LinkRecord, Manifest, ManifestError, ResolvedError, Tombstone, from_versioned,
+};
 
 /// The version that is written, and the only one that is read.
 pub const LINK_VERSION: u32 = 1;
@@ -56,23 +59,34 @@ pub struct LinkRef {
 
 impl Link {
     /// The link of a manifest whose bytes have this digest; `None` if it is not chained.
-    pub fn of(manifest: &Manifest, manifest_sha256: &str) -> Option<Self> {
-        Some(Self::at(manifest.link.clone()?, manifest, manifest_sha256))
+    ///
+    /// # Errors
+    /// [`ResolvedError`] for a manifest without the package's folder.
+    pub fn of(manifest: &Manifest, manifest_sha256: &str) -> Result<Option<Self>, ResolvedError> {
+        let place = manifest.link.clone();
+        place.map(|place| Self::at(place, manifest, manifest_sha256)).transpose()
     }
 
     /// The link of a tombstone whose bytes have the digest `sha256`; `None` if it is not chained.
-    pub fn of_tombstone(manifest: &Manifest, tombstone: &Tombstone, sha256: &str) -> Option<Self> {
-        let place = tombstone.link.clone()?;
-        Some(Self {
+    ///
+    /// # Errors
+    /// As [`Link::of`].
+    pub fn of_tombstone(
+        manifest: &Manifest,
+        tombstone: &Tombstone,
+        sha256: &str,
+    ) -> Result<Option<Self>, ResolvedError> {
+        let Some(place) = tombstone.link.clone() else { return Ok(None) };
+        Ok(Some(Self {
             tombstone_sha256: Some(sha256.to_owned()),
             created_at: tombstone.pruned_at,
-            ..Self::at(place, manifest, &tombstone.manifest_sha256)
-        })
+            ..Self::at(place, manifest, &tombstone.manifest_sha256)?
+        }))
     }
 
-    fn at(place: LinkRecord, manifest: &Manifest, manifest_sha256: &str) -> Self {
+    fn at(place: LinkRecord, manifest: &Manifest, manifest_sha256: &str) -> Result<Self, ResolvedError> {
         let LinkRecord { number, previous_sha256 } = place;
-        Self {
+        Ok(Self {
             link_version: LINK_VERSION,
             number,
             id: manifest.id.clone(),
@@ -82,15 +96,18 @@ impl Link {
             status: manifest.status,
             manifest_sha256: manifest_sha256.to_owned(),
             tombstone_sha256: None,
-            package: place_of(manifest),
+            package: place_of(manifest)?,
             previous: previous_sha256.map(|sha256| LinkRef { number: number.saturating_sub(1), sha256 }),
             created_at: manifest.finalized_at,
-        }
+        })
     }
 
     /// Pretty JSON, newline at the end. Equal links give equal bytes.
-    pub fn to_json_bytes(&self) -> Vec<u8> {
-        to_bytes(self)
+    ///
+    /// # Errors
+    /// [`JsonError`].
+    pub fn to_json_bytes(&self) -> Result<Vec<u8>, JsonError> {
+        json::pretty(self, "a link of the chain")
     }
 
     /// Reads a link strictly.
@@ -102,10 +119,10 @@ impl Link {
     }
 }
 
-fn place_of(manifest: &Manifest) -> String {
-    let uri = manifest.spec.resolved["output"]["uri"].as_str().unwrap_or_default();
-    match &manifest.restatement {
+fn place_of(manifest: &Manifest) -> Result<String, ResolvedError> {
+    let uri = manifest.spec.resolved.output_uri()?;
+    Ok(match &manifest.restatement {
         Some(restatement) => format!("{}.r{}", uri.trim_end_matches('/'), restatement.revision),
         None => uri.to_owned(),
-    }
+    })
 }

@@ -9,8 +9,9 @@ use ssh_key::PublicKey;
 use crate::package::layout::{TOMBSTONE, TOMBSTONE_SIGNATURE};
 
 use crate::digest::sha256;
+use crate::failure::chain;
 use crate::package::manifest::{Manifest, Tombstone};
-use crate::signature;
+use crate::signature::{self, SignatureError};
 use crate::store::{Folder, StoreError};
 
 /// An existing tombstone, valid or not.
@@ -48,7 +49,7 @@ pub fn read(
     let tombstone = match Tombstone::from_json(&bytes) {
         Ok(tombstone) => tombstone,
         Err(error) => {
-            buried.faults.push((TOMBSTONE, format!("cannot be read: {}", crate::failure::chain(&error))));
+            buried.faults.push((TOMBSTONE, format!("cannot be read: {}", chain(&error))));
             return Ok(Some(buried));
         }
     };
@@ -57,24 +58,32 @@ pub fn read(
     if let Some(signer) = &tombstone.signer {
         match checked_key(folder, &bytes, &signer.public_key)? {
             Ok(key) => buried.key = Some(key),
-            Err(fault) => buried.faults.push((TOMBSTONE_SIGNATURE, fault)),
+            Err(fault) => buried.faults.push((TOMBSTONE_SIGNATURE, fault.to_string())),
         }
     }
     buried.tombstone = Some(tombstone);
     Ok(Some(buried))
 }
 
+/// What is wrong with a tombstone's signature, as the predicate of a sentence about it.
+#[derive(Debug, thiserror::Error)]
+enum BadSigner {
+    #[error("is not there, and {TOMBSTONE} says that it is signed")]
+    NoSignature,
+    #[error("was made by {fingerprint}, but {TOMBSTONE} names another key as its signer's")]
+    OtherKey { fingerprint: String },
+    #[error("{}", chain(.0))]
+    Signature(SignatureError),
+}
+
 /// The key that signed these bytes, or why it is not the key that they name.
-fn checked_key(folder: &Folder, bytes: &[u8], named: &str) -> Result<Result<PublicKey, String>, StoreError> {
+fn checked_key(folder: &Folder, bytes: &[u8], named: &str) -> Result<Result<PublicKey, BadSigner>, StoreError> {
     let Some(signature) = folder.read(TOMBSTONE_SIGNATURE)? else {
-        return Ok(Err(format!("is not there, and {TOMBSTONE} says that it is signed")));
+        return Ok(Err(BadSigner::NoSignature));
     };
     Ok(match signature::check(&signature, bytes) {
         Ok(key) if signature::is_named(named, &key) => Ok(key),
-        Ok(key) => {
-            let print = signature::fingerprint(&key);
-            Err(format!("was made by {print}, but {TOMBSTONE} names another key as its signer's"))
-        }
-        Err(error) => Err(crate::failure::chain(&error)),
+        Ok(key) => Err(BadSigner::OtherKey { fingerprint: signature::fingerprint(&key) }),
+        Err(error) => Err(BadSigner::Signature(error)),
     })
 }

@@ -99,20 +99,22 @@ impl Key {
         }
         // HMAC accepts keys of any length.
         let state = Hmac::new_from_slice(&secret).map_err(|_| too_short())?;
-        let mut key = Self { state, id: String::new() };
-        let id = key.pseudonym(KEY_ID_TEXT);
-        key.id = id.iter().take(KEY_ID_DIGITS).map(|byte| char::from(*byte)).collect();
-        Ok(key)
+        let id = pseudonym(&state, KEY_ID_TEXT);
+        Ok(Self { id: id.iter().take(KEY_ID_DIGITS).map(|byte| char::from(*byte)).collect(), state })
     }
 
     /// The pseudonym of a text.
     pub(super) fn pseudonym(&self, text: &[u8]) -> [u8; PSEUDONYM_BYTES] {
-        let mut mac = self.state.clone();
-        mac.update(text);
-        let mut hex = [0; PSEUDONYM_BYTES];
-        data_encoding::HEXLOWER.encode_mut(&mac.finalize().into_bytes(), &mut hex);
-        hex
+        pseudonym(&self.state, text)
     }
+}
+
+fn pseudonym(key: &Hmac<Sha256>, text: &[u8]) -> [u8; PSEUDONYM_BYTES] {
+    let mut mac = key.clone();
+    mac.update(text);
+    let mut hex = [0; PSEUDONYM_BYTES];
+    data_encoding::HEXLOWER.encode_mut(&mac.finalize().into_bytes(), &mut hex);
+    hex
 }
 
 #[cfg(test)]

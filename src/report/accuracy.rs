@@ -20,7 +20,7 @@ pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
         ),
         match &manifest.rows_digest {
             Some(digest) => Fact::code("Digest of all rows", digest),
-            None if is_sealed(manifest) && manifest.spec.resolved["rows_digest"] == true => {
+            None if is_sealed(manifest) && manifest.spec.resolved.rows_digest() == Ok(true) => {
                 let words = "sealed with the digests of the files: kt-export verify --identity KEY_FILE opens them";
                 Fact::words("Digest of all rows", words)
             }
@@ -106,7 +106,11 @@ fn revision(manifest: &Manifest) -> Fact {
 }
 
 fn spec_version(manifest: &Manifest) -> String {
-    manifest.spec.resolved["version"].as_u64().map_or("not recorded".to_owned(), |version| version.to_string())
+    match manifest.spec.resolved.version() {
+        Ok(Some(version)) => version.to_string(),
+        Ok(None) => "not recorded".to_owned(),
+        Err(error) => error.to_string(),
+    }
 }
 
 fn limits(manifest: &Manifest) -> Vec<String> {

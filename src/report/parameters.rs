@@ -6,9 +6,11 @@ use serde_json::Value;
 
 use super::page::{Block, Fact, Section, Style, Table, columns};
 use super::words::{counted, value, zoned};
-use crate::job::Digests;
-use crate::package::manifest::{Compression, EncryptionRecord, ExportFormat, Manifest};
+use crate::export_format::ExportCompression;
+use crate::job::{CsvFormat, Digests, OnBad, Order, PartitionBy};
+use crate::package::manifest::{EncryptionRecord, Manifest, ResolvedSpec};
 use crate::units::grouped;
+use crate::yaml::decode::Word;
 
 /// The section.
 pub fn section(manifest: &Manifest, zone: &TimeZone) -> Section {
@@ -43,8 +45,8 @@ fn asked(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
             ],
         ),
     ];
-    facts.extend(partitioning(&resolved["partition"], &manifest.timezone));
-    if let Some(column) = resolved["time"]["column"].as_str() {
+    facts.extend(partitioning(resolved, &manifest.timezone));
+    if let Ok(Some(column)) = resolved.time_column() {
         facts.push(Fact::words("Time of a row", format!("its “{column}”")));
     }
     let filters = filters(&manifest.filters);
@@ -57,15 +59,16 @@ fn asked(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
     facts
 }
 
-fn partitioning(partition: &Value, timezone: &str) -> Option<Fact> {
-    let by = partition["by"].as_str()?;
+fn partitioning(resolved: &ResolvedSpec, timezone: &str) -> Option<Fact> {
+    let by = resolved.partition_by().ok()??;
     let mut lines = vec![match by {
-        "none" => "one partition for the whole window".to_owned(),
-        "hour" => "one partition an hour, named in UTC".to_owned(),
-        unit => format!("one partition a {unit}, cut in {timezone}"),
+        PartitionBy::None => "one partition for the whole window".to_owned(),
+        PartitionBy::Hour => "one partition an hour, named in UTC".to_owned(),
+        unit => format!("one partition a {}, cut in {timezone}", unit.word()),
     }];
-    lines.extend(partition["max_rows"].as_u64().map(|n| format!("a new file after {}", counted(n, "row"))));
-    lines.extend(partition["max_bytes"].as_u64().map(|n| format!("a new file after {} bytes", grouped(n))));
+    let (max_rows, max_bytes) = (resolved.max_rows().ok().flatten(), resolved.max_bytes().ok().flatten());
+    lines.extend(max_rows.map(|n| format!("a new file after {}", counted(n, "row"))));
+    lines.extend(max_bytes.map(|n| format!("a new file after {} bytes", grouped(n))));
     Some(Fact::lines("Partitions", lines))
 }
 
@@ -119,14 +122,14 @@ fn redactions(manifest: &Manifest) -> Vec<Block> {
             vec![r.path.clone(), method(&r.method).to_owned(), grouped(r.values), key]
         })
         .collect();
-    if let Value::Object(asked) = &manifest.spec.resolved["redact"] {
-        for (path, how) in asked.iter().filter(|(path, _)| recorded.iter().all(|r| r.path != **path)) {
-            let name = how.as_str().or_else(|| how.as_object()?.keys().next().map(String::as_str)).unwrap_or_default();
-            rows.push(vec![path.clone(), method(name).to_owned(), "not counted".to_owned(), String::new()]);
-        }
+    let requested = manifest.spec.resolved.redactions();
+    for (path, name) in requested.iter().flatten().filter(|(path, _)| recorded.iter().all(|r| r.path != **path)) {
+        rows.push(vec![(*path).to_owned(), method(name).to_owned(), "not counted".to_owned(), String::new()]);
     }
+    let fault = requested.err().map(|error| Block::text(format!("The requested redactions are unknown: {error}.")));
     if rows.is_empty() {
-        return vec![Block::text("Nothing was redacted: values are as the source has them.")];
+        let nothing = || Block::text("Nothing was redacted: values are as the source has them.");
+        return vec![fault.unwrap_or_else(nothing)];
     }
     let table = Table {
         caption: "Redacted values".to_owned(),
@@ -138,13 +141,15 @@ fn redactions(manifest: &Manifest) -> Vec<Block> {
         ]),
         rows,
     };
-    vec![
+    let mut blocks = vec![
         Block::Table(table),
         Block::text(
             "Nulls stay null and are not counted. A key id identifies the key of pseudonyms without revealing it: with \
              equal ids, equal values have equal pseudonyms in every period.",
         ),
-    ]
+    ];
+    blocks.extend(fault);
+    blocks
 }
 
 fn method(name: &str) -> &str {
@@ -161,10 +166,12 @@ fn method(name: &str) -> &str {
 fn form(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
     let resolved = &manifest.spec.resolved;
     let mut facts = vec![Fact::words("Format", format(manifest)), Fact::words("Compression", compression(manifest))];
-    facts.extend(match resolved["order"].as_str() {
-        Some("time") => Some(Fact::words("Order of rows", "by time, then by id, in each partition")),
-        Some("source") => Some(Fact::words("Order of rows", "as in the source: by file, then by position in it")),
-        _ => None,
+    facts.extend(match resolved.order() {
+        Ok(Some(Order::Time)) => Some(Fact::words("Order of rows", "by time, then by id, in each partition")),
+        Ok(Some(Order::Source)) => {
+            Some(Fact::words("Order of rows", "as in the source: by file, then by position in it"))
+        }
+        Ok(None) | Err(_) => None,
     });
     facts.push(match &manifest.encryption {
         None => Fact::words("Encryption", "none"),
@@ -187,11 +194,13 @@ fn form(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
         };
         Fact::words("Digests of encrypted content", who)
     }));
-    for (key, name) in [("on_bad_rows", "Rows that cannot be parsed"), ("on_null_time", "Rows without a time")] {
-        facts.extend(match resolved[key].as_str() {
-            Some("fail") => Some(Fact::words(name, "fail the partitions that they may belong to")),
-            Some("reject") => Some(Fact::words(name, "are written to rejects/ and counted")),
-            _ => None,
+    let policies =
+        [(resolved.on_bad_rows(), "Rows that cannot be parsed"), (resolved.on_null_time(), "Rows without a time")];
+    for (policy, name) in policies {
+        facts.extend(match policy {
+            Ok(Some(OnBad::Fail)) => Some(Fact::words(name, "fail the partitions that they may belong to")),
+            Ok(Some(OnBad::Reject)) => Some(Fact::words(name, "are written to rejects/ and counted")),
+            Ok(None) | Err(_) => None,
         });
     }
     facts.push(match manifest.expires_at {
@@ -202,42 +211,38 @@ fn form(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
 }
 
 fn format(manifest: &Manifest) -> String {
-    let name = match manifest.export_format {
-        ExportFormat::Csv => "CSV (RFC 4180)",
-        ExportFormat::Ndjson => "NDJSON, one JSON object a line",
-        ExportFormat::Json => "JSON, one array",
-        ExportFormat::Parquet => "Apache Parquet",
-    };
-    let csv = &manifest.spec.resolved["format"]["csv"];
-    let is = |key: &str| csv[key].as_bool();
+    let name = manifest.export_format.facts().title;
     let mut notes = Vec::new();
-    if let Some(delimiter) = csv["delimiter"].as_str().filter(|d| *d != ",") {
-        notes.push(format!("cells end with “{delimiter}”"));
-    }
-    notes.extend((is("header") == Some(false)).then(|| "no header".to_owned()));
-    notes.extend((is("bom") == Some(true)).then(|| "starts with a byte order mark".to_owned()));
-    notes.extend(
-        (is("escape_formulas") == Some(true))
-            .then(|| "cells that a spreadsheet would read as formulas are prefixed with an apostrophe".to_owned()),
-    );
-    if let Some(null) = csv["null_text"].as_str().filter(|text| !text.is_empty()) {
-        notes.push(format!("null is written “{null}”"));
+    match manifest.spec.resolved.csv() {
+        Ok(csv) => {
+            if csv.delimiter != CsvFormat::default().delimiter {
+                notes.push(format!("cells end with “{}”", char::from(csv.delimiter)));
+            }
+            notes.extend((!csv.header).then(|| "no header".to_owned()));
+            notes.extend(csv.bom.then(|| "starts with a byte order mark".to_owned()));
+            notes.extend(
+                csv.escape_formulas.then(|| {
+                    "cells that a spreadsheet would read as formulas are prefixed with an apostrophe".to_owned()
+                }),
+            );
+            if !csv.null_text.is_empty() {
+                notes.push(format!("null is written “{}”", csv.null_text));
+            }
+        }
+        Err(error) => notes.push(format!("its dialect is unknown: {error}")),
     }
     if notes.is_empty() { name.to_owned() } else { format!("{name}; {}", notes.join("; ")) }
 }
 
 fn compression(manifest: &Manifest) -> String {
-    let (name, key) = match manifest.compression {
-        Compression::None => return "none".to_owned(),
-        Compression::Snappy => return "Snappy, inside the files".to_owned(),
-        Compression::Lz4 => return "LZ4, inside the files".to_owned(),
-        Compression::Gzip => ("gzip", "gzip"),
-        Compression::Zstd => ("zstd", "zstd"),
-    };
-    let inside = if manifest.export_format == ExportFormat::Parquet { ", inside the files" } else { "" };
-    match manifest.spec.resolved["compression"][key].as_i64() {
-        Some(level) => format!("{name}, level {level}{inside}"),
-        None => format!("{name}{inside}"),
+    let name = manifest.compression.facts().title;
+    if manifest.compression == ExportCompression::None {
+        return name.to_owned();
+    }
+    let inside = if manifest.export_format.facts().compresses_pages { ", inside the files" } else { "" };
+    match manifest.spec.resolved.compression_level() {
+        Ok(Some(level)) => format!("{name}, level {level}{inside}"),
+        Ok(None) | Err(_) => format!("{name}{inside}"),
     }
 }
 
@@ -262,12 +267,9 @@ fn columns_table(manifest: &Manifest) -> Table {
 
 /// Source and output names of renamed columns.
 fn renamed(manifest: &Manifest) -> Vec<(String, String)> {
-    let Value::Array(chosen) = &manifest.spec.resolved["columns"] else { return Vec::new() };
-    let pairs = chosen.iter().filter_map(Value::as_object).flatten();
-    pairs
-        .filter_map(|(source, output)| Some((source.clone(), output.as_str()?.to_owned())))
-        .filter(|(source, output)| source != output)
-        .collect()
+    let Ok(Some(selected)) = manifest.spec.resolved.columns() else { return Vec::new() };
+    let renamed = selected.into_iter().filter(|(source, output)| source != output);
+    renamed.map(|(source, output)| (source.to_owned(), output.to_owned())).collect()
 }
 
 fn spec(manifest: &Manifest) -> Vec<Fact> {

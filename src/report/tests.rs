@@ -25,7 +25,7 @@ fn full() -> Manifest {
         "format": {"csv": {"delimiter": ";", "bom": true, "header": false, "escape_formulas": true, "null_text": "NULL"}},
         "compression": {"zstd": 3}, "on_bad_rows": "reject", "on_null_time": "fail",
         "columns": [{"event": "event_id"}], "redact": {"message": "drop"},
-    });
+    }).into();
     full.timezone = "Europe/Berlin".into();
     full.where_sql = Some("cost > 0.5".into());
     full.filter_counts = vec![FilterCount { filter: "statuses in".into(), rows: 1_234 }];
@@ -249,7 +249,7 @@ fn what_the_manifest_does_not_say_is_said_to_be_so() {
         assert!(!page.contains("age -d"));
     }
     let mut odd = manifest();
-    odd.spec.resolved = Json::Null;
+    odd.spec.resolved = Json::Null.into();
     odd.filters = json!("odd");
     odd.timezone = "Nowhere/Atall".into();
     for page in both(&odd) {
@@ -317,7 +317,7 @@ fn no_text_of_a_manifest_can_act_or_hide() {
     let text =
         "<script>alert(1)</script>\"'`|&*_[x](y) \u{1b}[31m\u{202e}\u{2066}\u{200b}\u{0}\n# x {{ 1 }} {% x %} </style>";
     for manifest in [full(), partial()] {
-        let json = hostile(&serde_json::from_slice(&manifest.to_json_bytes()).unwrap(), text);
+        let json = hostile(&serde_json::from_slice(&manifest.to_json_bytes().unwrap()).unwrap(), text);
         let manifest = Manifest::from_json(json.to_string().as_bytes()).unwrap();
         let [page, markdown] = both(&manifest);
         for found in [&page, &markdown] {

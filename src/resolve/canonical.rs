@@ -14,14 +14,18 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::withheld;
 use crate::diagnostic::Located;
 use crate::job::{
-    Compression, Condition, Digests, Encryption, Format, Job, OnEmptyFile, Redaction, RedactionMethod, Scalar,
+    ColumnChoice, Compression, Condition, DeclaredType, Digests, Encryption, Expectations, Filter, Format, OnBad,
+    OnEmptyFile, OnPartitionError, Order, Partitioning, Redaction, RedactionMethod, Scalar, SchemaDrift, Source,
+    TimeColumn, Window,
 };
+use crate::json::{self, JsonError};
 use crate::secret::SecretName;
 use crate::spec::time_format_text;
 use crate::store::StoreOptions;
@@ -35,34 +39,68 @@ const ID_CHARACTERS: usize = 26;
 const LARGEST_EXACT: u64 = (1 << 53) - 1;
 
 /// The id of a job: `job_` and 26 lower-case base32 characters (RFC 4648) of the SHA-256 of the canonical JSON (RFC 8785).
-pub fn job_id(canonical: &Value) -> String {
-    // Only numbers that JSON cannot hold make this fail, and `Value` has none.
-    let bytes = serde_json_canonicalizer::to_vec(canonical).unwrap_or_default();
+///
+/// # Errors
+/// [`JsonError`].
+pub fn job_id(resolved: &impl Serialize) -> Result<String, JsonError> {
+    let bytes = json::canonical(resolved, "the resolved spec")?;
     let mut text = data_encoding::BASE32_NOPAD.encode(&Sha256::digest(&bytes)).to_ascii_lowercase();
     text.truncate(ID_CHARACTERS);
-    format!("job_{text}")
+    Ok(format!("job_{text}"))
+}
+
+/// What distinguishes a job from every other.
+pub(super) struct Identity {
+    /// See [`Place`](super::Place).
+    pub revision: u32,
+    pub name: String,
+    pub type_name: String,
+    /// As written and rendered; that of `source` is absolute.
+    pub source_uri: String,
+    pub source: Source,
+    pub time: TimeColumn,
+    pub id_column: Option<Located<String>>,
+    /// Columns by the names that filters have for them.
+    pub fields: BTreeMap<String, Located<String>>,
+    pub schema: Vec<(Located<String>, DeclaredType)>,
+    pub on_schema_drift: SchemaDrift,
+    pub window: Window,
+    pub partition: Partitioning,
+    pub filters: Vec<Filter>,
+    pub where_sql: Option<Located<String>>,
+    pub columns: Option<Vec<ColumnChoice>>,
+    pub redactions: Vec<Redaction>,
+    pub order: Order,
+    pub format: Format,
+    pub compression: Compression,
+    /// As written and rendered.
+    pub output_uri: String,
+    pub output_options: StoreOptions,
+    pub retention: Option<SignedDuration>,
+    pub encryption: Option<Encryption>,
+    pub expectations: Option<Expectations>,
+    pub rows_digest: bool,
+    pub on_partition_error: OnPartitionError,
+    pub on_bad_rows: OnBad,
+    pub on_null_time: OnBad,
 }
 
 /// The resolved spec merged with its catalog entry.
-pub(super) fn canonical(
-    job: &Job,
-    source_uri: &str,
-    fields: &BTreeMap<String, Located<String>>,
-    output_uri: &str,
-    output_options: &StoreOptions,
-    revision: u32,
-) -> Value {
+///
+/// # Errors
+/// [`JsonError`].
+pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
     let fields: BTreeMap<&str, &str> =
-        fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
+        job.fields.iter().map(|(name, column)| (name.as_str(), column.value.as_str())).collect();
     let schema: BTreeMap<&str, String> =
         job.schema.iter().map(|(name, t)| (name.value.as_str(), t.to_string())).collect();
-    without_absent(json!({
+    Ok(without_absent(json!({
         "version": 1,
-        "revision": revision,
+        "revision": job.revision,
         "name": job.name,
         "type": job.type_name,
         "source": {
-            "uri": source_uri,
+            "uri": job.source_uri,
             "format": job.source.format.map(Word::word),
             "hive_partitioning": job.source.hive_partitioning.map_or(json!("auto"), Value::from),
             "path_time": job.source.path_time.as_ref().map(|p| json!({
@@ -96,7 +134,7 @@ pub(super) fn canonical(
             "max_rows": job.partition.max_rows,
             "max_bytes": job.partition.max_bytes,
         },
-        "filters": filters(job),
+        "filters": filters(job)?,
         "where": job.where_sql.as_ref().map(|sql| withheld::where_sql(&job.redactions, &sql.value)),
         "columns": job.columns.as_ref().map(|columns| {
             columns.iter().map(|c| json!({c.source.value.as_str(): c.output})).collect::<Vec<_>>()
@@ -106,8 +144,8 @@ pub(super) fn canonical(
         "format": format(&job.format),
         "compression": compression(job.compression),
         "output": {
-            "uri": output_uri,
-            "options": options(output_options),
+            "uri": job.output_uri,
+            "options": options(&job.output_options),
             "retention": job.retention.map(|r| format!("{}s", r.as_secs())),
         },
         "encryption": job.encryption.as_ref().map(encryption),
@@ -120,7 +158,7 @@ pub(super) fn canonical(
         "on_partition_error": job.on_partition_error.word(),
         "on_bad_rows": job.on_bad_rows.word(),
         "on_null_time": job.on_null_time.word(),
-    }))
+    })))
 }
 
 /// `None` where there are none, like a key that is not written.
@@ -145,7 +183,7 @@ fn without_absent(value: Value) -> Value {
     }
 }
 
-fn filters(job: &Job) -> Value {
+fn filters(job: &Identity) -> Result<Value, JsonError> {
     let mut by_key: Map<String, Value> = Map::new();
     for filter in &job.filters {
         let conditions = by_key.entry(filter.key.clone()).or_insert_with(|| Value::Object(Map::new()));
@@ -153,7 +191,7 @@ fn filters(job: &Job) -> Value {
         let tells_a_value = !matches!(condition, Condition::IsNull(_));
         let operand = match operand(condition) {
             told if tells_a_value && withheld::is_redacted(&job.redactions, &filter.column.value) => {
-                withheld::operand(&told)
+                withheld::operand(&told)?
             }
             told => told,
         };
@@ -161,7 +199,7 @@ fn filters(job: &Job) -> Value {
             conditions.insert(condition.operator().to_owned(), operand);
         }
     }
-    Value::Object(by_key)
+    Ok(Value::Object(by_key))
 }
 
 fn redactions(redactions: &[Redaction]) -> Option<Value> {
@@ -245,16 +283,27 @@ fn format(format: &Format) -> Value {
             "header": csv.header,
             "null_text": csv.null_text,
         }}),
-        other => other.name().into(),
+        Format::Ndjson | Format::Json | Format::Parquet => format.name().into(),
     }
 }
 
 fn compression(compression: Compression) -> Value {
+    let name = compression.kind().as_str();
     match compression {
-        Compression::None => "none".into(),
-        Compression::Gzip(level) => json!({"gzip": level}),
-        Compression::Zstd(level) => json!({"zstd": level}),
-        Compression::Snappy => "snappy".into(),
-        Compression::Lz4 => "lz4".into(),
+        Compression::Gzip(level) => json!({name: level}),
+        Compression::Zstd(level) => json!({name: level}),
+        Compression::None | Compression::Snappy | Compression::Lz4 => name.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::chain;
+
+    #[test]
+    fn a_spec_without_canonical_json_has_no_id() {
+        let error = chain(&job_id(&f64::NAN).unwrap_err());
+        assert!(error.starts_with("the resolved spec cannot be written as JSON: "), "{error}");
     }
 }

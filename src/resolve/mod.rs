@@ -20,13 +20,17 @@ use jiff::tz::TimeZone;
 
 use crate::catalog::{self, BUILT_IN_TYPES, Catalog};
 use crate::diagnostic::{Diagnostic, Located, SourceText, in_order, nearest, shown};
-use crate::job::{CsvFormat, Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
+use crate::failure;
+use crate::job::{Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
+use crate::json::JsonError;
 use crate::plan::partition::partitions;
 use crate::spec::{self, CompressionSpec, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place};
 use crate::store::Location;
 use crate::yaml;
 
-pub use canonical::job_id;
+use self::canonical::Identity;
+
+pub use self::canonical::job_id;
 
 /// What a spec may depend on besides its text, probed once.
 #[derive(Debug, Clone)]
@@ -162,9 +166,8 @@ fn resolve_document(
             CatalogText::OfFile => files::read_catalog(source, named, environment, &mut errors),
             CatalogText::Recorded(text) => text.clone(),
         };
-        let catalog = catalog_source.as_ref().and_then(|text| files::parse_catalog(text, &mut errors));
-        let job = build(&root, spec, catalog.as_ref(), window, place, environment, &mut errors)?;
-        Some(Job { catalog_source, ..job })
+        let catalog = catalog_source.and_then(|text| Some((files::parse_catalog(&text, &mut errors)?, text)));
+        build(&root, spec, catalog, window, place, environment, &mut errors)
     });
     match job {
         Some(job) if errors.is_empty() => Ok(job),
@@ -176,15 +179,16 @@ fn resolve_document(
 fn build(
     root: &yaml::Node,
     spec: Spec,
-    catalog: Option<&Catalog>,
+    catalog: Option<(Catalog, Arc<SourceText>)>,
     window: Option<Window>,
     place: &Place,
     environment: &Environment,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Job> {
-    let entry = merge(&spec, catalog, errors);
-    let (from, time) = needed(&spec, root, &entry, catalog, errors);
-    let default_zone = catalog.and_then(|c| c.defaults.as_ref()).and_then(|d| d.timezone.as_ref());
+    let (catalog, catalog_source) = catalog.unzip();
+    let entry = merge(&spec, catalog.as_ref(), errors);
+    let (from, time) = needed(&spec, root, &entry, catalog.as_ref(), errors);
+    let default_zone = catalog.as_ref().and_then(|c| c.defaults.as_ref()).and_then(|d| d.timezone.as_ref());
     if let (Some(source), Some(time)) = (&from, &time) {
         no_effect::check(&spec, &entry, source, time, errors);
     }
@@ -203,8 +207,6 @@ fn build(
     let output_text = output_text?;
     let evidence::Evidence { redactions, encryption, signing, chain } = evidence?;
     let path = files::beside(&from.uri, environment, errors)?;
-    let options = spec.output.as_ref().map(|o| o.options.clone()).unwrap_or_default();
-    let output = output_path::place(&output_text, &options, environment);
     let key = if spec.partition.is_some() { "partition" } else { "window" };
     let partition = spec.partition.unwrap_or_default();
     if let Err(error) = partitions(&window, partition.by.unwrap_or_default()) {
@@ -212,21 +214,14 @@ fn build(
         errors.push(Diagnostic::at(place, error.to_string()));
     }
     let filters: Vec<Filter> = spec.filters.iter().flat_map(|filter| on_columns(filter, &fields)).collect();
-    let format = spec.format.map_or(Format::Csv(CsvFormat::default()), |f| f.value);
-    let mut job = Job {
-        id: String::new(),
+    let format = spec.format.map_or_else(Format::default, |f| f.value);
+    let retention = spec.output.as_ref().and_then(|o| o.retention.clone());
+    let identity = Identity {
+        revision: place.revision(),
         name: spec.name.value,
         type_name: spec.type_name.value,
-        description: spec.description.map(|d| d.value),
-        labels: spec.labels.into_iter().map(|(name, label)| (name, label.value)).collect(),
-        window,
-        partition: Partitioning {
-            by: partition.by.unwrap_or_default(),
-            max_rows: partition.max_rows,
-            max_bytes: partition.max_bytes,
-        },
         source: Source {
-            uri: Located { value: path, span: from.uri.span.clone() },
+            uri: Located { value: path, span: from.uri.span },
             options: from.options,
             format: from.format,
             hive_partitioning: from.hive_partitioning,
@@ -235,14 +230,22 @@ fn build(
             records: from.records,
             plain_files: from.plain_files.unwrap_or_default(),
         },
+        source_uri: from.uri.value,
         time: TimeColumn {
             column: time.column,
             format: time.format.unwrap_or_default(),
             timezone: time.timezone.as_ref().or(default_zone).map_or(TimeZone::UTC, |zone| zone.value.clone()),
         },
         id_column: entry.id,
+        fields,
         schema: entry.schema.unwrap_or_default(),
         on_schema_drift: entry.on_schema_drift.unwrap_or_default(),
+        window,
+        partition: Partitioning {
+            by: partition.by.unwrap_or_default(),
+            max_rows: partition.max_rows,
+            max_bytes: partition.max_bytes,
+        },
         filters,
         where_sql: spec.where_sql,
         columns: spec.columns,
@@ -250,30 +253,73 @@ fn build(
         order: spec.order.unwrap_or_default(),
         compression: spec.compression.map_or(CompressionSpec::Zstd, |c| c.value).of(&format),
         format,
-        settle: spec.window.settle.value,
-        allow_open: spec.window.allow_open,
-        output,
-        retention: spec.output.and_then(|o| o.retention).map(|r| r.value),
+        output_uri: output_text,
+        output_options: spec.output.as_ref().map(|o| o.options.clone()).unwrap_or_default(),
+        retention: retention.as_ref().map(|r| r.value),
         encryption,
-        signing,
-        chain,
         expectations: spec.expect,
         rows_digest: spec.rows_digest.unwrap_or_default(),
         on_partition_error: spec.on_partition_error.unwrap_or_default(),
         on_bad_rows: spec.on_bad_rows.unwrap_or_default(),
         on_null_time: spec.on_null_time.unwrap_or_default(),
-        canonical: serde_json::Value::Null,
+    };
+    let identify = || {
+        let canonical = canonical::canonical(&identity)?;
+        Ok((job_id(&canonical)?, canonical))
+    };
+    let (id, canonical) = match identify() {
+        Ok(identified) => identified,
+        Err::<_, JsonError>(error) => {
+            errors.push(Diagnostic::at(None, failure::chain(&error)));
+            return None;
+        }
+    };
+    let of_spec = || output_path::place(&identity.output_uri, &identity.output_options, environment);
+    let output = match place {
+        Place::OfSpec { revision: 0 } => of_spec(),
+        Place::OfSpec { revision } => of_spec().with_suffix(&format!(".r{revision}")),
+        Place::Store { store, .. } => store.join("jobs").join(&id).join("package"),
+    };
+    let job = Job {
+        id,
+        name: identity.name,
+        type_name: identity.type_name,
+        description: spec.description.map(|d| d.value),
+        labels: spec.labels.into_iter().map(|(name, label)| (name, label.value)).collect(),
+        window: identity.window,
+        partition: identity.partition,
+        source: identity.source,
+        time: identity.time,
+        id_column: identity.id_column,
+        schema: identity.schema,
+        on_schema_drift: identity.on_schema_drift,
+        filters: identity.filters,
+        where_sql: identity.where_sql,
+        columns: identity.columns,
+        redactions: identity.redactions,
+        order: identity.order,
+        format: identity.format,
+        compression: identity.compression,
+        settle: spec.window.settle.value,
+        allow_open: spec.window.allow_open,
+        output,
+        retention: identity.retention,
+        encryption: identity.encryption,
+        signing,
+        chain,
+        expectations: identity.expectations,
+        rows_digest: identity.rows_digest,
+        on_partition_error: identity.on_partition_error,
+        on_bad_rows: identity.on_bad_rows,
+        on_null_time: identity.on_null_time,
+        canonical,
         vars,
         spec_source: Arc::clone(&root.span.source),
-        catalog_source: None,
+        catalog_source,
     };
-    let revision = place.revision();
-    job.canonical = canonical::canonical(&job, &from.uri.value, &fields, &output_text, &options, revision);
-    job.id = job_id(&job.canonical);
-    match place {
-        Place::OfSpec { revision: 0 } => {}
-        Place::OfSpec { revision } => job.output = job.output.with_suffix(&format!(".r{revision}")),
-        Place::Store { store, .. } => job.output = store.join("jobs").join(&job.id).join("package"),
+    if let (Some(retention), Err(error)) = (&retention, job.expires_at(environment.now)) {
+        errors
+            .push(retention.mistake(error.to_string()).help("choose a shorter one, or none to keep packages forever"));
     }
     Some(job)
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::Diagnostic;
-use crate::job::Window;
+use crate::job::{Format, Window};
 use crate::plan;
 use crate::resolve::Environment;
 use crate::spec::template::{Context, Known, render};
@@ -38,7 +38,7 @@ pub(super) fn render_document(
     }
 
     render_keys(&mut entries, &["format", "labels", "window"], &context, errors);
-    let format = value_of(&entries, "format").map_or(Some("csv"), decode_format_name);
+    let format = value_of(&entries, "format").map_or(Some(Format::default().name()), decode_format_name);
     context.set("format", format.map_or(Known::Reported, |name| Known::Text(name.to_owned())));
     context.set("labels", labels(&entries));
     let window = window(&entries, environment, errors);

@@ -3,10 +3,12 @@
 //! A digest is the first 16 hex digits of a SHA-256 and has no key. It hides a value from a reader; who can guess the
 //! value can check the guess.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::job::Redaction;
+use crate::json::{self, JsonError};
 
 /// Bytes of a digest that are kept.
 const DIGEST_BYTES: usize = 8;
@@ -18,10 +20,12 @@ pub(super) fn is_redacted(redactions: &[Redaction], column: &str) -> bool {
 }
 
 /// In the place of a condition's operand.
-pub(super) fn operand(operand: &Value) -> Value {
-    // Only numbers that JSON cannot hold make this fail, and `Value` has none.
-    let canonical = serde_json_canonicalizer::to_vec(operand).unwrap_or_default();
-    json!({"redacted_sha256": digest(&canonical)})
+///
+/// # Errors
+/// [`JsonError`].
+pub(super) fn operand(operand: &impl Serialize) -> Result<Value, JsonError> {
+    let canonical = json::canonical(operand, "a condition on a redacted column")?;
+    Ok(json!({"redacted_sha256": digest(&canonical)}))
 }
 
 /// In the place of a `where` that may name a redacted column; another one stays as it is. Literals are not
@@ -80,9 +84,15 @@ mod tests {
     #[test]
     fn an_operand_becomes_the_start_of_the_sha256_of_its_json() {
         // printf %s '["alice","bob"]' | sha256sum
-        assert_eq!(operand(&json!(["alice", "bob"])), json!({"redacted_sha256": "3bd9b7ea5ad83ec1"}));
+        assert_eq!(operand(&json!(["alice", "bob"])).unwrap(), json!({"redacted_sha256": "3bd9b7ea5ad83ec1"}));
         // printf %s '"alice"' | sha256sum
-        assert_eq!(operand(&json!("alice")), json!({"redacted_sha256": "0a50500b2a3435fe"}));
+        assert_eq!(operand(&json!("alice")).unwrap(), json!({"redacted_sha256": "0a50500b2a3435fe"}));
+    }
+
+    #[test]
+    fn an_operand_without_canonical_json_is_an_error() {
+        let error = crate::failure::chain(&operand(&f64::NAN).unwrap_err());
+        assert!(error.starts_with("a condition on a redacted column cannot be written as JSON: "), "{error}");
     }
 
     #[test]

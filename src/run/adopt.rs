@@ -220,3 +220,6 @@ pub fn of_another_run(package: &OpenPackage, run: &str, index: u32) -> Result<Op
     }
     Ok(Some(record))
 }
+
+#[cfg(test)]
+mod tests;

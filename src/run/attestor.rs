@@ -85,7 +85,7 @@ impl Attestor {
     /// `key_unusable`, `chain_broken`, or the store's.
     pub fn attest(&self, package: &Folder, last: &Entry, manifest: &mut Manifest) -> Result<LinkOutcome, Failure> {
         let Some(folder) = &self.chain else {
-            self.sign(package, &manifest.to_json_bytes())?;
+            self.sign(package, &manifest.to_json_bytes()?)?;
             return Ok(LinkOutcome::Won);
         };
         let chain = read_chain(folder)?;
@@ -97,11 +97,11 @@ impl Attestor {
             before.map(|b| PackageRef { id: b.link.id.clone(), sha256: b.link.manifest_sha256.clone() });
         let number = before.map_or(1, |before| before.link.number + 1);
         manifest.link = Some(LinkRecord { number, previous_sha256: before.map(|before| before.sha256.clone()) });
-        let bytes = manifest.to_json_bytes();
+        let bytes = manifest.to_json_bytes()?;
         let digest = sha256(&bytes);
         self.sign(package, &bytes)?;
         let _ = package.create_bytes(&kept_manifest(&digest), &bytes)?;
-        let Some(link) = Link::of(manifest, &digest) else { return Ok(LinkOutcome::Lost) };
+        let Some(link) = Link::of(manifest, &digest)? else { return Ok(LinkOutcome::Lost) };
         Ok(if claim_link(folder, &link)? { LinkOutcome::Won } else { LinkOutcome::Lost })
     }
 
@@ -137,8 +137,8 @@ pub fn chain_length(job: &Job) -> Result<usize, Failure> {
 ///
 /// # Errors
 /// The store's.
-pub(crate) fn claim_link(folder: &Folder, link: &Link) -> Result<bool, StoreError> {
-    folder.claim(&layout::link(link.number), &link.to_json_bytes())
+pub(crate) fn claim_link(folder: &Folder, link: &Link) -> Result<bool, Failure> {
+    Ok(folder.claim(&layout::link(link.number), &link.to_json_bytes()?)?)
 }
 
 /// Reads a chain and checks that it is intact.

@@ -220,7 +220,7 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
                 Some(redacted) => (redacted, self.every_row.get(..own.len()).unwrap_or_default()),
                 None => (shard_rows, own.as_slice()),
             };
-            let step = if ctx.job.format == Format::Parquet { own.len() } else { encode_rows(rows) };
+            let step = if ctx.layout.encoder.is_columnar() { own.len() } else { encode_rows(rows) };
             for (own, picked) in own.chunks(step).zip(picked.chunks(step)) {
                 if let ChunkRows::Encoded(encoded, times) = &mut self.payload {
                     ctx.layout.encoder.encode(shard_rows, picked, encoded).map_err(|e| write_failed(&e))?;

@@ -256,3 +256,6 @@ fn entry(commit: &Commit<'_>, part: &Part) -> FileEntry {
 pub fn manifest_partition(partition: &Partition) -> ManifestPartition {
     ManifestPartition { label: partition.label.clone(), start: partition.start, end: partition.end }
 }
+
+#[cfg(test)]
+mod tests;

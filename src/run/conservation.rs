@@ -96,3 +96,6 @@ pub fn sum_of_filter_counts<'a>(job: &Job, records: impl Iterator<Item = &'a Par
     }
     sum
 }
+
+#[cfg(test)]
+mod tests;

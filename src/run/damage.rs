@@ -128,3 +128,6 @@ pub fn of_manifest(
     }
     Ok(damage)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use jiff::Timestamp;
 
+use super::attempt::Attempt;
 use super::observed_values::observed_values;
 use super::open_package::{OpenPackage, without_shard};
 use super::prepare::Prepared;
@@ -21,10 +22,11 @@ use crate::logical::{is_json, is_number, uuid};
 use crate::package::layout::Origin;
 use crate::package::manifest::{
     self, Column, FileEntry, FileStatus, InputError, InputRecord, JobStatus, MANIFEST_VERSION, Manifest, NoRows,
-    NoRowsReason, RejectsEntry, RunRecord, SkipCode, SourceRecord, SpecRecord, ToolRecord, Totals,
+    NoRowsReason, RejectsEntry, ResolvedSpec, RunRecord, SkipCode, SourceRecord, SpecRecord, ToolRecord, Totals,
 };
 use crate::redact::Keys;
 use crate::source::Source;
+use crate::time::zone;
 
 /// Builds and publishes the manifest. `None` if another run changed the log in the meantime.
 ///
@@ -35,11 +37,11 @@ pub fn finish(
     job: &Job,
     options: &RunOptions,
     package: &OpenPackage,
-    prepared: &Prepared,
-    keys: &Keys,
+    attempt: &Attempt,
     tally: &Tally,
     started_at: Timestamp,
 ) -> Result<Option<RunOutcome>, RunError> {
+    let Attempt { prepared, secrets, .. } = attempt;
     // A retryable failure must not end the job.
     if let Some(failure) = tally.failures.values().find(|failure| failure.code().is_retryable()) {
         let missing = package.pinned.plan.partitions.len() - package.committed.len();
@@ -56,7 +58,7 @@ pub fn finish(
         return Err(RunError::Failed(failure.clone()));
     }
     let at = (options.clock)();
-    let files = entries(job, options, package, prepared, tally, at);
+    let files = entries(job, options, package, attempt, tally, at);
     let rejects: Vec<RejectsEntry> = tally.records.values().filter_map(|r| r.rejects.clone()).collect();
     let status = match status(job, &files, tally) {
         JobStatus::Complete => JobStatus::Complete,
@@ -65,80 +67,27 @@ pub fn finish(
     };
     let accounting = conservation::accounting(package, tally, &files, status)?;
     let filter_counts = conservation::sum_of_filter_counts(job, package.committed.values());
-    let columns = columns(package, prepared, keys);
+    let columns = columns(package, prepared, &secrets.keys);
     let rows_digest = job.rows_digest.then(|| manifest::rows_digest(&columns, &files)).flatten();
     let is_whole = files.iter().all(|file| file.status.has_file());
     let expectations = job.expectations.as_ref().filter(|_| is_whole);
     let expectations = expectations.map(|expected| expectations::evaluate(expected, &files, job.window.end));
     let is_disappointing = expectations.iter().flatten().any(|expectation| !expectation.holds);
     let status = if is_disappointing && status == JobStatus::Complete { JobStatus::Partial } else { status };
-    let mut manifest = Manifest {
-        manifest_version: MANIFEST_VERSION,
-        id: job.id.clone(),
-        name: job.name.clone(),
-        type_name: job.type_name.clone(),
-        status,
-        export_format: (&job.format).into(),
-        compression: job.compression.into(),
-        created_at: package.pinned.created_at,
-        window_start: job.window.start,
-        window_end: job.window.end,
-        window_label: job.window.label.clone(),
-        timezone: job.window.timezone.iana_name().unwrap_or("UTC").to_owned(),
-        started_at,
-        finalized_at: at,
-        expires_at: job.retention.and_then(|r| at.checked_add(r).ok()),
-        total_rows: 0,
-        total_bytes: 0,
-        partial_count: 0,
-        failed_count: 0,
-        error_code: is_disappointing.then_some(ErrorCode::ExpectationFailed),
-        filters: job.canonical.get("filters").cloned().unwrap_or_default(),
-        where_sql: job.recorded_where(),
-        columns,
-        dropped: prepared.redactor.as_ref().map_or_else(Vec::new, |redactor| redactor.dropped().to_vec()),
-        spec: SpecRecord {
-            path: options.spec_path.clone(),
-            sha256: sha256(job.spec_source.text.as_bytes()),
-            git_commit: options.git.as_ref().as_ref().and_then(|git| git.commit.clone()),
-            git_dirty: options.git.as_ref().as_ref().map(|git| git.dirty),
-            resolved: job.canonical.clone(),
-        },
-        source: source_record(source, job, package, tally),
-        accounting,
-        filter_counts,
-        rows_digest,
-        no_rows: None,
-        files,
-        rejects,
-        encryption: prepared.sealing.record.clone(),
-        expectations,
-        previous: None,
-        link: None,
-        signer: None,
-        supersedes: options.supersedes.as_ref().map(|s| s.reference()),
-        restatement: None,
-        runs: Vec::new(),
-        tool: ToolRecord {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: option_env!("KT_EXPORT_COMMIT").map(str::to_owned),
-        },
-    };
-    manifest.restatement = options.supersedes.as_ref().map(|s| s.restatement(&manifest.files));
-    let totals = Totals::of(&manifest.files);
-    manifest.total_rows = totals.rows;
-    manifest.total_bytes = totals.bytes;
-    manifest.partial_count = totals.partial;
-    manifest.failed_count = totals.failed;
-    manifest.no_rows = manifest.why_no_rows().map(|finding| NoRows {
-        held: match finding.reason {
+    let totals = Totals::of(&files);
+    let resolved = ResolvedSpec::from(job.canonical.clone());
+    let source_record = source_record(source, job, package, tally)?;
+    let no_rows = NoRowsReason::of(totals.rows, &files, &source_record, &accounting).map(|reason| NoRows {
+        reason,
+        held: match reason {
             NoRowsReason::AllFilteredOut => {
-                observed_values(source, job, package, prepared, &manifest.filter_counts, &options.stop)
+                observed_values(source, job, package, prepared, &filter_counts, &options.stop)
             }
-            _ => Vec::new(),
+            NoRowsReason::NothingToRead
+            | NoRowsReason::FilesWithoutRows
+            | NoRowsReason::NoneInWindow
+            | NoRowsReason::NonePlaced => Vec::new(),
         },
-        ..finding
     });
     let run = RunRecord {
         run_id: options.run_id.clone(),
@@ -151,7 +100,62 @@ pub fn finish(
             JobStatus::Cancelled => manifest::RunOutcome::Cancelled,
         },
     };
-    publish::publish(job, package, options, manifest, run)
+    let earlier_runs = package.previous_manifest().map_or_else(Vec::new, |previous| previous.runs.clone());
+    let manifest = Manifest {
+        manifest_version: MANIFEST_VERSION,
+        id: job.id.clone(),
+        name: job.name.clone(),
+        type_name: job.type_name.clone(),
+        status,
+        export_format: job.format.kind(),
+        compression: job.compression.kind(),
+        created_at: package.pinned.created_at,
+        window_start: job.window.start,
+        window_end: job.window.end,
+        window_label: job.window.label.clone(),
+        timezone: zone::name(&job.window.timezone),
+        started_at,
+        finalized_at: at,
+        expires_at: job.expires_at(at).map_err(|error| Failure::internal(&error))?,
+        total_rows: totals.rows,
+        total_bytes: totals.bytes,
+        partial_count: totals.partial,
+        failed_count: totals.failed,
+        error_code: is_disappointing.then_some(ErrorCode::ExpectationFailed),
+        filters: resolved.filters().map_err(Failure::from)?.clone().into(),
+        where_sql: job.recorded_where(),
+        columns,
+        dropped: prepared.redactor.as_ref().map_or_else(Vec::new, |redactor| redactor.dropped().to_vec()),
+        spec: SpecRecord {
+            path: options.spec_path.clone(),
+            sha256: sha256(job.spec_source.text.as_bytes()),
+            git_commit: options.git.as_ref().as_ref().and_then(|git| git.commit.clone()),
+            git_dirty: options.git.as_ref().as_ref().map(|git| git.dirty),
+            resolved,
+        },
+        source: source_record,
+        accounting,
+        filter_counts,
+        rows_digest,
+        no_rows,
+        restatement: options.supersedes.as_ref().map(|s| s.restatement(&files)),
+        files,
+        rejects,
+        encryption: secrets.sealing.record.clone(),
+        expectations,
+        // The chain assigns the link when the manifest is published.
+        previous: None,
+        link: None,
+        signer: package.attestor.signer_record(),
+        supersedes: options.supersedes.as_ref().map(|s| s.reference()),
+        runs: earlier_runs.into_iter().chain([run]).collect(),
+        tool: ToolRecord {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("KT_EXPORT_COMMIT").map(str::to_owned),
+        },
+    };
+    publish::publish(job, package, options, manifest)
 }
 
 /// The manifest's entries: one per shard, or one per partition without a shard.
@@ -159,12 +163,12 @@ fn entries(
     job: &Job,
     options: &RunOptions,
     package: &OpenPackage,
-    prepared: &Prepared,
+    attempt: &Attempt,
     tally: &Tally,
     at: Timestamp,
 ) -> Vec<FileEntry> {
     let layout =
-        Layout::new(job, prepared, options.clock.clone(), Origin { generation: package.generation(), run: None });
+        Layout::new(job, attempt, options.clock.clone(), Origin { generation: package.generation(), run: None });
     let mut files = Vec::new();
     for (index, partition) in (0u32..).zip(&package.pinned.plan.partitions) {
         if let Some(record) = package.committed.get(&index) {
@@ -191,7 +195,12 @@ fn status(job: &Job, files: &[FileEntry], tally: &Tally) -> JobStatus {
     }
 }
 
-fn source_record(source: &dyn Source, job: &Job, package: &OpenPackage, tally: &Tally) -> SourceRecord {
+fn source_record(
+    source: &dyn Source,
+    job: &Job,
+    package: &OpenPackage,
+    tally: &Tally,
+) -> Result<SourceRecord, Failure> {
     let pinned = &package.pinned;
     let broken = errors_by_input(pinned.failures.iter().flatten().chain(tally.failures.values()));
     let read = pinned.plan.inputs.iter().map(|planned| InputRecord {
@@ -202,16 +211,16 @@ fn source_record(source: &dyn Source, job: &Job, package: &OpenPackage, tally: &
     let skipped = pinned.skipped.iter().map(InputRecord::skipped);
     let files: Vec<_> = read.chain(skipped).collect();
     let claimed = || pinned.skipped.iter().filter(|file| file.code == SkipCode::PathTime).count() as u64;
-    SourceRecord {
+    Ok(SourceRecord {
         kind: Some(source.kind()),
         skipped_by_path_time: job.source.path_time.is_some().then(claimed),
         uri: job.source.uri.value.clone(),
         snapshot: pinned.snapshot.clone(),
-        files_sha256: SourceRecord::digest_of_files(&files),
+        files_sha256: SourceRecord::digest_of_files(&files)?,
         files,
         drift: pinned.plan.drift.clone(),
         unexported_keys: pinned.plan.unexported_keys.clone(),
-    }
+    })
 }
 
 /// The first failure of each input that one is about.

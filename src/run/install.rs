@@ -235,3 +235,6 @@ pub fn sweep(folder: &Folder, is_complete: bool) {
         Err(error) => tracing::warn!("cannot remove the leftovers of dead runs yet: {}", chain(&error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

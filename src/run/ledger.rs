@@ -102,3 +102,6 @@ impl Ledger {
         self.unplaced.values().filter(|u| u.allowed == allowed).find_map(|u| u.of(partition))
     }
 }
+
+#[cfg(test)]
+mod tests;

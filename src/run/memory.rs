@@ -149,8 +149,8 @@ impl Rows {
 /// Memory use of an open partition, in bytes.
 fn open_partition(format: &Format, compression: Compression, rows: &Rows) -> u64 {
     const BLOCK: u64 = 512 << 10;
-    match (format, compression) {
-        (Format::Parquet, _) => {
+    match format {
+        Format::Parquet => {
             // The finished pages of a row group, and for each column a dictionary and an open, uncompressed page.
             let finished = rows.stored_bytes.saturating_mul(rows.count.min(ROW_GROUP_ROWS as u64));
             let unfinished = finished.saturating_mul(4).min(rows.columns * (768 << 10));
@@ -159,9 +159,11 @@ fn open_partition(format: &Format, compression: Compression, rows: &Rows) -> u64
             let gathered = rows.columns * if rows.count > SLAB_ROWS as u64 { 96 << 10 } else { 16 << 10 };
             finished.saturating_add(unfinished) + (64 << 10) + gathered
         }
-        (_, Compression::Zstd(level)) => BLOCK + zstd(level),
-        (_, Compression::Gzip(_)) => BLOCK + (512 << 10),
-        (_, Compression::None | Compression::Snappy | Compression::Lz4) => BLOCK,
+        Format::Csv(_) | Format::Ndjson | Format::Json => match compression {
+            Compression::Zstd(level) => BLOCK + zstd(level),
+            Compression::Gzip(_) => BLOCK + (512 << 10),
+            Compression::None | Compression::Snappy | Compression::Lz4 => BLOCK,
+        },
     }
 }
 

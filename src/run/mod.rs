@@ -5,6 +5,7 @@
 //! the manifest, `manifest.json`. Nothing is removed before `manifest.json` is in place.
 
 mod adopt;
+mod attempt;
 pub(crate) mod attestor;
 mod cells;
 mod chunk;
@@ -14,6 +15,8 @@ mod commit;
 mod conservation;
 mod damage;
 mod decodable;
+#[cfg(test)]
+mod example;
 mod expectations;
 mod finish;
 mod inputs;
@@ -24,6 +27,8 @@ pub mod memory;
 mod model;
 mod observed_values;
 mod open_package;
+#[cfg(test)]
+mod order_tests;
 mod ordered_sink;
 mod output_state;
 mod partition_sink;
@@ -67,10 +72,10 @@ pub(crate) use self::finish::column;
 use self::output_state::OutputSnapshot;
 pub(crate) use self::output_state::{OutputState, read_output_state};
 
+use self::attempt::{Attempt, Secrets};
 use self::attestor::Attestor;
 use self::memory::{Memory, Rows};
 use self::open_package::OpenPackage;
-use self::redacted::key_failure;
 use self::restate::Superseded;
 use crate::diagnostic::Diagnostic;
 use crate::error::{ErrorCode, Exit};
@@ -351,51 +356,22 @@ fn export(
         panics::withhold();
     }
     // Every mistake in the spec and its keys is reported before the output folder is touched.
-    let keys = Keys::read(&job.redactions, &options.env).map_err(|e| key_failure(&e))?;
-    let sealing = Sealing::read(job, &options.env)?;
+    let secrets = Secrets::read(job, &options.env)?;
     let mut attestor = Attestor::load(job, options)?;
-    let (mut pinned, mut prepared) = match &snapshot.state {
-        OutputState::Pinned(pinned) | OutputState::Repairable(pinned) => {
-            (pinned.as_ref().clone(), prepare_pinned(job, pinned)?)
-        }
-        OutputState::Outdated(why) => {
-            tracing::warn!("{}: {why}; the job is planned again", job.output);
-            plan_job(source, job, options, started_at)?
-        }
-        _ => plan_job(source, job, options, started_at)?,
-    };
-    match &snapshot.state {
-        OutputState::Pinned(pinned) | OutputState::Repairable(pinned) => {
-            sealing.check_same(pinned.encryption.as_ref())?;
-        }
-        OutputState::Incomplete(manifest) => {
-            sealing.check_same(manifest.encryption.as_ref())?;
-            check_keys(job, &manifest.key_ids(), &keys)?;
-        }
-        OutputState::Empty | OutputState::Complete(_) | OutputState::Outdated(_) | OutputState::Replaceable => {}
-    }
-    pinned.encryption.clone_from(&sealing.record);
-    if !matches!(snapshot.state, OutputState::Pinned(_) | OutputState::Repairable(..)) {
-        pinned.key_ids = keys.ids(&job.redactions);
-    }
-    check_keys(job, &pinned.key_ids, &keys)?;
+    let mut attempt = Attempt::new(source, job, options, secrets, &snapshot.state, started_at)?;
     let folder = Folder::open(&job.output)?;
     attestor.open_chain(job)?;
-    let Some(mut package) = OpenPackage::pin(job, folder, snapshot, &pinned, options, attestor)? else {
+    let Some(mut package) = OpenPackage::pin(job, folder, snapshot, &attempt.plan, options, attestor)? else {
         return Ok(None);
     };
-    if package.pinned != pinned {
-        pinned = package.pinned.clone();
-        sealing.check_same(pinned.encryption.as_ref())?;
-        prepared = prepare_pinned(job, &pinned)?;
-        check_keys(job, &pinned.key_ids, &keys)?;
+    if package.pinned != attempt.plan {
+        attempt = Attempt::resumed(job, attempt.secrets, package.pinned.clone())?;
     }
-    let prepared = prepared.seal(job, &sealing)?;
-    let tally = scheduler::run(source, job, options, &mut package, &prepared, &keys)?;
+    let tally = scheduler::run(source, job, options, &mut package, &attempt)?;
     if let Some(exit) = options.stop.exit() {
         return Err(RunError::Stopped(exit));
     }
-    finish::finish(source, job, options, &package, &prepared, &keys, &tally, started_at)
+    finish::finish(source, job, options, &package, &attempt, &tally, started_at)
 }
 
 /// Checks that a resumed package uses its original keys: all pseudonyms of a path come from one key.

@@ -333,3 +333,6 @@ pub fn project(rows: &RecordBatch, projection: &[usize], schema: &SchemaRef) -> 
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(|e| Failure::internal(&e))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,10 @@ use arrow::array::new_empty_array;
 use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
 
 use super::sealing::{Sealing, unknown_columns};
-use super::{Failure, RunError};
 use crate::diagnostic::{Diagnostic, Located, in_order, listed_names, nearest_for};
 use crate::encode::{EncodeError, Encoder};
 use crate::error::ErrorCode;
-use crate::failure::chain;
+use crate::failure::{Failure, chain};
 use crate::job::{Job, Order};
 use crate::query::Predicate;
 use crate::redact::{self, Redactor};
@@ -31,10 +30,6 @@ pub struct Prepared {
     pub redactor: Option<Redactor>,
     /// Columns of the shards.
     pub output_schema: SchemaRef,
-    /// Encodes rows of `output_schema`.
-    pub encoder: Arc<Encoder>,
-    /// Encryption keys; none before [`Prepared::seal`].
-    pub sealing: Sealing,
     /// Unit of instants while routing.
     pub unit: TimeUnit,
     /// Parses the time column.
@@ -42,16 +37,13 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Adds the job's encryption to shards and rejects.
+    /// The encoder of the job's shards, with its keys.
     ///
     /// # Errors
-    /// [`RunError::Failed`] if the encoder cannot use the keys.
-    pub fn seal(mut self, job: &Job, sealing: &Sealing) -> Result<Self, RunError> {
+    /// `key_unusable` if the encoder cannot use the keys.
+    pub fn encoder(&self, job: &Job, sealing: &Sealing) -> Result<Encoder, Failure> {
         let encoder = new_encoder(job, &self.output_schema).and_then(|encoder| sealing.encoder(encoder));
-        let unusable = |error| Failure::of(ErrorCode::KeyUnusable, &error);
-        self.encoder = Arc::new(encoder.map_err(unusable)?);
-        self.sealing = sealing.clone();
-        Ok(self)
+        encoder.map_err(|error| Failure::of(ErrorCode::KeyUnusable, &error))
     }
 }
 
@@ -67,19 +59,9 @@ pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepare
     if source.fields().is_empty() {
         let read_schema = Arc::new(Schema::empty());
         let output_schema = read_schema.clone();
-        let encoder = encoder(job, &output_schema)?;
+        check_encoder(job, &output_schema)?;
         let projection = Vec::new();
-        return Ok(Prepared {
-            predicate: None,
-            read_schema,
-            projection,
-            redactor: None,
-            output_schema,
-            encoder,
-            sealing: Sealing::default(),
-            unit,
-            times,
-        });
+        return Ok(Prepared { predicate: None, read_schema, projection, redactor: None, output_schema, unit, times });
     }
     if let Some(field) = find(source, &job.time.column, "time column", &mut mistakes)
         && let Err(why) = instants(field, &new_empty_array(field.data_type()), &times, unit)
@@ -120,22 +102,13 @@ pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepare
     let projection = chosen.iter().filter_map(|(i, _)| read.binary_search(i).ok()).collect();
     let output = || chosen.iter().map(|(i, name)| source.field(*i).clone().with_name(name)).collect::<Vec<Field>>();
     let output_schema = redactor.as_ref().map_or_else(|| Arc::new(Schema::new(output())), |r| r.schema().clone());
-    Ok(Prepared {
-        predicate,
-        read_schema: Arc::new(read_schema),
-        projection,
-        redactor,
-        encoder: encoder(job, &output_schema)?,
-        sealing: Sealing::default(),
-        output_schema,
-        unit,
-        times,
-    })
+    check_encoder(job, &output_schema)?;
+    Ok(Prepared { predicate, read_schema: Arc::new(read_schema), projection, redactor, output_schema, unit, times })
 }
 
-/// The encoder, or a mistake for a column type that the format does not support.
-fn encoder(job: &Job, schema: &SchemaRef) -> Result<Arc<Encoder>, Vec<Diagnostic>> {
-    new_encoder(job, schema).map(Arc::new).map_err(|error| vec![Diagnostic::at(None, chain(&error))])
+/// Reports a column type that the format does not support.
+fn check_encoder(job: &Job, schema: &SchemaRef) -> Result<(), Vec<Diagnostic>> {
+    new_encoder(job, schema).map(drop).map_err(|error| vec![Diagnostic::at(None, chain(&error))])
 }
 
 fn new_encoder(job: &Job, schema: &SchemaRef) -> Result<Encoder, EncodeError> {

@@ -14,7 +14,7 @@ use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::package::layout::{self, MANIFEST, kept_manifest};
-use crate::package::manifest::{JobStatus, Manifest, RunRecord};
+use crate::package::manifest::{JobStatus, Manifest};
 use crate::package::state::log::{self, Entry};
 use crate::store::Created;
 
@@ -30,13 +30,9 @@ pub fn publish(
     package: &OpenPackage,
     options: &RunOptions,
     mut manifest: Manifest,
-    run: RunRecord,
 ) -> Result<Option<RunOutcome>, RunError> {
     let folder = &package.folder;
-    manifest.signer = package.attestor.signer_record();
-    let previous = package.previous.as_ref();
-    manifest.runs = previous.iter().flat_map(|p| p.manifest.runs.clone()).chain([run]).collect();
-    let same = previous.filter(|previous| is_equivalent(&previous.manifest, &manifest));
+    let same = package.previous.as_ref().filter(|previous| is_equivalent(&previous.manifest, &manifest));
     for _ in 0..ROUNDS {
         if let Some(exit) = options.stop.exit() {
             return Err(RunError::Stopped(exit));
@@ -59,7 +55,7 @@ pub fn publish(
                     // Another run took the number in the chain; take the next one.
                     continue;
                 }
-                (manifest.to_json_bytes(), manifest.status)
+                (manifest.to_json_bytes().map_err(Failure::from)?, manifest.status)
             }
         };
         let digest = sha256(&bytes);
@@ -112,7 +108,7 @@ fn overtaken(job: &Job, package: &OpenPackage, ours: &Manifest, last: &Entry) ->
         return Ok(None);
     }
     // Another run may have published this run's linked manifest.
-    let is_ours = theirs.bytes == ours.to_json_bytes();
+    let is_ours = theirs.bytes == ours.to_json_bytes().map_err(Failure::from)?;
     Ok(Some(RunOutcome { manifest: theirs.manifest, package: job.output.clone(), unchanged: !is_ours }))
 }
 
@@ -160,3 +156,6 @@ pub fn repaired(job: &Job, package: &OpenPackage, options: &RunOptions) -> Resul
     let manifest = decided.manifest.clone();
     Ok(RunOutcome { manifest, package: job.output.clone(), unchanged: true })
 }
+
+#[cfg(test)]
+mod tests;

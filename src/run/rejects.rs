@@ -122,3 +122,6 @@ impl RejectsWriter {
         Failure::new(error_code(error), format!("cannot write {}", self.name)).caused_by(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

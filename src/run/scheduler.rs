@@ -8,12 +8,12 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adopt;
+use super::attempt::Attempt;
 use super::commit::{self, Commit, commit};
 use super::conservation::filter_counts;
 use super::memory::Quota;
 use super::open_package::OpenPackage;
 use super::partition_sink::Finished;
-use super::prepare::Prepared;
 use super::redacted::Redacting;
 use super::route::bounds;
 use super::shard::Layout;
@@ -29,7 +29,6 @@ use crate::package::state::{
 };
 use crate::plan::{Plan, Read, Task};
 use crate::progress::Progress;
-use crate::redact::Keys;
 use crate::run::inputs::task_key;
 use crate::signature::Signer;
 use crate::source::Source;
@@ -90,9 +89,9 @@ pub fn run(
     job: &Job,
     options: &RunOptions,
     package: &mut OpenPackage,
-    prepared: &Prepared,
-    keys: &Keys,
+    attempt: &Attempt,
 ) -> Result<Tally, RunError> {
+    let Attempt { prepared, secrets, .. } = attempt;
     let pinned = package.pinned.clone();
     let folder = package.folder.clone();
     let plan = &pinned.plan;
@@ -124,9 +123,9 @@ pub fn run(
     let first_writing = pending.partition_point(|t| t.task.partitions.is_empty());
     let stop = options.stop.part();
     // Two runs must not write the same name if the store cannot create names exclusively, or if their bytes differ.
-    let named_by_run = !folder.has_exclusive_names() || prepared.sealing.is_random();
+    let named_by_run = !folder.has_exclusive_names() || secrets.sealing.is_random();
     let run = named_by_run.then(|| options.run_id.clone());
-    let layout = Layout::new(job, prepared, options.clock.clone(), Origin { generation: package.generation(), run });
+    let layout = Layout::new(job, attempt, options.clock.clone(), Origin { generation: package.generation(), run });
     let reading = Quota::new(options.memory.for_reading());
     let sorting = Quota::new(options.memory.for_partitions());
     let context = TaskContext {
@@ -140,7 +139,7 @@ pub fn run(
         projection: prepared.projection.clone(),
         layout: Arc::new(layout),
         shard_schema: prepared.output_schema.clone(),
-        redacting: prepared.redactor.as_ref().map(|redactor| Redacting { redactor, keys }),
+        redacting: prepared.redactor.as_ref().map(|redactor| Redacting { redactor, keys: &secrets.keys }),
         bounds: bounds(&plan.partitions, prepared.unit),
         times: prepared.times.clone(),
         reading: &reading,
@@ -361,22 +360,22 @@ impl Shared<'_> {
         let TaskOutcome { counts, unplaced, rejects, .. } = outcome;
         let name = task_record(&self.pending[&task].key, self.generation);
         let run = &self.options.run_id;
-        let mut record = TaskRecord {
+        let record = |rejects| TaskRecord {
             state_version: STATE_VERSION,
             job: self.job.id.clone(),
             run: run.clone(),
             tool_version: TOOL_VERSION.to_owned(),
             counts,
             unplaced,
-            rejects: None,
+            rejects,
             signature: None,
         };
         if let Some(manifest) = &self.repaired {
             rejects.map_or(Ok(()), |part| commit::restore_rejects(self.folder, manifest, part))?;
-            return Ok(record);
+            return Ok(record(None));
         }
         let rejects = rejects.map(|part| commit::rejects(self.folder, part, run)).transpose()?;
-        record.rejects = rejects.as_ref().map(|(entry, _)| entry.clone());
+        let mut record = record(rejects.as_ref().map(|(entry, _)| entry.clone()));
         sign(&name, &mut record, self.signer.as_deref())?;
         if self.folder.create_bytes(&name, &bytes(&name, &record)?)? == Created::Created {
             return Ok(record);

@@ -10,11 +10,12 @@ use arrow::datatypes::TimeUnit;
 use jiff::Timestamp;
 
 use super::Clock;
-use super::prepare::Prepared;
+use super::attempt::Attempt;
 use super::route::instant;
 use super::sealing::FactsSealer;
 use crate::encode::{self, EncodeError, Encoded, Encoder, Shard};
 use crate::error::ErrorCode;
+use crate::export_format::ExportFormat;
 use crate::job::{Compression, Format, Job};
 use crate::package::layout::{self, Origin};
 use crate::package::manifest::{Facts, SealedFacts};
@@ -48,16 +49,17 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of a job's shards.
-    pub fn new(job: &Job, prepared: &Prepared, clock: Clock, origin: Origin) -> Self {
+    pub fn new(job: &Job, attempt: &Attempt, clock: Clock, origin: Origin) -> Self {
+        let sealing = &attempt.secrets.sealing;
         Self {
-            encoder: prepared.encoder.clone(),
+            encoder: attempt.encoder.clone(),
             format: job.format.clone(),
             compression: job.compression,
-            recipients: prepared.sealing.recipients.clone(),
-            facts: prepared.sealing.facts(job),
+            recipients: sealing.recipients.clone(),
+            facts: sealing.facts(job),
             max_rows: job.partition.max_rows,
             max_bytes: job.partition.max_bytes,
-            unit: prepared.unit,
+            unit: attempt.prepared.unit,
             clock,
             origin,
         }
@@ -65,30 +67,22 @@ impl Layout {
 
     /// Name of a part, relative to the package.
     pub fn part_name(&self, partition: &str, part: usize) -> String {
-        let compression = match (&self.format, self.compression) {
-            (Format::Parquet, _) | (_, Compression::None | Compression::Snappy | Compression::Lz4) => "",
-            (_, Compression::Gzip(_)) => ".gz",
-            (_, Compression::Zstd(_)) => ".zst",
-        };
-        let extensions = format!("{}{compression}{}", self.format.name(), self.age());
+        let extensions = format!("{}{}", self.format.kind().extensions(self.compression.kind()), self.age());
         layout::shard(partition, part, &self.origin, &extensions)
     }
 
     /// Name of a task's rejects file, relative to the package.
     pub fn rejects_name(&self, task_key: &str) -> String {
-        layout::rejects(task_key, &self.origin, &format!("ndjson{}", self.age()))
+        layout::rejects(task_key, &self.origin, &format!("{}{}", ExportFormat::Ndjson.as_str(), self.age()))
     }
 
     fn age(&self) -> &'static str {
         if self.recipients.is_some() { AGE_EXTENSION } else { "" }
     }
 
-    /// Compression of the whole file; Parquet compresses its pages instead.
+    /// Compression of the whole file.
     fn file_compression(&self) -> Compression {
-        match self.format {
-            Format::Parquet => Compression::None,
-            Format::Csv(_) | Format::Ndjson | Format::Json => self.compression,
-        }
+        if self.format.kind().facts().compresses_pages { Compression::None } else { self.compression }
     }
 }
 

@@ -4,16 +4,17 @@ use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 
+use crate::export_format::{DEFAULT_GZIP_LEVEL, ExportCompression};
 use crate::job::Compression;
 
 /// The compression of a stored file according to its name: `.gz`, `.zst`, else none.
 ///
 /// The name does not show the level, so the result has the default level.
 pub fn compression_of(name: &str) -> Compression {
-    match name.rsplit_once('.') {
-        Some((_, "gz")) => Compression::Gzip(6),
-        Some((_, "zst")) => Compression::Zstd(zstd::DEFAULT_COMPRESSION_LEVEL),
-        _ => Compression::None,
+    match ExportCompression::split_name(name).1 {
+        ExportCompression::Gzip => Compression::Gzip(DEFAULT_GZIP_LEVEL),
+        ExportCompression::Zstd => Compression::Zstd(zstd::DEFAULT_COMPRESSION_LEVEL),
+        ExportCompression::None | ExportCompression::Snappy | ExportCompression::Lz4 => Compression::None,
     }
 }
 

@@ -69,7 +69,7 @@ impl AllowedSigners {
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            match parse_line(line, text, zone).map_err(|why| AllowedError { line, why })? {
+            match parse_line(line, text, zone).map_err(|bad| AllowedError { line, why: bad.to_string() })? {
                 Some(signer) => allowed.signers.push(signer),
                 None => allowed.authorities.push(line),
             }
@@ -117,11 +117,35 @@ impl AllowedSigner {
     }
 }
 
+/// What is wrong with a line, and how it should be.
+#[derive(Debug, thiserror::Error)]
+enum BadLine {
+    #[error("a quote is not closed")]
+    OpenQuote,
+    #[error("it names no principals")]
+    NoPrincipals,
+    #[error(
+        "expected principals, options and a public key: name@example.com namespaces=\"kt-export\" ssh-ed25519 AAAA…"
+    )]
+    NoKey,
+    #[error("`{name}` needs a value in quotes: {name}=\"…\"")]
+    NoValue { name: String },
+    #[error("write the value of `{name}` in quotes")]
+    Unquoted { name: String },
+    #[error(
+        "the option `{}` is not known: it is none of namespaces, valid-after, valid-before, cert-authority",
+        name.escape_debug()
+    )]
+    UnknownOption { name: String },
+    #[error("`{}` is not a time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC", text.escape_debug())]
+    NotATime { text: String },
+}
+
 /// `None` for a certificate authority.
-fn parse_line(line: usize, text: &str, zone: &TimeZone) -> Result<Option<AllowedSigner>, String> {
-    let (principals, rest) = word(text).ok_or("a quote is not closed")?;
+fn parse_line(line: usize, text: &str, zone: &TimeZone) -> Result<Option<AllowedSigner>, BadLine> {
+    let (principals, rest) = word(text).ok_or(BadLine::OpenQuote)?;
     if principals.is_empty() {
-        return Err("it names no principals".to_owned());
+        return Err(BadLine::NoPrincipals);
     }
     let principals = principals.to_owned();
     let signer = |key| AllowedSigner { line, principals, namespaces: None, valid_after: None, valid_before: None, key };
@@ -129,9 +153,7 @@ fn parse_line(line: usize, text: &str, zone: &TimeZone) -> Result<Option<Allowed
         return Ok(Some(signer(key)));
     }
     let (options, rest) = options(rest)?;
-    let key = PublicKey::from_openssh(rest).map_err(|_| {
-        "expected principals, options and a public key: name@example.com namespaces=\"kt-export\" ssh-ed25519 AAAA…"
-    })?;
+    let key = PublicKey::from_openssh(rest).map_err(|_| BadLine::NoKey)?;
     let mut signer = signer(key);
     let mut is_authority = false;
     for (name, value) in options {
@@ -140,15 +162,8 @@ fn parse_line(line: usize, text: &str, zone: &TimeZone) -> Result<Option<Allowed
             ("namespaces", Some(value)) => signer.namespaces = Some(value),
             ("valid-after", Some(value)) => signer.valid_after = Some(instant(&value, zone)?),
             ("valid-before", Some(value)) => signer.valid_before = Some(instant(&value, zone)?),
-            ("namespaces" | "valid-after" | "valid-before", None) => {
-                return Err(format!("`{name}` needs a value in quotes: {name}=\"…\""));
-            }
-            _ => {
-                return Err(format!(
-                    "the option `{}` is not known: it is none of namespaces, valid-after, valid-before, cert-authority",
-                    name.escape_debug()
-                ));
-            }
+            ("namespaces" | "valid-after" | "valid-before", None) => return Err(BadLine::NoValue { name }),
+            _ => return Err(BadLine::UnknownOption { name }),
         }
     }
     Ok((!is_authority).then_some(signer))
@@ -166,7 +181,7 @@ fn word(text: &str) -> Option<(&str, &str)> {
 type Options = Vec<(String, Option<String>)>;
 
 /// Options up to the first space outside quotes, separated by commas; `\"` inside quotes is a quote.
-fn options(text: &str) -> Result<(Options, &str), String> {
+fn options(text: &str) -> Result<(Options, &str), BadLine> {
     let mut options = Vec::new();
     let mut rest = text;
     loop {
@@ -174,8 +189,8 @@ fn options(text: &str) -> Result<(Options, &str), String> {
         let (name, after) = rest.split_at(end);
         let (value, after) = match after.strip_prefix('=') {
             Some(after) => {
-                let quoted = after.strip_prefix('"').ok_or_else(|| format!("write the value of `{name}` in quotes"))?;
-                let (value, after) = quoted_value(quoted).ok_or("a quote is not closed")?;
+                let quoted = after.strip_prefix('"').ok_or_else(|| BadLine::Unquoted { name: name.to_owned() })?;
+                let (value, after) = quoted_value(quoted).ok_or(BadLine::OpenQuote)?;
                 (Some(value), after)
             }
             None => (None, after),
@@ -206,7 +221,7 @@ fn quoted_value(text: &str) -> Option<(String, &str)> {
 }
 
 /// `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, with `Z` or `UTC` after it in UTC.
-fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
+fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, BadLine> {
     let upper = text.to_ascii_uppercase();
     let utc = upper.strip_suffix("UTC").or_else(|| upper.strip_suffix('Z'));
     let digits = utc.unwrap_or(&upper);
@@ -224,9 +239,7 @@ fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
         Err(_) => time.to_date().ok().map(|date| DateTime::from_parts(date, Time::midnight())),
     });
     let instant = civil.and_then(|civil| zone.to_ambiguous_zoned(civil).compatible().ok());
-    instant.map(|zoned| zoned.timestamp()).ok_or_else(|| {
-        format!("`{}` is not a time: write YYYYMMDD or YYYYMMDDHHMM[SS], and Z for UTC", text.escape_debug())
-    })
+    instant.map(|zoned| zoned.timestamp()).ok_or_else(|| BadLine::NotATime { text: text.to_owned() })
 }
 
 /// Whether a name fits a list of patterns: one of them, and none of those with `!` before it.

@@ -86,8 +86,8 @@ pub fn fingerprint(key: &PublicKey) -> String {
 }
 
 /// Kind and base64, without a comment.
-fn one_line(key: &PublicKey) -> String {
-    PublicKey::from(key.key_data().clone()).to_openssh().unwrap_or_default()
+fn one_line(key: &PublicKey) -> Result<String, ssh_key::Error> {
+    PublicKey::from(key.key_data().clone()).to_openssh()
 }
 
 /// RSA is not: the only library for it has an open advisory.

@@ -21,6 +21,8 @@ const TRIAL: &[u8] = b"";
 pub struct Signer {
     identity: String,
     public_key: PublicKey,
+    /// The public key as manifests have it.
+    line: String,
     place: Place,
 }
 
@@ -118,14 +120,15 @@ impl Signer {
         if !is_signing(&public_key.algorithm()) {
             return Err(SignError::Kind { name, algorithm: public_key.algorithm() });
         }
-        let signer = Self { identity: identity.to_owned(), public_key, place };
+        let line = one_line(&public_key).map_err(|_| SignError::Damaged { name: name.clone() })?;
+        let signer = Self { identity: identity.to_owned(), public_key, line, place };
         signer.sign(TRIAL)?;
         Ok(signer)
     }
 
     /// What a manifest says of its signer.
     pub fn record(&self) -> SignerRecord {
-        SignerRecord { identity: self.identity.clone(), public_key: one_line(&self.public_key) }
+        SignerRecord { identity: self.identity.clone(), public_key: self.line.clone() }
     }
 
     /// Whether an ssh-agent keeps the key.

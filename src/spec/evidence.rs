@@ -11,7 +11,7 @@ use super::output::{OutputUri, output_uri};
 use super::secret::{self, KeySchema};
 use super::source::store_options;
 use crate::diagnostic::{Diagnostic, Located};
-use crate::job::{Digests, Encryption, Expectations, RecipientsFile, Signing};
+use crate::job::{Digests, Encryption, Expectations, Format, RecipientsFile, Signing};
 use crate::store::StoreOptions;
 use crate::yaml::decode::{Fields, Keys, boolean, count, list, mapping, text, word};
 use crate::yaml::{Entry, Node};
@@ -161,9 +161,9 @@ fn parquet(entry: &Entry, digests: Digests, errors: &mut Vec<Diagnostic>) -> Opt
 
 /// Parquet encrypts its own pages; other formats have nothing of the kind.
 pub(crate) fn check_format(spec: &Spec, entry: &Entry, errors: &mut Vec<Diagnostic>) {
-    let format = spec.format.as_ref().map_or("csv", |format| format.value.name());
-    if matches!(spec.encryption, Some(Encryption::Parquet { .. })) && format != "parquet" {
-        let mistake = entry.key.mistake(format!("Parquet encryption does not go with the format {format}"));
+    let format = spec.format.as_ref().map_or(Format::default().kind(), |format| format.value.kind()).facts();
+    if matches!(spec.encryption, Some(Encryption::Parquet { .. })) && !format.has_modular_encryption {
+        let mistake = entry.key.mistake(format!("Parquet encryption does not go with the format {}", format.name));
         errors.push(mistake.help("write `format: parquet`, or encrypt with `age: {recipients: [age1…]}`"));
     }
 }

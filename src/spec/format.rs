@@ -3,17 +3,13 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
 
 use crate::diagnostic::{Diagnostic, Located, shown};
+use crate::export_format::{DEFAULT_GZIP_LEVEL, ExportCompression, ExportFormat};
 use crate::job::{Compression, CsvFormat, DialectFault, Format};
 use crate::yaml::decode::{Fields, Keys, any_text, boolean, integer, mapping, not_one_of, text};
 use crate::yaml::{Entry, Kind, Node};
-
-/// Level when none is written: that of the `gzip` command.
-pub const DEFAULT_GZIP_LEVEL: u32 = 6;
-
-const FORMATS: [&str; 4] = ["csv", "ndjson", "json", "parquet"];
-const COMPRESSIONS: [&str; 5] = ["zstd", "gzip", "none", "snappy", "lz4"];
 
 /// Keys of `format.csv`.
 pub const CSV_KEYS: Keys = Keys { known: &["delimiter", "bom", "escape_formulas", "header", "null_text"] };
@@ -28,16 +24,18 @@ pub(crate) fn decode(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> O
         }
         _ => (text(node, what, errors)?, None),
     };
-    let value = match (name.value.as_str(), options) {
-        ("csv", None) => Format::Csv(CsvFormat::default()),
-        ("csv", Some(options)) => Format::Csv(csv(options, errors)?),
-        ("ndjson", options) => without_options(options, Format::Ndjson, errors)?,
-        ("json", options) => without_options(options, Format::Json, errors)?,
-        ("parquet", options) => without_options(options, Format::Parquet, errors)?,
-        _ => {
-            errors.push(not_one_of(&name, what, &FORMATS));
-            return None;
-        }
+    let Some(format) = ExportFormat::named(&name.value) else {
+        errors.push(not_one_of(&name, what, &ExportFormat::ALL.map(ExportFormat::as_str)));
+        return None;
+    };
+    let value = match format {
+        ExportFormat::Csv => Format::Csv(match options {
+            Some(options) => csv(options, errors)?,
+            None => CsvFormat::default(),
+        }),
+        ExportFormat::Ndjson => without_options(options, Format::Ndjson, errors)?,
+        ExportFormat::Json => without_options(options, Format::Json, errors)?,
+        ExportFormat::Parquet => without_options(options, Format::Parquet, errors)?,
     };
     Some(Located { value, span: name.span })
 }
@@ -121,7 +119,7 @@ impl CompressionSpec {
     /// For shards of a format.
     pub fn of(self, format: &Format) -> Compression {
         match self {
-            Self::Zstd => Compression::zstd(format),
+            Self::Zstd => Compression::Zstd(format.kind().facts().zstd_level),
             Self::Exactly(compression) => compression,
         }
     }
@@ -140,31 +138,40 @@ pub(crate) fn decode_compression(
         }
         _ => (text(node, what, errors)?, None),
     };
-    let value = match (name.value.as_str(), level) {
-        ("zstd", None) => return Some(Located { value: CompressionSpec::Zstd, span: name.span }),
-        ("zstd", Some(level)) => Compression::Zstd(checked_level(&level, "zstd", 22, errors)?),
-        ("gzip", None) => Compression::Gzip(DEFAULT_GZIP_LEVEL),
-        ("gzip", Some(level)) => Compression::Gzip(checked_level(&level, "gzip", 9, errors)?.unsigned_abs()),
-        ("none", None) => Compression::None,
-        ("snappy", None) => Compression::Snappy,
-        ("lz4", None) => Compression::Lz4,
-        (word, Some(level)) if COMPRESSIONS.contains(&word) => {
-            errors.push(level.mistake(format!("`{word}` has no level")).help(format!("write `{what}: {word}`")));
-            return None;
-        }
-        _ => {
-            errors.push(not_one_of(&name, what, &COMPRESSIONS));
-            return None;
-        }
+    let Some(compression) = ExportCompression::named(&name.value) else {
+        errors.push(not_one_of(&name, what, &ExportCompression::ALL.map(ExportCompression::as_str)));
+        return None;
+    };
+    let level = match level {
+        Some(level) => Some(checked_level(&level, compression, what, errors)?),
+        None => None,
+    };
+    let value = match (compression, level) {
+        (ExportCompression::Zstd, None) => return Some(Located { value: CompressionSpec::Zstd, span: name.span }),
+        (ExportCompression::Zstd, Some(level)) => Compression::Zstd(level),
+        (ExportCompression::Gzip, level) => Compression::Gzip(level.map_or(DEFAULT_GZIP_LEVEL, i32::unsigned_abs)),
+        (ExportCompression::None, _) => Compression::None,
+        (ExportCompression::Snappy, _) => Compression::Snappy,
+        (ExportCompression::Lz4, _) => Compression::Lz4,
     };
     Some(Located { value: CompressionSpec::Exactly(value), span: name.span })
 }
 
-fn checked_level(level: &Located<i128>, name: &str, highest: i32, errors: &mut Vec<Diagnostic>) -> Option<i32> {
+fn checked_level(
+    level: &Located<i128>,
+    compression: ExportCompression,
+    what: &str,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<i32> {
+    let word = compression.as_str();
+    let Some(highest) = compression.facts().highest_level else {
+        errors.push(level.mistake(format!("`{word}` has no level")).help(format!("write `{what}: {word}`")));
+        return None;
+    };
     match i32::try_from(level.value) {
         Ok(value) if (1..=highest).contains(&value) => Some(value),
         _ => {
-            errors.push(level.mistake(format!("the level of {name} is from 1 to {highest}, found {}", level.value)));
+            errors.push(level.mistake(format!("the level of {word} is from 1 to {highest}, found {}", level.value)));
             None
         }
     }
@@ -172,14 +179,12 @@ fn checked_level(level: &Located<i128>, name: &str, highest: i32, errors: &mut V
 
 /// Says so where a format cannot have a compression.
 pub(crate) fn check_together(format: &Format, compression: &Located<CompressionSpec>, errors: &mut Vec<Diagnostic>) {
-    let (mistake, allowed) = match (format, compression.value.of(format)) {
-        (Format::Parquet, Compression::Gzip(_)) => ("gzip", "zstd, snappy, lz4, none"),
-        (Format::Csv(_) | Format::Ndjson | Format::Json, Compression::Snappy) => ("snappy", "zstd, gzip, none"),
-        (Format::Csv(_) | Format::Ndjson | Format::Json, Compression::Lz4) => ("lz4", "zstd, gzip, none"),
-        _ => return,
-    };
-    let message = format!("`{}` cannot be compressed with `{mistake}`", format.name());
-    errors.push(compression.mistake(message).help(format!("allowed for {}: {allowed}", format.name())));
+    let (chosen, facts) = (compression.value.of(format).kind(), format.kind().facts());
+    if !facts.compressions.contains(&chosen) {
+        let allowed: Vec<&str> = facts.compressions.iter().map(|allowed| allowed.as_str()).collect();
+        let message = format!("`{}` cannot be compressed with `{}`", facts.name, chosen.as_str());
+        errors.push(compression.mistake(message).help(format!("allowed for {}: {}", facts.name, allowed.join(", "))));
+    }
 }
 
 /// The shape of `format` for the JSON Schema.
@@ -191,31 +196,40 @@ impl JsonSchema for FormatSchema {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let options: Map<String, Value> =
+            ExportFormat::ALL.iter().map(|format| (format.as_str().to_owned(), options_schema(*format))).collect();
         json_schema!({
             "anyOf": [
-                {"enum": FORMATS},
+                {"enum": ExportFormat::ALL.map(ExportFormat::as_str)},
                 {
                     "type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
-                    "properties": {
-                        "csv": {
-                            "description": "RFC 4180, with these choices.",
-                            "type": "object", "additionalProperties": false,
-                            "properties": {
-                                "delimiter": {"description": "One ASCII sign between cells.", "type": "string", "minLength": 1, "maxLength": 1, "default": ","},
-                                "bom": {"description": "Start each file with a UTF-8 byte order mark, for Excel.", "type": "boolean", "default": false},
-                                "escape_formulas": {"description": "Put ' before cells that a spreadsheet would take for a formula. Changes values; the manifest says so.", "type": "boolean", "default": false},
-                                "header": {"description": "Start each file with the column names.", "type": "boolean", "default": true},
-                                "null_text": {"description": "What a null looks like.", "type": "string", "default": ""},
-                            },
-                        },
-                        "ndjson": {"description": "One JSON object a line.", "type": "object", "additionalProperties": false},
-                        "json": {"description": "One JSON array.", "type": "object", "additionalProperties": false},
-                        "parquet": {"description": "Apache Parquet.", "type": "object", "additionalProperties": false},
-                    },
+                    "properties": options,
                 },
             ],
         })
     }
+}
+
+fn options_schema(format: ExportFormat) -> Value {
+    let description = match format {
+        ExportFormat::Csv => {
+            return json!({
+                "description": "RFC 4180, with these choices.",
+                "type": "object", "additionalProperties": false,
+                "properties": {
+                    "delimiter": {"description": "One ASCII sign between cells.", "type": "string", "minLength": 1, "maxLength": 1, "default": ","},
+                    "bom": {"description": "Start each file with a UTF-8 byte order mark, for Excel.", "type": "boolean", "default": false},
+                    "escape_formulas": {"description": "Put ' before cells that a spreadsheet would take for a formula. Changes values; the manifest says so.", "type": "boolean", "default": false},
+                    "header": {"description": "Start each file with the column names.", "type": "boolean", "default": true},
+                    "null_text": {"description": "What a null looks like.", "type": "string", "default": ""},
+                },
+            });
+        }
+        ExportFormat::Ndjson => "One JSON object a line.",
+        ExportFormat::Json => "One JSON array.",
+        ExportFormat::Parquet => "Apache Parquet.",
+    };
+    json!({"description": description, "type": "object", "additionalProperties": false})
 }
 
 /// The shape of `compression` for the JSON Schema.
@@ -229,12 +243,12 @@ impl JsonSchema for CompressionSchema {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "anyOf": [
-                {"enum": COMPRESSIONS},
+                {"enum": ExportCompression::ALL.map(ExportCompression::as_str)},
                 {
                     "type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
                     "properties": {
-                        "zstd": {"description": "Level of zstd; without one 1 for Parquet and 3 for other formats.", "type": "integer", "minimum": 1, "maximum": 22},
-                        "gzip": {"description": "Level of gzip.", "type": "integer", "minimum": 1, "maximum": 9, "default": DEFAULT_GZIP_LEVEL},
+                        "zstd": {"description": "Level of zstd; without one 1 for Parquet and 3 for other formats.", "type": "integer", "minimum": 1, "maximum": ExportCompression::Zstd.facts().highest_level},
+                        "gzip": {"description": "Level of gzip.", "type": "integer", "minimum": 1, "maximum": ExportCompression::Gzip.facts().highest_level, "default": DEFAULT_GZIP_LEVEL},
                     },
                 },
             ],

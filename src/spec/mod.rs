@@ -30,7 +30,7 @@ use crate::yaml::{self, Kind as NodeKind, Node};
 
 pub use evidence::ChainSpec;
 pub use filter::{FilterSpec, OPERATORS};
-pub use format::{CSV_KEYS, CompressionSpec, DEFAULT_GZIP_LEVEL};
+pub use format::{CSV_KEYS, CompressionSpec};
 pub use output::{OutputSpec, OutputUri, PartitionSpec};
 pub use source::{SourceSpec, TYPE_ENTRY_KEYS, TimeSpec, TypeEntry};
 pub use vars::VarSpec;
@@ -200,7 +200,7 @@ impl Spec {
             evidence::check_format(&spec, entry, errors);
         }
         check_together(
-            spec.format.as_ref().map_or(&Format::Csv(Default::default()), |f| &f.value),
+            spec.format.as_ref().map_or(&Format::default(), |f| &f.value),
             spec.compression.as_ref().unwrap_or(&Located::default_value(CompressionSpec::Zstd)),
             errors,
         );

@@ -11,7 +11,7 @@ use crate::job::{DeclaredType, ExpectedFiles, OnEmptyFile, PartitionBy, PathTime
 use crate::spec::window::duration;
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
-use crate::time::parse::{check_instant_pattern, check_pattern};
+use crate::time::parse::{PatternError, check_instant_pattern, check_pattern};
 use crate::yaml::decode::{Fields, Keys, any_text, boolean, mapping, text, word};
 use crate::yaml::{Entry, Node};
 
@@ -228,14 +228,21 @@ fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {
 }
 
 /// A strftime pattern in which `*` may follow the last field.
-fn check_path_pattern(pattern: &str) -> Result<(), String> {
+fn check_path_pattern(pattern: &str) -> Result<(), BadPattern> {
     match pattern.split_once('*') {
-        Some((_, tail)) if tail.contains('%') => {
-            Err("`*` stands for any part of a name, so no field of the time may follow it".to_owned())
-        }
-        Some((head, _)) => check_pattern(head).map_err(|error| error.to_string()),
-        None => check_pattern(pattern).map_err(|error| error.to_string()),
+        Some((_, tail)) if tail.contains('%') => Err(BadPattern::FieldAfterWildcard),
+        Some((head, _)) => Ok(check_pattern(head)?),
+        None => Ok(check_pattern(pattern)?),
     }
+}
+
+/// Why a text is not a pattern of times.
+#[derive(Debug, thiserror::Error)]
+enum BadPattern {
+    #[error("`*` stands for any part of a name, so no field of the time may follow it")]
+    FieldAfterWildcard,
+    #[error(transparent)]
+    Time(#[from] PatternError),
 }
 
 /// A strftime pattern that `check` takes.
@@ -243,7 +250,7 @@ fn strftime(
     node: &Node,
     what: &str,
     errors: &mut Vec<Diagnostic>,
-    check: fn(&str) -> Result<(), String>,
+    check: fn(&str) -> Result<(), BadPattern>,
 ) -> Option<Located<String>> {
     let pattern = text(node, what, errors)?;
     if !pattern.value.contains('%') {
@@ -252,7 +259,8 @@ fn strftime(
         return None;
     }
     if let Err(why) = check(&pattern.value) {
-        errors.push(pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value))).help(why));
+        let mistake = pattern.mistake(format!("`{}` is not a time pattern", shown(&pattern.value)));
+        errors.push(mistake.help(why.to_string()));
         return None;
     }
     Some(pattern)
@@ -308,7 +316,7 @@ fn time_format(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<
         return Some(format.clone());
     }
     if found.value.contains('%') {
-        let check = |pattern: &str| check_instant_pattern(pattern).map_err(|error| error.to_string());
+        let check = |pattern: &str| Ok(check_instant_pattern(pattern)?);
         return strftime(node, what, errors, check).map(|pattern| TimeFormat::Pattern(pattern.value));
     }
     let mistake = found.mistake(format!("`{}` is not a time format", shown(&found.value)));

@@ -11,6 +11,8 @@
 //! - A name of the package never leads out of the package: [`check_name`] sees every one of them.
 //! - A file is replaced only if it has the expected bytes: [`Folder::swap`].
 
+#[cfg(test)]
+mod contract;
 mod draft;
 mod error;
 mod folder;

@@ -157,7 +157,15 @@ impl World {
 
     /// Nothing bad happens any more.
     pub(crate) fn calm(&self) {
-        self.lock().odds = Odds::default();
+        self.set_odds(Odds::default());
+    }
+
+    pub(crate) fn set_odds(&self, odds: Odds) {
+        self.lock().odds = odds;
+    }
+
+    pub(crate) fn set_seed(&self, seed: u64) {
+        self.lock().dice = Some(Dice::new(seed));
     }
 
     pub(crate) fn revive(&self, process: usize, stop: Stop) {
@@ -422,9 +430,24 @@ impl Process {
     }
 
     fn step<T>(&self, what: &str, name: &str, effect: impl FnOnce(&mut State, &str) -> T) -> Result<T, StoreError> {
-        if !name.is_empty() && !name.ends_with('/') {
-            check_name(name)?;
+        check_name(name)?;
+        self.step_of(what, name, effect)
+    }
+
+    /// One operation on the names that begin with a prefix, which may be empty or end with a slash.
+    fn step_below<T>(
+        &self,
+        what: &str,
+        prefix: &str,
+        effect: impl FnOnce(&mut State, &str) -> T,
+    ) -> Result<T, StoreError> {
+        if !prefix.is_empty() {
+            check_name(prefix.strip_suffix('/').unwrap_or(prefix))?;
         }
+        self.step_of(what, prefix, effect)
+    }
+
+    fn step_of<T>(&self, what: &str, name: &str, effect: impl FnOnce(&mut State, &str) -> T) -> Result<T, StoreError> {
         let full = self.name(name);
         self.world.step(self.process, &|| format!("{what} {full}"), |state| effect(state, &full))
     }
@@ -486,8 +509,8 @@ impl Backend for Process {
         })
     }
 
-    fn make_durable(&self, _name: &str) -> Result<(), StoreError> {
-        Ok(())
+    fn make_durable(&self, name: &str) -> Result<(), StoreError> {
+        check_name(name)
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -504,7 +527,7 @@ impl Backend for Process {
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         let root = self.name("");
-        self.step("list", prefix, |state, full| {
+        self.step_below("list", prefix, |state, full| {
             let odds = state.odds.stale;
             let is_stale = state.dice.get_or_insert_with(|| Dice::new(0)).once_in(odds);
             let hidden = state.newest.len().saturating_sub(3);
@@ -519,8 +542,14 @@ impl Backend for Process {
         })
     }
 
-    fn folders(&self, _name: &str) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+    fn folders(&self, name: &str) -> Result<Vec<String>, StoreError> {
+        let folder = if name.is_empty() { String::new() } else { format!("{name}/") };
+        self.step_below("folders", &folder, |state, full| {
+            let below = state.files.range(full.to_owned()..).take_while(|(name, _)| name.starts_with(full));
+            let folders = below.filter_map(|(name, _)| name.strip_prefix(full)?.split_once('/'));
+            let names: BTreeSet<String> = folders.map(|(folder, _)| folder.to_owned()).collect();
+            names.into_iter().collect()
+        })
     }
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
@@ -536,6 +565,7 @@ impl Backend for Process {
     }
 
     fn presign(&self, name: &str, _expires_in: Duration) -> Result<Link, StoreError> {
+        check_name(name)?;
         Err(StoreError::BadName { name: name.to_owned(), why: "it has no link" })
     }
 }

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
 
-use super::StoreError;
 use super::local::open_listed;
 use super::location::{Location, ObjectLocation};
 use super::remote::{Ahead, Bucket, UnaddressableKey, bucket};
+use super::{Refusal, StoreError};
 
 /// Asked of a store at a time: large enough that waiting for the answer is little of it.
 const REQUEST_BYTES: u64 = 8 << 20;
@@ -229,22 +229,28 @@ pub struct ObjectMeta {
 }
 
 impl ObjectMeta {
-    fn of(at: &ObjectLocation, found: object_store::ObjectMeta) -> Self {
-        let modified = modified(&found).unwrap_or_default();
-        Self {
-            at: ObjectLocation { key: found.location.into(), ..at.clone() },
+    fn of(at: &ObjectLocation, found: object_store::ObjectMeta) -> Result<Self, StoreError> {
+        let at = ObjectLocation { key: found.location.to_string(), ..at.clone() };
+        let modified = modified(&found).ok_or_else(|| StoreError::Remote {
+            action: "use",
+            at: at.to_string(),
+            refusal: Refusal::Garbled,
+            answer: format!("it was modified at {}", found.last_modified),
+        })?;
+        Ok(Self {
+            at,
             bytes: found.size,
             modified,
             // A weak tag matches no `If-Match` (RFC 9110, 13.1.1), so it cannot tell the version to a read.
             etag: found.e_tag.filter(|etag| !etag.starts_with("W/")),
-        }
+        })
     }
 }
 
-/// When an object was written, by the clock of its store.
+/// When an object was written, by the clock of its store; `None` outside the years -9999 to 9999.
 pub(super) fn modified(found: &object_store::ObjectMeta) -> Option<jiff::Timestamp> {
-    let nanos = found.last_modified.timestamp_nanos_opt()?;
-    jiff::Timestamp::from_nanosecond(nanos.into()).ok()
+    let nanosecond = i32::try_from(found.last_modified.timestamp_subsec_nanos()).ok()?;
+    jiff::Timestamp::new(found.last_modified.timestamp(), nanosecond).ok()
 }
 
 /// Requests the metadata of one object; `None` if it does not exist.
@@ -252,7 +258,7 @@ pub(super) fn modified(found: &object_store::ObjectMeta) -> Option<jiff::Timesta
 /// # Errors
 /// [`StoreError::Remote`].
 pub fn head_object(at: &ObjectLocation) -> Result<Option<ObjectMeta>, StoreError> {
-    Ok(bucket(at)?.head(&at.key)?.map(|found| ObjectMeta::of(at, found)))
+    bucket(at)?.head(&at.key)?.map(|found| ObjectMeta::of(at, found)).transpose()
 }
 
 /// The objects below a prefix.
@@ -270,7 +276,7 @@ pub struct ObjectListing {
 /// [`StoreError::Remote`].
 pub fn list_below(at: &ObjectLocation) -> Result<ObjectListing, StoreError> {
     let below = bucket(at)?.list(&at.key)?;
-    let objects = below.objects.into_iter().map(|found| ObjectMeta::of(at, found)).collect();
+    let objects = below.objects.into_iter().map(|found| ObjectMeta::of(at, found)).collect::<Result<_, _>>()?;
     Ok(ObjectListing { objects, unaddressable: below.unaddressable })
 }
 
@@ -280,4 +286,30 @@ pub fn list_below(at: &ObjectLocation) -> Result<ObjectListing, StoreError> {
 /// [`StoreError::Remote`].
 pub fn has_below(at: &ObjectLocation, wanted: fn(&str) -> bool) -> Result<bool, StoreError> {
     bucket(at)?.has(&at.key, wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreOptions;
+
+    #[test]
+    fn an_object_of_a_time_that_cannot_be_written_is_an_error() {
+        let bucket = Location::parse("s3://bucket/", &StoreOptions::default()).unwrap();
+        let Location::Object(at) = bucket else { panic!("{bucket} is in no object store") };
+        let found = |modified: &str| {
+            let meta = object_store::ObjectMeta {
+                location: "a.csv".into(),
+                last_modified: modified.parse().unwrap(),
+                size: 1,
+                e_tag: None,
+                version: None,
+            };
+            ObjectMeta::of(&at, meta)
+        };
+        assert_eq!(found("2300-01-01T00:00:00.5Z").unwrap().modified.to_string(), "2300-01-01T00:00:00.5Z");
+        let error = found("+12000-01-01T00:00:00Z").unwrap_err().to_string();
+        assert!(error.starts_with("cannot use s3://bucket/a.csv: "), "{error}");
+        assert!(error.ends_with("(it was modified at +12000-01-01 00:00:00 UTC)"), "{error}");
+    }
 }

@@ -202,7 +202,7 @@ fn what_is_added_is_found() {
     link["number"] = json!(5);
     link["previous"] = json!({"number": 4, "sha256": sha256(last)});
     let link: kt_export::chain::Link = serde_json::from_value(link).unwrap();
-    let follow = || project.write("chain/000005.json", link.to_json_bytes());
+    let follow = || project.write("chain/000005.json", link.to_json_bytes().unwrap());
     evidence.finds(follow, &["000005.json: differs from its manifest: number, previous"]);
     // A package of the same name that no chain knows.
     let copy = || {
@@ -273,10 +273,10 @@ fn what_an_attacker_makes_consistent_is_found() {
         let bytes = std::fs::read(package.join("manifest.json")).unwrap();
         let mut link: Value = serde_json::from_slice(&evidence.whole["chain/000003.json"]).unwrap();
         link["manifest_sha256"] = json!(sha256(&bytes));
-        let third = serde_json::from_value::<kt_export::chain::Link>(link).unwrap().to_json_bytes();
+        let third = serde_json::from_value::<kt_export::chain::Link>(link).unwrap().to_json_bytes().unwrap();
         let mut link: Value = serde_json::from_slice(&evidence.whole["chain/000004.json"]).unwrap();
         link["previous"]["sha256"] = json!(sha256(&third));
-        let fourth = serde_json::from_value::<kt_export::chain::Link>(link).unwrap().to_json_bytes();
+        let fourth = serde_json::from_value::<kt_export::chain::Link>(link).unwrap().to_json_bytes().unwrap();
         project.write("chain/000003.json", third);
         project.write("chain/000004.json", fourth);
     };

@@ -103,6 +103,11 @@ impl GcsServer {
         self.shared.state.lock().unwrap().insert(key, Bytes::copy_from_slice(bytes));
     }
 
+    /// The bytes of an object, without a request.
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.shared.state.lock().unwrap().objects.get(key).map(|object| object.bytes.to_vec())
+    }
+
     /// Keys of objects, sorted.
     pub fn keys(&self) -> Vec<String> {
         self.shared.state.lock().unwrap().objects.keys().cloned().collect()

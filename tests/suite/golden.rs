@@ -56,7 +56,8 @@ fn manifests_of_earlier_releases_are_written_again_as_they_are() {
     for package in packages() {
         let bytes = std::fs::read(package.join("manifest.json")).unwrap();
         let manifest = Manifest::from_json(&bytes).unwrap();
-        let (again, was) = (String::from_utf8(manifest.to_json_bytes()).unwrap(), String::from_utf8(bytes).unwrap());
+        let (again, was) =
+            (String::from_utf8(manifest.to_json_bytes().unwrap()).unwrap(), String::from_utf8(bytes).unwrap());
         let same = again.lines().zip(was.lines()).take_while(|(again, was)| again == was).count();
         let around: Vec<&str> = again.lines().skip(same.saturating_sub(2)).take(5).collect();
         assert!(again == was, "{} is another from line {same} on: {around:#?}", package.display());

@@ -52,11 +52,54 @@ fn sources(root: &Path) -> impl Iterator<Item = PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
 }
 
+/// The code of a file without comments and test modules.
+fn code(text: &str) -> String {
+    let comment = Regex::new(r"//[^\n]*").unwrap();
+    let test_module = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z]+\))? )?mod [a-z_]+ \{").unwrap();
+    let text = comment.replace_all(text, "");
+    text[..test_module.find(&text).map_or(text.len(), |tests| tests.start())].to_owned()
+}
+
+/// The generic arguments of a type, from the text after its `<`.
+fn arguments(text: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
+    for (at, c) in text.char_indices() {
+        match c {
+            '>' if text[..at].ends_with('-') => {}
+            '<' | '(' | '[' => depth += 1,
+            '>' | ')' | ']' if depth > 0 => depth -= 1,
+            ',' | '>' if depth == 0 => {
+                found.push(text[start..at].trim());
+                start = at + 1;
+                if c == '>' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Files outside `cli` in which a `Result` has text as its error.
+fn text_errors(root: &Path) -> Vec<String> {
+    let tests = test_files(root);
+    let is_test = |file: &Path| tests.iter().any(|test| file.with_extension("").starts_with(test));
+    let files = sources(root).filter(|file| !file.starts_with(root.join("cli")) && !is_test(file));
+    let mut found = Vec::new();
+    for file in files {
+        let code = code(&std::fs::read_to_string(&file).unwrap());
+        let results = code.match_indices("Result<").map(|(at, start)| arguments(&code[at + start.len()..]));
+        let texts = results.filter(|arguments| matches!(arguments.as_slice(), [_, "String"]));
+        found.extend(texts.map(|_| file.strip_prefix(root).unwrap().display().to_string()));
+    }
+    found
+}
+
 /// The imports of each file that go up or sideways, as `file: importer (layer) imports imported (layer)`.
 fn violations(root: &Path, lib: &str) -> Vec<String> {
     let layers = layers(lib);
-    let (tests, comment) = (test_files(root), Regex::new(r"//[^\n]*").unwrap());
-    let test_module = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z]+\))? )?mod [a-z_]+ \{").unwrap();
+    let tests = test_files(root);
     let import = Regex::new(r"\bcrate::(?:([a-z_]+)(?:::([a-z_]+))?|\{([^}]*)\})").unwrap();
     let mut found = Vec::new();
     for file in sources(root) {
@@ -73,10 +116,8 @@ fn violations(root: &Path, lib: &str) -> Vec<String> {
             found.push(format!("{} is of no layer", file.display()));
             continue;
         };
-        let text = std::fs::read_to_string(&file).unwrap();
-        let text = comment.replace_all(&text, "");
-        let code = test_module.find(&text).map_or(&text[..], |tests| &text[..tests.start()]);
-        for import in import.captures_iter(code) {
+        let code = code(&std::fs::read_to_string(&file).unwrap());
+        for import in import.captures_iter(&code) {
             let group = import.get(3).map_or(String::new(), |group| group.as_str().to_owned());
             let of_group = group.split(',').map(|name| vec![name.trim().split("::").next().unwrap_or_default()]);
             let single = import.get(1).map(|first| [Some(first.as_str()), import.get(2).map(|second| second.as_str())]);
@@ -135,4 +176,36 @@ fn an_import_from_a_higher_layer_is_found() {
             "store: store (1) imports store::name (1)",
         ]
     );
+}
+
+#[test]
+fn errors_below_cli_are_types_and_not_texts() {
+    // The text of a panic is all that there is of it.
+    let panics = "run/workers.rs";
+    let mut found = text_errors(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    found.retain(|file| file != panics);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_result_with_text_as_its_error_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = root.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("cli/mod.rs", "fn a() -> Result<(), String> {}\n");
+    write(
+        "a.rs",
+        "// Result<(), String>\nfn a() -> Result<BTreeMap<String, String>, Error> {}\n#[cfg(test)]\nmod tests;\n",
+    );
+    write("a/tests.rs", "fn a() -> Result<(), String> {}\n");
+    write(
+        "b.rs",
+        "fn b() -> Result<(), Error> {}\n#[cfg(test)]\nmod tests {\n    fn a() -> Result<(), String> {}\n}\n",
+    );
+    assert_eq!(text_errors(root.path()), Vec::<String>::new());
+    write("c.rs", "fn c(f: fn(&str) -> Result<(), String>) -> Result<Result<Vec<(u8, u8)>, String>, Error> {}\n");
+    assert_eq!(text_errors(root.path()), ["c.rs", "c.rs"]);
 }

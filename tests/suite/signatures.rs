@@ -64,7 +64,7 @@ pub fn edit_manifest(package: &Path, edit: impl FnOnce(&mut Value)) {
         serde_json::from_value(value).unwrap()
     };
     manifest.runs.truncate(9);
-    let new = manifest.to_json_bytes();
+    let new = manifest.to_json_bytes().unwrap();
     assert_ne!(old, new);
     std::fs::write(&path, &new).unwrap();
     let sums = manifest.sha256sums(&kt_export::digest::sha256(&new));

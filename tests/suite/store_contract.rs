@@ -1,5 +1,6 @@
 //! What a package needs of a store, as functions over [`Folder`] that each store has to pass: a local folder, S3, S3
-//! without conditional writes, Cloud Storage.
+//! without conditional writes, Cloud Storage; and S3 and Cloud Storage while one of four requests fails. The in-memory store
+//! passes the same contract in `src/store/contract.rs`.
 //!
 //! Clients take their credentials from the environment, as users give them, and a test cannot set variables beside
 //! other threads. So each test of an object store runs in a process of its own: the test binary again, told to run
@@ -10,14 +11,16 @@ mod faults;
 mod promises;
 mod web;
 
+use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use kt_export::store::{Folder, Location, StoreOptions};
+use kt_export::store::{Folder, Location, ObjectLocation, StoreOptions};
 
 use crate::gcs_server::GcsServer;
 use crate::project::files_below;
 use crate::s3_server::{Fault, Request, S3Server};
+use crate::store_single_faults::FAULTS;
 
 /// A package in a store, and the store seen from behind.
 struct Rig {
@@ -59,6 +62,81 @@ impl Rig {
 
     fn gcs() -> Self {
         Self::of(Place::Gcs(GcsServer::start()))
+    }
+
+    fn s3_with_faults() -> Self {
+        Self::s3().disturbed()
+    }
+
+    fn gcs_with_faults() -> Self {
+        Self::gcs().disturbed()
+    }
+
+    /// Lets one of four requests fail from now on.
+    fn disturbed(self) -> Self {
+        let asked = AtomicU64::new(0);
+        let fault = move |request: &Request| {
+            let chance = mixed(asked.fetch_add(1, Ordering::SeqCst));
+            let kind = usize::try_from(chance / 4).unwrap() % (FAULTS.len() + 1);
+            let fault = FAULTS.get(kind).copied().unwrap_or(Fault::Status(409, "ConditionalRequestConflict"));
+            (chance.is_multiple_of(4) && is_recoverable(fault, request)).then_some(fault)
+        };
+        match &self.place {
+            Place::Local(_) => {}
+            Place::S3(server) => server.on_request(fault),
+            Place::Gcs(server) => server.on_request(fault),
+        }
+        self
+    }
+
+    /// A store of the same kind, with nothing in it.
+    fn another(&self) -> Self {
+        match &self.place {
+            Place::Local(_) => Self::local(),
+            Place::S3(_) => Self::s3(),
+            Place::Gcs(_) => Self::gcs(),
+        }
+    }
+
+    /// The package in a bucket without earlier requests: unused options make it a different client.
+    fn unasked_location(&self, number: usize) -> Location {
+        let Location::Object(at) = Self::location(&self.place, PACKAGE) else { panic!("not an object store") };
+        let options = StoreOptions { account: Some(number.to_string()), ..at.options.clone() };
+        Location::from(ObjectLocation { options, ..at.as_ref().clone() })
+    }
+
+    fn unasked_folder(&self, number: usize) -> Folder {
+        Folder::existing(self.unasked_location(number)).unwrap().unwrap()
+    }
+
+    fn is_s3(&self) -> bool {
+        matches!(self.place, Place::S3(_))
+    }
+
+    fn is_local(&self) -> bool {
+        matches!(self.place, Place::Local(_))
+    }
+
+    /// Whether an operation may fail. Retries make up for the faults of these stores.
+    fn may_fail(&self) -> bool {
+        false
+    }
+
+    /// Whether a listing may lack the newest names.
+    fn has_stale_lists(&self) -> bool {
+        false
+    }
+
+    /// The files of the package, read without its store. Drafts do not count.
+    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let bytes = |key: &str| match &self.place {
+            Place::Local(root) => std::fs::read(root.path().join(key)).unwrap(),
+            Place::S3(server) => server.get(key).unwrap(),
+            Place::Gcs(server) => server.get(key).unwrap(),
+        };
+        let inside = |key: &String| Some(key.strip_prefix(PACKAGE)?.strip_prefix('/')?.to_owned());
+        let inside = |key: &String| inside(key).filter(|name| !(self.is_local() && name.starts_with("_state/tmp/")));
+        self.keys().iter().filter_map(|key| Some((inside(key)?, bytes(key)))).collect()
     }
 
     fn of(place: Place) -> Self {
@@ -162,17 +240,45 @@ fn in_child(test: &str, body: impl FnOnce()) {
     assert!(output.status.success() && told.contains("1 passed"), "{told}");
 }
 
-/// A test for each promise and each store that keeps it.
+/// The finalizer of splitmix64, so that neighbors have nothing in common.
+fn mixed(n: u64) -> u64 {
+    let z = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Whether a retry makes up for this fault. An upload that is begun twice leaves one behind until the job ends; a conflict is
+/// an answer to a write.
+fn is_recoverable(fault: Fault, request: &Request) -> bool {
+    match fault {
+        Fault::LoseReply | Fault::LoseBody | Fault::CutBody(_) | Fault::ShortBody(_) => {
+            request.method != "POST" || request.query.contains("uploadId=")
+        }
+        // The answer does not show that the object still exists.
+        Fault::EmptyOk | Fault::ErrorInBody => request.method != "DELETE",
+        Fault::Status(409, _) => request.method == "PUT",
+        _ => true,
+    }
+}
+
+/// A test for each promise and each store that keeps it; unit tests have those of the in-memory store.
 macro_rules! kept {
+    (@ $promise:ident memory) => {};
+    (@ $promise:ident memory_with_faults) => {};
+    (@ $promise:ident memory_with_stale_lists) => {};
+    (@ $promise:ident $store:ident) => {
+        #[test]
+        fn $store() {
+            let test = concat!(module_path!(), "::", stringify!($store));
+            $crate::store_contract::in_child(test, || {
+                super::$promise(&$crate::store_contract::Rig::$store());
+            });
+        }
+    };
     ($($promise:ident: $($store:ident)+),+ $(,)?) => {
         $(mod $promise {
-            $(#[test]
-            fn $store() {
-                let test = concat!(module_path!(), "::", stringify!($store));
-                $crate::store_contract::in_child(test, || {
-                    super::$promise(&$crate::store_contract::Rig::$store());
-                });
-            })+
+            $($crate::store_contract::kept! { @ $promise $store })+
         })+
     };
 }

@@ -11,7 +11,8 @@ use crate::project::{NOW, Outcome, Project, daily_files, outcome};
 use crate::s3_server::{Fault, Request, S3Server};
 use crate::stores::manifest;
 
-const FAULTS: [Fault; 12] = [
+/// Faults after which the request is retried.
+pub const FAULTS: [Fault; 12] = [
     Fault::Reset,
     Fault::LoseReply,
     Fault::CutBody(0),

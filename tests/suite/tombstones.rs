@@ -58,7 +58,7 @@ fn forged(package: &Package, pruned_at: &str) -> Value {
 
 fn bury(package: &Package, tombstone: &Value) {
     let tombstone: Tombstone = serde_json::from_value(tombstone.clone()).unwrap();
-    std::fs::write(package.root.join("tombstone.json"), tombstone.to_json_bytes()).unwrap();
+    std::fs::write(package.root.join("tombstone.json"), tombstone.to_json_bytes().unwrap()).unwrap();
 }
 
 /// Deletes the second day.

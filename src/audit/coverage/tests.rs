@@ -22,7 +22,7 @@ impl Shelf {
     fn put(&self, name: &str, manifest: &Manifest) -> String {
         let folder = self.0.path().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        let bytes = manifest.to_json_bytes();
+        let bytes = manifest.to_json_bytes().unwrap();
         let digest = sha256(&bytes);
         std::fs::write(folder.join(MANIFEST), bytes).unwrap();
         std::fs::write(folder.join(SHA256SUMS), manifest.sha256sums(&digest)).unwrap();

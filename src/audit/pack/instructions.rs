@@ -9,10 +9,12 @@ use jiff::Timestamp;
 
 use crate::audit::verify::Dialect;
 use crate::diagnostic::escaped;
+use crate::export_format::{ExportCompression, ExportFormat, FileCompression};
 use crate::package::layout::{MANIFEST, SIGNATURE, TOMBSTONE, TOMBSTONE_SIGNATURE};
 use crate::package::manifest::{
-    EncryptionRecord, ExportFormat, FileStatus, JobStatus, Manifest, SignerRecord, Tombstone,
+    EncryptionRecord, FileStatus, JobStatus, Manifest, ResolvedError, SignerRecord, Tombstone,
 };
+use crate::seal::AGE_EXTENSION;
 use crate::signature::ByHand;
 
 /// Maximum number of partitions to list.
@@ -33,7 +35,10 @@ pub(super) struct Facts<'a> {
 }
 
 /// The text. Writing to a `String` cannot fail.
-pub(super) fn text(manifest: &Manifest, facts: &Facts<'_>) -> String {
+///
+/// # Errors
+/// [`ResolvedError`] for a dialect that cannot be read.
+pub(super) fn text(manifest: &Manifest, facts: &Facts<'_>) -> Result<String, ResolvedError> {
     let mut page = Page { text: String::new(), step: 0 };
     head(&mut page, manifest, facts);
     page.step("Unpack.");
@@ -62,9 +67,9 @@ pub(super) fn text(manifest: &Manifest, facts: &Facts<'_>) -> String {
     files(&mut page, facts);
     let plain = decrypted(&mut page, manifest, facts);
     if facts.files > 0 && facts.deleted == 0 && !matches!(manifest.encryption, Some(EncryptionRecord::Parquet { .. })) {
-        contents(&mut page, manifest, plain);
+        contents(&mut page, manifest, plain)?;
     }
-    page.text
+    Ok(page.text)
 }
 
 struct Page {
@@ -203,20 +208,17 @@ fn decrypted(page: &mut Page, manifest: &Manifest, facts: &Facts<'_>) -> &'stati
 }
 
 /// Checks that shards decompress and have the number of rows in the manifest.
-fn contents(page: &mut Page, manifest: &Manifest, plain: &str) {
+fn contents(page: &mut Page, manifest: &Manifest, plain: &str) -> Result<(), ResolvedError> {
     let shards = manifest.files.iter().filter(|file| file.status.has_file());
     let first = shards.clone().next().map_or("", |file| file.path.as_str());
-    let (tool, extension) = match first.strip_suffix(".age").unwrap_or(first).rsplit_once('.') {
-        Some((_, "zst")) => ("zstd", "zst"),
-        Some((_, "gz")) => ("gzip", "gz"),
-        _ => ("", ""),
-    };
-    let read = if tool.is_empty() {
-        format!("find {plain} -type f -exec cat {{}} +")
-    } else {
-        page.step(&format!("Is every compressed file intact? (needs {tool})"));
-        page.command(&format!("find {plain} -name '*.{extension}' -exec {tool} -tq {{}} +"));
-        format!("find {plain} -type f -exec {tool} -dcq {{}} +")
+    let (_, compression) = ExportCompression::split_name(first.strip_suffix(AGE_EXTENSION).unwrap_or(first));
+    let read = match &compression.facts().file {
+        None => format!("find {plain} -type f -exec cat {{}} +"),
+        Some(FileCompression { extension, command }) => {
+            page.step(&format!("Is every compressed file intact? (needs {command})"));
+            page.command(&format!("find {plain} -name '*.{extension}' -exec {command} -tq {{}} +"));
+            format!("find {plain} -type f -exec {command} -dcq {{}} +")
+        }
     };
     let rows = manifest.total_rows;
     let counted = |filter: &str, expected: u64| format!("test \"$({read} | {filter})\" -eq {expected}");
@@ -230,7 +232,7 @@ fn contents(page: &mut Page, manifest: &Manifest, plain: &str) {
             page.command(&counted("awk 'substr($0, 1, 1) == \"{\" { n++ } END { print n + 0 }'", rows));
         }
         ExportFormat::Csv => {
-            let has_header = Dialect::from_spec(&manifest.spec.resolved).header && !manifest.columns.is_empty();
+            let has_header = Dialect::from_spec(&manifest.spec.resolved)?.header && !manifest.columns.is_empty();
             let headers = if has_header { shards.count() as u64 } else { 0 };
             page.step(&format!(
                 "Are there {rows} rows and {headers} headers? A record ends at a line end outside\n\
@@ -247,4 +249,5 @@ fn contents(page: &mut Page, manifest: &Manifest, plain: &str) {
             );
         }
     }
+    Ok(())
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::error::Exit;
 use crate::package::layout::REPORT;
 use crate::package::layout::{CONTENT, MANIFEST, SHA256SUMS, SIGNATURE, TOMBSTONE, TOMBSTONE_SIGNATURE, VERIFY_TXT};
+use crate::package::manifest::ResolvedError;
 use crate::package::{FileError, Listed, Package, PackageError};
 use crate::stop::Stop;
 use crate::store::{StoreError, sync_parent};
@@ -48,6 +49,9 @@ pub enum PackError {
     /// A file that is not what the manifest says.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A manifest whose spec cannot be read.
+    #[error("{MANIFEST} cannot be used: {0}; check the package with `kt-export verify`")]
+    Spec(#[from] ResolvedError),
     /// A file that is not in the manifest.
     #[error("`{}` in {at} is not in the manifest: find out where it comes from, and remove it", name.escape_debug())]
     Unlisted {
@@ -91,7 +95,7 @@ impl PackError {
         match self {
             Self::Package(error) => error.exit(),
             Self::File(error) => error.exit(),
-            Self::Unlisted { .. } => Exit::VerifyFailed,
+            Self::Unlisted { .. } | Self::Spec(_) => Exit::VerifyFailed,
             Self::Exists { .. } => Exit::Usage,
             Self::Store { source, .. } if source.code().is_retryable() => Exit::TryLater,
             Self::Store { .. } | Self::Disk { .. } | Self::Write(_) => Exit::Failed,
@@ -214,7 +218,7 @@ fn entries(package: &Package) -> Result<Vec<Entry<'_>>, PackError> {
         is_signed,
         tombstone: tombstone.as_ref(),
     };
-    entries.push(Entry::Small(VERIFY_TXT, instructions::text(&package.manifest, &facts).into_bytes()));
+    entries.push(Entry::Small(VERIFY_TXT, instructions::text(&package.manifest, &facts)?.into_bytes()));
     entries.extend(listed.into_iter().map(Entry::Listed));
     Ok(entries)
 }

@@ -1,10 +1,9 @@
 //! What VERIFY.txt says of packages of every kind. That its commands run is for the suite.
 
 use super::instructions::{Facts, text};
+use crate::export_format::{ExportCompression, ExportFormat};
 use crate::package::manifest::tests::manifest;
-use crate::package::manifest::{
-    Compression, EncryptionRecord, ExportFormat, FileStatus, JobStatus, Manifest, SignerRecord,
-};
+use crate::package::manifest::{EncryptionRecord, FileStatus, JobStatus, Manifest, SignerRecord};
 
 fn facts() -> Facts<'static> {
     Facts {
@@ -19,7 +18,7 @@ fn facts() -> Facts<'static> {
 
 /// The lines that are commands.
 fn commands(manifest: &Manifest, facts: &Facts<'_>) -> Vec<String> {
-    text(manifest, facts).lines().filter_map(|line| line.strip_prefix("    ")).map(str::to_owned).collect()
+    text(manifest, facts).unwrap().lines().filter_map(|line| line.strip_prefix("    ")).map(str::to_owned).collect()
 }
 
 #[test]
@@ -43,7 +42,8 @@ fn the_commands_bind_every_file_to_the_manifest_and_count_its_rows() {
 #[test]
 fn every_format_is_counted_in_its_own_way() {
     let plain = |export_format, extension: &str| {
-        let mut manifest = Manifest { total_rows: 40, export_format, compression: Compression::None, ..manifest() };
+        let mut manifest =
+            Manifest { total_rows: 40, export_format, compression: ExportCompression::None, ..manifest() };
         for file in &mut manifest.files {
             file.path = file.path.replace("csv.zst", extension);
         }
@@ -60,7 +60,7 @@ fn every_format_is_counted_in_its_own_way() {
 
 #[test]
 fn signed_encrypted_and_pruned_packages_are_checked_as_such() {
-    let signed = text(&manifest(), &Facts { is_signed: true, ..facts() });
+    let signed = text(&manifest(), &Facts { is_signed: true, ..facts() }).unwrap();
     let find = "signer=$(ssh-keygen -Y find-principals -f ../allowed_signers -O verify-time=20260401000002Z -s";
     let verify = "ssh-keygen -Y verify -f ../allowed_signers -I \"$signer\" -n kt-export -O verify-time=20260401000002Z -s \
                   manifest.json.sig < manifest.json\n";
@@ -81,7 +81,7 @@ fn signed_encrypted_and_pruned_packages_are_checked_as_such() {
     assert!(sealed.last().unwrap().contains("find ../plain/data -type f -exec zstd -dcq"), "{sealed:?}");
     let pruned = commands(&manifest(), &Facts { files: 1, deleted: 1, ..facts() });
     assert!(pruned.iter().any(|line| line == "sha256sum --ignore-missing -c SHA256SUMS"));
-    let gone = text(&manifest(), &Facts { files: 0, deleted: 2, ..facts() });
+    let gone = text(&manifest(), &Facts { files: 0, deleted: 2, ..facts() }).unwrap();
     assert!(gone.contains("2 files were deleted after their retention period") && !gone.contains("awk"), "{gone}");
 }
 
@@ -89,7 +89,7 @@ fn signed_encrypted_and_pruned_packages_are_checked_as_such() {
 fn a_package_that_is_not_complete_says_which_partitions_are_not() {
     let mut partial = Manifest { status: JobStatus::Partial, ..manifest() };
     partial.files[1].status = FileStatus::Failed;
-    let text = text(&partial, &facts());
+    let text = text(&partial, &facts()).unwrap();
     assert!(text.contains("NOT COMPLETE in these partitions; manifest.json has the reasons:\n2026-03-02\n"));
 }
 

@@ -15,8 +15,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::error::Exit;
+use crate::export_format::ExportFormat;
 use crate::package::layout::MANIFEST;
-use crate::package::manifest::{EncryptionRecord, ExportFormat, JobStatus};
+use crate::package::manifest::{EncryptionRecord, JobStatus};
 use crate::package::{FileError, Listed, Package, PackageError, ReadKeys};
 use crate::seal::{AGE_EXTENSION, OpenError};
 use crate::stop::Stop;

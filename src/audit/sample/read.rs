@@ -130,7 +130,8 @@ pub(super) fn csv(
     wanted: &[u64],
     manifest: &Manifest,
 ) -> Result<Vec<Box<RawValue>>, RowError> {
-    let dialect = Dialect::from_spec(&manifest.spec.resolved);
+    let dialect = Dialect::from_spec(&manifest.spec.resolved)
+        .map_err(|error| RowError::Contents(format!("is in a dialect that the manifest does not give: {error}")))?;
     let columns: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
     let mut records = Records::new(input, dialect.delimiter, columns.len())?;
     if dialect.header {

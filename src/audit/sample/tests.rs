@@ -11,7 +11,7 @@ use crate::store::Location;
 /// A folder with a manifest and its SHA256SUMS, and no shards.
 fn without_shards(manifest: &Manifest) -> (tempfile::TempDir, Package) {
     let folder = tempfile::tempdir().unwrap();
-    let bytes = manifest.to_json_bytes();
+    let bytes = manifest.to_json_bytes().unwrap();
     std::fs::write(folder.path().join(SHA256SUMS), manifest.sha256sums(&sha256(&bytes))).unwrap();
     std::fs::write(folder.path().join(MANIFEST), bytes).unwrap();
     let package = Package::open(&Location::Local(folder.path().to_owned()), jiff::Timestamp::MAX).unwrap();

@@ -16,6 +16,31 @@ use crate::package::layout::{self, MANIFEST, TOMBSTONE, kept_manifest};
 use crate::package::manifest::{Manifest, PackageRef, Tombstone, is_in_future};
 use crate::store::{Folder, Location, StoreError};
 
+/// The packages that were given.
+struct Given {
+    read: Vec<Package>,
+    /// Packages that the store did not give. Which links they belong to is unknown.
+    unread: usize,
+    /// Only the links are checked, against each other.
+    is_none: bool,
+}
+
+impl Given {
+    fn read(packages: &[Location], report: &mut ChainReport) -> Self {
+        let mut given = Self { read: Vec::new(), unread: 0, is_none: packages.is_empty() };
+        for at in packages {
+            match Package::read(at) {
+                Ok(package) => given.read.extend(package),
+                Err(error) => {
+                    given.unread += 1;
+                    report.find(&at.join(MANIFEST).to_string(), failure::chain(&error));
+                }
+            }
+        }
+        given
+    }
+}
+
 /// A package that was given.
 struct Package {
     at: Location,
@@ -25,12 +50,12 @@ struct Package {
 }
 
 impl Package {
-    /// `None` if unreadable, which the package's own check reports.
-    fn read(at: &Location) -> Option<Self> {
-        let folder = open(at).ok()??;
-        let bytes = folder.read(MANIFEST).ok()??;
-        let manifest = Manifest::from_json(&bytes).ok()?;
-        Some(Self { at: at.clone(), folder, manifest, sha256: sha256(&bytes) })
+    /// `None` without a valid manifest, which the package's own check reports.
+    fn read(at: &Location) -> Result<Option<Self>, StoreError> {
+        let Some(folder) = open(at)? else { return Ok(None) };
+        let Some(bytes) = folder.read(MANIFEST)? else { return Ok(None) };
+        let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(None) };
+        Ok(Some(Self { at: at.clone(), folder, manifest, sha256: sha256(&bytes) }))
     }
 
     fn manifest_path(&self) -> String {
@@ -68,9 +93,9 @@ pub fn verify_chain(
         report.find("000001.json", "is missing: the chain has no link");
     }
     check_head(&links, expected_head, &mut report);
-    let found: Vec<Package> = packages.iter().filter_map(Package::read).collect();
+    let given = Given::read(packages, &mut report);
     for linked in links.links() {
-        let verified = check_link(linked, &links, &found, packages.is_empty(), &mut report);
+        let verified = check_link(linked, &links, &given, &mut report);
         report.links.push(verified);
         let at = linked.link.created_at;
         if is_in_future(at, now) {
@@ -79,10 +104,10 @@ pub fn verify_chain(
         }
     }
     let names: BTreeSet<&str> = links.links().map(|linked| linked.link.name.as_str()).collect();
-    for package in &found {
+    for package in &given.read {
         check_package(package, &links, &names, &mut report);
     }
-    if packages.is_empty() {
+    if given.is_none {
         report.leave_out("the packages: none was given, so only the links were checked against each other");
     }
     if !links.strangers().is_empty() {
@@ -110,28 +135,22 @@ fn check_head(links: &Chain, expected: Option<&Head>, report: &mut ChainReport) 
 }
 
 /// A link against the package that it names.
-fn check_link(
-    linked: &Linked,
-    links: &Chain,
-    found: &[Package],
-    is_alone: bool,
-    report: &mut ChainReport,
-) -> VerifiedLink {
+fn check_link(linked: &Linked, links: &Chain, given: &Given, report: &mut ChainReport) -> VerifiedLink {
     let link = &linked.link;
     let name = layout::link(link.number);
     let mut verified = VerifiedLink::of(linked);
     if link.tombstone_sha256.is_some() {
-        check_deletion(linked, found, is_alone, &mut verified, report);
+        check_deletion(linked, given, &mut verified, report);
         return verified;
     }
-    let mut of_job = found.iter().filter(|package| package.manifest.id == link.id);
+    let mut of_job = given.read.iter().filter(|package| package.manifest.id == link.id);
     let last = links.last_of(&link.id).filter(|last| last.link.number > link.number);
     if let Some(last) = last {
         verified.replaced_by = Some(last.link.number);
         let kept = kept(link, of_job, report);
         match kept {
             Some((package, manifest)) => check_manifest(linked, &manifest, &package, links, report),
-            None if is_alone => {}
+            None if given.is_none => {}
             None => report.leave_out(format!(
                 "link {}, which link {} replaced: no package has kept its manifest",
                 link.number, last.link.number
@@ -143,7 +162,9 @@ fn check_link(
     if let Some(package) = exact {
         verified.package = Some(package.at.to_string());
         check_manifest(linked, &package.manifest, &package.manifest_path(), links, report);
-    } else if of_job.next().is_none() && !is_alone {
+    } else if of_job.next().is_none() && given.unread > 0 {
+        report.leave_out(format!("link {}: its package may be one that cannot be read", link.number));
+    } else if of_job.next().is_none() && !given.is_none {
         let message = format!(
             "its package is missing: {} for {} to {}, written to {}",
             link.name, link.window_start, link.window_end, link.package
@@ -154,18 +175,12 @@ fn check_link(
 }
 
 /// Checks a link that records deleted shards against the package's tombstone.
-fn check_deletion(
-    linked: &Linked,
-    found: &[Package],
-    is_alone: bool,
-    verified: &mut VerifiedLink,
-    report: &mut ChainReport,
-) {
+fn check_deletion(linked: &Linked, given: &Given, verified: &mut VerifiedLink, report: &mut ChainReport) {
     let link = &linked.link;
     let name = layout::link(link.number);
-    let package = found.iter().find(|package| package.sha256 == link.manifest_sha256);
+    let package = given.read.iter().find(|package| package.sha256 == link.manifest_sha256);
     let Some(package) = package else {
-        if !is_alone {
+        if !given.is_none {
             // A missing package or another manifest is reported for the manifest's own link.
             report.leave_out(format!("link {}, which records deleted shards: its package is missing", link.number));
         }
@@ -185,14 +200,18 @@ fn check_deletion(
     if Some(&digest) != link.tombstone_sha256.as_ref() {
         return report.find(&path, format!("is not the one that {name} names: it was changed"));
     }
-    let expected = Tombstone::from_json(&bytes).ok();
-    match expected.and_then(|tombstone| Link::of_tombstone(&package.manifest, &tombstone, &digest)) {
-        Some(expected) if expected == *link => {}
-        Some(expected) => {
+    let tombstone = match Tombstone::from_json(&bytes) {
+        Ok(tombstone) => tombstone,
+        Err(error) => return report.find(&path, format!("cannot be read: {}", failure::chain(&error))),
+    };
+    match Link::of_tombstone(&package.manifest, &tombstone, &digest) {
+        Err(error) => report.find(&package.manifest_path(), error.to_string()),
+        Ok(Some(expected)) if expected == *link => {}
+        Ok(Some(expected)) => {
             let fields = differing(&expected, link).join(", ");
             report.find(&name, format!("differs from its tombstone: {fields}"));
         }
-        None => report.find(&name, "links a tombstone that was written without a chain"),
+        Ok(None) => report.find(&name, "links a tombstone that was written without a chain"),
     }
 }
 
@@ -206,9 +225,10 @@ fn kept<'a>(
         let name = kept_manifest(&link.manifest_sha256);
         let path = package.at.join(&name).to_string();
         match package.folder.read(&name) {
-            Ok(Some(bytes)) if sha256(&bytes) == link.manifest_sha256 => {
-                return Manifest::from_json(&bytes).ok().map(|manifest| (path, manifest));
-            }
+            Ok(Some(bytes)) if sha256(&bytes) == link.manifest_sha256 => match Manifest::from_json(&bytes) {
+                Ok(manifest) => return Some((path, manifest)),
+                Err(error) => report.find(&path, format!("cannot be read: {}", failure::chain(&error))),
+            },
             Ok(Some(_)) => {
                 report.find(&path, format!("is not the manifest that {} names", layout::link(link.number)));
             }
@@ -224,12 +244,13 @@ fn check_manifest(linked: &Linked, manifest: &Manifest, path: &str, links: &Chai
     let link = &linked.link;
     let name = layout::link(link.number);
     match Link::of(manifest, &link.manifest_sha256) {
-        Some(expected) if expected == *link => {}
-        Some(expected) => {
+        Err(error) => report.find(path, error.to_string()),
+        Ok(Some(expected)) if expected == *link => {}
+        Ok(Some(expected)) => {
             let fields = differing(&expected, link).join(", ");
             report.find(&name, format!("differs from its manifest: {fields}"));
         }
-        None => report.find(&name, "links a manifest that was written without a chain"),
+        Ok(None) => report.find(&name, "links a manifest that was written without a chain"),
     }
     let before = link.number.checked_sub(1).and_then(|before| links.link(before));
     let before = before.map(|b| PackageRef { id: b.link.id.clone(), sha256: b.link.manifest_sha256.clone() });
@@ -293,12 +314,42 @@ fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, repor
 
 /// A tombstone that claims to be linked must be. Faults of the file itself are reported with its package.
 fn check_tombstone(package: &Package, links: &Chain, report: &mut ChainReport) {
-    let Ok(Some(bytes)) = package.folder.read(TOMBSTONE) else { return };
+    let bytes = match package.folder.read(TOMBSTONE) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return,
+        Err(error) => return report.find(&package.at.join(TOMBSTONE).to_string(), failure::chain(&error)),
+    };
     let is_chained = Tombstone::from_json(&bytes).is_ok_and(|tombstone| tombstone.link.is_some());
     let digest = sha256(&bytes);
     let mut linked = links.deletions_of(&package.sha256);
     if is_chained && !linked.any(|linked| linked.link.tombstone_sha256.as_ref() == Some(&digest)) {
         let path = package.at.join(TOMBSTONE).to_string();
         report.find(&path, "is not linked in the chain: only the tombstone itself says that shards were deleted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::manifest::{LinkRecord, tests::manifest};
+
+    #[test]
+    fn a_package_that_the_store_does_not_give_is_not_called_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest = Manifest { link: Some(LinkRecord { number: 1, previous_sha256: None }), ..manifest() };
+        manifest.spec.resolved.set("output", serde_json::json!({"uri": "package/"}));
+        let link = Link::of(&manifest, &sha256(b"manifest")).unwrap().unwrap();
+        let [chain, package] = ["chain", "package"].map(|name| folder.path().join(name));
+        fs::create_dir(&chain).unwrap();
+        fs::write(chain.join(layout::link(1)), link.to_json_bytes().unwrap()).unwrap();
+        // A folder where a file is expected.
+        fs::create_dir_all(package.join(MANIFEST)).unwrap();
+        let [chain, package] = [chain, package].map(Location::Local);
+        let report = verify_chain(&chain, std::slice::from_ref(&package), None, manifest.finalized_at);
+        let found: Vec<_> = report.findings.iter().map(|finding| finding.message.as_str()).collect();
+        assert!(matches!(found.as_slice(), [one] if one.contains("is a folder")), "{found:?}");
+        assert_eq!(report.findings[0].path, Some(package.join(MANIFEST).to_string()));
+        let left_out: Vec<_> = report.not_checked.iter().map(|left_out| left_out.why.as_str()).collect();
+        assert!(left_out.contains(&"link 1: its package may be one that cannot be read"), "{left_out:?}");
     }
 }

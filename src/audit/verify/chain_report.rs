@@ -67,19 +67,22 @@ pub struct VerifiedLink {
     pub pruned_at: Option<Timestamp>,
 }
 
+/// A text that is not the head of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write the number and the SHA-256 of a link, as `verify --chain` prints its head: 12:9f86d0…")]
+pub struct NotAHead;
+
 impl std::str::FromStr for Head {
-    type Err = String;
+    type Err = NotAHead;
 
     /// `12:` and 64 hex digits, as reports show it.
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, NotAHead> {
         let head = text.split_once(':').and_then(|(number, sha256)| {
             let is_digest = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit());
             let number = number.parse().ok().filter(|number| *number > 0)?;
             is_digest.then(|| Self { number, sha256: sha256.to_ascii_lowercase() })
         });
-        head.ok_or_else(|| {
-            "write the number and the SHA-256 of a link, as `verify --chain` prints its head: 12:9f86d0…".to_owned()
-        })
+        head.ok_or(NotAHead)
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::{Check, VerifyReport, evidence, implied, redactions, times};
+use crate::failure::chain;
 use crate::package::layout::{DATA, MANIFEST, REJECTS};
 use crate::package::manifest::{FileEntry, FileStatus, JobStatus, Manifest, Totals};
 use crate::resolve;
@@ -29,11 +30,12 @@ pub(super) fn check(manifest: &Manifest, now: Timestamp, report: &mut VerifyRepo
 }
 
 fn job_id(manifest: &Manifest, report: &mut VerifyReport) {
-    let id = resolve::job_id(&manifest.spec.resolved);
-    if id != manifest.id {
-        let message = format!("`id` is {}, but the job in `spec.resolved` has the id {id}", manifest.id);
-        report.find(Check::Manifest, Some(MANIFEST), message);
-    }
+    let message = match resolve::job_id(&manifest.spec.resolved) {
+        Ok(id) if id == manifest.id => return,
+        Ok(id) => format!("`id` is {}, but the job in `spec.resolved` has the id {id}", manifest.id),
+        Err(error) => chain(&error),
+    };
+    report.find(Check::Manifest, Some(MANIFEST), message);
 }
 
 /// Paths must stay inside the package, and digests must be well-formed.
@@ -102,8 +104,7 @@ fn conservation(manifest: &Manifest, report: &mut VerifyReport) {
     }
     let read = manifest.source.files.iter().filter(|file| file.skipped.is_none());
     let rows: Option<u128> = read.map(|file| file.rows.filter(|_| file.error.is_none()).map(u128::from)).sum();
-    if rows.is_some_and(|rows| rows != source && every_partition_is_there) {
-        let rows = rows.unwrap_or_default();
+    if let Some(rows) = rows.filter(|rows| *rows != source && every_partition_is_there) {
         find(format!("`accounting.source_rows` is {source}, but the source files have {rows} rows"));
     }
     if unaccounted > 0 && !every_partition_is_there {
@@ -158,8 +159,7 @@ fn inside_its_partition(file: &FileEntry, report: &mut VerifyReport) {
         report.find(Check::Window, Some(&file.path), message);
     }
     for (field, time) in [("min_time", file.min_time), ("max_time", file.max_time)] {
-        if time.is_some_and(|time| time < partition.start || time >= partition.end) {
-            let time = time.map(|t| t.to_string()).unwrap_or_default();
+        if let Some(time) = time.filter(|time| *time < partition.start || *time >= partition.end) {
             let message =
                 format!("`{field}` {time} is outside its partition, {} to {}", partition.start, partition.end);
             report.find(Check::Window, Some(&file.path), message);

@@ -5,18 +5,21 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use super::{Check, VerifyReport, implied_files};
 use crate::diagnostic::shown;
-use crate::job::{Digests, PartitionBy, Window};
+use crate::failure::chain;
+use crate::job::{Digests, Window};
 use crate::package::layout::MANIFEST;
-use crate::package::manifest::{EncryptionRecord, JobStatus, Manifest, ManifestPartition, SourceRecord};
+use crate::package::manifest::{
+    EncryptionRecord, JobStatus, Manifest, ManifestPartition, ResolvedEncryption, ResolvedError, ResolvedSpec,
+    ResolvedWindow, SourceRecord,
+};
 use crate::plan::partition::partitions;
 use crate::plan::window;
 use crate::time::zone;
-use crate::yaml::decode::Word;
 
 pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     let resolved = &manifest.spec.resolved;
@@ -38,16 +41,19 @@ fn find(report: &mut VerifyReport, message: String) {
     report.find(Check::Spec, Some(MANIFEST), message);
 }
 
+/// A value of `spec.resolved`; `None` if it cannot be read, which is reported.
+pub(super) fn read<T>(value: Result<T, ResolvedError>, report: &mut VerifyReport) -> Option<T> {
+    value.map_err(|error| find(report, error.to_string())).ok()
+}
+
 /// The job's window; `None` if it cannot be computed, which is reported.
-fn window_of(resolved: &Value, report: &mut VerifyReport) -> Option<Window> {
-    let text = |key: &str| resolved.get("window")?.get(key)?.as_str();
-    let instant = |key: &str| text(key)?.parse::<Timestamp>().ok();
-    let (Some(start), Some(end), Some(name)) = (instant("start"), instant("end"), text("timezone")) else {
+fn window_of(resolved: &ResolvedSpec, report: &mut VerifyReport) -> Option<Window> {
+    let Ok(window) = resolved.window() else {
         find(report, "`spec.resolved` has no `window` of two instants and a zone".to_owned());
         return None;
     };
-    match zone::find(name) {
-        Ok(timezone) => Some(window::of_instants(start, end, timezone)),
+    match zone::find(window.timezone) {
+        Ok(timezone) => Some(window::of_instants(window.start, window.end, timezone)),
         Err(error) => {
             report.leave_out(
                 Check::Spec,
@@ -61,50 +67,39 @@ fn window_of(resolved: &Value, report: &mut VerifyReport) -> Option<Window> {
 /// Fields that are in `spec.resolved` or follow from it alone.
 fn fields(manifest: &Manifest, window: Option<&Window>, report: &mut VerifyReport) {
     let resolved = &manifest.spec.resolved;
-    let of_window = |key: &str| resolved.get("window").and_then(|window| window.get(key)).cloned();
+    let of_window = resolved.window();
+    let of_window = |value: fn(ResolvedWindow<'_>) -> Value| of_window.clone().map(value);
     let mut implied = vec![
-        ("name", json!(manifest.name), resolved.get("name").cloned()),
-        ("type", json!(manifest.type_name), resolved.get("type").cloned()),
-        ("export_format", json!(manifest.export_format), resolved.get("format").and_then(word)),
-        ("compression", json!(manifest.compression), resolved.get("compression").and_then(word)),
-        ("window_start", json!(manifest.window_start), of_window("start")),
-        ("window_end", json!(manifest.window_end), of_window("end")),
-        ("timezone", json!(manifest.timezone), of_window("timezone")),
-        ("filters", manifest.filters.clone(), resolved.get("filters").cloned()),
-        ("where", json!(manifest.where_sql), Some(resolved.get("where").cloned().unwrap_or_default())),
+        ("name", json!(manifest.name), resolved.name().map(Value::from)),
+        ("type", json!(manifest.type_name), resolved.type_name().map(Value::from)),
+        ("export_format", json!(manifest.export_format), resolved.format().map(Value::from)),
+        ("compression", json!(manifest.compression), resolved.compression().map(Value::from)),
+        ("window_start", json!(manifest.window_start), of_window(|window| json!(window.start))),
+        ("window_end", json!(manifest.window_end), of_window(|window| json!(window.end))),
+        ("timezone", json!(manifest.timezone), of_window(|window| json!(window.timezone))),
+        ("filters", manifest.filters.clone(), resolved.filters().map(|filters| Value::Object(filters.clone()))),
+        ("where", json!(manifest.where_sql), resolved.where_sql().map(Value::from)),
         ("expires_at", json!(manifest.expires_at), expiry(manifest)),
     ];
     if let Some(window) = window {
-        implied.push(("window_label", json!(manifest.window_label), Some(json!(window.label))));
+        implied.push(("window_label", json!(manifest.window_label), Ok(json!(window.label))));
     }
     for (field, stated, implied) in implied {
         match implied {
-            Some(implied) if implied == stated => {}
-            Some(implied) => {
+            Ok(implied) if implied == stated => {}
+            Ok(implied) => {
                 let [stated, implied] = [stated, implied].map(|value| shown(&value.to_string()));
                 find(report, format!("`{field}` is {stated}, but `spec.resolved` gives {implied}"));
             }
-            None => find(report, format!("`spec.resolved` does not determine `{field}`")),
+            Err(_) => find(report, format!("`spec.resolved` does not determine `{field}`")),
         }
     }
 }
 
-/// The word of a choice, with or without options: `none`, `{"zstd": 3}`.
-fn word(choice: &Value) -> Option<Value> {
-    match choice {
-        Value::String(_) => Some(choice.clone()),
-        Value::Object(with_options) => with_options.keys().next().map(|word| json!(word)),
-        _ => None,
-    }
-}
-
-/// `finalized_at` plus the retention; `None` if the retention is not a duration.
-fn expiry(manifest: &Manifest) -> Option<Value> {
-    let Some(retention) = manifest.spec.resolved.get("output").and_then(|output| output.get("retention")) else {
-        return Some(Value::Null);
-    };
-    let retention: SignedDuration = retention.as_str()?.parse().ok()?;
-    Some(json!(manifest.finalized_at.checked_add(retention).ok()))
+/// `finalized_at` plus the retention. Earlier releases recorded a retention beyond the calendar as none.
+fn expiry(manifest: &Manifest) -> Result<Value, ResolvedError> {
+    let retention = manifest.spec.resolved.retention()?;
+    Ok(json!(retention.and_then(|retention| manifest.finalized_at.checked_add(retention).ok())))
 }
 
 /// Compares the window's partitions with those of the files.
@@ -112,12 +107,10 @@ fn partitioning(manifest: &Manifest, window: &Window, report: &mut VerifyReport)
     if manifest.files.is_empty() && matches!(manifest.status, JobStatus::Failed | JobStatus::Cancelled) {
         return;
     }
-    let by = manifest.spec.resolved.get("partition").and_then(|partition| partition.get("by")).and_then(Value::as_str);
-    let by = by.and_then(|by| PartitionBy::WORDS.iter().find(|(word, _)| *word == by));
-    let Some((_, by)) = by else {
+    let Ok(Some(by)) = manifest.spec.resolved.partition_by() else {
         return find(report, "`spec.resolved` does not determine the partitions".to_owned());
     };
-    let implied = match partitions(window, *by) {
+    let implied = match partitions(window, by) {
         Ok(implied) => implied,
         Err(error) => return find(report, format!("the window of `spec.resolved` cannot be cut: {error}")),
     };
@@ -146,8 +139,8 @@ fn partitioning(manifest: &Manifest, window: &Window, report: &mut VerifyReport)
 /// Compares the source's URI. The base of a relative URI is unknown.
 fn source(manifest: &Manifest, report: &mut VerifyReport) {
     let stated = &manifest.source.uri;
-    match manifest.spec.resolved.get("source").and_then(|source| source.get("uri")) {
-        Some(Value::String(written)) => {
+    match manifest.spec.resolved.source_uri() {
+        Ok(written) => {
             let relative = written.strip_prefix("./").unwrap_or(written);
             let is_below =
                 stated.strip_suffix(relative).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'));
@@ -156,28 +149,37 @@ fn source(manifest: &Manifest, report: &mut VerifyReport) {
                 find(report, format!("`source.uri` is {stated}, but `spec.resolved` gives {written}"));
             }
         }
-        Some(_) => report.leave_out(Check::Spec, "`source.uri`: the spec names more than one"),
-        None => find(report, "`spec.resolved` does not determine `source.uri`".to_owned()),
+        Err(ResolvedError::WrongType { .. }) => {
+            report.leave_out(Check::Spec, "`source.uri`: the spec names more than one");
+        }
+        Err(ResolvedError::Missing { .. }) => {
+            find(report, "`spec.resolved` does not determine `source.uri`".to_owned())
+        }
     }
     // Earlier releases wrote none.
     let stated = manifest.source.files_sha256.as_ref();
-    if stated.is_some_and(|stated| SourceRecord::digest_of_files(&manifest.source.files).as_ref() != Some(stated)) {
-        find(report, "`source.files_sha256` is not the digest of `source.files`: the list was changed".to_owned());
+    if let Some(stated) = stated {
+        match SourceRecord::digest_of_files(&manifest.source.files) {
+            Ok(Some(digest)) if digest == *stated => {}
+            Ok(_) => {
+                let message = "`source.files_sha256` is not the digest of `source.files`: the list was changed";
+                find(report, message.to_owned());
+            }
+            Err(error) => find(report, chain(&error)),
+        }
     }
 }
 
 /// Names and order of the columns, where the spec selects them.
 fn columns(manifest: &Manifest, report: &mut VerifyReport) {
-    let Some(Value::Array(selected)) = manifest.spec.resolved.get("columns") else { return };
+    let Some(selected) = read(manifest.spec.resolved.columns(), report).flatten() else { return };
     // A source without columns has none to select.
     if manifest.columns.is_empty() {
         return;
     }
-    let pairs = selected.iter().filter_map(Value::as_object).flatten();
-    let implied: Vec<&str> = pairs
-        .filter(|(source, _)| !manifest.dropped.contains(source))
-        .filter_map(|(_, output)| output.as_str())
-        .collect();
+    let is_dropped = |source: &str| manifest.dropped.iter().any(|dropped| dropped == source);
+    let implied: Vec<&str> =
+        selected.into_iter().filter(|(source, _)| !is_dropped(source)).map(|(_, output)| output).collect();
     let stated: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
     if stated != implied {
         let [stated, implied] = [stated, implied].map(|names| shown(&names.join(", ")));
@@ -188,13 +190,14 @@ fn columns(manifest: &Manifest, report: &mut VerifyReport) {
 /// Compares the set of filters; their order in the spec is not recorded.
 fn filter_names(manifest: &Manifest, report: &mut VerifyReport) {
     let resolved = &manifest.spec.resolved;
-    let by_key = resolved.get("filters").and_then(Value::as_object).into_iter().flatten();
+    // Filters or a condition that cannot be read are reported with the fields.
+    let by_key = resolved.filters().into_iter().flatten();
+    let where_sql = resolved.where_sql().unwrap_or_default();
     let operators = |(key, conditions): (&String, &Value)| -> Vec<String> {
         let operators = conditions.as_object().into_iter().flat_map(Map::keys);
         operators.map(|operator| format!("{key} {operator}")).collect()
     };
-    let implied: BTreeSet<String> =
-        by_key.flat_map(operators).chain(resolved.get("where").map(|_| "where".to_owned())).collect();
+    let implied: BTreeSet<String> = by_key.flat_map(operators).chain(where_sql.map(|_| "where".to_owned())).collect();
     let stated: BTreeSet<String> = manifest.filter_counts.iter().map(|count| count.filter.clone()).collect();
     if !stated.is_empty() && stated != implied {
         let [stated, implied] = [stated, implied].map(|names| shown(&Vec::from_iter(names).join(", ")));
@@ -207,43 +210,38 @@ fn filter_names(manifest: &Manifest, report: &mut VerifyReport) {
 
 /// Whether and how shards are encrypted. Recipients in a file are not in `spec.resolved`.
 fn encryption(manifest: &Manifest, report: &mut VerifyReport) {
-    let implied = manifest.spec.resolved.get("encryption");
-    let age = implied.and_then(|encryption| encryption.get("age"));
-    let parquet = implied.and_then(|encryption| encryption.get("parquet"));
-    let texts = |list: Option<&Value>| -> BTreeSet<String> {
-        list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let is_implied = match &manifest.encryption {
-        None => implied.is_none(),
-        Some(EncryptionRecord::Age { recipients, .. }) => age.is_some_and(|age| {
-            let (written, stated) = (texts(age.get("recipients")), BTreeSet::from_iter(recipients.iter().cloned()));
-            if age.get("recipients_file").is_some() { written.is_subset(&stated) } else { written == stated }
-        }),
-        Some(EncryptionRecord::Parquet { footer_key, columns, .. }) => parquet.is_some_and(|parquet| {
-            let keys = parquet.get("columns").and_then(Value::as_object).cloned().unwrap_or_default();
-            key(parquet.get("footer_key")).as_ref() == Some(footer_key)
-                && keys.len() == columns.len()
-                && keys.iter().all(|(column, place)| key(Some(place)).as_ref() == columns.get(column))
-        }),
+    let implied = manifest.spec.resolved.encryption();
+    let is_implied = match (&manifest.encryption, &implied) {
+        (None, Ok(None)) => true,
+        (
+            Some(EncryptionRecord::Age { recipients: stated, .. }),
+            Ok(Some(ResolvedEncryption::Age { recipients, has_recipients_file })),
+        ) => {
+            let stated: BTreeSet<&str> = stated.iter().map(String::as_str).collect();
+            if *has_recipients_file { recipients.is_subset(&stated) } else { *recipients == stated }
+        }
+        (
+            Some(EncryptionRecord::Parquet { footer_key: stated_key, columns: stated, .. }),
+            Ok(Some(ResolvedEncryption::Parquet { footer_key, columns })),
+        ) => {
+            footer_key == stated_key
+                && columns.len() == stated.len()
+                && columns.iter().all(|(column, key)| stated.get(*column) == Some(key))
+        }
+        _ => false,
     };
     // Packages of earlier releases have their digests in clear without saying so in the spec.
-    let is_clear = implied.and_then(|encryption| encryption.get("digests")).is_some();
+    let is_clear = manifest.spec.resolved.states_digests();
     let is_sealed = manifest.encryption.as_ref().is_some_and(|stated| stated.digests() == Digests::Sealed);
     if !is_implied || (is_clear && is_sealed) {
         find(report, "`encryption` differs from `spec.resolved`".to_owned());
     }
 }
 
-/// Where a key is, as manifests write it: `env:NAME`, `file:PATH`.
-fn key(place: Option<&Value>) -> Option<String> {
-    let (kind, name) = place?.as_object()?.iter().next()?;
-    Some(format!("{}:{}", kind.strip_prefix("key_")?, name.as_str()?))
-}
-
 /// Compares names and limits of expectations. They are evaluated only if every partition has a file.
 fn expectations(manifest: &Manifest, report: &mut VerifyReport) {
     let is_whole = manifest.files.iter().all(|file| file.status.has_file());
-    let expect = manifest.spec.resolved.get("expect").and_then(Value::as_object);
+    let Some(expect) = read(manifest.spec.resolved.expectations(), report) else { return };
     let Some(stated) = &manifest.expectations else {
         if expect.is_some() && is_whole {
             find(report, "`spec.resolved` has expectations, but `expectations` is missing".to_owned());

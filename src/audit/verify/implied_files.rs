@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
+use super::implied::read;
 use super::{Check, VerifyReport};
+use crate::job::OnBad;
 use crate::package::layout::MANIFEST;
-use crate::package::manifest::{Compression, EncryptionRecord, ExportFormat, JobStatus, Manifest, RunOutcome};
+use crate::package::manifest::{EncryptionRecord, JobStatus, Manifest, RunOutcome};
 use crate::seal::AGE_EXTENSION;
 
 pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
@@ -20,14 +20,8 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
 
 /// Parts are numbered from 0 in each partition; format, compression and encryption determine the extension.
 fn names(manifest: &Manifest, report: &mut VerifyReport) {
-    let compression = match (manifest.export_format, manifest.compression) {
-        (ExportFormat::Parquet, _) => "",
-        (_, Compression::Gzip) => ".gz",
-        (_, Compression::Zstd) => ".zst",
-        (_, Compression::None | Compression::Snappy | Compression::Lz4) => "",
-    };
     let age = if matches!(manifest.encryption, Some(EncryptionRecord::Age { .. })) { AGE_EXTENSION } else { "" };
-    let ending = format!(".{}{compression}{age}", manifest.export_format.as_str());
+    let ending = format!(".{}{age}", manifest.export_format.extensions(manifest.compression));
     for parts in manifest.files.chunk_by(|a, b| a.partition == b.partition) {
         for (number, file) in parts.iter().enumerate() {
             let name = file.path.rsplit('/').next().unwrap_or(&file.path);
@@ -44,14 +38,14 @@ fn names(manifest: &Manifest, report: &mut VerifyReport) {
 
 fn rows(manifest: &Manifest, report: &mut VerifyReport) {
     let resolved = &manifest.spec.resolved;
-    let max_rows = resolved.get("partition").and_then(|partition| partition.get("max_rows")).and_then(Value::as_u64);
+    let max_rows = read(resolved.max_rows(), report).flatten();
     for file in &manifest.files {
         if let Some(max_rows) = max_rows.filter(|max_rows| file.rows > *max_rows) {
             let message = format!("has {} rows, but `spec.resolved` allows {max_rows} per part", file.rows);
             report.find(Check::Spec, Some(&file.path), message);
         }
     }
-    let is_digested = resolved.get("rows_digest").and_then(Value::as_bool) == Some(true);
+    let Some(is_digested) = read(resolved.rows_digest(), report) else { return };
     let has_digests = manifest.rows_digest.is_some() || manifest.files.iter().any(|file| file.rows_digest.is_some());
     // Sealed digests are visible only with a key.
     let is_sealed = manifest.files.iter().any(|file| file.sealed.is_some());
@@ -67,8 +61,10 @@ fn rows(manifest: &Manifest, report: &mut VerifyReport) {
 }
 
 fn rejects(manifest: &Manifest, report: &mut VerifyReport) {
-    let rejects = |key: &str| manifest.spec.resolved.get(key).and_then(Value::as_str) == Some("reject");
-    if !rejects("on_bad_rows") && !rejects("on_null_time") && !manifest.rejects.is_empty() {
+    let resolved = &manifest.spec.resolved;
+    let policies = [resolved.on_bad_rows(), resolved.on_null_time()];
+    let Some(policies) = read(policies.into_iter().collect::<Result<Vec<_>, _>>(), report) else { return };
+    if !policies.contains(&Some(OnBad::Reject)) && !manifest.rejects.is_empty() {
         let message = "there are files of rejected rows, but `spec.resolved` rejects none";
         report.find(Check::Spec, Some(MANIFEST), message);
     }
@@ -76,12 +72,12 @@ fn rejects(manifest: &Manifest, report: &mut VerifyReport) {
 
 /// Checks a revision's row counts against its own files.
 fn revision(manifest: &Manifest, report: &mut VerifyReport) {
+    let implied = read(manifest.spec.resolved.revision(), report).flatten();
     let mut find = |message: String| report.find(Check::Spec, Some(MANIFEST), message);
     if manifest.supersedes.is_some() != manifest.restatement.is_some() {
         find("`supersedes` and `restatement` must occur together".to_owned());
     }
     let Some(restatement) = &manifest.restatement else { return };
-    let implied = manifest.spec.resolved.get("revision").and_then(Value::as_u64);
     if implied != Some(restatement.revision.into()) {
         let implied = implied.map_or_else(|| "none".to_owned(), |revision| revision.to_string());
         find(format!("`restatement.revision` is {}, but `spec.resolved` gives {implied}", restatement.revision));

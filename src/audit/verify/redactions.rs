@@ -1,8 +1,6 @@
 //! Checks that the manifest records exactly the redactions that its spec requests.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::Value;
+use std::collections::BTreeSet;
 
 use super::{Check, VerifyReport};
 use crate::package::layout::MANIFEST;
@@ -10,7 +8,10 @@ use crate::package::manifest::Manifest;
 
 pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     let mut find = |message: String| report.find(Check::Manifest, Some(MANIFEST), message);
-    let asked = asked(&manifest.spec.resolved);
+    let asked = match manifest.spec.resolved.redactions() {
+        Ok(asked) => asked,
+        Err(error) => return find(error.to_string()),
+    };
     let mut told = BTreeSet::new();
     for (column, redaction) in manifest.columns.iter().flat_map(|c| c.redaction.iter().map(move |r| (&c.name, r))) {
         let (path, method) = (redaction.path.as_str(), redaction.method.as_str());
@@ -39,20 +40,6 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     }
 }
 
-/// Paths and methods in a resolved spec.
-fn asked(resolved: &Value) -> BTreeMap<&str, &str> {
-    let paths = resolved.get("redact").and_then(Value::as_object).into_iter().flatten();
-    paths
-        .filter_map(|(path, method)| {
-            let word = match method {
-                Value::Object(with_value) => with_value.keys().next().map(String::as_str),
-                other => other.as_str(),
-            };
-            Some((path.as_str(), word?))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -68,7 +55,8 @@ mod tests {
     fn found(change: impl FnOnce(&mut Manifest)) -> Vec<String> {
         let mut manifest = manifest();
         manifest.spec.resolved =
-            json!({"redact": {"event_id": {"hmac_sha256": {"key_env": "KEY"}}, "user.name": "mask", "note": "drop"}});
+            json!({"redact": {"event_id": {"hmac_sha256": {"key_env": "KEY"}}, "user.name": "mask", "note": "drop"}})
+                .into();
         manifest.columns[0].redaction =
             vec![redaction("event_id", "hmac_sha256", Some("0123456789abcdef")), redaction("user.name", "mask", None)];
         manifest.dropped = vec!["note".to_owned()];
@@ -103,6 +91,10 @@ mod tests {
         assert_eq!(
             one(|m| m.dropped.push("event_id".into())),
             "`dropped` has `event_id`, which its spec does not drop"
+        );
+        assert_eq!(
+            one(|m| m.spec.resolved.set("redact", json!({"note": 1}))),
+            "`redact` in `spec.resolved` is not a method for each path"
         );
     }
 }

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use csv_core::ReadFieldResult;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(super) use self::digest::Digester;
@@ -27,9 +26,10 @@ pub(crate) use self::limit::{Budget, Limited, MAX_RECORD_BYTES, TOO_LONG};
 pub(crate) use self::pages::Pages;
 use super::VerifyOptions;
 use crate::encode::{CanonicalRows, ParquetKeys};
-use crate::job::is_formula;
+use crate::export_format::{ExportCompression, ExportFormat};
+use crate::job::{CsvFormat, is_formula};
 use crate::logical::uuid;
-use crate::package::manifest::{Column, ExportFormat, Manifest};
+use crate::package::manifest::{Column, Manifest, ResolvedError, ResolvedSpec};
 use crate::seal::{self, AGE_EXTENSION, OpenError, PlainFile};
 use crate::store::Stored;
 
@@ -57,8 +57,11 @@ impl ContentFormat {
     /// Rejects files are always NDJSON, in any export format; any other extension is unknown.
     pub(super) fn of_rejects(path: &str) -> Self {
         let path = path.strip_suffix(AGE_EXTENSION).unwrap_or(path);
-        let plain = path.strip_suffix(".zst").or_else(|| path.strip_suffix(".gz")).unwrap_or(path);
-        if plain.ends_with(".ndjson") { Self::Ndjson } else { Self::Unknown }
+        let (plain, _) = ExportCompression::split_name(path);
+        match plain.rsplit_once('.') {
+            Some((_, extension)) if extension == ExportFormat::Ndjson.as_str() => Self::Ndjson,
+            _ => Self::Unknown,
+        }
     }
 }
 
@@ -89,7 +92,12 @@ pub(super) fn count(
         Ok(Box::new(BufReader::new(rows)))
     };
     match format {
-        ContentFormat::Csv => csv(open(file)?, &Dialect::from_spec(&manifest.spec.resolved), &columns, digester),
+        ContentFormat::Csv => {
+            let dialect = Dialect::from_spec(&manifest.spec.resolved).map_err(|error| {
+                RowsError::File(format!("is in a dialect that the manifest does not give: {error}"))
+            })?;
+            csv(open(file)?, &dialect, &columns, digester)
+        }
         ContentFormat::Ndjson => ndjson(open(file)?, digester),
         ContentFormat::Json => json(open(file)?, digester),
         ContentFormat::Parquet => {
@@ -109,17 +117,10 @@ pub(crate) struct Dialect {
 }
 
 impl Dialect {
-    /// Reads the options from `format` of the resolved spec, which is `csv` or `{csv: {…}}`. Missing options have the writer's
-    /// defaults.
-    pub(crate) fn from_spec(resolved: &Value) -> Self {
-        let options = resolved.get("format").and_then(|format| format.get("csv"));
-        let option = |name| options.and_then(|options| options.get(name));
-        Self {
-            delimiter: option("delimiter").and_then(Value::as_str).and_then(|text| text.bytes().next()).unwrap_or(b','),
-            header: option("header").and_then(Value::as_bool).unwrap_or(true),
-            escape_formulas: option("escape_formulas").and_then(Value::as_bool).unwrap_or(false),
-            null_text: option("null_text").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        }
+    /// Reads the options from `format` of the resolved spec, which is `csv` or `{csv: {…}}`.
+    pub(crate) fn from_spec(resolved: &ResolvedSpec) -> Result<Self, ResolvedError> {
+        let CsvFormat { delimiter, header, escape_formulas, null_text, bom: _ } = resolved.csv()?;
+        Ok(Self { delimiter, header, escape_formulas, null_text })
     }
 }
 
@@ -189,7 +190,7 @@ fn csv(
             }
         } else if let Some(digester) = &mut digester {
             let quoted = first_byte == Some(b'"');
-            digester.csv_cell(&cell, quoted, dialect).map_err(|why| RowsError::Row { row, why })?;
+            digester.csv_cell(&cell, quoted, dialect).map_err(|bad| RowsError::Row { row, why: bad.to_string() })?;
         }
         cell.clear();
         first_byte = None;
@@ -245,7 +246,7 @@ fn ndjson(mut input: Box<dyn BufRead>, mut digester: Option<&mut Digester>) -> R
         }
         let text = std::str::from_utf8(&line).map_err(|_| wrong("is not UTF-8".to_owned()))?;
         match &mut digester {
-            Some(digester) => digester.json_row(text).map_err(wrong)?,
+            Some(digester) => digester.json_row(text).map_err(|bad| wrong(bad.to_string()))?,
             None => {
                 serde_json::from_str::<AnyObject>(text).map_err(|e| wrong(format!("is not a JSON object: {e}")))?;
             }

@@ -57,7 +57,7 @@ impl Package {
             |name: &str| Column { name: name.into(), type_name: "text".into(), nullable: true, redaction: Vec::new() };
         manifest.id = JOB_ID.into();
         manifest.columns = vec![column("id"), column("text")];
-        manifest.spec.resolved = resolved();
+        manifest.spec.resolved = resolved().into();
         manifest.runs[0].finished_at = Some(manifest.finalized_at);
         manifest.accounting =
             Accounting { source_rows: 5, outside_window: 1, filtered_out: 1, written: 3, ..Accounting::default() };
@@ -72,7 +72,7 @@ impl Package {
             skip_code: None,
             error: None,
         }];
-        manifest.source.files_sha256 = SourceRecord::digest_of_files(&manifest.source.files);
+        manifest.source.files_sha256 = SourceRecord::digest_of_files(&manifest.source.files).unwrap();
         let mut package = Self { _folder: folder, root, manifest };
         package.shard(0, b"id,text\n1,\"a\nb\"\n2,c\n", 2);
         package.shard(1, b"id,text\n3,d\n", 1);
@@ -97,7 +97,7 @@ impl Package {
     }
 
     fn write_manifest(&self) {
-        let bytes = self.manifest.to_json_bytes();
+        let bytes = self.manifest.to_json_bytes().unwrap();
         self.write(MANIFEST, &bytes);
         self.write(SHA256SUMS, self.manifest.sha256sums(&sha256(&bytes)).as_bytes());
     }
@@ -323,7 +323,7 @@ fn sums_that_are_missing_or_say_more_or_less_are_found() {
 fn a_manifest_that_contradicts_itself_is_found() {
     type Edit = Box<dyn FnOnce(&mut Manifest)>;
     let cases: Vec<(Check, &str, Edit)> = vec![
-        (Check::Manifest, "`id` is", Box::new(|m| m.spec.resolved["name"] = json!("other"))),
+        (Check::Manifest, "`id` is", Box::new(|m| m.spec.resolved.set("name", json!("other")))),
         (Check::Manifest, "not a name inside a package", Box::new(|m| m.files[0].path = "data/../../x".into())),
         (Check::Manifest, "is not below data/", Box::new(|m| m.files[0].path = "_state/plan.json".into())),
         (Check::Manifest, "listed more than once", Box::new(|m| m.files[1].path = m.files[0].path.clone())),

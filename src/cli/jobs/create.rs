@@ -7,14 +7,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::get::follow;
-use super::{CommandError, store_location};
+use super::{CommandError, no_job, store_location};
 use crate::cli::Console;
 use crate::cli::args::{JobsCreateArgs, ResourceArgs, SpecArgs};
 use crate::cli::environment::{environment, find_git_state, run_id};
 use crate::diagnostic::{Diagnostic, SourceText, render_text, shown};
 use crate::error::Exit;
+use crate::failure::Failure;
 use crate::job::Job;
-use crate::jobs::{JobRecord, Jobs, PackageLocation, Request, State, TimeSpan, announce};
+use crate::jobs::{JobRecord, JobView, Jobs, PackageLocation, Request, State, TimeSpan, announce};
 use crate::resolve::{CatalogText, Environment, Place, read_spec, resolve_text};
 use crate::store::{Created, Location};
 
@@ -38,7 +39,7 @@ pub(super) fn create(args: &JobsCreateArgs, console: &Console) -> Result<Exit, C
     }
     let jobs = Jobs::open(&store)?;
     let (id, created) = note(&jobs, args, &environment, first, job)?;
-    let status = jobs.view(&id, Timestamp::now())?.map_or(State::Queued, |view| view.status);
+    let Some(JobView { status, .. }) = jobs.view(&id, Timestamp::now())? else { return Err(no_job(&jobs, &id)) };
     let is_wanted = !matches!(status, State::Complete | State::Expired | State::Running);
     if is_wanted && created == Created::Exists {
         jobs.uncancel(&id)?;
@@ -112,6 +113,7 @@ fn note(
         let record = JobRecord {
             git: git.clone(),
             ..JobRecord::new(&job_here, PackageLocation::Store { revision }, environment, Timestamp::now())
+                .map_err(Failure::from)?
         };
         let created = jobs.create(&record)?;
         if created == Created::Created || !args.new {

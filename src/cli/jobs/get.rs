@@ -11,6 +11,7 @@ use crate::cli::args::JobsGetArgs;
 use crate::cli::{Console, signals};
 use crate::diagnostic::{escaped, shown};
 use crate::error::Exit;
+use crate::failure::Failure;
 use crate::jobs::{JobView, Jobs};
 use crate::package::manifest::FileStatus;
 
@@ -34,7 +35,7 @@ pub(super) fn get(args: &JobsGetArgs, console: &Console) -> Result<Exit, Command
 fn show(jobs: &Jobs, id: &str, console: &Console) -> Result<Exit, CommandError> {
     let Some(view) = jobs.get(id, Timestamp::now())? else { return Err(no_job(jobs, id)) };
     if console.json {
-        let mut object = serde_json::to_value(&view).unwrap_or_default();
+        let mut object = serde_json::to_value(&view).map_err(|error| Failure::internal(&error))?;
         object["version"] = 1.into();
         return Ok(console.print_json(&object));
     }

@@ -24,7 +24,7 @@ use crate::error::Exit;
 use crate::job::{self, CsvFormat, Format};
 use crate::package::layout::{MANIFEST, SHA256SUMS};
 use crate::package::manifest::tests::{entry, manifest as template};
-use crate::package::manifest::{Accounting, Column, InputRecord, Totals};
+use crate::package::manifest::{Accounting, Column, InputRecord, ResolvedSpec, Totals};
 use crate::resolve::job_id;
 use crate::stop::Signal;
 
@@ -91,12 +91,12 @@ impl Package {
     fn of(format: &Format, ending: &str, shards: &[(Vec<u8>, u64)]) -> Self {
         let mut manifest = template();
         let word = format.name();
-        manifest.export_format = ExportFormat::from(format);
-        manifest.spec.resolved = match format {
+        manifest.export_format = format.kind();
+        manifest.spec.resolved = ResolvedSpec::from(match format {
             Format::Csv(csv) => json!({"format": {"csv": {"bom": csv.bom, "header": csv.header}}}),
             _ => json!({"format": word}),
-        };
-        manifest.id = job_id(&manifest.spec.resolved);
+        });
+        manifest.id = job_id(&manifest.spec.resolved).unwrap();
         let column = |name: &str, kind: &str| Column {
             name: name.into(),
             type_name: kind.into(),
@@ -156,7 +156,7 @@ impl Package {
             skip_code: None,
             error: None,
         }];
-        let bytes = self.manifest.to_json_bytes();
+        let bytes = self.manifest.to_json_bytes().unwrap();
         self.write(MANIFEST, &bytes);
         self.write(SHA256SUMS, self.manifest.sha256sums(&sha256(&bytes)).as_bytes());
     }

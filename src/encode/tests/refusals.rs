@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Schema, UnionField
 use arrow::record_batch::RecordBatch;
 
 use super::{batches, formats};
-use crate::encode::{EncodeError, Encoded, Encoder, part_step_rows};
+use crate::encode::{EncodeError, Encoded, Encoder, ParquetKeys, part_step_rows};
 use crate::job::{Compression, CsvFormat, Format};
 
 fn refusal(format: &Format, compression: Compression, data_type: DataType) -> Option<String> {
@@ -164,6 +164,17 @@ fn errors_of_the_parquet_writer_keep_their_cause() {
     let error = EncodeError::from(::parquet::errors::ParquetError::General("why".to_owned()));
     assert_eq!(error.to_string(), "cannot encode as Parquet");
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("why"));
+}
+
+#[test]
+fn keys_are_refused_where_they_would_leave_rows_in_clear() {
+    let schema = batches::parquet_storable(1, 1).schema();
+    let mut keys = ParquetKeys::default();
+    keys.set_footer(b"MDEyMzQ1Njc4OWFiY2RlZg==").unwrap();
+    for format in formats() {
+        let encrypted = Encoder::new(&format, Compression::None, schema.clone()).unwrap().encrypted(&keys);
+        assert_eq!(encrypted.is_ok(), format.kind().facts().has_modular_encryption, "{}", format.name());
+    }
 }
 
 #[test]

@@ -97,12 +97,12 @@ impl Expectation {
                 format!("expected at least {least}, and found {actual}")
             }
             "non_empty_partitions" => {
-                let first = actual.get("first").and_then(Value::as_str).unwrap_or_default();
-                let found = match actual.get("empty").and_then(Value::as_u64) {
-                    Some(0) => "every one has some".to_owned(),
-                    Some(1) => format!("1 has none: {first}"),
-                    Some(n) => format!("{n} have none, the first of them {first}"),
-                    None => actual.to_string(),
+                let first = actual.get("first").and_then(Value::as_str);
+                let found = match (actual.get("empty").and_then(Value::as_u64), first) {
+                    (Some(0), _) => "every one has some".to_owned(),
+                    (Some(1), Some(first)) => format!("1 has none: {first}"),
+                    (Some(n), Some(first)) => format!("{n} have none, the first of them {first}"),
+                    _ => actual.to_string(),
                 };
                 format!("expected a row in every partition, and {found}")
             }

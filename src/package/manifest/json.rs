@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use super::{MANIFEST_VERSION, Manifest};
 use crate::diagnostic::escaped;
+use crate::json::{self, JsonError};
+use crate::package::layout::MANIFEST;
 
 /// Characters of a message about a field, before it is cut.
 const MAX_SHOWN_CHARS: usize = 300;
@@ -70,8 +72,11 @@ impl fmt::Display for FieldError {
 
 impl Manifest {
     /// Pretty JSON, newline at the end. Equal manifests give equal bytes.
-    pub fn to_json_bytes(&self) -> Vec<u8> {
-        to_bytes(self)
+    ///
+    /// # Errors
+    /// [`JsonError`].
+    pub fn to_json_bytes(&self) -> Result<Vec<u8>, JsonError> {
+        json::pretty(self, MANIFEST)
     }
 
     /// Reads a manifest strictly: nothing unknown, nothing missing.
@@ -87,13 +92,6 @@ impl Manifest {
 pub fn json_schema() -> Value {
     // What is written, not what is accepted: so that a key that is always there is required.
     SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Manifest>().to_value()
-}
-
-pub(crate) fn to_bytes<T: Serialize>(record: &T) -> Vec<u8> {
-    // These types have text keys only and are written to memory, so that nothing can fail.
-    let mut bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
 }
 
 /// Looks at the version before anything else, so that the record of a later release is called that and not malformed.

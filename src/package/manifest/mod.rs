@@ -10,6 +10,7 @@ mod evidence;
 mod json;
 mod no_rows;
 mod record;
+mod resolved;
 mod sealed;
 mod sums;
 mod tombstone;
@@ -22,18 +23,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::ErrorCode;
+use crate::export_format::{ExportCompression, ExportFormat};
 use json::Instant;
 
 pub use crate::source::skip::SkipCode;
 pub use entry::{FileEntry, FileStatus, ManifestPartition, RejectsEntry, Totals, rows_digest};
 pub use evidence::{ColumnRedaction, EncryptionRecord, Expectation, FilterCount, LinkRecord, SignerRecord, seconds};
+pub(crate) use json::from_versioned;
 pub use json::{ManifestError, json_schema};
-pub(crate) use json::{from_versioned, to_bytes};
 pub use no_rows::{HeldValues, NoRows, NoRowsReason};
 pub use record::{
-    Column, Compression, ExportFormat, InputError, InputRecord, PackageRef, RestatedPartition, Restatement, RunOutcome,
-    RunRecord, SourceKind, SourceRecord, SpecRecord, ToolRecord,
+    Column, InputError, InputRecord, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord, SourceKind,
+    SourceRecord, SpecRecord, ToolRecord,
 };
+pub use resolved::{ResolvedEncryption, ResolvedError, ResolvedSpec, ResolvedWindow};
 pub use sealed::{Facts, SealedFacts};
 pub use sums::sha256sums;
 pub use tombstone::{CLOCK_SKEW, TOMBSTONE, TOMBSTONE_SIGNATURE, TOMBSTONE_VERSION, Tombstone, is_in_future};
@@ -63,7 +66,7 @@ pub struct Manifest {
     /// Format of the shards.
     pub export_format: ExportFormat,
     /// Compression of the shards.
-    pub compression: Compression,
+    pub compression: ExportCompression,
     /// When the job's first run planned it.
     #[schemars(with = "Instant")]
     pub created_at: Timestamp,

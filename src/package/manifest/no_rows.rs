@@ -8,7 +8,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Manifest, SkipCode};
+use super::{Accounting, FileEntry, Manifest, SkipCode, SourceRecord};
 use crate::units::{counted, grouped};
 
 /// Why the shards have no rows.
@@ -52,41 +52,38 @@ pub struct HeldValues {
     pub is_all: bool,
 }
 
+impl NoRowsReason {
+    /// `None` where there are rows, or where a partition has no shard.
+    pub fn of(total_rows: u64, files: &[FileEntry], source: &SourceRecord, books: &Accounting) -> Option<Self> {
+        if total_rows > 0 || files.is_empty() || !files.iter().all(|file| file.status.has_file()) {
+            return None;
+        }
+        Some(match () {
+            () if source.files_read() == 0 => Self::NothingToRead,
+            () if books.source_rows == 0 => Self::FilesWithoutRows,
+            () if books.source_rows == books.outside_window => Self::NoneInWindow,
+            () if books.filtered_out == 0 => Self::NonePlaced,
+            () => Self::AllFilteredOut,
+        })
+    }
+}
+
 impl Manifest {
     /// Why the package has no rows; `None` where it has some, or where a partition has no shard. A manifest of a release
     /// that did not say so is asked for what it shows.
     pub fn why_no_rows(&self) -> Option<NoRows> {
-        if self.total_rows > 0 || self.files.is_empty() || !self.files.iter().all(|file| file.status.has_file()) {
-            return None;
-        }
-        let shown = || NoRows { reason: self.no_rows_reason(), held: Vec::new() };
-        Some(self.no_rows.clone().unwrap_or_else(shown))
-    }
-
-    /// How far the rows of a package without any came.
-    pub fn no_rows_reason(&self) -> NoRowsReason {
-        let books = &self.accounting;
-        match () {
-            () if self.files_read() == 0 => NoRowsReason::NothingToRead,
-            () if books.source_rows == 0 => NoRowsReason::FilesWithoutRows,
-            () if books.source_rows == books.outside_window => NoRowsReason::NoneInWindow,
-            () if books.filtered_out == 0 => NoRowsReason::NonePlaced,
-            () => NoRowsReason::AllFilteredOut,
-        }
-    }
-
-    /// Files of the source that were read.
-    pub fn files_read(&self) -> usize {
-        self.source.files.iter().filter(|file| file.skipped.is_none()).count()
+        let reason = NoRowsReason::of(self.total_rows, &self.files, &self.source, &self.accounting)?;
+        Some(self.no_rows.clone().unwrap_or(NoRows { reason, held: Vec::new() }))
     }
 
     /// The finding of [`Manifest::why_no_rows`], without a capital or a full stop.
     pub fn no_rows_in_words(&self, finding: &NoRows) -> String {
-        let read = counted(self.files_read() as u64, "file");
-        let was = if self.files_read() == 1 { "was" } else { "were" };
+        let files_read = self.source.files_read();
+        let read = counted(files_read as u64, "file");
+        let was = if files_read == 1 { "was" } else { "were" };
         let rows = |rows: u64| format!("{} row{}", grouped(rows), if rows == 1 { "" } else { "s" });
         let books = &self.accounting;
-        let skipped = self.source.files.len() - self.files_read();
+        let skipped = self.source.files.len() - files_read;
         let claimed = self.source.files.iter().filter(|file| file.skip_code == Some(SkipCode::PathTime)).count();
         let mut text = match finding.reason {
             NoRowsReason::NothingToRead if skipped == 0 => {

@@ -7,77 +7,13 @@ use serde_json::Value;
 
 pub use crate::source::SourceKind;
 
+use super::ResolvedSpec;
 use super::SkipCode;
 use super::evidence::ColumnRedaction;
 use super::json::Instant;
 use crate::digest::sha256;
-use crate::job;
+use crate::json::{self, JsonError};
 use crate::source::{Input, SkippedInput, Version};
-
-/// Format of shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ExportFormat {
-    /// RFC 4180.
-    Csv,
-    /// One JSON object a line.
-    Ndjson,
-    /// One JSON array.
-    Json,
-    /// Apache Parquet.
-    Parquet,
-}
-
-impl ExportFormat {
-    /// As in manifests, and as the extension of shards.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Ndjson => "ndjson",
-            Self::Json => "json",
-            Self::Parquet => "parquet",
-        }
-    }
-}
-
-impl From<&job::Format> for ExportFormat {
-    fn from(format: &job::Format) -> Self {
-        match format {
-            job::Format::Csv(_) => Self::Csv,
-            job::Format::Ndjson => Self::Ndjson,
-            job::Format::Json => Self::Json,
-            job::Format::Parquet => Self::Parquet,
-        }
-    }
-}
-
-/// Compression of shards; the level is in `spec.resolved`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Compression {
-    /// As encoded.
-    None,
-    /// RFC 1952.
-    Gzip,
-    /// RFC 8878.
-    Zstd,
-    /// Parquet pages.
-    Snappy,
-    /// Parquet pages.
-    Lz4,
-}
-
-impl From<job::Compression> for Compression {
-    fn from(compression: job::Compression) -> Self {
-        match compression {
-            job::Compression::None => Self::None,
-            job::Compression::Gzip(_) => Self::Gzip,
-            job::Compression::Zstd(_) => Self::Zstd,
-            job::Compression::Snappy => Self::Snappy,
-            job::Compression::Lz4 => Self::Lz4,
-        }
-    }
-}
 
 /// One column of the shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -110,8 +46,8 @@ pub struct SpecRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_dirty: Option<bool>,
     /// The resolved spec merged with its catalog entry and window: what the job's id is the digest of.
-    #[serde(serialize_with = "super::json::sorted")]
-    pub resolved: Value,
+    #[schemars(with = "Value")]
+    pub resolved: ResolvedSpec,
 }
 
 /// Where the rows came from.
@@ -146,10 +82,19 @@ pub struct SourceRecord {
 
 impl SourceRecord {
     /// What `files_sha256` has to be; `None` where there are no files.
-    pub fn digest_of_files(files: &[InputRecord]) -> Option<String> {
-        // Only numbers that JSON cannot hold make this fail, and sizes and counts are none.
-        let canonical = serde_json_canonicalizer::to_vec(&files).unwrap_or_default();
-        (!files.is_empty()).then(|| sha256(&canonical))
+    ///
+    /// # Errors
+    /// [`JsonError`].
+    pub fn digest_of_files(files: &[InputRecord]) -> Result<Option<String>, JsonError> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(sha256(&json::canonical(&files, "`source.files`")?)))
+    }
+
+    /// Number of files that were read.
+    pub fn files_read(&self) -> usize {
+        self.files.iter().filter(|file| file.skipped.is_none()).count()
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn manifest() -> Manifest {
         type_name: "events".into(),
         status: JobStatus::Complete,
         export_format: ExportFormat::Csv,
-        compression: Compression::Zstd,
+        compression: ExportCompression::Zstd,
         created_at: "2026-04-01T00:00:00Z".parse().unwrap(),
         window_start: "2026-03-01T00:00:00Z".parse().unwrap(),
         window_end: "2026-03-03T00:00:00Z".parse().unwrap(),
@@ -66,7 +66,7 @@ pub(crate) fn manifest() -> Manifest {
             sha256: "1".repeat(64),
             git_commit: None,
             git_dirty: None,
-            resolved: json!({"format": "csv"}),
+            resolved: json!({"format": "csv"}).into(),
         },
         source: SourceRecord {
             snapshot: None,
@@ -119,7 +119,7 @@ fn keys_of(text: &str, indent: &str) -> String {
 
 #[test]
 fn keys_stand_in_the_documented_order() {
-    let text = String::from_utf8(manifest().to_json_bytes()).unwrap();
+    let text = String::from_utf8(manifest().to_json_bytes().unwrap()).unwrap();
     assert!(text.ends_with("}\n"));
     assert_eq!(keys_of(&text, "  "), KEYS);
     let file = serde_json::to_string_pretty(&manifest().files[0]).unwrap();
@@ -152,12 +152,12 @@ fn a_manifest_is_read_as_it_was_written() {
         skip_code: Some(SkipCode::PathTime),
         error: Some(InputError { code: ErrorCode::SourceUnreadable, message: "gone".into() }),
     }];
-    assert_eq!(Manifest::from_json(&written.to_json_bytes()).unwrap(), written);
+    assert_eq!(Manifest::from_json(&written.to_json_bytes().unwrap()).unwrap(), written);
 }
 
 #[test]
 fn a_value_that_a_message_repeats_is_escaped_and_cut() {
-    let text = String::from_utf8(manifest().to_json_bytes()).unwrap();
+    let text = String::from_utf8(manifest().to_json_bytes().unwrap()).unwrap();
     let said = |status: &str| {
         let bytes = text.replacen(r#""status": "complete""#, &format!(r#""status": "{status}""#), 1);
         crate::failure::chain(&Manifest::from_json(bytes.as_bytes()).unwrap_err())
@@ -173,7 +173,7 @@ fn a_value_that_a_message_repeats_is_escaped_and_cut() {
 
 #[test]
 fn unknown_missing_and_repeated_fields_are_refused() {
-    let text = String::from_utf8(manifest().to_json_bytes()).unwrap();
+    let text = String::from_utf8(manifest().to_json_bytes().unwrap()).unwrap();
     for (from, to) in [
         (r#""name": "events","#, r#""name": "events", "surprise": 1,"#),
         (r#""name": "events","#, r#""name": "events", "name": "events","#),
@@ -189,7 +189,7 @@ fn unknown_missing_and_repeated_fields_are_refused() {
 
 #[test]
 fn another_version_is_called_another_version() {
-    let text = String::from_utf8(manifest().to_json_bytes()).unwrap();
+    let text = String::from_utf8(manifest().to_json_bytes().unwrap()).unwrap();
     let later = text.replacen(r#""manifest_version": 1"#, r#""new_field": {}, "manifest_version": 2"#, 1);
     let error = Manifest::from_json(later.as_bytes()).unwrap_err();
     assert!(error.to_string().contains("`manifest_version: 2`, and this release reads 1 only"), "{error}");

@@ -6,8 +6,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::json::{from_versioned, to_bytes};
+use super::json::from_versioned;
 use super::{LinkRecord, Manifest, ManifestError, SignerRecord};
+use crate::json::{self, JsonError};
 
 /// Name of the tombstone in a package.
 pub const TOMBSTONE: &str = "tombstone.json";
@@ -55,8 +56,11 @@ pub struct Tombstone {
 
 impl Tombstone {
     /// Pretty JSON, newline at the end.
-    pub fn to_json_bytes(&self) -> Vec<u8> {
-        to_bytes(self)
+    ///
+    /// # Errors
+    /// [`JsonError`].
+    pub fn to_json_bytes(&self) -> Result<Vec<u8>, JsonError> {
+        json::pretty(self, TOMBSTONE)
     }
 
     /// Reads a tombstone strictly.

@@ -4,6 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::list::{ListError, Walk, has_wildcard};
+use crate::export_format::ExportFormat;
 use crate::job::Source;
 use crate::package::layout::{DATA, MANIFEST, REJECTS, REPORT};
 use crate::store::{Location, ObjectLocation, Scheme};
@@ -13,9 +14,13 @@ fn samples() -> [String; 4] {
     [format!("{DATA}x/part-0000"), format!("{REJECTS}x"), MANIFEST.to_owned(), REPORT.to_owned()]
 }
 
-/// Extensions of rejects, and of shards that a source could read.
-const EXTENSIONS: [&str; 9] =
-    ["", ".csv", ".csv.gz", ".csv.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst", ".json", ".parquet"];
+/// Extensions of rejects, and of shards that a source could read, with their first dot; also none.
+fn extensions() -> impl Iterator<Item = String> {
+    let of_shards = |format: ExportFormat| {
+        format.facts().compressions.iter().map(move |compression| format!(".{}", format.extensions(*compression)))
+    };
+    std::iter::once(String::new()).chain(ExportFormat::ALL.into_iter().flat_map(of_shards))
+}
 
 /// Refuses a source that may read the job's output, and an output that contains the source.
 ///
@@ -65,7 +70,7 @@ impl SourceFolder {
         let folder = self.walk.base.join(below);
         samples()
             .iter()
-            .any(|name| EXTENSIONS.iter().any(|extension| glob.is_match(folder.join(format!("{name}{extension}")))))
+            .any(|name| extensions().any(|extension| glob.is_match(folder.join(format!("{name}{extension}")))))
     }
 }
 

@@ -178,7 +178,7 @@ fn readable(page: &[u8]) -> Result<(Vec<u8>, Vec<UnaddressableKey>), Broken> {
             Event::Text(text) => {
                 if let Some((_, _, found)) = &mut entry {
                     let text = text.decode().map_err(|_| alien(cut))?;
-                    note(found, &element, &text);
+                    note(found, &element, &text)?;
                 }
             }
             Event::GeneralRef(reference) => {
@@ -187,10 +187,11 @@ fn readable(page: &[u8]) -> Result<(Vec<u8>, Vec<UnaddressableKey>), Broken> {
                         Ok(Some(character)) => character.to_string(),
                         _ => {
                             let name = reference.decode().map_err(|_| alien(cut))?;
-                            quick_xml::escape::resolve_predefined_entity(&name).unwrap_or_default().to_owned()
+                            let known = quick_xml::escape::resolve_predefined_entity(&name);
+                            known.ok_or_else(|| alien("a key of the list has an unknown entity"))?.to_owned()
                         }
                     };
-                    note(found, &element, &character);
+                    note(found, &element, &character)?;
                 }
             }
             Event::Eof => break,
@@ -217,12 +218,16 @@ fn readable(page: &[u8]) -> Result<(Vec<u8>, Vec<UnaddressableKey>), Broken> {
     Ok((kept.into_inner(), unaddressable))
 }
 
-fn note(found: &mut UnaddressableKey, element: &[u8], text: &str) {
+fn note(found: &mut UnaddressableKey, element: &[u8], text: &str) -> Result<(), Broken> {
     match element {
         b"Key" | b"Name" | b"Prefix" => found.key.push_str(text),
-        b"Size" | b"Content-Length" => found.bytes = text.trim().parse().unwrap_or(u64::MAX),
+        b"Size" | b"Content-Length" => {
+            let not_a_number = |_| Broken::Alien { what: "a size in the list is not a number" };
+            found.bytes = text.trim().parse().map_err(not_a_number)?;
+        }
         _ => {}
     }
+    Ok(())
 }
 
 /// Whether the client's name for a key is the key. An empty object may have a slash at its end, as a folder has.
@@ -278,6 +283,15 @@ mod tests {
         {
             readable(other.as_bytes()).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_size_or_a_key_that_cannot_be_read_is_not_guessed() {
+        let refused = |entry: &str| readable(page(entry).as_bytes()).unwrap_err().to_string();
+        let size = refused("<Contents><Key>a/b</Key><Size>many</Size></Contents>");
+        assert!(size.contains("a size in the list is not a number"), "{size}");
+        let key = refused(&contents("a/&unknown;b", 3));
+        assert!(key.contains("a key of the list has an unknown entity"), "{key}");
     }
 
     #[test]

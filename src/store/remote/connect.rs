@@ -1,6 +1,7 @@
 //! Cloud clients. Credentials come from the same places as in each cloud's own tools.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -218,6 +219,9 @@ fn s3(bucket: &str, options: &StoreOptions, time: Duration) -> Result<AmazonS3Bu
     Ok(if anonymous { builder.with_skip_signature(true) } else { builder })
 }
 
+/// The profile where none is named.
+const DEFAULT_PROFILE: &str = "default";
+
 /// A section of `~/.aws/credentials` and `~/.aws/config`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Profile {
@@ -236,12 +240,13 @@ impl Profile {
             environment(variable).map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".aws").join(name)))
         };
         let files = [file("AWS_SHARED_CREDENTIALS_FILE", "credentials"), file("AWS_CONFIG_FILE", "config")];
-        let texts = files.map(|path| path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default());
-        Self::read(&texts[0], &texts[1], asked.as_deref())
+        let [credentials, config] =
+            files.map(|path| path.map_or(Ok(String::new()), |path| text_of(&path, asked.as_deref())));
+        Self::read(&credentials?, &config?, asked.as_deref())
     }
 
     fn read(credentials: &str, config: &str, asked: Option<&str>) -> Result<Option<Self>, StoreError> {
-        let name = asked.unwrap_or("default");
+        let name = asked.unwrap_or(DEFAULT_PROFILE);
         let refused = |why: String| StoreError::Profile { name: name.to_owned(), why };
         // The parser's message would quote the line, which may be a secret.
         let parse = |text: &str, file: &str| {
@@ -275,6 +280,18 @@ impl Profile {
     }
 }
 
+/// The text of a file; none where there is no file.
+fn text_of(path: &Path, profile: Option<&str>) -> Result<String, StoreError> {
+    match std::fs::read_to_string(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(String::new()),
+        Err(error) => Err(StoreError::Profile {
+            name: profile.unwrap_or(DEFAULT_PROFILE).to_owned(),
+            why: format!("{} cannot be read: {error}", path.display()),
+        }),
+        Ok(text) => Ok(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +314,16 @@ mod tests {
         let default = Profile::read(CREDENTIALS, CONFIG, None).unwrap().unwrap();
         assert_eq!(default.keys, Some(("A".into(), "a/b+c=".into())));
         assert_eq!(Profile::read("", "", None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_for_a_missing_one() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(text_of(&folder.path().join("credentials"), None).unwrap(), "");
+        std::fs::write(folder.path().join("config"), [0xff]).unwrap();
+        let error = text_of(&folder.path().join("config"), Some("audit")).unwrap_err().to_string();
+        assert!(error.starts_with("the AWS profile `audit` cannot be used: "), "{error}");
+        assert!(error.contains("config cannot be read: stream did not contain valid UTF-8"), "{error}");
     }
 
     #[test]

@@ -22,10 +22,10 @@ impl Bucket {
             return Err(StoreError::Remote { action: "sign", at: self.object(key), refusal: Refusal::Refused, answer });
         };
         let (token, now) = (self.session_token(key)?, Timestamp::now());
-        let (longest, why) = longest_link(self.scheme(), token.is_some(), self.credentials_end(token.as_deref()), now);
-        if longest.is_zero() {
-            let answer =
-                format!("they ended at {}: get new ones", self.credentials_end(token.as_deref()).unwrap_or(now));
+        let end = self.credentials_end(token.as_deref());
+        let (longest, why) = longest_link(self.scheme(), token.is_some(), end, now);
+        if let Some(end) = end.filter(|_| longest.is_zero()) {
+            let answer = format!("they ended at {end}: get new ones");
             return Err(StoreError::Remote {
                 action: "sign a link to",
                 at: self.object(key),
@@ -36,7 +36,13 @@ impl Bucket {
         // Signatures count whole seconds.
         let seconds = Duration::from_secs(expires_in.min(longest).as_secs().max(1));
         let url = self.ask("sign a link to", key, || signer.signed_url(Method::GET, &path, seconds))?;
-        Ok(Link { url, expires_at: now.checked_add(seconds).ok(), limited_by: (expires_in > longest).then_some(why) })
+        let expires_at = now.checked_add(seconds).map_err(|_| StoreError::Remote {
+            action: "sign a link to",
+            at: self.object(key),
+            refusal: Refusal::ClockSkewed,
+            answer: format!("it is {now}"),
+        })?;
+        Ok(Link { url, expires_at: Some(expires_at), limited_by: (expires_in > longest).then_some(why) })
     }
 
     /// The mark of temporary credentials, wherever they come from: variables, a profile, web identity, a container, the

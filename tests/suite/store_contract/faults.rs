@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kt_export::store::{Created, Folder, Location, ObjectLocation, Publish, StoreError, StoreOptions};
+use kt_export::store::{Created, Folder, Publish, StoreError};
 
-use super::{Fault, PACKAGE, Request, Rig, bytes_of, kept};
+use super::promises::{Draw, checked_step};
+use super::{Fault, PACKAGE, Request, Rig, bytes_of, is_recoverable, kept};
 
 kept! {
     a_creation_whose_reply_is_lost_is_ours: s3 gcs,
@@ -19,6 +20,7 @@ kept! {
     reads_that_break_off_are_whole: s3,
     slow_answers_are_waited_for: s3 gcs,
     a_store_that_stumbles_at_first_is_still_exclusive: s3 gcs,
+    a_store_that_keeps_failing_gives_errors_and_no_wrong_answers: s3 gcs,
 }
 
 fn is_put(request: &Request) -> bool {
@@ -161,10 +163,46 @@ fn a_store_that_stumbles_at_first_is_still_exclusive(rig: &Rig) {
         // The first creation is answered, the second one never.
         let puts = AtomicUsize::new(0);
         rig.fail(usize::MAX, fault, move |request| is_put(request) && puts.fetch_add(1, Ordering::SeqCst) > 0);
-        // Options that mean nothing here make it a bucket that nobody has asked before.
-        let Location::Object(at) = Rig::location(&rig.place, PACKAGE) else { panic!() };
-        let options = StoreOptions { account: Some(n.to_string()), ..at.options.clone() };
-        let folder = Folder::open(Location::from(ObjectLocation { options, ..at.as_ref().clone() }));
+        let folder = Folder::open(rig.unasked_location(n));
         assert!(folder.as_ref().map_or(true, Folder::is_exclusive), "{fault:?}");
     }
+}
+
+/// Every request fails in the same way.
+fn a_store_that_keeps_failing_gives_errors_and_no_wrong_answers(rig: &Rig) {
+    let of_every_store = [
+        Fault::LoseReply,
+        Fault::Reset,
+        Fault::Status(409, "ConditionalRequestConflict"),
+        Fault::Status(429, "TooManyRequests"),
+        Fault::Status(500, "InternalError"),
+        Fault::Status(503, "SlowDown"),
+        Fault::ErrorInBody,
+    ];
+    // The Cloud Storage server does not have these.
+    let of_s3 = [Fault::CutBody(0), Fault::CutBody(1), Fault::ShortBody(1), Fault::LoseBody];
+    let faults = of_every_store.into_iter().chain(of_s3.into_iter().filter(|_| rig.is_s3()));
+    let errors = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for (seed, fault) in (0..).zip(faults) {
+            let errors = &errors;
+            scope.spawn(move || {
+                let mut rig = rig.another();
+                ["a", "data/x"].iter().for_each(|name| rig.put(&format!("{PACKAGE}/{name}"), name.as_bytes()));
+                rig.fail(usize::MAX, fault, move |request| is_recoverable(fault, request));
+                let mut draw = Draw(seed);
+                for number in 0..8 {
+                    // A client that has never reached its store gives up soon.
+                    rig.folder = rig.unasked_folder(number);
+                    if let Err(error) = checked_step(&rig, &mut draw, number) {
+                        let text = error.to_string();
+                        assert!(text.contains("; tried ") && text.contains(" times in "), "{fault:?}: {text}");
+                        errors.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+    });
+    let errors = errors.into_inner();
+    assert!(errors > 20, "{errors} errors");
 }

@@ -1,33 +1,38 @@
-//! Promises of a store that nothing disturbs.
+//! Promises of a store that works, and of one whose faults the retry layer hides.
+//!
+//! Unit tests compile this file again for the in-memory store, which only they can reach; see `src/store/contract.rs`.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Barrier;
 use std::time::Duration;
 
-use kt_export::store::{Created, Publish, StoreError};
+use kt_export::store::{Created, Folder, Publish, StoreError};
 
-use super::{PACKAGE, Place, Rig, bytes_of, kept};
+use super::{PACKAGE, Rig, bytes_of, kept};
 
 kept! {
     // Of many writers one wins: only where the store says so.
-    a_name_is_created_by_one_of_many: local s3 gcs,
-    each_version_is_swapped_once: local s3 gcs,
+    a_name_is_created_by_one_of_many: local s3 s3_with_faults gcs gcs_with_faults memory,
+    each_version_is_swapped_once: local s3 s3_with_faults gcs gcs_with_faults memory,
     // The rest, everywhere.
-    a_file_is_created_once: local s3 s3_without_conditions gcs,
-    a_replaced_file_is_whole: local s3 s3_without_conditions gcs,
-    files_of_any_size_are_read_whole_and_in_parts: local s3 gcs,
-    a_draft_is_nothing_before_it_is_published: local s3 gcs,
-    a_draft_gets_its_name_in_both_ways: local s3 s3_without_conditions gcs,
-    a_draft_of_several_parts_is_one_file: local s3 gcs,
-    lists_are_sorted_and_whole: local s3 gcs,
-    thousands_of_names_are_listed: local s3 gcs,
-    removing_is_no_error_where_nothing_is: local s3 s3_without_conditions gcs,
-    names_are_kept_as_they_are: local s3 gcs,
-    names_that_lead_elsewhere_are_refused: local s3 gcs,
-    what_dead_runs_left_goes_when_it_may: local s3 gcs,
+    a_file_is_created_once: local s3 s3_with_faults s3_without_conditions gcs gcs_with_faults memory,
+    a_replaced_file_is_whole: local s3 s3_with_faults s3_without_conditions gcs gcs_with_faults memory,
+    files_of_any_size_are_read_whole_and_in_parts: local s3 s3_with_faults gcs gcs_with_faults memory,
+    a_draft_is_nothing_before_it_is_published: local s3 s3_with_faults gcs gcs_with_faults memory,
+    a_draft_gets_its_name_in_both_ways: local s3 s3_with_faults s3_without_conditions gcs gcs_with_faults memory,
+    a_draft_of_several_parts_is_one_file: local s3 s3_with_faults gcs gcs_with_faults memory,
+    lists_are_sorted_and_whole: local s3 s3_with_faults gcs gcs_with_faults memory,
+    thousands_of_names_are_listed: local s3 s3_with_faults gcs gcs_with_faults memory,
+    removing_is_no_error_where_nothing_is: local s3 s3_with_faults s3_without_conditions gcs gcs_with_faults memory,
+    names_are_kept_as_they_are: local s3 s3_with_faults gcs gcs_with_faults memory,
+    names_that_lead_elsewhere_are_refused: local s3 gcs memory,
+    what_dead_runs_left_goes_when_it_may: local s3 s3_with_faults gcs gcs_with_faults,
     a_package_may_be_a_whole_bucket: s3 gcs,
     a_link_reads_one_file_for_a_while: s3 gcs,
     one_writer_swaps_without_conditions: s3_without_conditions,
+    every_answer_is_true_of_what_is_there: local s3 s3_with_faults s3_without_conditions gcs gcs_with_faults memory
+        memory_with_faults memory_with_stale_lists,
 }
 
 fn at_once<T: Send>(writers: usize, write: impl Fn(usize) -> T + Sync) -> Vec<T> {
@@ -134,9 +139,7 @@ fn files_of_any_size_are_read_whole_and_in_parts(rig: &Rig) {
         assert!(read == bytes, "{length}");
     }
     for name in ["data", "data/y", "data/x/y/z"] {
-        if let Place::Local(_) = rig.place
-            && name != "data/y"
-        {
+        if rig.is_local() && name != "data/y" {
             continue; // A folder or a file where the other is meant: told as such.
         }
         assert!(rig.folder.read(name).unwrap().is_none() && rig.folder.size(name).unwrap().is_none());
@@ -284,7 +287,7 @@ fn names_that_lead_elsewhere_are_refused(rig: &Rig) {
 }
 
 fn what_dead_runs_left_goes_when_it_may(rig: &Rig) {
-    if let Place::Local(_) = rig.place {
+    if rig.is_local() {
         rig.put(&format!("{PACKAGE}/_state/tmp/1-dead-1"), b"half");
         let mut draft = rig.folder_at(PACKAGE).begin("x").unwrap();
         draft.write_all(b"alive").unwrap();
@@ -339,4 +342,153 @@ fn a_link_reads_one_file_for_a_while(rig: &Rig) {
     let short = rig.folder.presign("data/y", Duration::from_secs(1)).unwrap().url;
     std::thread::sleep(Duration::from_millis(2100));
     assert!((400..404).contains(&get(&short).0));
+}
+
+/// The files of a package, by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// The result of an operation. After an error, the operation may have had its effect.
+struct Step {
+    what: String,
+    /// Whether the answer was right, given the files before the operation.
+    answer: Result<bool, StoreError>,
+    /// The files after the operation.
+    effect: Files,
+}
+
+/// A generator of operations: splitmix64 (Steele, Lea and Flood, 2014).
+pub struct Draw(pub u64);
+
+impl Draw {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % n as u64).unwrap()
+    }
+}
+
+/// Performs a random operation. `new` must differ from the bytes of all other operations.
+fn step(rig: &Rig, draw: &mut Draw, new: &[u8], before: &Files) -> Step {
+    let folder: &Folder = &rig.folder;
+    let name = ["a", "data/x", "data/y", "_state/log/000001.json"][draw.below(4)];
+    let there = before.get(name);
+    let with = |bytes: Option<&[u8]>| {
+        let mut files = before.clone();
+        match bytes {
+            Some(bytes) => files.insert(name.to_owned(), bytes.to_vec()),
+            None => files.remove(name),
+        };
+        files
+    };
+    let unchanged = || before.clone();
+    let if_free = || if there.is_none() { with(Some(new)) } else { unchanged() };
+    let old: Option<Vec<u8>> = match draw.below(3) {
+        0 => None,
+        1 => Some(b"never written".to_vec()),
+        _ => there.cloned(),
+    };
+    let is_old = there == old.as_ref();
+    let draft = || -> Result<_, StoreError> {
+        let mut draft = folder.begin(name)?;
+        draft.write_all(new).map_err(|error| StoreError::reading(&folder.location().join(name), error))?;
+        Ok(draft)
+    };
+    let (what, answer, effect) = match draw.below(12) {
+        0 | 1 => {
+            let created = folder.create_bytes(name, new);
+            ("create", created.map(|created| (created == Created::Created) == there.is_none()), if_free())
+        }
+        2 => ("replace", folder.replace_bytes(name, new).map(|()| true), with(Some(new))),
+        3 | 4 => {
+            let swapped = folder.swap(name, old.as_deref(), new).map(|swapped| swapped == is_old);
+            ("swap", swapped, if is_old { with(Some(new)) } else { unchanged() })
+        }
+        5 => {
+            let old = old.unwrap_or_default();
+            let is_old = there == Some(&old);
+            let taken = folder.take_away(name, &old).map(|taken| taken == is_old);
+            ("take away", taken, if is_old { with(None) } else { unchanged() })
+        }
+        6 => ("read", folder.read(name).map(|read| read.as_ref() == there), unchanged()),
+        7 => {
+            let size = folder.size(name).map(|size| size == there.map(|bytes| bytes.len() as u64));
+            ("size", size, unchanged())
+        }
+        8 => {
+            let read = folder.open_file(name).and_then(|stored| {
+                let Some(stored) = stored else { return Ok(there.is_none()) };
+                let mut read = Vec::new();
+                let all = stored.into_reader().read_to_end(&mut read);
+                all.map_err(|error| StoreError::reading(&folder.location().join(name), error))?;
+                Ok(there == Some(&read))
+            });
+            ("open", read, unchanged())
+        }
+        9 => {
+            let listed = folder.list("data/").map(|listed| {
+                let listed: BTreeMap<_, _> = listed.into_iter().map(|found| (found.name, found.bytes)).collect();
+                let below = before.iter().filter(|(name, _)| name.starts_with("data/"));
+                let below: BTreeMap<_, _> = below.map(|(name, bytes)| (name.clone(), bytes.len() as u64)).collect();
+                // A stale listing may lack names, but lists no name that does not exist.
+                listed == below
+                    || (rig.has_stale_lists() && listed.iter().all(|(name, bytes)| below.get(name) == Some(bytes)))
+            });
+            ("list", listed, unchanged())
+        }
+        10 => ("remove", folder.remove(name).map(|()| true), with(None)),
+        _ => {
+            let (mode, effect) = match draw.below(3) {
+                0 => (Some(Publish::Replace), with(Some(new))),
+                1 => (None, unchanged()),
+                _ => (Some(Publish::Create), if_free()),
+            };
+            let published = draft().and_then(|draft| match mode {
+                Some(mode) => draft.publish(mode),
+                None => Ok(()),
+            });
+            let answer = match published {
+                Ok(()) => Ok(mode != Some(Publish::Create) || there.is_none()),
+                Err(StoreError::AlreadyExists { .. }) => Ok(mode == Some(Publish::Create) && there.is_some()),
+                Err(error) => Err(error),
+            };
+            ("publish", answer, effect)
+        }
+    };
+    Step { what: format!("{what} {name}"), answer, effect }
+}
+
+/// Performs a random operation and checks its answer against the content of the store.
+///
+/// # Errors
+/// The operation's, after checking that it had its whole effect or none.
+pub fn checked_step(rig: &Rig, draw: &mut Draw, number: usize) -> Result<(), StoreError> {
+    let before = rig.files();
+    let new = format!("{number} {}", "x".repeat(number)).into_bytes();
+    let Step { what, answer, effect } = step(rig, draw, &new, &before);
+    let after = rig.files();
+    match answer {
+        Ok(is_right) => {
+            assert!(is_right, "{number} {what}: a wrong answer");
+            assert!(after == effect, "{number} {what}: {:?} instead of {:?}", after.keys(), effect.keys());
+            Ok(())
+        }
+        Err(error) => {
+            assert!(error.to_string().starts_with("cannot "), "{number} {what}: {error}");
+            assert!(after == before || after == effect, "{number} {what}: half an effect");
+            Err(error)
+        }
+    }
+}
+
+fn every_answer_is_true_of_what_is_there(rig: &Rig) {
+    let mut draw = Draw(7);
+    let results: Vec<_> = (0..400).map(|number| checked_step(rig, &mut draw, number)).collect();
+    let errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+    if rig.may_fail() {
+        assert!((20..380).contains(&errors.len()), "{} errors", errors.len());
+    } else {
+        assert!(errors.is_empty(), "{errors:?}");
+    }
 }

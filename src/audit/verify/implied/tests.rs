@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::audit::verify::VerifyReport;
+use crate::export_format::{ExportCompression, ExportFormat};
 use crate::package::manifest::tests::manifest as template;
-use crate::package::manifest::{ExportFormat, FilterCount, LinkRecord, PackageRef, RestatedPartition, Restatement};
+use crate::package::manifest::{FilterCount, LinkRecord, PackageRef, RestatedPartition, Restatement};
 
 /// A manifest and the job that it is of.
 fn manifest() -> Manifest {
@@ -26,7 +27,8 @@ fn manifest() -> Manifest {
         "format": {"csv": {}},
         "compression": {"zstd": 3},
         "output": {"uri": "package/", "retention": "86400s"},
-    });
+    })
+    .into();
     manifest.dropped = vec!["note".to_owned()];
     let count = |filter: &str| FilterCount { filter: filter.to_owned(), rows: 0 };
     manifest.filter_counts = vec![count("status in"), count("latency_ms gte"), count("where")];
@@ -76,7 +78,7 @@ fn every_field_that_the_job_implies_is_compared() {
     assert_eq!(filters.len(), 1);
     assert!(filters[0].starts_with("`filters` is {}, but `spec.resolved` gives {\""), "{filters:?}");
     finds("`compression` is \"none\", but `spec.resolved` gives \"zstd\"", |m| {
-        m.compression = crate::package::manifest::Compression::None;
+        m.compression = ExportCompression::None;
         m.files.iter_mut().for_each(|file| file.path = file.path.replace(".zst", ""));
     });
     finds("`export_format` is \"json\", but `spec.resolved` gives \"csv\"", |m| {
@@ -96,7 +98,7 @@ fn every_field_that_the_job_implies_is_compared() {
             digests: Some(Digests::Clear),
         });
     });
-    let found = found(|m| m.spec.resolved["window"] = json!({}));
+    let found = found(|m| m.spec.resolved.set("window", json!({})));
     assert_eq!(found[0], "`spec.resolved` has no `window` of two instants and a zone");
     assert_eq!(found[1], "`spec.resolved` does not determine `window_start`");
 }
@@ -119,7 +121,7 @@ fn partitions_parts_and_rows_are_those_of_the_job() {
         m.rows_digest = Some("rows-v1:".into());
     });
     finds("`spec.resolved` requests `rows_digest`, but there is none", |m| {
-        m.spec.resolved["rows_digest"] = json!(true);
+        m.spec.resolved.set("rows_digest", json!(true));
     });
     finds("there are files of rejected rows, but `spec.resolved` rejects none", |m| {
         m.rejects = vec![crate::package::manifest::RejectsEntry {
@@ -149,7 +151,7 @@ fn a_list_of_source_files_that_was_cut_has_another_digest() {
     };
     let files = vec![file("a.csv"), file("b.csv")];
     // printf '[{"bytes":9,"path":"a.csv","rows":1},{"bytes":9,"path":"b.csv","rows":1}]' | sha256sum
-    let digest = SourceRecord::digest_of_files(&files);
+    let digest = SourceRecord::digest_of_files(&files).unwrap();
     assert_eq!(digest.as_deref(), Some("2ce54c1eab53e43c1d00491475f2404a18bbf563007dcc736e26e738b076942f"));
     finds("`source.files_sha256` is not the digest of `source.files`: the list was changed", |m| {
         m.source.files = files[..1].to_vec();
@@ -159,7 +161,7 @@ fn a_list_of_source_files_that_was_cut_has_another_digest() {
 
 #[test]
 fn expectations_revisions_and_links_are_those_of_the_job() {
-    let expect = |m: &mut Manifest| m.spec.resolved["expect"] = json!({"min_rows": 5});
+    let expect = |m: &mut Manifest| m.spec.resolved.set("expect", json!({"min_rows": 5}));
     finds("`spec.resolved` has expectations, but `expectations` is missing", expect);
     finds("`expectations` are of {\"min_rows\":1}, but `spec.resolved` expects {\"min_rows\":5}", |m| {
         expect(m);
@@ -176,7 +178,7 @@ fn expectations_revisions_and_links_are_those_of_the_job() {
     let restated = |m: &mut Manifest, revision, partitions| {
         m.supersedes = Some(of());
         m.restatement = Some(Restatement { revision, partitions });
-        m.spec.resolved["revision"] = json!(2);
+        m.spec.resolved.set("revision", json!(2));
     };
     let both = || vec![partition("2026-03-01", 0), partition("2026-03-02", 0)];
     assert!(found(|m| restated(m, 2, both())).is_empty());

@@ -36,6 +36,19 @@ pub(in crate::audit::verify) struct Digester {
     pub(super) digest: RowsDigest,
 }
 
+/// What is wrong with a row, as the predicate of a sentence about it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadRow {
+    #[error("has a cell that is not UTF-8")]
+    NotUtf8,
+    #[error("is not a JSON object: {0}")]
+    NotAnObject(serde_json::Error),
+    #[error("does not have the keys that the manifest lists as columns, in their order")]
+    OtherKeys,
+    #[error("has a broken string: {0}")]
+    BrokenString(serde_json::Error),
+}
+
 impl Digester {
     pub(in crate::audit::verify) fn new(manifest: &Manifest) -> Self {
         let kind = |name: &str| match name {
@@ -60,7 +73,7 @@ impl Digester {
     }
 
     /// The next cell of a row of CSV.
-    pub(super) fn csv_cell(&mut self, text: &[u8], quoted: bool, dialect: &Dialect) -> Result<(), String> {
+    pub(super) fn csv_cell(&mut self, text: &[u8], quoted: bool, dialect: &Dialect) -> Result<(), BadRow> {
         if !quoted && text == dialect.null_text.as_bytes() {
             self.null();
             return Ok(());
@@ -71,7 +84,7 @@ impl Digester {
             _ => text,
         };
         match kind {
-            Kind::Json => self.json(std::str::from_utf8(text).map_err(|_| "has a cell that is not UTF-8".to_owned())?),
+            Kind::Json => self.json(std::str::from_utf8(text).map_err(|_| BadRow::NotUtf8)?),
             Kind::Other => self.other(text),
             Kind::Text | Kind::Float => self.cell(text),
         }
@@ -79,14 +92,12 @@ impl Digester {
     }
 
     /// A row of NDJSON or JSON.
-    pub(super) fn json_row(&mut self, object: &str) -> Result<(), String> {
+    pub(super) fn json_row(&mut self, object: &str) -> Result<(), BadRow> {
         let mut text = serde_json::Deserializer::from_str(object);
-        let fields = Fields { most: self.columns.len() }
-            .deserialize(&mut text)
-            .map_err(|e| format!("is not a JSON object: {e}"))?;
-        text.end().map_err(|e| format!("is not a JSON object: {e}"))?;
+        let fields = Fields { most: self.columns.len() }.deserialize(&mut text).map_err(BadRow::NotAnObject)?;
+        text.end().map_err(BadRow::NotAnObject)?;
         if !fields.iter().map(|(key, _)| key).eq(self.columns.iter().map(|(name, _)| name)) {
-            return Err("does not have the keys that the manifest lists as columns, in their order".to_owned());
+            return Err(BadRow::OtherKeys);
         }
         for (_, value) in fields {
             let raw = value.get();
@@ -94,7 +105,7 @@ impl Digester {
                 _ if raw == "null" => self.null(),
                 Kind::Json => self.json(raw),
                 kind if raw.starts_with('"') => {
-                    let text: String = serde_json::from_str(raw).map_err(|e| format!("has a broken string: {e}"))?;
+                    let text: String = serde_json::from_str(raw).map_err(BadRow::BrokenString)?;
                     match (kind, text.as_str()) {
                         (Kind::Float, "Infinity") => self.cell(b"inf"),
                         (Kind::Float, "-Infinity") => self.cell(b"-inf"),

@@ -312,6 +312,7 @@ mod unix {
             ("data", "link/exports"),
             ("data/**", "data/exports"),
             ("data/*/*/*/*/*.zst", "data/exports/2026"),
+            ("data/*/*/*/*/*.json.gz", "data/exports/2026"),
             ("data", "data/y/../z"),
         ] {
             assert!(check(from, to).expect_err(to).contains("lies inside the source"), "{from} {to}");

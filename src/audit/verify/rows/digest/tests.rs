@@ -17,6 +17,7 @@ use crate::encode::tests::batches::{self, Range};
 use crate::encode::{EncodeError, Encoded, Encoder};
 use crate::job::{Compression, CsvFormat, Format};
 use crate::logical::json_field;
+use crate::package::manifest::ResolvedSpec;
 use crate::package::manifest::tests::manifest as template;
 use crate::store::Stored;
 
@@ -42,13 +43,13 @@ fn texts() -> Vec<Format> {
 fn manifest(format: &Format, schema: &Schema) -> Manifest {
     let mut manifest = template();
     manifest.columns = schema.fields().iter().map(|field| crate::run::column(field)).collect();
-    manifest.spec.resolved = match format {
+    manifest.spec.resolved = ResolvedSpec::from(match format {
         Format::Csv(csv) => json!({"format": {"csv": {
             "delimiter": (csv.delimiter as char).to_string(), "header": csv.header, "null_text": csv.null_text,
             "escape_formulas": csv.escape_formulas, "bom": csv.bom,
         }}}),
         _ => Value::Null,
-    };
+    });
     manifest
 }
 
@@ -236,7 +237,7 @@ fn what_the_words_for_types_do_not_tell_is_refused_in_parquet() {
 #[test]
 fn a_row_without_the_keys_of_the_columns_is_refused() {
     let manifest = manifest(&Format::Ndjson, &json_texts(&[]).schema());
-    let refused = |row: &str| Digester::new(&manifest).json_row(row).unwrap_err();
+    let refused = |row: &str| Digester::new(&manifest).json_row(row).unwrap_err().to_string();
     let keys = "does not have the keys that the manifest lists as columns, in their order";
     for row in [r#"{"id":"1"}"#, r#"{"j":1,"id":"1"}"#, r#"{"id":"1","j":1,"k":2}"#] {
         assert_eq!(refused(row), keys);
