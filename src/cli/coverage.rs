@@ -8,7 +8,7 @@ use super::Console;
 use super::args::CoverageArgs;
 use super::environment::terminal_columns;
 use super::pack::refuse;
-use crate::audit::coverage::{self, CoverageError, CoverageOptions, CoverageReport, End};
+use crate::audit::coverage::{self, Bound, CoverageError, CoverageOptions, CoverageReport};
 use crate::error::Exit;
 use crate::failure::chain;
 use crate::package::real;
@@ -24,12 +24,13 @@ pub fn coverage(args: &CoverageArgs, console: &Console) -> Exit {
         Ok(zone) => zone,
         Err(error) => return refuse(console, Exit::Usage, &format!("--timezone: {error}; {}", error.help())),
     };
-    let bound = |text: &Option<String>, end| text.as_ref().map(|text| coverage::bound(text, end, &zone)).transpose();
+    let bound =
+        |text: &Option<String>, end| text.as_ref().map(|text| coverage::parse_bound(text, end, &zone)).transpose();
     let answered = || -> Result<CoverageReport, CoverageError> {
         let options = CoverageOptions {
             now: args.now.unwrap_or_else(Timestamp::now),
-            from: bound(&args.from, End::From)?,
-            to: bound(&args.to, End::To)?,
+            from: bound(&args.from, Bound::Start)?,
+            to: bound(&args.to, Bound::End)?,
             name: args.name.clone(),
             type_name: args.type_name.clone(),
             verify: args.verify,

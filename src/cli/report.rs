@@ -96,7 +96,8 @@ fn make(package: &str, is_html: bool) -> Result<Made, (Exit, String)> {
     let folder = Folder::existing(real).map_err(failed)?;
     let folder = folder.ok_or_else(|| refused("the folder does not exist".to_owned()))?;
     let bytes = folder.read(MANIFEST).map_err(failed)?;
-    let missing = || refused(format!("{MANIFEST}: is missing: no run has finished here, or it was removed"));
+    let missing =
+        || refused(format!("{MANIFEST}: is missing: either no run has finished here, or the file was deleted"));
     let bytes = bytes.ok_or_else(missing)?;
     let manifest = Manifest::from_json(&bytes);
     let manifest = manifest.map_err(|error| refused(format!("{MANIFEST}: cannot be read: {}", chain(&error))))?;

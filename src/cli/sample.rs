@@ -6,7 +6,7 @@ use super::Console;
 use super::args::SampleArgs;
 use super::keys::read_keys;
 use super::pack::{open, refuse};
-use crate::audit::sample::{self, SampleError, Sampled, SampledRow};
+use crate::audit::sample::{self, SampleError, SampleSummary, SampledRow};
 use crate::error::Exit;
 use crate::failure::chain;
 use crate::package::manifest::JobStatus;
@@ -51,12 +51,12 @@ pub fn sample(args: &SampleArgs, console: &Console) -> Exit {
 #[derive(serde::Serialize)]
 struct Answer {
     #[serde(flatten)]
-    sampled: Sampled,
+    sampled: SampleSummary,
     rows: Vec<SampledRow>,
 }
 
-fn print_result(sampled: &Sampled, rows: u64, console: &Console) {
-    let Sampled { package, seed, population, files, files_read, .. } = sampled;
+fn print_result(sampled: &SampleSummary, rows: u64, console: &Console) {
+    let SampleSummary { package, seed, population, files, files_read, .. } = sampled;
     let drawn = rows.min(*population);
     console.info(&format!(
         "{package}: {drawn} of {population} rows with seed {seed}; read {files_read} of {files} shards, all digests \

@@ -39,7 +39,7 @@ fn try_verify(args: &VerifyArgs, console: &Console) -> Result<Exit, String> {
         allowed_signers: args.allowed_signers.as_deref().map(allowed_signers).transpose()?.map(Arc::new),
         signer: args.signer.clone(),
         require_signature: args.require_signature,
-        with_chain: chain.is_some(),
+        caller_checks_chain: chain.is_some(),
     };
     let mut packages = Vec::new();
     for at in named {

@@ -115,7 +115,7 @@ impl FileError {
     ///
     /// # Errors
     /// The I/O error itself, if it has no `FileError` inside.
-    pub fn inside(error: io::Error) -> Result<Self, io::Error> {
+    pub fn downcast(error: io::Error) -> Result<Self, io::Error> {
         error.downcast::<Self>()
     }
 }
@@ -180,7 +180,7 @@ impl Package {
     }
 
     /// Opens a file for sequential reading. At the end of the file the reader fails if the digest is wrong; its errors are
-    /// [`FileError`]s ([`FileError::inside`]).
+    /// [`FileError`]s ([`FileError::downcast`]).
     ///
     /// # Errors
     /// As [`Package::open_file`].

@@ -185,8 +185,11 @@ impl From<&InputEntry<'_>> for UnplannedInput {
 impl From<&InputEntry<'_>> for PlannedInput {
     fn from(entry: &InputEntry<'_>) -> Self {
         let InputFacts { units, problem } = entry.facts;
-        let planned =
-            |unit: &UnitFacts| PlannedUnit { rows: unit.rows, bytes: unit.bytes, decoded_bytes: unit.decoded_bytes };
+        let planned = |unit: &UnitFacts| PlannedUnit {
+            rows: unit.rows,
+            bytes: unit.encoded_bytes,
+            decoded_bytes: unit.peak_decoded_bytes,
+        };
         Self {
             input: entry.input.clone(),
             units: units.iter().map(planned).collect(),
@@ -256,10 +259,10 @@ pub(crate) mod tests {
         InputFacts {
             units: vec![UnitFacts {
                 rows: Some(10),
-                bytes: 1_000,
+                encoded_bytes: 1_000,
                 times,
                 unplaced_rows: Some(unplaced_rows),
-                decoded_bytes: 0,
+                peak_decoded_bytes: 0,
             }],
             problem: None,
         }

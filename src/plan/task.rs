@@ -55,7 +55,7 @@ pub fn tasks(partitions: &[Partition], inputs: &[UnplannedInput], max_open: usiz
             let read = |partitions| Read { input: index, unit, partitions, owner: true };
             match extent(partitions, facts) {
                 UnitExtent::Partitions(range) => {
-                    loads.push(Load { partitions: range.clone(), bytes: facts.bytes });
+                    loads.push(Load { partitions: range.clone(), bytes: facts.encoded_bytes });
                     placed.push(read(range));
                 }
                 UnitExtent::Unplaced => unplaced.push(read(0..0)),
@@ -106,7 +106,13 @@ mod tests {
     }
 
     fn unit(times: TimeRange, bytes: u64, unplaced_rows: u64) -> UnitFacts {
-        UnitFacts { rows: Some(100), bytes, times, unplaced_rows: Some(unplaced_rows), decoded_bytes: 0 }
+        UnitFacts {
+            rows: Some(100),
+            encoded_bytes: bytes,
+            times,
+            unplaced_rows: Some(unplaced_rows),
+            peak_decoded_bytes: 0,
+        }
     }
 
     fn within(min: i64, max: i64) -> TimeRange {
@@ -177,7 +183,7 @@ mod tests {
     #[test]
     fn forced_cuts_are_made_where_they_are_cheapest() {
         let mut units: Vec<_> = (0..300).map(|i| unit(within(i * 10, i * 10 + 10), 1000, 0)).collect();
-        units[200].bytes = 10;
+        units[200].encoded_bytes = 10;
         let got = tasks(&tens(301), &[file(units)], MAX_OPEN);
         // A sorted chain is never cut: only two or three partitions are open at once.
         assert_eq!(got.tasks.len(), 1);
@@ -243,8 +249,13 @@ mod tests {
 
     #[test]
     fn a_unit_without_rows_is_not_read() {
-        let empty =
-            UnitFacts { rows: Some(0), bytes: 10, times: TimeRange::Unknown, unplaced_rows: Some(0), decoded_bytes: 0 };
+        let empty = UnitFacts {
+            rows: Some(0),
+            encoded_bytes: 10,
+            times: TimeRange::Unknown,
+            unplaced_rows: Some(0),
+            peak_decoded_bytes: 0,
+        };
         let got = tasks(&tens(2), &[file(vec![empty])], MAX_OPEN);
         assert_eq!((got.outside.len(), got.tasks.len()), (1, 1));
     }
@@ -291,7 +302,13 @@ mod tests {
 
     fn any_file() -> impl Strategy<Value = UnplannedInput> {
         let any_unit = (times(), prop_oneof![Just(0), 0..200 * MIB], prop::option::of(0_u64..2), any_rows()).prop_map(
-            |(times, bytes, unplaced_rows, rows)| UnitFacts { rows, bytes, times, unplaced_rows, decoded_bytes: 0 },
+            |(times, bytes, unplaced_rows, rows)| UnitFacts {
+                rows,
+                encoded_bytes: bytes,
+                times,
+                unplaced_rows,
+                peak_decoded_bytes: 0,
+            },
         );
         (prop::collection::vec(any_unit, 0..6), prop::option::of((0_i64..3_000, 1_i64..500)), prop::bool::weighted(0.1))
             .prop_map(|(units, coverage, is_broken)| UnplannedInput {

@@ -165,6 +165,10 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
                 None => (job.on_null_time, ErrorCode::NullTime),
             };
             let is_shown = self.unit.owner && policy == OnBad::Reject && !job.withholds_rejected_rows();
+            let position = batch.positions.of(*row).ok_or_else(|| {
+                let message = format!("row {row} of a batch has no position; this is a bug in kt-export");
+                Failure::new(ErrorCode::Internal, message).at_input(ctx.input(self.unit.input).name(), None::<u64>)
+            })?;
             let as_read = is_shown.then(|| row_as_json(&batch.rows, *row)).flatten();
             let error = |is_withheld: bool| match &bad_time {
                 None => no_time.as_str(),
@@ -173,7 +177,7 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
             };
             let line = RejectLine {
                 file: ctx.input(self.unit.input).name(),
-                position: batch.positions.of(*row),
+                position,
                 error: error(job.withholds_rejected_rows()),
                 raw: None,
                 row: as_read.as_deref(),

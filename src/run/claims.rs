@@ -186,7 +186,7 @@ impl Claim<'_> {
                     .zip(values.iter())
                     .find_map(|(row, value)| value.filter(|value| !claimed.contains(value)).map(|value| (row, value)));
                 if let Some((row, value)) = outside {
-                    return Some((batch.positions.of(row), instant(value, unit)?));
+                    return Some((batch.positions.of(row)?, instant(value, unit)?));
                 }
             }
         }

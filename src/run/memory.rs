@@ -131,7 +131,10 @@ impl Rows {
     /// as many bytes as the same rows in columns.
     pub fn of(units: &[&UnitFacts], columns: usize, is_text: bool, partitions: usize) -> Self {
         let (rows, bytes) = units.iter().fold((0u64, 0u64), |(rows, bytes), unit| {
-            (rows.saturating_add(unit.rows.unwrap_or(unit.bytes / ASSUMED_ROW_BYTES)), bytes.saturating_add(unit.bytes))
+            (
+                rows.saturating_add(unit.rows.unwrap_or(unit.encoded_bytes / ASSUMED_ROW_BYTES)),
+                bytes.saturating_add(unit.encoded_bytes),
+            )
         });
         let row_bytes = bytes / rows.max(1);
         Self {

@@ -479,7 +479,7 @@ impl Schedule {
         let allowed = self.variant.is_signed.then(|| Arc::new(allowed()));
         let report = verify(
             place,
-            &VerifyOptions { rows: true, allowed_signers: allowed, ..VerifyOptions::at(self.clock.now()) },
+            &VerifyOptions { rows: true, allowed_signers: allowed, ..VerifyOptions::basic(self.clock.now()) },
         );
         if report.exit() != Exit::Complete {
             wrong.push(format!("verify finds {:?}", report.findings));

@@ -14,8 +14,9 @@ use crate::error::ErrorCode;
 use crate::job::{DeclaredType, Job};
 use crate::progress::Progress;
 use crate::source::{
-    Constants, Input, InputFacts, InspectRequest, Inspection, InspectionStep, InspectionSteps, ListError, Listing,
-    Period, SkippedInput, Source, SourceError, SourceSchema, StepResults, TableEvidence, TimeRange, Undecodable,
+    ConstantColumns, Input, InputFacts, InspectRequest, Inspection, InspectionStep, InspectionSteps, ListError,
+    Listing, Period, SkippedInput, Source, SourceError, SourceSchema, StepResults, TableEvidence, TimeRange,
+    Undecodable,
 };
 use crate::stop::Stop;
 use crate::time::{TimeFormat, TimeParser};
@@ -134,7 +135,7 @@ pub fn inspect(
     if !inspection_reads_times(job) {
         facts.iter_mut().for_each(forget_times);
     }
-    let Constants { fields, note } = source.constants(&inputs, &schema.arrow)?;
+    let ConstantColumns { fields, note } = source.constants(&inputs, &schema.arrow)?;
     let constants: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
     schema.arrow = Arc::new(Schema::new(
         schema.arrow.fields().iter().cloned().chain(fields.into_iter().map(Arc::new)).collect::<Fields>(),
@@ -145,7 +146,7 @@ pub fn inspect(
             set_constant_time(input.constant(&job.time.column.value), facts, &times);
         }
     }
-    let coverage = source.coverage(&inputs, &facts);
+    let coverage = source.claimed_periods(&inputs, &facts);
     let snapshot = source.snapshot().map(str::to_owned);
     let claims = Claims::default();
     Ok(Survey { inputs, facts, coverage, skipped, schema, constants, snapshot, undecodable, is_whole, claims })
@@ -243,7 +244,7 @@ fn inspect_all(
     stop: &Stop,
     progress: &Progress,
 ) -> Result<(Vec<InspectionResult>, bool), SurveyError> {
-    let request = InspectRequest { time_column: &job.time.column.value, times };
+    let request = InspectRequest { time_column: &job.time.column.value, time_parser: times };
     let limit = steps.unwrap_or(u64::MAX);
     let inspections: Vec<InputInspection<'_>> = inputs
         .iter()
@@ -290,7 +291,7 @@ impl<'a> Stream for InputInspection<'a> {
             Err(TryLockError::WouldBlock) => return Next::Busy,
             Err(TryLockError::Poisoned(_)) => return Next::End,
         };
-        if lock(&self.results).as_ref().is_none_or(StepResults::is_settled) {
+        if lock(&self.results).as_ref().is_none_or(StepResults::is_decided) {
             return Next::End;
         }
         // Only the thread that holds the lock on `steps` changes the count.

@@ -108,7 +108,8 @@ impl Source for Table {
             let min = at(&format!("{}T00:00:00Z", input.name()));
             let times = TimeRange::Within { min, max: min + jiff::SignedDuration::from_secs(86_399) };
             let rows = self.counted;
-            let unit = UnitFacts { rows, bytes: 0, times, unplaced_rows: rows.map(|_| 0), decoded_bytes: 0 };
+            let unit =
+                UnitFacts { rows, encoded_bytes: 0, times, unplaced_rows: rows.map(|_| 0), peak_decoded_bytes: 0 };
             let facts = InputFacts { units: vec![unit], problem: None };
             Ok(Inspection { evidence: TableEvidence::default(), facts, undecodable: Vec::new() })
         })

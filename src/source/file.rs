@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::SourceError;
 use crate::error::ErrorCode;
 use crate::job::SourceFormat;
-use crate::store::{Location, ObjectLocation, Stored, look_at};
+use crate::store::{Location, ObjectLocation, Stored, head_object};
 
 /// A file or an object, as listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct SourceFile {
     pub bytes: u64,
     /// Modification time.
     pub modified: Timestamp,
-    /// Version, as its store names it.
+    /// The store's version identifier, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
     /// Format of the content.
@@ -43,7 +43,7 @@ pub enum Codec {
 }
 
 impl SourceFile {
-    /// Its bytes.
+    /// Opens the listed version of the file.
     ///
     /// # Errors
     /// As [`SourceError::io`].
@@ -69,7 +69,7 @@ impl SourceFile {
                     "vanished after it was listed; restore it and run again".to_owned(),
                 );
             }
-            Err(error) => return fail(ErrorCode::SourceUnreadable, format!("cannot be looked at: {error}")),
+            Err(error) => return fail(ErrorCode::SourceUnreadable, format!("cannot be inspected: {error}")),
         };
         let again = "restore it, or start a new job over the source as it is now";
         if metadata.len() != self.bytes {
@@ -94,7 +94,7 @@ impl SourceFile {
         }
         let fail = |code, message| Err(SourceError { name: self.name.clone(), position: None, code, message });
         let again = "restore it, or start a new job over the source as it is now";
-        match look_at(at) {
+        match head_object(at) {
             Ok(Some(found)) if found.bytes == self.bytes && found.modified == self.modified => Ok(()),
             Ok(Some(found)) => {
                 let (now, then) = (found.bytes, self.bytes);

@@ -20,16 +20,16 @@ pub enum Input {
 pub struct Slice {
     /// Unique within the source; rows are ordered by it.
     pub name: String,
-    /// The snapshot that the rows are read from, as the database names it.
+    /// The database's identifier for the snapshot that the rows are read from.
     pub snapshot: String,
     /// Half-open period that contains the times of all rows; `None` if rows may have no time.
     pub range: Option<(Timestamp, Timestamp)>,
 }
 
-/// The state of an input when it was listed. A run that finds another one fails with `source_changed`.
+/// The state of an input when it was listed. A run fails with `source_changed` if it differs later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version<'a> {
-    /// A file without a version of its own.
+    /// A file or object without a version identifier of its own.
     Stat {
         /// Modification time.
         modified: Timestamp,

@@ -38,69 +38,73 @@ use crate::job::Job;
 use crate::store::StoreError;
 use crate::time::TimeParser;
 
-/// Something that can be exported from, opened once per job.
+/// A data source of an export. A job constructs one with [`of_job`] and shares it between threads.
 pub trait Source: Send + Sync {
-    /// What manifests call its kind.
+    /// The source kind that the manifest records.
     fn kind(&self) -> SourceKind;
 
-    /// The inputs that may hold rows of a period, in the order of their names' bytes, and what is skipped.
+    /// Lists the inputs that may hold rows in `period`, sorted by name in byte order, and the inputs that it skips.
     ///
     /// # Errors
-    /// [`ListError`] if the list would not be complete.
+    /// [`ListError`] if any input cannot be enumerated. A partial list is never returned.
     fn list(&self, period: Period) -> Result<Listing, ListError>;
 
-    /// Refuses settings that have no effect on any of these inputs.
+    /// Rejects settings that contradict the listed inputs or that none of them can use.
     ///
     /// # Errors
-    /// The setting and how to correct it.
+    /// A [`Diagnostic`] that names the first such setting and how to correct it.
     fn check_settings(&self, _inputs: &[Input]) -> Result<(), Diagnostic> {
         Ok(())
     }
 
-    /// The schema, if the source declares one, as tables and queries do. The columns of files are inferred from all rows.
+    /// The declared schema of a table or query. `None` for files: their schema is inferred from all rows.
     fn schema(&self) -> Option<SchemaRef> {
         None
     }
 
-    /// The snapshot that all inputs are read from, as the source names it.
+    /// The database's identifier for the snapshot that all inputs are read from; `None` if the source has no snapshots.
     fn snapshot(&self) -> Option<&str> {
         None
     }
 
-    /// Inspects one input in steps, which may run on any thread. The results of all steps make the [`Inspection`].
+    /// Prepares the inspection of one input: an iterator of steps, each of which may run on any thread, and an accumulator.
+    /// Pass every [`StepResult`] to [`StepResults::add`], then call [`StepResults::finish`].
     fn inspect<'a>(
         &'a self,
         input: &'a Input,
         request: InspectRequest<'a>,
     ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>);
 
-    /// Columns whose values are [`Input::constants`], given the columns of the inputs' rows.
+    /// Chooses the constant columns (hive partition keys) for `inputs`. `file_schema` is the schema of the rows, to detect
+    /// name conflicts.
     ///
     /// # Errors
     /// [`ListError::Hive`] if constants and columns conflict.
-    fn constants(&self, _inputs: &[Input], _columns: &Schema) -> Result<Constants, ListError> {
-        Ok(Constants::default())
+    fn constants(&self, _inputs: &[Input], _file_schema: &Schema) -> Result<ConstantColumns, ListError> {
+        Ok(ConstantColumns::default())
     }
 
-    /// For each input, the half-open period that its name says its rows lie in.
-    fn coverage(&self, inputs: &[Input], _facts: &[InputFacts]) -> Vec<Option<(Timestamp, Timestamp)>> {
+    /// For each input, in the same order, the half-open period that its name claims for its rows; `None` if the name claims
+    /// none. The inspected times in `facts` may disprove a claim.
+    fn claimed_periods(&self, inputs: &[Input], _facts: &[InputFacts]) -> Vec<Option<(Timestamp, Timestamp)>> {
         vec![None; inputs.len()]
     }
 
     /// Opens an input for reading.
     ///
     /// # Errors
-    /// [`SourceError`].
+    /// [`ErrorCode::SourceChanged`] if the input changed since it was listed, [`ErrorCode::SourceUnreadable`] if it cannot be
+    /// opened. An object store may report its own code, such as for an outage.
     fn open(&self, request: ReadRequest<'_>) -> Result<Box<dyn ChunkReader>, SourceError>;
 
-    /// Checks, after an input was read, that it is still what was listed.
+    /// Checks that an input still has its listed [`Version`]. Call it after reading the input.
     ///
     /// # Errors
-    /// [`ErrorCode::SourceChanged`] if it differs, [`ErrorCode::SourceUnreadable`] if that cannot be found out.
+    /// [`ErrorCode::SourceChanged`] if it differs, [`ErrorCode::SourceUnreadable`] if its current version cannot be determined.
     fn recheck(&self, input: &Input) -> Result<(), SourceError>;
 }
 
-/// The source of a job.
+/// Creates the source that a job reads.
 pub fn of_job(job: &Job) -> Box<dyn Source> {
     Box::new(files::FileSource::new(job))
 }
@@ -116,29 +120,30 @@ pub enum SourceKind {
 /// A half-open period of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period {
-    /// First instant inside.
+    /// Inclusive.
     pub start: Timestamp,
-    /// First instant after.
+    /// Exclusive.
     pub end: Timestamp,
 }
 
 /// The inputs of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Inputs to read, in the order of their names' bytes.
+    /// Inputs to read, sorted by name in byte order.
     pub inputs: Vec<Input>,
-    /// What is not read, and why.
+    /// Inputs that are not read, with reasons.
     pub skipped: Vec<SkippedInput>,
-    /// Skipped inputs whose names cover the time next to the period: rows that contradict a name are likeliest there.
+    /// Skipped inputs whose names claim the periods nearest to the requested one. They are inspected to test `path_time`:
+    /// wrong claims show up here first.
     pub adjacent: Vec<Input>,
 }
 
-/// Columns that come from [`Input::constants`].
+/// The columns whose values come from [`Input::constants`], not from rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Constants {
+pub struct ConstantColumns {
     /// Nullable text columns, in the order of first appearance.
     pub fields: Vec<Field>,
-    /// What a user should know if constants are not columns.
+    /// Why constants that exist were not made columns, for the user; `None` if they were, or if there are none.
     pub note: Option<String>,
 }
 
@@ -147,14 +152,14 @@ pub struct Constants {
 pub struct InspectRequest<'a> {
     /// The time column.
     pub time_column: &'a str,
-    /// Parses it.
-    pub times: &'a TimeParser,
+    /// Parser for the values of `time_column`.
+    pub time_parser: &'a TimeParser,
 }
 
 /// The result of inspecting an input.
 #[derive(Debug, Clone)]
 pub struct Inspection {
-    /// Evidence of its columns.
+    /// Observations about each column, from which the source schema is inferred.
     pub evidence: TableEvidence,
     /// Its rows and times.
     pub facts: InputFacts,
@@ -165,9 +170,9 @@ pub struct Inspection {
 /// What an inspection found out about an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputFacts {
-    /// Parquet: one per row group. Other inputs: one.
+    /// One entry per unit, indexed by unit number. A Parquet file has one unit per row group; any other input has one unit.
     pub units: Vec<UnitFacts>,
-    /// Set if the input could not be inspected to its end; `units` then describe the part before.
+    /// Why inspection stopped early. If set, `units` describe only the rows before that point.
     pub problem: Option<SourceError>,
 }
 
@@ -176,24 +181,24 @@ pub struct InputFacts {
 pub struct UnitFacts {
     /// Number of rows, including unreadable ones; `None` if only reading can tell.
     pub rows: Option<u64>,
-    /// Encoded bytes.
-    pub bytes: u64,
-    /// Time of the rows that have one, both ends included.
+    /// Size in the input, compressed: of the row group in Parquet, of the whole input in other formats.
+    pub encoded_bytes: u64,
+    /// Bounds, both inclusive, of the times of rows that have a time.
     pub times: TimeRange,
-    /// Maximum number of rows without a time or unreadable: 0 proves that there are none. `None` if unknown.
+    /// Upper bound on the number of rows that are unreadable or have no time; 0 proves that there are none. `None` if unknown.
     pub unplaced_rows: Option<u64>,
-    /// Bytes that may be in memory at once while it is read, where that is more than a block of it.
-    pub decoded_bytes: u64,
+    /// Worst-case memory in bytes to decode the unit; 0 if the reader holds no more than one block.
+    pub peak_decoded_bytes: u64,
 }
 
 /// Column chunks that the readers cannot decode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undecodable {
-    /// The top-level column.
+    /// Top-level column that contains the chunks; a nested leaf is reported under its root.
     pub column: String,
     /// Units of the input, ascending.
     pub units: Vec<u32>,
-    /// What stands in the way, and the way out.
+    /// Why the reader cannot decode them, and what the user can do.
     pub why: String,
 }
 
@@ -209,21 +214,22 @@ pub enum TimeRange {
         /// Latest.
         max: Timestamp,
     },
-    /// Nothing is proven.
+    /// The times are not known without reading the rows.
     Unknown,
 }
 
-/// Why rows of an input cannot be read.
+/// An error about one input, or about one position in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}{}: {message}", position.map(|p| format!(":{p}")).unwrap_or_default())]
 pub struct SourceError {
     /// [`Input::name`].
     pub name: String,
-    /// 1-based line or row, where one is to blame.
+    /// 1-based line (CSV, NDJSON), element (JSON) or row (Parquet, Arrow) that caused the error; `None` if it concerns the
+    /// whole input.
     pub position: Option<u64>,
-    /// What kind.
+    /// Machine-readable code for the report and the exit code.
     pub code: ErrorCode,
-    /// What is wrong and the way out.
+    /// What is wrong, and what the user can do.
     pub message: String,
 }
 
@@ -235,28 +241,30 @@ impl From<SourceError> for crate::failure::Failure {
 }
 
 impl SourceError {
-    /// A file that could not be opened or read: unreadable, unless its store says another thing.
-    pub(crate) fn io(file: &SourceFile, what: &str, error: &std::io::Error) -> Self {
-        if let Some(answer) = StoreError::below(error) {
-            return Self::of_store(&file.name, answer);
+    /// Converts an I/O error. A [`StoreError`] inside it keeps its own code; any other I/O error is
+    /// [`ErrorCode::SourceUnreadable`]. `participle` completes "cannot be …", such as "opened".
+    pub(crate) fn io(file: &SourceFile, participle: &str, error: &std::io::Error) -> Self {
+        if let Some(error) = StoreError::below(error) {
+            return Self::of_store(&file.name, error);
         }
-        let (code, message) = (ErrorCode::SourceUnreadable, format!("cannot be {what}: {error}"));
+        let (code, message) = (ErrorCode::SourceUnreadable, format!("cannot be {participle}: {error}"));
         Self { name: file.name.clone(), position: None, code, message }
     }
 
-    /// A file that its store does not give.
-    pub(crate) fn of_store(name: &str, answer: &StoreError) -> Self {
-        Self { name: name.to_owned(), position: None, code: answer.code(), message: answer.to_string() }
+    /// Converts the error of an object store that refused a request for the file.
+    pub(crate) fn of_store(name: &str, error: &StoreError) -> Self {
+        Self { name: name.to_owned(), position: None, code: error.code(), message: error.to_string() }
     }
 }
 
 /// The schema of a whole source: every file's columns, in order of first appearance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceSchema {
-    /// Text is `Utf8View`; text holding JSON or numbers is marked.
+    /// All text is `Utf8View`. Field metadata marks text that holds JSON ([`json_field`](crate::logical::json_field)) or
+    /// numbers ([`number_field`](crate::logical::number_field)).
     pub arrow: Arc<Schema>,
-    /// What differed between files or rows and how it was settled, for people and the manifest.
+    /// Differences between files or rows and how each was resolved, for users and the manifest.
     pub drift: Vec<String>,
-    /// Keys of the objects around the rows of JSON documents, by their paths: `records` passes over them.
+    /// Dotted paths of the JSON keys outside the array that `records` selects. Their values are not exported.
     pub unexported_keys: Vec<String>,
 }

@@ -15,29 +15,30 @@ pub struct Batch {
     pub rows: RecordBatch,
     /// Index of the unit in its input.
     pub unit: u32,
-    /// Where each row stands.
+    /// The position of each row.
     pub positions: Positions,
-    /// Rows of the unit that could not be read, met since the batch before.
+    /// Unreadable rows of the unit since the previous batch.
     pub rejected: Vec<Reject>,
-    /// Rows of the unit that are not in `rows` because they lie outside the window asked for, met since the batch before.
+    /// Number of rows of the unit since the previous batch that are not in `rows`, because they lie outside the requested
+    /// window.
     pub outside: u64,
 }
 
-/// Where the rows of a batch stand: 1-based lines (CSV, NDJSON), elements (JSON) or rows of the unit (Parquet, Arrow).
+/// Positions of the rows of a batch: 1-based lines (CSV, NDJSON), elements (JSON) or rows of the unit (Parquet, Arrow).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Positions {
-    /// One after the other, from this one.
+    /// Consecutive, from this one.
     From(u64),
-    /// Each its own.
+    /// One for each row.
     Each(Vec<u64>),
 }
 
 impl Positions {
-    /// Of one row of the batch.
-    pub fn of(&self, row: u32) -> u64 {
+    /// The position of a row, counted from 0 in the batch; `None` if the batch has no such row.
+    pub fn of(&self, row: u32) -> Option<u64> {
         match self {
-            Self::From(first) => first + u64::from(row),
-            Self::Each(positions) => positions.get(row as usize).copied().unwrap_or_default(),
+            Self::From(first) => first.checked_add(row.into()),
+            Self::Each(positions) => positions.get(row as usize).copied(),
         }
     }
 }
@@ -49,14 +50,14 @@ pub struct Reject {
     pub position: u64,
     /// Why.
     pub error: String,
-    /// The bytes as they stood, cut to [`MAX_REJECT_BYTES`].
+    /// The bytes in the input, cut to [`MAX_REJECT_BYTES`].
     pub raw: Vec<u8>,
 }
 
-/// How much of an unreadable row is kept.
+/// Maximum number of bytes of an unreadable row that are kept.
 pub const MAX_REJECT_BYTES: usize = 1 << 20;
 
-/// Rows a batch holds at most.
+/// Maximum number of rows in a batch.
 pub const BATCH_ROWS: usize = 8192;
 
 /// How to read one input.
@@ -66,45 +67,46 @@ pub struct ReadRequest<'a> {
     pub input: &'a Input,
     /// Names of the columns of `schema` whose values are [`Input::constants`].
     pub constants: &'a [String],
-    /// The columns to give, in this order and these types; a column that the input lacks is null.
-    /// Text holding JSON is marked by [`json_field`](crate::logical::json_field), text holding numbers by [`number_field`](crate::logical::number_field).
+    /// The columns to return, in this order and with these types; a column that the input lacks is null. Field metadata
+    /// marks text that holds JSON ([`json_field`](crate::logical::json_field)) or numbers
+    /// ([`number_field`](crate::logical::number_field)).
     pub schema: SchemaRef,
-    /// Which units, ascending. Row formats have only unit 0.
+    /// Units to read, ascending. Row formats have only unit 0.
     pub units: Vec<u32>,
-    /// `Fail`: the first unreadable row ends the reading with [`ErrorCode::BadRows`](crate::error::ErrorCode::BadRows).
+    /// `Fail`: the first unreadable row is an error with [`ErrorCode::BadRows`](crate::error::ErrorCode::BadRows).
     pub on_bad_rows: OnBad,
-    /// Which rows are wanted; `None` is all.
+    /// The rows to return; `None` means all.
     pub within: Option<Within>,
 }
 
-/// The window that rows are read for. A reader may leave out rows outside and count them ([`Batch::outside`]); whether it
-/// does is its own matter, so rows outside may still come.
+/// The window that rows are read for. A reader may skip rows outside it and count them in [`Batch::outside`], but need not:
+/// batches may contain rows outside the window.
 #[derive(Debug, Clone)]
 pub struct Within {
     /// The time column.
     pub column: String,
-    /// How it is written.
+    /// Parser for its values.
     pub times: TimeParser,
     /// First instant of the window.
     pub start: Timestamp,
     /// First instant after it.
     pub end: Timestamp,
-    /// Columns whose types are not from the rows, so that a row may turn out to be bad by a value that does not fit.
+    /// Columns whose types are declared, not inferred: a row with a value that does not fit is unreadable.
     pub declared: Vec<String>,
-    /// It is proven that every row of the units can be read and has a time.
+    /// Whether the inspection proved that every row of the units is readable and has a time.
     pub proven: bool,
 }
 
-/// Cuts an input into chunks, in order. Only the cutting is serial: a chunk is decoded on the thread that takes it.
+/// Cuts an input into chunks, in order. Only cutting is serial: the thread that takes a chunk decodes it.
 pub trait ChunkReader: Send {
     /// The next chunk; `None` at the proven end of the input.
     ///
     /// # Errors
-    /// [`SourceError`] where no more chunks can be found. After an error the reader is spent.
+    /// [`SourceError`] if the next chunk cannot be found. After an error, the reader must not be used.
     fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError>;
 }
 
-/// A part of one unit, decoded without regard to the chunks around it.
+/// A part of one unit that can be decoded independently of other chunks.
 pub struct Chunk {
     /// Index of the unit in its input.
     pub unit: u32,
@@ -112,12 +114,12 @@ pub struct Chunk {
     pub batches: Box<dyn BatchReader>,
 }
 
-/// Gives the batches of one chunk.
+/// Decodes one chunk into batches.
 pub trait BatchReader: Send {
     /// The next rows; `None` at the proven end of the chunk.
     ///
     /// # Errors
-    /// [`SourceError`] where the bytes are not what the format says or the operating system fails. After an error the reader is spent.
+    /// [`SourceError`] if the bytes do not match the format or reading fails. After an error, the reader must not be used.
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError>;
 }
 
@@ -127,5 +129,17 @@ pub(crate) struct OneChunk(pub(crate) Option<Box<dyn BatchReader>>);
 impl ChunkReader for OneChunk {
     fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
         Ok(self.0.take().map(|batches| Chunk { unit: 0, batches }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_a_batch_does_not_have_has_no_position() {
+        let each = Positions::Each(vec![3, 5]);
+        assert_eq!((each.of(1), each.of(2)), (Some(5), None));
+        assert_eq!((Positions::From(7).of(2), Positions::From(u64::MAX).of(1)), (Some(9), None));
     }
 }

@@ -92,7 +92,7 @@ impl SkipCode {
             Self::UnknownFormat => "if they hold rows, set `source.format`; if not, select the other files with a glob",
             Self::NotAFile => "write their contents to regular files",
             Self::Hidden | Self::HiddenData => "if they hold rows, rename them, or name them with a glob",
-            Self::Empty => "write them again, or set `source.on_empty_file: fail`",
+            Self::Empty => "regenerate them, or set `source.on_empty_file: fail`",
             Self::SameFile => "no action is needed",
             Self::Package => "keep packages, chains and stores outside the source",
             Self::Other => "see the reasons in the manifest",

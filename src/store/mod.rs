@@ -34,7 +34,7 @@ pub use local::{check_name, resolve};
 pub use location::{Location, LocationError, ObjectLocation, Scheme, StoreOptions, split_scheme};
 pub use probe::{Probed, free_bytes, probe};
 pub use remote::{Refusal, UnaddressableKey};
-pub use stored::{Below, Found, Stored, has_below, list_below, look_at};
+pub use stored::{ObjectListing, ObjectMeta, Stored, has_below, head_object, list_below};
 
 /// What [`Folder::read`] takes into memory at most. The largest file read whole is a manifest; one of 100,000
 /// partitions has about 80 MB.

@@ -215,9 +215,9 @@ impl Read for Sequential {
     }
 }
 
-/// An object as a store lists it.
+/// The metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct ObjectMeta {
     /// Where.
     pub at: ObjectLocation,
     /// Its size.
@@ -228,7 +228,7 @@ pub struct Found {
     pub etag: Option<String>,
 }
 
-impl Found {
+impl ObjectMeta {
     fn of(at: &ObjectLocation, found: object_store::ObjectMeta) -> Result<Self, StoreError> {
         let at = ObjectLocation { key: found.location.to_string(), ..at.clone() };
         let modified = modified(&found).ok_or_else(|| StoreError::Remote {
@@ -253,20 +253,20 @@ pub(super) fn modified(found: &object_store::ObjectMeta) -> Option<jiff::Timesta
     jiff::Timestamp::new(found.last_modified.timestamp(), nanosecond).ok()
 }
 
-/// What is known of one object; `None` where there is none.
+/// Requests the metadata of one object; `None` if it does not exist.
 ///
 /// # Errors
 /// [`StoreError::Remote`].
-pub fn look_at(at: &ObjectLocation) -> Result<Option<Found>, StoreError> {
-    bucket(at)?.head(&at.key)?.map(|found| Found::of(at, found)).transpose()
+pub fn head_object(at: &ObjectLocation) -> Result<Option<ObjectMeta>, StoreError> {
+    bucket(at)?.head(&at.key)?.map(|found| ObjectMeta::of(at, found)).transpose()
 }
 
-/// What lies below a prefix.
+/// The objects below a prefix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Below {
+pub struct ObjectListing {
     /// Objects, in order of key.
-    pub objects: Vec<Found>,
-    /// Those that cannot be read, because no request can name them, in order of key.
+    pub objects: Vec<ObjectMeta>,
+    /// Objects that cannot be read because no request can contain their keys, in order of key.
     pub unaddressable: Vec<UnaddressableKey>,
 }
 
@@ -274,10 +274,10 @@ pub struct Below {
 ///
 /// # Errors
 /// [`StoreError::Remote`].
-pub fn list_below(at: &ObjectLocation) -> Result<Below, StoreError> {
+pub fn list_below(at: &ObjectLocation) -> Result<ObjectListing, StoreError> {
     let below = bucket(at)?.list(&at.key)?;
-    let objects = below.objects.into_iter().map(|found| Found::of(at, found)).collect::<Result<_, _>>()?;
-    Ok(Below { objects, unaddressable: below.unaddressable })
+    let objects = below.objects.into_iter().map(|found| ObjectMeta::of(at, found)).collect::<Result<_, _>>()?;
+    Ok(ObjectListing { objects, unaddressable: below.unaddressable })
 }
 
 /// Whether an object whose key begins with this one's and a slash has a key that is wanted.
@@ -305,7 +305,7 @@ mod tests {
                 e_tag: None,
                 version: None,
             };
-            Found::of(&at, meta)
+            ObjectMeta::of(&at, meta)
         };
         assert_eq!(found("2300-01-01T00:00:00.5Z").unwrap().modified.to_string(), "2300-01-01T00:00:00.5Z");
         let error = found("+12000-01-01T00:00:00Z").unwrap_err().to_string();

@@ -146,7 +146,7 @@ fn a_shard_with_other_rows_is_named_even_where_every_sum_was_forged() {
     let findings = report["packages"][0]["findings"].as_array().unwrap();
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(findings[0]["path"], first.as_str());
-    assert_eq!(findings[0]["message"], "has other rows than those of its `rows_digest` in the manifest");
+    assert_eq!(findings[0]["message"], "has rows that do not match its `rows_digest` in the manifest");
     assert_ne!(first, second);
 
     // Digests that change places do not fit the rows, and one that is made up does not fit the package.

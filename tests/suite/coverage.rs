@@ -133,10 +133,10 @@ fn a_failed_partition_is_a_gap_with_its_reason() {
 fn what_is_asked_for_wrongly_is_refused() {
     let project = Project::new();
     project.write("empty/x", "");
-    project.call(&["coverage", "nowhere"]).exits(2).says(&["error: there is no folder nowhere: give packages"]);
+    project.call(&["coverage", "nowhere"]).exits(2).says(&["error: nowhere does not exist: give a package"]);
     project.call(&["coverage", "empty"]).exits(5).says(&["no package covers anything that was asked for"]);
     let late = ["coverage", "empty", "--from", "2026-03-02", "--to", "2026-03-01"];
-    project.call(&late).exits(2).says(&["the interval ends at 2026-03-02T00:00:00Z, not after it starts"]);
+    project.call(&late).exits(2).says(&["the interval is empty: it ends at 2026-03-02T00:00:00Z, but starts at"]);
     project.call(&["coverage", "empty", "--from", "March"]).exits(2).says(&["`March` is neither a date"]);
     let refused = project.call(&["coverage", "empty", "--timezone", "Berlin", "--json"]).exits(2);
     assert_eq!(refused.json()["exit_code"], 2);

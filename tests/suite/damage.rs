@@ -173,7 +173,7 @@ fn what_is_deleted_is_found() {
         &["000002.json: is missing, like all links up to 000003.json, but 000004.json exists"],
     );
     let all = || (1..=4).for_each(|number| evidence.remove(&format!("chain/00000{number}.json")));
-    evidence.finds(all, &["000001.json: is not there: the chain has no link"]);
+    evidence.finds(all, &["000001.json: is missing: the chain has no link"]);
     // A link without its package is one that a later one replaced, or nothing.
     evidence.finds(|| evidence.remove("chain/000004.json"), &["evidence/2026-03-03/manifest.json: is not linked"]);
 }

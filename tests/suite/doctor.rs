@@ -163,7 +163,7 @@ fn a_source_that_is_not_there_or_empty_fails() {
     project.spec(&SPEC.replace("{uri: data/}", path_time));
     doctor(&project, &[])
         .exits(0)
-        .says(&["!  source   no file of the window in ", "outside the window by `path_time`"]);
+        .says(&["!  source   no file of the window in ", "outside the window according to `path_time`"]);
 }
 
 #[test]

@@ -473,7 +473,7 @@ fn parquet_shards_are_encrypted_whole_and_read_with_their_keys() {
         }
         let footer = "footer=env:FOOTER";
         let verify = ["verify", "--rows", "package"];
-        with_key(&project, &verify).exits(0).says(&["rows of 3 files that are encrypted (no key was given)"]);
+        with_key(&project, &verify).exits(0).says(&["rows of 3 files: encrypted without a given key"]);
         let column = "column.note=file:note.key";
         let both = [&verify[..], &["--parquet-key", footer, "--parquet-key", column]].concat();
         with_key(&project, &both).exits(0).says(&["rows of 3 files, read back"]);

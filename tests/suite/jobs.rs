@@ -277,12 +277,12 @@ fn what_has_expired_is_pruned_and_says_so() {
     assert_eq!((&tombstone["id"], &tombstone["files"]), (&json!(id), &json!(5)));
     jobs(&project, &["prune", "--yes"]).exits(0).says(&["nothing to prune"]);
     let path = format!(".kt-export/jobs/{id}/package");
-    project.call(&["verify", &path]).exits(0).says(&["5 of 5 files: deleted at "]);
+    project.call(&["verify", &path]).exits(0).says(&["5 of 5 files were deleted at "]);
     // A tombstone that does not fit the manifest excuses nothing.
     let mut other = tombstone;
     other["id"] = json!("job_other");
     std::fs::write(package.root.join("tombstone.json"), other.to_string()).unwrap();
-    project.call(&["verify", &path]).exits(5).says(&["is about another package: job_other", "is not there"]);
+    project.call(&["verify", &path]).exits(5).says(&["is about another package: job_other", "is missing"]);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn settings_without_effect_are_refused_where_they_stand() {
     refused(
         "{uri: data/, records: Records}",
         TIME,
-        &["spec.yaml:5:31", "`records` is for JSON documents", "a.ndjson is read as NDJSON"],
+        &["spec.yaml:5:31", "`records` applies only to JSON documents", "a.ndjson is read as NDJSON"],
     );
     refused("{uri: data/, hive_partitioning: true}", TIME, &["`hive_partitioning: true` has no effect", "key=value"]);
     refused(

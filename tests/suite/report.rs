@@ -140,7 +140,7 @@ fn what_is_no_package_is_refused_in_the_words_of_verify() {
         assert!(words.iter().all(|word| object["error"].as_str().unwrap().contains(word)), "{object}");
     };
     alike("nowhere", &["the folder does not exist"]);
-    alike("empty", &["manifest.json: is missing: no run has finished here, or it was removed"]);
+    alike("empty", &["manifest.json: is missing: either no run has finished here, or the file was deleted"]);
     for (bytes, words) in [
         (&b"{"[..], "manifest.json: cannot be read: it is not JSON"),
         (b"{\"manifest_version\": 2}", "manifest.json: cannot be read: it has `manifest_version: 2`"),

@@ -98,7 +98,7 @@ fn no_file_of_an_encrypted_package_confirms_a_guess_of_a_row() {
     opened.says(&[
         "what is sealed of 1 encrypted file",
         "give that of all rows, rows-v1:sha256:",
-        "read back, and the digests",
+        "read back; rows of shards also compared by digest",
     ]);
     // Sealed once more, it is other bytes, so that nobody can compare packages by it.
     project.run(&["--output", "again"]).exits(0);

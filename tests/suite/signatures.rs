@@ -179,7 +179,7 @@ fn a_missing_or_foreign_signature_is_completed_from_what_the_run_kept() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     verify(&project, &[]).exits(5).says(&[
-        "manifest.json.sig: is not there, and the manifest says that evidence@example.com signed it: it was removed, \
+        "manifest.json.sig: is missing, and the manifest says that evidence@example.com signed it: it was removed, \
          or the run stopped before writing it; run the job again to write it",
     ]);
     // The key is not needed again.

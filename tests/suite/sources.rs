@@ -315,7 +315,7 @@ fn a_file_of_0_bytes_fails_its_partition_where_the_spec_says_so() {
     project
         .run(&[])
         .exits(3)
-        .says(&["2026-03-06.ndjson: it has 0 bytes; write it again, or set `source.on_empty_file: skip`"]);
+        .says(&["2026-03-06.ndjson: the file is empty (0 bytes); regenerate it, or set `source.on_empty_file: skip`"]);
     let statuses = project.package().statuses();
     assert_eq!(statuses.iter().map(|(_, status, _)| status.as_str()).collect::<Vec<_>>(), ["complete", "failed"]);
 }

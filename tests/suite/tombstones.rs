@@ -75,7 +75,7 @@ fn an_unsigned_tombstone_before_retention_is_over_excuses_nothing() {
     project.call(&STRICT).exits(5).says(&[
         &format!("tombstone.json: says that shards were deleted at {expires_at}, which is in the future: it is "),
         "tombstone.json: is not signed, but the package is: anyone could have written it",
-        "part-0000.csv.zst: is not there",
+        "part-0000.csv.zst: is missing",
     ]);
     project.call(&["coverage", "."]).exits(5).says(&["which is in the future"]);
     project.call(&["pack", "package", "--output", "x.tar"]).exits(5).says(&[
@@ -104,8 +104,8 @@ fn a_prune_is_signed_where_the_package_is() {
     prune(&project).exits(0).says(&["deleted 2 shards"]);
     assert!(package.shards().is_empty());
     let said = project.call(&STRICT).exits(0);
-    said.says(&["2 of 2 files: deleted at ", "ok  tombstone.json is about this package"]);
-    project.call(&["coverage", "package"]).exits(0).says(&["its retention is over"]);
+    said.says(&["2 of 2 files were deleted at ", "ok  tombstone.json is about this package"]);
+    project.call(&["coverage", "package"]).exits(0).says(&["after their retention period"]);
     project.call(&["pack", "package", "--output", "x.tar"]).exits(0);
     verify_txt_runs(&project);
     project.run(&[]).exits(0).says(&["complete already"]);
@@ -216,7 +216,7 @@ fn a_prune_is_linked_where_the_package_is() {
     // A crash after the link: the same tombstone is published again.
     std::fs::remove_file(package.root.join("tombstone.json")).unwrap();
     project.call(&chained).exits(5).says(&[
-        "tombstone.json: is not there, and 000002.json says that shards were deleted: `jobs prune` writes it again",
+        "tombstone.json: is missing, and 000002.json says that shards were deleted: `jobs prune` writes it again",
     ]);
     let shard = package.file("2026-03-01")["path"].as_str().unwrap().to_owned();
     std::fs::create_dir_all(package.root.join(&shard).parent().unwrap()).unwrap();
@@ -248,7 +248,7 @@ fn more_files_than_a_tombstone_says_are_not_excused() {
     let mut tombstone: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     tombstone["files"] = json!(1);
     bury(&package, &tombstone);
-    let message = "tombstone.json: says that 1 files were deleted, but 2 are not there";
+    let message = "tombstone.json: says that 1 files were deleted, but 2 are missing";
     project.call(&["verify", "package"]).exits(5).says(&[message]);
     let mut other = tombstone.clone();
     other["manifest_sha256"] = json!("0".repeat(64));

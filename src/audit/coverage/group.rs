@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
+use super::examine::{ExaminedPackage, ManifestClaim, PackageState};
 use super::interval::{Interval, gaps, overlaps, union};
-use super::look::{Claim, Looked, State};
 use super::{COVERAGE_VERSION, CoverageOptions, CoverageReport};
 use crate::package::manifest::JobStatus;
 
@@ -22,7 +22,7 @@ pub struct Group {
     /// What must be covered.
     pub interval: Interval,
     /// Every package, in order of window.
-    pub packages: Vec<Looked>,
+    pub packages: Vec<ExaminedPackage>,
     /// What is not covered.
     pub gaps: Vec<Gap>,
     /// What is covered more than once.
@@ -61,10 +61,10 @@ pub struct Overlap {
 }
 
 /// Sorts packages into groups and judges each.
-pub(super) fn report(looked: Vec<Looked>, options: &CoverageOptions) -> CoverageReport {
+pub(super) fn report(examined: Vec<ExaminedPackage>, options: &CoverageOptions) -> CoverageReport {
     let mut unreadable = Vec::new();
-    let mut by_name: BTreeMap<(String, String), Vec<Looked>> = BTreeMap::new();
-    for package in looked {
+    let mut by_name: BTreeMap<(String, String), Vec<ExaminedPackage>> = BTreeMap::new();
+    for package in examined {
         match package.claim.as_ref().map(|claim| (claim.name.clone(), claim.type_name.clone())) {
             Some(key) => by_name.entry(key).or_default().push(package),
             None => unreadable.push(package),
@@ -95,7 +95,12 @@ pub(super) fn report(looked: Vec<Looked>, options: &CoverageOptions) -> Coverage
 }
 
 /// `None` where a bound that was asked for leaves nothing of the packages' own time.
-fn group(name: String, type_name: String, mut packages: Vec<Looked>, options: &CoverageOptions) -> Option<Group> {
+fn group(
+    name: String,
+    type_name: String,
+    mut packages: Vec<ExaminedPackage>,
+    options: &CoverageOptions,
+) -> Option<Group> {
     packages.sort_by(|a, b| key(a).cmp(&key(b)));
     copies(&mut packages);
     revisions(&mut packages);
@@ -114,31 +119,31 @@ fn group(name: String, type_name: String, mut packages: Vec<Looked>, options: &C
         .into_iter()
         .map(|(interval, who)| Overlap { interval, packages: who.into_iter().filter_map(name_of).collect() })
         .collect();
-    let is_verified = packages.iter().all(|package| package.state != State::Unverified);
+    let is_verified = packages.iter().all(|package| package.state != PackageState::Unverified);
     let notes = notes(&packages);
     let covered = gaps.is_empty() && overlaps.is_empty() && is_verified;
     Some(Group { name, type_name, covered, interval, packages, gaps, overlaps, notes })
 }
 
-fn key(package: &Looked) -> (Option<Interval>, &str) {
+fn key(package: &ExaminedPackage) -> (Option<Interval>, &str) {
     (package.claim.as_ref().map(|claim| claim.window), &package.package)
 }
 
 /// What a package counts for, inside an interval.
-fn counted(package: &Looked, within: Interval) -> Vec<Interval> {
+fn counted(package: &ExaminedPackage, within: Interval) -> Vec<Interval> {
     match (&package.claim, package.state) {
-        (Some(claim), State::Counted) => claim.covered.iter().filter_map(|i| i.intersection(within)).collect(),
+        (Some(claim), PackageState::Counted) => claim.covered.iter().filter_map(|i| i.intersection(within)).collect(),
         _ => Vec::new(),
     }
 }
 
 /// The same package in two places has its rows once.
-fn copies(packages: &mut [Looked]) {
+fn copies(packages: &mut [ExaminedPackage]) {
     let mut seen: HashMap<String, String> = HashMap::new();
-    for package in packages.iter_mut().filter(|package| package.state == State::Counted) {
+    for package in packages.iter_mut().filter(|package| package.state == PackageState::Counted) {
         let Some(claim) = &package.claim else { continue };
         if let Some(first) = seen.get(&claim.manifest_sha256) {
-            package.state = State::Copy;
+            package.state = PackageState::Copy;
             package.notes.push(format!("it is a copy of {first}"));
         } else {
             seen.insert(claim.manifest_sha256.clone(), package.package.clone());
@@ -147,15 +152,16 @@ fn copies(packages: &mut [Looked]) {
 }
 
 /// A complete revision takes the place of the package whose id and manifest digest it names.
-fn revisions(packages: &mut [Looked]) {
+fn revisions(packages: &mut [ExaminedPackage]) {
     for index in 0..packages.len() {
         // One that is superseded itself still superseded the one before.
-        let is_trusted = |package: &&Looked| matches!(package.state, State::Counted | State::Superseded);
+        let is_trusted =
+            |package: &&ExaminedPackage| matches!(package.state, PackageState::Counted | PackageState::Superseded);
         let Some(package) = packages.get(index).filter(is_trusted).cloned() else { continue };
-        let Some(Claim { status, supersedes: Some(old), .. }) = package.claim else { continue };
+        let Some(ManifestClaim { status, supersedes: Some(old), .. }) = package.claim else { continue };
         if status != JobStatus::Complete {
             if let Some(revision) = packages.get_mut(index) {
-                revision.state = State::Unfinished;
+                revision.state = PackageState::Unfinished;
                 revision.notes.push(format!("it is a revision of {} and {status}: it supersedes nothing", old.id));
             }
             continue;
@@ -164,8 +170,8 @@ fn revisions(packages: &mut [Looked]) {
         for other in packages.iter_mut() {
             let Some(claim) = other.claim.as_ref().filter(|claim| claim.id == old.id) else { continue };
             if claim.manifest_sha256 == old.sha256 {
-                if matches!(other.state, State::Counted | State::Copy) {
-                    other.state = State::Superseded;
+                if matches!(other.state, PackageState::Counted | PackageState::Copy) {
+                    other.state = PackageState::Superseded;
                 }
                 other.notes.push(format!("{} takes its place", package.package));
             } else {
@@ -183,7 +189,7 @@ fn revisions(packages: &mut [Looked]) {
 }
 
 /// What packages whose windows reach into a gap say for themselves.
-fn because(packages: &[Looked], gap: Interval) -> Vec<Because> {
+fn because(packages: &[ExaminedPackage], gap: Interval) -> Vec<Because> {
     let mut because = Vec::new();
     for package in packages {
         let Some(claim) = package.claim.as_ref().filter(|claim| claim.window.intersection(gap).is_some()) else {
@@ -191,23 +197,23 @@ fn because(packages: &[Looked], gap: Interval) -> Vec<Because> {
         };
         let mut say = |why: String| because.push(Because { package: package.package.clone(), why });
         match package.state {
-            State::Counted => {
+            PackageState::Counted => {
                 for missing in claim.missing.iter().filter(|missing| missing.interval.intersection(gap).is_some()) {
                     say(missing.why.clone());
                 }
             }
-            State::Unverified | State::Unfinished => {
+            PackageState::Unverified | PackageState::Unfinished => {
                 say(package.notes.first().cloned().unwrap_or_else(|| "it is unverified".to_owned()));
             }
-            State::Copy | State::Superseded => {}
+            PackageState::Copy | PackageState::Superseded => {}
         }
     }
     because
 }
 
 /// Packages that leave out other rows cover the time, but not with the same evidence.
-fn notes(packages: &[Looked]) -> Vec<String> {
-    let counted = packages.iter().filter(|package| package.state == State::Counted);
+fn notes(packages: &[ExaminedPackage]) -> Vec<String> {
+    let counted = packages.iter().filter(|package| package.state == PackageState::Counted);
     let mut selections: Vec<&str> =
         counted.filter_map(|package| package.claim.as_ref()).map(|claim| claim.selection.as_str()).collect();
     selections.sort_unstable();

@@ -1,17 +1,16 @@
-//! Which times packages cover: gaps and overlaps.
+//! Reports the times that packages cover, with gaps and overlaps.
 //!
-//! Packages of one spec name and export type belong together. A package covers those of its partitions whose files are
-//! all complete, and nothing where its own record cannot be trusted. A complete revision takes the place of the package
-//! that it supersedes. What is covered by two packages that both count is an overlap: rows would be counted twice.
+//! Packages of one spec name and export type form a group. A package covers the time of each partition whose files are all
+//! complete. A package whose manifest cannot be trusted covers nothing. A complete revision supersedes the package that it
+//! names. Time covered by two current packages is an overlap: a consumer would count its rows twice.
 //!
-//! All of it is done with instants; dates become instants where they are read, so that a day of 23 or 25 hours is as long
-//! as it was.
+//! All arithmetic uses instants. Dates are converted when parsed, so days of 23 or 25 hours have their real length.
 
-mod draw;
-mod find;
+mod discover;
+mod examine;
 mod group;
 mod interval;
-mod look;
+mod timeline;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -23,33 +22,33 @@ use crate::error::Exit;
 use crate::store::{Location, LocationError, StoreError};
 use crate::time::{Calendar, Unit};
 
-pub use draw::text;
-pub use find::packages;
+pub use discover::packages;
+pub use examine::{ExaminedPackage, ManifestClaim, PackageState, UncoveredInterval};
 pub use group::{Gap, Group, Overlap};
 pub use interval::Interval;
-pub use look::{Claim, Looked, Missing, State};
+pub use timeline::text;
 
-/// Version of the JSON object.
+/// Version of [`CoverageReport`] as JSON; changes with every incompatible change.
 pub const COVERAGE_VERSION: u32 = 1;
 
-/// What is asked.
+/// Which packages to evaluate, and for which interval.
 #[derive(Debug, Clone)]
 pub struct CoverageOptions {
-    /// The clock: later times are in the future.
+    /// Current time. A manifest time after it is a fault.
     pub now: Timestamp,
-    /// Must be covered from here; default: from where the first window starts.
+    /// Start of the required interval, inclusive; default: the earliest start of a window.
     pub from: Option<Timestamp>,
-    /// Must be covered up to here; default: to where the last window ends.
+    /// End of the required interval, exclusive; default: the latest end of a window.
     pub to: Option<Timestamp>,
     /// Only packages of this spec.
     pub name: Option<String>,
     /// Only packages of this export type.
     pub type_name: Option<String>,
-    /// Whether every byte of every package is checked.
+    /// Verify each package as `kt-export verify` does, without rows; a package with findings covers nothing.
     pub verify: bool,
 }
 
-/// In tests no time is in the future.
+/// For tests: no time is in the future.
 #[cfg(test)]
 impl Default for CoverageOptions {
     fn default() -> Self {
@@ -57,60 +56,60 @@ impl Default for CoverageOptions {
     }
 }
 
-/// The answer.
+/// The coverage of all groups.
 #[derive(Debug, Clone, Serialize)]
 pub struct CoverageReport {
     /// [`COVERAGE_VERSION`].
     pub version: u32,
-    /// There is at least one package, no gap, no overlap, and nothing unverified.
+    /// Whether there is at least one group, and no gap, overlap, unreadable manifest or package in state `unverified`.
     pub covered: bool,
     /// One for each spec name and export type.
     pub groups: Vec<Group>,
-    /// Packages with unknown names, because their manifests cannot be read.
-    pub unreadable: Vec<Looked>,
-    /// Names and types of packages that were left out, because others were asked for.
+    /// Packages whose manifests cannot be read, so that their group is unknown.
+    pub unreadable: Vec<ExaminedPackage>,
+    /// Groups, as `name (type)`, that the filters or the interval exclude.
     pub left_out: Vec<String>,
 }
 
 impl CoverageReport {
-    /// The exit code.
+    /// [`Exit::Complete`] if covered, else [`Exit::VerifyFailed`].
     pub fn exit(&self) -> Exit {
         if self.covered { Exit::Complete } else { Exit::VerifyFailed }
     }
 }
 
-/// A question that cannot be answered.
+/// Why coverage cannot be computed.
 #[derive(Debug, thiserror::Error)]
 pub enum CoverageError {
-    /// Text that names no place.
+    /// An argument is not a valid location.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// There is nothing to look at.
-    #[error("there is no folder {at}: give packages, or folders or prefixes that contain packages")]
+    /// A folder or prefix does not exist.
+    #[error("{at} does not exist: give a package, or a folder or prefix that contains packages")]
     Nowhere {
-        /// As named.
+        /// The location, as the user wrote it.
         at: String,
     },
-    /// Too much to look at.
+    /// The search visits more folders than the limit.
     #[error("{at} has more than {limit} folders: name folders nearer to the packages")]
     TooMany {
-        /// As named.
+        /// The location, as the user wrote it.
         at: String,
         /// The limit.
         limit: usize,
     },
-    /// Not a valid bound.
+    /// A bound is neither a date nor an instant.
     #[error(
         "`{}` is neither a date such as 2026-03-01 nor an instant such as 2026-03-01T00:00:00Z",
         crate::diagnostic::shown(text)
     )]
     Bound {
-        /// As written.
+        /// The bound, as the user wrote it.
         text: String,
     },
-    /// Nothing is asked for.
+    /// The interval is empty or reversed.
     #[error(
-        "the interval ends at {to}, not after it starts at {from}: a date after --to counts whole, an instant not at all"
+        "the interval is empty: it ends at {to}, but starts at {from}; `--to` includes a date and excludes an instant"
     )]
     Empty {
         /// Its start.
@@ -118,12 +117,12 @@ pub enum CoverageError {
         /// Its end.
         to: Timestamp,
     },
-    /// The disk or the store.
+    /// A folder or prefix cannot be listed.
     #[error("cannot look for packages in {at}")]
     Store {
-        /// As named.
+        /// The location, as the user wrote it.
         at: String,
-        /// Its reason.
+        /// The underlying error.
         source: StoreError,
     },
 }
@@ -132,6 +131,7 @@ impl CoverageError {
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
+            // Arguments are wrong.
             Self::Location(_)
             | Self::Nowhere { .. }
             | Self::TooMany { .. }
@@ -143,46 +143,49 @@ impl CoverageError {
     }
 }
 
-/// An end of the interval that is asked for.
+/// A bound of the required interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The first instant inside; of a date, where it begins.
-    From,
-    /// The first instant after; of a date, where it ends, as in a spec's `date_to`.
-    To,
+pub enum Bound {
+    /// Inclusive start. A date stands for its first instant.
+    Start,
+    /// Exclusive end. A date is included in full, like `date_to` in a spec.
+    End,
 }
 
-/// Reads a date of a zone, or an instant.
+/// Parses a date in `zone`, or an instant with an offset, as a bound of the interval.
 ///
 /// # Errors
-/// [`CoverageError::Bound`].
-pub fn bound(text: &str, end: End, zone: &TimeZone) -> Result<Timestamp, CoverageError> {
-    const DATE: usize = "2026-03-01".len();
+/// [`CoverageError::Bound`] if it is neither.
+pub fn parse_bound(text: &str, bound: Bound, zone: &TimeZone) -> Result<Timestamp, CoverageError> {
+    // No instant is this short.
+    const DATE_LEN: usize = "2026-03-01".len();
     let wrong = || CoverageError::Bound { text: text.to_owned() };
-    if text.len() != DATE {
+    if text.len() != DATE_LEN {
         return text.parse().map_err(|_| wrong());
     }
     let date: Date = text.parse().map_err(|_| wrong())?;
     let calendar = Calendar::new(zone.clone());
-    let first = match end {
-        End::From => Some(date),
-        End::To => Unit::Day.step(date, 1),
+    // The day at whose start the bound lies.
+    let boundary_day = match bound {
+        Bound::Start => Some(date),
+        Bound::End => Unit::Day.step(date, 1),
     };
-    first.and_then(|first| calendar.day_start(first)).ok_or_else(wrong)
+    boundary_day.and_then(|day| calendar.day_start(day)).ok_or_else(wrong)
 }
 
-/// Looks at packages, side by side, and adds up what they cover.
+/// Examines packages in parallel and reports the coverage of each group.
 ///
 /// # Errors
-/// [`CoverageError::Empty`]. What is wrong with a package is part of the answer.
+/// [`CoverageError::Empty`] if the interval is empty. Faults in packages are reported, not returned as errors.
 pub fn coverage(packages: &[Location], options: &CoverageOptions) -> Result<CoverageReport, CoverageError> {
     if let (Some(from), Some(to)) = (options.from, options.to)
         && to <= from
     {
         return Err(CoverageError::Empty { from, to });
     }
-    let looked: Vec<Looked> = packages.par_iter().map(|at| look::look(at, options.verify, options.now)).collect();
-    Ok(group::report(looked, options))
+    let examined: Vec<ExaminedPackage> =
+        packages.par_iter().map(|at| examine::examine(at, options.verify, options.now)).collect();
+    Ok(group::report(examined, options))
 }
 
 #[cfg(test)]

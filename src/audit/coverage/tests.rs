@@ -145,7 +145,7 @@ fn a_copy_of_a_package_counts_once() {
     shelf.put("b", &days(1, 3));
     let group = shelf.group();
     assert!(group.covered);
-    assert_eq!(group.packages[1].state, State::Copy);
+    assert_eq!(group.packages[1].state, PackageState::Copy);
 }
 
 #[test]
@@ -176,8 +176,8 @@ fn a_revision_takes_the_place_of_the_package_that_it_supersedes() {
     shelf.put("a.r3", &revision("job_r3", "job_r2", second));
     let group = shelf.group();
     assert!(group.covered, "{group:?}");
-    let states: Vec<State> = group.packages.iter().map(|package| package.state).collect();
-    assert_eq!(states, [State::Superseded, State::Superseded, State::Counted]);
+    let states: Vec<PackageState> = group.packages.iter().map(|package| package.state).collect();
+    assert_eq!(states, [PackageState::Superseded, PackageState::Superseded, PackageState::Counted]);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_revision_that_is_not_complete_takes_nobodys_place() {
     shelf.put("a.r2", &Manifest { id: "job_r2".into(), status: JobStatus::Partial, supersedes: old, ..days(1, 3) });
     let group = shelf.group();
     assert!(group.covered);
-    assert_eq!(group.packages[1].state, State::Unfinished);
+    assert_eq!(group.packages[1].state, PackageState::Unfinished);
 }
 
 #[test]
@@ -242,9 +242,9 @@ fn a_pruned_package_covers_and_says_that_its_rows_are_gone() {
     std::fs::write(&path, &tombstone).unwrap();
     let group = shelf.group();
     assert!(group.covered);
-    assert_eq!(group.packages[0].notes, ["its retention is over: its rows were deleted at 2026-06-01T00:00:00Z"]);
+    assert_eq!(group.packages[0].notes, ["its rows were deleted at 2026-06-01T00:00:00Z after their retention period"]);
     std::fs::write(&path, tombstone.replace(&expired.id, "job_other")).unwrap();
-    assert_eq!(shelf.group().packages[0].state, State::Unverified);
+    assert_eq!(shelf.group().packages[0].state, PackageState::Unverified);
 }
 
 #[test]
@@ -253,9 +253,9 @@ fn an_interval_that_is_asked_for_is_judged_and_nothing_else() {
     shelf.put("a", &days(2, 3));
     shelf.put("b", &days(5, 6));
     let asked = |from: &str, to: &str| {
-        let read = |text: &str, end| Some(bound(text, end, &TimeZone::UTC).unwrap());
+        let read = |text: &str, end| Some(parse_bound(text, end, &TimeZone::UTC).unwrap());
         let options =
-            CoverageOptions { from: read(from, End::From), to: read(to, End::To), ..CoverageOptions::default() };
+            CoverageOptions { from: read(from, Bound::Start), to: read(to, Bound::End), ..CoverageOptions::default() };
         gaps_of(&shelf.report(&options).groups[0])
     };
     assert_eq!(asked("2026-03-01", "2026-03-07"), ["01-02", "04-05", "07-08"]);
@@ -266,13 +266,13 @@ fn an_interval_that_is_asked_for_is_judged_and_nothing_else() {
 #[test]
 fn dates_are_those_of_the_zone_and_the_last_one_counts_whole() {
     let berlin = TimeZone::get("Europe/Berlin").unwrap();
-    let at = |text, end| bound(text, end, &berlin).unwrap().to_string();
+    let at = |text, end| parse_bound(text, end, &berlin).unwrap().to_string();
     // The day on which clocks go forward has 23 hours.
-    assert_eq!(at("2026-03-29", End::From), "2026-03-28T23:00:00Z");
-    assert_eq!(at("2026-03-29", End::To), "2026-03-29T22:00:00Z");
-    assert_eq!(at("2026-03-29T01:00:00+02:00", End::To), "2026-03-28T23:00:00Z");
+    assert_eq!(at("2026-03-29", Bound::Start), "2026-03-28T23:00:00Z");
+    assert_eq!(at("2026-03-29", Bound::End), "2026-03-29T22:00:00Z");
+    assert_eq!(at("2026-03-29T01:00:00+02:00", Bound::End), "2026-03-28T23:00:00Z");
     for text in ["", "2026-13-01", "yesterday", "2026-03-01T00:00", "2026-03"] {
-        let error = bound(text, End::From, &berlin).unwrap_err().to_string();
+        let error = parse_bound(text, Bound::Start, &berlin).unwrap_err().to_string();
         assert_eq!(
             error,
             format!("`{text}` is neither a date such as 2026-03-01 nor an instant such as 2026-03-01T00:00:00Z")
@@ -291,7 +291,7 @@ fn nothing_below_data_or_state_is_taken_for_a_package() {
     assert_eq!(packages(&shelf.at("")).unwrap(), [shelf.at("a"), shelf.at("a/b")]);
     assert_eq!(packages(&shelf.at("a/b")).unwrap(), [shelf.at("a/b")]);
     let error = packages(&shelf.at("nowhere")).unwrap_err();
-    assert!(error.to_string().starts_with("there is no folder "), "{error}");
+    assert!(error.to_string().contains(" does not exist: give a package, or a folder"), "{error}");
     assert_eq!(error.exit(), Exit::Usage);
 }
 

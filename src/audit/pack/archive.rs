@@ -41,7 +41,7 @@ impl<'a, W: Write> Archive<'a, W> {
         self.tar.get_mut().is_open = true;
         let added = self.tar.append_data(&mut header, format!("{}/{name}", self.folder), from);
         self.tar.get_mut().is_open = false;
-        added.map_err(|error| match FileError::inside(error) {
+        added.map_err(|error| match FileError::downcast(error) {
             Ok(error) => PackError::File(error),
             Err(error) => PackError::Write(error),
         })

@@ -116,7 +116,7 @@ fn head(page: &mut Page, manifest: &Manifest, facts: &Facts<'_>) {
     if facts.deleted > 0 {
         let _ = writeln!(
             page.text,
-            "{} files were deleted after their retention had ended; see tombstone.json.\n",
+            "{} files were deleted after their retention period; see tombstone.json.\n",
             facts.deleted
         );
     }
@@ -232,7 +232,7 @@ fn contents(page: &mut Page, manifest: &Manifest, plain: &str) -> Result<(), Res
             page.command(&counted("awk 'substr($0, 1, 1) == \"{\" { n++ } END { print n + 0 }'", rows));
         }
         ExportFormat::Csv => {
-            let has_header = Dialect::of(&manifest.spec.resolved)?.header && !manifest.columns.is_empty();
+            let has_header = Dialect::from_spec(&manifest.spec.resolved)?.header && !manifest.columns.is_empty();
             let headers = if has_header { shards.count() as u64 } else { 0 };
             page.step(&format!(
                 "Are there {rows} rows and {headers} headers? A record ends at a line end outside\n\

@@ -82,7 +82,7 @@ fn signed_encrypted_and_pruned_packages_are_checked_as_such() {
     let pruned = commands(&manifest(), &Facts { files: 1, deleted: 1, ..facts() });
     assert!(pruned.iter().any(|line| line == "sha256sum --ignore-missing -c SHA256SUMS"));
     let gone = text(&manifest(), &Facts { files: 0, deleted: 2, ..facts() }).unwrap();
-    assert!(gone.contains("2 files were deleted after their retention had ended") && !gone.contains("awk"), "{gone}");
+    assert!(gone.contains("2 files were deleted after their retention period") && !gone.contains("awk"), "{gone}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! A seeded, reproducible sample of rows, each with its position.
+//! Draws a reproducible, seeded sample of a package's rows and reports the position of each row.
 //!
-//! Which rows are drawn follows from the manifest's digest, the seed and the number of rows alone (`drawing`), so that an
-//! auditor can check the drawing with a pocket calculator for SHA-256. Only shards that hold drawn rows are read; each of
-//! them is compared with its digest before a row of it is shown. Shards are streamed, and of Parquet only row groups with
-//! drawn rows are decoded.
+//! The drawn rows depend only on the manifest's SHA-256, the seed, the sample size and the package's row count (see
+//! `drawing`), so an auditor can reproduce the draw with any SHA-256 tool. A shard is read only if it holds drawn rows, and
+//! its digest is verified before any of its rows is returned. Each such shard is streamed twice: once for the digest, once
+//! for the rows. In Parquet, only row groups with drawn rows are decoded.
 
 mod drawing;
 mod parquet;
@@ -25,43 +25,44 @@ use crate::store::StoreError;
 
 pub use drawing::draw;
 
-/// Version of the JSON object.
+/// Version of [`SampleSummary`] as JSON.
 pub const SAMPLE_VERSION: u32 = 1;
 
-/// Maximum number of sampled rows: the sample is held in memory, and more is not practical to check by hand.
-pub const MAX_ROWS: u64 = 100_000;
+/// Maximum sample size in rows. A larger sample cannot be checked by hand, and `--json` holds the sample in memory.
+pub const MAX_SAMPLE_ROWS: u64 = 100_000;
 
-/// A row and where it stands.
+/// A sampled row and its position.
 #[derive(Debug, Clone, Serialize)]
 pub struct SampledRow {
-    /// Its number among all rows of the package, shards in the order of the manifest, from 1.
+    /// 1-based row number in the package, counting shards in manifest order.
     pub row: u64,
-    /// Its shard.
+    /// Path of its shard in the package.
     pub file: String,
-    /// Its number in the shard, from 1; a header does not count.
+    /// 1-based row number in the shard, without the CSV header.
     pub file_row: u64,
-    /// Which draw gave it, from 1; null where all rows were taken.
+    /// 1-based number of the draw that selected the row; null if the sample is the whole package.
     pub draw: Option<u64>,
-    /// By column: cells of CSV as text, JSON as it is, Parquet as it would be in NDJSON.
+    /// JSON object by column name. CSV cells are strings; JSON rows are verbatim, except for line ends between tokens;
+    /// Parquet values have the NDJSON encoding.
     pub values: Box<RawValue>,
 }
 
-/// What was sampled.
+/// Summary of a sample, for its header.
 #[derive(Debug, Clone, Serialize)]
-pub struct Sampled {
+pub struct SampleSummary {
     /// [`SAMPLE_VERSION`].
     pub version: u32,
-    /// The package.
+    /// Location of the package, as opened.
     pub package: String,
-    /// Its job.
+    /// Id of the job that wrote the package.
     pub job_id: String,
-    /// How the job ended: rows of a package that is not complete are those that its shards have.
+    /// How the job ended. If it is not complete, the sample covers only the shards that were written.
     pub status: JobStatus,
-    /// What the drawing is bound to: lower-case hex SHA-256 of the manifest.
+    /// SHA-256 of the manifest in lower-case hex; the draw depends on it.
     pub manifest_sha256: String,
-    /// As given.
+    /// The seed that the user gave.
     pub seed: u64,
-    /// Rows in shards.
+    /// Rows in the package from which the sample is drawn.
     pub population: u64,
     /// Shards of the package.
     pub files: usize,
@@ -72,37 +73,43 @@ pub struct Sampled {
 /// Why a sample cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
-    /// The package's own record.
+    /// The package's manifest, checksums or tombstone are invalid or unreadable.
     #[error(transparent)]
     Package(#[from] PackageError),
-    /// A shard.
+    /// A shard is missing or does not match its digest.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Rows that are gone.
-    #[error(
-        "the shards of {at} were deleted at {pruned_at}, after their retention had ended: there are no rows to sample"
-    )]
+    /// A larger sample than the maximum.
+    #[error("a sample has at most {MAX_SAMPLE_ROWS} rows, not {rows}: draw fewer rows")]
+    TooManyRows {
+        /// The requested number.
+        rows: u64,
+    },
+    /// The shards were deleted after their retention period.
+    #[error("the shards of {at} were deleted at {pruned_at} after their retention period: there are no rows to sample")]
     Pruned {
-        /// The package.
+        /// Location of the package.
         at: String,
-        /// When.
+        /// When they were deleted.
         pruned_at: jiff::Timestamp,
     },
-    /// Rows that cannot be read without a key.
-    #[error("`{path}` is encrypted: give the key with `--identity FILE`, or, of Parquet encryption, `--parquet-key`")]
-    Encrypted {
+    /// A shard is encrypted, and no key was given.
+    #[error(
+        "`{path}` is encrypted: give the key with `--identity FILE`, or with `--parquet-key` for Parquet encryption"
+    )]
+    MissingKey {
         /// Name in the package.
         path: String,
     },
-    /// A shard that the given keys do not open.
+    /// A shard cannot be decrypted with the given keys.
     #[error("`{path}` cannot be decrypted")]
-    Locked {
+    WrongKey {
         /// Name in the package.
         path: String,
         /// Why.
         source: OpenError,
     },
-    /// A shard with the right digest and the wrong rows: the manifest is wrong.
+    /// The manifest contradicts itself, or a shard that matches its digest does not have the rows that the manifest states.
     #[error("`{path}` {why}: check the package with `kt-export verify --rows`")]
     Contents {
         /// Name in the package.
@@ -110,15 +117,15 @@ pub enum SampleError {
         /// What is wrong.
         why: String,
     },
-    /// The disk or the store, while rows are read.
-    #[error("cannot read rows of `{path}`: try again")]
+    /// Reading a shard failed.
+    #[error("cannot read rows of `{path}`")]
     Read {
         /// Name in the package.
         path: String,
-        /// Its reason.
+        /// The underlying error.
         source: io::Error,
     },
-    /// The output of the rows.
+    /// Writing the sample failed.
     #[error("cannot write the sample")]
     Write(#[source] io::Error),
 }
@@ -130,7 +137,10 @@ impl SampleError {
             Self::Package(error) => error.exit(),
             Self::File(error) => error.exit(),
             Self::Contents { .. } => Exit::VerifyFailed,
-            Self::Pruned { .. } | Self::Encrypted { .. } | Self::Locked { .. } => Exit::Usage,
+            // The arguments cannot work: another size, package or key is needed.
+            Self::TooManyRows { .. } | Self::Pruned { .. } | Self::MissingKey { .. } | Self::WrongKey { .. } => {
+                Exit::Usage
+            }
             Self::Read { source, .. } if StoreError::below(source).is_some_and(|e| e.code().is_retryable()) => {
                 Exit::TryLater
             }
@@ -139,47 +149,52 @@ impl SampleError {
     }
 }
 
-/// Draws `rows` rows and gives them in order of their numbers, those of a shard once the shard is known to be whole.
+/// Draws `rows` rows, or all if there are fewer, and passes them to `emit` in row order. The rows of a shard follow only after
+/// its digest has been verified.
 ///
 /// # Errors
-/// [`SampleError`]. Rows that were given before stay true.
+/// [`SampleError`]. Rows passed to `emit` before the error are valid.
 pub fn sample(
     package: &Package,
     rows: u64,
     seed: u64,
     keys: &ReadKeys,
-    mut give: impl FnMut(SampledRow) -> io::Result<()>,
-) -> Result<Sampled, SampleError> {
+    mut emit: impl FnMut(SampledRow) -> io::Result<()>,
+) -> Result<SampleSummary, SampleError> {
+    if rows > MAX_SAMPLE_ROWS {
+        return Err(SampleError::TooManyRows { rows });
+    }
     package.check_sums()?;
     if let Some(tombstone) = package.tombstone()? {
         return Err(SampleError::Pruned { at: package.at(), pruned_at: tombstone.pruned_at });
     }
     let shards = package.shards()?;
-    let (population, sum) =
-        (package.manifest.total_rows, shards.iter().map(|shard| u128::from(shard.rows)).sum::<u128>());
-    if sum != u128::from(population) {
-        let why = format!("says {population} rows in all, but {sum} in its shards");
+    let population = package.manifest.total_rows;
+    let shard_rows: u128 = shards.iter().map(|shard| u128::from(shard.rows)).sum();
+    if shard_rows != u128::from(population) {
+        let why = format!("states {population} rows in total, but its shards have {shard_rows}");
         return Err(SampleError::Contents { path: MANIFEST.to_owned(), why });
     }
-    let mut drawn = draw(&package.manifest_sha256, seed, rows.min(MAX_ROWS), population);
+    let drawn = draw(&package.manifest_sha256, seed, rows, population);
     let mut files_read = 0;
-    let mut before = 0_u64;
+    // Row numbers are 0-based here; `SampledRow` is 1-based.
+    let mut first_row = 0_u64;
     for shard in &shards {
-        let after = before + shard.rows;
-        let later = drawn.split_off(&after);
-        let wanted: Vec<u64> = drawn.keys().map(|row| row - before).collect();
+        let end_row = first_row + shard.rows;
+        let drawn = drawn.range(first_row..end_row);
+        let wanted: Vec<u64> = drawn.clone().map(|(row, _)| row - first_row).collect();
         if !wanted.is_empty() {
             files_read += 1;
-            let values = values(package, shard, &wanted, keys)?;
-            for ((row, draw), values) in drawn.into_iter().zip(values) {
-                let file_row = row - before + 1;
+            let rows = read_rows(package, shard, &wanted, keys)?;
+            for ((&row, &draw), values) in drawn.zip(rows) {
+                let file_row = row - first_row + 1;
                 let sampled = SampledRow { row: row + 1, file: shard.path.to_owned(), file_row, draw, values };
-                give(sampled).map_err(SampleError::Write)?;
+                emit(sampled).map_err(SampleError::Write)?;
             }
         }
-        (drawn, before) = (later, after);
+        first_row = end_row;
     }
-    Ok(Sampled {
+    Ok(SampleSummary {
         version: SAMPLE_VERSION,
         package: package.at(),
         job_id: package.manifest.id.clone(),
@@ -192,21 +207,24 @@ pub fn sample(
     })
 }
 
-/// The values of some rows of a shard, counted from 0 and ascending, after every byte of it was compared.
-fn values(
+/// Verifies the digest of a shard, then reads the rows `wanted` (0-based, ascending). Returns exactly one value per row.
+fn read_rows(
     package: &Package,
     shard: &Listed<'_>,
     wanted: &[u64],
     keys: &ReadKeys,
 ) -> Result<Vec<Box<RawValue>>, SampleError> {
     let path = || shard.path.to_owned();
-    let is_sealed = matches!(package.manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
-    let is_locked = shard.path.ends_with(AGE_EXTENSION) && keys.identities.is_empty();
-    if is_locked || is_sealed && keys.parquet.is_none() {
-        return Err(SampleError::Encrypted { path: path() });
+    let is_parquet_encrypted = matches!(package.manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
+    let lacks_parquet_key = is_parquet_encrypted && keys.parquet.is_none();
+    let lacks_age_key = shard.path.ends_with(AGE_EXTENSION) && keys.identities.is_empty();
+    if lacks_age_key || lacks_parquet_key {
+        return Err(SampleError::MissingKey { path: path() });
     }
-    let mut whole = package.checked(*shard, &Stop::default())?;
-    io::copy(&mut whole, &mut io::sink()).map_err(|error| match FileError::inside(error) {
+    // The reader fails at the end of the file if the digest is wrong. It is never stopped: a sample leaves nothing to clean
+    // up, so a signal just ends the process.
+    let mut verifying_reader = package.checked(*shard, &Stop::default())?;
+    io::copy(&mut verifying_reader, &mut io::sink()).map_err(|error| match FileError::downcast(error) {
         Ok(error) => SampleError::File(error),
         Err(source) => SampleError::Read { path: path(), source },
     })?;
@@ -220,22 +238,21 @@ fn values(
         RowError::Contents(why) => SampleError::Contents { path: path(), why },
         RowError::Read(source) => SampleError::Read { path: path(), source },
     })?;
-    match wanted.get(found.len()) {
-        None => Ok(found),
-        Some(row) => {
-            let why = format!("has no row {}, though the manifest says {} rows", row + 1, shard.rows);
-            Err(SampleError::Contents { path: path(), why })
-        }
+    // Readers stop at the end of the shard, so a missing row is the first beyond `found`.
+    if let Some(missing) = wanted.get(found.len()) {
+        let why = format!("has no row {}, though the manifest says {} rows", missing + 1, shard.rows);
+        return Err(SampleError::Contents { path: path(), why });
     }
+    Ok(found)
 }
 
-/// What a reader of rows says.
+/// Why a row reader failed.
 #[derive(Debug, thiserror::Error)]
 enum RowError {
-    /// Not what the format says.
+    /// The shard does not match its format.
     #[error("{0}")]
     Contents(String),
-    /// The disk or the store below.
+    /// I/O error of the disk or store.
     #[error(transparent)]
     Read(#[from] io::Error),
 }

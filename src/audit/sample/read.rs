@@ -22,21 +22,21 @@ pub(super) fn open_rows(
     keys: &ReadKeys,
 ) -> Result<Box<dyn BufRead>, SampleError> {
     let stored = package.open_file(shard)?.into_reader();
-    let plain = seal::open(stored, shard.path, &keys.identities).map_err(|error| locked(shard, error))?;
+    let plain = seal::open(stored, shard.path, &keys.identities).map_err(|error| cannot_open(shard, error))?;
     Ok(Box::new(BufReader::new(plain)))
 }
 
 /// A Parquet shard, without age around it.
 pub(super) fn plain_file(package: &Package, shard: &Listed<'_>, keys: &ReadKeys) -> Result<PlainFile, SampleError> {
     let stored = package.open_file(shard)?;
-    PlainFile::open(stored, shard.path, &keys.identities).map_err(|error| locked(shard, error))
+    PlainFile::open(stored, shard.path, &keys.identities).map_err(|error| cannot_open(shard, error))
 }
 
-fn locked(shard: &Listed<'_>, error: OpenError) -> SampleError {
+fn cannot_open(shard: &Listed<'_>, error: OpenError) -> SampleError {
     let path = shard.path.to_owned();
     match error {
         OpenError::Read(source) => SampleError::Read { path, source },
-        source => SampleError::Locked { path, source },
+        source => SampleError::WrongKey { path, source },
     }
 }
 
@@ -130,7 +130,7 @@ pub(super) fn csv(
     wanted: &[u64],
     manifest: &Manifest,
 ) -> Result<Vec<Box<RawValue>>, RowError> {
-    let dialect = Dialect::of(&manifest.spec.resolved)
+    let dialect = Dialect::from_spec(&manifest.spec.resolved)
         .map_err(|error| RowError::Contents(format!("is in a dialect that the manifest does not give: {error}")))?;
     let columns: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
     let mut records = Records::new(input, dialect.delimiter, columns.len())?;
@@ -181,7 +181,7 @@ struct Records {
 
 impl Records {
     fn new(mut input: Box<dyn BufRead>, delimiter: u8, columns: usize) -> Result<Self, RowError> {
-        // csv-core looks for a byte order mark only in the first buffer it is given, which may be shorter than one.
+        // Strip the byte order mark here: csv-core recognizes it only if its first buffer holds all 3 bytes.
         let mut start = Vec::new();
         input.by_ref().take(3).read_to_end(&mut start)?;
         if start == b"\xef\xbb\xbf" {
@@ -206,7 +206,7 @@ impl Records {
                 if record.len() > MAX_RECORD_BYTES {
                     return Err(RowError::Contents(format!("has a record {} that {TOO_LONG}", self.record)));
                 }
-                // At once: a record of nothing but delimiters has millions of cells.
+                // Fail early: a record of delimiters only can have millions of fields.
                 if record_ends.len() > self.columns {
                     let why = format!("has more than {} fields in its record {}", self.columns, self.record);
                     return Err(RowError::Contents(why));

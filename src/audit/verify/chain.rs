@@ -9,9 +9,9 @@ use std::fs;
 use jiff::Timestamp;
 
 use super::chain_report::{ChainReport, Head, VerifiedLink};
-use super::in_one_line;
 use crate::chain::{Chain, Link, Linked};
 use crate::digest::sha256;
+use crate::failure;
 use crate::package::layout::{self, MANIFEST, TOMBSTONE, kept_manifest};
 use crate::package::manifest::{Manifest, PackageRef, Tombstone, is_in_future};
 use crate::store::{Folder, Location, StoreError};
@@ -33,7 +33,7 @@ impl Given {
                 Ok(package) => given.read.extend(package),
                 Err(error) => {
                     given.unread += 1;
-                    report.find(&at.join(MANIFEST).to_string(), in_one_line(&error));
+                    report.find(&at.join(MANIFEST).to_string(), failure::chain(&error));
                 }
             }
         }
@@ -83,14 +83,14 @@ pub fn verify_chain(
     let links = match read {
         Ok(Some(links)) => links,
         Ok(None) => return report.unreadable("the folder does not exist".to_owned()),
-        Err(error) => return report.unreadable(in_one_line(&error)),
+        Err(error) => return report.unreadable(failure::chain(&error)),
     };
     for flaw in links.flaws() {
         report.find(&flaw.name, flaw.message);
     }
     report.head = links.head().map(Head::of);
     if report.head.is_none() && report.findings.is_empty() {
-        report.find("000001.json", "is not there: the chain has no link");
+        report.find("000001.json", "is missing: the chain has no link");
     }
     check_head(&links, expected_head, &mut report);
     let given = Given::read(packages, &mut report);
@@ -191,11 +191,10 @@ fn check_deletion(linked: &Linked, given: &Given, verified: &mut VerifiedLink, r
     let bytes = match package.folder.read(TOMBSTONE) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
-            let message =
-                format!("is not there, and {name} says that shards were deleted: `jobs prune` writes it again");
+            let message = format!("is missing, and {name} says that shards were deleted: `jobs prune` writes it again");
             return report.find(&path, message);
         }
-        Err(error) => return report.find(&path, in_one_line(&error)),
+        Err(error) => return report.find(&path, failure::chain(&error)),
     };
     let digest = sha256(&bytes);
     if Some(&digest) != link.tombstone_sha256.as_ref() {
@@ -203,7 +202,7 @@ fn check_deletion(linked: &Linked, given: &Given, verified: &mut VerifiedLink, r
     }
     let tombstone = match Tombstone::from_json(&bytes) {
         Ok(tombstone) => tombstone,
-        Err(error) => return report.find(&path, format!("cannot be read: {}", in_one_line(&error))),
+        Err(error) => return report.find(&path, format!("cannot be read: {}", failure::chain(&error))),
     };
     match Link::of_tombstone(&package.manifest, &tombstone, &digest) {
         Err(error) => report.find(&package.manifest_path(), error.to_string()),
@@ -228,13 +227,13 @@ fn kept<'a>(
         match package.folder.read(&name) {
             Ok(Some(bytes)) if sha256(&bytes) == link.manifest_sha256 => match Manifest::from_json(&bytes) {
                 Ok(manifest) => return Some((path, manifest)),
-                Err(error) => report.find(&path, format!("cannot be read: {}", in_one_line(&error))),
+                Err(error) => report.find(&path, format!("cannot be read: {}", failure::chain(&error))),
             },
             Ok(Some(_)) => {
                 report.find(&path, format!("is not the manifest that {} names", layout::link(link.number)));
             }
             Ok(None) => {}
-            Err(error) => report.find(&path, in_one_line(&error)),
+            Err(error) => report.find(&path, failure::chain(&error)),
         }
     }
     None
@@ -318,7 +317,7 @@ fn check_tombstone(package: &Package, links: &Chain, report: &mut ChainReport) {
     let bytes = match package.folder.read(TOMBSTONE) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return,
-        Err(error) => return report.find(&package.at.join(TOMBSTONE).to_string(), in_one_line(&error)),
+        Err(error) => return report.find(&package.at.join(TOMBSTONE).to_string(), failure::chain(&error)),
     };
     let is_chained = Tombstone::from_json(&bytes).is_ok_and(|tombstone| tombstone.link.is_some());
     let digest = sha256(&bytes);

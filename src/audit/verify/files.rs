@@ -1,15 +1,16 @@
-//! Checks every file against the manifest, and the folder for unlisted files.
+//! Checks every listed file against the manifest, and finds files that are not listed.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::rows::{self, Contents, Digester};
-use super::{Check, Finding, VerifyOptions, VerifyReport, in_one_line, tombstone};
+use super::rows::{self, ContentFormat, Digester};
+use super::{Check, Finding, VerifyOptions, VerifyReport, tombstone};
 use crate::digest::sha256_of;
+use crate::failure;
 use crate::package::layout::{self, CONTENT, TOMBSTONE};
-use crate::package::manifest::{EncryptionRecord, Manifest};
+use crate::package::manifest::{EncryptionRecord, Manifest, Tombstone};
 use crate::seal::{AGE_EXTENSION, plain_digest};
 use crate::store::{Folder, Location, StoreError, Stored};
 use crate::units::counted;
@@ -19,36 +20,39 @@ struct Listed<'a> {
     path: &'a str,
     bytes: u64,
     sha256: &'a str,
-    /// Before age encrypted it.
+    /// Size before age encryption; `None` without encryption or if sealed.
     plain_bytes: Option<u64>,
+    /// SHA-256 before age encryption, lower-case hex.
     plain_sha256: Option<&'a str>,
     rows: u64,
     rows_digest: Option<&'a str>,
-    /// Its plain size and digests are unknown because they are sealed.
-    is_sealed: bool,
-    contents: Contents,
-    lock: Lock,
+    /// Plain size and digests are sealed, and no given key revealed them.
+    has_unrevealed_facts: bool,
+    format: ContentFormat,
+    encryption: Encryption,
 }
 
-/// What is needed to read a file.
+/// How a file is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lock {
-    Open,
+enum Encryption {
+    None,
     Age,
     Parquet,
 }
 
 impl Listed<'_> {
     fn is_readable(&self, options: &VerifyOptions) -> bool {
-        let has_key = match self.lock {
-            Lock::Open => true,
-            Lock::Age => !options.keys.identities.is_empty(),
-            Lock::Parquet => options.keys.parquet.is_some(),
+        let has_key = match self.encryption {
+            Encryption::None => true,
+            Encryption::Age => !options.keys.identities.is_empty(),
+            Encryption::Parquet => options.keys.parquet.is_some(),
         };
-        has_key && self.contents != Contents::Unknown
+        has_key && self.format != ContentFormat::Unknown
     }
 }
 
+/// Checks listed files in parallel, then unlisted ones. `manifest` has its sealed fields revealed; `manifest_sha256` is that of
+/// the stored bytes.
 pub(super) fn check(
     folder: &Folder,
     manifest: &Manifest,
@@ -56,65 +60,76 @@ pub(super) fn check(
     options: &VerifyOptions,
     report: &mut VerifyReport,
 ) {
-    let mut listed = listed(manifest);
+    let mut files = listed_files(manifest);
     if let Some(EncryptionRecord::Age { .. }) = manifest.encryption {
-        for file in listed.iter().filter(|file| file.lock != Lock::Age) {
+        for file in files.iter().filter(|file| file.encryption != Encryption::Age) {
             report.find(Check::Files, Some(file.path), "is not encrypted, but the manifest says that all files are");
         }
     }
     if let Some(tombstone) = tombstone::check(folder, manifest, manifest_sha256, options, report) {
-        let all = listed.len();
-        listed.retain(|file| !matches!(folder.size(file.path), Ok(None)));
-        let gone = all - listed.len();
-        if gone as u64 > tombstone.files {
-            let message = format!("says that {} files were deleted, but {gone} are not there", tombstone.files);
-            report.find(Check::Tombstone, Some(TOMBSTONE), message);
-        }
-        report.leave_out(
-            Check::Files,
-            format!(
-                "{gone} of {all} files: deleted at {} when their retention was over, as tombstone.json says",
-                tombstone.pruned_at
-            ),
-        );
+        account_for_tombstone(folder, &tombstone, &mut files, report);
     }
     let results: Vec<Option<Finding>> =
-        listed.par_iter().map(|file| check_file(folder, manifest, file, options)).collect();
+        files.par_iter().map(|file| check_file(folder, manifest, file, options)).collect();
     report.extend(results.into_iter().flatten());
-    report.done(Check::Files, format!("size and SHA-256 of {} files", listed.len()));
-    let encrypted = listed.iter().filter(|file| file.lock == Lock::Age).count();
+    report.done(Check::Files, format!("size and SHA-256 of {}", counted(files.len(), "file")));
+    let encrypted = files.iter().filter(|file| file.encryption == Encryption::Age).count();
     if encrypted > 0 && options.keys.identities.is_empty() {
-        let files = counted(encrypted, "encrypted file");
+        let encrypted = counted(encrypted, "encrypted file");
         let why = format!(
-            "the plain bytes of {files} were not read, because no --identity was given (their stored digests were \
+            "the plain bytes of {encrypted} were not read, because no --identity was given (their stored digests were \
              checked)"
         );
         report.leave_out(Check::Files, why);
     } else if encrypted > 0 {
         report.done(Check::Files, format!("plain size and SHA-256 of {}", counted(encrypted, "encrypted file")));
     }
-    let unreadable = listed.iter().filter(|file| !file.is_readable(options)).count();
-    if !options.rows {
-        report.leave_out(Check::Rows, "rows were not read back: use --rows to read them");
-    } else {
-        let digested = if manifest.files.iter().any(|file| file.rows_digest.is_some()) {
-            ", and the digests of those of the shards"
-        } else {
-            ""
-        };
-        report.done(Check::Rows, format!("rows of {} files, read back{digested}", listed.len() - unreadable));
-        if unreadable > 0 {
-            report.leave_out(
-                Check::Rows,
-                format!("rows of {unreadable} files that are encrypted (no key was given) or of an unknown format"),
-            );
-        }
-    }
+    report_rows(manifest, &files, options, report);
     unlisted(folder, manifest, report);
-    report.done(Check::Unlisted, "no unlisted files below data/ and rejects/");
+    report.done(Check::Unlisted, "entries below data/ and rejects/ against the manifest");
 }
 
-fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {
+/// Drops the files that `tombstone` says were deleted.
+fn account_for_tombstone(folder: &Folder, tombstone: &Tombstone, files: &mut Vec<Listed>, report: &mut VerifyReport) {
+    let listed_files = files.len();
+    // A file whose size cannot be read stays and becomes a finding.
+    files.retain(|file| !matches!(folder.size(file.path), Ok(None)));
+    let deleted_files = listed_files - files.len();
+    if deleted_files as u64 > tombstone.files {
+        let message = format!("says that {} files were deleted, but {deleted_files} are missing", tombstone.files);
+        report.find(Check::Tombstone, Some(TOMBSTONE), message);
+    }
+    let why = format!(
+        "{deleted_files} of {listed_files} files were deleted at {} after their retention period, according to \
+         tombstone.json",
+        tombstone.pruned_at
+    );
+    report.leave_out(Check::Files, why);
+}
+
+/// Reports which rows [`check_file`] read.
+fn report_rows(manifest: &Manifest, files: &[Listed], options: &VerifyOptions, report: &mut VerifyReport) {
+    if !options.rows {
+        report.leave_out(Check::Rows, "rows were not read back: use --rows to read them");
+        return;
+    }
+    let unread_files = files.iter().filter(|file| !file.is_readable(options)).count();
+    let digest_suffix = if manifest.files.iter().any(|file| file.rows_digest.is_some()) {
+        "; rows of shards also compared by digest"
+    } else {
+        ""
+    };
+    let read_files = counted(files.len() - unread_files, "file");
+    report.done(Check::Rows, format!("rows of {read_files}, read back{digest_suffix}"));
+    if unread_files > 0 {
+        let unread_files = counted(unread_files, "file");
+        let why = format!("rows of {unread_files}: encrypted without a given key, or in an unknown format");
+        report.leave_out(Check::Rows, why);
+    }
+}
+
+/// Shards that have a digest, then rejects. A partition without a digest has no file.
+fn listed_files(manifest: &Manifest) -> Vec<Listed<'_>> {
     let by_parquet = matches!(manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
     let shards = manifest.files.iter().filter_map(|file| {
         Some(Listed {
@@ -125,12 +140,12 @@ fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {
             plain_sha256: file.plain_sha256.as_deref(),
             rows: file.rows,
             rows_digest: file.rows_digest.as_deref(),
-            is_sealed: file.sealed.is_some() && !file.tells_facts(),
-            contents: Contents::of_shard(manifest.export_format),
-            lock: match file.path.ends_with(AGE_EXTENSION) {
-                true => Lock::Age,
-                false if by_parquet => Lock::Parquet,
-                false => Lock::Open,
+            has_unrevealed_facts: file.sealed.is_some() && !file.tells_facts(),
+            format: ContentFormat::of_shard(manifest.export_format),
+            encryption: match file.path.ends_with(AGE_EXTENSION) {
+                true => Encryption::Age,
+                false if by_parquet => Encryption::Parquet,
+                false => Encryption::None,
             },
         })
     });
@@ -142,26 +157,32 @@ fn listed(manifest: &Manifest) -> Vec<Listed<'_>> {
         plain_sha256: file.plain_sha256.as_deref(),
         rows: file.rows,
         rows_digest: None,
-        is_sealed: file.sealed.is_some() && !file.tells_facts(),
-        contents: Contents::of_rejects(&file.path),
-        lock: if file.path.ends_with(AGE_EXTENSION) { Lock::Age } else { Lock::Open },
+        has_unrevealed_facts: file.sealed.is_some() && !file.tells_facts(),
+        format: ContentFormat::of_rejects(&file.path),
+        encryption: if file.path.ends_with(AGE_EXTENSION) { Encryption::Age } else { Encryption::None },
     });
     shards.chain(rejects).collect()
 }
 
 fn check_file(folder: &Folder, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Option<Finding> {
     let found = check_bytes(folder, file, options).and_then(|()| check_rows(folder, manifest, file, options));
-    let (check, message) = found.err()??;
-    Some(Finding { check, path: Some(file.path.to_owned()), message })
+    match found {
+        Ok(()) | Err(Fault::Reported) => None,
+        Err(Fault::New(check, message)) => Some(Finding { check, path: Some(file.path.to_owned()), message }),
+    }
 }
 
-/// The fault of a file; `None` if already reported elsewhere.
-type Fault = Option<(Check, String)>;
+/// What is wrong with a file.
+enum Fault {
+    /// Already a finding of another check.
+    Reported,
+    New(Check, String),
+}
 
-/// Its stored bytes and, where there is a key, its plain ones.
+/// Checks the stored size and SHA-256 and, if a key is given, those of the plain bytes.
 fn check_bytes(folder: &Folder, file: &Listed, options: &VerifyOptions) -> Result<(), Fault> {
-    let fault = |message| Err(Some((Check::Files, message)));
-    let stored = opened(folder, file)?;
+    let fault = |message| Err(Fault::New(Check::Files, message));
+    let stored = open_listed(folder, file)?;
     if stored.bytes() != file.bytes {
         return fault(format!("has {} bytes, but the manifest says {}", stored.bytes(), file.bytes));
     }
@@ -170,18 +191,18 @@ fn check_bytes(folder: &Folder, file: &Listed, options: &VerifyOptions) -> Resul
         Ok(digest) => return fault(format!("has SHA-256 {digest}, but the manifest says {}", file.sha256)),
         Err(error) => return fault(format!("cannot be read: {error}")),
     }
-    if file.lock != Lock::Age || options.keys.identities.is_empty() {
+    if file.encryption != Encryption::Age || options.keys.identities.is_empty() {
         return Ok(());
     }
-    match plain_digest(opened(folder, file)?.into_reader(), &options.keys.identities) {
+    match plain_digest(open_listed(folder, file)?.into_reader(), &options.keys.identities) {
         // Sealed facts that could not be opened are reported elsewhere.
-        Ok(_) if file.is_sealed => Ok(()),
+        Ok(_) if file.has_unrevealed_facts => Ok(()),
         Ok((bytes, _)) if Some(bytes) != file.plain_bytes => {
-            let stated = file.plain_bytes.map_or("nothing of it".to_owned(), |bytes| bytes.to_string());
+            let stated = file.plain_bytes.map_or("none".to_owned(), |bytes| bytes.to_string());
             fault(format!("has {bytes} plain bytes, but the manifest says {stated}"))
         }
         Ok((_, digest)) if Some(digest.as_str()) != file.plain_sha256 => {
-            let stated = file.plain_sha256.unwrap_or("nothing of it");
+            let stated = file.plain_sha256.unwrap_or("none");
             fault(format!("has plain bytes with SHA-256 {digest}, but the manifest says {stated}"))
         }
         Ok(_) => Ok(()),
@@ -189,39 +210,40 @@ fn check_bytes(folder: &Folder, file: &Listed, options: &VerifyOptions) -> Resul
     }
 }
 
-/// Only files with the right digest are parsed.
+/// Counts and digests the rows, if requested and readable. Call it only after [`check_bytes`]: the parsers must see only
+/// bytes that match their digest.
 fn check_rows(folder: &Folder, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Result<(), Fault> {
     if !options.rows || !file.is_readable(options) {
         return Ok(());
     }
-    let fault = |message| Err(Some((Check::Rows, message)));
+    let fault = |message| Err(Fault::New(Check::Rows, message));
     let mut digester = file.rows_digest.map(|_| Digester::new(manifest));
-    match rows::count(file.path, opened(folder, file)?, file.contents, manifest, options, digester.as_mut()) {
+    match rows::count(file.path, open_listed(folder, file)?, file.format, manifest, options, digester.as_mut()) {
         Ok(rows) if rows == file.rows => {}
         Ok(rows) => return fault(format!("has {rows} rows, but the manifest says {}", file.rows)),
         Err(error) => return fault(error.to_string()),
     }
     let digest = digester.map(|digester| digester.finish().to_string());
     if digest.as_deref() != file.rows_digest {
-        return fault("has other rows than those of its `rows_digest` in the manifest".to_owned());
+        return fault("has rows that do not match its `rows_digest` in the manifest".to_owned());
     }
     Ok(())
 }
 
-fn opened(folder: &Folder, file: &Listed) -> Result<Stored, Fault> {
+fn open_listed(folder: &Folder, file: &Listed) -> Result<Stored, Fault> {
     let message = match folder.open_file(file.path) {
         Ok(Some(stored)) => return Ok(stored),
-        Ok(None) => "is not there".to_owned(),
+        Ok(None) => "is missing".to_owned(),
         // Already found as a fault of the manifest.
-        Err(StoreError::BadName { .. }) => return Err(None),
-        Err(StoreError::WrongKind { path, .. }) if is_last(&path, file.path) => "is not a regular file".to_owned(),
-        Err(error) => in_one_line(&error),
+        Err(StoreError::BadName { .. }) => return Err(Fault::Reported),
+        Err(StoreError::WrongKind { path, .. }) if is_the_file(&path, file.path) => "is not a regular file".to_owned(),
+        Err(error) => failure::chain(&error),
     };
-    Err(Some((Check::Files, message)))
+    Err(Fault::New(Check::Files, message))
 }
 
-/// Whether a path is that of the named file itself and not of a folder above it.
-fn is_last(path: &Path, name: &str) -> bool {
+/// Whether `path` is the file itself, not one of its parent folders.
+fn is_the_file(path: &Path, name: &str) -> bool {
     path.ends_with(name)
 }
 
@@ -234,7 +256,8 @@ fn unlisted(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) {
     let files: HashSet<&str> = manifest.digests().map(|(path, _)| path).collect();
     let unfinished: HashSet<&str> =
         manifest.files.iter().filter(|file| file.sha256.is_none()).map(|file| file.path.as_str()).collect();
-    let folders: HashSet<&str> =
+    // Every parent folder of a listed file.
+    let parent_folders: HashSet<&str> =
         files.iter().flat_map(|path| path.match_indices('/').filter_map(|(end, _)| path.get(..end))).collect();
     for top in CONTENT.map(layout::folder) {
         let walk = walkdir::WalkDir::new(root.join(top)).follow_links(false).follow_root_links(false);
@@ -250,17 +273,18 @@ fn unlisted(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) {
             let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
             let segments: Vec<_> = relative.components().map(|c| c.as_os_str().to_string_lossy()).collect();
             let name = segments.join("/");
-            // A name that is not UTF-8 is unlisted even if its lossy form is in the manifest.
+            // A name that is not UTF-8 is unlisted even if its lossy form is in the manifest. `unfinished` only selects the
+            // message.
             let is_text = relative.to_str().is_some();
             let message = if entry.file_type().is_dir() {
-                if entry.depth() == 0 || (is_text && folders.contains(name.as_str())) {
+                if entry.depth() == 0 || (is_text && parent_folders.contains(name.as_str())) {
                     continue;
                 }
                 "is a folder without any file of the manifest"
             } else if is_text && files.contains(name.as_str()) {
                 continue;
             } else if unfinished.contains(name.as_str()) {
-                "belongs to a partition without files in the manifest"
+                "belongs to a partition that has no file according to the manifest"
             } else if entry.file_type().is_file() {
                 "is not in the manifest"
             } else {
@@ -271,7 +295,7 @@ fn unlisted(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) {
     }
 }
 
-/// As [`unlisted`]; a store has no folders and no links.
+/// [`unlisted`] for object stores, which have neither folders nor links. Prefixes end with `/`.
 fn unlisted_objects(folder: &Folder, manifest: &Manifest, report: &mut VerifyReport) {
     let files: HashSet<&str> = manifest.digests().map(|(path, _)| path).collect();
     for top in CONTENT {
@@ -281,7 +305,7 @@ fn unlisted_objects(folder: &Folder, manifest: &Manifest, report: &mut VerifyRep
                     report.find(Check::Unlisted, Some(&found.name), "is not in the manifest");
                 }
             }
-            Err(error) => report.find(Check::Unlisted, Some(top), in_one_line(&error)),
+            Err(error) => report.find(Check::Unlisted, Some(top), failure::chain(&error)),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Checks a package offline, from its files alone.
 //!
-//! The manifest is parsed strictly and checked against itself, SHA256SUMS and every file; unlisted files are found; on
-//! request every shard is read back with independent readers. Every fault becomes a finding that names the file, never
-//! a panic, whatever the bytes are. What could not be checked is listed too, because an auditor must not take silence
-//! for proof.
+//! Parses the manifest strictly; compares it with itself, SHA256SUMS and every file; and reports files that it does not list.
+//! With [`VerifyOptions::rows`], independent readers also read every shard back. Every fault becomes a finding, which names
+//! the file where there is one. No input causes a panic. [`VerifyReport::not_checked`] lists what was not checked, because an
+//! auditor must not mistake silence for proof.
 //!
-//! Digests prove that nothing changed since the manifest was written; a signature proves who wrote it; a chain proves
-//! that it is the latest state of its package and that no package is missing.
+//! Digests prove that nothing changed since the manifest was written; a signature proves who wrote it; a chain proves that
+//! the manifest is the latest for its package and that no package of the chain is missing.
 
 mod chain;
 mod chain_report;
@@ -27,17 +27,17 @@ mod sums;
 mod times;
 mod tombstone;
 
-use std::fs;
+use std::ffi::OsString;
 use std::sync::Arc;
+use std::{fs, io};
 
 use jiff::Timestamp;
 
-use crate::package::layout::{
-    self, CONTENT, MANIFEST, SHA256SUMS, SIGNATURE, STATE, TOMBSTONE, TOMBSTONE_SIGNATURE, VERIFY_TXT,
-};
-
 use crate::digest::sha256;
-use crate::package::layout::REPORT;
+use crate::failure;
+use crate::package::layout::{
+    self, CONTENT, MANIFEST, REPORT, SHA256SUMS, SIGNATURE, STATE, TOMBSTONE, TOMBSTONE_SIGNATURE, VERIFY_TXT,
+};
 use crate::package::manifest::Manifest;
 use crate::package::{ReadKeys, reveal};
 use crate::signature::AllowedSigners;
@@ -45,34 +45,34 @@ use crate::store::{Folder, Location};
 
 pub use chain::verify_chain;
 pub use chain_report::{ChainReport, Head, VerifiedLink};
-pub(crate) use rows::{Budget, Dialect, Limited, MAX_RECORD_BYTES, Pages, TOO_LONG};
-
 pub use report::{Check, Checked, Finding, NotChecked, REPORT_VERSION, VerifiedJob, VerifyReport};
 pub use search::packages_below;
 pub use signature::VerifiedSignature;
+// Also used by `audit::sample` and `audit::pack`.
+pub(crate) use rows::{Budget, Dialect, Limited, MAX_RECORD_BYTES, Pages, TOO_LONG};
 
 /// What to check.
 pub struct VerifyOptions {
-    /// The clock: later times are in the future.
+    /// Current time. A manifest time after it is a finding.
     pub now: Timestamp,
     /// Read every shard back and count its rows; decompresses and parses everything.
     pub rows: bool,
-    /// Keys to decrypt age files, compare their plain digests, and read encrypted Parquet shards. Without a key, these
-    /// checks are left out.
+    /// Keys to decrypt age files and encrypted Parquet shards. Checks that need a missing key are reported in `not_checked`.
     pub keys: ReadKeys,
-    /// Keys that may sign. If given, a package without a signature is not intact.
+    /// Keys that may sign the package. `Some` implies [`require_signature`](Self::require_signature).
     pub allowed_signers: Option<Arc<AllowedSigners>>,
-    /// Principal that must have signed. Used only with [`VerifyOptions::allowed_signers`].
+    /// Identity (principal in the allowed signers file) that must have signed. Ignored without
+    /// [`allowed_signers`](Self::allowed_signers).
     pub signer: Option<String>,
     /// Require a signature.
     pub require_signature: bool,
-    /// A chain is checked too, so the package does not report its link as unchecked.
-    pub with_chain: bool,
+    /// The caller also runs [`verify_chain`], so the link is not reported as unchecked.
+    pub caller_checks_chain: bool,
 }
 
 impl VerifyOptions {
-    /// The checks that need neither rows nor keys.
-    pub fn at(now: Timestamp) -> Self {
+    /// Options for the basic checks: no rows, keys or signers.
+    pub fn basic(now: Timestamp) -> Self {
         Self {
             now,
             rows: false,
@@ -80,7 +80,7 @@ impl VerifyOptions {
             allowed_signers: None,
             signer: None,
             require_signature: false,
-            with_chain: false,
+            caller_checks_chain: false,
         }
     }
 }
@@ -89,7 +89,7 @@ impl VerifyOptions {
 #[cfg(test)]
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self::at(Timestamp::MAX)
+        Self::basic(Timestamp::MAX)
     }
 }
 
@@ -97,17 +97,17 @@ impl Default for VerifyOptions {
 pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyReport {
     let package = package.into();
     let mut report = VerifyReport::new(&package);
-    // The package itself may be a symlink; links inside it are not followed.
+    // Resolve a symlink to the package, because `Folder` refuses links. A missing folder is kept and reported below.
     let real = match &package {
-        // A missing folder is reported below.
         Location::Local(root) => match fs::canonicalize(root) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
-            real => Ok(Location::Local(real.unwrap_or_else(|_| root.clone()))),
+            Ok(real) => Ok(Location::Local(real)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(package.clone()),
+            Err(error) => Err(error.to_string()),
         },
-        object => Ok(object.clone()),
+        Location::Object(_) => Ok(package.clone()),
     };
-    let opened = real.and_then(|at| Folder::existing(at).map_err(|e| in_one_line(&e)));
-    let folder = match opened {
+    let folder = real.and_then(|at| Folder::existing(at).map_err(|e| failure::chain(&e)));
+    let folder = match folder {
         Ok(Some(folder)) => folder,
         Ok(None) => return report.unreadable("the folder does not exist"),
         Err(error) => return report.unreadable(error),
@@ -116,61 +116,72 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
     let bytes = match folder.read(MANIFEST) {
         Ok(Some(bytes)) => Some(bytes),
         Ok(None) => {
-            let message = "is missing: no run has finished here, or it was removed";
+            let message = "is missing: either no run has finished here, or the file was deleted";
             report.find(Check::Manifest, Some(MANIFEST), message);
             None
         }
         Err(error) => {
-            report.find(Check::Manifest, Some(MANIFEST), in_one_line(&error));
+            report.find(Check::Manifest, Some(MANIFEST), failure::chain(&error));
             None
         }
     };
-    let manifest = bytes.as_deref().and_then(|bytes| match Manifest::from_json(bytes) {
+    // SHA256SUMS, report and signature cover the stored manifest.
+    let stored = bytes.as_deref().and_then(|bytes| match Manifest::from_json(bytes) {
         Ok(manifest) => Some(manifest),
         Err(error) => {
-            report.find(Check::Manifest, Some(MANIFEST), format!("cannot be read: {}", in_one_line(&error)));
+            report.find(Check::Manifest, Some(MANIFEST), format!("cannot be read: {}", failure::chain(&error)));
             None
         }
     });
-    // Checked with the sealed facts in place, as far as keys open them.
-    let mut opened = manifest.clone();
-    if let (Some(manifest), Some(opened)) = (&manifest, &mut opened) {
-        report.job = Some(VerifiedJob::of(manifest));
-        sealed::check(manifest, &mut report);
-        let revealed = reveal(opened, &options.keys);
-        consistency::check(opened, options.now, &mut report);
-        sealed::opened(opened, revealed, &mut report);
+    // Consistency is checked on a copy in which the sealed fields (sizes and digests encrypted for key holders) are filled in
+    // as far as the given keys decrypt them.
+    let mut revealed = stored.clone();
+    if let (Some(stored), Some(revealed)) = (&stored, &mut revealed) {
+        report.job = Some(VerifiedJob::of(stored));
+        sealed::check(stored, &mut report);
+        let outcome = reveal(revealed, &options.keys);
+        consistency::check(revealed, options.now, &mut report);
+        sealed::check_revealed(revealed, outcome, &mut report);
     }
     let sha256 = bytes.as_deref().map(sha256);
-    sums::check(&folder, manifest.as_ref(), sha256.as_deref(), &mut report);
-    match opened.as_ref().zip(sha256.as_deref()) {
-        Some((opened, sha256)) => files::check(&folder, opened, sha256, options, &mut report),
+    sums::check(&folder, stored.as_ref(), sha256.as_deref(), &mut report);
+    match revealed.as_ref().zip(sha256.as_deref()) {
+        Some((revealed, sha256)) => files::check(&folder, revealed, sha256, options, &mut report),
         None => report.leave_out(Check::Files, "cannot be checked without a manifest"),
     }
-    page::check(&folder, manifest.as_ref().zip(sha256.as_deref()), &mut report);
-    signature::check(&folder, bytes.as_deref(), manifest.as_ref(), options, &mut report);
-    if let Some(link) = manifest.as_ref().and_then(|manifest| manifest.link.as_ref())
-        && !options.with_chain
+    page::check(&folder, stored.as_ref().zip(sha256.as_deref()), &mut report);
+    signature::check(&folder, bytes.as_deref(), stored.as_ref(), options, &mut report);
+    if let Some(link) = stored.as_ref().and_then(|manifest| manifest.link.as_ref())
+        && !options.caller_checks_chain
     {
         let why = format!("the package is link {} of a chain, which --chain checks", link.number);
         report.leave_out(Check::Chain, why);
     }
-    look_around(&folder, &mut report);
+    report_uncovered_entries(top_level_names(&folder), &mut report);
+    // Always: verification is offline.
     report.leave_out(Check::Source, "only the package was read, not its source");
     report
 }
 
-/// Lists the parts of the folder that no digest covers.
-fn look_around(folder: &Folder, report: &mut VerifyReport) {
-    let names = match folder.location() {
-        Location::Local(root) => fs::read_dir(root).map_err(|e| e.to_string()).map(|entries| {
-            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
-        }),
+fn top_level_names(folder: &Folder) -> Result<Vec<String>, String> {
+    match folder.location() {
+        Location::Local(root) => fs::read_dir(root)
+            .and_then(|entries| names_of(entries.map(|entry| Ok(entry?.file_name()))))
+            .map_err(|error| error.to_string()),
         Location::Object(_) => folder
             .list("")
-            .map_err(|e| in_one_line(&e))
+            .map_err(|e| failure::chain(&e))
             .map(|listed| listed.iter().filter_map(|found| found.name.split('/').next()).map(str::to_owned).collect()),
-    };
+    }
+}
+
+/// The names of all entries of a folder, or the first error: a partial list would hide files.
+fn names_of(entries: impl Iterator<Item = io::Result<OsString>>) -> io::Result<Vec<String>> {
+    entries.map(|name| Ok(name?.to_string_lossy().into_owned())).collect()
+}
+
+/// Reports top-level entries that no digest covers as not checked.
+fn report_uncovered_entries(names: Result<Vec<String>, String>, report: &mut VerifyReport) {
     let mut names = match names {
         Ok(names) => names,
         Err(error) => {
@@ -183,28 +194,17 @@ fn look_around(folder: &Folder, report: &mut VerifyReport) {
     for name in names {
         match name.as_str() {
             MANIFEST | SHA256SUMS | SIGNATURE | REPORT | TOMBSTONE | TOMBSTONE_SIGNATURE => {}
-            folder if CONTENT.map(layout::folder).contains(&folder) => {}
+            // Checked in `files`.
+            top if CONTENT.map(layout::folder).contains(&top) => {}
             VERIFY_TXT => {
                 report.leave_out(Check::Unlisted, "VERIFY.txt contains instructions and has no digest");
             }
             state if state == layout::folder(STATE) => {
-                report.leave_out(Check::Unlisted, format!("{STATE} is for resuming and is not evidence"));
+                report.leave_out(Check::Unlisted, format!("{STATE} holds state to resume a run and has no digest"));
             }
             other => report.leave_out(Check::Unlisted, format!("`{other}` is not part of a package and has no digest")),
         }
     }
-}
-
-/// An error with all its causes.
-fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! The page has no digest, because another release may lay it out differently and packages must stay valid. It is
 //! rendered again and compared; a page made by another release is not checked.
 
-use super::{Check, VerifyReport, in_one_line};
+use super::{Check, VerifyReport};
+use crate::failure;
 use crate::package::layout::REPORT;
 use crate::package::manifest::Manifest;
 use crate::report;
@@ -14,7 +15,7 @@ pub(super) fn check(folder: &Folder, manifest: Option<(&Manifest, &str)>, found:
     let page = match folder.read(REPORT) {
         Ok(Some(page)) => page,
         Ok(None) => return,
-        Err(error) => return found.find(Check::Report, Some(REPORT), in_one_line(&error)),
+        Err(error) => return found.find(Check::Report, Some(REPORT), failure::chain(&error)),
     };
     let Some((manifest, sha256)) = manifest else {
         return found.leave_out(Check::Report, "cannot be checked without a manifest");
@@ -36,7 +37,7 @@ pub(super) fn check(folder: &Folder, manifest: Option<(&Manifest, &str)>, found:
             let message = "differs from what the manifest gives: remove it and run the job again to rewrite it";
             found.find(Check::Report, Some(REPORT), message);
         }
-        Err(error) => return found.leave_out(Check::Report, in_one_line(&error)),
+        Err(error) => return found.leave_out(Check::Report, failure::chain(&error)),
     }
     found.done(Check::Report, "report.html matches the manifest");
 }

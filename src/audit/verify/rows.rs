@@ -1,8 +1,8 @@
 //! Reads shards back with independent readers, counts their rows and digests them.
 //!
-//! CSV records are counted by `csv-core`, JSON by `serde_json`, Parquet by decoding every page with the `parquet`
-//! crate. Files are streamed; a record larger than [`MAX_RECORD_BYTES`], or with more cells than there are columns, is refused
-//! rather than held.
+//! The readers of text share no code with the writers: `csv-core` for CSV and `serde_json` for JSON. The `parquet` crate, which
+//! also writes Parquet shards, decodes every page. Files are streamed; a record larger than [`MAX_RECORD_BYTES`] and a CSV
+//! record with more fields than columns are refused.
 
 mod digest;
 mod limit;
@@ -21,6 +21,7 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visi
 use serde_json::value::RawValue;
 
 pub(super) use self::digest::Digester;
+use self::limit::HEADER_TOO_LONG;
 pub(crate) use self::limit::{Budget, Limited, MAX_RECORD_BYTES, TOO_LONG};
 pub(crate) use self::pages::Pages;
 use super::VerifyOptions;
@@ -32,18 +33,18 @@ use crate::package::manifest::{Column, Manifest, ResolvedError, ResolvedSpec};
 use crate::seal::{self, AGE_EXTENSION, OpenError, PlainFile};
 use crate::store::Stored;
 
-/// What a file holds, before its compression.
+/// Format of a file's content, inside compression and encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Contents {
+pub(super) enum ContentFormat {
     Csv,
     Ndjson,
     Json,
     Parquet,
-    /// An unknown kind.
+    /// A rejects file with an unexpected extension.
     Unknown,
 }
 
-impl Contents {
+impl ContentFormat {
     pub(super) fn of_shard(format: ExportFormat) -> Self {
         match format {
             ExportFormat::Csv => Self::Csv,
@@ -53,7 +54,7 @@ impl Contents {
         }
     }
 
-    /// Rejected rows are objects, one a line, whatever the shards are.
+    /// Rejects files are always NDJSON, in any export format; any other extension is unknown.
     pub(super) fn of_rejects(path: &str) -> Self {
         let path = path.strip_suffix(AGE_EXTENSION).unwrap_or(path);
         let (plain, _) = ExportCompression::split_name(path);
@@ -64,7 +65,7 @@ impl Contents {
     }
 }
 
-/// A file that is not valid in its format. Becomes a finding, so the text includes the cause.
+/// A file that does not match its format. The message includes the cause, because a finding has no error source.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RowsError {
     #[error("cannot be read back: {0}")]
@@ -75,39 +76,39 @@ pub(super) enum RowsError {
     File(String),
 }
 
-/// The number of rows in a file, which `digester`, if given, digests.
+/// Counts the rows of a file and, if `digester` is given, adds each row to it.
 pub(super) fn count(
     name: &str,
     file: Stored,
-    contents: Contents,
+    format: ContentFormat,
     manifest: &Manifest,
     options: &VerifyOptions,
     digester: Option<&mut Digester>,
 ) -> Result<u64, RowsError> {
     let columns: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
-    let locked = |error: OpenError| RowsError::File(format!("cannot be read back: {error}"));
+    let cannot_open = |error: OpenError| RowsError::File(format!("cannot be read back: {error}"));
     let open = |file: Stored| -> Result<Box<dyn BufRead>, RowsError> {
-        let rows = seal::open(file.into_reader(), name, &options.keys.identities).map_err(locked)?;
+        let rows = seal::open(file.into_reader(), name, &options.keys.identities).map_err(cannot_open)?;
         Ok(Box::new(BufReader::new(rows)))
     };
-    match contents {
-        Contents::Csv => {
-            let dialect = Dialect::of(&manifest.spec.resolved).map_err(|error| {
+    match format {
+        ContentFormat::Csv => {
+            let dialect = Dialect::from_spec(&manifest.spec.resolved).map_err(|error| {
                 RowsError::File(format!("is in a dialect that the manifest does not give: {error}"))
             })?;
             csv(open(file)?, &dialect, &columns, digester)
         }
-        Contents::Ndjson => ndjson(open(file)?, digester),
-        Contents::Json => json(open(file)?, digester),
-        Contents::Parquet => {
-            let plain = PlainFile::open(file, name, &options.keys.identities).map_err(locked)?;
+        ContentFormat::Ndjson => ndjson(open(file)?, digester),
+        ContentFormat::Json => json(open(file)?, digester),
+        ContentFormat::Parquet => {
+            let plain = PlainFile::open(file, name, &options.keys.identities).map_err(cannot_open)?;
             parquet(plain, &manifest.columns, options.keys.parquet.as_ref(), digester)
         }
-        Contents::Unknown => Err(RowsError::File("is of an unknown format".to_owned())),
+        ContentFormat::Unknown => Err(RowsError::File("is of an unknown format".to_owned())),
     }
 }
 
-/// How CSV shards were written, as far as it matters for reading.
+/// The CSV options that a reader needs.
 pub(crate) struct Dialect {
     pub(crate) delimiter: u8,
     pub(crate) header: bool,
@@ -116,8 +117,8 @@ pub(crate) struct Dialect {
 }
 
 impl Dialect {
-    /// From the spec's `format`, `csv` or `{csv: {…}}`.
-    pub(crate) fn of(resolved: &ResolvedSpec) -> Result<Self, ResolvedError> {
+    /// Reads the options from `format` of the resolved spec, which is `csv` or `{csv: {…}}`.
+    pub(crate) fn from_spec(resolved: &ResolvedSpec) -> Result<Self, ResolvedError> {
         let CsvFormat { delimiter, header, escape_formulas, null_text, bom: _ } = resolved.csv()?;
         Ok(Self { delimiter, header, escape_formulas, null_text })
     }
@@ -129,7 +130,7 @@ fn csv(
     columns: &[&str],
     mut digester: Option<&mut Digester>,
 ) -> Result<u64, RowsError> {
-    // csv-core looks for a byte order mark only in the first buffer it is given, which may be shorter than one.
+    // Strip the byte order mark here: csv-core recognizes it only if its first buffer holds all 3 bytes.
     let mut start = Vec::new();
     input.by_ref().take(3).read_to_end(&mut start)?;
     if start == b"\xef\xbb\xbf" {
@@ -137,37 +138,41 @@ fn csv(
     }
     let mut input = Read::chain(Cursor::new(start), input);
     if columns.is_empty() {
-        // A source without any column gives shards that have not even a header.
+        // Without columns, shards are empty: they do not even have a header.
         let is_empty = input.fill_buf()?.is_empty();
         let text = || RowsError::File("has text, but the manifest lists no columns".to_owned());
         return is_empty.then_some(0).ok_or_else(text);
     }
     let mut reader = csv_core::ReaderBuilder::new().delimiter(dialect.delimiter).build();
-    let mut text = vec![0; 64 * 1024];
+    let mut field_buffer = vec![0; 64 * 1024];
     let (mut records, mut fields, mut record_bytes) = (0_u64, 0_usize, 0_usize);
     let (mut header, mut cell) = (Vec::new(), Vec::new());
-    // The field's first byte, which csv-core does not expose: a quoted null is text.
-    let mut opening = None;
+    // First byte of the field, to tell `""` (text) from nothing (null): csv-core does not report quotes.
+    let mut first_byte = None;
+    // One iteration per piece of a field: the buffers may split fields.
     loop {
         let block = input.fill_buf()?;
-        if opening.is_none() {
-            // Line ends before a record are skipped.
-            opening = block.iter().find(|byte| fields > 0 || !matches!(byte, b'\r' | b'\n')).copied();
+        if first_byte.is_none() {
+            // Before the first field of a record, csv-core skips line ends. For an empty field this is its delimiter.
+            let skips_line_ends = fields == 0;
+            let is_skipped = |byte: &u8| skips_line_ends && matches!(byte, b'\r' | b'\n');
+            first_byte = block.iter().find(|byte| !is_skipped(byte)).copied();
         }
-        let (result, read, written) = reader.read_field(block, &mut text);
+        let (result, read, written) = reader.read_field(block, &mut field_buffer);
         input.consume(read);
         let is_header = records == 0 && dialect.header;
+        // 1-based row number: the header counts as record 0.
         let row = records + u64::from(!dialect.header);
-        // Else the buffer holds pieces of a record; only their number matters.
+        record_bytes += written;
+        if record_bytes > MAX_RECORD_BYTES {
+            return Err(match is_header {
+                true => RowsError::File(HEADER_TOO_LONG.to_owned()),
+                false => RowsError::Row { row, why: TOO_LONG.to_owned() },
+            });
+        }
+        // The text is needed only for the header and the digest; otherwise only fields are counted.
         if is_header || digester.is_some() {
-            cell.extend_from_slice(text.get(..written).unwrap_or_default());
-            record_bytes += written;
-            if record_bytes > MAX_RECORD_BYTES {
-                return Err(match is_header {
-                    true => RowsError::File("has a header of more than 512 MiB".to_owned()),
-                    false => RowsError::Row { row, why: TOO_LONG.to_owned() },
-                });
-            }
+            cell.extend_from_slice(field_buffer.get(..written).unwrap_or_default());
         }
         let record_end = match result {
             ReadFieldResult::Field { record_end } => record_end,
@@ -175,19 +180,20 @@ fn csv(
             ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => continue,
         };
         if fields >= columns.len() && !is_header {
-            // At once: a record of nothing but delimiters has millions of cells.
+            // Fail early: a record of delimiters only can have millions of fields.
             return Err(RowsError::Row { row, why: format!("has more than {} fields", columns.len()) });
         }
         if is_header {
+            // Keep one more than expected, which is enough for `check_header` to fail.
             if header.len() <= columns.len() {
                 header.push(cell.clone());
             }
         } else if let Some(digester) = &mut digester {
-            let quoted = opening == Some(b'"');
+            let quoted = first_byte == Some(b'"');
             digester.csv_cell(&cell, quoted, dialect).map_err(|bad| RowsError::Row { row, why: bad.to_string() })?;
         }
         cell.clear();
-        opening = None;
+        first_byte = None;
         fields += 1;
         if !record_end {
             continue;
@@ -209,15 +215,14 @@ fn csv(
 }
 
 fn check_header(names: &[Vec<u8>], columns: &[&str], escape_formulas: bool) -> Result<(), RowsError> {
-    let is_column = |(found, column): (&Vec<u8>, &&str)| {
-        let column = column.as_bytes();
-        let prefix: &[u8] = if escape_formulas && is_formula(column) { b"'" } else { b"" };
-        found.strip_prefix(prefix) == Some(column)
+    let expected = |name: &&str| {
+        let prefix = if escape_formulas && is_formula(name.as_bytes()) { "'" } else { "" };
+        format!("{prefix}{name}").into_bytes()
     };
-    if names.len() == columns.len() && names.iter().zip(columns).all(is_column) {
+    if columns.iter().map(expected).eq(names.iter().map(Vec::as_slice)) {
         Ok(())
     } else {
-        Err(RowsError::File("its header is not the columns that the manifest lists".to_owned()))
+        Err(RowsError::File("has a header that differs from the columns in the manifest".to_owned()))
     }
 }
 
@@ -232,6 +237,7 @@ fn ndjson(mut input: Box<dyn BufRead>, mut digester: Option<&mut Digester>) -> R
         }
         rows += 1;
         let wrong = |why: String| RowsError::Row { row: rows, why };
+        // The length includes the newline.
         if length > MAX_RECORD_BYTES {
             return Err(wrong(TOO_LONG.to_owned()));
         }
@@ -242,7 +248,7 @@ fn ndjson(mut input: Box<dyn BufRead>, mut digester: Option<&mut Digester>) -> R
         match &mut digester {
             Some(digester) => digester.json_row(text).map_err(|bad| wrong(bad.to_string()))?,
             None => {
-                serde_json::from_str::<Object>(text).map_err(|e| wrong(format!("is not a JSON object: {e}")))?;
+                serde_json::from_str::<AnyObject>(text).map_err(|e| wrong(format!("is not a JSON object: {e}")))?;
             }
         }
     }
@@ -253,20 +259,20 @@ fn json(input: Box<dyn BufRead>, digester: Option<&mut Digester>) -> Result<u64,
     let mut reader = serde_json::Deserializer::from_reader(Limited::new(input, budget.clone()));
     let wrong = |error: serde_json::Error| match budget.exceeded() {
         Some(row) => RowsError::Row { row, why: TOO_LONG.to_owned() },
-        None => RowsError::File(format!("is not a JSON array of objects: {error}")),
+        None => RowsError::File(format!("cannot be read back as a JSON array of objects: {error}")),
     };
-    let rows = reader.deserialize_seq(Rows { digester, budget: budget.clone() }).map_err(wrong)?;
+    let rows = reader.deserialize_seq(RowsVisitor { digester, budget: budget.clone() }).map_err(wrong)?;
     reader.end().map_err(wrong)?;
     Ok(rows)
 }
 
-/// Counts the objects of an array without keeping them.
-struct Rows<'a> {
+/// Visits a JSON array: counts its objects and digests each, without keeping them.
+struct RowsVisitor<'a> {
     digester: Option<&'a mut Digester>,
     budget: Rc<Budget>,
 }
 
-impl<'de> Visitor<'de> for Rows<'_> {
+impl<'de> Visitor<'de> for RowsVisitor<'_> {
     type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -275,9 +281,10 @@ impl<'de> Visitor<'de> for Rows<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<u64, A::Error> {
         let mut count = 0;
+        // The budget counts the row that is being read.
         self.budget.next_row();
         let Some(digester) = self.digester else {
-            while rows.next_element::<Object>()?.is_some() {
+            while rows.next_element::<AnyObject>()?.is_some() {
                 count += 1;
                 self.budget.next_row();
             }
@@ -292,16 +299,16 @@ impl<'de> Visitor<'de> for Rows<'_> {
     }
 }
 
-/// Any JSON object, whose fields are looked at and let go.
-struct Object;
+/// A JSON object whose fields are parsed and discarded.
+struct AnyObject;
 
-impl<'de> serde::Deserialize<'de> for Object {
+impl<'de> serde::Deserialize<'de> for AnyObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Self)
     }
 }
 
-impl<'de> Visitor<'de> for Object {
+impl<'de> Visitor<'de> for AnyObject {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -320,7 +327,7 @@ fn parquet(
     keys: Option<&Arc<ParquetKeys>>,
     digester: Option<&mut Digester>,
 ) -> Result<u64, RowsError> {
-    // The decoder is built for files that are what they say; on others it may panic.
+    // The `parquet` crate may panic on corrupt files.
     catch_unwind(AssertUnwindSafe(|| decode_parquet(file, columns, keys, digester)))
         .unwrap_or_else(|_| Err(RowsError::File("cannot be decoded as Parquet".to_owned())))
 }
@@ -341,9 +348,9 @@ fn decode_parquet(
     let batch_rows = pages.batch_rows(metadata.metadata()).map_err(|e| wrong(&e))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(pages, metadata).with_batch_size(batch_rows);
     if !builder.schema().fields().iter().map(|field| field.name()).eq(columns.iter().map(|column| &column.name)) {
-        return Err(RowsError::File("its columns are not those that the manifest lists".to_owned()));
+        return Err(RowsError::File("has columns that differ from those in the manifest".to_owned()));
     }
-    let stated = builder.metadata().file_metadata().num_rows();
+    let footer_rows = builder.metadata().file_metadata().num_rows();
     let schema = restore::schema(&uuid::text_schema(builder.schema()), columns);
     let canonical = digester.as_ref().map(|_| CanonicalRows::new(schema.clone())).transpose().map_err(|e| wrong(&e))?;
     let mut rows = 0_u64;
@@ -356,8 +363,8 @@ fn decode_parquet(
             canonical.add(&batch, &mut digester.digest).map_err(|e| wrong(&e))?;
         }
     }
-    if u64::try_from(stated).ok() != Some(rows) {
-        return Err(RowsError::File(format!("its footer says {stated} rows, but it has {rows}")));
+    if u64::try_from(footer_rows).ok() != Some(rows) {
+        return Err(RowsError::File(format!("has {rows} rows, but its footer says {footer_rows}")));
     }
     Ok(rows)
 }

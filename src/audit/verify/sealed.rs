@@ -30,8 +30,8 @@ pub(super) fn check(manifest: &Manifest, report: &mut VerifyReport) {
     }
 }
 
-/// Reports what was opened. `opened` is the manifest with the sealed facts in place.
-pub(super) fn opened(opened: &Manifest, revealed: Revealed, report: &mut VerifyReport) {
+/// Reports which sealed facts the keys revealed, and checks them. `manifest` is the one with the revealed facts filled in.
+pub(super) fn check_revealed(manifest: &Manifest, revealed: Revealed, report: &mut VerifyReport) {
     if let Some(missing) = revealed.missing {
         let files = counted(revealed.sealed, "encrypted file");
         let what = "sizes and digests before encryption, first and last times, digests of rows";
@@ -44,13 +44,13 @@ pub(super) fn opened(opened: &Manifest, revealed: Revealed, report: &mut VerifyR
     if revealed.opened == 0 {
         return;
     }
-    for file in &opened.files {
-        within_max_lag(opened, file, report);
+    for file in &manifest.files {
+        within_max_lag(manifest, file, report);
     }
     report.done(Check::Files, format!("what is sealed of {}", counted(revealed.opened, "encrypted file")));
     // A run cannot compute this, because it cannot open what an earlier run sealed.
-    if opened.files.iter().any(|file| file.rows_digest.is_some())
-        && let Some(digest) = manifest::rows_digest(&opened.columns, &opened.files)
+    if manifest.files.iter().any(|file| file.rows_digest.is_some())
+        && let Some(digest) = manifest::rows_digest(&manifest.columns, &manifest.files)
     {
         report.done(Check::Totals, format!("the sealed digests of the files' rows give that of all rows, {digest}"));
     }

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use ssh_key::PublicKey;
 
-use super::{Check, VerifyOptions, VerifyReport, in_one_line};
+use super::{Check, VerifyOptions, VerifyReport};
+use crate::failure;
 use crate::package::layout::{MANIFEST, SIGNATURE};
 use crate::package::manifest::Manifest;
 use crate::signature::{self, Listing, fingerprint};
@@ -38,14 +39,14 @@ pub(super) fn check(
     let signer = manifest.and_then(|manifest| manifest.signer.as_ref());
     let there = match folder.read(SIGNATURE) {
         Ok(there) => there,
-        Err(error) => return report.find(Check::Signature, Some(SIGNATURE), in_one_line(&error)),
+        Err(error) => return report.find(Check::Signature, Some(SIGNATURE), failure::chain(&error)),
     };
     let (Some(there), Some(bytes)) = (&there, bytes) else {
         match (there.is_some(), signer) {
             (true, _) => report.leave_out(Check::Signature, "cannot be checked without a manifest"),
             (false, Some(signer)) => {
                 let message = format!(
-                    "is not there, and the manifest says that {} signed it: it was removed, or the run stopped before \
+                    "is missing, and the manifest says that {} signed it: it was removed, or the run stopped before \
                      writing it; run the job again to write it",
                     signer.identity
                 );
@@ -66,7 +67,7 @@ pub(super) fn check(
     };
     let key = match signature::check(there, bytes) {
         Ok(key) => key,
-        Err(error) => return report.find(Check::Signature, Some(SIGNATURE), in_one_line(&error)),
+        Err(error) => return report.find(Check::Signature, Some(SIGNATURE), failure::chain(&error)),
     };
     let print = fingerprint(&key);
     if let Some(signer) = signer

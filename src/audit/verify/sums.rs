@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Check, VerifyReport, in_one_line};
+use super::{Check, VerifyReport};
+use crate::failure;
 use crate::package::layout::{MANIFEST, SHA256SUMS};
 use crate::package::manifest::Manifest;
 use crate::store::Folder;
@@ -20,11 +21,11 @@ pub(super) fn check(
     let text = match folder.read(SHA256SUMS) {
         Ok(Some(text)) => text,
         Ok(None) => {
-            report.find(Check::Sums, Some(SHA256SUMS), "is not there: run the job again to write it");
+            report.find(Check::Sums, Some(SHA256SUMS), "is missing: run the job again to write it");
             return;
         }
         Err(error) => {
-            report.find(Check::Sums, Some(SHA256SUMS), in_one_line(&error));
+            report.find(Check::Sums, Some(SHA256SUMS), failure::chain(&error));
             return;
         }
     };

@@ -226,7 +226,7 @@ fn a_missing_swapped_or_added_file_is_named() {
     package.write("rejects/x", b"");
     fs::create_dir(package.root.join("data/2026-03-03")).unwrap();
     let findings = package.findings();
-    assert_found(&findings, Check::Files, "data/2026-03-02/part-0000.csv.zst: is not there");
+    assert_found(&findings, Check::Files, "data/2026-03-02/part-0000.csv.zst: is missing");
     assert_found(&findings, Check::Unlisted, "data/2026-03-01/part-0001.csv.zst: is not in the manifest");
     assert_found(&findings, Check::Unlisted, "rejects/x: is not in the manifest");
     assert_found(&findings, Check::Unlisted, "data/2026-03-03: is a folder without any file");
@@ -268,6 +268,17 @@ fn links_are_found_and_not_followed() {
 }
 
 #[test]
+fn an_entry_that_cannot_be_listed_is_a_finding() {
+    let entries = [Ok(OsString::from("data")), Err(io::Error::other("the disk is gone"))];
+    let names = names_of(entries.into_iter()).map_err(|error| error.to_string());
+    let mut report = VerifyReport::new(&Location::Local("package".into()));
+    report_uncovered_entries(names, &mut report);
+    assert!(!report.intact);
+    assert_eq!(report.findings[0].message, "the folder cannot be listed: the disk is gone");
+    assert_eq!(names_of([Ok(OsString::from("data"))].into_iter()).unwrap(), ["data"]);
+}
+
+#[test]
 fn what_is_no_package_is_a_finding() {
     let folder = tempfile::tempdir().unwrap();
     let options = VerifyOptions::default();
@@ -305,7 +316,7 @@ fn sums_that_are_missing_or_say_more_or_less_are_found() {
         assert_eq!(findings.len(), 1, "{findings:#?}");
     }
     fs::remove_file(package.root.join(SHA256SUMS)).unwrap();
-    assert_found(&package.findings(), Check::Sums, "SHA256SUMS: is not there");
+    assert_found(&package.findings(), Check::Sums, "SHA256SUMS: is missing");
 }
 
 #[test]
@@ -346,7 +357,7 @@ fn a_manifest_that_contradicts_itself_is_found() {
         (Check::Statuses, "is `running`", Box::new(|m| m.files[0].status = FileStatus::Running)),
         (Check::Files, "bytes, but the manifest says 1", Box::new(|m| m.files[0].bytes = 1)),
         (Check::Rows, "has 2 rows, but the manifest says 1", Box::new(|m| m.files[0].rows = 1)),
-        (Check::Rows, "header is not the columns", Box::new(|m| m.columns.swap(0, 1))),
+        (Check::Rows, "has a header that differs from the columns", Box::new(|m| m.columns.swap(0, 1))),
         (Check::Unlisted, "is not in the manifest", Box::new(|m| drop(m.files.pop()))),
     ];
     for (check, words, edit) in cases {
@@ -391,7 +402,7 @@ fn a_partial_package_with_rejects_and_a_failed_partition_is_intact() {
     assert!(report.not_checked.iter().any(|n| n.check == Check::Conservation && n.why.contains("2 source rows")));
 
     package.write(&failed, b"a leftover");
-    assert_found(&package.findings(), Check::Unlisted, "a partition without files in the manifest");
+    assert_found(&package.findings(), Check::Unlisted, "a partition that has no file according to the manifest");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Checks the tombstone: whether it accounts for missing shards, and who signed it.
 
-use super::{Check, VerifyOptions, VerifyReport, in_one_line, signature};
+use super::{Check, VerifyOptions, VerifyReport, signature};
+use crate::failure;
 use crate::package::layout::{TOMBSTONE, TOMBSTONE_SIGNATURE};
 use crate::package::manifest::{Manifest, Tombstone};
 use crate::package::tombstone;
@@ -18,7 +19,7 @@ pub(super) fn check(
     let buried = match tombstone::read(folder, manifest, manifest_sha256, options.now) {
         Ok(buried) => buried?,
         Err(error) => {
-            report.find(Check::Tombstone, Some(TOMBSTONE), in_one_line(&error));
+            report.find(Check::Tombstone, Some(TOMBSTONE), failure::chain(&error));
             return None;
         }
     };
@@ -45,10 +46,10 @@ pub(super) fn check(
     } else if tombstone.signer.is_none() {
         report.leave_out(Check::Tombstone, "who deleted the shards: neither package nor tombstone is signed");
     }
-    if let Some(link) = tombstone.link.as_ref().filter(|_| !options.with_chain) {
+    if let Some(link) = tombstone.link.as_ref().filter(|_| !options.caller_checks_chain) {
         let why = format!("{TOMBSTONE} is link {} of a chain, which --chain checks", link.number);
         report.leave_out(Check::Chain, why);
     }
-    report.done(Check::Tombstone, "tombstone.json is about this package and was written after its retention had ended");
+    report.done(Check::Tombstone, "tombstone.json is about this package and was written after the retention period");
     (report.findings.len() == before).then_some(tombstone)
 }

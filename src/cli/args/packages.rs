@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{ResourceArgs, SpecArgs};
-use crate::audit::sample::MAX_ROWS;
+use crate::audit::sample::MAX_SAMPLE_ROWS;
 use crate::audit::verify::Head;
 use crate::diagnostic::Located;
 use crate::secret::SecretName;
@@ -138,7 +138,7 @@ pub struct SampleArgs {
     #[arg(value_name = "URI")]
     pub package: String,
     /// Number of rows.
-    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=MAX_ROWS))]
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=MAX_SAMPLE_ROWS))]
     pub rows: u64,
     /// Seed of the sample: any number, chosen after the package was finished. The same seed draws the same rows.
     #[arg(long, value_name = "N")]

@@ -3,7 +3,7 @@
 use super::hive::HiveError;
 use crate::store::{LocationError, StoreError};
 
-/// Extensions and what they mean, in the words of messages.
+/// The supported extensions, for messages.
 pub(super) const KNOWN_EXTENSIONS: &str =
     ".parquet .pq .ndjson .jsonl .json .csv .arrow .ipc .feather, row formats also with .gz or .zst";
 
@@ -11,49 +11,49 @@ pub(super) const KNOWN_EXTENSIONS: &str =
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListError {
-    /// Nothing to read.
+    /// No file matches.
     #[error(
-        "source matches no file: {uri} ({looked_for}); check the path, or set `source.format` for other extensions"
+        "source matches no file: {uri} ({explanation}); check the path, or set `source.format` for other extensions"
     )]
     NoFile {
-        /// As resolved.
+        /// The URI, as resolved.
         uri: String,
-        /// What would have matched.
-        looked_for: String,
+        /// What was looked for, or why nothing matched.
+        explanation: String,
     },
-    /// Folder names that conflict with columns.
+    /// Hive folder names conflict with columns.
     #[error(transparent)]
     Hive(#[from] HiveError),
-    /// Text that names no place.
+    /// The URI is not a valid location.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// The store's.
+    /// A request to an object store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A folder of a web server.
+    /// The URI is a folder on a web server.
     #[error("{uri} is on a web server, which lists no folders; name one file")]
     Web {
-        /// As written.
+        /// The URI, as written.
         uri: String,
     },
-    /// Not a glob.
+    /// The glob pattern is invalid.
     #[error("source {uri} is not a glob: {message}")]
     Glob {
-        /// As resolved.
+        /// The URI, as resolved.
         uri: String,
-        /// What the glob parser says.
+        /// The error of the glob parser.
         message: String,
     },
-    /// The operating system refuses.
+    /// A file or folder cannot be read.
     #[error("cannot list {path}; check that it exists and that its permissions let this user read it")]
     Io {
-        /// Which file or folder.
+        /// The file or folder.
         path: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: std::io::Error,
     },
-    /// A folder that contains itself.
+    /// A link leads to a folder that contains it.
     #[error("{path} is a link to {ancestor}, which contains it; remove the link or name the files with a glob")]
     LinkLoop {
         /// The link.
@@ -61,39 +61,39 @@ pub enum ListError {
         /// Where it leads.
         ancestor: String,
     },
-    /// A package.
+    /// The source is a package.
     #[error("{uri} is a kt-export package and not a source; to export its rows again, name its data/ folder")]
     Package {
-        /// As resolved.
+        /// The URI, as resolved.
         uri: String,
     },
-    /// A job that would be its own next source.
+    /// The output is inside the source, so the next job would read it.
     #[error(
         "the output {output} lies inside the source {uri}, so the next job would export its rows again; choose an `output.uri` outside"
     )]
     OutputInSource {
-        /// As resolved.
+        /// The URI, as resolved.
         uri: String,
         /// The package's folder.
         output: String,
     },
-    /// The same, the other way round.
+    /// The source is inside the output.
     #[error(
         "the source {uri} lies inside the output {output}, which holds nothing but the package; choose another `output.uri`"
     )]
     SourceInOutput {
-        /// As resolved.
+        /// The URI, as resolved.
         uri: String,
         /// The package's folder.
         output: String,
     },
-    /// A name that no manifest can hold.
+    /// A name is not UTF-8, so a manifest cannot contain it.
     #[error("the name of {path} is not UTF-8; rename it")]
     NotUtf8 {
         /// With replacement characters.
         path: String,
     },
-    /// An object that the source names and no request can.
+    /// A store lists an object whose key no request can contain.
     #[error(
         "{uri} is listed and cannot be read: its key is not one that a request can name, {why}; copy it to another key, \
          or name the other objects with a glob"
@@ -107,32 +107,32 @@ pub enum ListError {
     /// A device, pipe or socket.
     #[error("{path} is not a regular file; sources are read more than once, so copy it to a file first")]
     NotAFile {
-        /// Which.
+        /// The file.
         path: String,
     },
     /// Parquet or Arrow inside gzip or zstd.
     #[error("{path} is {format} inside another compression; decompress it, {format} compresses its own pages")]
     DoublyCompressed {
-        /// Which.
+        /// The file.
         path: String,
         /// Its format.
         format: &'static str,
     },
-    /// A compression that is not read.
+    /// The compression is not supported.
     #[error("{path} is compressed with .{extension}, which is not read; use .gz or .zst")]
     Compression {
-        /// Which.
+        /// The file.
         path: String,
         /// Its last extension.
         extension: String,
     },
-    /// One file whose format nobody told.
+    /// The format of a single file is unknown.
     #[error("the format of {path} is not known from its extension ({KNOWN_EXTENSIONS}); set `source.format`")]
     UnknownFormat {
-        /// Which.
+        /// The file.
         path: String,
     },
-    /// A folder whose Parquet files are not its rows.
+    /// The folder is a lakehouse table, whose Parquet files include deleted and duplicate rows.
     #[error(
         "{folder} is {kind} (it has {marker}): read as plain files it gives deleted and duplicate rows; export a snapshot of \
          the table to files and name those, or set `plain_files: true` in `source` to read every file as it is"
@@ -142,10 +142,10 @@ pub enum ListError {
         folder: String,
         /// What it is.
         kind: &'static str,
-        /// What tells so.
+        /// The file or folder that identifies it.
         marker: &'static str,
     },
-    /// `expect: every` over more units than are looked for.
+    /// `expect: every` over more units than the limit.
     #[error(
         "the window has more than {most} units that `path_time: {{expect: every}}` expects a file for; choose a smaller window, or remove `expect`"
     )]
@@ -153,12 +153,12 @@ pub enum ListError {
         /// The limit.
         most: usize,
     },
-    /// A file that `path_time` does not describe.
+    /// A file name does not match the pattern of `path_time`.
     #[error(
         "{name} does not end in the time that `path_time` promises ({pattern}); correct the pattern or keep other files out with a glob"
     )]
     PathTime {
-        /// Which.
+        /// The file.
         name: String,
         /// The pattern.
         pattern: String,

@@ -1,55 +1,56 @@
-//! Which files a source URI names.
+//! Lists the files that a source URI matches.
 //!
-//! The list is the ground of every later proof of completeness, so nothing is left out in silence: what looks like data
-//! and is not read stands in [`FileListing::skipped`] with the reason, and what cannot be told apart (a loop of links, a name
-//! that is not text) is an error. The order is that of the names' bytes, on every machine.
+//! Every later proof of completeness rests on this list, so no file is dropped silently. A file that is not read is recorded
+//! in [`FileListing::skipped`] with a reason. A path that cannot be resolved or named (a symlink loop, a name that is not
+//! UTF-8) is an error. Files are sorted by name in byte order, on every platform.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use globset::GlobBuilder;
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::job::{OnEmptyFile, PathTime, Source, SourceFormat};
 use crate::package::layout::{self, CONTENT};
-use crate::source::files::packages::{self, Ours};
+use crate::source::files::packages::{self, OwnOutput};
+use crate::source::files::path_time::path_coverage_in;
 use crate::source::files::{hive, lakehouse, objects, same_file};
-use crate::source::{Codec, SourceFile, file};
+use crate::source::{Codec, Period, SourceFile, file};
 use crate::store::Location;
 
 pub(super) use crate::source::files::error::{KNOWN_EXTENSIONS, ListError};
-use crate::source::files::path_time::path_coverage_in;
 pub(super) use crate::source::skip::{SkipCode, SkippedInput};
 
-/// Compressions that are recognised in order to be refused: their bytes must not be taken for rows.
-const FOREIGN_COMPRESSIONS: [&str; 9] = ["bz2", "xz", "lz4", "br", "zip", "7z", "snappy", "lzo", "z"];
+/// Extensions of unsupported compressions. They are recognized so that compressed bytes are rejected, not parsed as rows.
+const UNSUPPORTED_COMPRESSIONS: [&str; 9] = ["bz2", "xz", "lz4", "br", "zip", "7z", "snappy", "lzo", "z"];
 
-/// The files that a source URI matches, in the order of their names.
+/// The files that a source URI matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileListing {
-    /// What is read.
+    /// Files to read, sorted by name.
     pub files: Vec<SourceFile>,
-    /// What is not, and why.
+    /// Files and folders that are not read, with reasons, sorted by name.
     pub skipped: Vec<SkippedInput>,
-    /// Of the files that `path_time` leaves out, those that cover the time next to the window: a claim that is wrong shows
-    /// there first.
+    /// Skipped files whose names claim the periods nearest to the window. They are inspected to test `path_time`: wrong
+    /// claims display_path up here first.
     pub adjacent: Vec<SourceFile>,
 }
 
-/// Files on each side of the window that are looked into. More writers than these err alike.
-const ADJACENT_FILES: usize = 8;
+/// Maximum number of adjacent files inspected on each side of the window. Writers usually share one error, so a few files
+/// reveal it.
+const MAX_ADJACENT_FILES: usize = 8;
 
 /// Lists a source: a file, a folder (recursive) or a glob.
 ///
-/// A path that exists is taken as it is, even if it holds the characters of a glob. `*` and `?` do not cross folders,
-/// `**` does. Hidden names and names that begin with `_` (`_SUCCESS`, `_delta_log`) are no data, save hive folders
-/// (`_day=1`) and what a glob names so itself. Links are followed, and a file with several names is read once. What this
-/// program has written itself is left out.
+/// A path that exists is used literally, even if it contains glob characters. `*` and `?` do not cross folders, `**` does.
+/// Names that begin with `.` or `_` (`_SUCCESS`, `_delta_log`) are skipped, except hive folders (`_day=1`) and names that the
+/// glob itself writes with that prefix. Links are followed, and a file with several names is read once. Packages, chains and
+/// job folders written by kt-export are skipped.
 ///
 /// # Errors
-/// [`ListError`], and no list, where the files cannot all be told.
+/// [`ListError`] if any file cannot be enumerated or classified; there are no partial results.
 pub fn list(source: &Source) -> Result<FileListing, ListError> {
     let uri = source.uri.value.as_str();
     let path = match Location::parse(uri, &source.options)? {
@@ -57,56 +58,50 @@ pub fn list(source: &Source) -> Result<FileListing, ListError> {
         Location::Object(at) => return objects::list(source, &at),
     };
     let listing = match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => collect(source, Walk::of_folder(path)),
-        Ok(metadata) if metadata.is_file() => single(source, &path),
-        Ok(_) => Err(ListError::NotAFile { path: show(&path) }),
+        Ok(metadata) if metadata.is_dir() => list_matching_files(source, Walk::of_folder(path)),
+        Ok(metadata) if metadata.is_file() => list_one_file(source, &path),
+        Ok(_) => Err(ListError::NotAFile { path: display_path(&path) }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && has_wildcard(uri) => {
-            collect(source, Walk::of_glob(&path, uri)?)
+            list_matching_files(source, Walk::of_glob(&path, uri)?)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(ListError::NoFile { uri: uri.to_owned(), looked_for: "no such file or folder".to_owned() })
+            Err(ListError::NoFile { uri: uri.to_owned(), explanation: "no such file or folder".to_owned() })
         }
-        Err(source) => Err(ListError::Io { path: show(&path), source }),
+        Err(source) => Err(ListError::Io { path: display_path(&path), source }),
     }?;
     lakehouse::refuse_local(source, &listing)?;
     Ok(listing)
 }
 
 impl FileListing {
-    /// Drops the files whose name says that they lie wholly outside `[start, end)`; they are listed, unread, and those
-    /// next to the window are kept apart.
+    /// Moves files whose names claim only times outside `period` to `skipped`, and copies the nearest of them to `adjacent`.
     ///
     /// # Errors
-    /// [`ListError::PathTime`] for the first file whose name the pattern does not describe.
-    pub fn within(
-        mut self,
-        path_time: &PathTime,
-        zones: [&TimeZone; 2],
-        start: Timestamp,
-        end: Timestamp,
-    ) -> Result<Self, ListError> {
+    /// [`ListError::PathTime`] for the first file whose name does not match the pattern.
+    pub fn within(mut self, path_time: &PathTime, zones: [&TimeZone; 2], period: Period) -> Result<Self, ListError> {
+        let Period { start, end } = period;
         let mut kept = Vec::with_capacity(self.files.len());
-        let (mut before, mut behind) = (Nearest::default(), Nearest::default());
+        let (mut earlier, mut later) = (Nearest::default(), Nearest::default());
         for file in self.files {
-            let Some((first, after)) = path_coverage_in(&file.name, path_time, zones) else {
+            let Some((claimed_start, claimed_end)) = path_coverage_in(&file.name, path_time, zones) else {
                 let pattern = path_time.pattern.value.clone();
                 return Err(ListError::PathTime { name: file.name, pattern });
             };
-            if first < end && after > start {
+            if claimed_start < end && claimed_end > start {
                 kept.push(file);
             } else {
-                let reason = format!("outside the window by `path_time`: covers {first} to {after}");
+                let reason = format!("outside the window according to `path_time`: [{claimed_start}, {claimed_end})");
                 let (name, bytes) = (file.name.clone(), file.bytes);
                 self.skipped.push(SkippedInput { name, bytes, code: SkipCode::PathTime, reason });
-                if after <= start {
-                    before.add(start.duration_since(after), file);
+                if claimed_end <= start {
+                    earlier.add(start.duration_since(claimed_end), file);
                 } else {
-                    behind.add(first.duration_since(end), file);
+                    later.add(claimed_start.duration_since(end), file);
                 }
             }
         }
         self.files = kept;
-        self.adjacent = before.files.into_iter().chain(behind.files).collect();
+        self.adjacent = earlier.files.into_iter().chain(later.files).collect();
         self.skipped.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(self)
     }
@@ -115,17 +110,18 @@ impl FileListing {
 /// The files that are nearest to the window on one side, all at the same distance.
 #[derive(Default)]
 struct Nearest {
-    distance: SignedDuration,
+    /// `None` while there are no files.
+    distance: Option<SignedDuration>,
     files: Vec<SourceFile>,
 }
 
 impl Nearest {
     fn add(&mut self, distance: SignedDuration, file: SourceFile) {
-        if self.files.is_empty() || distance < self.distance {
-            self.distance = distance;
+        if self.distance.is_none_or(|nearest| distance < nearest) {
+            self.distance = Some(distance);
             self.files.clear();
         }
-        if distance == self.distance && self.files.len() < ADJACENT_FILES {
+        if self.distance == Some(distance) && self.files.len() < MAX_ADJACENT_FILES {
             self.files.push(file);
         }
     }
@@ -135,35 +131,46 @@ pub(super) fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-/// A path in a message.
-pub(super) fn show(path: &Path) -> String {
+/// Formats a path for messages; bytes that are not UTF-8 are replaced.
+pub(super) fn display_path(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// What is looked at below a folder.
+/// The scope of a directory walk: where it starts, how deep it goes, and which names it visits.
 pub(super) struct Walk {
     pub(super) base: PathBuf,
     pub(super) glob: Option<globset::GlobMatcher>,
     max_depth: usize,
-    /// Whether the glob itself names something hidden.
-    dots: bool,
-    /// Whether the glob itself names something with `_`.
-    underscores: bool,
-    /// Whether the glob itself names the folders of a package.
-    into_packages: bool,
+    /// Whether a glob segment begins with `.`, so that such names are visited.
+    visits_dot_names: bool,
+    /// Whether a glob segment begins with `_`, so that such names are visited.
+    visits_underscore_names: bool,
+    /// Whether a glob segment is `data` or `rejects`, so that packages are not skipped.
+    enters_packages: bool,
 }
 
 impl Walk {
-    /// All that is below a folder.
+    /// Walks everything below a folder.
     pub(super) fn of_folder(base: PathBuf) -> Self {
-        Self { base, glob: None, max_depth: usize::MAX, dots: false, underscores: false, into_packages: false }
+        Self {
+            base,
+            glob: None,
+            max_depth: usize::MAX,
+            visits_dot_names: false,
+            visits_underscore_names: false,
+            enters_packages: false,
+        }
     }
 
-    /// Starts at the folder before the first segment with a wildcard, and looks no deeper than the glob does.
+    /// Walks from the deepest folder without a wildcard, to the depth of the glob.
+    ///
+    /// # Errors
+    /// [`ListError::Glob`] if the pattern is invalid.
     pub(super) fn of_glob(path: &Path, uri: &str) -> Result<Self, ListError> {
         let pattern = path.to_string_lossy();
-        let bad = |error: globset::Error| ListError::Glob { uri: uri.to_owned(), message: error.kind().to_string() };
-        let glob = GlobBuilder::new(&pattern).literal_separator(true).build().map_err(bad)?.compile_matcher();
+        let invalid_glob =
+            |error: globset::Error| ListError::Glob { uri: uri.to_owned(), message: error.kind().to_string() };
+        let glob = GlobBuilder::new(&pattern).literal_separator(true).build().map_err(invalid_glob)?.compile_matcher();
         let mut base = PathBuf::new();
         let mut below = Vec::new();
         for component in path.components() {
@@ -179,15 +186,16 @@ impl Walk {
         Ok(Self {
             base,
             max_depth: if unbounded { usize::MAX } else { below.len() },
-            dots: below.iter().any(|s| s.starts_with('.')),
-            underscores: below.iter().any(|s| s.starts_with('_')),
-            into_packages: below.iter().any(|s| CONTENT.map(layout::folder).contains(&s.as_ref())),
+            visits_dot_names: below.iter().any(|s| s.starts_with('.')),
+            visits_underscore_names: below.iter().any(|s| s.starts_with('_')),
+            enters_packages: below.iter().any(|s| CONTENT.map(layout::folder).contains(&s.as_ref())),
             glob: Some(glob),
         })
     }
 
-    /// Whether a hidden name is worth telling: of a glob, what it would match, or look into however deep.
-    pub(super) fn names(&self, path: &Path, is_folder: bool) -> bool {
+    /// Whether to report a hidden path as skipped: always in a folder; under a glob, only a file that matches or a folder that
+    /// an unbounded glob would enter.
+    pub(super) fn reports_hidden(&self, path: &Path, is_folder: bool) -> bool {
         match &self.glob {
             None => true,
             Some(_) if is_folder => self.max_depth == usize::MAX,
@@ -195,38 +203,40 @@ impl Walk {
         }
     }
 
-    /// Whether folders of ours are left out below the base.
-    pub(super) fn leaves_out_packages(&self) -> bool {
-        !self.into_packages
+    /// Whether packages, chains and job folders of kt-export are skipped.
+    pub(super) fn skips_packages(&self) -> bool {
+        !self.enters_packages
     }
 
     /// Whether a name below the base may be data.
     pub(super) fn visible(&self, name: &OsStr) -> bool {
         match name.as_encoded_bytes() {
-            [b'.', ..] => self.dots,
-            [b'_', rest @ ..] => self.underscores || rest.contains(&b'='),
+            [b'.', ..] => self.visits_dot_names,
+            [b'_', rest @ ..] => self.visits_underscore_names || rest.contains(&b'='),
             _ => true,
         }
     }
 }
 
-fn single(source: &Source, path: &Path) -> Result<FileListing, ListError> {
+fn list_one_file(source: &Source, path: &Path) -> Result<FileListing, ListError> {
     let base = path.parent().unwrap_or(Path::new(""));
     let file = match classify(source.format, path)? {
         Some((format, codec)) => source_file(base, path, format, codec)?,
-        None => return Err(ListError::UnknownFormat { path: show(path) }),
+        None => return Err(ListError::UnknownFormat { path: display_path(path) }),
     };
     Ok(FileListing { files: vec![file], ..FileListing::default() })
 }
 
-fn collect(source: &Source, walk: Walk) -> Result<FileListing, ListError> {
+fn list_matching_files(source: &Source, walk: Walk) -> Result<FileListing, ListError> {
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     let mut folders_matched = false;
-    if walk.glob.is_none() && packages::of_folder(&walk.base)? == Some(Ours::Package) {
+    // The folder itself is a package: an export of an export is a mistake. Packages below it are skipped.
+    if walk.glob.is_none() && packages::of_folder(&walk.base)? == Some(OwnOutput::Package) {
         return Err(ListError::Package { uri: source.uri.value.clone() });
     }
     let mut entries = WalkDir::new(&walk.base).follow_links(true).min_depth(1).max_depth(walk.max_depth).into_iter();
+    // Order matters: hidden names and packages are recorded before the glob filters, so that they are never dropped silently.
     while let Some(entry) = entries.next() {
         let entry = match entry {
             Ok(entry) => entry,
@@ -240,21 +250,15 @@ fn collect(source: &Source, walk: Walk) -> Result<FileListing, ListError> {
             if is_folder {
                 entries.skip_current_dir();
             }
-            if walk.names(path, is_folder) {
-                let name = relative_name(&walk.base, path)?;
-                let bytes = if is_folder { 0 } else { entry.metadata().map_err(walk_error)?.len() };
-                let is_data = !is_folder && matches!(classify(None, path), Ok(Some(_)));
-                let name = if is_folder { format!("{name}/") } else { name };
-                skipped.push(SkippedInput::hidden(name, bytes, is_data));
-            }
+            skipped.extend(hidden_entry(&walk, &entry)?);
             continue;
         }
         if is_folder
-            && walk.leaves_out_packages()
-            && let Some(ours) = packages::of_folder(path)?
+            && walk.skips_packages()
+            && let Some(own_output) = packages::of_folder(path)?
         {
             entries.skip_current_dir();
-            skipped.push(ours.skipped(relative_name(&walk.base, path)?, 0));
+            skipped.push(own_output.skipped(relative_name(&walk.base, path)?, 0));
             continue;
         }
         if walk.glob.as_ref().is_some_and(|glob| !glob.is_match(path)) {
@@ -285,7 +289,8 @@ fn collect(source: &Source, walk: Walk) -> Result<FileListing, ListError> {
             }
         }
     }
-    if files.is_empty() && !skipped.iter().any(is_empty) {
+    // Empty files prove that the source exists.
+    if files.is_empty() && !skipped.iter().any(is_empty_file) {
         return Err(no_file(source, &walk, &skipped, folders_matched));
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -294,24 +299,41 @@ fn collect(source: &Source, walk: Walk) -> Result<FileListing, ListError> {
     Ok(FileListing { files, skipped, adjacent: Vec::new() })
 }
 
-/// A file that is there and holds nothing: its source is not missing.
-pub(super) fn is_empty(skipped: &SkippedInput) -> bool {
+/// A hidden entry as a skipped input; `None` if it is not reported.
+fn hidden_entry(walk: &Walk, entry: &DirEntry) -> Result<Option<SkippedInput>, ListError> {
+    let path = entry.path();
+    let is_folder = entry.file_type().is_dir();
+    if !walk.reports_hidden(path, is_folder) {
+        return Ok(None);
+    }
+    let name = relative_name(&walk.base, path)?;
+    if is_folder {
+        return Ok(Some(SkippedInput::hidden(format!("{name}/"), 0, false)));
+    }
+    let bytes = entry.metadata().map_err(walk_error)?.len();
+    Ok(Some(SkippedInput::hidden(name, bytes, is_data_file(path))))
+}
+
+/// Whether an input was skipped because it has 0 bytes. Such a file proves that the source exists.
+pub(super) fn is_empty_file(skipped: &SkippedInput) -> bool {
     skipped.code == SkipCode::Empty
 }
 
 pub(super) fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedInput], folders_matched: bool) -> ListError {
-    let others = skipped.iter().filter(|file| file.code == SkipCode::UnknownFormat).count();
-    let packages = skipped.iter().filter(|file| file.code == SkipCode::Package).count();
-    let looked_for = match (source.format, others) {
-        _ if packages > 0 => {
-            format!("it holds {packages} of kt-export's own packages, chains or jobs and no other data")
+    let unknown_formats = skipped.iter().filter(|file| file.code == SkipCode::UnknownFormat).count();
+    let own_folders = skipped.iter().filter(|file| file.code == SkipCode::Package).count();
+    let explanation = if own_folders > 0 {
+        format!("it holds {own_folders} of kt-export's own packages, chains or jobs and no other data")
+    } else if walk.glob.is_some() && folders_matched {
+        "the glob matches only folders; append /** to match the files in them".to_owned()
+    } else {
+        match (source.format, unknown_formats) {
+            (Some(_), _) => "looked for any file that is not hidden".to_owned(),
+            (None, 0) => format!("looked for {KNOWN_EXTENSIONS}"),
+            (None, n) => format!("looked for {KNOWN_EXTENSIONS}; skipped {n} with other extensions"),
         }
-        _ if walk.glob.is_some() && folders_matched => "it matches folders only; end it with /**".to_owned(),
-        (Some(_), _) => "looked for any file that is not hidden".to_owned(),
-        (None, 0) => format!("looked for {KNOWN_EXTENSIONS}"),
-        (None, n) => format!("looked for {KNOWN_EXTENSIONS}; skipped {n} with other extensions"),
     };
-    ListError::NoFile { uri: source.uri.value.clone(), looked_for }
+    ListError::NoFile { uri: source.uri.value.clone(), explanation }
 }
 
 fn is_not_found(error: &walkdir::Error) -> bool {
@@ -319,20 +341,24 @@ fn is_not_found(error: &walkdir::Error) -> bool {
 }
 
 fn walk_error(error: walkdir::Error) -> ListError {
-    let path = error.path().map_or_else(|| "the source".to_owned(), show);
+    let path = error.path().map_or_else(|| "the source".to_owned(), display_path);
     match error.loop_ancestor() {
-        Some(ancestor) => ListError::LinkLoop { path, ancestor: show(ancestor) },
+        Some(ancestor) => ListError::LinkLoop { path, ancestor: display_path(ancestor) },
         None => ListError::Io { path, source: error.into() },
     }
 }
 
-/// The name below the base with `/` on every system.
+/// The path relative to `base`, with `/` as the separator on every platform.
+///
+/// # Errors
+/// [`ListError::NotUtf8`].
 fn relative_name(base: &Path, path: &Path) -> Result<String, ListError> {
+    // Every caller passes a path below `base`.
     let below = path.strip_prefix(base).unwrap_or(path);
     let mut name = String::new();
     for component in below.components() {
         let Component::Normal(part) = component else { continue };
-        let Some(part) = part.to_str() else { return Err(ListError::NotUtf8 { path: show(path) }) };
+        let Some(part) = part.to_str() else { return Err(ListError::NotUtf8 { path: display_path(path) }) };
         if !name.is_empty() {
             name.push('/');
         }
@@ -342,7 +368,7 @@ fn relative_name(base: &Path, path: &Path) -> Result<String, ListError> {
 }
 
 fn source_file(base: &Path, path: &Path, format: SourceFormat, codec: Codec) -> Result<SourceFile, ListError> {
-    let io = |source| ListError::Io { path: show(path), source };
+    let io = |source| ListError::Io { path: display_path(path), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
     let name = relative_name(base, path)?;
     let constants = hive::keys_of(&name);
@@ -359,8 +385,16 @@ fn source_file(base: &Path, path: &Path, format: SourceFormat, codec: Codec) -> 
     })
 }
 
-/// Modification time to the nanosecond.
-/// Format and compression of a file; `None` where nothing tells the format.
+/// Whether a file looks like data by its name alone, supported or not.
+pub(super) fn is_data_file(path: &Path) -> bool {
+    !matches!(classify(None, path), Ok(None))
+}
+
+/// Determines format and compression from the declared format and the extensions; `None` if the format is unknown.
+///
+/// # Errors
+/// [`ListError::Compression`] for an unsupported compression, [`ListError::DoublyCompressed`] for a compressed Parquet or
+/// Arrow file.
 pub(super) fn classify(
     declared: Option<SourceFormat>,
     path: &Path,
@@ -370,24 +404,27 @@ pub(super) fn classify(
     let (codec, inner) = match outer.as_str() {
         "gz" => (Codec::Gzip, extension(Path::new(path.file_stem().unwrap_or_default()))),
         "zst" => (Codec::Zstd, extension(Path::new(path.file_stem().unwrap_or_default()))),
-        other if FOREIGN_COMPRESSIONS.contains(&other) => {
-            // Without a declared format, `x.csv.bz2` is surely data and `x.zip` is not known to be.
+        other if UNSUPPORTED_COMPRESSIONS.contains(&other) => {
+            // Without a declared format, `x.csv.bz2` must be data, but `x.zip` may be anything.
             let inner = extension(Path::new(path.file_stem().unwrap_or_default()));
             if declared.is_some() || format_of(&inner).is_some() {
-                return Err(ListError::Compression { path: show(path), extension: outer });
+                return Err(ListError::Compression { path: display_path(path), extension: outer });
             }
             return Ok(None);
         }
         _ => (Codec::Plain, outer),
     };
     let Some(format) = declared.or_else(|| format_of(&inner)) else { return Ok(None) };
-    let columnar = match format {
+    // These formats compress internally and need random access.
+    let columnar_name = match format {
         SourceFormat::Parquet => Some("Parquet"),
         SourceFormat::Arrow => Some("Arrow"),
         _ => None,
     };
-    match columnar {
-        Some(format) if codec != Codec::Plain => Err(ListError::DoublyCompressed { path: show(path), format }),
+    match columnar_name {
+        Some(name) if codec != Codec::Plain => {
+            Err(ListError::DoublyCompressed { path: display_path(path), format: name })
+        }
         _ => Ok(Some((format, codec))),
     }
 }

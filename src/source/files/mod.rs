@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 
 use super::formats::{self, FileInspection, FileRequest};
 use super::{
-    ChunkReader, Constants, Input, InputFacts, InspectRequest, InspectionSteps, ListError, Listing, Period,
+    ChunkReader, ConstantColumns, Input, InputFacts, InspectRequest, InspectionSteps, ListError, Listing, Period,
     ReadRequest, Source, SourceError, SourceFile, SourceKind, StepResults, constants,
 };
 use crate::diagnostic::{Diagnostic, shown};
@@ -30,20 +30,20 @@ use crate::store::Location;
 pub use overlap::reads_file;
 pub use path_time::{named_days, path_coverage, path_coverage_in, path_unit, units_of};
 
-/// The files that a job's `source.uri` matches.
+/// The [`Source`] for a job's `source.uri`. Holds settings only; [`Source::list`] enumerates the files.
 #[derive(Debug)]
 pub struct FileSource {
     settings: job::Source,
-    /// Where the job writes, which must not be inside the source.
+    /// The job's output location. `list` rejects a location inside the source, so that an export never reads its own files.
     output: Location,
-    /// Zone of times without an offset, from the spec's `time`.
+    /// `time.timezone`: the zone of source times without an offset.
     time_zone: TimeZone,
-    /// Zone of the window.
+    /// `window.timezone`: the zone of the window's dates.
     window_zone: TimeZone,
 }
 
 impl FileSource {
-    /// The source of a job.
+    /// Copies the settings that the source needs from `job`.
     pub fn new(job: &Job) -> Self {
         Self {
             settings: job.source.clone(),
@@ -53,18 +53,24 @@ impl FileSource {
         }
     }
 
-    fn file<'a>(&self, input: &'a Input) -> Result<&'a SourceFile, SourceError> {
-        input.file().ok_or_else(|| SourceError {
-            name: input.name().to_owned(),
-            position: None,
-            code: ErrorCode::Internal,
-            message: "not a file, but it was planned for a source of files; this is a bug".to_owned(),
-        })
-    }
-
-    fn is_unexpectedly_empty(&self, file: &SourceFile) -> bool {
+    /// Whether `on_empty_file: fail` applies. Parquet and Arrow report an empty file themselves, as corrupt.
+    fn fails_as_empty(&self, file: &SourceFile) -> bool {
         file.bytes == 0 && file.format.is_text() && self.settings.on_empty_file == OnEmptyFile::Fail
     }
+
+    /// The zones that a date in a file name may be in.
+    fn zones(&self) -> [&TimeZone; 2] {
+        [&self.time_zone, &self.window_zone]
+    }
+}
+
+fn require_file(input: &Input) -> Result<&SourceFile, SourceError> {
+    input.file().ok_or_else(|| SourceError {
+        name: input.name().to_owned(),
+        position: None,
+        code: ErrorCode::Internal,
+        message: "is not a file, although the source kind is `files`; this is a bug in kt-export".to_owned(),
+    })
 }
 
 impl Source for FileSource {
@@ -76,7 +82,7 @@ impl Source for FileSource {
         overlap::check(&self.settings, &self.output)?;
         let mut listing = list::list(&self.settings)?;
         if let Some(path_time) = &self.settings.path_time {
-            listing = listing.within(path_time, [&self.time_zone, &self.window_zone], period.start, period.end)?;
+            listing = listing.within(path_time, self.zones(), period)?;
         }
         Ok(Listing {
             inputs: listing.files.into_iter().map(Input::File).collect(),
@@ -91,15 +97,19 @@ impl Source for FileSource {
             && let Some(file) = files().find(|file| file.format != SourceFormat::Json)
         {
             let format = file.format.name();
-            let message = format!("`records` is for JSON documents, and {} is read as {format}", shown(&file.name));
-            let help = "remove `records`, or set `format: json` if the files are documents";
+            let message =
+                format!("`records` applies only to JSON documents, but {} is read as {format}", shown(&file.name));
+            let help = "remove `records`, or set `source.format: json` if the files are JSON documents";
             return Err(records.mistake(message).help(help));
         }
-        let mut constants = files().map(|file| file.constants.len()).peekable();
-        if self.settings.hive_partitioning == Some(true) && constants.peek().is_some() && constants.all(|n| n == 0) {
+        let has_files = files().next().is_some();
+        let has_keys = files().any(|file| !file.constants.is_empty());
+        if self.settings.hive_partitioning == Some(true) && has_files && !has_keys {
             let message = "`hive_partitioning: true` has no effect: no file is in a folder named key=value";
             let mistake = Diagnostic::at(self.settings.uri.span.as_ref(), message);
-            return Err(mistake.help("remove it, or name the folder above those folders in `uri`"));
+            return Err(
+                mistake.help("remove `hive_partitioning`, or set `uri` to the parent of the `key=value` folders")
+            );
         }
         Ok(())
     }
@@ -109,40 +119,42 @@ impl Source for FileSource {
         input: &'a Input,
         request: InspectRequest<'a>,
     ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
-        let InspectRequest { time_column, times } = request;
-        match self.file(input) {
+        let InspectRequest { time_column, time_parser } = request;
+        match require_file(input) {
             Err(error) => in_one_step(input.name(), move || Err(error.clone())),
-            Ok(file) if self.is_unexpectedly_empty(file) => in_one_step(&file.name, move || {
-                let message = "it has 0 bytes; write it again, or set `source.on_empty_file: skip`".to_owned();
+            Ok(file) if self.fails_as_empty(file) => in_one_step(&file.name, move || {
+                let message =
+                    "the file is empty (0 bytes); regenerate it, or set `source.on_empty_file: skip`".to_owned();
                 let (name, code) = (file.name.clone(), ErrorCode::SourceUnreadable);
                 Err(SourceError { name, position: None, code, message })
             }),
             Ok(file) => {
                 let records = self.settings.records.as_ref().map(|records| records.value.as_str());
-                formats::inspect(file, FileInspection { time_column, times, records })
+                formats::inspect(file, FileInspection { time_column, time_parser, records })
             }
         }
     }
 
-    fn constants(&self, inputs: &[Input], columns: &Schema) -> Result<Constants, ListError> {
+    fn constants(&self, inputs: &[Input], file_schema: &Schema) -> Result<ConstantColumns, ListError> {
         let setting = self.settings.hive_partitioning;
-        let fields = hive::columns(inputs, setting, columns)?;
-        let is_unused = fields.is_empty() && setting.is_none() && inputs.iter().any(|i| !i.constants().is_empty());
-        let note = is_unused.then(|| {
-            "folders named key=value are no columns, because not every file has the same keys or a file has a column of \
-             that name; set `hive_partitioning` to say what is meant"
+        let fields = hive::columns(inputs, setting, file_schema)?;
+        // Without a setting, keys become columns only if all files agree; the user must know when they do not.
+        let ignores_keys = fields.is_empty() && setting.is_none() && inputs.iter().any(|i| !i.constants().is_empty());
+        let note = ignores_keys.then(|| {
+            "`key=value` folders do not become columns, because files have different keys or a file already has a column \
+             with that name; set `hive_partitioning` to true or false"
                 .to_owned()
         });
-        Ok(Constants { fields, note })
+        Ok(ConstantColumns { fields, note })
     }
 
-    fn coverage(&self, inputs: &[Input], facts: &[InputFacts]) -> Vec<Option<(Timestamp, Timestamp)>> {
+    fn claimed_periods(&self, inputs: &[Input], facts: &[InputFacts]) -> Vec<Option<(Timestamp, Timestamp)>> {
         match &self.settings.path_time {
             Some(path_time) => {
-                let zones = [&self.time_zone, &self.window_zone];
-                inputs.iter().map(|input| path_coverage_in(input.name(), path_time, zones)).collect()
+                inputs.iter().map(|input| path_coverage_in(input.name(), path_time, self.zones())).collect()
             }
             None => {
+                // Tried in this order; many exporters name daily files by UTC date.
                 let zones = [TimeZone::UTC, self.time_zone.clone(), self.window_zone.clone()];
                 named_dates::coverage(inputs, facts, &zones)
             }
@@ -152,7 +164,7 @@ impl Source for FileSource {
     fn open(&self, request: ReadRequest<'_>) -> Result<Box<dyn ChunkReader>, SourceError> {
         constants::open(request, |request| {
             formats::open(FileRequest {
-                file: self.file(request.input)?.clone(),
+                file: require_file(request.input)?.clone(),
                 schema: request.schema,
                 units: request.units,
                 on_bad_rows: request.on_bad_rows,
@@ -163,6 +175,6 @@ impl Source for FileSource {
     }
 
     fn recheck(&self, input: &Input) -> Result<(), SourceError> {
-        self.file(input)?.check_unchanged()
+        require_file(input)?.check_unchanged()
     }
 }

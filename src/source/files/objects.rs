@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::hive;
 use super::lakehouse::Tables;
-use super::list::{FileListing, ListError, SkipCode, SkippedInput, Walk, classify, has_wildcard, is_empty, no_file};
-use super::packages::{self, Ours};
+use super::list::{
+    FileListing, ListError, SkipCode, SkippedInput, Walk, classify, has_wildcard, is_data_file, is_empty_file, no_file,
+};
+use super::packages::{self, OwnOutput};
 use super::same_file;
 use crate::job::{OnEmptyFile, Source};
 use crate::source::SourceFile;
-use crate::store::{Below, Found, ObjectLocation, list_below, look_at};
+use crate::store::{ObjectListing, ObjectLocation, ObjectMeta, head_object, list_below};
 
 /// Lists an object, a prefix or a glob.
 pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<FileListing, ListError> {
@@ -19,26 +21,26 @@ pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<FileListing, 
     if at.scheme.is_web() && is_folder {
         return Err(ListError::Web { uri: at.to_string() });
     }
-    if !is_folder && let Some(found) = look_at(at)? {
+    if !is_folder && let Some(found) = head_object(at)? {
         // Some tools create an empty object for a folder.
-        let below = if found.bytes == 0 && !at.scheme.is_web() { list_below(at)? } else { Below::default() };
+        let below = if found.bytes == 0 && !at.scheme.is_web() { list_below(at)? } else { ObjectListing::default() };
         if below.objects.is_empty() && below.unaddressable.is_empty() {
-            return single(source, &found);
+            return list_one_object(source, &found);
         }
-        return collect(source, at, &Walk::of_folder(PathBuf::from(&at.key)), below);
+        return list_matching_objects(source, at, &Walk::of_folder(PathBuf::from(&at.key)), below);
     }
     if at.scheme.is_web() {
-        let looked_for = "the server has no such file".to_owned();
-        return Err(ListError::NoFile { uri: at.to_string(), looked_for });
+        let explanation = "the server has no such file".to_owned();
+        return Err(ListError::NoFile { uri: at.to_string(), explanation });
     }
     let key = Path::new(&at.key);
     let is_glob = has_wildcard(&at.key);
     let walk = if is_glob { Walk::of_glob(key, &source.uri.value)? } else { Walk::of_folder(key.to_owned()) };
     let base = ObjectLocation { key: walk.base.to_str().unwrap_or_default().to_owned(), ..at.clone() };
-    collect(source, at, &walk, list_below(&base)?)
+    list_matching_objects(source, at, &walk, list_below(&base)?)
 }
 
-fn single(source: &Source, found: &Found) -> Result<FileListing, ListError> {
+fn list_one_object(source: &Source, found: &ObjectMeta) -> Result<FileListing, ListError> {
     let key = Path::new(&found.at.key);
     let name = key.file_name().and_then(OsStr::to_str).unwrap_or(&found.at.key);
     match file(source, found, name)? {
@@ -51,7 +53,12 @@ fn single(source: &Source, found: &Found) -> Result<FileListing, ListError> {
     }
 }
 
-fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> Result<FileListing, ListError> {
+fn list_matching_objects(
+    source: &Source,
+    at: &ObjectLocation,
+    walk: &Walk,
+    found: ObjectListing,
+) -> Result<FileListing, ListError> {
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
     let is_named = |key: &Path| {
         let below = key.strip_prefix(&walk.base).unwrap_or(key);
@@ -81,27 +88,29 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
     let mut tables = Tables::default();
     let objects = found.objects;
     objects.iter().for_each(|found| tables.examine(&found.at.key));
-    let ours = if walk.leaves_out_packages() { packages::among(named(walk, &objects))? } else { Vec::new() };
-    if walk.glob.is_none() && ours.iter().any(|(folder, ours)| folder.is_empty() && *ours == Ours::Package) {
+    let own_output = if walk.skips_packages() { packages::among(named(walk, &objects))? } else { Vec::new() };
+    if walk.glob.is_none()
+        && own_output.iter().any(|(folder, own_output)| folder.is_empty() && *own_output == OwnOutput::Package)
+    {
         return Err(ListError::Package { uri: source.uri.value.clone() });
     }
     // Folders that are skipped as a whole, with the bytes in them.
-    let mut of_ours: BTreeMap<&str, (Ours, u64)> = BTreeMap::new();
+    let mut own_folders: BTreeMap<&str, (OwnOutput, u64)> = BTreeMap::new();
     let mut hidden: BTreeMap<String, u64> = BTreeMap::new();
     for (name, found) in named(walk, &objects) {
         let key = Path::new(&found.at.key);
-        let is_ours = |(folder, _): &&(String, Ours)| !folder.is_empty() && name.starts_with(folder.as_str());
-        if let Some((folder, ours)) = ours.iter().find(is_ours) {
-            let (_, bytes) = of_ours.entry(folder).or_insert((*ours, 0));
+        let is_inside = |(folder, _): &&(String, OwnOutput)| !folder.is_empty() && name.starts_with(folder.as_str());
+        if let Some((folder, own_output)) = own_output.iter().find(is_inside) {
+            let (_, bytes) = own_folders.entry(folder).or_insert((*own_output, 0));
             *bytes = bytes.saturating_add(found.bytes);
             continue;
         }
         if let Some((end, is_file)) = hidden_segment(walk, name) {
             let folder = format!("{}/", name.get(..end).unwrap_or_default());
-            if is_file && walk.names(key, false) {
-                let is_data = matches!(classify(None, key), Ok(Some(_)));
+            if is_file && walk.reports_hidden(key, false) {
+                let is_data = is_data_file(key);
                 skipped.push(SkippedInput::hidden(name.to_owned(), found.bytes, is_data));
-            } else if !is_file && walk.names(key, true) {
+            } else if !is_file && walk.reports_hidden(key, true) {
                 let bytes = hidden.entry(folder).or_default();
                 *bytes = bytes.saturating_add(found.bytes);
             }
@@ -122,10 +131,13 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
             }
         }
     }
-    let of_ours = of_ours.into_iter();
-    skipped.extend(of_ours.map(|(folder, (ours, bytes))| ours.skipped(folder.trim_end_matches('/').to_owned(), bytes)));
+    let own_folders = own_folders.into_iter();
+    skipped.extend(
+        own_folders
+            .map(|(folder, (own_output, bytes))| own_output.skipped(folder.trim_end_matches('/').to_owned(), bytes)),
+    );
     skipped.extend(hidden.into_iter().map(|(folder, bytes)| SkippedInput::hidden(folder, bytes, false)));
-    if files.is_empty() && !skipped.iter().any(is_empty) {
+    if files.is_empty() && !skipped.iter().any(is_empty_file) {
         return Err(no_file(source, walk, &skipped, false));
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -139,7 +151,7 @@ fn collect(source: &Source, at: &ObjectLocation, walk: &Walk, found: Below) -> R
 }
 
 /// Objects with their names below the base.
-fn named<'a>(walk: &'a Walk, objects: &'a [Found]) -> impl Iterator<Item = (&'a str, &'a Found)> + Clone {
+fn named<'a>(walk: &'a Walk, objects: &'a [ObjectMeta]) -> impl Iterator<Item = (&'a str, &'a ObjectMeta)> + Clone {
     objects.iter().map(|found| {
         let key = Path::new(&found.at.key);
         (key.strip_prefix(&walk.base).unwrap_or(key).to_str().unwrap_or(&found.at.key), found)
@@ -159,7 +171,7 @@ fn hidden_segment(walk: &Walk, name: &str) -> Option<(usize, bool)> {
     None
 }
 
-fn file(source: &Source, found: &Found, name: &str) -> Result<Option<SourceFile>, ListError> {
+fn file(source: &Source, found: &ObjectMeta, name: &str) -> Result<Option<SourceFile>, ListError> {
     let Some((format, codec)) = classify(source.format, Path::new(&found.at.key))? else { return Ok(None) };
     Ok(Some(SourceFile {
         at: found.at.clone().into(),

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-use super::list::{ListError, show};
+use super::list::{ListError, display_path};
 use crate::package::layout::{self, DATA, MANIFEST, PLAN};
 use crate::source::skip::{SkipCode, SkippedInput};
-use crate::store::{Found, StoreError, Stored};
+use crate::store::{ObjectMeta, StoreError, Stored};
 
 /// The request in the folder of a job.
 const JOB: &str = "job.json";
@@ -23,7 +23,7 @@ const HEAD_BYTES: u64 = 64 << 10;
 
 /// What kt-export has written to a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ours {
+pub(super) enum OwnOutput {
     /// A package, finished or not.
     Package,
     /// The links of a chain.
@@ -32,7 +32,7 @@ pub(super) enum Ours {
     Job,
 }
 
-impl Ours {
+impl OwnOutput {
     fn reason(self) -> &'static str {
         match self {
             Self::Package => "a kt-export package, which holds exported rows",
@@ -48,16 +48,16 @@ impl Ours {
 }
 
 /// Files to examine, and the distinctive key in each.
-const MARKS: [(Ours, &str, &str); 2] =
-    [(Ours::Package, MANIFEST, "\"manifest_version\""), (Ours::Job, JOB, "\"record_version\"")];
+const MARKS: [(OwnOutput, &str, &str); 2] =
+    [(OwnOutput::Package, MANIFEST, "\"manifest_version\""), (OwnOutput::Job, JOB, "\"record_version\"")];
 
 /// Whether kt-export has written a local folder.
 ///
 /// # Errors
 /// [`ListError::Io`] where a file to examine cannot be read, because its folder may hold the rows of an export.
-pub(super) fn of_folder(folder: &Path) -> Result<Option<Ours>, ListError> {
+pub(super) fn of_folder(folder: &Path) -> Result<Option<OwnOutput>, ListError> {
     if folder.join(PLAN).is_file() {
-        return Ok(Some(Ours::Package));
+        return Ok(Some(OwnOutput::Package));
     }
     let says = |name: &str, key: &str| -> Result<bool, ListError> {
         let path = folder.join(name);
@@ -66,19 +66,21 @@ pub(super) fn of_folder(folder: &Path) -> Result<Option<Ours>, ListError> {
         }
         let mut head = Vec::new();
         let read = std::fs::File::open(&path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
-        read.map_err(|source| ListError::Io { path: show(&path), source })?;
+        read.map_err(|source| ListError::Io { path: display_path(&path), source })?;
         Ok(holds(&head, key))
     };
-    let is_named_so = |ours| match ours {
-        Ours::Package => folder.join(DATA).is_dir(),
-        Ours::Job | Ours::Chain => folder.file_name().is_some_and(|name| is_job_folder(&name.to_string_lossy())),
+    let is_named_so = |own_output| match own_output {
+        OwnOutput::Package => folder.join(DATA).is_dir(),
+        OwnOutput::Job | OwnOutput::Chain => {
+            folder.file_name().is_some_and(|name| is_job_folder(&name.to_string_lossy()))
+        }
     };
-    for (ours, name, key) in MARKS {
-        if is_named_so(ours) && says(name, key)? {
-            return Ok(Some(ours));
+    for (own_output, name, key) in MARKS {
+        if is_named_so(own_output) && says(name, key)? {
+            return Ok(Some(own_output));
         }
     }
-    Ok(says(&layout::link(1), "\"link_version\"")?.then_some(Ours::Chain))
+    Ok(says(&layout::link(1), "\"link_version\"")?.then_some(OwnOutput::Chain))
 }
 
 /// Folders written by kt-export among objects. Their names are relative to the source and end with `/`; the empty name is
@@ -87,26 +89,26 @@ pub(super) fn of_folder(folder: &Path) -> Result<Option<Ours>, ListError> {
 /// # Errors
 /// [`ListError::Store`] where an object to examine cannot be read.
 pub(super) fn among<'a>(
-    objects: impl Iterator<Item = (&'a str, &'a Found)> + Clone,
-) -> Result<Vec<(String, Ours)>, ListError> {
+    objects: impl Iterator<Item = (&'a str, &'a ObjectMeta)> + Clone,
+) -> Result<Vec<(String, OwnOutput)>, ListError> {
     let names: BTreeSet<&str> = objects.clone().map(|(name, _)| name).collect();
     let has_data = |folder: &str| {
         let data = format!("{folder}{DATA}");
         names.range(data.as_str()..).next().is_some_and(|name| name.starts_with(&data))
     };
-    let mut found: Vec<(String, Ours)> = Vec::new();
+    let mut found: Vec<(String, OwnOutput)> = Vec::new();
     for (name, object) in objects {
         if let Some(folder) = name.strip_suffix(PLAN).filter(|folder| folder.is_empty() || folder.ends_with('/')) {
-            found.push((folder.to_owned(), Ours::Package));
+            found.push((folder.to_owned(), OwnOutput::Package));
             continue;
         }
         let (folder, file) = name.rsplit_once('/').map_or(("", name), |(folder, file)| (folder, file));
         let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
         let last = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        let (ours, key) = match file {
-            MANIFEST if has_data(&folder) => (Ours::Package, "\"manifest_version\""),
-            JOB if is_job_folder(last) => (Ours::Job, "\"record_version\""),
-            _ if file == layout::link(1) => (Ours::Chain, "\"link_version\""),
+        let (own_output, key) = match file {
+            MANIFEST if has_data(&folder) => (OwnOutput::Package, "\"manifest_version\""),
+            JOB if is_job_folder(last) => (OwnOutput::Job, "\"record_version\""),
+            _ if file == layout::link(1) => (OwnOutput::Chain, "\"link_version\""),
             _ => continue,
         };
         let at = object.at.clone().into();
@@ -114,16 +116,16 @@ pub(super) fn among<'a>(
             .and_then(|stored| stored.read_at(0, object.bytes.min(HEAD_BYTES)))
             .map_err(|error| StoreError::reading(&at, error))?;
         if holds(&head, key) {
-            found.push((folder, ours));
+            found.push((folder, own_output));
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found.dedup_by(|a, b| a.0 == b.0);
     // A folder inside another one is skipped with it.
-    let mut outermost: Vec<(String, Ours)> = Vec::new();
-    for (folder, ours) in found {
+    let mut outermost: Vec<(String, OwnOutput)> = Vec::new();
+    for (folder, own_output) in found {
         if outermost.last().is_none_or(|(outer, _)| !folder.starts_with(outer.as_str())) {
-            outermost.push((folder, ours));
+            outermost.push((folder, own_output));
         }
     }
     Ok(outermost)

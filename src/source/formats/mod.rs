@@ -28,7 +28,7 @@ pub struct FileRequest {
     pub on_bad_rows: OnBad,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<String>,
-    /// Which rows are wanted; `None` means all.
+    /// The rows to return; `None` means all.
     pub within: Option<Within>,
 }
 
@@ -37,27 +37,27 @@ pub struct FileRequest {
 pub struct FileInspection<'a> {
     /// The time column.
     pub time_column: &'a str,
-    /// Parses it.
-    pub times: &'a TimeParser,
+    /// Parser for the values of `time_column`.
+    pub time_parser: &'a TimeParser,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<&'a str>,
 }
 
-/// Inspects a file: the footer of Parquet, every row of other formats. A file that breaks before its end has a
-/// [`problem`](super::InputFacts::problem).
+/// Prepares the inspection of a file: the footer of Parquet, every row of other formats. A file that cannot be read to its
+/// end has a [`problem`](super::InputFacts::problem).
 pub fn inspect<'a>(
     file: &'a SourceFile,
     request: FileInspection<'a>,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
-    let FileInspection { time_column, times, .. } = request;
+    let FileInspection { time_column, time_parser, .. } = request;
     match file.format {
         SourceFormat::Parquet => in_one_step(&file.name, move || {
-            let found = parquet::inspect(file, time_column, times)?;
+            let found = parquet::inspect(file, time_column, time_parser)?;
             let evidence = infer::typed(&found.schema, &file.name);
             Ok(Inspection { evidence, facts: found.facts, undecodable: found.undecodable })
         }),
         SourceFormat::Arrow => in_one_step(&file.name, move || {
-            let found = ipc::inspect(file, time_column, times)?;
+            let found = ipc::inspect(file, time_column, time_parser)?;
             let evidence = infer::typed(&found.schema, &file.name);
             Ok(Inspection { evidence, facts: found.facts, undecodable: Vec::new() })
         }),

@@ -9,9 +9,9 @@ use super::bucket::Bucket;
 use super::error::Broken;
 use crate::store::StoreError;
 
-/// What lies below a prefix.
+/// The objects and folders below a prefix, as the store lists them.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Below {
+pub(in crate::store) struct RawListing {
     /// In order of key.
     pub(in crate::store) objects: Vec<ObjectMeta>,
     /// Objects that cannot be read, because no client could name them.
@@ -21,7 +21,7 @@ pub(in crate::store) struct Below {
 
 impl Bucket {
     /// All objects whose keys begin with the prefix and a slash, but for what consoles put down where a folder is made.
-    pub(in crate::store) fn list(&self, prefix: &str) -> Result<Below, StoreError> {
+    pub(in crate::store) fn list(&self, prefix: &str) -> Result<RawListing, StoreError> {
         let path = self.path(prefix)?;
         let mut below = self.pages(prefix, None)?;
         let listed = &mut below.objects;
@@ -42,8 +42,8 @@ impl Bucket {
         Ok(names)
     }
 
-    fn pages(&self, prefix: &str, delimiter: Option<&'static str>) -> Result<Below, StoreError> {
-        let (mut below, mut token) = (Below::default(), None);
+    fn pages(&self, prefix: &str, delimiter: Option<&'static str>) -> Result<RawListing, StoreError> {
+        let (mut below, mut token) = (RawListing::default(), None);
         let start = (!prefix.is_empty()).then(|| format!("{prefix}/"));
         loop {
             let unaddressable = UnaddressableKeys::default();

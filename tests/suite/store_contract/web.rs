@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use kt_export::store::{Folder, Found, Location, StoreError, StoreOptions, Stored, look_at};
+use kt_export::store::{Folder, Location, ObjectMeta, StoreError, StoreOptions, Stored, head_object};
 
 use super::bytes_of;
 
@@ -51,7 +51,7 @@ fn answer(mut stream: &TcpStream, bytes: &[u8], habits: &Habits, log: &Asked) ->
     // A strong comparison, which no weak tag passes.
     let is_meant = header("if-match").is_none_or(|tag| Some(&*tag) == habits.etag && !tag.starts_with("W/"));
     let (status, range, body) = match range {
-        _ if !is_there => ("404 Not Found", String::new(), &[][..]),
+        _ if !is_there => ("404 Not ObjectMeta", String::new(), &[][..]),
         _ if !is_meant => ("412 Precondition Failed", String::new(), &[][..]),
         Some(range) => (
             "206 Partial Content",
@@ -70,9 +70,9 @@ fn answer(mut stream: &TcpStream, bytes: &[u8], habits: &Habits, log: &Asked) ->
     if lines[0].starts_with("HEAD") { Ok(()) } else { stream.write_all(body) }
 }
 
-fn found(at: &Location) -> Option<Found> {
+fn found(at: &Location) -> Option<ObjectMeta> {
     let Location::Object(at) = at else { panic!("{at} is no object") };
-    look_at(at).unwrap()
+    head_object(at).unwrap()
 }
 
 #[test]

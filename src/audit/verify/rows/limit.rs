@@ -11,6 +11,9 @@ pub(crate) const MAX_RECORD_BYTES: usize = if cfg!(test) { 4 << 20 } else { 512 
 /// Message for a longer record, after its name.
 pub(crate) const TOO_LONG: &str = "is longer than 512 MiB, the maximum for one row";
 
+/// Message for a longer header.
+pub(super) const HEADER_TOO_LONG: &str = "has a header that is longer than 512 MiB, the maximum for one row";
+
 /// Remaining bytes of the current record, for a parser that pulls bytes itself.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {

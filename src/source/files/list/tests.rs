@@ -1,5 +1,7 @@
 //! Folders made for each case.
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::diagnostic::Located;
 use crate::error::ErrorCode;
@@ -77,7 +79,10 @@ fn markers_and_hidden_files_are_no_data_but_hive_folders_are() {
     assert_eq!(skips(listed(&f, "")), [data(".a.csv"), hidden(".git/"), hidden("_SUCCESS"), hidden("_delta_log/")]);
     let f = folder(&["_temporary/0/part-0.csv", "x/_b.csv", "x/a.csv"]);
     assert_eq!(skips(listed(&f, "")), [data("_temporary/"), data("x/_b.csv")]);
-    // A glob tells what it would have matched.
+    let f = folder(&[".b.csv.bz2", ".c.parquet.gz", ".d.zip", "a.csv"]);
+    assert_eq!(skips(listed(&f, "")), [data(".b.csv.bz2"), data(".c.parquet.gz"), hidden(".d.zip")]);
+    let f = folder(&["_temporary/0/part-0.csv", "x/_b.csv", "x/a.csv"]);
+    // A glob reports what it would have matched.
     assert_eq!(skips(listed(&f, "x/*.csv")), [data("_b.csv")]);
     assert_eq!(skips(listed(&f, "*/a.csv")), []);
     assert_eq!(skips(listed(&f, "**/*.csv")), [data("_temporary/"), data("x/_b.csv")]);
@@ -189,7 +194,7 @@ fn nothing_found_says_what_was_looked_for() {
     );
     assert!(message(listed(&f, "nowhere")).contains("no such file or folder"));
     assert!(message(listed(&f, "nowhere/*.csv")).contains("source matches no file"));
-    assert!(message(listed(&f, "*")).contains("end it with /**"));
+    assert!(message(listed(&f, "*")).contains("append /** to match the files in them"));
     assert!(message(listed(&f, "[")).contains("is not a glob"));
     assert!(message(list(&source("ftp://lake/events/"))).contains("`ftp://` is not supported"));
     assert!(message(list(&source("https://lake/events/"))).contains("lists no folders; name one file"));
@@ -208,12 +213,12 @@ fn path_time_leaves_out_what_lies_outside_the_window() {
     };
     let within = |p: &str| {
         let (start, end) = (at("2026-03-01T00:00:00Z"), at("2026-03-02T00:00:00Z"));
-        listed(&f, "").expect("listed").within(&pattern(p), [&TimeZone::UTC; 2], start, end)
+        listed(&f, "").expect("listed").within(&pattern(p), [&TimeZone::UTC; 2], Period { start, end })
     };
     let listing = within("%Y-%m-%d.csv").expect("matched");
     assert_eq!(listing.files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["2026-03-01.csv"]);
     assert_eq!(listing.skipped.len(), 2);
-    assert!(listing.skipped[0].reason.contains("2026-02-28T00:00:00Z to 2026-03-01T00:00:00Z"));
+    assert!(listing.skipped[0].reason.contains("[2026-02-28T00:00:00Z, 2026-03-01T00:00:00Z)"));
     assert!(listing.skipped.iter().all(|skipped| skipped.code == SkipCode::PathTime));
     let adjacent: Vec<_> = listing.adjacent.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(adjacent, ["2026-02-28.csv", "2026-03-02.csv"]);

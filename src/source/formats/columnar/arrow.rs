@@ -63,9 +63,10 @@ pub struct ArrowFacts {
 /// Reads a file's schema and its time column.
 ///
 /// # Errors
-/// [`crate::error::ErrorCode::SourceUnreadable`] where there is no schema, `SourceChanged` where the file has changed
-/// since it was listed. [`InputFacts::problem`] holds errors after the schema.
-pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Result<ArrowFacts, SourceError> {
+/// [`SourceUnreadable`](crate::error::ErrorCode::SourceUnreadable) if there is no schema,
+/// [`SourceChanged`](crate::error::ErrorCode::SourceChanged) if the file has changed since it was listed.
+/// [`InputFacts::problem`] holds errors after the schema.
+pub fn inspect(file: &SourceFile, time_column: &str, time_parser: &TimeParser) -> Result<ArrowFacts, SourceError> {
     file.check_unchanged()?;
     let mut messages = Messages::open(file)?;
     let schema = planned_schema(&messages.schema);
@@ -77,7 +78,7 @@ pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Res
             Ok(Some(batch)) => match (batch.columns().first(), schema.field_with_name(time_column)) {
                 (Some(column), Ok(field)) => {
                     let column = guarded(|| adapt(column, false, field)).map_err(|m| mismatch(file, m))?;
-                    times.add(field, &column, parser);
+                    times.add(field, &column, time_parser);
                 }
                 _ => times.add_without_time(batch.num_rows()),
             },
@@ -91,10 +92,10 @@ pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Res
     let problem = problem.or_else(|| file.check_unchanged().err());
     let unit = UnitFacts {
         rows: Some(times.rows),
-        bytes: file.bytes,
+        encoded_bytes: file.bytes,
         times: times.range(),
         unplaced_rows: Some(times.unplaced_rows),
-        decoded_bytes: 0,
+        peak_decoded_bytes: 0,
     };
     Ok(ArrowFacts { schema, facts: InputFacts { units: vec![unit], problem } })
 }
@@ -206,7 +207,7 @@ impl ArrowReader {
             // Convert before slicing: each slice of a list keeps all values, so each would convert all of them.
             let batch = guarded(|| uuid::as_text(&batch)).map_err(|m| mismatch(file, m))?;
             let rows = guarded(|| adapt_batch(&batch, &self.messages.schema, &self.request.schema))
-                .map_err(|m| mismatch(file, format!("{m}; name the type that all files can have in `schema`")))?;
+                .map_err(|m| mismatch(file, format!("{m}; in `schema`, declare a type that fits all files")))?;
             self.whole = Some((rows, 0));
         }
     }

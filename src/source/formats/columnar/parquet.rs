@@ -1,11 +1,10 @@
 //! Apache Parquet, read by the `parquet` crate.
 //!
-//! A unit is a row group. The footer is parsed once per file and may be shared by readers, because parsing it dominates the
-//! cost for files with many row groups. Invariant: a row group yields exactly the rows that the footer promises, or an
-//! error.
+//! A unit is a row group. Each open parses the footer once, and all row groups of that open share it, because parsing
+//! dominates the cost for files with many row groups. Invariant: a row group yields exactly as many rows as the footer says,
+//! or an error.
 //!
-//! Page checksums are verified where present. Without them, a flipped bit inside a value reads as a different value, as in
-//! every other reader.
+//! Page checksums are verified where present. Without them, a flipped bit in a value goes undetected.
 
 use std::collections::BTreeMap;
 use std::num::TryFromIntError;
@@ -15,9 +14,10 @@ use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::RowGroupMetaData;
 
 use self::footer::load;
-use self::int96::Seconds;
+use self::int96::Int96SecondPass;
 use self::int96_scan::Int96Leaf;
 use self::times::TimeStatistics;
 use crate::error::ErrorCode;
@@ -41,216 +41,209 @@ mod int96;
 mod int96_scan;
 mod times;
 
-/// Approximate decoded bytes of a batch. Long rows make batches of fewer rows.
-const BATCH_BYTES: i64 = 8 << 20;
+/// Target decoded size of a batch in bytes. Rows larger than `TARGET_BATCH_BYTES / BATCH_ROWS` make smaller batches, of at
+/// least one row.
+const TARGET_BATCH_BYTES: i64 = 8 << 20;
 
 /// The result of inspecting a file.
 #[derive(Debug, Clone)]
 pub struct ParquetFacts {
-    /// The columns in planned layouts: text is `Utf8View`, and columns of Parquet's JSON or UUID type are marked text.
+    /// The file's schema in planned types: text is `Utf8View`; Parquet JSON and UUID columns become text with field metadata.
     pub schema: Schema,
     /// Rows, bytes and times of each row group.
     pub facts: InputFacts,
     /// Column chunks that cannot be decoded.
     pub undecodable: Vec<Undecodable>,
-    /// The parsed footer, for [`open_with`].
-    pub metadata: ArrowReaderMetadata,
 }
 
-/// Reads a file's footer.
+/// Inspects a file from its footer. INT96 columns are read in full, because the footer has neither bounds nor a unit for them.
 ///
-/// Statistics are used where they are bounds of integers (timestamps, dates, epochs). Writers never truncate such bounds,
-/// so every time lies within them even if they are not marked as exact. Text has no usable bounds. INT96 has neither
-/// bounds nor a unit, so those columns are read.
+/// Min/max statistics are used only for integer-valued time columns (timestamps, dates, epochs): writers never truncate
+/// those, so they bound every value even without the "exact" flag. Statistics of text are ignored.
 ///
 /// # Errors
-/// [`crate::error::ErrorCode::SourceUnreadable`] where the footer is missing or invalid, `SourceChanged`
-/// where the file has changed since it was listed.
-pub fn inspect(file: &SourceFile, time_column: &str, parser: &TimeParser) -> Result<ParquetFacts, SourceError> {
+/// [`ErrorCode::SourceUnreadable`] if the footer is missing or invalid, [`ErrorCode::SourceChanged`] if the file has changed
+/// since it was listed.
+pub fn inspect(file: &SourceFile, time_column: &str, time_parser: &TimeParser) -> Result<ParquetFacts, SourceError> {
     file.check_unchanged()?;
     let metadata = load(file)?;
     let undecodable = decodable::undecodable(metadata.metadata());
     let int96 = int96_scan::scan(file, metadata.metadata(), &undecodable)?;
-    let units = guarded(|| unit_facts(&metadata, &int96, time_column, parser)).map_err(|m| unreadable(file, m))?;
+    let units = guarded(|| unit_facts(&metadata, &int96, time_column, time_parser)).map_err(|m| unreadable(file, m))?;
     let schema = map_schema(&planned_schema(metadata.schema()), &mut |leaf, field| match int96.get(&leaf) {
         Some(found) => int96::timestamp(field, found.unit),
         None => field.clone(),
     });
     file.check_unchanged()?;
-    Ok(ParquetFacts { schema, facts: InputFacts { units, problem: None }, undecodable, metadata })
+    Ok(ParquetFacts { schema, facts: InputFacts { units, problem: None }, undecodable })
 }
 
-/// Reads row groups of a file.
+/// Opens a file to read the row groups in `request.units`.
 ///
 /// # Errors
 /// As [`inspect`].
 pub fn open(request: FileRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
-    open_with(request, None)
-}
-
-/// Reads row groups of a file whose footer may be known from [`inspect`].
-///
-/// # Errors
-/// As [`inspect`].
-pub fn open_with(
-    request: FileRequest,
-    metadata: Option<ArrowReaderMetadata>,
-) -> Result<Box<dyn ChunkReader>, SourceError> {
     request.file.check_unchanged()?;
-    let metadata = match metadata {
-        Some(metadata) => metadata,
-        None => load(&request.file)?,
-    };
-    let wanted = |name: &str| request.schema.column_with_name(name).is_some();
+    let metadata = load(&request.file)?;
+    let is_requested = |name: &str| request.schema.column_with_name(name).is_some();
     let roots: Vec<usize> =
-        metadata.schema().fields().iter().enumerate().filter(|(_, f)| wanted(f.name())).map(|(i, _)| i).collect();
+        metadata.schema().fields().iter().enumerate().filter(|(_, f)| is_requested(f.name())).map(|(i, _)| i).collect();
     let projection = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied());
-    let seconds = Seconds::new(&metadata, &roots).map_err(|m| unreadable(&request.file, m))?;
+    // INT96 columns are also read as whole seconds; see `int96`.
+    let int96_seconds = Int96SecondPass::new(&metadata, &roots).map_err(|m| unreadable(&request.file, m))?;
     let units = request.units.clone().into_iter();
     let file_schema = planned_schema(metadata.schema());
-    let opened = Arc::new(Opened { request, file_schema, metadata, projection, seconds });
-    Ok(Box::new(RowGroups { opened, units }))
+    let file = Arc::new(OpenFile { request, file_schema, metadata, projection, int96_seconds });
+    Ok(Box::new(RowGroups { file, units }))
 }
 
+/// Size, time bounds and an upper bound of unplaced rows for each row group.
 fn unit_facts(
     metadata: &ArrowReaderMetadata,
     int96: &BTreeMap<usize, Int96Leaf>,
     time_column: &str,
-    parser: &TimeParser,
+    time_parser: &TimeParser,
 ) -> Result<Vec<UnitFacts>, TryFromIntError> {
     let groups = metadata.metadata().row_groups();
-    let times = TimeStatistics::new(metadata, int96, time_column);
+    let statistics = TimeStatistics::new(metadata, int96, time_column);
     let units = groups.iter().enumerate().map(|(index, group)| {
         let rows = u64::try_from(group.num_rows())?;
-        let bytes = u64::try_from(group.compressed_size())?;
-        let (times, unplaced_rows) = match &times {
-            // A column that the file lacks is null in every row.
+        let encoded_bytes = u64::try_from(group.compressed_size())?;
+        let (range, unplaced_rows) = match &statistics {
+            // Without the column, every time is null: no range, and all rows are unplaced.
             TimeStatistics::NoColumn => (TimeRange::Empty, rows),
             TimeStatistics::Unusable => (TimeRange::Unknown, rows),
-            TimeStatistics::Int96(leaf, micros) => times::int96(leaf, micros, index, rows, parser),
-            TimeStatistics::Bounds(bounds) => bounds.of(index, group, parser).unwrap_or((TimeRange::Unknown, rows)),
+            TimeStatistics::Int96(leaf, micros_type) => times::int96(leaf, micros_type, index, rows, time_parser),
+            TimeStatistics::Bounds(bounds) => {
+                bounds.of(index, group, time_parser).unwrap_or((TimeRange::Unknown, rows))
+            }
         };
-        // The worst case: each column is one page.
-        let total_bytes = u64::try_from(group.total_byte_size()).unwrap_or(0);
-        // If rows are large, writing one takes as much memory again.
-        let decoded_bytes = total_bytes.saturating_add(total_bytes / rows.max(1));
-        let times = if rows == 0 { TimeRange::Empty } else { times };
-        let inexact: u64 = int96.values().filter_map(|leaf| Some(leaf.bad(leaf.groups.get(index)?))).sum();
-        let unplaced_rows = unplaced_rows.saturating_add(inexact).min(rows);
-        Ok(UnitFacts { rows: Some(rows), bytes, times, unplaced_rows: Some(unplaced_rows), decoded_bytes })
+        // Worst case: every column chunk is one page, so the whole row group is in memory.
+        let total_bytes = u64::try_from(group.total_byte_size())?;
+        // Encoding a row needs another copy of it: add the mean row size.
+        let peak_decoded_bytes = total_bytes.saturating_add(total_bytes / rows.max(1));
+        // An empty row group has no times, whatever its statistics say.
+        let times = if rows == 0 { TimeRange::Empty } else { range };
+        // Upper bound: a row with several inexact INT96 values is counted several times.
+        let inexact_values: u64 = int96.values().filter_map(|leaf| Some(leaf.bad(leaf.groups.get(index)?))).sum();
+        let unplaced_rows = unplaced_rows.saturating_add(inexact_values).min(rows);
+        Ok(UnitFacts { rows: Some(rows), encoded_bytes, times, unplaced_rows: Some(unplaced_rows), peak_decoded_bytes })
     });
     units.collect()
 }
 
-/// Shared by the row groups of one file.
-struct Opened {
+/// State that the row groups of one open share.
+struct OpenFile {
     request: FileRequest,
     file_schema: Schema,
     metadata: ArrowReaderMetadata,
     projection: ProjectionMask,
-    seconds: Option<Seconds>,
+    int96_seconds: Option<Int96SecondPass>,
 }
 
 /// Yields each row group of a file as a chunk.
 struct RowGroups {
-    opened: Arc<Opened>,
+    file: Arc<OpenFile>,
     units: std::vec::IntoIter<u32>,
 }
 
 impl ChunkReader for RowGroups {
     fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
         let Some(unit) = self.units.next() else { return Ok(None) };
-        let batches = Box::new(RowGroup { opened: Arc::clone(&self.opened), unit, state: State::Unread });
+        let batches = Box::new(RowGroupBatches { file: Arc::clone(&self.file), unit, state: State::NotStarted });
         Ok(Some(Chunk { unit, batches }))
     }
 }
 
-/// A row group that is being read.
-struct RowGroup {
-    opened: Arc<Opened>,
+/// Yields the batches of one row group.
+struct RowGroupBatches {
+    file: Arc<OpenFile>,
     unit: u32,
     state: State,
 }
 
 enum State {
-    Unread,
-    Reading(Box<Reading>),
+    NotStarted,
+    Reading(Box<ActiveReader>),
     /// At the end, or after an error.
-    Spent,
+    Finished,
 }
 
-struct Reading {
+struct ActiveReader {
     reader: ParquetRecordBatchReader,
-    seconds: Option<ParquetRecordBatchReader>,
-    promised_rows: u64,
-    given_rows: u64,
+    seconds_reader: Option<ParquetRecordBatchReader>,
+    /// Rows of the row group according to the footer.
+    footer_rows: u64,
+    read_rows: u64,
 }
 
-impl BatchReader for RowGroup {
+impl BatchReader for RowGroupBatches {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        // Taken, so that the reader yields nothing after an error.
-        let mut reading = match std::mem::replace(&mut self.state, State::Spent) {
-            State::Unread => self.start()?,
-            State::Reading(reading) => reading,
-            State::Spent => return Ok(None),
+        // Replace the state first: after an error, the reader must not be used.
+        let mut active = match std::mem::replace(&mut self.state, State::Finished) {
+            State::NotStarted => self.start()?,
+            State::Reading(active) => active,
+            State::Finished => return Ok(None),
         };
-        let batch = self.advance(&mut reading)?;
+        let batch = self.advance(&mut active)?;
         if batch.is_some() {
-            self.state = State::Reading(reading);
+            self.state = State::Reading(active);
         }
         Ok(batch)
     }
 }
 
-impl RowGroup {
+impl RowGroupBatches {
     fn fail(&self, message: impl std::fmt::Display) -> SourceError {
-        unreadable(&self.opened.request.file, format!("row group {}: {message}", self.unit))
+        unreadable(&self.file.request.file, format!("row group {}: {message}", self.unit))
     }
 
-    fn advance(&self, reading: &mut Reading) -> Result<Option<Batch>, SourceError> {
-        let Opened { request, file_schema, seconds, .. } = &*self.opened;
+    fn advance(&self, active: &mut ActiveReader) -> Result<Option<Batch>, SourceError> {
+        let OpenFile { request, file_schema, int96_seconds, .. } = &*self.file;
         let unit = self.unit;
-        let rows = guarded(|| reading.reader.next().transpose()).map_err(|m| self.fail(m))?;
-        let promised = reading.promised_rows;
-        let Some(rows) = rows else {
-            if reading.given_rows != promised {
-                let given = reading.given_rows;
-                return Err(self.fail(format!("holds {given} of the {promised} rows that the footer promises")));
+        let raw = guarded(|| active.reader.next().transpose()).map_err(|m| self.fail(m))?;
+        let expected = active.footer_rows;
+        let Some(raw) = raw else {
+            if active.read_rows != expected {
+                let read = active.read_rows;
+                return Err(self.fail(format!("yields {read} rows, but the footer says {expected}")));
             }
             request.file.check_unchanged()?;
             return Ok(None);
         };
-        let first = reading.given_rows + 1;
-        reading.given_rows += rows.num_rows() as u64;
-        if reading.given_rows > promised {
-            return Err(self.fail(format!("holds more than the {promised} rows that the footer promises")));
+        let first_position = active.read_rows + 1; // 1-based in the row group
+        active.read_rows += raw.num_rows() as u64;
+        if active.read_rows > expected {
+            return Err(self.fail(format!("yields more than {expected} rows, but the footer says {expected}")));
         }
-        let (rows, bad) = match (seconds, &mut reading.seconds) {
+        let (exact, bad) = match (int96_seconds, &mut active.seconds_reader) {
             (Some(seconds), Some(reader)) => {
+                // A missing batch is an error in `exact`: both readings have the same rows.
                 let coarse = guarded(|| reader.next().transpose()).map_err(|m| self.fail(m))?;
-                let exact = guarded(|| seconds.exact(&rows, coarse.as_ref(), &request.schema));
+                let exact = guarded(|| seconds.exact(&raw, coarse.as_ref(), &request.schema));
                 let exact = exact.map_err(|m| self.fail(m))?;
                 (exact.rows, exact.bad)
             }
-            _ => (rows, Vec::new()),
+            _ => (raw, Vec::new()),
         };
-        let rows = guarded(|| uuid::as_text(&rows)).map_err(|m| self.fail(m))?;
-        let (rows, positions, rejected) = self.keep(rows, first, &bad)?;
-        let rows = guarded(|| adapt_batch(&rows, file_schema, &request.schema))
-            .map_err(|m| mismatch(&request.file, format!("{m}; name the type that all files can have in `schema`")))?;
-        Ok(Some(Batch { rows, unit, positions, rejected, outside: 0 }))
+        let text = guarded(|| uuid::as_text(&exact)).map_err(|m| self.fail(m))?;
+        let (kept, positions, rejected) = self.split_bad_rows(text, first_position, &bad)?;
+        let adapted = guarded(|| adapt_batch(&kept, file_schema, &request.schema))
+            .map_err(|m| mismatch(&request.file, format!("{m}; in `schema`, declare a type that fits all files")))?;
+        Ok(Some(Batch { rows: adapted, unit, positions, rejected, outside: 0 }))
     }
 
-    /// Removes unreadable rows and rejects them, or fails at the first one.
-    fn keep(
+    /// Separates the rows in `bad` (row index in the batch, ascending; column name) as rejects, or fails at the first if
+    /// `on_bad_rows` is `fail`.
+    fn split_bad_rows(
         &self,
         rows: RecordBatch,
-        first: u64,
+        first_position: u64,
         bad: &[(usize, String)],
     ) -> Result<(RecordBatch, Positions, Vec<Reject>), SourceError> {
-        let request = &self.opened.request;
-        let position = |row: usize| first + row as u64;
-        let Some((row, column)) = bad.first() else { return Ok((rows, Positions::From(first), Vec::new())) };
+        let request = &self.file.request;
+        let position = |row: usize| first_position + row as u64;
+        let Some((row, column)) = bad.first() else { return Ok((rows, Positions::From(first_position), Vec::new())) };
         if request.on_bad_rows == OnBad::Fail {
             return Err(SourceError {
                 name: request.file.name.clone(),
@@ -264,6 +257,7 @@ impl RowGroup {
         let rejected = bad.iter().map(|(row, column)| Reject {
             position: position(*row),
             error: int96::inexact(column),
+            // A columnar row has no raw bytes.
             raw: Vec::new(),
         });
         let rejected = rejected.collect();
@@ -271,39 +265,47 @@ impl RowGroup {
         Ok((rows, Positions::Each(positions), rejected))
     }
 
-    fn start(&self) -> Result<Box<Reading>, SourceError> {
-        let Opened { request, metadata, projection, seconds, .. } = &*self.opened;
+    fn start(&self) -> Result<Box<ActiveReader>, SourceError> {
+        let OpenFile { request, metadata, projection, int96_seconds, .. } = &*self.file;
         let groups = metadata.metadata().row_groups();
         let Some(group) = groups.get(self.unit as usize) else {
-            let message = format!("has {} row groups and the plan reads row group {}", groups.len(), self.unit);
+            let message = format!("has {} row groups, but the plan reads row group {}", groups.len(), self.unit);
             return Err(unreadable(&request.file, message));
         };
-        let promised_rows = u64::try_from(group.num_rows()).map_err(|error| self.fail(error))?;
-        let row_bytes = group.total_byte_size() / group.num_rows().max(1);
-        let batch_rows = usize::try_from(BATCH_BYTES / row_bytes.max(1)).unwrap_or(1).clamp(1, BATCH_ROWS);
-        let build = |metadata: ArrowReaderMetadata, projection: ProjectionMask| {
-            // Each reader opens the file itself. Handles from `try_clone` share one position, which readers on several
-            // threads would move under each other.
-            let stored = request.file.open()?;
-            let wanted = group.columns().iter().enumerate().filter(|(leaf, _)| projection.leaf_included(*leaf));
-            let chunks = wanted.map(|(_, c)| c.byte_range()).map(|(start, length)| (start, start + length));
-            let blocks = Blocks::new(stored, chunks);
-            blocks.fetch().map_err(|error| SourceError::io(&request.file, "read", &error))?;
-            guarded(|| {
-                ParquetRecordBatchReaderBuilder::new_with_metadata(blocks, metadata)
-                    .with_row_groups(vec![self.unit as usize])
-                    .with_projection(projection)
-                    .with_batch_size(batch_rows)
-                    .build()
-            })
-            .map_err(|m| self.fail(m))
-        };
-        let reader = build(metadata.clone(), projection.clone())?;
-        let seconds = match seconds {
-            Some(seconds) => Some(build(seconds.metadata.clone(), seconds.projection.clone())?),
+        let footer_rows = u64::try_from(group.num_rows()).map_err(|error| self.fail(error))?;
+        let mean_row_bytes = group.total_byte_size() / group.num_rows().max(1);
+        let batch_rows = usize::try_from(TARGET_BATCH_BYTES / mean_row_bytes.max(1)).unwrap_or(1).clamp(1, BATCH_ROWS);
+        let reader = self.open_reader(group, batch_rows, metadata, projection)?;
+        let seconds_reader = match int96_seconds {
+            Some(seconds) => Some(self.open_reader(group, batch_rows, &seconds.metadata, &seconds.projection)?),
             None => None,
         };
-        Ok(Box::new(Reading { reader, seconds, promised_rows, given_rows: 0 }))
+        Ok(Box::new(ActiveReader { reader, seconds_reader, footer_rows, read_rows: 0 }))
+    }
+
+    fn open_reader(
+        &self,
+        group: &RowGroupMetaData,
+        batch_rows: usize,
+        metadata: &ArrowReaderMetadata,
+        projection: &ProjectionMask,
+    ) -> Result<ParquetRecordBatchReader, SourceError> {
+        let file = &self.file.request.file;
+        // Each reader opens its own handle: handles from `try_clone` share one file offset, and concurrent readers would race
+        // on it.
+        let input = file.open()?;
+        let is_read = |(leaf, _): &(usize, _)| projection.leaf_included(*leaf);
+        let chunks = group.columns().iter().enumerate().filter(is_read).map(|(_, chunk)| chunk.byte_range());
+        let blocks = Blocks::new(input, chunks.map(|(start, length)| (start, start + length)));
+        blocks.fetch().map_err(|error| SourceError::io(file, "read", &error))?;
+        guarded(|| {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(blocks, metadata.clone())
+                .with_row_groups(vec![self.unit as usize])
+                .with_projection(projection.clone())
+                .with_batch_size(batch_rows)
+                .build()
+        })
+        .map_err(|m| self.fail(m))
     }
 }
 

@@ -82,7 +82,7 @@ impl<E: RowEnds> CutBlocks for Blocks<E> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        // Taken, so that the reader yields nothing after an error.
+        // Take it first: after an error, the reader yields nothing.
         let Some(mut buffer) = self.buffer.take() else { return Ok(None) };
         let mut enough = self.block_bytes;
         loop {

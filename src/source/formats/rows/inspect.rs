@@ -1,9 +1,9 @@
 //! Inspects a file in steps, on any number of threads, with the same result as one pass from start to end.
 //!
-//! InspectionSteps are cut in order ([`InspectionSteps`]) and inspected in any order on any thread. Their findings are merged in the order of
-//! the file ([`StepResults`]), as soon as no earlier step is missing. A bad row must not leave evidence, and evidence cannot
-//! be taken back. So the first pass over a block assumes that every row is good. If one is bad, the block is inspected
-//! again, and each row is checked before it counts.
+//! [`InspectionSteps`] cuts the file into steps in file order. The steps run in any order on any thread, and [`StepResults`]
+//! merges their findings in file order, each as soon as all earlier ones have arrived. An unreadable row must not contribute
+//! evidence for the schema, and evidence cannot be retracted. So the first pass over a block assumes that every row is
+//! readable; if one is not, the block is inspected again, and each row is validated before it counts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -15,10 +15,10 @@ use crate::source::formats::rows::reader::MAX_COLUMNS;
 use crate::source::formats::rows::tally::Tally;
 use crate::source::{Inspection, SourceError, SourceFile};
 
-/// A step of the work of inspecting a file.
+/// One unit of inspection work; may run on any thread.
 pub type InspectionStep<'a> = Box<dyn FnOnce() -> StepResult + Send + 'a>;
 
-/// Cuts the inspection of a file into steps. The file is opened for the first step and closed after the last.
+/// Cuts a file into steps. The first call of `next_step` opens the file; the call that returns `None` closes it.
 pub trait InspectionSteps<'a>: Send {
     /// The next step; `None` after the last.
     fn next_step(&mut self) -> Option<InspectionStep<'a>>;
@@ -26,7 +26,8 @@ pub trait InspectionSteps<'a>: Send {
 
 /// The result of one step.
 pub struct StepResult {
-    number: u64,
+    /// 0-based position of the step in the file.
+    index: u64,
     content: Content,
 }
 
@@ -42,15 +43,24 @@ enum Content {
 pub(super) struct RowFindings {
     pub(super) root: Node,
     pub(super) tally: Tally,
-    /// Whether a row is unreadable.
-    pub(super) bad: bool,
-    /// The error that makes everything after these rows unreadable.
+    /// Whether at least one row is unreadable.
+    pub(super) has_bad_row: bool,
+    /// The error that makes the file unreadable after these rows.
     pub(super) problem: Option<SourceError>,
+}
+
+/// How rows are inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Assumes that every row is readable. If one is not, the evidence is invalid and the caller must discard it.
+    Optimistic,
+    /// Validates each row first, so that unreadable rows contribute no evidence.
+    Validating,
 }
 
 /// Inspects the blocks of one file.
 pub(super) trait InspectBlock: Send + Sync {
-    /// Whole rows.
+    /// Consecutive complete rows of the file.
     type Block: Send;
 
     /// The evidence before any row, such as the columns of a header.
@@ -58,222 +68,244 @@ pub(super) trait InspectBlock: Send + Sync {
         Node::default()
     }
 
-    /// Adds the rows of a block to `pass`, and sets [`RowFindings::bad`] if one is bad. `careful`: bad rows leave no evidence.
+    /// Adds the rows of a block to `findings`. Sets [`RowFindings::has_bad_row`] if a row is unreadable, unless every pass is
+    /// validating.
     ///
     /// # Errors
     /// The error that makes the rest of the file unreadable.
-    fn inspect(&self, block: &mut Self::Block, pass: &mut RowFindings, careful: bool) -> Result<(), SourceError>;
+    fn inspect(&self, block: &mut Self::Block, findings: &mut RowFindings, pass: Pass) -> Result<(), SourceError>;
 
     /// Returns to the first row of the block.
     fn rewind(block: &mut Self::Block);
 }
 
-/// Inspects a file of rows, opened by `open`.
-pub(super) fn inspector<'a, C, L, O>(
+/// Splits the inspection of a row-format file into one step per block. `open` may be called again for the sequential fallback.
+pub(super) fn block_steps<'a, C, I, O>(
     file: &'a SourceFile,
     open: O,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>)
 where
     C: CutBlocks + 'a,
-    L: InspectBlock<Block = C::Block> + 'a,
-    O: Fn() -> Result<(C, L), SourceError> + Send + Clone + 'a,
+    I: InspectBlock<Block = C::Block> + 'a,
+    O: Fn() -> Result<(C, I), SourceError> + Send + Clone + 'a,
 {
-    let again = open.clone();
-    let steps = RowSteps { open: Some(open), opened: None, number: 0 };
-    (Box::new(steps), StepResults::new(&file.name, file.bytes, Box::new(move || whole_file(&again))))
+    let reopen = open.clone();
+    let steps = RowSteps { state: State::Unopened(open), index: 0 };
+    (Box::new(steps), StepResults::new(&file.name, file.bytes, Box::new(move || inspect_sequentially(&reopen))))
 }
 
-/// Inspects a whole file in one step.
+/// Wraps an inspection that cannot be split, such as that of a columnar file, as a single step.
 pub fn in_one_step<'a>(
     name: &'a str,
-    inspector: impl Fn() -> Result<Inspection, SourceError> + Send + 'a,
+    inspect: impl Fn() -> Result<Inspection, SourceError> + Send + 'a,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
-    (Box::new(OneStep(Some(inspector))), StepResults::new(name, 0, Box::new(RowFindings::default)))
+    // Size and fallback are used only for row formats.
+    (Box::new(OneStep(Some(inspect))), StepResults::new(name, 0, Box::new(RowFindings::default)))
 }
 
-struct OneStep<L>(Option<L>);
+struct OneStep<F>(Option<F>);
 
-impl<'a, L: Fn() -> Result<Inspection, SourceError> + Send + 'a> InspectionSteps<'a> for OneStep<L> {
+impl<'a, F: Fn() -> Result<Inspection, SourceError> + Send + 'a> InspectionSteps<'a> for OneStep<F> {
     fn next_step(&mut self) -> Option<InspectionStep<'a>> {
-        let inspector = self.0.take()?;
-        Some(Box::new(move || StepResult { number: 0, content: Content::Whole(Box::new(inspector())) }))
+        let inspect = self.0.take()?;
+        Some(Box::new(move || StepResult { index: 0, content: Content::Whole(Box::new(inspect())) }))
     }
 }
 
-/// Turns each block into a step.
-struct RowSteps<C, L, O> {
-    /// `None` once the file has been opened.
-    open: Option<O>,
-    opened: Option<(C, Arc<L>)>,
-    number: u64,
+/// Yields a step with the initial evidence, then one step per block.
+struct RowSteps<C, I, O> {
+    state: State<C, I, O>,
+    index: u64,
+}
+
+enum State<C, I, O> {
+    Unopened(O),
+    Open(C, Arc<I>),
+    /// At the end of the file, or after an error.
+    Done,
 }
 
 /// A block and its inspector. Without a block, the step yields the initial evidence.
-type Work<C, L> = (Option<<C as CutBlocks>::Block>, Arc<L>);
+type Work<C, I> = (Option<<C as CutBlocks>::Block>, Arc<I>);
 
-impl<C, L, O> RowSteps<C, L, O>
+impl<C, I, O> RowSteps<C, I, O>
 where
     C: CutBlocks,
-    L: InspectBlock<Block = C::Block>,
-    O: Fn() -> Result<(C, L), SourceError>,
+    I: InspectBlock<Block = C::Block>,
+    O: Fn() -> Result<(C, I), SourceError>,
 {
-    fn next(&mut self) -> Result<Option<Work<C, L>>, SourceError> {
-        if let Some(open) = self.open.take() {
-            let (cutter, inspector) = open()?;
-            let inspector = Arc::new(inspector);
-            self.opened = Some((cutter, inspector.clone()));
-            return Ok(Some((None, inspector)));
-        }
-        // Taken, so that the file is closed at its end.
-        let Some((mut cutter, inspector)) = self.opened.take() else { return Ok(None) };
-        let Some(block) = cutter.next_block()? else { return Ok(None) };
-        self.opened = Some((cutter, inspector.clone()));
-        Ok(Some((Some(block), inspector)))
+    /// The next block to inspect. An error ends the steps.
+    fn next_work(&mut self) -> Result<Option<Work<C, I>>, SourceError> {
+        // Dropping the state closes the file at its end and stops after an error.
+        let (cutter, block, inspector) = match std::mem::replace(&mut self.state, State::Done) {
+            State::Unopened(open) => {
+                let (cutter, inspector) = open()?;
+                (cutter, None, Arc::new(inspector))
+            }
+            State::Open(mut cutter, inspector) => {
+                let Some(block) = cutter.next_block()? else { return Ok(None) };
+                (cutter, Some(block), inspector)
+            }
+            State::Done => return Ok(None),
+        };
+        self.state = State::Open(cutter, inspector.clone());
+        Ok(Some((block, inspector)))
     }
 }
 
-impl<'a, C, L, O> InspectionSteps<'a> for RowSteps<C, L, O>
+impl<'a, C, I, O> InspectionSteps<'a> for RowSteps<C, I, O>
 where
     C: CutBlocks + 'a,
-    L: InspectBlock<Block = C::Block> + 'a,
-    O: Fn() -> Result<(C, L), SourceError> + Send + 'a,
+    I: InspectBlock<Block = C::Block> + 'a,
+    O: Fn() -> Result<(C, I), SourceError> + Send + 'a,
 {
     fn next_step(&mut self) -> Option<InspectionStep<'a>> {
-        let number = self.number;
-        self.number += 1;
-        let step: InspectionStep<'a> = match self.next() {
+        let index = self.index;
+        self.index += 1;
+        let step: InspectionStep<'a> = match self.next_work() {
             Ok(None) => return None,
             Ok(Some((block, inspector))) => Box::new(move || {
-                let pass = block.map_or_else(|| initial_pass(&*inspector), |block| inspect_block(&*inspector, block));
-                StepResult { number, content: Content::Rows(Box::new(pass)) }
+                let findings =
+                    block.map_or_else(|| initial_findings(&*inspector), |block| inspect_block(&*inspector, block));
+                StepResult { index, content: Content::Rows(Box::new(findings)) }
             }),
             Err(error) => {
-                let pass = RowFindings { problem: Some(error), ..RowFindings::default() };
-                Box::new(move || StepResult { number, content: Content::Rows(Box::new(pass)) })
+                let findings = RowFindings { problem: Some(error), ..RowFindings::default() };
+                Box::new(move || StepResult { index, content: Content::Rows(Box::new(findings)) })
             }
         };
         Some(step)
     }
 }
 
-fn initial_pass<L: InspectBlock>(inspector: &L) -> RowFindings {
+fn initial_findings<I: InspectBlock>(inspector: &I) -> RowFindings {
     RowFindings { root: inspector.initial_evidence(), ..RowFindings::default() }
 }
 
-fn inspect_block<L: InspectBlock>(inspector: &L, mut block: L::Block) -> RowFindings {
-    let mut pass = initial_pass(inspector);
-    pass.problem = inspector.inspect(&mut block, &mut pass, false).err();
-    if pass.bad {
-        L::rewind(&mut block);
-        pass = initial_pass(inspector);
-        pass.problem = inspector.inspect(&mut block, &mut pass, true).err();
-        pass.bad = true;
+fn inspect_block<I: InspectBlock>(inspector: &I, mut block: I::Block) -> RowFindings {
+    let mut findings = initial_findings(inspector);
+    findings.problem = inspector.inspect(&mut block, &mut findings, Pass::Optimistic).err();
+    if findings.has_bad_row {
+        I::rewind(&mut block);
+        findings = initial_findings(inspector);
+        findings.problem = inspector.inspect(&mut block, &mut findings, Pass::Validating).err();
+        // A validating pass may stop with an error before it reaches the bad row.
+        findings.has_bad_row = true;
     }
-    pass
+    findings
 }
 
-/// Inspects the file in one pass, and again with care if a row is bad. InspectionSteps must give the same result; this is the
-/// fallback where they cannot.
-fn whole_file<C: CutBlocks, L: InspectBlock<Block = C::Block>>(
-    open: &impl Fn() -> Result<(C, L), SourceError>,
+/// Inspects the whole file sequentially. This defines the correct result; merged steps equal it except in the cases that
+/// [`StepResults::finish`] handles by calling this function.
+fn inspect_sequentially<C: CutBlocks, I: InspectBlock<Block = C::Block>>(
+    open: &impl Fn() -> Result<(C, I), SourceError>,
 ) -> RowFindings {
-    let run = |careful| {
-        let mut pass = RowFindings::default();
-        let outcome = (|| {
-            let (mut cutter, inspector) = open()?;
-            pass.root = inspector.initial_evidence();
-            while let Some(mut block) = cutter.next_block()? {
-                inspector.inspect(&mut block, &mut pass, careful)?;
-            }
-            Ok(())
-        })();
-        pass.problem = outcome.err();
-        pass
+    let inspect = |pass| {
+        let mut findings = RowFindings::default();
+        findings.problem = inspect_blocks(open, &mut findings, pass).err();
+        findings
     };
-    let pass = run(false);
-    if pass.bad { run(true) } else { pass }
+    let findings = inspect(Pass::Optimistic);
+    if findings.has_bad_row { inspect(Pass::Validating) } else { findings }
+}
+
+fn inspect_blocks<C: CutBlocks, I: InspectBlock<Block = C::Block>>(
+    open: &impl Fn() -> Result<(C, I), SourceError>,
+    findings: &mut RowFindings,
+    pass: Pass,
+) -> Result<(), SourceError> {
+    let (mut cutter, inspector) = open()?;
+    findings.root = inspector.initial_evidence();
+    while let Some(mut block) = cutter.next_block()? {
+        inspector.inspect(&mut block, findings, pass)?;
+    }
+    Ok(())
 }
 
 /// Merges the findings of the steps of a file.
 pub struct StepResults<'a> {
     /// Name of the input.
     name: &'a str,
-    /// Size of the file, which is one unit.
-    bytes: u64,
-    /// Number of the next step in file order, and the findings that arrived before it.
+    /// Size of the file in bytes; the file is a single unit.
+    encoded_bytes: u64,
+    /// Index of the step to merge next.
     next: u64,
+    /// Results that arrived ahead of `next`, by step index.
     waiting: BTreeMap<u64, Content>,
     whole: Option<Result<Inspection, SourceError>>,
     rows: Option<RowFindings>,
-    again: Box<dyn Fn() -> RowFindings + Send + 'a>,
+    sequential_fallback: Box<dyn Fn() -> RowFindings + Send + 'a>,
     skipped_keys: SkippedKeys,
 }
 
 impl<'a> StepResults<'a> {
-    fn new(name: &'a str, bytes: u64, again: Box<dyn Fn() -> RowFindings + Send + 'a>) -> Self {
+    fn new(name: &'a str, encoded_bytes: u64, sequential_fallback: Box<dyn Fn() -> RowFindings + Send + 'a>) -> Self {
         Self {
             name,
-            bytes,
+            encoded_bytes,
             next: 0,
             waiting: BTreeMap::new(),
             whole: None,
             rows: None,
-            again,
+            sequential_fallback,
             skipped_keys: SkippedKeys::default(),
         }
     }
 
-    /// Adds the keys that are skipped while the file is cut into steps.
+    /// Registers the shared set that the cutter fills with the JSON keys outside `records`.
     pub(super) fn with_skipped_keys(self, skipped_keys: SkippedKeys) -> Self {
         Self { skipped_keys, ..self }
     }
 
-    /// Adds the finding of a step. InspectionSteps may arrive in any order.
-    pub fn add(&mut self, finding: StepResult) {
-        self.waiting.insert(finding.number, finding.content);
+    /// Adds the result of a step. Results may arrive in any order.
+    pub fn add(&mut self, result: StepResult) {
+        self.waiting.insert(result.index, result.content);
         while let Some(content) = self.waiting.remove(&self.next) {
             self.next += 1;
             match content {
                 Content::Whole(whole) => self.whole = Some(*whole),
-                Content::Rows(pass) => self.append(*pass),
+                Content::Rows(findings) => self.append(*findings),
             }
         }
     }
 
-    fn append(&mut self, pass: RowFindings) {
+    fn append(&mut self, findings: RowFindings) {
         let Some(rows) = &mut self.rows else {
-            self.rows = Some(pass);
+            self.rows = Some(findings);
             return;
         };
         if rows.problem.is_none() {
-            rows.root.append(pass.root, 0);
-            rows.tally.add(pass.tally);
-            rows.bad |= pass.bad;
-            rows.problem = pass.problem;
+            rows.root.append(findings.root, 0);
+            rows.tally.add(findings.tally);
+            rows.has_bad_row |= findings.has_bad_row;
+            rows.problem = findings.problem;
         }
     }
 
-    /// Whether later steps can no longer change the result.
-    pub fn is_settled(&self) -> bool {
+    /// Whether the outcome is decided, so that the remaining steps need not run.
+    pub fn is_decided(&self) -> bool {
         self.rows.as_ref().is_some_and(|rows| rows.problem.is_some() || rows.root.width() > MAX_COLUMNS)
     }
 
-    /// The inspection of the file. Every step must have been added.
+    /// Merges the results into the inspection of the file. Every step must have been added, unless
+    /// [`is_decided`](Self::is_decided) returned true.
     ///
     /// # Errors
-    /// [`SourceError`] where the file cannot be inspected at all.
+    /// [`SourceError`] if an input that is inspected in one step cannot be, such as a columnar file. A row-format file never
+    /// fails here; its error is [`InputFacts::problem`](crate::source::InputFacts::problem).
     pub fn finish(self) -> Result<Inspection, SourceError> {
         if let Some(whole) = self.whole {
             return whole;
         }
         let mut rows = self.rows.unwrap_or_default();
-        // If a row makes the file unreadable, one pass from the start finds that row and the evidence before it.
-        if rows.root.width() > MAX_COLUMNS || (rows.bad && rows.problem.is_some()) {
-            rows = (self.again)();
+        // Merged evidence may include rows after the one that ends inspection: the row that exceeds MAX_COLUMNS, or an error
+        // in a file with bad rows. A sequential pass stops exactly there.
+        if rows.root.width() > MAX_COLUMNS || (rows.has_bad_row && rows.problem.is_some()) {
+            rows = (self.sequential_fallback)();
         }
         let mut evidence = TableEvidence::of_file(rows.root, self.name);
         evidence.unexported_keys = self.skipped_keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let facts = rows.tally.facts(self.bytes, rows.problem);
+        let facts = rows.tally.facts(self.encoded_bytes, rows.problem);
         Ok(Inspection { evidence, facts, undecodable: Vec::new() })
     }
 }
@@ -282,15 +314,15 @@ impl<'a> StepResults<'a> {
 pub(in crate::source) mod tests {
     use super::*;
 
-    /// Inspects the steps and adds their findings in reverse order.
-    pub(in crate::source) fn alone<'a>(
-        (mut steps, mut findings): (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>),
+    /// Runs all steps and adds their results in reverse order.
+    pub(in crate::source) fn inspect_in_reverse<'a>(
+        (mut steps, mut merged): (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>),
     ) -> Inspection {
-        let mut found: Vec<StepResult> = std::iter::from_fn(|| steps.next_step()).map(|step| step()).collect();
-        found.reverse();
-        for finding in found {
-            findings.add(finding);
+        let mut results: Vec<StepResult> = std::iter::from_fn(|| steps.next_step()).map(|step| step()).collect();
+        results.reverse();
+        for result in results {
+            merged.add(result);
         }
-        findings.finish().unwrap()
+        merged.finish().unwrap()
     }
 }

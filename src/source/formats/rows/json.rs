@@ -26,7 +26,7 @@ pub fn inspector<'a>(
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
     let skipped = SkippedKeys::default();
     let seen = skipped.clone();
-    let (steps, findings) = inspect::inspector(file, move || {
+    let (steps, findings) = inspect::block_steps(file, move || {
         let documents = Documents::open(file, request.records, block_bytes, seen.clone())?;
         Ok((documents, JsonRowInspector::new(file, request)))
     });

@@ -17,7 +17,7 @@ pub fn inspector<'a>(
     request: FileInspection<'a>,
     block_bytes: usize,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
-    inspect::inspector(file, move || Ok((Lines::open(file, block_bytes)?, JsonRowInspector::new(file, request))))
+    inspect::block_steps(file, move || Ok((Lines::open(file, block_bytes)?, JsonRowInspector::new(file, request))))
 }
 
 /// Opens a file for reading.

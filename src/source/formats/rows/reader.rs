@@ -17,7 +17,7 @@ use crate::source::formats::FileRequest;
 use crate::source::formats::rows::blocks::CutBlocks;
 use crate::source::formats::rows::column::{Column, StructColumn};
 use crate::source::formats::rows::decode::unreadable;
-use crate::source::formats::rows::inspect::{InspectBlock, RowFindings};
+use crate::source::formats::rows::inspect::{InspectBlock, Pass, RowFindings};
 use crate::source::formats::rows::json_text::{self, Fault, RowTime};
 use crate::source::formats::rows::window::OutsideTest;
 use crate::source::{
@@ -248,7 +248,7 @@ struct JsonRows<B> {
 
 impl<B: RowBlock> BatchReader for JsonRows<B> {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        // Taken, so that the reader yields nothing after an error.
+        // Take it first: after an error, the reader yields nothing.
         let Some(mut block) = self.block.take() else { return Ok(None) };
         let mut outside = OutsideTest::of(&self.request);
         loop {
@@ -295,27 +295,27 @@ impl<'a, B> JsonRowInspector<'a, B> {
 impl<B: RowBlock> InspectBlock for JsonRowInspector<'_, B> {
     type Block = B;
 
-    fn inspect(&self, block: &mut B, pass: &mut RowFindings, careful: bool) -> Result<(), SourceError> {
+    fn inspect(&self, block: &mut B, findings: &mut RowFindings, pass: Pass) -> Result<(), SourceError> {
         while let Some(row) = block.next_row() {
             let position = row.position;
             let time = utf8(row.bytes).and_then(|text| {
-                if careful {
+                if pass == Pass::Validating {
                     json_text::check(text)?;
                 }
-                let time = json_text::observe_row(&mut pass.root, text, self.request.time_column)?;
+                let time = json_text::observe_row(&mut findings.root, text, self.request.time_column)?;
                 Ok(instant(&self.request, &time))
             });
             match time {
-                Ok(time) => pass.tally.row(time),
+                Ok(time) => findings.tally.row(time),
                 Err(fault) => {
                     if let Some(error) = block.fatal_error(&fault) {
                         return Err(error);
                     }
-                    pass.bad = true;
-                    pass.tally.unreadable();
+                    findings.has_bad_row = true;
+                    findings.tally.unreadable();
                 }
             }
-            if pass.root.width() > MAX_COLUMNS {
+            if findings.root.width() > MAX_COLUMNS {
                 return Err(too_many_columns(self.name, position));
             }
         }
@@ -330,9 +330,9 @@ impl<B: RowBlock> InspectBlock for JsonRowInspector<'_, B> {
 fn instant(request: &FileInspection<'_>, time: &RowTime<'_>) -> Option<Timestamp> {
     match time {
         RowTime::None => None,
-        RowTime::Text(text) => request.times.text(text).ok().map(|i| i.at),
-        RowTime::Number(digits) => request.times.text(digits).ok().map(|i| i.at),
-        RowTime::Integer(i) => request.times.integer(*i).ok().map(|i| i.at),
+        RowTime::Text(text) => request.time_parser.text(text).ok().map(|i| i.at),
+        RowTime::Number(digits) => request.time_parser.text(digits).ok().map(|i| i.at),
+        RowTime::Integer(i) => request.time_parser.integer(*i).ok().map(|i| i.at),
     }
 }
 

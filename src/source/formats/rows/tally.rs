@@ -41,10 +41,10 @@ impl Tally {
     }
 
     /// The facts of the file, which is one unit.
-    pub(super) fn facts(self, bytes: u64, problem: Option<SourceError>) -> InputFacts {
+    pub(super) fn facts(self, encoded_bytes: u64, problem: Option<SourceError>) -> InputFacts {
         let times = self.times.map_or(TimeRange::Empty, |(min, max)| TimeRange::Within { min, max });
         let (rows, unplaced_rows) = (Some(self.rows), Some(self.unplaced));
-        let unit = UnitFacts { rows, bytes, times, unplaced_rows, decoded_bytes: 0 };
+        let unit = UnitFacts { rows, encoded_bytes, times, unplaced_rows, peak_decoded_bytes: 0 };
         InputFacts { units: vec![unit], problem }
     }
 }

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::{Contents, count};
+use super::super::{ContentFormat, count};
 use super::*;
 use crate::encode::tests::batches::{self, Range};
 use crate::encode::{EncodeError, Encoded, Encoder};
@@ -69,10 +69,10 @@ fn digest(format: &Format, batch: &RecordBatch) -> RowsDigest {
     let bytes = shard.finish().unwrap();
 
     let contents = match format {
-        Format::Csv(_) => Contents::Csv,
-        Format::Ndjson => Contents::Ndjson,
-        Format::Json => Contents::Json,
-        Format::Parquet => Contents::Parquet,
+        Format::Csv(_) => ContentFormat::Csv,
+        Format::Ndjson => ContentFormat::Ndjson,
+        Format::Json => ContentFormat::Json,
+        Format::Parquet => ContentFormat::Parquet,
     };
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&bytes).unwrap();

@@ -101,7 +101,7 @@ fn both_formats_tell_their_facts_and_give_their_rows() {
         let found = inspect(&file, "t", &auto()).expect("inspected");
         assert_eq!(found.facts.problem, None);
         let unit = &found.facts.units[0];
-        assert_eq!((unit.rows, unit.bytes, unit.unplaced_rows), (Some(3), file.bytes, Some(1)));
+        assert_eq!((unit.rows, unit.encoded_bytes, unit.unplaced_rows), (Some(3), file.bytes, Some(1)));
         let TimeRange::Within { min, max } = unit.times else { panic!("{:?}", unit.times) };
         assert!(min.as_nanosecond() <= -1 && max.as_nanosecond() >= 1_001 && max.as_nanosecond() < 2_000);
         assert_eq!(found.schema.field(1).data_type(), &DataType::Utf8View);

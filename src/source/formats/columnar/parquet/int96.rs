@@ -55,7 +55,7 @@ pub(super) fn timestamp(field: &Field, unit: TimeUnit) -> Field {
 }
 
 /// The second reading of the columns of a request that hold INT96.
-pub(super) struct Seconds {
+pub(super) struct Int96SecondPass {
     /// The footer with INT96 as seconds.
     pub(super) metadata: ArrowReaderMetadata,
     /// The top-level columns that hold INT96.
@@ -81,7 +81,7 @@ pub(super) struct Exact {
     pub(super) bad: Vec<(usize, String)>,
 }
 
-impl Seconds {
+impl Int96SecondPass {
     /// `None` if none of the top-level columns `roots` holds INT96.
     pub(super) fn new(metadata: &ArrowReaderMetadata, roots: &[usize]) -> Result<Option<Self>, Int96Error> {
         let parquet = metadata.parquet_schema();

@@ -11,6 +11,8 @@ use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -135,7 +137,7 @@ fn each_row_group_reports_rows_times_and_nulls() {
     );
     assert_eq!(found[0].times, within("2026-03-01T00:00:00Z", "2026-03-01T00:00:00.000001Z"));
     assert_eq!(found[2].times, TimeRange::Empty);
-    assert!(found.iter().all(|u| u.bytes > 0));
+    assert!(found.iter().all(|u| u.encoded_bytes > 0));
 }
 
 #[test]
@@ -211,7 +213,7 @@ fn text_is_planned_and_read_as_views_inside_nested_columns_too() {
     assert_eq!(found.schema.field(1).data_type(), &DataType::Utf8View);
     assert_eq!(found.schema.field(2).data_type(), &DataType::List(item));
     // The crate gives views itself, without a second conversion.
-    assert_eq!(found.metadata.schema().field(1).data_type(), &DataType::Utf8View);
+    assert_eq!(load(&sample.file).expect("footer").schema().field(1).data_type(), &DataType::Utf8View);
     let rows = sample.read(found.schema.clone(), vec![0]).expect("read").remove(0).rows;
     assert_eq!(rows.schema().as_ref(), &found.schema);
     let plain: &StringViewArray = rows.column(0).as_string_view();
@@ -258,25 +260,39 @@ fn values_that_do_not_fit_the_plan_name_column_and_file() {
 }
 
 #[test]
-fn a_parsed_footer_serves_many_readers() {
+fn row_groups_of_one_open_are_read_in_any_order() {
     let numbers = one("n", Int32Array::from_iter_values(0..10));
     let sample = Sample::of(&written(&numbers, groups_of(5)));
-    let metadata = inspect(&sample.file, "t", &auto()).expect("inspected").metadata;
-    let readers = (0..2).map(|unit| {
-        let request = FileRequest {
-            file: sample.file.clone(),
-            schema: numbers.schema(),
-            units: vec![unit],
-            on_bad_rows: OnBad::Fail,
-            records: None,
-            within: None,
-        };
-        open_with(request, Some(metadata.clone())).expect("opened")
-    });
-    let mut readers: Vec<_> = readers.collect();
-    let chunks = readers.iter_mut().map(|r| r.next_chunk().expect("read").expect("chunk"));
-    let rows: Vec<_> = chunks.map(|mut c| c.batches.next_batch().expect("read").expect("batch").rows).collect();
-    assert_eq!(rows[1].column(0).as_primitive::<Int32Type>().values(), &[5, 6, 7, 8, 9]);
+    let request = FileRequest {
+        file: sample.file.clone(),
+        schema: numbers.schema(),
+        units: vec![0, 1],
+        on_bad_rows: OnBad::Fail,
+        records: None,
+        within: None,
+    };
+    let mut reader = open(request).expect("opened");
+    let mut chunks: Vec<_> = std::iter::from_fn(|| reader.next_chunk().expect("read")).collect();
+    chunks.reverse();
+    let rows: Vec<_> = chunks.iter_mut().map(|c| c.batches.next_batch().expect("read").expect("batch").rows).collect();
+    assert_eq!(rows[0].column(0).as_primitive::<Int32Type>().values(), &[5, 6, 7, 8, 9]);
+    assert_eq!(rows[1].column(0).as_primitive::<Int32Type>().values(), &[0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_row_group_of_negative_size_is_an_error() {
+    let sample = Sample::of(&written(&one("n", Int32Array::from_iter_values(0..3)), groups_of(5)));
+    let loaded = load(&sample.file).expect("footer");
+    let facts = |size| {
+        let groups = loaded.metadata().row_groups().iter();
+        let groups = groups.map(|group| group.clone().into_builder().set_total_byte_size(size).build().expect("group"));
+        let metadata =
+            ParquetMetaData::clone(loaded.metadata()).into_builder().set_row_groups(groups.collect()).build();
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).expect("metadata");
+        unit_facts(&metadata, &BTreeMap::new(), "t", &auto())
+    };
+    assert_eq!(facts(30).expect("facts")[0].peak_decoded_bytes, 40);
+    assert_eq!(facts(-1).expect_err("negative").to_string(), "out of range integral type conversion attempted");
 }
 
 #[test]

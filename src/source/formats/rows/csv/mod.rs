@@ -23,7 +23,7 @@ use crate::source::formats::rows::blocks::{Blocks, CutBlocks};
 use crate::source::formats::rows::column::StructColumn;
 use crate::source::formats::rows::decode::unreadable;
 use crate::source::formats::rows::infer::Node;
-use crate::source::formats::rows::inspect::{self, InspectBlock, InspectionSteps, RowFindings, StepResults};
+use crate::source::formats::rows::inspect::{self, InspectBlock, InspectionSteps, Pass, RowFindings, StepResults};
 use crate::source::formats::rows::json_text::Fault;
 use crate::source::formats::rows::reader::{self, BatchBuilder, MAX_COLUMNS, RawRow, RowChunks};
 use crate::source::formats::rows::window::OutsideTest;
@@ -35,7 +35,7 @@ pub fn inspector<'a>(
     request: FileInspection<'a>,
     block_bytes: usize,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
-    inspect::inspector(file, move || {
+    inspect::block_steps(file, move || {
         let table = Table::open(file, block_bytes)?;
         let time_place = table.header.iter().position(|name| name == request.time_column);
         let columns = CsvRowInspector { header: table.header.clone(), time_place, request };
@@ -192,16 +192,16 @@ impl InspectBlock for CsvRowInspector<'_> {
         root
     }
 
-    /// A record counts only once it is known to be a valid row, so `_careful` makes no difference.
-    fn inspect(&self, tokens: &mut Tokenizer, pass: &mut RowFindings, _careful: bool) -> Result<(), SourceError> {
+    /// A record counts only once it is known to be a valid row, so every pass is validating.
+    fn inspect(&self, tokens: &mut Tokenizer, findings: &mut RowFindings, _pass: Pass) -> Result<(), SourceError> {
         let mut scratch = String::new();
         while let Some(record) = tokens.next_record()? {
             let Ok(text) = row_text(&record, self.header.len()) else {
-                pass.tally.unreadable();
+                findings.tally.unreadable();
                 continue;
             };
             let mut time = None;
-            for (i, (cell, node)) in record.cells.iter().zip(pass.root.columns()).enumerate() {
+            for (i, (cell, node)) in record.cells.iter().zip(findings.root.columns()).enumerate() {
                 if is_null(cell) {
                     continue;
                 }
@@ -209,10 +209,10 @@ impl InspectBlock for CsvRowInspector<'_> {
                     node.cell(cell_text(text, cell, &mut scratch));
                 }
                 if self.time_place == Some(i) {
-                    time = self.request.times.text(cell_text(text, cell, &mut scratch)).ok().map(|i| i.at);
+                    time = self.request.time_parser.text(cell_text(text, cell, &mut scratch)).ok().map(|i| i.at);
                 }
             }
-            pass.tally.row(time);
+            findings.tally.row(time);
         }
         Ok(())
     }
@@ -269,7 +269,7 @@ struct CsvRows {
 
 impl BatchReader for CsvRows {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        // Taken, so that the reader yields nothing after an error.
+        // Take it first: after an error, the reader yields nothing.
         let Some(mut tokens) = self.tokens.take() else { return Ok(None) };
         let (reading, scratch) = (&*self.reading, &mut self.scratch);
         let mut outside = OutsideTest::of(&reading.request);

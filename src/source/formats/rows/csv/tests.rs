@@ -11,7 +11,7 @@ use crate::error::ErrorCode;
 use crate::job::{DeclaredType, OnBad, SchemaDrift, SourceFormat};
 use crate::source::formats::rows::BLOCK_BYTES;
 use crate::source::formats::rows::decode::tests::{Fixture, fixture, gzip};
-use crate::source::formats::rows::inspect::tests::alone;
+use crate::source::formats::rows::inspect::tests::inspect_in_reverse;
 use crate::source::{Inspection, TimeRange, Within};
 use crate::time::{TimeFormat, TimeParser};
 
@@ -25,8 +25,8 @@ fn facts(fixture: &Fixture) -> Inspection {
 
 fn facts_of(fixture: &Fixture, block_bytes: usize) -> Inspection {
     let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
-    let request = FileInspection { time_column: "t", times: &times, records: None };
-    alone(inspector(&fixture.file, request, block_bytes))
+    let request = FileInspection { time_column: "t", time_parser: &times, records: None };
+    inspect_in_reverse(inspector(&fixture.file, request, block_bytes))
 }
 
 fn text_schema(names: &[&str]) -> Arc<Schema> {
@@ -80,7 +80,7 @@ impl Read {
                 text.is_valid(row).then(|| text.value(row).to_owned())
             };
             self.rows.push(batch.rows.columns().iter().map(cell).collect());
-            self.positions.push(batch.positions.of(row as u32));
+            self.positions.push(batch.positions.of(row as u32).unwrap());
         }
         self.rejects.extend(batch.rejected.into_iter().map(|r| (r.position, r.error)));
         self.outside += batch.outside;

@@ -12,7 +12,7 @@ use crate::job::{DeclaredType, SchemaDrift, SourceFormat};
 use crate::logical::is_json;
 use crate::source::formats::rows::blocks::BLOCK_BYTES;
 use crate::source::formats::rows::decode::tests::{Fixture, fixture};
-use crate::source::formats::rows::inspect::tests::alone;
+use crate::source::formats::rows::inspect::tests::inspect_in_reverse;
 use crate::source::formats::rows::{json, ndjson};
 use crate::source::{Codec, Inspection, TimeRange, Within};
 use crate::time::{TimeFormat, TimeParser};
@@ -31,10 +31,10 @@ fn facts(fixture: &Fixture, records: Option<&str>) -> Inspection {
 
 fn facts_of(fixture: &Fixture, records: Option<&str>, block_bytes: usize) -> Inspection {
     let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
-    let request = FileInspection { time_column: "t", times: &times, records };
+    let request = FileInspection { time_column: "t", time_parser: &times, records };
     match fixture.file.format {
-        SourceFormat::Json => alone(json::inspector(&fixture.file, request, block_bytes)),
-        _ => alone(ndjson::inspector(&fixture.file, request, block_bytes)),
+        SourceFormat::Json => inspect_in_reverse(json::inspector(&fixture.file, request, block_bytes)),
+        _ => inspect_in_reverse(ndjson::inspector(&fixture.file, request, block_bytes)),
     }
 }
 
@@ -435,7 +435,7 @@ fn give(request: FileRequest, block_bytes: usize) -> Given {
         let mut chunks = open_of(request, block_bytes)?;
         while let Some(mut chunk) = chunks.next_chunk()? {
             while let Some(batch) = chunk.batches.next_batch()? {
-                given.positions.extend((0..batch.rows.num_rows()).map(|row| batch.positions.of(row as u32)));
+                given.positions.extend((0..batch.rows.num_rows()).map(|row| batch.positions.of(row as u32).unwrap()));
                 given.batches.push(batch.rows);
                 given.rejects.extend(batch.rejected);
                 given.outside += batch.outside;

@@ -20,7 +20,7 @@ fn two_columns() -> RecordBatch {
 pub(super) fn with_footer(change: impl Fn(ColumnChunkMetaData) -> ColumnChunkMetaData) -> Vec<u8> {
     let bytes = written(&two_columns(), groups_of(3).set_compression(Compression::UNCOMPRESSED));
     let sample = Sample::of(&bytes);
-    let metadata = inspect(&sample.file, "t", &auto()).expect("inspected").metadata.metadata().as_ref().clone();
+    let metadata = load(&sample.file).expect("footer").metadata().as_ref().clone();
     let groups = metadata.row_groups().iter().map(|group| {
         let columns = group.columns().iter().cloned().enumerate();
         let columns = columns.map(|(leaf, column)| if leaf == 1 { change(column) } else { column });

@@ -13,7 +13,7 @@ use crate::store::Location;
 /// What a package counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum PackageState {
     /// Its complete partitions are covered.
     Counted,
     /// A revision takes its place.
@@ -26,23 +26,23 @@ pub enum State {
     Unverified,
 }
 
-/// A package that was looked at.
+/// A package and the result of its examination.
 #[derive(Debug, Clone, Serialize)]
-pub struct Looked {
+pub struct ExaminedPackage {
     /// Where it is.
     pub package: String,
     /// What it counts for.
-    pub state: State,
+    pub state: PackageState,
     /// Why it does not count, or what else is to be known of it.
     pub notes: Vec<String>,
     /// What its manifest says; left out where that cannot be read.
     #[serde(flatten)]
-    pub claim: Option<Claim>,
+    pub claim: Option<ManifestClaim>,
 }
 
 /// What a manifest says of its time.
 #[derive(Debug, Clone, Serialize)]
-pub struct Claim {
+pub struct ManifestClaim {
     /// The job.
     pub id: String,
     /// The spec's name.
@@ -71,7 +71,7 @@ pub struct Claim {
     pub covered: Vec<Interval>,
     /// Partitions that are not complete, and why.
     #[serde(skip)]
-    pub missing: Vec<Missing>,
+    pub missing: Vec<UncoveredInterval>,
     /// Its filters, to distinguish packages that exclude different rows.
     #[serde(skip)]
     pub selection: String,
@@ -79,30 +79,37 @@ pub struct Claim {
 
 /// A stretch of a package's window that it does not cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
+pub struct UncoveredInterval {
     /// The stretch.
     pub interval: Interval,
     /// Why, for people.
     pub why: String,
 }
 
-/// Looks at a package: its manifest against SHA256SUMS, and every byte if `verify` says so.
-pub(super) fn look(at: &Location, is_verified: bool, now: Timestamp) -> Looked {
+/// Checks the manifest of a package against SHA256SUMS, and every byte if `is_verified`.
+pub(super) fn examine(at: &Location, is_verified: bool, now: Timestamp) -> ExaminedPackage {
     let package = at.to_string();
-    match examine(at, is_verified, now) {
+    match read_claim(at, is_verified, now) {
         Ok((claim, faults)) => {
-            let state = if faults.is_empty() { State::Counted } else { State::Unverified };
+            let state = if faults.is_empty() { PackageState::Counted } else { PackageState::Unverified };
             let mut notes = faults;
             if let Some(pruned_at) = claim.as_ref().and_then(|claim| claim.pruned_at) {
-                notes.push(format!("its retention is over: its rows were deleted at {pruned_at}"));
+                notes.push(format!("its rows were deleted at {pruned_at} after their retention period"));
             }
-            Looked { package, state, notes, claim }
+            ExaminedPackage { package, state, notes, claim }
         }
-        Err(error) => Looked { package, state: State::Unverified, notes: vec![chain(&error)], claim: None },
+        Err(error) => {
+            ExaminedPackage { package, state: PackageState::Unverified, notes: vec![chain(&error)], claim: None }
+        }
     }
 }
 
-fn examine(at: &Location, is_verified: bool, now: Timestamp) -> Result<(Option<Claim>, Vec<String>), PackageError> {
+/// The claim and the faults of a package.
+fn read_claim(
+    at: &Location,
+    is_verified: bool,
+    now: Timestamp,
+) -> Result<(Option<ManifestClaim>, Vec<String>), PackageError> {
     let package = Package::open(at, now)?;
     let mut faults = Vec::new();
     faults.extend(package.check_sums().err().map(|error| chain(&error)));
@@ -111,7 +118,7 @@ fn examine(at: &Location, is_verified: bool, now: Timestamp) -> Result<(Option<C
         None
     });
     if is_verified {
-        let report = verify::verify(at, &VerifyOptions::at(now));
+        let report = verify::verify(at, &VerifyOptions::basic(now));
         let found = report.findings.first().map(|finding| match (&finding.path, report.findings.len()) {
             (Some(path), 1) => format!("{path}: {}", finding.message),
             (None, 1) => finding.message.clone(),
@@ -131,11 +138,11 @@ fn examine(at: &Location, is_verified: bool, now: Timestamp) -> Result<(Option<C
 }
 
 /// `None` where the window holds no instant, which no run ever wrote.
-fn claim(package: &Package, tombstone: Option<Tombstone>) -> Option<Claim> {
+fn claim(package: &Package, tombstone: Option<Tombstone>) -> Option<ManifestClaim> {
     let manifest = &package.manifest;
     let window = Interval::new(manifest.window_start, manifest.window_end)?;
     let (covered, missing) = partitions(manifest, window);
-    Some(Claim {
+    Some(ManifestClaim {
         id: manifest.id.clone(),
         name: manifest.name.clone(),
         type_name: manifest.type_name.clone(),
@@ -153,13 +160,13 @@ fn claim(package: &Package, tombstone: Option<Tombstone>) -> Option<Claim> {
 }
 
 /// What is covered, and the rest with its reasons. A job that failed as a whole vouches for no partition.
-fn partitions(manifest: &Manifest, window: Interval) -> (Vec<Interval>, Vec<Missing>) {
+fn partitions(manifest: &Manifest, window: Interval) -> (Vec<Interval>, Vec<UncoveredInterval>) {
     if manifest.status == JobStatus::Failed {
         let why = match manifest.error_code {
             Some(code) => format!("the job failed ({code})"),
             None => "the job failed".to_owned(),
         };
-        return (Vec::new(), vec![Missing { interval: window, why }]);
+        return (Vec::new(), vec![UncoveredInterval { interval: window, why }]);
     }
     let (mut covered, mut missing) = (Vec::new(), Vec::new());
     for parts in manifest.files.chunk_by(|a, b| a.partition == b.partition) {
@@ -169,7 +176,7 @@ fn partitions(manifest: &Manifest, window: Interval) -> (Vec<Interval>, Vec<Miss
         let Some(interval) = interval.and_then(|interval| interval.intersection(window)) else { continue };
         match parts.iter().find(|file| file.status != FileStatus::Complete) {
             None => covered.push(interval),
-            Some(file) => missing.push(Missing { interval, why: reason(file) }),
+            Some(file) => missing.push(UncoveredInterval { interval, why: reason(file) }),
         }
     }
     // A partition that stands twice, once not complete, is not complete.

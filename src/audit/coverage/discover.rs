@@ -8,7 +8,7 @@ use crate::package::layout::{self, DATA, MANIFEST, REJECTS, SHA256SUMS, STATE};
 use crate::package::real;
 use crate::store::{Folder, Location, StoreError};
 
-/// How many folders below the named one are looked into. Layouts such as `team/name/year/month` have four.
+/// Maximum depth of the search below the given folder. Layouts such as `team/name/year/month` have four.
 const DEPTH: usize = 8;
 
 /// Maximum number of folders to search, so that pointing at a home folder ends with an error.
@@ -26,11 +26,11 @@ pub fn packages(at: &Location) -> Result<Vec<Location>, CoverageError> {
     let folder = Folder::existing(real(at)).map_err(failed)?;
     let folder = folder.ok_or_else(|| CoverageError::Nowhere { at: at.to_string() })?;
     let mut found = Vec::new();
-    let mut looked_into = 0;
+    let mut visited = 0;
     let mut waiting = vec![(String::new(), 0)];
     while let Some((name, depth)) = waiting.pop() {
-        looked_into += 1;
-        if looked_into > MAX_FOLDERS {
+        visited += 1;
+        if visited > MAX_FOLDERS {
             return Err(CoverageError::TooMany { at: at.to_string(), limit: MAX_FOLDERS });
         }
         // An unreadable folder must not hide others; opening it as a package reports why.
@@ -52,7 +52,7 @@ pub fn packages(at: &Location) -> Result<Vec<Location>, CoverageError> {
                 Err(error) if is_alone(&error) => Vec::new(),
                 folders => folders.map_err(failed)?,
             };
-            // Last in, first out: the first name is looked into next.
+            // Last in, first out: the first name is visited next.
             let others = folders.iter().rev().filter(|folder| !INSIDE.map(layout::folder).contains(&folder.as_str()));
             waiting.extend(others.map(|folder| (below(&name, folder), depth + 1)));
         }

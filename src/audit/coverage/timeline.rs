@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::CoverageReport;
+use super::examine::{ExaminedPackage, PackageState};
 use super::group::Group;
 use super::interval::{Interval, gaps, union};
-use super::look::{Looked, State};
 use crate::diagnostic::{escaped, shown};
 use crate::units::counted;
 
@@ -49,7 +49,7 @@ fn draw(out: &mut String, group: &Group, zone: &TimeZone, columns: usize) {
     let _ = writeln!(out, "  {start} to {end}, {}\n", counted(group.packages.len(), "package"));
 
     let is_short = group.packages.len() <= SHOWN_PACKAGES;
-    let drawn: &[Looked] = if is_short { &group.packages } else { &[] };
+    let drawn: &[ExaminedPackage] = if is_short { &group.packages } else { &[] };
     let labels: Vec<String> = drawn.iter().map(label).collect();
     let width = labels.iter().map(|label| label.chars().count()).chain(["together".len()]).max().unwrap_or(0);
     let cells = columns.saturating_sub(width + 4).clamp(*CELLS.start(), *CELLS.end());
@@ -57,7 +57,7 @@ fn draw(out: &mut String, group: &Group, zone: &TimeZone, columns: usize) {
         let _ =
             writeln!(out, "  {label:width$}  {}", timeline(group.interval, cells, |cell| of_package(package, cell)));
     }
-    let covered = union(group.packages.iter().filter(|p| p.state == State::Counted).flat_map(covered));
+    let covered = union(group.packages.iter().filter(|p| p.state == PackageState::Counted).flat_map(covered));
     let together = timeline(group.interval, cells, |cell| {
         let is_twice = group.overlaps.iter().any(|overlap| overlap.interval.intersection(cell).is_some());
         if is_twice { 'X' } else { mark(&covered, cell) }
@@ -79,7 +79,7 @@ fn draw(out: &mut String, group: &Group, zone: &TimeZone, columns: usize) {
         .iter()
         .map(|overlap| format!("{}: {}", stretch(overlap.interval), escaped(&overlap.packages.join(", "))));
     list(out, "covered more than once, so that rows are there more than once:", overlaps);
-    let is_plain = |package: &&Looked| package.state == State::Counted && package.notes.is_empty();
+    let is_plain = |package: &&ExaminedPackage| package.state == PackageState::Counted && package.notes.is_empty();
     list(out, "packages to look at:", group.packages.iter().filter(|p| !is_plain(p)).map(line));
     list(out, "together:", group.notes.iter().map(|note| escaped(note)));
 }
@@ -88,7 +88,7 @@ fn verdict(group: &Group) -> String {
     if group.covered {
         return "covered".to_owned();
     }
-    let unverified = group.packages.iter().filter(|package| package.state == State::Unverified).count();
+    let unverified = group.packages.iter().filter(|package| package.state == PackageState::Unverified).count();
     let parts = [(group.gaps.len(), "gap"), (group.overlaps.len(), "overlap"), (unverified, "unverified package")];
     let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(*count, what));
     format!("NOT COVERED: {}", parts.collect::<Vec<_>>().join(", "))
@@ -108,33 +108,33 @@ fn list(out: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     }
 }
 
-fn label(package: &Looked) -> String {
+fn label(package: &ExaminedPackage) -> String {
     let label = package.claim.as_ref().map_or("", |claim| &claim.window_label);
     label.chars().take(24).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
-fn line(package: &Looked) -> String {
+fn line(package: &ExaminedPackage) -> String {
     let what = match package.state {
-        State::Counted => "counts",
-        State::Superseded => "superseded",
-        State::Copy => "a copy",
-        State::Unfinished => "an unfinished revision",
-        State::Unverified => "UNVERIFIED",
+        PackageState::Counted => "counts",
+        PackageState::Superseded => "superseded",
+        PackageState::Copy => "a copy",
+        PackageState::Unfinished => "an unfinished revision",
+        PackageState::Unverified => "UNVERIFIED",
     };
     let notes = package.notes.join("; ");
     format!("{}: {what}: {}", escaped(&package.package), escaped(&notes))
 }
 
-fn covered(package: &Looked) -> Vec<Interval> {
+fn covered(package: &ExaminedPackage) -> Vec<Interval> {
     package.claim.as_ref().map(|claim| claim.covered.clone()).unwrap_or_default()
 }
 
-fn of_package(package: &Looked, cell: Interval) -> char {
+fn of_package(package: &ExaminedPackage, cell: Interval) -> char {
     let Some(claim) = &package.claim else { return '.' };
     let aside = match package.state {
-        State::Counted => return mark(&claim.covered, cell),
-        State::Unverified => '?',
-        State::Superseded | State::Copy | State::Unfinished => 'o',
+        PackageState::Counted => return mark(&claim.covered, cell),
+        PackageState::Unverified => '?',
+        PackageState::Superseded | PackageState::Copy | PackageState::Unfinished => 'o',
     };
     if claim.window.intersection(cell).is_some() { aside } else { '.' }
 }
