@@ -1,9 +1,9 @@
 //! Commits a partition: publishes its parts under their names, then creates the record that makes them count.
 //!
-//! The record is created exclusively, so exactly one run commits a partition of a generation. A published file is never
-//! replaced. If a part already exists with the same bytes, it stays, because another run is committing it or died before
-//! writing its record; if it exists with different bytes, the new part gets another name. If another run's record wins,
-//! this run then removes the parts that it published in vain.
+//! The record is created exclusively, so exactly one run commits a partition of a generation. A commit never replaces a
+//! published file (only [`restore`] does). If a part already exists with the same bytes, it stays, because another run is
+//! committing it or died before writing its record; if it exists with different bytes, the new part gets another name. If
+//! another run's record wins, this run removes the parts that only it published.
 
 use super::rejects::RejectsPart;
 use super::shard::Part;
@@ -52,7 +52,9 @@ struct Published {
 /// Commits a partition. If another run was first, returns that run's record.
 ///
 /// # Errors
-/// The store's; then nothing is committed.
+/// Errors of signing and of the store; after the latter the record may exist. If another run was first:
+/// `package_occupied` if its record is about another job or other inputs, `key_unusable` if it is not signed by this job's
+/// key, `package_damaged` if its files changed.
 pub fn commit(folder: &Folder, commit: &Commit<'_>, parts: Vec<Part>) -> Result<PartitionRecord, Failure> {
     let name = partition_record(&commit.partition.label, commit.generation);
     let mut files = Vec::with_capacity(parts.len());

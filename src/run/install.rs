@@ -1,6 +1,6 @@
 //! Installs what the log has decided: `manifest.json`, the files derived from it, and the removal of all other shards.
 //!
-//! Everything here follows from the log alone, so any run may do it, at any time and repeatedly.
+//! All functions are idempotent, and any run may call them at any time, also concurrently.
 
 use std::collections::BTreeSet;
 
@@ -43,8 +43,7 @@ pub fn decided(folder: &Folder, entry: &Entry) -> Result<Option<Decided>, RunErr
     let lost = |what: String| RunError::Failed(Failure::new(ErrorCode::PackageDamaged, what));
     let Some(bytes) = bytes else {
         return Err(lost(format!(
-            "{MANIFEST} in {} is not what was published, and its copy in _state/ is gone; restore the file with the \
-             SHA-256 {}",
+            "{MANIFEST} in {} and its copy in _state/ are missing or changed; restore the {MANIFEST} with the SHA-256 {}",
             folder.location(),
             published.sha256
         )));
@@ -59,7 +58,7 @@ pub fn decided(folder: &Folder, entry: &Entry) -> Result<Option<Decided>, RunErr
 /// `force` is set.
 ///
 /// # Errors
-/// As [`decided`].
+/// As [`decided`]; `write_failed` if other runs kept changing the file for [`ROUNDS`] attempts.
 pub fn settle(folder: &Folder, force: bool) -> Result<(), RunError> {
     for _ in 0..ROUNDS {
         let Some(entry) = log::read(folder)? else { return Ok(()) };
@@ -114,7 +113,7 @@ fn busy(folder: &Folder) -> RunError {
 /// that the last writer has written files that match the last manifest.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store; `write_failed` if other runs kept changing the manifest.
 pub fn complete_derived(folder: &Folder) -> Result<(), RunError> {
     for _ in 0..ROUNDS {
         let Some(bytes) = folder.read(MANIFEST)? else { return Ok(()) };
@@ -221,7 +220,7 @@ pub fn clear_replaced(folder: &Folder, entry: &Entry) -> Result<(), StoreError> 
 fn remove_unlisted(folder: &Folder, goes: impl Fn(&str) -> bool) -> Result<(), StoreError> {
     for prefix in CONTENT {
         for there in folder.list(prefix)?.into_iter().filter(|there| goes(&there.name)) {
-            tracing::info!("removing {}, which no manifest names", there.name);
+            tracing::info!("removing {}, which no manifest of this job names", there.name);
             folder.remove(&there.name)?;
         }
     }

@@ -37,8 +37,8 @@ struct State {
     rows: u64,
     /// Redacted values, by counter.
     redacted: Vec<u64>,
-    /// Committed by an earlier run: rows are only counted.
-    is_done: bool,
+    /// The partition was committed, or failed, before the task started: rows are counted and not written.
+    counts_only: bool,
     failure: Option<Failure>,
 }
 
@@ -67,6 +67,7 @@ impl ordered_sink::Payload for ChunkRows {
     fn take(&mut self) -> Self {
         match self {
             Self::Encoded(rows, times) => Self::Encoded(take(rows), take(times)),
+            // Clones only references to the arrays. The caller drops its own after `put`, so nothing is counted twice.
             Self::Unsorted(unsorted) => Self::Unsorted(unsorted.clone()),
         }
     }
@@ -91,8 +92,8 @@ impl ChunkRows {
     }
 }
 
-/// A partition that has received all its rows.
-pub struct Finished {
+/// The result of a partition.
+pub struct FinishedPartition {
     /// Index of the partition in the plan.
     pub partition: u32,
     /// Rows that the predicate dropped, by the first test that they fail.
@@ -104,24 +105,24 @@ pub struct Finished {
 }
 
 impl PartitionSink {
-    /// A sink that writes the partition, or, if not `is_written`, only counts its rows.
-    pub fn new(ctx: &TaskContext<'_>, partition: u32, is_written: bool) -> Self {
+    /// Creates a sink. With `counts_only`, it counts rows and writes nothing.
+    pub fn new(ctx: &TaskContext<'_>, partition: u32, counts_only: bool) -> Self {
         let label = ctx.plan.partitions[partition as usize].label.clone();
         let writer = PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label.clone());
         let state = State {
             filtered: vec![0; ctx.predicate.map_or(0, Predicate::tests)],
             rows: 0,
             redacted: Vec::new(),
-            is_done: !is_written,
+            counts_only,
             failure: None,
         };
         let appender = Appender { writer, unsorted: Vec::new(), unsorted_bytes: 0 };
         Self { partition, label, state: Mutex::new(state), rows: OrderedSink::new(partition, appender) }
     }
 
-    /// Whether the partition is already committed and its rows are only counted.
-    pub fn is_done(&self) -> bool {
-        self.lock().is_done
+    /// Whether rows are counted and not written.
+    pub fn counts_only(&self) -> bool {
+        self.lock().counts_only
     }
 
     /// Fails this partition; the others continue.
@@ -185,10 +186,10 @@ impl PartitionSink {
     }
 
     /// Closes the last part and compares the rows written with the rows routed. `None` if the rows were only counted.
-    pub fn finish(&self, ctx: &TaskContext<'_>) -> Option<Finished> {
+    pub fn finish(&self, ctx: &TaskContext<'_>) -> Option<FinishedPartition> {
         let (failure, rows, filtered, mut redacted) = {
             let mut state = self.lock();
-            if state.is_done {
+            if state.counts_only {
                 return None;
             }
             let redacted = take(&mut state.redacted);
@@ -202,12 +203,13 @@ impl PartitionSink {
                 finish(ctx, writer, &unsorted, rows, &mut redacted).map_err(|failure| self.about(failure))
             }
             (None, None) => {
-                let message = "rows were never appended to their shard; this is a bug";
+                let message =
+                    "a thread panicked while appending, or rows still wait for an earlier chunk; this is a bug";
                 Err(self.about(Failure::new(ErrorCode::Internal, message)))
             }
         };
         ctx.sorting.give(unsorted_bytes);
-        Some(Finished { partition: self.partition, filtered, redacted, parts })
+        Some(FinishedPartition { partition: self.partition, filtered, redacted, parts })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -218,7 +220,7 @@ impl PartitionSink {
 
 impl State {
     fn is_wanted(&self) -> bool {
-        !self.is_done && self.failure.is_none()
+        !self.counts_only && self.failure.is_none()
     }
 
     fn fail(&mut self, failure: &Failure) {
@@ -302,8 +304,8 @@ fn compact(rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
 
 fn too_much_to_sort(sorting: &Quota) -> Failure {
     let message = format!(
-        "`order: time` keeps the rows of a partition in memory, and they exceed the {} MiB that `--memory` leaves for \
-         them; raise `--memory`, choose smaller partitions, or use `order: source`",
+        "`order: time` sorts partitions in memory, and the open partitions exceed the {} MiB that `--memory` leaves for \
+         sorting; raise `--memory`, choose smaller partitions, or use `order: source`",
         sorting.bytes() >> 20
     );
     Failure::new(ErrorCode::MemoryExceeded, message)

@@ -12,7 +12,7 @@ use super::commit::{self, Commit, commit};
 use super::conservation::filter_counts;
 use super::memory::Quota;
 use super::open_package::OpenPackage;
-use super::partition_sink::Finished;
+use super::partition_sink::FinishedPartition;
 use super::prepare::Prepared;
 use super::redacted::Redacting;
 use super::route::bounds;
@@ -36,8 +36,9 @@ use crate::source::Source;
 use crate::stop::Stop;
 use crate::store::{Created, Folder, StoreError};
 
-/// Maximum number of finished partitions that wait for a committer thread; each holds a file open.
-const QUEUED: usize = 64;
+/// Capacity of the commit queue, in partitions and task records. It bounds the open files: each partition in the queue
+/// keeps its drafts open.
+const COMMIT_QUEUE_CAPACITY: usize = 64;
 
 /// The combined results of the tasks.
 #[derive(Debug, Default)]
@@ -84,7 +85,7 @@ struct Shared<'a> {
 /// Runs every unfinished task.
 ///
 /// # Errors
-/// The store's while reading records; failed tasks are in the [`Tally`].
+/// [`RunError::Failed`] if a record cannot be read or threads cannot be started. Failed partitions are in the [`Tally`].
 pub fn run(
     source: &dyn Source,
     job: &Job,
@@ -165,9 +166,10 @@ pub fn run(
         unassigned: Mutex::new(unassigned_rows(plan, &tally)),
         tally: Mutex::new(tally),
     };
-    let found_earlier: Vec<Unplaced> = lock(&shared.tally).records.values().flat_map(|r| r.unplaced.clone()).collect();
-    shared.fail_affected(&found_earlier);
-    let (commits, queue) = sync_channel(QUEUED);
+    // Recorded tasks do not run again, so apply their unplaced rows here.
+    let recorded = lock(&shared.tally).records.values().flat_map(|record| record.unplaced.clone()).collect::<Vec<_>>();
+    shared.fail_affected(&recorded);
+    let (commits, queue) = sync_channel(COMMIT_QUEUE_CAPACITY);
     let queue = Mutex::new(queue);
     std::thread::scope(|scope| {
         for i in 0..options.committers {
@@ -246,7 +248,7 @@ fn has_rejects(folder: &Folder, record: &TaskRecord) -> Result<bool, StoreError>
     Ok(folder.sha256(&rejects.path)?.as_deref() == Some(&rejects.sha256))
 }
 
-/// Hands finished partitions to the committer threads, so that workers do not wait for disks.
+/// Hands results to the committer threads, so that workers wait for the store only while the queue is full.
 struct CommitQueue<'s, 'a> {
     shared: &'s Shared<'a>,
     /// `None` if workers commit.
@@ -256,7 +258,7 @@ struct CommitQueue<'s, 'a> {
 /// A result to be made durable.
 enum CommitRequest {
     /// A partition of a task, and why it is partial, if it is.
-    Partition(usize, Finished, Option<Failure>),
+    Partition(usize, FinishedPartition, Option<Failure>),
     /// The record of a task.
     Task(usize, TaskOutcome),
 }
@@ -278,7 +280,7 @@ impl CommitQueue<'_, '_> {
 }
 
 impl ResultHandler for CommitQueue<'_, '_> {
-    fn partition(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
+    fn partition(&self, task: usize, finished: FinishedPartition, left_out: Option<Failure>) {
         self.hand_over(CommitRequest::Partition(task, finished, left_out));
     }
 
@@ -288,12 +290,12 @@ impl ResultHandler for CommitQueue<'_, '_> {
             self.shared.fail_affected(&outcome.unplaced);
             lock(&self.shared.unassigned).extend(outcome.unplaced.iter().cloned());
         }
-        if outcome.is_whole {
+        if outcome.is_complete {
             self.hand_over(CommitRequest::Task(task, outcome));
         }
     }
 
-    fn unaccounted(&self, partition: u32, failure: &Failure) {
+    fn count_failed(&self, partition: u32, failure: &Failure) {
         lock(&self.shared.package).committed.remove(&partition);
         self.shared.fail_one(partition, failure);
     }
@@ -405,8 +407,8 @@ impl Shared<'_> {
         Ok(theirs)
     }
 
-    fn commit(&self, task: usize, finished: Finished, left_out: Option<Failure>) {
-        let Finished { partition: index, filtered, redacted, parts } = finished;
+    fn commit(&self, task: usize, finished: FinishedPartition, left_out: Option<Failure>) {
+        let FinishedPartition { partition: index, filtered, redacted, parts } = finished;
         // Its task may have failed as a whole in the meantime.
         if self.is_done(index) {
             return;
@@ -453,7 +455,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Fails the partitions that rows of a task without partitions may belong to.
+    /// Fails every partition that unplaced rows may belong to, unless the spec allows rejecting them.
     fn fail_affected(&self, unplaced: &[Unplaced]) {
         for rows in unplaced.iter().filter(|u| !u.allowed) {
             for partition in rows.partitions.clone() {
@@ -499,7 +501,7 @@ fn unassigned_rows(plan: &Plan, tally: &Tally) -> Vec<Unplaced> {
     scans.flat_map(|(_, record)| record.unplaced.clone()).collect()
 }
 
-/// Locks a mutex even after a panic: each lock is held for one insertion, so no panic leaves a half-changed value.
+/// Locks a mutex even after a panic. No code that can panic halfway through a change runs under any of these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

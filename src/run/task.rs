@@ -16,7 +16,7 @@ use super::chunk_order::ChunkOrder;
 use super::ledger::{ChunkFindings, Ledger, UnitRef};
 use super::memory::{Memory, Quota};
 use super::ordered_sink::Backlog;
-use super::partition_sink::{ChunkRows, Finished, PartitionSink};
+use super::partition_sink::{ChunkRows, FinishedPartition, PartitionSink};
 use super::redacted::Redacting;
 use super::rejects::{RejectsPart, RejectsWriter};
 use super::route::Router;
@@ -95,18 +95,20 @@ impl TaskContext<'_> {
 pub trait ResultHandler: Sync {
     /// A partition is finished, whether whole or failed. `left_out`: rows that may belong to it were rejected, as the spec
     /// allows.
-    fn partition(&self, task: usize, finished: Finished, left_out: Option<Failure>);
+    fn partition(&self, task: usize, finished: FinishedPartition, left_out: Option<Failure>);
 
-    /// All rows of the task are accounted for.
+    /// Receives the outcome of a task after its last item. The rows are accounted for only if
+    /// [`TaskOutcome::is_complete`].
     fn task(&self, task: usize, outcome: TaskOutcome);
 
-    /// A committed partition's rows could not be counted again, so it cannot be in the manifest.
-    fn unaccounted(&self, partition: u32, failure: &Failure);
+    /// A unit could not be read that may have rows for a partition that this task only counts for. If the partition is
+    /// committed, it cannot be in the manifest.
+    fn count_failed(&self, partition: u32, failure: &Failure);
 
-    /// Reading failed for a unit none of whose rows can be placed in a partition.
+    /// A task without partitions could not read a unit; the partitions that its rows may belong to fail.
     fn read_failed(&self, read: &Read, failure: Failure);
 
-    /// The task failed for a reason outside its units; all its unfinished partitions fail.
+    /// The task failed as a whole; all its uncommitted partitions fail. May be called more than once.
     fn failed(&self, task: usize, failure: Failure);
 }
 
@@ -116,10 +118,10 @@ pub struct TaskOutcome {
     pub counts: TaskCounts,
     /// Rows that could not be read or placed in a partition.
     pub unplaced: Vec<Unplaced>,
-    /// The rejects file: those of them that the spec allows to reject.
+    /// The unpublished rejects file; `None` if no row was rejected.
     pub rejects: Option<RejectsPart>,
-    /// Whether every unit was read to its end; if not, the rows are not accounted for.
-    pub is_whole: bool,
+    /// Whether every unit was read to its end and every reject was written. If not, no task record may be created.
+    pub is_complete: bool,
 }
 
 /// A task in progress.
@@ -164,7 +166,7 @@ struct EventQueue {
     remaining_reads: Vec<u32>,
     /// Sinks that have received all their rows.
     ready: VecDeque<usize>,
-    is_whole: bool,
+    is_complete: bool,
 }
 
 /// What threads report; numbered in source order.
@@ -196,17 +198,17 @@ pub struct NumberedChunk {
 }
 
 impl<'a, R: ResultHandler> RunningTask<'a, R> {
-    /// Starts a task. Partitions for which `is_done` returns true are counted, not written.
+    /// Prepares a task. For partitions where `counts_only` returns true, rows are counted and not written.
     pub fn new(
         ctx: &'a TaskContext<'a>,
         index: usize,
         task: &'a Task,
         key: &str,
         results: &'a R,
-        is_done: impl Fn(u32) -> bool,
+        counts_only: impl Fn(u32) -> bool,
     ) -> Self {
         let sinks: Vec<PartitionSink> =
-            task.partitions.clone().map(|p| PartitionSink::new(ctx, p, !is_done(p))).collect();
+            task.partitions.clone().map(|p| PartitionSink::new(ctx, p, counts_only(p))).collect();
         let mut remaining_reads = vec![0; sinks.len()];
         for read in &task.reads {
             for sink in sinks_of(task, read) {
@@ -242,7 +244,7 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
                 .sealing(ctx.layout.facts.clone()),
                 remaining_reads,
                 ready,
-                is_whole: true,
+                is_complete: true,
             }),
             backlog: Backlog::default(),
         }
@@ -289,7 +291,8 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
         }
     }
 
-    /// Opens the input of a read, and advances `chunker` past the input's reads.
+    /// Opens the input of the read at `chunker.next_input`, and moves `next_input` to the first read of the following
+    /// input, even on error.
     fn open(&self, first: &Read, chunker: &mut Chunker) -> Result<Box<dyn ChunkReader>, SourceError> {
         let reads = self.task.reads[chunker.next_input..].iter().take_while(|read| read.input == first.input);
         let units: Vec<u32> = reads.map(|read| read.unit).collect();
@@ -350,7 +353,7 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
 
     /// Fails the task for a bug. Its rows are not accounted for then.
     fn fail_task(&self, message: String) {
-        self.events().is_whole = false;
+        self.events().is_complete = false;
         self.results.failed(self.index, Failure::new(ErrorCode::Internal, message));
     }
 
@@ -365,11 +368,12 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
             match event {
                 Event::Chunk(findings) => self.apply_findings(&mut events, findings),
                 Event::Failed(read, failure) => {
-                    events.is_whole = false;
+                    events.is_complete = false;
                     for sink in sinks_of(self.task, &self.task.reads[read]) {
                         self.sinks[sink].fail(&failure);
-                        if self.sinks[sink].is_done() {
-                            self.results.unaccounted(self.sinks[sink].partition, &failure);
+                        // Nothing else would report the failure, because this task does not finish the partition.
+                        if self.sinks[sink].counts_only() {
+                            self.results.count_failed(self.sinks[sink].partition, &failure);
                         }
                     }
                     if self.task.partitions.is_empty() {
@@ -397,7 +401,7 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
         }
         events.ledger.add(counts, unplaced);
         if let Err(failure) = events.rejects.append(&reject_lines, rejects) {
-            events.is_whole = false;
+            events.is_complete = false;
             self.results.failed(self.index, failure);
         }
     }
@@ -508,24 +512,24 @@ impl<R: ResultHandler> Stream for RunningTask<'_, R> {
     }
 
     fn end(&self) {
-        let (ledger, rejects, is_whole) = {
+        let (ledger, rejects, is_complete) = {
             let mut events = self.events();
             let nothing = RejectsWriter::new(self.ctx.folder.clone(), String::new(), None);
             let rejects = std::mem::replace(&mut events.rejects, nothing);
-            (std::mem::take(&mut events.ledger), rejects, events.is_whole)
+            (std::mem::take(&mut events.ledger), rejects, events.is_complete)
         };
         let Ledger { counts, unplaced } = ledger;
         let routed: u64 = self.sinks.iter().map(PartitionSink::routed).sum();
         let expected = counts.source_rows + counts.visiting;
         let accounted = counts.rejected + counts.null_time + counts.outside_window + counts.elsewhere + routed;
-        if is_whole && expected != accounted {
+        if is_complete && expected != accounted {
             let message = format!("{expected} rows were read and {accounted} are accounted for; this is a bug");
             return self.results.failed(self.index, Failure::new(ErrorCode::RowsNotConserved, message));
         }
         match rejects.finish() {
             Ok(rejects) => {
                 let unplaced = unplaced.into_values().collect();
-                self.results.task(self.index, TaskOutcome { counts, unplaced, rejects, is_whole });
+                self.results.task(self.index, TaskOutcome { counts, unplaced, rejects, is_complete });
             }
             Err(failure) => self.results.failed(self.index, failure),
         }
