@@ -41,7 +41,7 @@ impl ChunkFindings {
     /// Records a row without a partition: it is rejected, or it fails the partitions that it may belong to.
     ///
     /// # Errors
-    /// Only a bug can cause one.
+    /// [`ErrorCode::Internal`], only because of a bug.
     pub fn add_unplaced(
         &mut self,
         plan: &Plan,
@@ -97,8 +97,17 @@ impl Ledger {
         }
     }
 
-    /// The failure that unplaced rows cause in a partition, by rows that may be rejected (`allowed`) or by the others.
-    pub fn failure_of(&self, partition: u32, allowed: bool) -> Option<Failure> {
+    /// Why unplaced rows fail a partition: the spec does not allow rejecting them.
+    pub fn failure(&self, partition: u32) -> Option<Failure> {
+        self.first_unplaced(partition, false)
+    }
+
+    /// Why rejected rows make a partition partial.
+    pub fn partial_reason(&self, partition: u32) -> Option<Failure> {
+        self.first_unplaced(partition, true)
+    }
+
+    fn first_unplaced(&self, partition: u32, allowed: bool) -> Option<Failure> {
         self.unplaced.values().filter(|u| u.allowed == allowed).find_map(|u| u.of(partition))
     }
 }

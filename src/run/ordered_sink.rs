@@ -115,7 +115,7 @@ impl<S, P: Payload> OrderedSink<S, P> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<S, P>> {
-        // Nothing that can panic runs under the lock.
+        // No code that can panic runs under the lock, so the state is consistent even if poisoned.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
