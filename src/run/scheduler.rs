@@ -260,6 +260,27 @@ fn rejects_are_intact(folder: &Folder, record: &TaskRecord) -> Result<bool, Stor
     Ok(folder.sha256(&rejects.path)?.as_deref() == Some(&rejects.sha256))
 }
 
+/// Checks the task record of the run that was first against this run's.
+fn check_winner(
+    folder: &Folder,
+    name: &str,
+    winner: &TaskRecord,
+    ours: &TaskRecord,
+    signer: Option<&Signer>,
+) -> Result<(), Failure> {
+    let reject = |code, what: &str| Err(Failure::new(code, format!("{name}, written by another run, {what}")));
+    if !is_proven(name, winner, signer) {
+        return reject(ErrorCode::KeyUnusable, "is not signed by this job's key; run again to count its rows again");
+    }
+    if winner.counts != ours.counts {
+        return reject(ErrorCode::PackageDamaged, "has other row counts than this run");
+    }
+    if !rejects_are_intact(folder, winner)? {
+        return reject(ErrorCode::PackageDamaged, "names a rejects file that is missing or changed");
+    }
+    Ok(())
+}
+
 /// Hands results to the committer threads, so that workers wait for the store only while the queue is full.
 struct CommitQueue<'s, 'a> {
     committer: &'s Committer<'a>,
@@ -418,20 +439,7 @@ impl Committer<'_> {
         {
             self.folder.remove(&ours.entry.path)?;
         }
-        if !is_proven(&name, &winner, self.signer.as_deref()) {
-            let message = format!(
-                "{name}, written by another run, is not signed by this job's key; run again to count its rows again"
-            );
-            return Err(Failure::new(ErrorCode::KeyUnusable, message));
-        }
-        if winner.counts != record.counts {
-            let message = format!("{name}, written by another run, has other row counts than this run");
-            return Err(Failure::new(ErrorCode::PackageDamaged, message));
-        }
-        if !rejects_are_intact(self.folder, &winner)? {
-            let message = format!("{name}, written by another run, names a rejects file that is missing or changed");
-            return Err(Failure::new(ErrorCode::PackageDamaged, message));
-        }
+        check_winner(self.folder, &name, &winner, &record, self.signer.as_deref())?;
         Ok(winner)
     }
 
@@ -537,4 +545,60 @@ fn recorded_unplaced(plan: &Plan, tally: &Tally) -> Vec<Unplaced> {
 /// Locks a mutex even after a panic. No code that can panic halfway through a change runs under any of these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::diagnostic::Located;
+    use crate::package::manifest::RejectsEntry;
+    use crate::package::state::TaskCounts;
+    use crate::secret::SecretName;
+
+    #[test]
+    fn a_task_record_of_another_run_must_be_signed_and_have_the_same_counts_and_rejects() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path().join("package")).unwrap();
+        let ours = TaskRecord {
+            state_version: STATE_VERSION,
+            job: "job_a".to_owned(),
+            run: "run".to_owned(),
+            tool_version: TOOL_VERSION.to_owned(),
+            counts: TaskCounts { source_rows: 2, ..TaskCounts::default() },
+            unplaced: Vec::new(),
+            rejects: None,
+            signature: None,
+        };
+        let refused = |winner: &TaskRecord, signer: Option<&Signer>| {
+            let failure = check_winner(&folder, "record.json", winner, &ours, signer).unwrap_err();
+            (failure.code(), failure.to_string())
+        };
+        let text = |what: &str| format!("record.json, written by another run, {what}");
+
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/signatures/ed25519");
+        let key = SecretName::File { written: Located::default_value("key".to_owned()), path };
+        let signer = Signer::load(&key, "evidence@example.com", &BTreeMap::new()).unwrap();
+        let unsigned = text("is not signed by this job's key; run again to count its rows again");
+        assert_eq!(refused(&ours, Some(&signer)), (ErrorCode::KeyUnusable, unsigned));
+
+        let other_counts = TaskRecord { counts: TaskCounts::default(), ..ours.clone() };
+        let counts = text("has other row counts than this run");
+        assert_eq!(refused(&other_counts, None), (ErrorCode::PackageDamaged, counts));
+
+        let rejects = RejectsEntry {
+            path: "rejects/a.ndjson".to_owned(),
+            rows: 1,
+            bytes: 1,
+            sha256: "0".repeat(64),
+            plain_bytes: None,
+            plain_sha256: None,
+            sealed: None,
+        };
+        let lost_rejects = TaskRecord { rejects: Some(rejects), ..ours.clone() };
+        let rejects = text("names a rejects file that is missing or changed");
+        assert_eq!(refused(&lost_rejects, None), (ErrorCode::PackageDamaged, rejects));
+        assert!(check_winner(&folder, "record.json", &ours, &ours, None).is_ok());
+    }
 }
