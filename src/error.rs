@@ -191,8 +191,8 @@ impl ErrorCode {
                  and run again: complete partitions are not exported again."
             }
             Self::MemoryExceeded => {
-                "The rows that must be in memory at once exceed the `--memory` limit: with `order: time`, all rows of \
-                 a partition. Run again with more memory, use smaller partitions, or use `order: source`, which \
+                "The rows that must be in memory at once exceed the `--memory` limit: with `order: time`, the \
+                 rows of all open partitions. Run again with more memory, use smaller partitions, or use `order: source`, which \
                  buffers no rows; the last two create a new job."
             }
             Self::WriteFailed => {

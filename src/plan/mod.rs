@@ -212,13 +212,22 @@ impl Plan {
         self.inputs.get(read.input as usize)?.units.get(read.unit as usize)
     }
 
+    /// Whether a unit may have rows without a known time.
+    pub fn may_have_unplaced_rows(&self, input: u32, unit: u32) -> bool {
+        self.find_affected(input, unit).is_ok()
+    }
+
     /// Indexes of the partitions that a row of a unit may belong to if its time is unknown.
     pub fn affected_partitions(&self, input: u32, unit: u32) -> Range<u32> {
-        match self.affected.binary_search_by_key(&(input, Some(unit)), |affected| (affected.input, affected.unit)) {
+        match self.find_affected(input, unit) {
             Ok(found) => self.affected.get(found).map_or(0..0, |affected| affected.partitions.clone()),
             // The plan proved that the unit has no such rows, so it did not narrow them down.
             Err(_) => 0..self.partitions.len() as u32,
         }
+    }
+
+    fn find_affected(&self, input: u32, unit: u32) -> Result<usize, usize> {
+        self.affected.binary_search_by_key(&(input, Some(unit)), |affected| (affected.input, affected.unit))
     }
 
     /// Indexes of broken inputs, and the partitions that each one fails.

@@ -205,7 +205,7 @@ fn tasks(
 /// The record that another run of this generation wrote for a partition, if it is proven.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store.
 pub fn of_another_run(package: &OpenPackage, run: &str, index: u32) -> Result<Option<PartitionRecord>, RunError> {
     let OpenPackage { folder, pinned, attestor, .. } = package;
     let name = partition_record(&pinned.plan.partitions[index as usize].label, package.generation());

@@ -54,7 +54,7 @@ impl Attestor {
     /// Opens the chain for writing.
     ///
     /// # Errors
-    /// `chain_broken`, or the store's.
+    /// `chain_broken`, or errors of the store.
     pub fn open_chain(&mut self, job: &Job) -> Result<(), Failure> {
         if let Some(chain) = &job.chain {
             let folder = Folder::open(&chain.location)?;
@@ -82,7 +82,7 @@ impl Attestor {
     /// Signs and links a manifest that follows the log entry `last`, and writes the link's number into it.
     ///
     /// # Errors
-    /// `key_unusable`, `chain_broken`, or the store's.
+    /// `key_unusable`, `chain_broken`, or errors of the store.
     pub fn attest(&self, package: &Folder, last: &Entry, manifest: &mut Manifest) -> Result<LinkOutcome, Failure> {
         let Some(folder) = &self.chain else {
             self.sign(package, &manifest.to_json_bytes()?)?;
@@ -136,7 +136,7 @@ pub fn chain_length(job: &Job) -> Result<usize, Failure> {
 /// Creates a link, and returns whether it got its number.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store; [`JsonError`](crate::json::JsonError).
 pub(crate) fn claim_link(folder: &Folder, link: &Link) -> Result<bool, Failure> {
     Ok(folder.claim(&layout::link(link.number), &link.to_json_bytes()?)?)
 }
@@ -144,7 +144,7 @@ pub(crate) fn claim_link(folder: &Folder, link: &Link) -> Result<bool, Failure> 
 /// Reads a chain and checks that it is intact.
 ///
 /// # Errors
-/// `chain_broken`, or the store's.
+/// `chain_broken`, or errors of the store.
 pub(crate) fn read_chain(folder: &Folder) -> Result<Chain, Failure> {
     let chain = Chain::read(folder)?;
     match chain.flaws().as_slice() {
@@ -208,7 +208,7 @@ fn unpublished_link(
 /// read the chain if the job is complete.
 ///
 /// # Errors
-/// `chain_broken`, or the store's.
+/// `chain_broken`, or errors of the store.
 pub fn publish_linked(
     job: &Job,
     options: &RunOptions,
@@ -239,20 +239,20 @@ pub fn publish_linked(
 /// manifest. If none is stored, an existing signature stays.
 ///
 /// # Errors
-/// The store's.
-pub fn complete_signature(package: &Folder, manifest: &Manifest, bytes: &[u8]) -> Result<(), StoreError> {
+/// Errors of the store.
+pub fn update_signature(package: &Folder, manifest: &Manifest, bytes: &[u8]) -> Result<(), StoreError> {
     let Some(signer) = &manifest.signer else { return Ok(()) };
     let is_good = |signature: &[u8]| {
         signature::check(signature, bytes).is_ok_and(|key| signature::is_named(&signer.public_key, &key))
     };
-    let there = package.read(SIGNATURE)?;
-    if there.as_deref().is_some_and(is_good) {
+    let existing = package.read(SIGNATURE)?;
+    if existing.as_deref().is_some_and(is_good) {
         return Ok(());
     }
     match package.read(&kept_signature(&sha256(bytes)))? {
         Some(kept) if is_good(&kept) => package.replace_bytes(SIGNATURE, &kept),
         _ => {
-            let state = if there.is_some() { "is not that of the manifest" } else { "is not there" };
+            let state = if existing.is_some() { "is not that of the manifest" } else { "is not there" };
             tracing::warn!(
                 "{SIGNATURE} {state}, and only the run that makes a manifest signs it: restore it from a copy, or \
                  check the package and sign it by hand with `ssh-keygen -Y sign -n {} -f KEY {MANIFEST}`",

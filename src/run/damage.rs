@@ -50,7 +50,7 @@ impl<'a> Sizes<'a> {
     /// Lists the sizes, if the store needs that.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub fn of(folder: &'a Folder) -> Result<Self, StoreError> {
         if folder.has_exclusive_names() {
             return Ok(Self { folder, listed: None });
@@ -69,7 +69,7 @@ impl<'a> Sizes<'a> {
     /// A message if the file is missing or has the wrong size.
     ///
     /// # Errors
-    /// The store's.
+    /// Errors of the store.
     pub fn damage(&self, file: Committed<'_>) -> Result<Option<String>, StoreError> {
         Ok(match self.size(file.path)? {
             None => Some(format!("{} is missing", file.path)),
@@ -84,7 +84,7 @@ impl<'a> Sizes<'a> {
 /// Hashes files on `threads` threads. Returns, for each file, a message if its digest is wrong.
 ///
 /// # Errors
-/// The store's; [`RunError::Stopped`].
+/// Errors of the store; [`RunError::Stopped`].
 pub fn digests(
     folder: &Folder,
     files: &[Committed<'_>],

@@ -170,10 +170,10 @@ impl Example {
             redacting: None,
             bounds: bounds(&pinned.plan.partitions, prepared.unit),
             times: prepared.times.clone(),
-            reading: &reading,
-            sorting: &sorting,
+            read_quota: &reading,
+            sort_quota: &sorting,
             memory: options.memory,
-            waiting_bytes: 1 << 20,
+            max_backlog_bytes: 1 << 20,
             stop: &options.stop,
             progress: &options.progress,
         })

@@ -48,13 +48,13 @@ pub fn finish(
         return Err(RunError::Unfinished { failure: Box::new(failure.clone()), missing });
     }
     if package.is_repair {
-        if let Some(failure) = tally.failures.values().chain(tally.unrecorded.values()).next() {
+        if let Some(failure) = tally.failures.values().chain(tally.record_failures.values()).next() {
             return Err(RunError::Failed(failure.clone()));
         }
         return publish::repaired(job, package, options).map(Some);
     }
     // Without a task's record its rows are not accounted for, even if every partition is committed.
-    if let Some(failure) = tally.unrecorded.values().next() {
+    if let Some(failure) = tally.record_failures.values().next() {
         return Err(RunError::Failed(failure.clone()));
     }
     let at = (options.clock)();

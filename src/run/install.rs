@@ -1,6 +1,7 @@
-//! Installs what the log has decided: `manifest.json`, the files derived from it, and the removal of all other shards.
+//! Makes a package match the last entry of its log: installs `manifest.json`, updates the files derived from it, and removes
+//! shards and rejects that no manifest can name any more.
 //!
-//! Everything here follows from the log alone, so any run may do it, at any time and repeatedly.
+//! All functions are idempotent, and any run may call them at any time, also concurrently.
 
 use std::collections::BTreeSet;
 
@@ -9,100 +10,107 @@ use super::attestor;
 use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
-use crate::package::layout::REPORT;
-use crate::package::layout::{CONTENT, MANIFEST, SHA256SUMS, SIGNATURE, generation_of};
+use crate::package::layout::{CONTENT, MANIFEST, REPORT, SHA256SUMS, SIGNATURE, generation_of};
 use crate::package::manifest::Manifest;
 use crate::package::state::log::{self, Entry};
 use crate::report::{self, HEAD_BYTES};
 use crate::signature::{self, SignatureError};
 use crate::store::{Folder, StoreError};
 
-/// Attempts before giving up when other runs change the same files.
-const ROUNDS: usize = 64;
+/// Attempts before giving up on other runs that change the same file. There is no pause between them: each failed attempt
+/// means that another run made progress.
+const MAX_ATTEMPTS: usize = 64;
 
-/// The manifest that the log has decided on, with its bytes.
-pub struct Decided {
+/// The manifest that a log entry names.
+pub struct PublishedManifest {
     /// The published bytes.
     pub bytes: Vec<u8>,
     /// The parsed manifest.
     pub manifest: Manifest,
 }
 
-/// Reads the newest manifest of a log entry; `None` if it has none. Only bytes with the digest in the log count.
+/// Reads the manifest that a log entry names, from its copy in `_state/`, else from `manifest.json`. Bytes with another
+/// digest are ignored. `None` if the entry names none.
 ///
 /// # Errors
-/// `package_damaged` if these bytes are gone or cannot be parsed.
-pub fn decided(folder: &Folder, entry: &Entry) -> Result<Option<Decided>, RunError> {
+/// `package_damaged` if no copy has the digest in the log or it cannot be parsed; errors of the store.
+pub fn published_manifest(folder: &Folder, entry: &Entry) -> Result<Option<PublishedManifest>, RunError> {
     let Some(published) = &entry.manifest else { return Ok(None) };
-    let kept = entry.kept_manifest().map(|kept| folder.read(&kept)).transpose()?.flatten();
-    let is_it = |bytes: &Vec<u8>| sha256(bytes) == published.sha256;
-    let bytes = match kept.filter(is_it) {
-        Some(kept) => Some(kept),
-        None => folder.read(MANIFEST)?.filter(is_it),
+    let copy = match entry.kept_manifest() {
+        Some(name) => folder.read(&name)?,
+        None => None,
     };
-    let lost = |what: String| RunError::Failed(Failure::new(ErrorCode::PackageDamaged, what));
+    let is_published = |bytes: &Vec<u8>| sha256(bytes) == published.sha256;
+    let bytes = match copy.filter(is_published) {
+        Some(copy) => Some(copy),
+        None => folder.read(MANIFEST)?.filter(is_published),
+    };
+    let damaged = |message: String| RunError::Failed(Failure::new(ErrorCode::PackageDamaged, message));
     let Some(bytes) = bytes else {
-        return Err(lost(format!(
-            "{MANIFEST} in {} is not what was published, and its copy in _state/ is gone; restore the file with the \
-             SHA-256 {}",
+        return Err(damaged(format!(
+            "{MANIFEST} in {} and its copy in _state/ are missing or changed; restore the {MANIFEST} with the SHA-256 {}",
             folder.location(),
             published.sha256
         )));
     };
     match Manifest::from_json(&bytes) {
-        Ok(manifest) => Ok(Some(Decided { bytes, manifest })),
-        Err(error) => Err(lost(format!("{MANIFEST} in {} cannot be read: {}", folder.location(), chain(&error)))),
+        Ok(manifest) => Ok(Some(PublishedManifest { bytes, manifest })),
+        Err(error) => Err(damaged(format!("{MANIFEST} in {} cannot be read: {}", folder.location(), chain(&error)))),
     }
 }
 
-/// Installs the bytes that the log has decided on as `manifest.json`. Bytes that were never published are replaced only if
-/// `force` is set.
+/// Makes `manifest.json` hold the manifest that the last log entry names, or removes it if it belongs to a replaced job.
+/// Without `force`, a manifest that was never published stays.
 ///
 /// # Errors
-/// As [`decided`].
-pub fn settle(folder: &Folder, force: bool) -> Result<(), RunError> {
-    for _ in 0..ROUNDS {
+/// As [`published_manifest`]; `write_failed` if other runs kept changing the file for [`MAX_ATTEMPTS`] attempts.
+pub fn install_manifest(folder: &Folder, force: bool) -> Result<(), RunError> {
+    for _ in 0..MAX_ATTEMPTS {
         let Some(entry) = log::read(folder)? else { return Ok(()) };
-        let there = folder.read(MANIFEST)?;
-        let wanted = decided(folder, &entry)?.map(|decided| decided.bytes);
-        if wanted != there {
-            // The run that appended the entry may have died before it was durable.
+        let installed = folder.read(MANIFEST)?;
+        let wanted = published_manifest(folder, &entry)?.map(|published| published.bytes);
+        if wanted != installed {
+            // The run that appended the entry may have died before the entry was durable.
             folder.make_durable(&entry.name())?;
         }
-        let is_installed = match (&wanted, &there) {
-            (None, None) => true,
-            (Some(wanted), Some(there)) if wanted == there => true,
-            (None, Some(there)) => {
-                // The manifest of a replaced job. Any other is newer than the entry that was read, or was never published.
+        match (&wanted, &installed) {
+            // `make_durable` below then makes sure that the file stays removed.
+            (None, None) => {}
+            (Some(wanted), Some(installed)) if wanted == installed => {}
+            (None, Some(installed)) => {
                 let is_replaced = entry.replaced.is_some()
-                    && Manifest::from_json(there).is_ok_and(|manifest| manifest.id != entry.job);
+                    && Manifest::from_json(installed).is_ok_and(|manifest| manifest.id != entry.job);
                 if is_replaced {
-                    folder.take_away(MANIFEST, there)?;
-                    continue;
-                }
-                if log::read(folder)?.is_some_and(|last| last.number == entry.number) {
+                    folder.take_away(MANIFEST, installed)?;
+                } else if is_last(folder, &entry)? {
+                    // The manifest was never published.
                     return Ok(());
                 }
                 continue;
             }
-            (Some(wanted), None) => folder.swap(MANIFEST, None, wanted)?,
-            (Some(wanted), Some(there)) => {
-                if !force && !log::was_published(folder, &entry, &sha256(there))? {
+            (Some(wanted), installed) => {
+                if let Some(installed) = installed
+                    && !force
+                    && !log::was_published(folder, &entry, &sha256(installed))?
+                {
                     return Ok(());
                 }
-                folder.swap(MANIFEST, Some(there), wanted)?
+                if !folder.swap(MANIFEST, installed.as_deref(), wanted)? {
+                    continue;
+                }
             }
-        };
-        if !is_installed {
-            continue;
         }
         folder.make_durable(MANIFEST)?;
-        // This run may have been suspended since it read the log; check that the entry is still the last.
-        if log::read(folder)?.is_some_and(|last| last.number == entry.number) {
+        if is_last(folder, &entry)? {
             return Ok(());
         }
     }
     Err(busy(folder))
+}
+
+/// Whether an entry is still the last one of the log: this run may have been suspended since it read it.
+fn is_last(folder: &Folder, entry: &Entry) -> Result<bool, RunError> {
+    Ok(log::read(folder)?.is_some_and(|last| last.number == entry.number))
 }
 
 fn busy(folder: &Folder) -> RunError {
@@ -110,20 +118,21 @@ fn busy(folder: &Folder) -> RunError {
     RunError::Failed(Failure::new(ErrorCode::WriteFailed, message))
 }
 
-/// Writes the files derived from `manifest.json` that are missing or outdated. The manifest is read again afterwards, so
-/// that the last writer has written files that match the last manifest.
+/// Writes the signature, the report and `SHA256SUMS` where they are missing or do not match `manifest.json`. Repeats if the
+/// manifest changed meanwhile, so that the run that writes last writes files that match.
 ///
 /// # Errors
-/// The store's.
-pub fn complete_derived(folder: &Folder) -> Result<(), RunError> {
-    for _ in 0..ROUNDS {
+/// Errors of the store; `write_failed` if the manifest kept changing for [`MAX_ATTEMPTS`] attempts.
+pub fn update_derived(folder: &Folder) -> Result<(), RunError> {
+    for _ in 0..MAX_ATTEMPTS {
         let Some(bytes) = folder.read(MANIFEST)? else { return Ok(()) };
+        // This version did not write it; `install_manifest` decides what happens to it.
         let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(()) };
         let digest = sha256(&bytes);
-        // Before SHA256SUMS, whose presence means that the package is whole.
-        attestor::complete_signature(folder, &manifest, &bytes)?;
+        // Write everything else before SHA256SUMS: its presence means that the package is whole.
+        attestor::update_signature(folder, &manifest, &bytes)?;
         remove_stale_signature(folder, &manifest, &bytes)?;
-        complete_report(folder, &manifest, &digest);
+        update_report(folder, &manifest, &digest);
         let sums = manifest.sha256sums(&digest);
         if folder.read(SHA256SUMS)?.as_deref() != Some(sums.as_bytes()) {
             folder.replace_bytes(SHA256SUMS, sums.as_bytes())?;
@@ -135,40 +144,40 @@ pub fn complete_derived(folder: &Folder) -> Result<(), RunError> {
     Err(busy(folder))
 }
 
-/// Removes the signature of an earlier manifest or a replaced job from beside a manifest that is not signed. A signature
-/// that was made by hand for this manifest stays.
+/// If the job does not sign, removes a signature of another manifest. One that was made by hand for this manifest stays.
 fn remove_stale_signature(folder: &Folder, manifest: &Manifest, bytes: &[u8]) -> Result<(), StoreError> {
     if manifest.signer.is_some() {
         return Ok(());
     }
     match folder.read(SIGNATURE)? {
-        Some(there) if matches!(signature::check(&there, bytes), Err(SignatureError::Mismatch { .. })) => {
+        // A file that is not a signature is not from a run and stays.
+        Some(signature) if matches!(signature::check(&signature, bytes), Err(SignatureError::Mismatch { .. })) => {
             folder.remove(SIGNATURE)
         }
         _ => Ok(()),
     }
 }
 
-/// Removes all files below `data/` and `rejects/` of a pruned package: a run that was suspended meanwhile may have written
-/// some. Files that the store refuses to delete are logged.
+/// Removes all shards and rejects of a pruned package, including those that a suspended run wrote after the prune. A
+/// refusal of the store is only logged, because Object Lock or a legal hold may still protect the file.
 ///
 /// # Errors
-/// The store's.
-pub fn clean_pruned(folder: &Folder) -> Result<(), StoreError> {
+/// Other errors of the store.
+pub fn remove_pruned(folder: &Folder) -> Result<(), StoreError> {
     for prefix in CONTENT {
-        for there in folder.list(prefix)? {
-            match folder.remove(&there.name) {
+        for file in folder.list(prefix)? {
+            match folder.remove(&file.name) {
                 Err(error) if error.code() == ErrorCode::StoreDenied => tracing::warn!("{error}"),
-                removed => removed?,
+                result => result?,
             }
         }
     }
     Ok(())
 }
 
-/// Writes the report, unless there is one for this manifest, by any release: a complete package does not change. A failure
-/// is only logged, because the report can be made again at any time.
-fn complete_report(folder: &Folder, manifest: &Manifest, manifest_sha256: &str) {
+/// Writes the report, unless one for this manifest exists. A report by an older release stays, because a complete package
+/// does not change. A failure is only logged, because the report can be made again at any time.
+fn update_report(folder: &Folder, manifest: &Manifest, manifest_sha256: &str) {
     if has_report(folder, manifest_sha256) {
         return;
     }
@@ -183,55 +192,55 @@ fn complete_report(folder: &Folder, manifest: &Manifest, manifest_sha256: &str) 
 
 /// Whether the existing report belongs to this manifest. Its head suffices, because reports are published atomically.
 fn has_report(folder: &Folder, manifest_sha256: &str) -> bool {
-    let head = || -> Option<bool> {
+    let head = || {
         let page = folder.open_file(REPORT).ok()??;
-        let head = page.read_at(0, page.bytes().min(HEAD_BYTES)).ok()?;
-        Some(report::describes(&head, manifest_sha256))
+        page.read_at(0, page.bytes().min(HEAD_BYTES)).ok()
     };
-    head().unwrap_or(false)
+    head().is_some_and(|head| report::describes(&head, manifest_sha256))
 }
 
 /// Removes the files below `data/` and `rejects/` that a manifest does not name: those of dead runs and of runs that lost.
 ///
-/// A later manifest can only name files that this one names and files of later generations, so the removed files remain
-/// garbage forever. After a complete manifest there is no later one.
+/// This is safe at any time: a later manifest names only files of this one and files of later generations. No manifest
+/// follows a complete one, so then files of any generation are removed.
 ///
 /// # Errors
-/// The store's.
-pub fn clean(folder: &Folder, entry: &Entry, manifest: &Manifest) -> Result<(), StoreError> {
+/// Errors of the store.
+pub fn remove_unlisted(folder: &Folder, entry: &Entry, manifest: &Manifest) -> Result<(), StoreError> {
+    // Until the first generation ends, no file is known to be garbage.
     let Some(published) = &entry.manifest else { return Ok(()) };
     let listed: BTreeSet<&str> = manifest.digests().map(|(name, _)| name).collect();
-    remove_unlisted(folder, |name| {
+    remove_content(folder, |name| {
         !listed.contains(name) && (entry.is_complete() || generation_of(name) <= published.generation)
     })?;
-    sweep(folder, entry.is_complete());
+    remove_drafts(folder, entry.is_complete());
     Ok(())
 }
 
-/// Removes the shards of a replaced job: those of generations before the current job's first. Its records stay, unread, so
-/// that a suspended run of that job cannot create others under their names.
+/// Removes the shards and rejects of a replaced job, that is, of generations before `entry.first_generation`. The replaced
+/// job's records stay: they occupy their names, so that a suspended run of that job cannot commit.
 ///
 /// # Errors
-/// The store's.
-pub fn clear_replaced(folder: &Folder, entry: &Entry) -> Result<(), StoreError> {
-    let is_replaced = |name: &str| generation_of(name) < entry.first_generation;
-    remove_unlisted(folder, is_replaced)
+/// Errors of the store.
+pub fn remove_replaced(folder: &Folder, entry: &Entry) -> Result<(), StoreError> {
+    remove_content(folder, |name| generation_of(name) < entry.first_generation)
 }
 
-fn remove_unlisted(folder: &Folder, goes: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+fn remove_content(folder: &Folder, is_garbage: impl Fn(&str) -> bool) -> Result<(), StoreError> {
     for prefix in CONTENT {
-        for there in folder.list(prefix)?.into_iter().filter(|there| goes(&there.name)) {
-            tracing::info!("removing {}, which no manifest names", there.name);
-            folder.remove(&there.name)?;
+        for file in folder.list(prefix)?.into_iter().filter(|file| is_garbage(&file.name)) {
+            tracing::info!("removing {}, which no manifest of this job names", file.name);
+            folder.remove(&file.name)?;
         }
     }
     Ok(())
 }
 
-/// Removes the drafts of dead runs. A failure is only logged, because drafts do not affect the package.
-pub fn sweep(folder: &Folder, is_complete: bool) {
+/// Removes the drafts of dead runs. In an object store, unfinished uploads do not show whose they are, so they are removed
+/// only if the job is complete. A failure is only logged, because drafts do not affect the package.
+pub fn remove_drafts(folder: &Folder, is_complete: bool) {
     match folder.remove_drafts(is_complete) {
-        Ok(names) => names.iter().for_each(|name| tracing::info!("removing the unfinished {name}")),
+        Ok(names) => names.iter().for_each(|name| tracing::info!("removed the unfinished {name}")),
         Err(error) => tracing::warn!("cannot remove the leftovers of dead runs yet: {}", chain(&error)),
     }
 }

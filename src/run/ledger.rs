@@ -42,7 +42,7 @@ impl ChunkFindings {
     /// why outside of the rejects file, which may be the only encrypted place.
     ///
     /// # Errors
-    /// Only a bug can cause one.
+    /// [`ErrorCode::Internal`], only because of a bug.
     pub fn add_unplaced(
         &mut self,
         plan: &Plan,
@@ -99,8 +99,17 @@ impl Ledger {
         }
     }
 
-    /// The failure that unplaced rows cause in a partition, by rows that may be rejected (`allowed`) or by the others.
-    pub fn failure_of(&self, partition: u32, allowed: bool) -> Option<Failure> {
+    /// Why unplaced rows fail a partition: the spec does not allow rejecting them.
+    pub fn failure(&self, partition: u32) -> Option<Failure> {
+        self.first_unplaced(partition, false)
+    }
+
+    /// Why rejected rows make a partition partial.
+    pub fn partial_reason(&self, partition: u32) -> Option<Failure> {
+        self.first_unplaced(partition, true)
+    }
+
+    fn first_unplaced(&self, partition: u32, allowed: bool) -> Option<Failure> {
         self.unplaced.values().filter(|u| u.allowed == allowed).find_map(|u| u.of(partition))
     }
 }

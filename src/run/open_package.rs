@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::adopt::{self, Adopted};
 use super::attestor::Attestor;
 use super::commit::manifest_partition;
-use super::install::{self, Decided};
+use super::install::{self, PublishedManifest};
 use super::output_state::{OutputSnapshot, OutputState};
 use super::{RunError, RunOptions, Survey};
 use crate::digest::sha256;
@@ -30,7 +30,7 @@ pub struct OpenPackage {
     /// The plan that this run follows.
     pub pinned: Pinned,
     /// The current manifest: this run's replaces it, or, under repair, it stays.
-    pub previous: Option<Decided>,
+    pub previous: Option<PublishedManifest>,
     /// Whether damaged files of a complete package are exported again under their names, and nothing else changes.
     pub is_repair: bool,
     /// Records of committed partitions, by index.
@@ -65,9 +65,9 @@ impl OpenPackage {
                 None => return Ok(None),
             },
         };
-        let previous = install::decided(&folder, &entry)?;
+        let previous = install::published_manifest(&folder, &entry)?;
         let mut attempts = BTreeMap::new();
-        for file in previous.iter().flat_map(|decided| &decided.manifest.files) {
+        for file in previous.iter().flat_map(|published| &published.manifest.files) {
             let most: &mut u32 = attempts.entry(file.partition.label.clone()).or_default();
             *most = file.attempts.max(*most);
         }
@@ -96,8 +96,8 @@ impl OpenPackage {
             }
         }
         if package.entry.replaced.is_some() && !is_repair {
-            install::settle(&package.folder, false)?;
-            install::clear_replaced(&package.folder, &package.entry)?;
+            install::install_manifest(&package.folder, false)?;
+            install::remove_replaced(&package.folder, &package.entry)?;
         }
         Ok(Some(package))
     }
@@ -109,7 +109,7 @@ impl OpenPackage {
 
     /// The current manifest, which this run may replace.
     pub fn previous_manifest(&self) -> Option<&Manifest> {
-        self.previous.as_ref().map(|decided| &decided.manifest)
+        self.previous.as_ref().map(|published| &published.manifest)
     }
 
     /// Number of earlier runs that tried a partition.
@@ -170,7 +170,7 @@ fn new_plan(job: &Job, last: Option<&Entry>, options: &RunOptions, path: String,
 /// Signs an entry and adds it to the log; `None` where another run was first.
 ///
 /// # Errors
-/// `key_unusable`, or the store's.
+/// `key_unusable`, or errors of the store.
 pub fn append_signed(folder: &Folder, mut entry: Entry, attestor: &Attestor) -> Result<Option<Entry>, RunError> {
     sign(&entry.name(), &mut entry, attestor.signer())?;
     Ok(match log::append(folder, &entry)? {

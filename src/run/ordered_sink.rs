@@ -11,7 +11,7 @@ use super::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Some rows of one chunk.
 pub trait Payload {
-    /// Moves the rows out, to be appended later.
+    /// Takes the rows, to be appended later. What is left has no meaning; the caller may reuse it as a buffer.
     fn take(&mut self) -> Self;
 
     /// Memory use in bytes.
@@ -37,8 +37,8 @@ impl<S, P: Payload> OrderedSink<S, P> {
         Self { partition, state: Mutex::new(State { sink: Some(sink), waiting: BTreeMap::new() }) }
     }
 
-    /// Appends a payload immediately if it is next in order. Otherwise, or while another thread is appending, the payload
-    /// is queued and left empty; the thread that unblocks it appends it.
+    /// Appends a payload immediately if it is next in order. Otherwise, or while another thread is appending, its rows
+    /// are taken and queued; the thread that unblocks it appends it.
     pub fn put(
         &self,
         chunk: u64,
@@ -115,7 +115,7 @@ impl<S, P: Payload> OrderedSink<S, P> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<S, P>> {
-        // Nothing that can panic runs under the lock.
+        // No code that can panic runs under the lock, so the state is consistent even if poisoned.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

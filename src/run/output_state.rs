@@ -2,7 +2,7 @@
 
 use super::attestor;
 use super::damage;
-use super::install::{self, Decided};
+use super::install::{self, PublishedManifest};
 use super::{RunError, RunOptions};
 use crate::digest::sha256;
 use crate::error::ErrorCode;
@@ -48,34 +48,36 @@ impl OutputSnapshot {
     }
 }
 
-/// Inspects the output folder after completing what a crash left undone: whatever the log has decided is installed.
+/// Inspects the output folder after completing what a crash left undone: installs the manifest that the log names.
 ///
 /// # Errors
-/// [`RunError::Occupied`], [`RunError::Damaged`], or the store's.
+/// [`RunError::Occupied`], [`RunError::Damaged`], or errors of the store.
 pub fn recover(job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<OutputSnapshot, RunError> {
     let Some(folder) = Folder::existing(&job.output)? else { return Ok(OutputSnapshot::at(OutputState::Empty, None)) };
     attestor::publish_linked(job, options, &folder, signer)?;
-    install::settle(&folder, options.repair)?;
-    clean_pruned(&folder, job, options)?;
+    install::install_manifest(&folder, options.repair)?;
+    remove_pruned(&folder, job, options)?;
     let snapshot = inspect(&folder, job, options, signer)?;
     if let (OutputState::Complete(manifest), Some(entry)) = (&snapshot.state, &snapshot.entry) {
-        install::complete_derived(&folder)?;
+        install::update_derived(&folder)?;
         if entry.pruned_at.is_none() {
-            install::clean(&folder, entry, manifest)?;
+            install::remove_unlisted(&folder, entry, manifest)?;
         }
     }
     Ok(snapshot)
 }
 
 /// Removes shards that a suspended run wrote after the package was pruned, once the tombstone is there.
-fn clean_pruned(folder: &Folder, job: &Job, options: &RunOptions) -> Result<(), RunError> {
+fn remove_pruned(folder: &Folder, job: &Job, options: &RunOptions) -> Result<(), RunError> {
     let Some(entry) = log::read(folder)?.filter(|entry| entry.pruned_at.is_some() && entry.job == job.id) else {
         return Ok(());
     };
-    let Some(Decided { bytes, manifest }) = install::decided(folder, &entry)? else { return Ok(()) };
+    let Some(PublishedManifest { bytes, manifest }) = install::published_manifest(folder, &entry)? else {
+        return Ok(());
+    };
     let buried = crate::package::tombstone::read(folder, &manifest, &sha256(&bytes), (options.clock)())?;
     if buried.is_some_and(|buried| buried.believed().is_some()) {
-        install::clean_pruned(folder)?;
+        install::remove_pruned(folder)?;
     }
     Ok(())
 }
@@ -98,14 +100,14 @@ fn inspect(
     let Some(entry) = log::read(folder)? else { return without_log(folder, job, options) };
     // The run that appended the entry may have died before it was durable, and everything below depends on it.
     folder.make_durable(&entry.name())?;
-    let decided = install::decided(folder, &entry)?;
+    let published = install::published_manifest(folder, &entry)?;
     if entry.job != job.id {
-        return foreign(job, options, entry, decided.as_ref());
+        return foreign(job, options, entry, published.as_ref());
     }
-    check_manifest(folder, job, options, &entry, decided.as_ref())?;
+    check_manifest(folder, job, options, &entry, published.as_ref())?;
     if let Some(at) = entry.pruned_at {
-        return match decided {
-            Some(Decided { manifest, .. }) if manifest.status == JobStatus::Complete => {
+        return match published {
+            Some(PublishedManifest { manifest, .. }) if manifest.status == JobStatus::Complete => {
                 Ok(OutputSnapshot::at(OutputState::Complete(Box::new(manifest)), Some(entry)))
             }
             _ => Err(RunError::Occupied {
@@ -118,7 +120,7 @@ fn inspect(
     if entry.is_open() {
         return Ok(OutputSnapshot::at(opened(folder, job, &entry, signer)?, Some(entry)));
     }
-    let Some(Decided { manifest, .. }) = decided else {
+    let Some(PublishedManifest { manifest, .. }) = published else {
         return Ok(OutputSnapshot::at(OutputState::Outdated("it has no plan".to_owned()), Some(entry)));
     };
     if manifest.status != JobStatus::Complete {
@@ -207,11 +209,11 @@ fn check_manifest(
     job: &Job,
     options: &RunOptions,
     entry: &Entry,
-    decided: Option<&Decided>,
+    published: Option<&PublishedManifest>,
 ) -> Result<(), RunError> {
     let Some(there) = folder.read(MANIFEST)? else { return Ok(()) };
-    let is_known =
-        decided.is_some_and(|decided| decided.bytes == there) || log::was_published(folder, entry, &sha256(&there))?;
+    let is_known = published.is_some_and(|published| published.bytes == there)
+        || log::was_published(folder, entry, &sha256(&there))?;
     if is_known || options.repair {
         return Ok(());
     }
@@ -230,7 +232,7 @@ fn without_log(folder: &Folder, job: &Job, options: &RunOptions) -> Result<Outpu
         let entry =
             Entry::of_earlier_release(&manifest.id, Some((&sha256(&bytes), manifest.status)), manifest.finalized_at);
         if manifest.id != job.id {
-            return foreign(job, options, entry, Some(&Decided { bytes, manifest }));
+            return foreign(job, options, entry, Some(&PublishedManifest { bytes, manifest }));
         }
         return match manifest.status {
             JobStatus::Complete => complete(folder, job, options, entry, manifest),
@@ -271,14 +273,14 @@ fn foreign(
     job: &Job,
     options: &RunOptions,
     entry: Entry,
-    decided: Option<&Decided>,
+    published: Option<&PublishedManifest>,
 ) -> Result<OutputSnapshot, RunError> {
     let is_final = entry.is_complete() || entry.pruned_at.is_some();
     let owner = &entry.job;
     if options.replace.as_deref() == Some(owner) && !is_final {
         return Ok(OutputSnapshot::at(OutputState::Replaceable, Some(entry)));
     }
-    let name = decided.map_or(String::new(), |Decided { manifest, .. }| {
+    let name = published.map_or(String::new(), |PublishedManifest { manifest, .. }| {
         format!(" ({}, window {})", manifest.name, manifest.window_label)
     });
     Err(RunError::Occupied {

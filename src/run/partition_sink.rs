@@ -1,6 +1,7 @@
 //! The sink of one partition: rows arrive from many threads and are written to shards in the order of their chunks.
 //!
-//! With `order: time`, the rows are kept in memory until all have arrived, and then sorted.
+//! With `order: time`, rows stay in memory until all have arrived, and are then sorted. Open partitions share the run's sort
+//! quota; a partition that does not fit fails with `memory_exceeded`.
 
 use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ use crate::encode::Encoded;
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::query::{self, Predicate};
+use crate::source::BATCH_ROWS;
 
 /// Receives the rows of one partition while its task runs.
 pub struct PartitionSink {
@@ -27,46 +29,47 @@ pub struct PartitionSink {
     pub partition: u32,
     label: String,
     state: Mutex<State>,
-    rows: OrderedSink<Appender, ChunkRows>,
+    ordered: OrderedSink<Appender, ChunkRows>,
 }
 
 struct State {
-    /// Rows that the predicate dropped, by test.
+    /// Number of rows that the predicate dropped, by the first condition that each row fails.
     filtered: Vec<u64>,
-    /// Rows that the predicate kept.
-    rows: u64,
-    /// Redacted values, by counter.
+    /// Number of rows that the predicate kept.
+    kept_rows: u64,
+    /// Number of redacted values, by column of the shards and redaction.
     redacted: Vec<u64>,
-    /// Committed by an earlier run: rows are only counted.
-    is_done: bool,
+    /// The partition was committed, or failed, before the task started: rows are counted and not written.
+    counts_only: bool,
     failure: Option<Failure>,
 }
 
-/// Receives the partition's rows in order.
+/// What [`OrderedSink`] protects: the shard writer, and the rows that wait to be sorted.
 struct Appender {
     writer: PartitionWriter,
-    /// Rows to be sorted, for `order: time`.
+    /// All rows so far, unencoded; used only with `order: time`.
     unsorted: Vec<TimedRows>,
-    /// Their memory use in bytes, including the copy made while sorting.
+    /// Bytes taken from the sort quota for `unsorted`; given back in [`PartitionSink::finish`].
     unsorted_bytes: u64,
 }
 
 /// Some rows of one chunk.
 #[derive(Debug)]
 pub enum ChunkRows {
-    /// Encoded rows, and the instant of each.
+    /// Encoded rows, and the instant of each row in ticks of `layout.unit`.
     Encoded(Encoded, Vec<i64>),
     /// Rows to be sorted with all other rows of the partition.
     Unsorted(TimedRows),
 }
 
-/// Rows, and the instant of each.
+/// Rows, and the instant of each row in ticks of `layout.unit`.
 type TimedRows = (RecordBatch, Int64Array);
 
 impl ordered_sink::Payload for ChunkRows {
     fn take(&mut self) -> Self {
         match self {
             Self::Encoded(rows, times) => Self::Encoded(take(rows), take(times)),
+            // Clones only references to the arrays. The caller drops its own after `put`, so nothing is counted twice.
             Self::Unsorted(unsorted) => Self::Unsorted(unsorted.clone()),
         }
     }
@@ -80,48 +83,48 @@ impl ordered_sink::Payload for ChunkRows {
 }
 
 impl ChunkRows {
-    /// The rows of a batch at the indexes `own`.
+    /// Copies the rows at `indexes` out of a batch, so that they do not keep the batch in memory.
     ///
     /// # Errors
-    /// Only a bug can cause one.
-    pub fn unsorted(rows: &RecordBatch, instants: &Int64Array, own: &[u32]) -> Result<Self, Failure> {
-        let rows = arrow::compute::take_record_batch(rows, &UInt32Array::from(own.to_vec())).and_then(compact);
-        let instants = own.iter().map(|row| instants.value(*row as usize)).collect::<Vec<_>>().into();
+    /// [`ErrorCode::Internal`], only because of a bug.
+    pub fn unsorted(rows: &RecordBatch, instants: &Int64Array, indexes: &[u32]) -> Result<Self, Failure> {
+        let rows = arrow::compute::take_record_batch(rows, &UInt32Array::from(indexes.to_vec())).and_then(compact);
+        let instants = indexes.iter().map(|row| instants.value(*row as usize)).collect::<Vec<_>>().into();
         Ok(Self::Unsorted((rows.map_err(|e| Failure::internal(&e))?, instants)))
     }
 }
 
-/// A partition that has received all its rows.
-pub struct Finished {
+/// The result of a partition.
+pub struct FinishedPartition {
     /// Index of the partition in the plan.
     pub partition: u32,
-    /// Rows that the predicate dropped, by the first test that they fail.
+    /// Number of rows that the predicate dropped, by the first condition that each row fails.
     pub filtered: Vec<u64>,
-    /// Redacted values, by counter.
+    /// Number of redacted values, by column of the shards and redaction.
     pub redacted: Vec<u64>,
     /// Its sealed parts, or why it failed.
     pub parts: Result<Vec<Part>, Failure>,
 }
 
 impl PartitionSink {
-    /// A sink that writes the partition, or, if not `is_written`, only counts its rows.
-    pub fn new(ctx: &TaskContext<'_>, partition: u32, is_written: bool) -> Self {
+    /// Creates a sink. With `counts_only`, it counts rows and writes nothing.
+    pub fn new(ctx: &TaskContext<'_>, partition: u32, counts_only: bool) -> Self {
         let label = ctx.plan.partitions[partition as usize].label.clone();
         let writer = PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label.clone());
         let state = State {
             filtered: vec![0; ctx.predicate.map_or(0, Predicate::tests)],
-            rows: 0,
+            kept_rows: 0,
             redacted: Vec::new(),
-            is_done: !is_written,
+            counts_only,
             failure: None,
         };
         let appender = Appender { writer, unsorted: Vec::new(), unsorted_bytes: 0 };
-        Self { partition, label, state: Mutex::new(state), rows: OrderedSink::new(partition, appender) }
+        Self { partition, label, state: Mutex::new(state), ordered: OrderedSink::new(partition, appender) }
     }
 
-    /// Whether the partition is already committed and its rows are only counted.
-    pub fn is_done(&self) -> bool {
-        self.lock().is_done
+    /// Whether rows are counted and not written.
+    pub fn counts_only(&self) -> bool {
+        self.lock().counts_only
     }
 
     /// Fails this partition; the others continue.
@@ -129,10 +132,11 @@ impl PartitionSink {
         self.lock().fail(failure);
     }
 
-    /// Counts rows routed to this partition, and returns whether they are to be written.
-    pub fn count(&self, rows: u64, filtered: &[u64]) -> bool {
+    /// Adds `kept` rows and the `filtered` counts. Returns false if the kept rows need not be encoded, because the sink only
+    /// counts or has failed.
+    pub fn count(&self, kept: u64, filtered: &[u64]) -> bool {
         let mut state = self.lock();
-        state.rows += rows;
+        state.kept_rows += kept;
         for (sum, more) in state.filtered.iter_mut().zip(filtered) {
             *sum += more;
         }
@@ -147,33 +151,37 @@ impl PartitionSink {
     /// Number of rows routed to this partition, whether the predicate kept or dropped them.
     pub fn routed(&self) -> u64 {
         let state = self.lock();
-        state.rows + state.filtered.iter().sum::<u64>()
+        state.kept_rows + state.filtered.iter().sum::<u64>()
     }
 
-    /// Adds rows of a chunk. If they must wait for an earlier chunk, `payload` is left empty.
+    /// Appends rows of a chunk, or queues them behind an earlier chunk. After a failure, drops them.
     pub fn put(
         &self,
         chunk: u64,
         payload: &mut ChunkRows,
         chunk_order: &ChunkOrder,
         backlog: &Backlog,
-        sorting: &Quota,
+        sort_quota: &Quota,
     ) {
+        // Do not queue rows that `append_or_fail` would drop.
         if self.lock().is_wanted() {
-            self.rows.put(chunk, payload, chunk_order, backlog, &mut |appender, payload| {
-                self.append(appender, payload, sorting);
+            self.ordered.put(chunk, payload, chunk_order, backlog, &mut |appender, payload| {
+                self.append_or_fail(appender, payload, sort_quota);
             });
         }
     }
 
     /// Appends the waiting rows that are next in order.
-    pub fn advance(&self, chunk_order: &ChunkOrder, backlog: &Backlog, sorting: &Quota) {
-        self.rows.advance(chunk_order, backlog, &mut |appender, payload| self.append(appender, payload, sorting));
+    pub fn advance(&self, chunk_order: &ChunkOrder, backlog: &Backlog, sort_quota: &Quota) {
+        self.ordered.advance(chunk_order, backlog, &mut |appender, payload| {
+            self.append_or_fail(appender, payload, sort_quota);
+        });
     }
 
-    fn append(&self, appender: &mut Appender, payload: &mut ChunkRows, sorting: &Quota) {
+    /// Appends rows unless the sink has failed; records a failure.
+    fn append_or_fail(&self, appender: &mut Appender, payload: &mut ChunkRows, sort_quota: &Quota) {
         if self.lock().is_wanted()
-            && let Err(failure) = appender.append(payload, sorting)
+            && let Err(failure) = appender.append(payload, sort_quota)
         {
             self.fail(&self.about(failure));
         }
@@ -184,41 +192,45 @@ impl PartitionSink {
         failure.in_partition(&self.label)
     }
 
-    /// Closes the last part and compares the rows written with the rows routed. `None` if the rows were only counted.
-    pub fn finish(&self, ctx: &TaskContext<'_>) -> Option<Finished> {
-        let (failure, rows, filtered, mut redacted) = {
+    /// Closes the last part and compares the rows written with the rows kept. Call it once, after every chunk that may have
+    /// rows for the partition has ended. `None` if the sink only counts.
+    pub fn finish(&self, ctx: &TaskContext<'_>) -> Option<FinishedPartition> {
+        let (failure, kept_rows, filtered, mut redacted) = {
             let mut state = self.lock();
-            if state.is_done {
+            if state.counts_only {
                 return None;
             }
             let redacted = take(&mut state.redacted);
-            (state.failure.take(), state.rows, state.filtered.clone(), redacted)
+            // `routed` still needs `kept_rows` and `filtered`.
+            (state.failure.take(), state.kept_rows, state.filtered.clone(), redacted)
         };
-        let appender = self.rows.finish();
-        let unsorted_bytes = appender.as_ref().map_or(0, |s| s.unsorted_bytes);
+        let appender = self.ordered.finish();
+        // After a panic the bytes stay taken; the task has failed anyway.
+        let unsorted_bytes = appender.as_ref().map_or(0, |appender| appender.unsorted_bytes);
         let parts = match (failure, appender) {
             (Some(failure), _) => Err(failure),
             (None, Some(Appender { writer, unsorted, .. })) => {
-                finish(ctx, writer, &unsorted, rows, &mut redacted).map_err(|failure| self.about(failure))
+                sort_and_seal(ctx, writer, &unsorted, kept_rows, &mut redacted).map_err(|failure| self.about(failure))
             }
             (None, None) => {
-                let message = "rows were never appended to their shard; this is a bug";
+                let message =
+                    "a thread panicked while appending, or rows still wait for an earlier chunk; this is a bug";
                 Err(self.about(Failure::new(ErrorCode::Internal, message)))
             }
         };
-        ctx.sorting.give(unsorted_bytes);
-        Some(Finished { partition: self.partition, filtered, redacted, parts })
+        ctx.sort_quota.give(unsorted_bytes);
+        Some(FinishedPartition { partition: self.partition, filtered, redacted, parts })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under the lock.
+        // No code that can panic runs under the lock, so the state is consistent even if poisoned.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
     fn is_wanted(&self) -> bool {
-        !self.is_done && self.failure.is_none()
+        !self.counts_only && self.failure.is_none()
     }
 
     fn fail(&mut self, failure: &Failure) {
@@ -227,14 +239,14 @@ impl State {
 }
 
 impl Appender {
-    fn append(&mut self, payload: &mut ChunkRows, sorting: &Quota) -> Result<(), Failure> {
+    fn append(&mut self, payload: &mut ChunkRows, sort_quota: &Quota) -> Result<(), Failure> {
         match payload {
             ChunkRows::Encoded(rows, times) => self.writer.append(rows, times).map_err(shard_failure),
             ChunkRows::Unsorted(unsorted) => {
-                // Sorting makes a second copy.
+                // Twice, because sorting copies the rows. A quota with nothing else in use grants any amount.
                 let bytes = 2 * timed_rows_memory(unsorted) as u64;
-                if !sorting.take(bytes) {
-                    return Err(too_much_to_sort(sorting));
+                if !sort_quota.take(bytes) {
+                    return Err(too_much_to_sort(sort_quota));
                 }
                 self.unsorted_bytes += bytes;
                 self.unsorted.push(unsorted.clone());
@@ -244,51 +256,52 @@ impl Appender {
     }
 }
 
-fn finish(
+fn sort_and_seal(
     ctx: &TaskContext<'_>,
     mut writer: PartitionWriter,
     unsorted: &[TimedRows],
-    routed_rows: u64,
-    counts: &mut Vec<u64>,
+    kept_rows: u64,
+    redacted_counts: &mut Vec<u64>,
 ) -> Result<Vec<Part>, Failure> {
     if !unsorted.is_empty() {
         let (rows, times) = concat(ctx, unsorted).map_err(|e| Failure::internal(&e))?;
+        // Breaks ties between equal times; absent if the source has no such column.
         let id = ctx.job.id_column.as_ref().map(|c| c.value.as_str()).filter(|id| rows.column_by_name(id).is_some());
-        let order = query::sort_permutation(&rows, &ctx.job.time.column.value, &times, id)
+        let permutation = query::sort_permutation(&rows, &ctx.job.time.column.value, &times, id)
             .map_err(|e| Failure::of(ErrorCode::QueryFailed, &e))?;
         let rows = project(&rows, &ctx.projection, ctx.projected_schema())?;
         let mut encoded = Encoded::default();
-        for order in order.values().chunks(crate::source::BATCH_ROWS) {
-            match &ctx.redacting {
-                None => ctx.layout.encoder.encode(&rows, order, &mut encoded),
+        for indexes in permutation.values().chunks(BATCH_ROWS) {
+            let result = match &ctx.redacting {
+                None => ctx.layout.encoder.encode(&rows, indexes, &mut encoded),
                 // Redact only now, because sorting needs the raw values.
                 Some(redacting) => {
-                    let rows = redacting.rows(&rows, order, counts)?;
-                    let all: Vec<u32> = (0u32..).take(order.len()).collect();
-                    ctx.layout.encoder.encode(&rows, &all, &mut encoded)
+                    let redacted = redacting.rows(&rows, indexes, redacted_counts)?;
+                    let every_row: Vec<u32> = (0u32..).take(indexes.len()).collect();
+                    ctx.layout.encoder.encode(&redacted, &every_row, &mut encoded)
                 }
-            }
-            .map_err(|e| write_failed(&e))?;
-            let times: Vec<i64> = order.iter().map(|row| times.value(*row as usize)).collect();
+            };
+            result.map_err(|e| write_failed(&e))?;
+            let times: Vec<i64> = indexes.iter().map(|row| times.value(*row as usize)).collect();
             writer.append(&encoded, &times).map_err(shard_failure)?;
         }
     }
     let parts = writer.finish().map_err(shard_failure)?;
     let written: u64 = parts.iter().map(|p| p.rows).sum();
-    if written == routed_rows {
-        return Ok(parts);
+    if written != kept_rows {
+        return Err(Failure::new(
+            ErrorCode::RowsNotConserved,
+            format!("{kept_rows} rows belong to this partition and {written} were written; this is a bug"),
+        ));
     }
-    Err(Failure::new(
-        ErrorCode::RowsNotConserved,
-        format!("{routed_rows} rows belong to this partition and {written} were written; this is a bug"),
-    ))
+    Ok(parts)
 }
 
 fn timed_rows_memory((rows, times): &TimedRows) -> usize {
     rows.get_array_memory_size() + size_of_val(times.values().as_ref())
 }
 
-/// Copies the bytes of view arrays, so that the rows do not keep the pages they were read from in memory.
+/// Copies the bytes of view arrays, so that the rows do not pin the decoded pages that the views point into.
 fn compact(rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let columns = rows.columns().iter().map(|column| -> ArrayRef {
         match column.data_type() {
@@ -300,11 +313,11 @@ fn compact(rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(rows.schema(), columns.collect())
 }
 
-fn too_much_to_sort(sorting: &Quota) -> Failure {
+fn too_much_to_sort(sort_quota: &Quota) -> Failure {
     let message = format!(
-        "`order: time` keeps the rows of a partition in memory, and they exceed the {} MiB that `--memory` leaves for \
-         them; raise `--memory`, choose smaller partitions, or use `order: source`",
-        sorting.bytes() >> 20
+        "`order: time` sorts partitions in memory, and the open partitions exceed the {} MiB that `--memory` leaves for \
+         sorting; raise `--memory`, choose smaller partitions, or use `order: source`",
+        sort_quota.bytes() >> 20
     );
     Failure::new(ErrorCode::MemoryExceeded, message)
 }
@@ -313,7 +326,7 @@ fn shard_failure(error: ShardError) -> Failure {
     Failure::of(error.code(), &error)
 }
 
-/// The failure for rows that the format cannot represent.
+/// Converts an encoder error into a failure.
 pub fn write_failed(error: &dyn std::error::Error) -> Failure {
     Failure::of(ErrorCode::WriteFailed, error)
 }
@@ -324,10 +337,10 @@ fn concat(ctx: &TaskContext<'_>, unsorted: &[TimedRows]) -> Result<TimedRows, Ar
     Ok((rows, instants))
 }
 
-/// Selects the shards' columns, in the shards' order and under their names.
+/// Projects a batch to `schema`, the shards' columns before redaction: picks the columns at `projection` and renames them.
 ///
 /// # Errors
-/// Only a bug can cause one.
+/// [`ErrorCode::Internal`], only because of a bug.
 pub fn project(rows: &RecordBatch, projection: &[usize], schema: &SchemaRef) -> Result<RecordBatch, Failure> {
     let columns: Vec<ArrayRef> = projection.iter().map(|i| rows.column(*i).clone()).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));

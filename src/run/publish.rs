@@ -83,12 +83,12 @@ pub fn publish(
     Err(super::output_state::taken_over(folder).into())
 }
 
-/// Installs what the log has decided.
+/// Makes the package match the last log entry.
 fn install(package: &OpenPackage, entry: &Entry, manifest: &Manifest) -> Result<(), RunError> {
     let folder = &package.folder;
-    install::settle(folder, false)?;
-    install::complete_derived(folder)?;
-    install::clean(folder, entry, manifest)?;
+    install::install_manifest(folder, false)?;
+    install::update_derived(folder)?;
+    install::remove_unlisted(folder, entry, manifest)?;
     Ok(())
 }
 
@@ -99,11 +99,11 @@ fn overtaken(job: &Job, package: &OpenPackage, ours: &Manifest, last: &Entry) ->
         return Ok(None);
     }
     folder.make_durable(&last.name())?;
-    install::settle(folder, false)?;
-    let Some(theirs) = install::decided(folder, last)?.filter(|_| !last.is_open()) else { return Ok(None) };
-    install::complete_derived(folder)?;
+    install::install_manifest(folder, false)?;
+    let Some(theirs) = install::published_manifest(folder, last)?.filter(|_| !last.is_open()) else { return Ok(None) };
+    install::update_derived(folder)?;
     // No manifest names the files that this run published.
-    install::clean(folder, last, &theirs.manifest)?;
+    install::remove_unlisted(folder, last, &theirs.manifest)?;
     if !is_as_good(&theirs.manifest, ours) {
         return Ok(None);
     }
@@ -143,17 +143,17 @@ fn is_as_good(theirs: &Manifest, ours: &Manifest) -> bool {
 /// [`RunError::Damaged`].
 pub fn repaired(job: &Job, package: &OpenPackage, options: &RunOptions) -> Result<RunOutcome, RunError> {
     let folder = &package.folder;
-    let Some(decided) = &package.previous else {
+    let Some(published) = &package.previous else {
         let message = format!("{MANIFEST} in {} is gone", folder.location());
         return Err(RunError::Failed(Failure::new(ErrorCode::PackageDamaged, message)));
     };
-    let damage = damage::of_manifest(folder, &decided.manifest, true, options.threads, &options.stop)?;
+    let damage = damage::of_manifest(folder, &published.manifest, true, options.threads, &options.stop)?;
     if !damage.is_empty() {
         return Err(RunError::Damaged { folder: job.output.clone(), damage });
     }
-    install::complete_derived(folder)?;
-    install::clean(folder, &package.entry, &decided.manifest)?;
-    let manifest = decided.manifest.clone();
+    install::update_derived(folder)?;
+    install::remove_unlisted(folder, &package.entry, &published.manifest)?;
+    let manifest = published.manifest.clone();
     Ok(RunOutcome { manifest, package: job.output.clone(), unchanged: true })
 }
 

@@ -18,14 +18,19 @@ pub struct Redacting<'a> {
 }
 
 impl Redacting<'_> {
-    /// Redacts the rows at the indexes `own` of a projected batch, in that order, and adds the redacted values to `counts`.
-    /// Other rows are not read.
+    /// Redacts the rows at `indexes` of a projected batch, in that order, and adds the redacted values to `counts`. Other rows
+    /// are not read.
     ///
     /// # Errors
-    /// Only a bug can cause one.
-    pub fn rows(&self, projected: &RecordBatch, own: &[u32], counts: &mut Vec<u64>) -> Result<RecordBatch, Failure> {
+    /// [`ErrorCode::Internal`], only because of a bug.
+    pub fn rows(
+        &self,
+        projected: &RecordBatch,
+        indexes: &[u32],
+        counts: &mut Vec<u64>,
+    ) -> Result<RecordBatch, Failure> {
         counts.resize(self.redactor.counters(), 0);
-        let rows = take_record_batch(projected, &UInt32Array::from(own.to_vec()));
+        let rows = take_record_batch(projected, &UInt32Array::from(indexes.to_vec()));
         rows.and_then(|rows| self.redactor.apply(self.keys, &rows, counts)).map_err(|error| Failure::internal(&error))
     }
 }

@@ -77,7 +77,7 @@ impl RejectsWriter {
     /// Appends `count` lines.
     ///
     /// # Errors
-    /// The operating system's.
+    /// Errors of the operating system.
     pub fn append(&mut self, lines: &[u8], count: u64) -> Result<(), Failure> {
         if count == 0 {
             return Ok(());
@@ -99,8 +99,8 @@ impl RejectsWriter {
     /// Seals the file, if there is one.
     ///
     /// # Errors
-    /// The operating system's.
-    pub fn finish(mut self) -> Result<Option<RejectsPart>, Failure> {
+    /// Errors of the operating system.
+    pub fn finish(&mut self) -> Result<Option<RejectsPart>, Failure> {
         let Some(sealer) = self.open.take() else { return Ok(None) };
         let Sealed { inner, bytes, sha256, plain } = sealer.finish().map_err(|e| self.failure(&e))?;
         let (plain, sealed) = match &self.facts {
@@ -115,7 +115,7 @@ impl RejectsWriter {
                 (None, Some(sealer.seal(&facts).map_err(|e| self.failure(&e))?))
             }
         };
-        Ok(Some(RejectsPart { name: self.name, draft: inner, rows: self.rows, bytes, sha256, plain, sealed }))
+        Ok(Some(RejectsPart { name: self.name.clone(), draft: inner, rows: self.rows, bytes, sha256, plain, sealed }))
     }
 
     fn failure(&self, error: &std::io::Error) -> Failure {

@@ -19,7 +19,8 @@ use crate::source::instants::bound;
 pub struct Routed {
     /// For each of the task's partitions, the ascending indexes of the rows that the predicate keeps.
     pub rows: Vec<Vec<u32>>,
-    /// For each of the task's partitions, the number of rows that the predicate drops, by the first test that they fail.
+    /// For each of the task's partitions, the number of rows that the predicate drops, by the first condition that each row
+    /// fails.
     pub filtered: Vec<Vec<u64>>,
     /// Rows outside the window.
     pub outside: u64,
@@ -36,7 +37,7 @@ impl Routed {
     }
 }
 
-/// The bounds of the partitions, in the routing unit. Partitions tile the window, so there is one more bound than
+/// The bounds of the partitions, in ticks of `unit`. Partitions tile the window, so there is one more bound than
 /// partitions.
 pub fn bounds(partitions: &[Partition], unit: TimeUnit) -> Arc<[i64]> {
     partitions.iter().map(|p| p.start).chain(partitions.last().map(|p| p.end)).map(|t| bound(t, unit)).collect()
@@ -113,7 +114,7 @@ pub fn apply(selection: &Selection, tests: usize, routed: &mut Routed) {
     }
 }
 
-/// Converts an integer in the routing unit to an instant; `None` if it is out of range.
+/// Converts ticks of `unit` to an instant; `None` if it is out of range.
 pub fn instant(value: i64, unit: TimeUnit) -> Option<Timestamp> {
     match unit {
         TimeUnit::Nanosecond => Timestamp::from_nanosecond(value.into()).ok(),

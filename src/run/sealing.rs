@@ -136,7 +136,7 @@ impl FactsSealer {
     /// that ends the job needs it for files that it did not write, and cannot open sealed facts.
     ///
     /// # Errors
-    /// The operating system's, if it cannot provide random numbers.
+    /// Errors of the operating system, if it cannot provide random numbers.
     pub fn seal(&self, facts: &Facts) -> io::Result<SealedFacts> {
         let within_max_lag = self.lag_from.map(|from| facts.max_time.is_some_and(|last| last >= from));
         Ok(SealedFacts { data: self.key.seal(&facts.to_bytes().map_err(io::Error::other)?)?, within_max_lag })

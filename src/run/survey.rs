@@ -33,7 +33,7 @@ pub struct Survey {
     pub skipped: Vec<SkippedInput>,
     /// The combined columns of all inputs.
     pub schema: SourceSchema,
-    /// Columns whose values are constants of the inputs.
+    /// Names of the columns whose value is constant within an input, such as Hive partition keys.
     pub constants: Vec<String>,
     /// The snapshot that the inputs are read from, if the source has one.
     pub snapshot: Option<String>,

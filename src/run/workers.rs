@@ -51,7 +51,7 @@ pub trait Stream: Sync {
 /// open at once. After `stop` is set, no more items are taken and `end` is not called.
 ///
 /// # Errors
-/// The pool's, if the operating system cannot start threads.
+/// [`rayon::ThreadPoolBuildError`] if the operating system cannot start threads.
 pub fn for_each_item<S: Stream>(threads: usize, streams: &[S], stop: &Stop) -> Result<(), rayon::ThreadPoolBuildError> {
     if streams.is_empty() {
         return Ok(());
@@ -73,7 +73,7 @@ pub fn for_each_item<S: Stream>(threads: usize, streams: &[S], stop: &Stop) -> R
 /// Maps items in parallel on `threads` threads, and returns the results in the order of the items.
 ///
 /// # Errors
-/// The pool's, if the operating system cannot start threads.
+/// [`rayon::ThreadPoolBuildError`] if the operating system cannot start threads.
 pub fn map<T: Sync, R: Send>(
     threads: usize,
     items: &[T],

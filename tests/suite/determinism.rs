@@ -158,7 +158,7 @@ fn rows_to_be_sorted_that_do_not_fit_fail_their_partition_and_say_the_way_out() 
     project.write("data/a.ndjson", rows(1_000));
     project.run(&["--memory", "96MiB", "--output", "a"]).exits(4).says(&[
         "memory_exceeded",
-        "`order: time` keeps the rows of a partition in memory, and they exceed the 24 MiB that `--memory` leaves",
+        "`order: time` sorts partitions in memory, and the open partitions exceed the 24 MiB that `--memory` leaves",
         "use `order: source`",
     ]);
     project.run(&["--memory", "256MiB", "--output", "a"]).exits(0);

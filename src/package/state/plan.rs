@@ -30,7 +30,7 @@ pub struct Pinned {
     pub plan: Plan,
     /// Inputs that are not read.
     pub skipped: Vec<SkippedInput>,
-    /// Columns whose values are constants of the inputs.
+    /// Names of the columns whose value is constant within an input, such as Hive partition keys.
     pub constants: Vec<String>,
     /// The snapshot that the inputs are read from, as the source names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use crate::package::manifest::{FileEntry, JobStatus, RejectsEntry, tests::manife
 use crate::package::state::log::{Entry, ManifestRef};
 use crate::package::state::{STATE_VERSION, TaskCounts, bytes, sign};
 use crate::run::example::{DAYS, Example, SIGN, now, shard};
-use crate::run::install::Decided;
+use crate::run::install::PublishedManifest;
 
 const NAME: &str = "data/2026-03-01/part-0000.csv";
 const REJECTS: &str = "rejects/0.ndjson";
@@ -227,7 +227,7 @@ fn records_of_an_ended_generation_count_if_its_manifest_names_their_files() {
     let mut manifest = manifest();
     manifest.files = vec![FileEntry { sha256: Some("1".repeat(64)), ..rig.file(NAME) }];
     let names = |rig: &mut Rig, manifest: &crate::package::manifest::Manifest| {
-        rig.package.previous = Some(Decided { bytes: Vec::new(), manifest: manifest.clone() });
+        rig.package.previous = Some(PublishedManifest { bytes: Vec::new(), manifest: manifest.clone() });
     };
     names(&mut rig, &manifest);
     rig.counts(&[], &[]);

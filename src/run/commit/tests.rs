@@ -14,9 +14,9 @@ fn partition() -> Partition {
     Partition { label: DAYS[0].to_owned(), start, end }
 }
 
-fn request<'a>(run: &'a str, partition: &'a Partition) -> Commit<'a> {
+fn request<'a>(run: &'a str, partition: &'a Partition) -> PartitionCommit<'a> {
     let count = |filter: &str, rows| FilterCount { filter: filter.to_owned(), rows };
-    Commit {
+    PartitionCommit {
         job: "job_a",
         run,
         generation: 1,
@@ -25,7 +25,7 @@ fn request<'a>(run: &'a str, partition: &'a Partition) -> Commit<'a> {
         filter_counts: vec![count("id eq", 4), count("where", 5)],
         redacted: &[6],
         attempts: 2,
-        left_out: None,
+        partial_reason: None,
         signer: None,
         at: example::now(),
     }
@@ -45,7 +45,7 @@ fn a_commit_publishes_its_parts_and_the_record_that_makes_them_count() {
         let (_root, _world, folder) = simulated_folder(has_exclusive_names);
         let other = "data/2026-03-01/part-0001.csv";
         let parts = vec![part(&folder, NAME, b"one"), part(&folder, other, b"two")];
-        let committed = commit(&folder, &request("run-a", &partition()), parts).unwrap();
+        let committed = commit_partition(&folder, &request("run-a", &partition()), parts).unwrap();
         assert_eq!(record(&folder).as_ref(), Some(&committed));
         assert_eq!((read(&folder, NAME), read(&folder, other)), (b"one".to_vec(), b"two".to_vec()));
         assert_eq!((committed.filtered_out, &committed.redacted[..]), (9, &[6][..]));
@@ -65,8 +65,8 @@ fn rows_that_are_left_out_make_the_shards_partial_with_the_reason() {
     let (_root, folder) = empty_folder();
     let left_out = Failure::new(ErrorCode::RowsRejected, "why".to_owned());
     let partition = partition();
-    let request = Commit { left_out: Some(&left_out), ..request("run-a", &partition) };
-    let file = commit(&folder, &request, vec![part(&folder, NAME, b"one")]).unwrap().files.remove(0);
+    let request = PartitionCommit { partial_reason: Some(&left_out), ..request("run-a", &partition) };
+    let file = commit_partition(&folder, &request, vec![part(&folder, NAME, b"one")]).unwrap().files.remove(0);
     assert_eq!(
         (file.status, file.error_code, file.error.unwrap().as_str()),
         (FileStatus::Partial, Some(ErrorCode::RowsRejected), "why")
@@ -77,7 +77,8 @@ fn rows_that_are_left_out_make_the_shards_partial_with_the_reason() {
 fn bytes_that_another_run_already_published_are_reused() {
     let (_root, folder) = empty_folder();
     shard(&folder, NAME, b"one");
-    let committed = commit(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
+    let committed =
+        commit_partition(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
     assert_eq!((committed.files[0].path.as_str(), content(&folder)), (NAME, vec![NAME.to_owned()]));
 }
 
@@ -85,7 +86,8 @@ fn bytes_that_another_run_already_published_are_reused() {
 fn other_bytes_get_a_name_with_the_run_and_nothing_is_replaced() {
     let (_root, folder) = empty_folder();
     shard(&folder, NAME, b"other");
-    let committed = commit(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
+    let committed =
+        commit_partition(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
     let own = "data/2026-03-01/part-0000.run-a.csv";
     assert_eq!(committed.files[0].path, own);
     assert_eq!((read(&folder, NAME), read(&folder, own)), (b"other".to_vec(), b"one".to_vec()));
@@ -94,9 +96,10 @@ fn other_bytes_get_a_name_with_the_run_and_nothing_is_replaced() {
 #[test]
 fn of_two_runs_the_first_commits_and_the_second_returns_its_record() {
     let (_root, folder) = empty_folder();
-    let first = commit(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
+    let first = commit_partition(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
     for bytes in [&b"one"[..], b"two"] {
-        let second = commit(&folder, &request("run-b", &partition()), vec![part(&folder, NAME, bytes)]).unwrap();
+        let second =
+            commit_partition(&folder, &request("run-b", &partition()), vec![part(&folder, NAME, bytes)]).unwrap();
         assert_eq!(second, first);
     }
     assert_eq!((record(&folder), content(&folder)), (Some(first), vec![NAME.to_owned()]));
@@ -111,14 +114,14 @@ fn lost(
     signer: Option<&Signer>,
 ) -> Result<PartitionRecord, Failure> {
     let partition = partition();
-    let request = Commit { signer, ..request("run-b", &partition) };
-    theirs(folder, &request, RECORD, record, std::slice::from_ref(own), std::slice::from_ref(&own.path))
+    let request = PartitionCommit { signer, ..request("run-b", &partition) };
+    yield_to_winner(folder, &request, RECORD, record, std::slice::from_ref(own), std::slice::from_ref(&own.path))
 }
 
 #[test]
 fn files_published_in_vain_are_removed_unless_the_record_names_them() {
     let (_root, folder) = empty_folder();
-    let first = commit(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
+    let first = commit_partition(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
     let own = shard(&folder, "data/2026-03-01/part-0000.run-b.csv", b"one");
     assert_eq!(lost(&folder, first.clone(), &own, None).unwrap(), first);
     assert_eq!(content(&folder), [NAME]);
@@ -132,7 +135,7 @@ fn files_published_in_vain_are_removed_unless_the_record_names_them() {
 #[test]
 fn a_record_that_cannot_count_is_refused_with_its_name_and_what_is_wrong() {
     let (_root, folder) = empty_folder();
-    let first = commit(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
+    let first = commit_partition(&folder, &request("run-a", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
     let refused = |record: &PartitionRecord, signer: Option<&Signer>| {
         let own = shard(&folder, "data/2026-03-01/part-0000.run-b.csv", b"two");
         let failure = lost(&folder, record.clone(), &own, signer).unwrap_err();
@@ -162,8 +165,8 @@ fn a_record_is_signed_under_its_own_name() {
     let (_root, folder) = empty_folder();
     let signer = example::signer();
     let partition = partition();
-    let request = Commit { signer: Some(&signer), ..request("run-a", &partition) };
-    let committed = commit(&folder, &request, vec![part(&folder, NAME, b"one")]).unwrap();
+    let request = PartitionCommit { signer: Some(&signer), ..request("run-a", &partition) };
+    let committed = commit_partition(&folder, &request, vec![part(&folder, NAME, b"one")]).unwrap();
     assert!(is_proven(RECORD, &committed, Some(&signer)));
     assert!(!is_proven("_state/partitions/2026-03-02.json", &committed, Some(&signer)));
     let forged = PartitionRecord { filtered_out: 0, ..committed };
@@ -174,9 +177,10 @@ fn a_record_is_signed_under_its_own_name() {
 fn each_generation_has_a_record_of_its_own() {
     let (_root, folder) = empty_folder();
     let partition = partition();
-    commit(&folder, &request("run-a", &partition), vec![part(&folder, NAME, b"one")]).unwrap();
-    let later = Commit { generation: 2, ..request("run-b", &partition) };
-    let second = commit(&folder, &later, vec![part(&folder, "data/2026-03-01/part-0000.g2.csv", b"two")]).unwrap();
+    commit_partition(&folder, &request("run-a", &partition), vec![part(&folder, NAME, b"one")]).unwrap();
+    let later = PartitionCommit { generation: 2, ..request("run-b", &partition) };
+    let second =
+        commit_partition(&folder, &later, vec![part(&folder, "data/2026-03-01/part-0000.g2.csv", b"two")]).unwrap();
     assert_eq!(second.run, "run-b");
     assert_eq!(record(&folder).unwrap().run, "run-a");
     assert_eq!(load(&folder, "_state/partitions/2026-03-01.g2.json").unwrap(), Some(second));
@@ -187,7 +191,7 @@ fn a_draft_that_another_run_removed_is_not_committed() {
     let (root, folder) = empty_folder();
     let part = part(&folder, NAME, b"one");
     std::fs::remove_dir_all(root.path().join("package").join(DRAFTS)).unwrap();
-    let failure = commit(&folder, &request("run-a", &partition()), vec![part]).unwrap_err();
+    let failure = commit_partition(&folder, &request("run-a", &partition()), vec![part]).unwrap_err();
     assert_eq!(
         failure.to_string(),
         format!(
@@ -205,7 +209,7 @@ fn a_commit_that_a_store_fails_is_an_error_and_leaves_no_record_without_its_shar
         let parts = vec![part(&folder, NAME, b"one")];
         world.set_seed(seed);
         world.set_odds(Odds { fail: 4, ..Odds::default() });
-        let committed = commit(&folder, &request("run-a", &partition()), parts);
+        let committed = commit_partition(&folder, &request("run-a", &partition()), parts);
         world.calm();
         match (&committed, record(&folder)) {
             (Ok(committed), there) => {
@@ -222,7 +226,8 @@ fn a_commit_that_a_store_fails_is_an_error_and_leaves_no_record_without_its_shar
             assert_eq!(read(&folder, &record.files[0].path), b"one", "seed {seed}");
         }
         // The next commit returns a record whose shards exist.
-        let again = commit(&folder, &request("run-b", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
+        let again =
+            commit_partition(&folder, &request("run-b", &partition()), vec![part(&folder, NAME, b"one")]).unwrap();
         assert_eq!(read(&folder, &again.files[0].path), b"one", "seed {seed}");
     }
     assert!((20..180).contains(&commits), "{commits} of 200");
@@ -238,7 +243,8 @@ fn rejects_say_whether_this_run_published_them() {
     let (_root, folder) = empty_folder();
     let name = "rejects/0.ndjson";
     let publish = |run, bytes: &[u8]| {
-        let (entry, is_new) = rejects(&folder, rejects_part(&folder, name, bytes), run).unwrap();
+        let PublishedRejects { entry, is_new } =
+            publish_rejects(&folder, rejects_part(&folder, name, bytes), run).unwrap();
         assert_eq!(read(&folder, &entry.path), bytes);
         (entry.path, is_new)
     };

@@ -41,13 +41,13 @@ fn there(folder: &Folder) -> Option<String> {
 }
 
 fn settled(folder: &Folder, force: bool) -> Option<String> {
-    settle(folder, force).unwrap();
+    install_manifest(folder, force).unwrap();
     there(folder)
 }
 
 #[track_caller]
 fn refused(folder: &Folder, entry: &Entry) -> String {
-    match decided(folder, entry) {
+    match published_manifest(folder, entry) {
         Err(RunError::Failed(failure)) if failure.code() == ErrorCode::PackageDamaged => failure.to_string(),
         other => panic!("{:?}", other.map(|decided| decided.map(|decided| decided.manifest.name))),
     }
@@ -57,17 +57,17 @@ fn refused(folder: &Folder, entry: &Entry) -> String {
 fn only_bytes_with_the_digest_in_the_log_are_the_manifest() {
     let (_root, folder) = empty_folder();
     let begun = plan(&folder, None, JOB);
-    assert!(decided(&folder, &begun).unwrap().is_none());
+    assert!(published_manifest(&folder, &begun).unwrap().is_none());
     let entry = decide(&folder, &begun, &named("a"));
     let kept = entry.kept_manifest().unwrap();
     folder.replace_bytes(MANIFEST, &named("b").to_json_bytes().unwrap()).unwrap();
-    assert_eq!(decided(&folder, &entry).unwrap().unwrap().manifest.name, "a");
+    assert_eq!(published_manifest(&folder, &entry).unwrap().unwrap().manifest.name, "a");
     // One of the two copies is enough.
     folder.replace_bytes(MANIFEST, &named("a").to_json_bytes().unwrap()).unwrap();
     folder.replace_bytes(&kept, b"damaged").unwrap();
-    assert_eq!(decided(&folder, &entry).unwrap().unwrap().bytes, named("a").to_json_bytes().unwrap());
+    assert_eq!(published_manifest(&folder, &entry).unwrap().unwrap().bytes, named("a").to_json_bytes().unwrap());
     folder.remove(&kept).unwrap();
-    assert_eq!(decided(&folder, &entry).unwrap().unwrap().manifest, named("a"));
+    assert_eq!(published_manifest(&folder, &entry).unwrap().unwrap().manifest, named("a"));
     folder.replace_bytes(MANIFEST, &named("b").to_json_bytes().unwrap()).unwrap();
     let at = folder.location();
     let digest = sha256(&named("a").to_json_bytes().unwrap());
@@ -117,7 +117,7 @@ fn a_manifest_that_was_never_published_is_replaced_only_by_force() {
     let entry = decide(&folder, &plan(&folder, None, JOB), &named("a"));
     for changed in [named("edited").to_json_bytes().unwrap(), b"cut off".to_vec()] {
         folder.replace_bytes(MANIFEST, &changed).unwrap();
-        settle(&folder, false).unwrap();
+        install_manifest(&folder, false).unwrap();
         assert_eq!(folder.read(MANIFEST).unwrap().unwrap(), changed);
         assert_eq!(settled(&folder, true).as_deref(), Some("a"));
     }
@@ -149,16 +149,16 @@ fn the_manifest_of_a_replaced_job_is_removed_and_that_of_the_new_job_stays() {
 #[test]
 fn derived_files_follow_the_manifest_and_stay_if_they_match_it() {
     let (_root, folder) = empty_folder();
-    complete_derived(&folder).unwrap();
+    update_derived(&folder).unwrap();
     assert!(content(&folder).is_empty());
     folder.replace_bytes(MANIFEST, b"not JSON").unwrap();
-    complete_derived(&folder).unwrap();
+    update_derived(&folder).unwrap();
     assert_eq!(content(&folder), [MANIFEST]);
     for name in ["a", "b"] {
         let manifest = Manifest { files: vec![shard(&folder, "data/2026-03-01/part-0000.csv", b"one")], ..named(name) };
         let bytes = manifest.to_json_bytes().unwrap();
         folder.replace_bytes(MANIFEST, &bytes).unwrap();
-        complete_derived(&folder).unwrap();
+        update_derived(&folder).unwrap();
         let sums = String::from_utf8(folder.read(SHA256SUMS).unwrap().unwrap()).unwrap();
         assert_eq!(sums, manifest.sha256sums(&sha256(&bytes)));
         assert!(has_report(&folder, &sha256(&bytes)), "{name}");
@@ -167,7 +167,7 @@ fn derived_files_follow_the_manifest_and_stay_if_they_match_it() {
     let mut page = folder.read(REPORT).unwrap().unwrap();
     page.extend(b"<!-- another release -->");
     folder.replace_bytes(REPORT, &page).unwrap();
-    complete_derived(&folder).unwrap();
+    update_derived(&folder).unwrap();
     assert_eq!(folder.read(REPORT).unwrap().unwrap(), page);
 }
 
@@ -184,7 +184,7 @@ fn a_signature_of_an_earlier_manifest_goes_and_one_by_hand_for_this_one_stays() 
         (b"-----BEGIN PGP SIGNATURE-----".to_vec(), true),
     ] {
         folder.replace_bytes(SIGNATURE, &signature).unwrap();
-        complete_derived(&folder).unwrap();
+        update_derived(&folder).unwrap();
         assert_eq!(folder.read(SIGNATURE).unwrap(), stays.then_some(signature));
     }
 }
@@ -212,17 +212,17 @@ fn files_that_no_manifest_can_name_any_more_are_removed_and_those_of_later_gener
         manifest.status = JobStatus::Partial;
         let begun = plan(&folder, None, JOB);
         put_files(&folder);
-        clean(&folder, &begun, &manifest).unwrap();
+        remove_unlisted(&folder, &begun, &manifest).unwrap();
         assert_eq!(content(&folder), FILES, "nothing is decided");
         manifest.files = vec![shard(&folder, FILES[0], b"one")];
         let first = decide(&folder, &begun, &manifest);
         let second = decide(&folder, &plan(&folder, Some(&first), JOB), &manifest);
-        clean(&folder, &second, &manifest).unwrap();
+        remove_unlisted(&folder, &second, &manifest).unwrap();
         assert_eq!(content(&folder), [FILES[0], FILES[2]]);
         let complete = Manifest { status: JobStatus::Complete, ..manifest };
         let third = decide(&folder, &plan(&folder, Some(&second), JOB), &complete);
         shard(&folder, "data/2026-03-01/part-0000.g9.csv", b"late");
-        clean(&folder, &third, &complete).unwrap();
+        remove_unlisted(&folder, &third, &complete).unwrap();
         assert_eq!(content(&folder), [FILES[0]], "after a complete manifest there is no later one");
     }
 }
@@ -236,7 +236,7 @@ fn files_of_a_replaced_job_are_removed_and_its_records_stay() {
     let old = plan(&folder, None, JOB);
     let new = plan(&folder, Some(&old), "job_zzzzzzzzzzzzzzzzzzzzzzzzzz");
     assert_eq!(new.first_generation, 2);
-    clear_replaced(&folder, &new).unwrap();
+    remove_replaced(&folder, &new).unwrap();
     assert_eq!(content(&folder), [FILES[1], FILES[2], FILES[3]]);
     assert!(folder.read(record).unwrap().is_some());
 }
@@ -246,8 +246,8 @@ fn shards_and_rejects_of_a_pruned_package_are_removed() {
     let (_root, folder) = empty_folder();
     put_files(&folder);
     folder.replace_bytes(MANIFEST, b"{}").unwrap();
-    clean_pruned(&folder).unwrap();
-    clean_pruned(&folder).unwrap();
+    remove_pruned(&folder).unwrap();
+    remove_pruned(&folder).unwrap();
     assert_eq!(content(&folder), [MANIFEST]);
 }
 
@@ -260,9 +260,9 @@ fn the_next_run_finishes_an_installation_that_a_failing_store_interrupted() {
         let manifest = Manifest { files: vec![shard(&folder, FILES[0], b"one")], ..named("a") };
         let entry = decide(&folder, &plan(&folder, None, JOB), &manifest);
         let all = || -> Result<(), RunError> {
-            settle(&folder, false)?;
-            complete_derived(&folder)?;
-            Ok(clean(&folder, &entry, &manifest)?)
+            install_manifest(&folder, false)?;
+            update_derived(&folder)?;
+            Ok(remove_unlisted(&folder, &entry, &manifest)?)
         };
         world.set_seed(seed);
         world.set_odds(Odds { fail: 5, ..Odds::default() });

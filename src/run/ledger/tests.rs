@@ -99,12 +99,12 @@ fn chunks_are_summed_and_the_earliest_names_the_row() {
         ambiguous_time: 21,
     };
     assert_eq!(ledger.counts, sum);
-    let rejected = |partition| Some(ledger.failure_of(partition, true)?.to_string());
+    let rejected = |partition| Some(ledger.partial_reason(partition)?.to_string());
     assert_eq!(rejected(0).unwrap(), "b.ndjson:3: why, and 2 more");
     assert_eq!(rejected(1), rejected(0));
     // The unit has rows of the first two days only.
     assert_eq!(rejected(2), None);
-    let failed = ledger.failure_of(1, false).unwrap();
+    let failed = ledger.failure(1).unwrap();
     assert_eq!(failed.code(), ErrorCode::NullTime);
-    assert_eq!(ledger.failure_of(2, false), None);
+    assert_eq!(ledger.failure(2), None);
 }

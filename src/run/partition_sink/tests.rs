@@ -23,16 +23,16 @@ impl<'a> Rig<'a> {
         let order = ChunkOrder::default();
         order.begin(0, 0..1);
         order.begin(1, 0..1);
-        Self { ctx, sink: PartitionSink::new(ctx, 0, is_written), order, backlog: Backlog::default() }
+        Self { ctx, sink: PartitionSink::new(ctx, 0, !is_written), order, backlog: Backlog::default() }
     }
 
     fn put(&self, chunk: u64, payload: &mut ChunkRows) {
-        self.sink.put(chunk, payload, &self.order, &self.backlog, self.ctx.sorting);
+        self.sink.put(chunk, payload, &self.order, &self.backlog, self.ctx.sort_quota);
     }
 
     fn end(&self, chunk: u64) {
         self.order.end(chunk);
-        self.sink.advance(&self.order, &self.backlog, self.ctx.sorting);
+        self.sink.advance(&self.order, &self.backlog, self.ctx.sort_quota);
     }
 
     /// Counts and puts rows as a chunk does.
@@ -101,9 +101,9 @@ fn rows_in_order_of_time_are_sorted_over_all_chunks_and_their_memory_is_given_ba
         rig.receive(0, &[("a", 5), ("b", 1)]);
         rig.end(0);
         rig.end(1);
-        assert!(!ctx.sorting.take(ENOUGH), "rows to be sorted take none of the room");
+        assert!(!ctx.sort_quota.take(ENOUGH), "rows to be sorted take none of the room");
         assert_eq!(rig.text(), csv(&[("b", 1), ("c", 1), ("a", 5), ("d", 9)]));
-        assert!(ctx.sorting.take(ENOUGH));
+        assert!(ctx.sort_quota.take(ENOUGH));
     });
 }
 
@@ -121,7 +121,7 @@ fn rows_that_do_not_fit_into_the_memory_for_sorting_fail_the_partition_and_give_
             "`order: time` keeps the rows of a partition in memory, and they exceed the 0 MiB that `--memory` leaves for \
              them; raise `--memory`, choose smaller partitions, or use `order: source`"
         );
-        assert!(ctx.sorting.take(1) && !ctx.sorting.take(1));
+        assert!(ctx.sort_quota.take(1) && !ctx.sort_quota.take(1));
     });
 }
 
@@ -192,7 +192,7 @@ fn the_first_failure_stays_and_no_more_rows_are_taken() {
 fn a_committed_partition_is_counted_and_has_no_parts() {
     Example::new("filters: {id: {ne: x}}\n").with_context(ENOUGH, |ctx| {
         let rig = Rig::new(ctx, false);
-        assert!(rig.sink.is_done());
+        assert!(rig.sink.counts_only());
         assert!(!rig.sink.count(2, &[3]));
         rig.put(0, &mut payload(ctx, &[("a", 1)]));
         assert_eq!(rig.sink.routed(), 5);

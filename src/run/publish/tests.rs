@@ -5,7 +5,7 @@ use crate::error::Exit;
 use crate::package::layout::SHA256SUMS;
 use crate::package::manifest::{self, FileEntry, FileStatus, RunRecord, tests::manifest};
 use crate::run::example::{Example, content, now, shard};
-use crate::run::install::decided;
+use crate::run::install::published_manifest;
 use crate::run::open_package::OpenPackage;
 use crate::stop::Signal;
 
@@ -88,7 +88,7 @@ fn a_published_manifest_is_the_one_that_the_log_names_and_that_is_installed() {
     let published = last.manifest.clone().unwrap();
     assert_eq!((published.sha256, published.status, published.generation), (sha256(&bytes), JobStatus::Partial, 1));
     assert_eq!((last.number, last.run.as_str(), last.is_open()), (2, "run-a", false));
-    assert_eq!(decided(&rig.package.folder, &last).unwrap().unwrap().bytes, bytes);
+    assert_eq!(published_manifest(&rig.package.folder, &last).unwrap().unwrap().bytes, bytes);
     assert_eq!(content(&rig.package.folder), [SHA256SUMS, NAME, MANIFEST, layout::REPORT]);
 }
 
