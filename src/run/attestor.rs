@@ -2,8 +2,10 @@
 //!
 //! Only the run that makes a manifest signs it, so that a changed package is never signed by a later run. A manifest is
 //! stored in `_state/manifests/` before the link with its digest is created. Every link's manifest therefore exists, and
-//! any run that finds the link can publish exactly these bytes.
+//! any run that finds the link can publish exactly these bytes, unless another manifest has ended their generation: then
+//! their files may be gone, and the package gets another link.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{RunError, RunOptions};
@@ -12,7 +14,7 @@ use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::package::layout::{self, MANIFEST, SIGNATURE, kept_manifest, kept_signature};
+use crate::package::layout::{self, MANIFEST, SIGNATURE, generation_of, kept_manifest, kept_signature};
 use crate::package::manifest::{LinkRecord, Manifest, PackageRef, SignerRecord};
 use crate::package::state::log::{self, Entry};
 use crate::package::state::sign;
@@ -105,6 +107,17 @@ impl Attestor {
         Ok(if claim_link(folder, &link)? { LinkOutcome::Won } else { LinkOutcome::Lost })
     }
 
+    /// Whether the last link of the job names this manifest; also without a chain. A later link of a run that lost needs
+    /// another one after it, because a package has the manifest that its last link names.
+    ///
+    /// # Errors
+    /// `chain_broken`, or errors of the store.
+    pub fn is_last_linked(&self, manifest: &Manifest, bytes: &[u8]) -> Result<bool, Failure> {
+        let Some(folder) = &self.chain else { return Ok(true) };
+        let chain = read_chain(folder)?;
+        Ok(chain.last_of(&manifest.id).is_none_or(|linked| linked.link.manifest_sha256 == sha256(bytes)))
+    }
+
     /// Stores the signature of a manifest that is about to be published.
     fn sign(&self, package: &Folder, bytes: &[u8]) -> Result<(), Failure> {
         let Some(signer) = &self.signer else { return Ok(()) };
@@ -163,13 +176,13 @@ pub(crate) fn read_chain(folder: &Folder) -> Result<Chain, Failure> {
     }
 }
 
-/// The last link of a job and its manifest, if that manifest was never published.
+/// The last link of a job and its manifest, if that manifest was never published and still can be.
 fn unpublished_link(
     chain: &Chain,
     package: &Folder,
     job: &str,
     last: Option<&Entry>,
-) -> Result<Option<(Linked, Vec<u8>)>, Failure> {
+) -> Result<Option<(Linked, Manifest)>, Failure> {
     let Some(linked) = chain.last_of(job) else { return Ok(None) };
     let digest = &linked.link.manifest_sha256;
     let published = last.and_then(|last| last.manifest.as_ref());
@@ -183,7 +196,18 @@ fn unpublished_link(
     }
     let kept = package.read(&kept_manifest(digest))?.filter(|bytes| sha256(bytes) == *digest);
     match (kept, published) {
-        (Some(bytes), _) => Ok(Some((linked.clone(), bytes))),
+        (Some(bytes), _) => {
+            let manifest = read_kept(&bytes)?;
+            if names_garbage(package, last, &manifest)? {
+                tracing::warn!(
+                    "link {} of the chain belongs to this job, but another run's manifest ended its generation; the \
+                     package gets another link",
+                    linked.link.number
+                );
+                return Ok(None);
+            }
+            Ok(Some((linked.clone(), manifest)))
+        }
         (None, None) => {
             tracing::warn!(
                 "link {} of the chain belongs to this job, but its manifest is gone; the new package gets \
@@ -204,6 +228,25 @@ fn unpublished_link(
     }
 }
 
+fn read_kept(bytes: &[u8]) -> Result<Manifest, Failure> {
+    Manifest::from_json(bytes).map_err(|error| Failure::of(ErrorCode::PackageDamaged, &error))
+}
+
+/// Whether a manifest that is not in the log names files that other runs may remove: the published manifest ended their
+/// generation and does not name them, or they belong to a job that was replaced.
+fn names_garbage(package: &Folder, last: Option<&Entry>, manifest: &Manifest) -> Result<bool, Failure> {
+    let Some(last) = last else { return Ok(false) };
+    let published = last.manifest.as_ref();
+    let kept = published.map(|published| package.read(&kept_manifest(&published.sha256))).transpose()?.flatten();
+    let published_manifest = kept.map(|bytes| read_kept(&bytes)).transpose()?;
+    let listed: BTreeSet<&str> = published_manifest.iter().flat_map(Manifest::digests).map(|(name, _)| name).collect();
+    let ended = published.map_or(0, |published| published.generation);
+    Ok(manifest.digests().any(|(name, _)| {
+        let generation = generation_of(name);
+        generation < last.first_generation || (generation <= ended && !listed.contains(name))
+    }))
+}
+
 /// Publishes a manifest of this job that is linked but not yet in the log, because its run crashed or is slow. Does not
 /// read the chain if the job is complete.
 ///
@@ -222,10 +265,9 @@ pub fn publish_linked(
     if last.job != job.id || !last.is_open() {
         return Ok(());
     }
-    let Some((linked, bytes)) = unpublished_link(&read_chain(&folder)?, package, &job.id, Some(&last))? else {
+    let Some((linked, manifest)) = unpublished_link(&read_chain(&folder)?, package, &job.id, Some(&last))? else {
         return Ok(());
     };
-    let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(()) };
     tracing::info!("publishing the manifest of link {}", linked.link.number);
     let digest = linked.link.manifest_sha256.clone();
     let mut entry = last.manifest(&options.run_id, (options.clock)(), digest, manifest.status);

@@ -48,6 +48,10 @@ pub fn publish(
             return Err(RunError::Damaged { folder: job.output.clone(), damage });
         }
         // If this run improved nothing, the job keeps its manifest, and only the generation ends.
+        let same = match same {
+            Some(previous) if package.attestor.is_last_linked(&previous.manifest, &previous.bytes)? => Some(previous),
+            _ => None,
+        };
         let (bytes, status) = match same {
             Some(previous) => (previous.bytes.clone(), previous.manifest.status),
             None => {

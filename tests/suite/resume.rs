@@ -408,16 +408,17 @@ fn a_shard_that_cannot_be_exported_again_as_it_was_says_so_and_is_not_replaced()
     };
     let (refused, lost) = repaired("", 40, "row 1 of", "ROW 1 of");
     refused.says(&[
-        &format!("{lost} was exported again with the SHA-256 "),
-        ", and the manifest lists ",
-        ": the files of the source have their sizes and times and yet other rows, or this export cannot be repeated; \
-         restore the file from a copy",
+        &format!("{lost}: the new export has the SHA-256 "),
+        ", but the manifest lists ",
+        ". Either the source changed without changing its sizes and times, or the export is not reproducible; restore the \
+         file from a copy",
     ]);
     // A row that has moved to the next day leaves one part less.
     let (refused, _) = repaired("partition: {max_rows: 20}", 21, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z");
-    refused
-        .says(&["partition 2026-03-02 was exported again in 1 files and the manifest lists 2: this export cannot be \
-                    repeated, restore the files from a copy"]);
+    refused.says(&[
+        "partition 2026-03-02: the new export has 1 files, but the manifest lists 2. The export is not reproducible; \
+                    restore the files from a copy",
+    ]);
 }
 
 #[test]

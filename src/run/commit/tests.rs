@@ -142,7 +142,7 @@ fn a_record_that_cannot_count_is_refused_with_its_name_and_what_is_wrong() {
         assert!(folder.read(&own.path).unwrap().is_none(), "a file published in vain stays");
         (failure.code(), failure.to_string())
     };
-    let foreign = "is not about this job's partition 2026-03-01; run again";
+    let foreign = "belongs to another job or to other inputs of partition 2026-03-01; run again";
     let wrong = |code, what: &str| (code, format!("{RECORD}, written by another run, {what}"));
     for record in [
         PartitionRecord { job: "job_b".to_owned(), ..first.clone() },
@@ -303,8 +303,8 @@ fn an_export_with_other_bytes_repairs_nothing() {
         Failure::new(
             ErrorCode::PackageDamaged,
             format!(
-                "{path} was exported again with the SHA-256 {found}, and the manifest lists {listed}: the files of the source \
-             have their sizes and times and yet other rows, or this export cannot be repeated; restore the file from a copy"
+                "{path}: the new export has the SHA-256 {found}, but the manifest lists {listed}. Either the source changed \
+                 without changing its sizes and times, or the export is not reproducible; restore the file from a copy"
             ),
         )
     };
@@ -325,7 +325,7 @@ fn an_export_in_another_number_of_parts_repairs_nothing() {
     assert_eq!(failure.code(), ErrorCode::PackageDamaged);
     assert_eq!(
         failure.to_string(),
-        "partition 2026-03-01 was exported again in 2 files and the manifest lists 1: this export cannot be repeated, \
+        "partition 2026-03-01: the new export has 2 files, but the manifest lists 1. The export is not reproducible; \
          restore the files from a copy"
     );
     assert_eq!(content(&folder), ["rejects/0.run-a.ndjson"]);

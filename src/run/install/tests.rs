@@ -72,7 +72,7 @@ fn only_bytes_with_the_digest_in_the_log_are_the_manifest() {
     let at = folder.location();
     let digest = sha256(&named("a").to_json_bytes().unwrap());
     let lost = format!(
-        "manifest.json in {at} is not what was published, and its copy in _state/ is gone; restore the file with the SHA-256 \
+        "manifest.json in {at} and its copy in _state/ are missing or changed; restore the manifest.json with the SHA-256 \
          {digest}"
     );
     assert_eq!(refused(&folder, &entry), lost);

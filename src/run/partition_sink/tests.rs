@@ -118,8 +118,8 @@ fn rows_that_do_not_fit_into_the_memory_for_sorting_fail_the_partition_and_give_
         assert_eq!(failure.code(), ErrorCode::MemoryExceeded);
         assert_eq!(
             failure.to_string(),
-            "`order: time` keeps the rows of a partition in memory, and they exceed the 0 MiB that `--memory` leaves for \
-             them; raise `--memory`, choose smaller partitions, or use `order: source`"
+            "`order: time` sorts partitions in memory, and the open partitions exceed the 0 MiB that `--memory` leaves for \
+             sorting; raise `--memory`, choose smaller partitions, or use `order: source`"
         );
         assert!(ctx.sort_quota.take(1) && !ctx.sort_quota.take(1));
     });
@@ -162,7 +162,10 @@ fn rows_that_still_wait_at_the_end_fail_the_partition() {
         rig.receive(1, &[("a", 1)]);
         let failure = rig.failure();
         assert_eq!(failure.code(), ErrorCode::Internal);
-        assert_eq!(failure.to_string(), "rows were never appended to their shard; this is a bug");
+        assert_eq!(
+            failure.to_string(),
+            "a thread panicked while appending, or rows still wait for an earlier chunk; this is a bug"
+        );
     });
 }
 
