@@ -378,8 +378,7 @@ impl Committer<'_> {
             CommitRequest::Task(task, outcome) => self.record(task, outcome),
         });
         if let Err(panic) = result {
-            let message = format!("a committing thread panicked: {panic}; this is a bug");
-            let failure = Failure::new(ErrorCode::Internal, message);
+            let failure = Failure::internal(&panic);
             match partition {
                 Some(partition) => self.fail_one(partition, &failure),
                 None => self.fail(self.pending[&task].task, &failure),

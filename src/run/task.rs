@@ -25,7 +25,7 @@ use super::redacted::Redacting;
 use super::rejects::{RejectsPart, RejectsWriter};
 use super::route::Router;
 use super::shard::Layout;
-use super::workers::{Next, Stream, catch_panic};
+use super::workers::{Next, Panicked, Stream, catch_panic};
 use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::Job;
@@ -419,10 +419,7 @@ impl<'a, R: ResultHandler> RunningTask<'a, R> {
         let processed = catch_panic(|| chunk::process(self, number, unit, &read.partitions, batches.as_mut()));
         drop(batches);
         self.ctx.read_quota.give(bytes);
-        let failed = |panic: String| Event::Failed {
-            read: read_index,
-            failure: Failure::new(ErrorCode::Internal, panic_message(&panic)),
-        };
+        let failed = |panic: Panicked| Event::Failed { read: read_index, failure: Failure::internal(&panic) };
         let event = match processed {
             Ok(Ok(findings)) => Event::Chunk(findings),
             // The run was stopped. Not reporting this event keeps all later ones from being applied.
@@ -473,10 +470,6 @@ impl Chunker {
         self.next_number += 1;
         self.next_number - 1
     }
-}
-
-fn panic_message(panic: &str) -> String {
-    format!("a worker panicked: {panic}; this is a bug")
 }
 
 /// Indexes of the sinks that a read may have rows for.
@@ -549,6 +542,6 @@ impl<R: ResultHandler> Stream for RunningTask<'_, R> {
     }
 
     fn panicked(&self, text: String) {
-        self.fail_task(panic_message(&text));
+        self.fail_task(Panicked(text).to_string());
     }
 }

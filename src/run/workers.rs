@@ -235,12 +235,17 @@ fn forward_panic<S: Stream, T>(stream: &S, run: impl FnOnce() -> T) -> Option<T>
     }
 }
 
+/// Work that panicked, with the message of the panic.
+#[derive(Debug, thiserror::Error)]
+#[error("a worker panicked: {0}; this is a bug")]
+pub struct Panicked(pub String);
+
 /// Runs `work` and returns its result, or the text of its panic.
 ///
 /// # Errors
 /// The panic's text.
-pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panics::text(panic.as_ref()))
+pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Panicked(panics::text(panic.as_ref())))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ use crate::package::layout::{
 use crate::package::manifest::Manifest;
 use crate::package::{ReadKeys, reveal};
 use crate::signature::AllowedSigners;
-use crate::store::{Folder, Location};
+use crate::store::{Folder, Location, StoreError};
 
 pub use chain::verify_chain;
 pub use chain_report::{ChainReport, Head, VerifiedLink};
@@ -163,16 +163,24 @@ pub fn verify(package: impl Into<Location>, options: &VerifyOptions) -> VerifyRe
     report
 }
 
-fn top_level_names(folder: &Folder) -> Result<Vec<String>, String> {
+fn top_level_names(folder: &Folder) -> Result<Vec<String>, ListingError> {
     match folder.location() {
-        Location::Local(root) => fs::read_dir(root)
-            .and_then(|entries| names_of(entries.map(|entry| Ok(entry?.file_name()))))
-            .map_err(|error| error.to_string()),
-        Location::Object(_) => folder
-            .list("")
-            .map_err(|e| failure::chain(&e))
-            .map(|listed| listed.iter().filter_map(|found| found.name.split('/').next()).map(str::to_owned).collect()),
+        Location::Local(root) => {
+            Ok(fs::read_dir(root).and_then(|entries| names_of(entries.map(|entry| Ok(entry?.file_name()))))?)
+        }
+        Location::Object(_) => {
+            let listed = folder.list("")?;
+            Ok(listed.iter().filter_map(|found| found.name.split('/').next()).map(str::to_owned).collect())
+        }
     }
+}
+
+/// Why the top level of a package cannot be listed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+enum ListingError {
+    Disk(#[from] io::Error),
+    Store(#[from] StoreError),
 }
 
 /// The names of all entries of a folder, or the first error: a partial list would hide files.
@@ -181,11 +189,11 @@ fn names_of(entries: impl Iterator<Item = io::Result<OsString>>) -> io::Result<V
 }
 
 /// Reports top-level entries that no digest covers as not checked.
-fn report_uncovered_entries(names: Result<Vec<String>, String>, report: &mut VerifyReport) {
+fn report_uncovered_entries(names: Result<Vec<String>, ListingError>, report: &mut VerifyReport) {
     let mut names = match names {
         Ok(names) => names,
         Err(error) => {
-            report.find(Check::Unlisted, None, format!("the folder cannot be listed: {error}"));
+            report.find(Check::Unlisted, None, format!("the folder cannot be listed: {}", failure::chain(&error)));
             return;
         }
     };

@@ -270,7 +270,7 @@ fn links_are_found_and_not_followed() {
 #[test]
 fn an_entry_that_cannot_be_listed_is_a_finding() {
     let entries = [Ok(OsString::from("data")), Err(io::Error::other("the disk is gone"))];
-    let names = names_of(entries.into_iter()).map_err(|error| error.to_string());
+    let names = names_of(entries.into_iter()).map_err(ListingError::from);
     let mut report = VerifyReport::new(&Location::Local("package".into()));
     report_uncovered_entries(names, &mut report);
     assert!(!report.intact);
