@@ -206,3 +206,19 @@ fn a_result_with_text_as_its_error_is_found() {
     write("c.rs", "fn c(f: fn(&str) -> Result<(), String>) -> Result<Result<Vec<(u8, u8)>, String>, Error> {}\n");
     assert_eq!(text_errors(root.path()), ["c.rs", "c.rs"]);
 }
+
+#[test]
+fn the_reverts_that_the_simulation_must_find_still_apply() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("tests/protocol/reverts");
+    let patches = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let patches: Vec<_> =
+        patches.filter(|path| path.extension().is_some_and(|extension| extension == "patch")).collect();
+    assert_eq!(patches.len(), 4);
+    for patch in patches {
+        let applied =
+            std::process::Command::new("git").arg("apply").arg("--check").arg(&patch).current_dir(root).output();
+        let applied = applied.unwrap();
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    }
+}

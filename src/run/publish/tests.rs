@@ -4,6 +4,7 @@ use super::*;
 use crate::error::Exit;
 use crate::package::layout::SHA256SUMS;
 use crate::package::manifest::{self, FileEntry, FileStatus, RunRecord, tests::manifest};
+use crate::run::attestor::{self, Attestor, LinkOutcome};
 use crate::run::example::{Example, content, now, shard};
 use crate::run::install::published_manifest;
 use crate::run::open_package::OpenPackage;
@@ -279,4 +280,33 @@ fn a_repair_ends_when_every_listed_file_has_its_bytes_again() {
     let outcome = repaired(&rig).unwrap();
     assert!(outcome.unchanged && outcome.manifest.to_json_bytes().unwrap() == bytes);
     assert!(rig.package.folder.read(SHA256SUMS).unwrap().is_some());
+}
+
+#[test]
+fn a_linked_manifest_is_published_late_only_while_no_run_may_have_removed_its_files() {
+    for (name, is_published) in
+        [("data/2026-03-02/part-0000.g2.csv", true), ("data/2026-03-02/part-0000.run-b.csv", false)]
+    {
+        let chain = tempfile::tempdir().unwrap();
+        let rig = Rig::of(Example::new(&format!("chain: {{uri: {}}}\n", chain.path().display())));
+        // A manifest ends the first generation, and the second is opened.
+        rig.published("run-a");
+        let package = rig.example.open("run-b");
+        assert_eq!(package.generation(), 2);
+        // A run links a manifest and dies before it reaches the log.
+        let options = rig.example.options("run-b");
+        let mut attestor = Attestor::load(&rig.example.job, &options).unwrap();
+        attestor.open_chain(&rig.example.job).unwrap();
+        let mut linked = rig.of_run("run-b", &rig.manifest);
+        linked.files[1] = shard(&package.folder, name, b"two");
+        linked.spec.resolved = rig.example.job.canonical.clone().into();
+        assert_eq!(attestor.attest(&package.folder, &rig.last(), &mut linked).unwrap(), LinkOutcome::Won);
+        let bytes = linked.to_json_bytes().unwrap();
+        attestor::publish_linked(&rig.example.job, &rig.example.options("run-c"), &package.folder, None).unwrap();
+        let published = rig.last().manifest.unwrap().sha256;
+        assert_eq!(published == sha256(&bytes), is_published, "{name}");
+        // The next manifest gets another link, even if it is equal to the published one.
+        let before = rig.manifest.to_json_bytes().unwrap();
+        assert!(!attestor.is_last_linked(&rig.manifest, &before).unwrap());
+    }
 }
