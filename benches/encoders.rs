@@ -7,7 +7,7 @@
 //!
 //! `cargo bench --bench encoders`
 
-#![allow(clippy::unwrap_used)] // what cannot be encoded cannot be measured
+#![allow(clippy::unwrap_used, reason = "what cannot be encoded cannot be measured")]
 
 use std::fmt::Write as _;
 use std::sync::Arc;

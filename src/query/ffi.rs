@@ -4,7 +4,7 @@
 //! structure, <https://arrow.apache.org/docs/format/CDataInterface.html>, and each must trust the other that an array
 //! matches its type. Only types without children or dictionaries are accepted, which keeps the trusted surface small. The
 //! result comes back as a bitmap of a few bytes per batch, by a safe copy.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the C data interface consists of raw pointers")]
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;

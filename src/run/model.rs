@@ -7,10 +7,10 @@ mod sync {
     pub use shuttle::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 }
 
-#[allow(clippy::duplicate_mod)]
+#[allow(clippy::duplicate_mod, reason = "compiled once more with the types of shuttle")]
 #[path = "chunk_order.rs"]
 mod chunk_order;
-#[allow(clippy::duplicate_mod)] // on purpose, see above
+#[allow(clippy::duplicate_mod, reason = "compiled once more with the types of shuttle")]
 #[path = "ordered_sink.rs"]
 mod ordered_sink;
 

@@ -639,7 +639,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 #[test]
-#[allow(clippy::print_stdout)] // how many schedules a long run has done
+#[allow(clippy::print_stdout, reason = "how many schedules a long run has done")]
 fn no_schedule_breaks_a_promise() {
     if let Some(seed) = std::env::var("KT_EXPORT_SIMULATE_TRACE").ok().and_then(|seed| seed.parse().ok()) {
         let schedule = Schedule::new(seed, true);

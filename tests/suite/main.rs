@@ -1,6 +1,6 @@
 //! The one integration-test binary: polars links once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
 
 mod age_vectors;
 mod bad_input;

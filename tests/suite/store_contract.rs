@@ -72,14 +72,16 @@ impl Rig {
         Self::gcs().disturbed()
     }
 
-    /// Lets one of four requests fail from now on.
+    /// Lets one of sixteen requests fail from now on. One try of an operation makes up to three requests, and eight tries must
+    /// not fail by bad luck alone: here the odds of that are below one in ten million.
     fn disturbed(self) -> Self {
+        const FAULTY: u64 = 16;
         let asked = AtomicU64::new(0);
         let fault = move |request: &Request| {
             let chance = mixed(asked.fetch_add(1, Ordering::SeqCst));
-            let kind = usize::try_from(chance / 4).unwrap() % (FAULTS.len() + 1);
+            let kind = usize::try_from(chance / FAULTY).unwrap() % (FAULTS.len() + 1);
             let fault = FAULTS.get(kind).copied().unwrap_or(Fault::Status(409, "ConditionalRequestConflict"));
-            (chance.is_multiple_of(4) && is_recoverable(fault, request)).then_some(fault)
+            (chance.is_multiple_of(FAULTY) && is_recoverable(fault, request)).then_some(fault)
         };
         match &self.place {
             Place::Local(_) => {}

@@ -131,10 +131,10 @@ pub struct JobsCreateArgs {
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = key_value)]
     pub vars: Vec<(String, String)>,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub store: StoreArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub resources: ResourceArgs,
 }
 
@@ -151,7 +151,7 @@ pub struct JobsListArgs {
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub store: StoreArgs,
 }
 
@@ -165,7 +165,7 @@ pub struct JobsGetArgs {
     #[arg(long)]
     pub watch: bool,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub store: StoreArgs,
 }
 
@@ -176,7 +176,7 @@ pub struct JobsIdArgs {
     #[arg(long, value_name = "JOB_ID")]
     pub id: String,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub store: StoreArgs,
 }
 
@@ -193,7 +193,7 @@ pub struct JobsDownloadArgs {
     #[arg(long, conflicts_with_all = ["url", "identity"])]
     pub shards: bool,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub identities: IdentityArgs,
     /// Print presigned links to the shards instead of downloading them.
     #[arg(long, conflicts_with_all = ["output", "identity"])]
@@ -202,7 +202,7 @@ pub struct JobsDownloadArgs {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = positive_duration, requires = "url")]
     pub expires: std::time::Duration,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub store: StoreArgs,
 }
 
@@ -219,10 +219,10 @@ pub struct JobsWorkArgs {
     #[arg(long, hide = true, requires = "id", value_name = "RUN_ID")]
     pub detached: Option<String>,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub store: StoreArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub resources: ResourceArgs,
 }
 
@@ -236,7 +236,7 @@ pub struct JobsPruneArgs {
     #[arg(long, value_name = "TIME")]
     pub now: Option<jiff::Timestamp>,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub store: StoreArgs,
 }
 

@@ -166,7 +166,7 @@ pub struct ValidateArgs {
     #[arg(long, value_enum, default_value_t = ValidateFormat::Text)]
     pub format: ValidateFormat,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub spec: SpecArgs,
 }
 
@@ -192,10 +192,10 @@ pub struct DoctorArgs {
     #[arg(long)]
     pub full: bool,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub given: SpecArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub resources: ResourceArgs,
 }
 
@@ -208,10 +208,10 @@ pub struct PlanArgs {
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub given: SpecArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub resources: ResourceArgs,
 }
 
@@ -249,10 +249,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "URI", env = "KT_EXPORT_STORE")]
     pub store: Option<String>,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub given: SpecArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub resources: ResourceArgs,
 }
 

@@ -38,7 +38,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "N:SHA256", requires = "chain")]
     pub expect_head: Option<Head>,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub keys: KeyArgs,
 }
 
@@ -46,7 +46,7 @@ pub struct VerifyArgs {
 #[derive(Debug, Args)]
 pub struct KeyArgs {
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub identities: IdentityArgs,
     /// A Parquet encryption key of the shards: `footer=env:VARIABLE`, `column.message=file:PATH`.
     #[arg(long = "parquet-key", value_name = "KEY=WHERE", value_parser = parquet_key)]
@@ -68,7 +68,7 @@ pub struct DecryptArgs {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<String>,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub identities: IdentityArgs,
     /// Environment variable that holds the passphrase, for passphrase-encrypted files.
     #[arg(long, value_name = "NAME")]
@@ -92,13 +92,13 @@ pub struct ReproduceArgs {
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub keys: KeyArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub given: SpecArgs,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub resources: ResourceArgs,
 }
 
@@ -144,7 +144,7 @@ pub struct SampleArgs {
     #[arg(long, value_name = "N")]
     pub seed: u64,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub keys: KeyArgs,
 }
 

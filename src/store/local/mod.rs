@@ -298,8 +298,11 @@ impl Backend for LocalFolder {
         let failed = |e| StoreError::io("replace", &path, e);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o666);
+        if self.place(name)?.is_none() {
+            return Ok(false);
+        }
         let (taken, _) = self.temporary(|place| openat(place.dir(), place.last, flags, mode))?;
-        if self.place(name)?.is_none() || self.place(&taken)?.is_none() {
+        if self.place(&taken)?.is_none() {
             return Ok(false);
         }
         let here = self.root().join(&taken);

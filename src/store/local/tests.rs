@@ -56,6 +56,14 @@ fn nothing_has_a_name_before_it_is_published() {
 }
 
 #[test]
+fn taking_away_what_is_in_no_folder_leaves_nothing() {
+    let (_root, folder) = folder();
+    assert!(!folder.take_away("data/x", b"x").unwrap());
+    assert!(!folder.swap("data/x", Some(b"x"), b"y").unwrap());
+    assert_eq!(everything_in(folder.location().local().unwrap()), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn a_dropped_draft_leaves_nothing() {
     let (_root, folder) = folder();
     let mut draft = folder.begin("data/x").unwrap();
