@@ -207,7 +207,7 @@ fn task_row(plan: &Plan, number: usize, task: &Task) -> Vec<String> {
         if last.replace(read.input) != Some(read.input) {
             inputs += 1;
         }
-        if let Some(unit) = plan.inputs.get(read.input as usize).and_then(|i| i.units.get(read.unit as usize)) {
+        if let Some(unit) = plan.unit(read) {
             rows = rows.zip(unit.rows).map(|(sum, rows)| sum.saturating_add(rows));
             read_bytes = read_bytes.saturating_add(unit.bytes);
         }

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::output_state::OutputState;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, prepare};
 use super::redacted::key_failure;
 use super::sealing::Sealing;
-use super::{RunError, RunOptions, check_keys, plan_job, prepare_pinned};
+use super::{RunError, RunOptions, plan_job};
 use crate::encode::Encoder;
+use crate::error::ErrorCode;
 use crate::failure::Failure;
 use crate::job::Job;
+use crate::package::layout::PLAN;
 use crate::package::manifest::{EncryptionRecord, Manifest};
 use crate::package::state::Pinned;
 use crate::redact::Keys;
@@ -127,4 +129,22 @@ impl Secrets {
         self.sealing.check_same(encryption)?;
         check_keys(job, key_ids, &self.keys)
     }
+}
+
+fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {
+    let unusable = || Failure::new(ErrorCode::PackageDamaged, format!("{PLAN} cannot be used"));
+    let schema = pinned.plan.schema().map_err(|error| unusable().caused_by(&error))?;
+    prepare(job, &schema, &pinned.constants).map_err(RunError::Spec)
+}
+
+/// Checks that a resumed package uses its original keys: all pseudonyms of a path come from one key.
+fn check_keys(job: &Job, begun: &BTreeMap<String, String>, keys: &Keys) -> Result<(), Failure> {
+    let ids = keys.ids(&job.redactions);
+    let other = ids.iter().find_map(|(path, id)| Some((path, id, begun.get(path).filter(|begun| *begun != id)?)));
+    let Some((path, id, begun)) = other else { return Ok(()) };
+    let message = format!(
+        "the key for `{path}` has the id {id}, but the package was started with {begun}, and its pseudonyms would not be the \
+         same; run again with that key, or remove the output folder to start over"
+    );
+    Err(Failure::new(ErrorCode::KeyUnusable, message))
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::install::published_manifest;
 use super::{RunError, RunOptions};
 use crate::chain::{Chain, Link, Linked};
 use crate::digest::sha256;
@@ -85,9 +86,9 @@ impl Attestor {
     ///
     /// # Errors
     /// `key_unusable`, `chain_broken`, or errors of the store.
-    pub fn attest(&self, package: &Folder, last: &Entry, manifest: &mut Manifest) -> Result<LinkOutcome, Failure> {
+    pub fn attest(&self, package: &Folder, last: &Entry, manifest: &mut Manifest) -> Result<LinkOutcome, RunError> {
         let Some(folder) = &self.chain else {
-            self.sign(package, &manifest.to_json_bytes()?)?;
+            self.sign(package, &manifest.to_json_bytes().map_err(Failure::from)?)?;
             return Ok(LinkOutcome::Won);
         };
         let chain = read_chain(folder)?;
@@ -99,11 +100,11 @@ impl Attestor {
             before.map(|b| PackageRef { id: b.link.id.clone(), sha256: b.link.manifest_sha256.clone() });
         let number = before.map_or(1, |before| before.link.number + 1);
         manifest.link = Some(LinkRecord { number, previous_sha256: before.map(|before| before.sha256.clone()) });
-        let bytes = manifest.to_json_bytes()?;
+        let bytes = manifest.to_json_bytes().map_err(Failure::from)?;
         let digest = sha256(&bytes);
         self.sign(package, &bytes)?;
         let _ = package.create_bytes(&kept_manifest(&digest), &bytes)?;
-        let Some(link) = Link::of(manifest, &digest)? else { return Ok(LinkOutcome::Lost) };
+        let Some(link) = Link::of(manifest, &digest).map_err(Failure::from)? else { return Ok(LinkOutcome::Lost) };
         Ok(if claim_link(folder, &link)? { LinkOutcome::Won } else { LinkOutcome::Lost })
     }
 
@@ -182,7 +183,7 @@ fn unpublished_link(
     package: &Folder,
     job: &str,
     last: Option<&Entry>,
-) -> Result<Option<(Linked, Manifest)>, Failure> {
+) -> Result<Option<(Linked, Manifest)>, RunError> {
     let Some(linked) = chain.last_of(job) else { return Ok(None) };
     let digest = &linked.link.manifest_sha256;
     let published = last.and_then(|last| last.manifest.as_ref());
@@ -197,7 +198,8 @@ fn unpublished_link(
     let kept = package.read(&kept_manifest(digest))?.filter(|bytes| sha256(bytes) == *digest);
     match (kept, published) {
         (Some(bytes), _) => {
-            let manifest = read_kept(&bytes)?;
+            let unreadable = |error| Failure::of(ErrorCode::PackageDamaged, &error);
+            let manifest = Manifest::from_json(&bytes).map_err(unreadable)?;
             if names_garbage(package, last, &manifest)? {
                 tracing::warn!(
                     "link {} of the chain belongs to this job, but another run's manifest ended its generation; the \
@@ -216,7 +218,7 @@ fn unpublished_link(
             );
             Ok(None)
         }
-        (None, Some(_)) => Err(Failure::new(
+        (None, Some(_)) => Err(RunError::Failed(Failure::new(
             ErrorCode::ChainBroken,
             format!(
                 "{MANIFEST} in {} is not the one that link {} names, and there is no copy of that one: it was replaced; \
@@ -224,23 +226,18 @@ fn unpublished_link(
                 package.location(),
                 linked.link.number
             ),
-        )),
+        ))),
     }
-}
-
-fn read_kept(bytes: &[u8]) -> Result<Manifest, Failure> {
-    Manifest::from_json(bytes).map_err(|error| Failure::of(ErrorCode::PackageDamaged, &error))
 }
 
 /// Whether a manifest that is not in the log names files that other runs may remove: the published manifest ended their
 /// generation and does not name them, or they belong to a job that was replaced.
-fn names_garbage(package: &Folder, last: Option<&Entry>, manifest: &Manifest) -> Result<bool, Failure> {
+fn names_garbage(package: &Folder, last: Option<&Entry>, manifest: &Manifest) -> Result<bool, RunError> {
     let Some(last) = last else { return Ok(false) };
-    let published = last.manifest.as_ref();
-    let kept = published.map(|published| package.read(&kept_manifest(&published.sha256))).transpose()?.flatten();
-    let published_manifest = kept.map(|bytes| read_kept(&bytes)).transpose()?;
-    let listed: BTreeSet<&str> = published_manifest.iter().flat_map(Manifest::digests).map(|(name, _)| name).collect();
-    let ended = published.map_or(0, |published| published.generation);
+    let published = published_manifest(package, last)?;
+    let listed: BTreeSet<&str> =
+        published.iter().flat_map(|published| published.manifest.digests()).map(|(name, _)| name).collect();
+    let ended = last.manifest.as_ref().map_or(0, |published| published.generation);
     Ok(manifest.digests().any(|(name, _)| {
         let generation = generation_of(name);
         generation < last.first_generation || (generation <= ended && !listed.contains(name))

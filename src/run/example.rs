@@ -57,10 +57,30 @@ pub fn env() -> BTreeMap<String, String> {
     BTreeMap::from([("KEY".to_owned(), KEY.to_owned())])
 }
 
+/// Options of a run on one thread, with a clock that stands still.
+pub fn options(run: &str) -> RunOptions {
+    RunOptions {
+        run_id: run.to_owned(),
+        threads: 1,
+        committers: 0,
+        memory: Memory::new(1 << 30),
+        repair: false,
+        replace: None,
+        now: now(),
+        clock: Arc::new(now),
+        stop: Stop::default(),
+        progress: Arc::default(),
+        env: Arc::new(env()),
+        spec_path: "spec.yaml".to_owned(),
+        git: Arc::new(LazyLock::new(Box::new(|| None))),
+        supersedes: None,
+    }
+}
+
 /// The signer of a job with [`SIGN`].
 pub fn signer() -> Arc<Signer> {
     let example = Example::new(SIGN);
-    Attestor::load(&example.job, &example.options("run")).unwrap().shared_signer().unwrap()
+    Attestor::load(&example.job, &options("run")).unwrap().shared_signer().unwrap()
 }
 
 impl Example {
@@ -100,25 +120,6 @@ impl Example {
         std::fs::write(self.root.path().join("source").join(format!("{day}.ndjson")), rows).unwrap();
     }
 
-    pub fn options(&self, run: &str) -> RunOptions {
-        RunOptions {
-            run_id: run.to_owned(),
-            threads: 1,
-            committers: 0,
-            memory: Memory::new(1 << 30),
-            repair: false,
-            replace: None,
-            now: now(),
-            clock: Arc::new(now),
-            stop: Stop::default(),
-            progress: Arc::default(),
-            env: Arc::new(env()),
-            spec_path: "spec.yaml".to_owned(),
-            git: Arc::new(LazyLock::new(Box::new(|| None))),
-            supersedes: None,
-        }
-    }
-
     pub fn folder(&self) -> Folder {
         Folder::open(&self.job.output).unwrap()
     }
@@ -138,11 +139,11 @@ impl Example {
     }
 
     pub fn open(&self, run: &str) -> OpenPackage {
-        self.try_open(&self.options(run)).unwrap().unwrap()
+        self.try_open(&options(run)).unwrap().unwrap()
     }
 
     pub fn planned(&self) -> (Pinned, Prepared) {
-        plan_job(&*source::of_job(&self.job), &self.job, &self.options("run"), now()).unwrap()
+        plan_job(&*source::of_job(&self.job), &self.job, &options("run"), now()).unwrap()
     }
 
     /// Passes the context of a task to `test`, with a quota of `sorting_bytes` for rows to be sorted.
@@ -151,7 +152,7 @@ impl Example {
         let secrets = Secrets::read(&self.job, &env()).unwrap();
         let attempt = Attempt::resumed(&self.job, secrets, self.planned().0).unwrap();
         let Attempt { plan: pinned, prepared, .. } = &attempt;
-        let options = self.options("run");
+        let options = options("run");
         let (reading, sorting) = (Quota::new(1 << 20), Quota::new(sorting_bytes));
         let origin = Origin { generation: 1, run: None };
         let layout = Layout::new(&self.job, &attempt, options.clock.clone(), origin);

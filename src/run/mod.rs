@@ -62,7 +62,6 @@ pub use self::sealing::Sealing;
 pub use self::survey::{Survey, SurveyError, inspect, period, survey};
 pub use self::warnings::{skips, warnings};
 use crate::failure::{Failure, chain};
-use crate::package::layout::PLAN;
 use crate::package::state::{MissingSource, Pinned, STATE_VERSION, StateError, TOOL_VERSION};
 
 pub(crate) use self::attestor::{chain_length, describe_signer};
@@ -85,7 +84,6 @@ use crate::package::manifest::{JobStatus, Manifest};
 use crate::panics;
 use crate::plan::{self, InputEntry, Plan, PlanError};
 use crate::progress::Progress;
-use crate::redact::Keys;
 use crate::source::{self, Input, InputFacts, ListError, Source, UnitFacts};
 use crate::stop::Stop;
 use crate::store::{Folder, Location, StoreError};
@@ -375,18 +373,6 @@ fn export(
     finish::finish(source, job, options, &package, &attempt, &tally, started_at)
 }
 
-/// Checks that a resumed package uses its original keys: all pseudonyms of a path come from one key.
-fn check_keys(job: &Job, begun: &BTreeMap<String, String>, keys: &Keys) -> Result<(), Failure> {
-    let ids = keys.ids(&job.redactions);
-    let other = ids.iter().find_map(|(path, id)| Some((path, id, begun.get(path).filter(|begun| *begun != id)?)));
-    let Some((path, id, begun)) = other else { return Ok(()) };
-    let message = format!(
-        "the key for `{path}` has the id {id}, but the package was started with {begun}, and its pseudonyms would not be the \
-         same; run again with that key, or remove the output folder to start over"
-    );
-    Err(Failure::new(ErrorCode::KeyUnusable, message))
-}
-
 /// Refuses a window whose late data may still arrive, unless the spec allows open windows.
 pub(crate) fn check_settled(job: &Job, now: Timestamp) -> Result<(), RunError> {
     let end = job.window.end;
@@ -493,12 +479,6 @@ fn check_units(job: &Job, memory: Memory, plan: &Plan) -> Result<(), Diagnostic>
         }
     }
     Ok(())
-}
-
-fn prepare_pinned(job: &Job, pinned: &Pinned) -> Result<Prepared, RunError> {
-    let unusable = || Failure::new(ErrorCode::PackageDamaged, format!("{PLAN} cannot be used"));
-    let schema = pinned.plan.schema().map_err(|error| unusable().caused_by(&error))?;
-    prepare(job, &schema, &pinned.constants).map_err(RunError::Spec)
 }
 
 fn pin(job: &Job, surveyed: Survey, plan: Plan, created_at: Timestamp) -> Pinned {

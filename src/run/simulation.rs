@@ -21,13 +21,13 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::memory::Memory;
+use super::example::{self, DAYS, RECIPIENT, env, now};
 use super::restate::{self, Next};
 use super::{RunError, RunOptions, RunOutcome, run};
 use crate::audit::verify::{VerifyOptions, verify};
@@ -48,13 +48,9 @@ use crate::store::{Folder, Location};
 /// Maximum number of concurrent processes, including one for the checks.
 const PROCESSES: usize = 6;
 const CHECKER: usize = PROCESSES - 1;
-const DAYS: [&str; 2] = ["2026-03-01", "2026-03-02"];
 
 /// Maximum number of runs until the job is complete, after the faults end.
 const RERUNS: usize = 10;
-
-const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
-const KEY: &str = include_str!("../../tests/signatures/ed25519");
 
 /// The settings that a seed chooses for a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -188,14 +184,6 @@ impl Drop for Bench {
     }
 }
 
-fn now() -> Timestamp {
-    "2026-04-01T00:00:00Z".parse().unwrap()
-}
-
-fn env() -> BTreeMap<String, String> {
-    BTreeMap::from([("KEY".to_owned(), KEY.to_owned())])
-}
-
 /// A clock that advances with every reading.
 #[derive(Clone, Default)]
 struct SimulatedClock(Arc<AtomicU64>);
@@ -223,22 +211,7 @@ struct Schedule {
 
 fn options(clock: &SimulatedClock, stop: &Stop, run_id: String) -> RunOptions {
     let clock = clock.clone();
-    RunOptions {
-        run_id,
-        threads: 1,
-        committers: 0,
-        memory: Memory::new(1 << 30),
-        repair: false,
-        replace: None,
-        now: now(),
-        clock: Arc::new(move || clock.now()),
-        stop: stop.clone(),
-        progress: Arc::default(),
-        env: Arc::new(env()),
-        spec_path: "spec.yaml".to_owned(),
-        git: Arc::new(LazyLock::new(Box::new(|| None))),
-        supersedes: None,
-    }
+    RunOptions { clock: Arc::new(move || clock.now()), stop: stop.clone(), ..example::options(&run_id) }
 }
 
 impl Schedule {

@@ -2,30 +2,24 @@
 //! whose numbers of rows only reading can tell. What holds here has to hold for every database.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 
-use super::memory::Memory;
+use super::example::{self, Example};
 use super::{RunError, RunOptions, RunOutcome, run_from};
 use crate::audit::verify::{VerifyOptions, verify};
-use crate::diagnostic::SourceText;
 use crate::error::ErrorCode;
-use crate::job::Job;
 use crate::package::manifest::{FileStatus, JobStatus, Manifest};
-use crate::resolve::{CatalogText, Environment, Place, resolve_text};
 use crate::source::formats::rows::inspect::in_one_step;
 use crate::source::{
     Batch, BatchReader, ChunkReader, Input, InputFacts, InspectRequest, Inspection, InspectionSteps, ListError,
     Listing, OneChunk, Period, Positions, ReadRequest, Slice, Source, SourceError, SourceKind, StepResults,
     TableEvidence, TimeRange, UnitFacts,
 };
-use crate::stop::Stop;
-use crate::store::Location;
 
 const SNAPSHOT: &str = "00000003-0000001B-1";
 
@@ -149,72 +143,39 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// Runs a job over the table.
-fn export(table: &Table, root: &Path, settings: &str) -> Result<RunOutcome, RunError> {
-    let text = format!(
-        "version: 1\nname: audit\ntype: audit\nsource: {{uri: {}, format: ndjson}}\ntime: {{column: t}}\n\
-         window: {{date_from: 2026-03-01, date_to: 2026-03-02}}\npartition: {{by: day}}\nformat: csv\n\
-         compression: none\noutput: {{uri: {}}}\n{settings}",
-        root.join("source").display(),
-        root.join("package").display(),
-    );
-    let environment = Environment {
-        now: at("2026-04-01T00:00:00Z"),
-        vars: BTreeMap::new(),
-        env: BTreeMap::new(),
-        current_dir: root.to_owned(),
-        output_base: Location::from(root.to_owned()),
-    };
-    let text = Arc::new(SourceText { path: root.join("spec.yaml"), text });
-    let place = Place::OfSpec { revision: 0 };
-    let job: Job = resolve_text(&text, &CatalogText::Recorded(None), &place, &environment).unwrap();
-    let options = RunOptions {
-        run_id: "run".to_owned(),
-        threads: 2,
-        committers: 0,
-        memory: Memory::new(1 << 30),
-        repair: false,
-        replace: None,
-        now: environment.now,
-        clock: Arc::new(|| at("2026-04-01T00:00:00Z")),
-        stop: Stop::default(),
-        progress: Arc::default(),
-        env: Arc::new(BTreeMap::new()),
-        spec_path: "spec.yaml".to_owned(),
-        git: Arc::new(LazyLock::new(Box::new(|| None))),
-        supersedes: None,
-    };
-    run_from(table, &job, &options)
+/// Runs the example's job over the table.
+fn export(table: &Table, example: &Example) -> Result<RunOutcome, RunError> {
+    run_from(table, &example.job, &RunOptions { threads: 2, ..example::options("run") })
 }
 
-fn shard(root: &Path, manifest: &Manifest, index: usize) -> String {
-    std::fs::read_to_string(root.join("package").join(&manifest.files[index].path)).unwrap()
+fn shard(example: &Example, manifest: &Manifest, index: usize) -> String {
+    String::from_utf8(example.folder().read(&manifest.files[index].path).unwrap().unwrap()).unwrap()
 }
 
 #[test]
 fn slices_of_unknown_length_become_a_complete_package_that_names_its_snapshot() {
-    let root = tempfile::tempdir().unwrap();
-    let manifest = export(&Table::new(), root.path(), "filters: {action: deny}\n").unwrap().manifest;
+    let example = Example::new("filters: {action: deny}\n");
+    let manifest = export(&Table::new(), &example).unwrap().manifest;
     assert_eq!(manifest.status, JobStatus::Complete);
-    assert_eq!(shard(root.path(), &manifest, 0), "id,t,action\n2,2026-03-01T11:00:00.000000Z,deny\n");
-    assert_eq!(shard(root.path(), &manifest, 1), "id,t,action\n3,2026-03-02T00:00:00.000000Z,deny\n");
+    assert_eq!(shard(&example, &manifest, 0), "id,t,action\n2,2026-03-01T11:00:00.000000Z,deny\n");
+    assert_eq!(shard(&example, &manifest, 1), "id,t,action\n3,2026-03-02T00:00:00.000000Z,deny\n");
     let books = manifest.accounting;
     assert_eq!((books.source_rows, books.filtered_out, books.written), (3, 1, 2));
     assert_eq!(manifest.source.snapshot.as_deref(), Some(SNAPSHOT));
     let inputs = manifest.source.files.iter().map(|f| (f.path.as_str(), f.bytes, f.snapshot.as_deref(), f.rows));
     let expected = [("2026-03-01", None, Some(SNAPSHOT), None), ("2026-03-02", None, Some(SNAPSHOT), None)];
     assert_eq!(inputs.collect::<Vec<_>>(), expected);
-    let package = Location::from(root.path().join("package"));
+    let package = example.job.output.clone();
     let report = verify(package, &VerifyOptions { rows: true, ..VerifyOptions::default() });
     assert!(report.findings.is_empty(), "{:?}", report.findings);
 }
 
 #[test]
 fn rows_without_a_time_are_counted_though_nobody_said_that_there_are_any() {
-    let root = tempfile::tempdir().unwrap();
+    let example = Example::new("on_null_time: reject\n");
     let mut table = Table::new();
     table.slices.insert("2026-03-02", vec![(3, None, "deny"), (4, Some("2026-03-02T01:00:00Z"), "deny")]);
-    let manifest = export(&table, root.path(), "on_null_time: reject\n").unwrap().manifest;
+    let manifest = export(&table, &example).unwrap().manifest;
     assert_eq!(manifest.status, JobStatus::Partial);
     let books = manifest.accounting;
     assert_eq!((books.source_rows, books.null_time, books.written), (4, 1, 3));
@@ -222,21 +183,21 @@ fn rows_without_a_time_are_counted_though_nobody_said_that_there_are_any() {
 
 #[test]
 fn rows_that_the_table_counted_and_did_not_return_fail_the_run() {
-    let root = tempfile::tempdir().unwrap();
+    let example = Example::new("");
     let table = Table { counted: Some(2), ..Table::new() };
-    let error = export(&table, root.path(), "").unwrap_err();
+    let error = export(&table, &example).unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::RowsNotConserved));
     assert!(
         error.to_string().starts_with("3 rows were read, but the source's inputs have 4 by their own count"),
         "{error}"
     );
-    assert!(!root.path().join("package/manifest.json").exists());
+    assert!(!example.root.path().join("package/manifest.json").exists());
 }
 
 #[test]
 fn a_table_that_changed_while_it_was_read_fails_its_partitions() {
-    let root = tempfile::tempdir().unwrap();
-    let manifest = export(&Table { is_changed: true, ..Table::new() }, root.path(), "").unwrap().manifest;
+    let example = Example::new("");
+    let manifest = export(&Table { is_changed: true, ..Table::new() }, &example).unwrap().manifest;
     assert_eq!(manifest.status, JobStatus::Failed);
     for file in &manifest.files {
         assert_eq!((file.status, file.error_code), (FileStatus::Failed, Some(ErrorCode::SourceChanged)));

@@ -124,24 +124,11 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{OnBad, SourceFormat};
-    use crate::source::files::hive::keys_of;
-    use crate::source::{Codec, Input, OneChunk, Positions, SourceFile};
+    use crate::job::OnBad;
+    use crate::source::files::hive::tests::input;
+    use crate::source::{OneChunk, Positions};
     use arrow::array::{AsArray, Int32Array};
     use arrow::datatypes::{DataType, Int32Type};
-
-    fn input(name: &str) -> Input {
-        Input::File(SourceFile {
-            at: std::path::PathBuf::from(name).into(),
-            name: name.to_owned(),
-            bytes: 0,
-            modified: jiff::Timestamp::UNIX_EPOCH,
-            etag: None,
-            format: SourceFormat::Csv,
-            codec: Codec::Plain,
-            constants: keys_of(name),
-        })
-    }
 
     struct OneBatch(Option<RecordBatch>);
 

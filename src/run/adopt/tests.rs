@@ -6,7 +6,7 @@ use crate::package::layout::PLAN;
 use crate::package::manifest::{FileEntry, JobStatus, RejectsEntry, tests::manifest};
 use crate::package::state::log::{Entry, ManifestRef};
 use crate::package::state::{STATE_VERSION, TaskCounts, bytes, sign};
-use crate::run::example::{DAYS, Example, SIGN, now, shard};
+use crate::run::example::{self, DAYS, Example, SIGN, now, shard};
 use crate::run::install::PublishedManifest;
 
 const NAME: &str = "data/2026-03-01/part-0000.csv";
@@ -14,7 +14,8 @@ const REJECTS: &str = "rejects/0.ndjson";
 
 /// A package that a run has just opened, and in which an earlier run has left records.
 struct Rig {
-    example: Example,
+    /// Keeps the folder.
+    _example: Example,
     package: OpenPackage,
 }
 
@@ -28,7 +29,7 @@ impl Rig {
 
     fn of(example: Example) -> Self {
         let package = example.open("run-b");
-        Self { example, package }
+        Self { _example: example, package }
     }
 
     /// In a package whose second generation is open.
@@ -99,7 +100,7 @@ impl Rig {
     }
 
     fn adopt(&self, repair: bool) -> Result<Counting, RunError> {
-        let options = RunOptions { repair, ..self.example.options("run-b") };
+        let options = RunOptions { repair, ..example::options("run-b") };
         Ok(match adopt(&self.package, &options)? {
             Adopted::NewGeneration => None,
             Adopted::Records { partitions, tasks } => {
@@ -206,7 +207,7 @@ fn the_newest_record_of_the_job_s_own_generations_counts() {
     rig.leave(&run("first"), 1);
     rig.leave(&run("second"), 2);
     rig.leave(&run("third"), 3);
-    let adopted = |rig: &Rig| match adopt(&rig.package, &rig.example.options("run-b")).unwrap() {
+    let adopted = |rig: &Rig| match adopt(&rig.package, &example::options("run-b")).unwrap() {
         Adopted::Records { partitions, .. } => partitions.into_values().map(|record| record.run).collect(),
         Adopted::NewGeneration => vec!["a new generation".to_owned()],
     };

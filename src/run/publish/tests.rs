@@ -5,7 +5,7 @@ use crate::error::Exit;
 use crate::package::layout::SHA256SUMS;
 use crate::package::manifest::{self, FileEntry, FileStatus, RunRecord, tests::manifest};
 use crate::run::attestor::{self, Attestor, LinkOutcome};
-use crate::run::example::{Example, content, now, shard};
+use crate::run::example::{self, Example, content, now, shard};
 use crate::run::install::published_manifest;
 use crate::run::open_package::OpenPackage;
 use crate::stop::Signal;
@@ -51,7 +51,7 @@ impl Rig {
     }
 
     fn publish(&self, run: &str, manifest: &Manifest) -> Result<Option<RunOutcome>, RunError> {
-        publish(&self.example.job, &self.package, &self.example.options(run), self.of_run(run, manifest))
+        publish(&self.example.job, &self.package, &example::options(run), self.of_run(run, manifest))
     }
 
     fn published(&self, run: &str) -> RunOutcome {
@@ -238,7 +238,7 @@ fn other_bytes_in_place_of_the_kept_manifest_are_an_error_with_its_name() {
 
 #[test]
 fn a_signed_manifest_names_its_signer_and_has_its_signature_beside_it() {
-    let rig = Rig::of(Example::new(crate::run::example::SIGN));
+    let rig = Rig::of(Example::new(example::SIGN));
     let outcome = rig.published("run-a");
     assert_eq!(outcome.manifest.signer, rig.package.attestor.signer_record());
     assert_eq!(outcome.manifest.signer.unwrap().identity, "test@example.com");
@@ -249,7 +249,7 @@ fn a_signed_manifest_names_its_signer_and_has_its_signature_beside_it() {
 #[test]
 fn a_stopped_run_publishes_nothing() {
     let rig = Rig::new();
-    let options = rig.example.options("run-a");
+    let options = example::options("run-a");
     options.stop.set(Signal::Interrupt);
     let stopped = publish(&rig.example.job, &rig.package, &options, rig.of_run("run-a", &rig.manifest));
     assert!(matches!(stopped, Err(RunError::Stopped(Exit::Interrupted))));
@@ -259,7 +259,7 @@ fn a_stopped_run_publishes_nothing() {
 #[test]
 fn a_repair_ends_when_every_listed_file_has_its_bytes_again() {
     let mut rig = Rig::new();
-    let repaired = |rig: &Rig| repaired(&rig.example.job, &rig.package, &rig.example.options("run-b"));
+    let repaired = |rig: &Rig| repaired(&rig.example.job, &rig.package, &example::options("run-b"));
     let Err(RunError::Failed(failure)) = repaired(&rig) else { panic!("there is no manifest") };
     assert_eq!(failure.code(), ErrorCode::PackageDamaged);
     assert_eq!(failure.to_string(), format!("manifest.json in {} is gone", rig.package.folder.location()));
@@ -294,7 +294,7 @@ fn a_linked_manifest_is_published_late_only_while_no_run_may_have_removed_its_fi
         let package = rig.example.open("run-b");
         assert_eq!(package.generation(), 2);
         // A run links a manifest and dies before it reaches the log.
-        let options = rig.example.options("run-b");
+        let options = example::options("run-b");
         let mut attestor = Attestor::load(&rig.example.job, &options).unwrap();
         attestor.open_chain(&rig.example.job).unwrap();
         let mut linked = rig.of_run("run-b", &rig.manifest);
@@ -302,7 +302,7 @@ fn a_linked_manifest_is_published_late_only_while_no_run_may_have_removed_its_fi
         linked.spec.resolved = rig.example.job.canonical.clone().into();
         assert_eq!(attestor.attest(&package.folder, &rig.last(), &mut linked).unwrap(), LinkOutcome::Won);
         let bytes = linked.to_json_bytes().unwrap();
-        attestor::publish_linked(&rig.example.job, &rig.example.options("run-c"), &package.folder, None).unwrap();
+        attestor::publish_linked(&rig.example.job, &example::options("run-c"), &package.folder, None).unwrap();
         let published = rig.last().manifest.unwrap().sha256;
         assert_eq!(published == sha256(&bytes), is_published, "{name}");
         // The next manifest gets another link, even if it is equal to the published one.

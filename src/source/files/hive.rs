@@ -105,12 +105,13 @@ pub fn columns(inputs: &[Input], setting: Option<bool>, file_columns: &Schema) -
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::source) mod tests {
     use super::*;
     use crate::job::SourceFormat;
     use crate::source::{Codec, SourceFile};
 
-    fn input(name: &str) -> Input {
+    /// A CSV file of a name, with the constants of its folders.
+    pub(in crate::source) fn input(name: &str) -> Input {
         Input::File(SourceFile {
             at: std::path::PathBuf::from(name).into(),
             name: name.to_owned(),

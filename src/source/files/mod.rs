@@ -16,7 +16,7 @@ use arrow::datatypes::Schema;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::formats::{self, FileInspection, FileRequest};
+use super::formats::{self, FileRequest};
 use super::{
     ChunkReader, ConstantColumns, Input, InputFacts, InspectRequest, InspectionSteps, ListError, Listing, Period,
     ReadRequest, Source, SourceError, SourceFile, SourceKind, StepResults, constants,
@@ -119,7 +119,6 @@ impl Source for FileSource {
         input: &'a Input,
         request: InspectRequest<'a>,
     ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
-        let InspectRequest { time_column, time_parser } = request;
         match require_file(input) {
             Err(error) => in_one_step(input.name(), move || Err(error.clone())),
             Ok(file) if self.fails_as_empty(file) => in_one_step(&file.name, move || {
@@ -130,7 +129,7 @@ impl Source for FileSource {
             }),
             Ok(file) => {
                 let records = self.settings.records.as_ref().map(|records| records.value.as_str());
-                formats::inspect(file, FileInspection { time_column, time_parser, records })
+                formats::inspect(file, request, records)
             }
         }
     }

@@ -11,9 +11,8 @@ use self::columnar::{arrow as ipc, parquet};
 use self::rows::infer;
 use self::rows::inspect::{InspectionSteps, StepResults, in_one_step};
 use self::rows::{BLOCK_BYTES, csv, json, ndjson};
-use super::{ChunkReader, Inspection, OneChunk, SourceError, SourceFile, Within};
+use super::{ChunkReader, InspectRequest, Inspection, OneChunk, SourceError, SourceFile, Within};
 use crate::job::{OnBad, SourceFormat};
-use crate::time::TimeParser;
 
 /// How to read one file.
 #[derive(Debug, Clone)]
@@ -32,24 +31,14 @@ pub struct FileRequest {
     pub within: Option<Within>,
 }
 
-/// What to collect when a file is inspected.
-#[derive(Debug, Clone, Copy)]
-pub struct FileInspection<'a> {
-    /// The time column.
-    pub time_column: &'a str,
-    /// Parser for the values of `time_column`.
-    pub time_parser: &'a TimeParser,
-    /// JSON: dotted path of the array inside each document.
-    pub records: Option<&'a str>,
-}
-
 /// Prepares the inspection of a file: the footer of Parquet, every row of other formats. A file that cannot be read to its
-/// end has a [`problem`](super::InputFacts::problem).
+/// end has a [`problem`](super::InputFacts::problem). `records` is the dotted path of the array inside each JSON document.
 pub fn inspect<'a>(
     file: &'a SourceFile,
-    request: FileInspection<'a>,
+    request: InspectRequest<'a>,
+    records: Option<&'a str>,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
-    let FileInspection { time_column, time_parser, .. } = request;
+    let InspectRequest { time_column, time_parser } = request;
     match file.format {
         SourceFormat::Parquet => in_one_step(&file.name, move || {
             let found = parquet::inspect(file, time_column, time_parser)?;
@@ -63,7 +52,7 @@ pub fn inspect<'a>(
         }),
         SourceFormat::Csv => csv::inspector(file, request, BLOCK_BYTES),
         SourceFormat::Ndjson => ndjson::inspector(file, request, BLOCK_BYTES),
-        SourceFormat::Json => json::inspector(file, request, BLOCK_BYTES),
+        SourceFormat::Json => json::inspector(file, request, records, BLOCK_BYTES),
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::source::formats::FileInspection;
+use crate::source::InspectRequest;
 use crate::source::formats::FileRequest;
 use crate::source::formats::rows::blocks::CutBlocks;
 use crate::source::formats::rows::decode::{Buffer, unreadable};
@@ -18,16 +18,17 @@ use crate::source::formats::rows::reader::{self, JsonRowInspector, RawRow, RowBl
 use crate::source::{ChunkReader, SourceError, SourceFile};
 use crate::swar::{find, marks};
 
-/// Inspects every row of a file, in bounded memory.
+/// Inspects every row of a file, in bounded memory. `records` is the dotted path of the array inside each document.
 pub fn inspector<'a>(
     file: &'a SourceFile,
-    request: FileInspection<'a>,
+    request: InspectRequest<'a>,
+    records: Option<&'a str>,
     block_bytes: usize,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
     let skipped = SkippedKeys::default();
     let seen = skipped.clone();
     let (steps, findings) = inspect::block_steps(file, move || {
-        let documents = Documents::open(file, request.records, block_bytes, seen.clone())?;
+        let documents = Documents::open(file, records, block_bytes, seen.clone())?;
         Ok((documents, JsonRowInspector::new(file, request)))
     });
     (steps, findings.with_skipped_keys(skipped))

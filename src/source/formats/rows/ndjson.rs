@@ -3,7 +3,7 @@
 //! Lines end with LF or CRLF. The last line may end with the file, because an object marks its own end. A byte order mark
 //! and blank lines are skipped. An unreadable line does not affect the lines after it.
 
-use crate::source::formats::FileInspection;
+use crate::source::InspectRequest;
 use crate::source::formats::FileRequest;
 use crate::source::formats::rows::blocks::{Block, Blocks, CutBlocks, LineEnds};
 use crate::source::formats::rows::inspect::{self, InspectionSteps, StepResults};
@@ -14,7 +14,7 @@ use crate::source::{ChunkReader, SourceError, SourceFile};
 /// Inspects every row of a file, in bounded memory.
 pub fn inspector<'a>(
     file: &'a SourceFile,
-    request: FileInspection<'a>,
+    request: InspectRequest<'a>,
     block_bytes: usize,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
     inspect::block_steps(file, move || Ok((Lines::open(file, block_bytes)?, JsonRowInspector::new(file, request))))

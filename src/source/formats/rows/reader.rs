@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::error::ErrorCode;
 use crate::job::OnBad;
-use crate::source::formats::FileInspection;
+use crate::source::InspectRequest;
 use crate::source::formats::FileRequest;
 use crate::source::formats::rows::blocks::CutBlocks;
 use crate::source::formats::rows::column::{Column, StructColumn};
@@ -281,13 +281,13 @@ impl<B: RowBlock> BatchReader for JsonRows<B> {
 /// Inspects JSON rows.
 pub(super) struct JsonRowInspector<'a, B> {
     name: &'a str,
-    request: FileInspection<'a>,
+    request: InspectRequest<'a>,
     block: PhantomData<fn(B)>,
 }
 
 impl<'a, B> JsonRowInspector<'a, B> {
     /// An inspector for the rows of `file`.
-    pub(super) fn new(file: &'a SourceFile, request: FileInspection<'a>) -> Self {
+    pub(super) fn new(file: &'a SourceFile, request: InspectRequest<'a>) -> Self {
         Self { name: &file.name, request, block: PhantomData }
     }
 }
@@ -327,7 +327,7 @@ impl<B: RowBlock> InspectBlock for JsonRowInspector<'_, B> {
     }
 }
 
-fn instant(request: &FileInspection<'_>, time: &RowTime<'_>) -> Option<Timestamp> {
+fn instant(request: &InspectRequest<'_>, time: &RowTime<'_>) -> Option<Timestamp> {
     match time {
         RowTime::None => None,
         RowTime::Text(text) => request.time_parser.text(text).ok().map(|i| i.at),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use ends::RecordEnds;
 use tokenize::{Cell, Layout, Record, Tokenizer, cell_text};
 
-use crate::source::formats::FileInspection;
+use crate::source::InspectRequest;
 use crate::source::formats::FileRequest;
 use crate::source::formats::rows::blocks::{Blocks, CutBlocks};
 use crate::source::formats::rows::column::StructColumn;
@@ -32,7 +32,7 @@ use crate::source::{Batch, BatchReader, ChunkReader, Codec, SourceError, SourceF
 /// Reads every row of a file for its evidence, in bounded memory.
 pub fn inspector<'a>(
     file: &'a SourceFile,
-    request: FileInspection<'a>,
+    request: InspectRequest<'a>,
     block_bytes: usize,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
     inspect::block_steps(file, move || {
@@ -173,7 +173,7 @@ fn is_null(cell: &Cell) -> bool {
 struct CsvRowInspector<'a> {
     header: Vec<String>,
     time_place: Option<usize>,
-    request: FileInspection<'a>,
+    request: InspectRequest<'a>,
 }
 
 impl InspectBlock for CsvRowInspector<'_> {

@@ -25,7 +25,7 @@ fn facts(fixture: &Fixture) -> Inspection {
 
 fn facts_of(fixture: &Fixture, block_bytes: usize) -> Inspection {
     let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
-    let request = FileInspection { time_column: "t", time_parser: &times, records: None };
+    let request = InspectRequest { time_column: "t", time_parser: &times };
     inspect_in_reverse(inspector(&fixture.file, request, block_bytes))
 }
 

@@ -7,17 +7,18 @@ use super::*;
 use crate::job::SourceFormat;
 use crate::logical::{is_json, json_field};
 use crate::source::Codec;
+use crate::source::InspectRequest;
+use crate::source::formats::FileRequest;
 use crate::source::formats::rows::BLOCK_BYTES;
 use crate::source::formats::rows::decode::tests::fixture;
 use crate::source::formats::rows::inspect::tests::inspect_in_reverse;
 use crate::source::formats::rows::{csv, ndjson};
-use crate::source::formats::{FileInspection, FileRequest};
 use crate::time::TimeFormat;
 use crate::time::TimeParser;
 
 fn evidence(name: &str, format: SourceFormat, text: &str) -> TableEvidence {
     let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
-    let request = FileInspection { time_column: "t", time_parser: &times, records: None };
+    let request = InspectRequest { time_column: "t", time_parser: &times };
     let fixture = fixture(name, format, Codec::Plain, text.as_bytes());
     let facts = inspect_in_reverse(match format {
         SourceFormat::Csv => csv::inspector(&fixture.file, request, BLOCK_BYTES),

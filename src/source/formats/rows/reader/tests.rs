@@ -31,9 +31,9 @@ fn facts(fixture: &Fixture, records: Option<&str>) -> Inspection {
 
 fn facts_of(fixture: &Fixture, records: Option<&str>, block_bytes: usize) -> Inspection {
     let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
-    let request = FileInspection { time_column: "t", time_parser: &times, records };
+    let request = InspectRequest { time_column: "t", time_parser: &times };
     match fixture.file.format {
-        SourceFormat::Json => inspect_in_reverse(json::inspector(&fixture.file, request, block_bytes)),
+        SourceFormat::Json => inspect_in_reverse(json::inspector(&fixture.file, request, records, block_bytes)),
         _ => inspect_in_reverse(ndjson::inspector(&fixture.file, request, block_bytes)),
     }
 }
