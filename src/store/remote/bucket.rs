@@ -193,8 +193,12 @@ impl Bucket {
                     Ok(_) => Ok(Some(true)),
                     // If the response to the first try was lost, the object itself decides.
                     Err(object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. }) => {
-                        let there = read_whole(self.client.objects.as_ref(), &path).await;
-                        Ok(Some(matches!(there, Ok(Ok(there)) if there == new)))
+                        match read_whole(self.client.objects.as_ref(), &path).await {
+                            Ok(there) => Ok(Some(there.is_ok_and(|there| there == new))),
+                            Err(object_store::Error::NotFound { .. }) => Ok(Some(false)),
+                            // The condition makes another try harmless, and the object decides again.
+                            Err(error) => Err(error),
+                        }
                     }
                     Err(error) if is_unknown_operation(&error) => Ok(None),
                     Err(error) => Err(error),

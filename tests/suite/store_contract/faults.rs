@@ -14,6 +14,7 @@ kept! {
     a_lost_creation_that_another_one_won_is_theirs: s3 gcs,
     a_creation_that_meets_another_waits_for_its_end: s3 gcs,
     a_replacement_whose_reply_is_lost_is_there: s3 gcs,
+    a_swap_whose_reply_is_lost_is_ours_even_if_the_first_look_fails: s3 gcs,
     an_upload_whose_replies_are_lost_is_one_file: s3 gcs,
     a_completion_that_fails_is_no_success: s3 gcs,
     a_completion_with_an_error_inside_is_tried_again: s3,
@@ -85,6 +86,19 @@ fn a_replacement_whose_reply_is_lost_is_there(rig: &Rig) {
         rig.folder.replace_bytes("x", format!("{fault:?}").as_bytes()).unwrap();
         assert_eq!(rig.folder.read("x").unwrap().unwrap(), format!("{fault:?}").as_bytes());
     }
+}
+
+/// The reply to the swap is lost, and so is that to the first look at what came of it.
+fn a_swap_whose_reply_is_lost_is_ours_even_if_the_first_look_fails(rig: &Rig) {
+    assert!(rig.folder.swap("manifest.json", None, b"one").unwrap());
+    let puts = AtomicUsize::new(0);
+    rig.fail(2, Fault::LoseReply, move |request| match request.method.as_str() {
+        "PUT" => puts.fetch_add(1, Ordering::SeqCst) == 0,
+        "GET" => puts.load(Ordering::SeqCst) > 0,
+        _ => false,
+    });
+    assert!(rig.folder.swap("manifest.json", Some(b"one"), b"two").unwrap());
+    assert_eq!(rig.folder.read("manifest.json").unwrap().unwrap(), b"two");
 }
 
 /// Every reply of an upload is lost once: that to its beginning, to each part, to its completion.
