@@ -6,7 +6,7 @@ data := "target/peers/data"
 check: && test
     cargo fmt --check
     cargo clippy --all-targets --locked -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 
 # Unit tests, the suite, and 1,000 simulated schedules; ARGS as for `cargo test`
 test *ARGS:

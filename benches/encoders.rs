@@ -7,7 +7,11 @@
 //!
 //! `cargo bench --bench encoders`
 
-#![allow(clippy::unwrap_used, reason = "what cannot be encoded cannot be measured")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "what cannot be encoded cannot be measured, and the numbers are chosen here"
+)]
 
 use std::fmt::Write as _;
 use std::sync::Arc;

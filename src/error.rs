@@ -119,6 +119,7 @@ impl ErrorCode {
     }
 
     /// Cause and remedy in one short paragraph, as printed by `kt-export explain`.
+    #[expect(clippy::too_many_lines, reason = "one paragraph for each code")]
     pub fn advice(self) -> &'static str {
         match self {
             Self::SourceChanged => {

@@ -80,7 +80,7 @@ pub struct FileCompression {
 }
 
 /// Level of gzip where the spec has none: that of the `gzip` command.
-pub const DEFAULT_GZIP_LEVEL: u32 = 6;
+pub(crate) const DEFAULT_GZIP_LEVEL: u32 = 6;
 
 const TEXT_COMPRESSIONS: &[ExportCompression] =
     &[ExportCompression::Zstd, ExportCompression::Gzip, ExportCompression::None];

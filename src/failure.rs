@@ -119,7 +119,7 @@ impl From<JsonError> for Failure {
 }
 
 /// An error and its causes, on one line.
-pub fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     for cause in sources(error) {
         text.push_str(": ");

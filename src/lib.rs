@@ -26,6 +26,16 @@
 //! packages and [`audit`] checks them, and neither needs the other. [`report`] needs the manifest alone, so that [`run`] can
 //! leave one in the package and [`audit`] can render it again.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::let_underscore_must_use,
+        clippy::too_many_lines,
+        reason = "tests choose their numbers, and a failed expectation fails the test"
+    )
+)]
+
 // Unit tests that share a file with the integration tests use the crate under its external name.
 #[cfg(test)]
 extern crate self as kt_export;
@@ -36,36 +46,36 @@ pub mod chain;
 pub mod cli;
 pub mod diagnostic;
 pub mod digest;
-pub mod doctor;
-pub mod download;
+mod doctor;
+mod download;
 pub mod encode;
-pub mod error;
-pub mod export_format;
-pub mod failure;
+mod error;
+mod export_format;
+mod failure;
 pub mod job;
-pub mod jobs;
-pub mod json;
-pub mod limits;
-pub mod logical;
+mod jobs;
+mod json;
+mod limits;
+mod logical;
 pub mod package;
-pub mod plan;
-pub mod progress;
-pub mod query;
-pub mod redact;
-pub mod report;
+mod plan;
+mod progress;
+mod query;
+mod redact;
+mod report;
 pub mod resolve;
-pub mod rows_digest;
-pub mod run;
+mod rows_digest;
+mod run;
 pub mod seal;
 pub mod secret;
 pub mod signature;
-pub mod small_file;
-pub mod source;
+mod small_file;
+mod source;
 pub mod spec;
-pub mod stop;
+mod stop;
 pub mod store;
-pub mod time;
-pub mod units;
+mod time;
+mod units;
 pub mod yaml;
 
 mod number;

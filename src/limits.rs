@@ -16,36 +16,36 @@
 //! | [`FILTER_VALUES`] | 10,000 | lists that belong in a table |
 //! | [`PATH_SEGMENT_BYTES`] | 255 | names that no file system takes |
 //! | [`MISTAKES`] | 100 | a file of nothing but mistakes |
-//! | [`SHOWN_CHARS`] | 80 | messages longer than the mistake |
+//! | [`crate::diagnostic::SHOWN_CHARS`] | 80 | messages longer than the mistake |
 
 /// Size of a spec or catalog. The largest real ones are some tens of kilobytes.
-pub const TEXT_BYTES: usize = 1 << 20;
+pub(crate) const TEXT_BYTES: usize = 1 << 20;
 
 /// How deep lists and mappings may nest. The format itself needs 6.
-pub const DEPTH: usize = 64;
+pub(crate) const DEPTH: usize = 64;
 
 /// Nodes of a document after aliases are expanded.
-pub const NODES: usize = 100_000;
+pub(crate) const NODES: usize = 100_000;
 
 /// Bytes of text of a document after aliases are expanded.
-pub const EXPANDED_BYTES: usize = 4 << 20;
+pub(crate) const EXPANDED_BYTES: usize = 4 << 20;
 
 /// Size of a text value that holds a template.
-pub const TEMPLATE_BYTES: usize = 4 << 10;
+pub(crate) const TEMPLATE_BYTES: usize = 4 << 10;
 
 /// Instructions that one template may run.
-pub const TEMPLATE_FUEL: u64 = 50_000;
+pub(crate) const TEMPLATE_FUEL: u64 = 50_000;
 
 /// Size of what one template gives.
-pub const RENDERED_BYTES: usize = 64 << 10;
+pub(crate) const RENDERED_BYTES: usize = 64 << 10;
 
 /// Size of a compiled regular expression.
-pub const REGEX_BYTES: usize = 1 << 20;
+pub(crate) const REGEX_BYTES: usize = 1 << 20;
 
 /// Values of one `in` or `not_in` list.
-pub const FILTER_VALUES: usize = 10_000;
+pub(crate) const FILTER_VALUES: usize = 10_000;
 
 /// Length of one segment of the output path, and so of a spec's name. What ext4, XFS, APFS and NTFS agree on.
-pub const PATH_SEGMENT_BYTES: usize = 255;
+pub(crate) const PATH_SEGMENT_BYTES: usize = 255;
 
-pub use crate::diagnostic::{MISTAKES, SHOWN_CHARS};
+pub(crate) use crate::diagnostic::MISTAKES;

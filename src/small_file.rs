@@ -9,7 +9,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// The system's; [`io::ErrorKind::FileTooLarge`]; [`io::ErrorKind::InvalidInput`] for what is not a regular file.
-pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let facts = file.metadata()?;
     // Reading a folder fails with the system's own words.
@@ -24,7 +24,7 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The system's; [`io::ErrorKind::FileTooLarge`].
-pub fn read_any(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_any(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_to(File::open(path)?, most)
 }
 

@@ -32,7 +32,7 @@ impl Stop {
             Signal::Interrupt => 1,
             Signal::Terminate => 2,
         };
-        // The first signal wins.
+        #[expect(clippy::let_underscore_must_use, reason = "the first signal wins")]
         let _ = self.signal.compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed);
     }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 /// A text that is not a size or a duration: what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{expected}")]
-pub struct BadQuantity {
+pub(crate) struct BadQuantity {
     /// What was expected, for the way out in a message.
     pub expected: &'static str,
 }
@@ -21,7 +21,7 @@ const DURATION: &str =
 ///
 /// # Errors
 /// [`BadQuantity`] where the text is not a size, is zero, or is larger than 2^53 - 1 bytes.
-pub fn parse_bytes(text: &str) -> Result<u64, BadQuantity> {
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, BadQuantity> {
     let bytes = text.trim().parse::<bytesize::ByteSize>().map_err(|_| BadQuantity { expected: SIZE })?.as_u64();
     if (1..1 << 53).contains(&bytes) { Ok(bytes) } else { Err(BadQuantity { expected: SIZE }) }
 }
@@ -30,7 +30,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, BadQuantity> {
 ///
 /// # Errors
 /// [`BadQuantity`] where the text is not a duration, is negative, or counts months or years.
-pub fn parse_duration(text: &str) -> Result<SignedDuration, BadQuantity> {
+pub(crate) fn parse_duration(text: &str) -> Result<SignedDuration, BadQuantity> {
     let bad = BadQuantity { expected: DURATION };
     let span: Span = text.trim().parse().map_err(|_| bad.clone())?;
     if span.get_months() != 0 || span.get_years() != 0 {
@@ -41,13 +41,13 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, BadQuantity> {
 }
 
 /// `1 file`, `2 files`.
-pub fn counted<N: std::fmt::Display + PartialEq + From<u8>>(n: N, noun: &str) -> String {
+pub(crate) fn counted<N: std::fmt::Display + PartialEq + From<u8>>(n: N, noun: &str) -> String {
     let plural = if n == N::from(1) { "" } else { "s" };
     format!("{n} {noun}{plural}")
 }
 
 /// Digits in groups of three: `1,234,567`.
-pub fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (position, digit) in digits.chars().enumerate() {

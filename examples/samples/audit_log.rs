@@ -8,7 +8,7 @@ use super::{Failure, Random, TEXTS, instants, rfc3339};
 const RECORDS: usize = 70;
 
 /// The files.
-pub fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
+pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut random = Random(4);
     let mut records = Vec::new();
     for (row, at) in instants(&mut random, 266)?.into_iter().enumerate() {

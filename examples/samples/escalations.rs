@@ -19,7 +19,7 @@ const SUBJECTS: [&str; 8] = [
 ];
 
 /// The file.
-pub fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
+pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut random = Random(3);
     let berlin = TimeZone::get("Europe/Berlin")?;
     let on_clock = |nanosecond: i64| -> Result<String, Failure> {

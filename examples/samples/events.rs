@@ -40,7 +40,7 @@ struct Columns {
 }
 
 /// The files.
-pub fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
+pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut random = Random(1);
     let (mut first, mut second) = (Columns::default(), Columns::default());
     for (row, at) in instants(&mut random, 480)?.into_iter().enumerate() {

@@ -6,7 +6,7 @@ use super::record::Record;
 use super::{Failure, Random, TEXTS, instants, rfc3339};
 
 /// The files.
-pub fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
+pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut random = Random(5);
     let mut regions: BTreeMap<&str, String> = BTreeMap::new();
     for (row, at) in instants(&mut random, 330)?.into_iter().enumerate() {

@@ -16,10 +16,10 @@ mod record;
 mod traces;
 
 /// Why the samples could not be made.
-pub type Failure = Box<dyn Error>;
+pub(crate) type Failure = Box<dyn Error>;
 
 /// Every file: its name below `examples/data/`, and its bytes.
-pub fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
+pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut files = events::files()?;
     files.extend(traces::files()?);
     files.extend(escalations::files()?);

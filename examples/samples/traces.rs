@@ -9,7 +9,7 @@ use super::record::{Record, quoted};
 use super::{Failure, Random, TEXTS, instants, rfc3339};
 
 /// The files.
-pub fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
+pub(crate) fn files() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut random = Random(2);
     let mut months: BTreeMap<String, String> = BTreeMap::new();
     for at in instants(&mut random, 400)? {

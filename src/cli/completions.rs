@@ -7,7 +7,7 @@ use super::print;
 use crate::error::Exit;
 
 /// Prints the completions of one shell.
-pub fn completions(args: &CompletionsArgs) -> Exit {
+pub(super) fn completions(args: &CompletionsArgs) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "kt-export", &mut text);
     print(&String::from_utf8_lossy(&text))

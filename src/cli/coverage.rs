@@ -19,7 +19,7 @@ use crate::time::zone;
 const COLUMNS: usize = 80;
 
 /// Finds packages and reports what they cover.
-pub fn coverage(args: &CoverageArgs, console: &Console) -> Exit {
+pub(super) fn coverage(args: &CoverageArgs, console: &Console) -> Exit {
     let zone = match zone::find(&args.timezone) {
         Ok(zone) => zone,
         Err(error) => return refuse(console, Exit::Usage, &format!("--timezone: {error}; {}", error.help())),

@@ -37,7 +37,7 @@ struct FileReport {
 }
 
 /// Decrypts every file; the worst outcome is the exit code.
-pub fn decrypt(args: &DecryptArgs, console: &Console) -> Exit {
+pub(super) fn decrypt(args: &DecryptArgs, console: &Console) -> Exit {
     let prepared = targets(args, console).and_then(|targets| Ok((targets, identities(args)?)));
     let (targets, identities) = match prepared {
         Ok(prepared) => prepared,

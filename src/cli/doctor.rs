@@ -25,7 +25,7 @@ struct SpecReport<'a> {
 }
 
 /// Checks every spec; the worst outcome is the exit code.
-pub fn doctor(args: &DoctorArgs, console: &Console) -> Exit {
+pub(super) fn doctor(args: &DoctorArgs, console: &Console) -> Exit {
     let stop = match signals::listen() {
         Ok(stop) => stop,
         Err(why) => {

@@ -20,7 +20,7 @@ use crate::store::{Location, LocationError, StoreOptions};
 ///
 /// # Errors
 /// A message for users: the current folder cannot be determined, or `--output` is not a location.
-pub fn environment(args: &SpecArgs) -> Result<Environment, String> {
+pub(super) fn environment(args: &SpecArgs) -> Result<Environment, String> {
     let current_dir = std::env::current_dir()
         .map_err(|e| format!("cannot determine the current folder: {e}; change to one that exists"))?;
     let output_base = location(args.output.as_deref().unwrap_or_default(), &current_dir);
@@ -35,7 +35,7 @@ pub fn environment(args: &SpecArgs) -> Result<Environment, String> {
 }
 
 /// The environment variables of this process. Specs name variables in UTF-8, so others are left out.
-pub fn variables() -> BTreeMap<String, String> {
+pub(super) fn variables() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
 }
 
@@ -43,7 +43,7 @@ pub fn variables() -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// [`LocationError`].
-pub fn location(text: &str, current_dir: &Path) -> Result<Location, LocationError> {
+pub(super) fn location(text: &str, current_dir: &Path) -> Result<Location, LocationError> {
     Ok(match Location::parse(text, &StoreOptions::default())? {
         Location::Local(path) => Location::Local(current_dir.join(path)),
         object => object,
@@ -52,7 +52,7 @@ pub fn location(text: &str, current_dir: &Path) -> Result<Location, LocationErro
 
 /// Width of stderr's terminal in columns, if it is a terminal.
 #[cfg(unix)]
-pub fn terminal_columns() -> Option<usize> {
+pub(super) fn terminal_columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
@@ -64,7 +64,7 @@ pub fn terminal_columns() -> Option<usize> {
 }
 
 /// As [`environment`], and prints the error.
-pub fn environment_or_complain(args: &SpecArgs, console: &Console) -> Option<Environment> {
+pub(super) fn environment_or_complain(args: &SpecArgs, console: &Console) -> Option<Environment> {
     environment(args).map_err(|why| console.error(&format!("error: {why}"))).ok()
 }
 
@@ -77,7 +77,7 @@ fn threads(args: &ResourceArgs) -> usize {
 const COMMITTERS: usize = 8;
 
 /// Default options of a run: no repair, no replacement, progress shown nowhere.
-pub fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environment, stop: Stop) -> RunOptions {
+pub(super) fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environment, stop: Stop) -> RunOptions {
     RunOptions {
         run_id: run_id(),
         threads: threads(resources),
@@ -98,7 +98,7 @@ pub fn run_options(spec: &Path, resources: &ResourceArgs, environment: &Environm
 }
 
 /// A unique run id: start time, process id and a random number.
-pub fn run_id() -> String {
+pub(super) fn run_id() -> String {
     use std::hash::{BuildHasher, RandomState};
     // Processes in containers often share a process id, hence the random number.
     let random = RandomState::new().hash_one(0) & 0xffff_ffff;
@@ -106,11 +106,11 @@ pub fn run_id() -> String {
 }
 
 /// Git state of a spec, read on another thread.
-pub fn git_state(spec: &Path) -> Arc<Later<Option<GitState>>> {
+pub(super) fn git_state(spec: &Path) -> Arc<Later<Option<GitState>>> {
     let spec = spec.to_owned();
     let state: Arc<Later<Option<GitState>>> = Arc::new(LazyLock::new(Box::new(move || find_git_state(&spec))));
     let found = state.clone();
-    // If no thread can be started, the state is read on first use.
+    #[expect(clippy::let_underscore_must_use, reason = "without the thread, the state is read on first use")]
     let _ = std::thread::Builder::new().name("git".to_owned()).spawn(move || {
         LazyLock::force(&found);
     });
@@ -119,7 +119,7 @@ pub fn git_state(spec: &Path) -> Arc<Later<Option<GitState>>> {
 
 /// Git state of a spec; `None` outside a repository or without git. Safe in an untrusted repository: git refuses one
 /// with another owner, and these commands run neither its hooks nor its file system monitor.
-pub fn find_git_state(spec: &Path) -> Option<GitState> {
+pub(super) fn find_git_state(spec: &Path) -> Option<GitState> {
     let folder = spec.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let git = |args: &[&str]| {
         let mut command = Command::new("git");

@@ -15,7 +15,7 @@ struct Explained {
 }
 
 /// Explains one code, or all.
-pub fn explain(args: &ExplainArgs, console: &Console) -> Exit {
+pub(super) fn explain(args: &ExplainArgs, console: &Console) -> Exit {
     let codes: Vec<ErrorCode> = match &args.code {
         None => ErrorCode::ALL.to_vec(),
         Some(word) => match ErrorCode::ALL.iter().find(|c| c.as_str() == word) {

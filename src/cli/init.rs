@@ -16,7 +16,7 @@ const FILES: [(&str, &str); 3] = [
 ];
 
 /// Writes the files and keeps existing ones unchanged.
-pub fn init(args: &InitArgs, console: &Console) -> Exit {
+pub(super) fn init(args: &InitArgs, console: &Console) -> Exit {
     let mut written = Vec::new();
     let mut kept = Vec::new();
     for (name, text) in FILES {

@@ -13,7 +13,7 @@ use crate::seal::Identities;
 ///
 /// # Errors
 /// A message for users: a file or variable does not contain a key.
-pub fn read_keys(args: &KeyArgs) -> Result<ReadKeys, String> {
+pub(super) fn read_keys(args: &KeyArgs) -> Result<ReadKeys, String> {
     let identities = Identities::of_files(&args.identities.identity).map_err(|error| chain(&error))?;
     let env = variables();
     let mut keys = ParquetKeys::default();

@@ -54,7 +54,10 @@ pub fn main() -> ExitCode {
                 anstream::eprint!("{}", masked(&error.render().ansi().to_string()));
                 return ExitCode::from(Exit::Usage.code());
             }
-            // Help and version are not errors; neither is a closed pipe.
+            #[expect(
+                clippy::let_underscore_must_use,
+                reason = "help and version are not errors; neither is a closed pipe"
+            )]
             let _ = error.print();
             return ExitCode::from(Exit::Complete.code());
         }

@@ -14,7 +14,7 @@ use crate::package::Package;
 use crate::store::{Location, StoreOptions};
 
 /// Packs.
-pub fn pack(args: &PackArgs, console: &Console) -> Exit {
+pub(super) fn pack(args: &PackArgs, console: &Console) -> Exit {
     let to_stdout = args.output.as_os_str() == "-";
     if to_stdout && console.json {
         return refuse(

@@ -10,7 +10,7 @@ use crate::resolve::resolve;
 use crate::run::{self, RunError};
 
 /// Plans one spec and prints the plan.
-pub fn plan(args: &PlanArgs, console: &Console) -> Exit {
+pub(super) fn plan(args: &PlanArgs, console: &Console) -> Exit {
     let stop = match signals::listen() {
         Ok(stop) => stop,
         Err(why) => {

@@ -16,7 +16,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
+pub(super) enum Style {
     /// A bar that redraws itself.
     Bar,
     /// Lines.
@@ -26,14 +26,14 @@ pub enum Style {
 }
 
 /// Draws progress until dropped.
-pub struct Drawing {
+pub(super) struct Drawing {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Drawing {
     /// Starts drawing `progress` of the spec called `name` to stderr.
-    pub fn start(style: Style, name: &str, progress: Arc<Progress>) -> Self {
+    pub(super) fn start(style: Style, name: &str, progress: Arc<Progress>) -> Self {
         let (end, ended) = channel();
         let interval = match style {
             Style::Hidden => return Self { end: None, thread: None },
@@ -66,7 +66,10 @@ impl Drop for Drawing {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // A panic while drawing must not change the outcome of a run.
+            #[expect(
+                clippy::let_underscore_must_use,
+                reason = "a panic while drawing must not change the outcome of a run"
+            )]
             let _ = thread.join();
         }
     }

@@ -23,7 +23,7 @@ struct Made {
 }
 
 /// Reports on one package.
-pub fn report(args: &ReportArgs, console: &Console) -> Exit {
+pub(super) fn report(args: &ReportArgs, console: &Console) -> Exit {
     match try_report(args, console) {
         Ok(exit) => exit,
         Err((exit, why)) => {

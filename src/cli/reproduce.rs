@@ -48,7 +48,7 @@ impl From<(Exit, String)> for Refused {
 }
 
 /// Reproduces one package.
-pub fn reproduce(args: &ReproduceArgs, console: &Console) -> Exit {
+pub(super) fn reproduce(args: &ReproduceArgs, console: &Console) -> Exit {
     match try_reproduce(args, console) {
         Ok(exit) => exit,
         Err(refused) => {

@@ -85,7 +85,7 @@ impl SpecReport {
 }
 
 /// Runs every spec; the worst outcome is the exit code.
-pub fn run(args: &RunArgs, console: &Console) -> Exit {
+pub(super) fn run(args: &RunArgs, console: &Console) -> Exit {
     let stop = match signals::listen() {
         Ok(stop) => stop,
         Err(why) => {
@@ -247,6 +247,7 @@ fn register(
         let output_base = environment.output_base.clone();
         let package = PackageLocation::OfSpec { location: job.output.clone(), output_base, revision };
         let record = JobRecord::new(job, package, environment, (options.clock)()).map_err(|e| e.to_string())?;
+        #[expect(clippy::let_underscore_must_use, reason = "whoever created the record, it is there")]
         let _ = jobs.create(&record).map_err(|failure| failure.to_string())?;
         // Running a job overrides an earlier cancellation.
         jobs.uncancel(&job.id).map_err(|e| crate::failure::chain(&e))?;
@@ -267,7 +268,7 @@ fn mistakes(spec: &Path, diagnostics: &[Diagnostic], console: &Console) -> (Exit
 }
 
 /// The summary printed at the end of a run: status, sizes, row accounting, package location.
-pub fn summary(outcome: &RunOutcome) -> String {
+pub(super) fn summary(outcome: &RunOutcome) -> String {
     let RunOutcome { manifest: m, package, unchanged } = outcome;
     let shards = m.files.iter().filter(|f| f.status.has_file()).count();
     let mut lines = vec![format!(

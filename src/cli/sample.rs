@@ -12,7 +12,7 @@ use crate::failure::chain;
 use crate::package::manifest::JobStatus;
 
 /// Draws.
-pub fn sample(args: &SampleArgs, console: &Console) -> Exit {
+pub(super) fn sample(args: &SampleArgs, console: &Console) -> Exit {
     let package = match open(&args.package) {
         Ok(package) => package,
         Err((exit, why)) => return refuse(console, exit, &why),

@@ -7,7 +7,7 @@ use crate::package::manifest;
 use crate::{catalog, spec};
 
 /// Prints one schema.
-pub fn schema(args: &SchemaArgs, console: &Console) -> Exit {
+pub(super) fn schema(args: &SchemaArgs, console: &Console) -> Exit {
     console.print_json(&match args.of {
         SchemaOf::Spec => spec::json_schema(),
         SchemaOf::Catalog => catalog::json_schema(),

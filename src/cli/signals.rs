@@ -10,7 +10,7 @@ use crate::stop::{Signal, Stop};
 ///
 /// # Errors
 /// A message for users if no handler can be installed.
-pub fn listen() -> Result<Stop, String> {
+pub(super) fn listen() -> Result<Stop, String> {
     let stop = Stop::default();
     match handle(stop.clone()) {
         Ok(()) => Ok(stop),

@@ -13,7 +13,7 @@ use crate::spec::{self, FileKind};
 
 /// A file found on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub(super) struct Found {
     /// As given, or below a folder that was given.
     pub path: PathBuf,
     /// Spec or catalog; `None` if unreadable or undecidable.
@@ -24,7 +24,7 @@ pub struct Found {
 ///
 /// # Errors
 /// A message for users: a folder cannot be read or contains no spec.
-pub fn expand(paths: &[PathBuf]) -> Result<Vec<Found>, String> {
+pub(super) fn expand(paths: &[PathBuf]) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
     for path in paths {
         if !path.is_dir() {

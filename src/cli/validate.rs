@@ -9,7 +9,7 @@ use crate::resolve::check_file;
 use crate::units::counted;
 
 /// Validates every file and reports all errors of all files.
-pub fn validate(args: &ValidateArgs, console: &Console) -> Exit {
+pub(super) fn validate(args: &ValidateArgs, console: &Console) -> Exit {
     let Some(environment) = environment_or_complain(&args.spec, console) else { return Exit::Usage };
     let found = match specs::expand(&args.specs) {
         Ok(found) => found,

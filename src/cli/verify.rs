@@ -18,7 +18,7 @@ use crate::store::{Location, StoreOptions};
 const LARGEST_LIST_BYTES: u64 = 1 << 20;
 
 /// Verifies every package and the chain; any finding sets the exit code.
-pub fn verify(args: &VerifyArgs, console: &Console) -> Exit {
+pub(super) fn verify(args: &VerifyArgs, console: &Console) -> Exit {
     match try_verify(args, console) {
         Ok(exit) => exit,
         Err(why) => {

@@ -3,7 +3,6 @@
 //! Invariant: nothing from a file reaches a terminal unescaped, and the work per diagnostic does not grow with
 //! the file, apart from finding its line.
 
-use std::fmt::Write;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -118,9 +117,9 @@ pub fn render_github(diagnostics: &[Diagnostic]) -> String {
             let (end_line, end_column) = span.end_line_column();
             let file = github_property(&masked(&span.source.path.display().to_string()));
             // Writing to a String cannot fail.
-            let _ = write!(text, " file={file},line={line},col={column},endLine={end_line}");
+            text.push_str(&format!(" file={file},line={line},col={column},endLine={end_line}"));
             if end_line == line && end_column > column {
-                let _ = write!(text, ",endColumn={end_column}");
+                text.push_str(&format!(",endColumn={end_column}"));
             }
         }
         text.push_str("::");

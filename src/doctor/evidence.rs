@@ -6,7 +6,7 @@ use crate::run::{self, RunError};
 use crate::store::{self, Probed};
 
 /// Lets the key sign something, and looks whether the chain can go on.
-pub fn examine(job: &Job, options: &DoctorOptions) -> Vec<Check> {
+pub(super) fn examine(job: &Job, options: &DoctorOptions) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(signing) = &job.signing {
         checks.push(match run::describe_signer(job, &options.run) {

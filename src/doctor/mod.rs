@@ -22,7 +22,7 @@ use crate::time::zone;
 use crate::units::counted;
 
 /// Options of the checks.
-pub struct DoctorOptions {
+pub(crate) struct DoctorOptions {
     /// The run's options.
     pub run: RunOptions,
     /// Inspect every row of every source file, as a run does, instead of a sample.
@@ -33,7 +33,7 @@ pub struct DoctorOptions {
 
 /// All checks of one spec.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// In the order of a run.
     pub checks: Vec<Check>,
     /// A signal stopped the checks.
@@ -42,7 +42,7 @@ pub struct Report {
 
 /// The result of one check.
 #[derive(Debug, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// What.
     #[serde(rename = "check")]
     pub subject: Subject,
@@ -64,7 +64,7 @@ pub struct Check {
 /// Subject of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Subject {
+pub(crate) enum Subject {
     /// The spec and its catalog.
     Spec,
     /// Whether the recipients and keys that the spec names are there.
@@ -98,7 +98,7 @@ pub enum Subject {
 /// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
+pub(crate) enum Status {
     /// Passed.
     Ok,
     /// A run would survive it, or it may change by then.
@@ -109,10 +109,10 @@ pub enum Status {
 
 impl Subject {
     /// Characters of the longest name.
-    pub const LONGEST: usize = 7;
+    pub(crate) const LONGEST: usize = 7;
 
     /// As in JSON.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Spec => "spec",
             Self::Keys => "keys",
@@ -181,19 +181,19 @@ impl Check {
 
 impl Report {
     /// The report on an invalid spec: nothing else can be checked.
-    pub fn of_mistakes(diagnostics: Vec<Diagnostic>) -> Self {
+    pub(crate) fn of_mistakes(diagnostics: Vec<Diagnostic>) -> Self {
         let check = Check::of_mistakes(Subject::Spec, diagnostics).and_so("the other checks need a valid spec");
         Self { checks: vec![check], stopped: None }
     }
 
     /// The exit code that a run would have, as far as can be predicted.
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         let failed = self.checks.iter().fold(Exit::Complete, |worst, check| worst.worst(check.exit));
         self.stopped.map_or(failed, |stopped| failed.worst(stopped))
     }
 
     /// The worst of all checks.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let any = |status| self.checks.iter().any(|check| check.status == status);
         match (any(Status::Failure), any(Status::Warning)) {
             (true, _) => Status::Failure,
@@ -204,7 +204,7 @@ impl Report {
 }
 
 /// Makes all checks of a job, until a signal comes.
-pub fn examine(job: &Job, options: &DoctorOptions) -> Report {
+pub(crate) fn examine(job: &Job, options: &DoctorOptions) -> Report {
     let mut checks = vec![Check::ok(Subject::Spec, format!("{}, {}", job.name, job.id))];
     checks.extend(pseudonyms(job, &options.run));
     checks.extend(encryption(job, &options.run));

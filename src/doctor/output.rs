@@ -15,14 +15,14 @@ const REFUSED_SKEW: SignedDuration = SignedDuration::from_mins(15);
 const NOTED_SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 /// What was found of the output.
-pub struct Outlook {
+pub(super) struct Outlook {
     pub checks: Vec<Check>,
     /// The job is complete: a run would do nothing.
     pub is_complete: bool,
 }
 
 /// Looks at the output folder and tries to write there, unless it holds the finished job.
-pub fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Outlook {
+pub(super) fn examine(job: &Job, options: &DoctorOptions, estimate: Option<u64>) -> Outlook {
     let found = run::read_output_state(job, &options.run);
     if let Ok(OutputState::Complete(_)) = &found {
         let untried = format!("{} contains the finished job, so writing was not tested", job.output);

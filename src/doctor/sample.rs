@@ -18,10 +18,10 @@ const FILES: usize = 8;
 const BYTES: u64 = 256 << 20;
 
 /// InspectionSteps of each file of rows, about a MiB each, and one for what is before the rows.
-pub const STEPS: u64 = 9;
+pub(super) const STEPS: u64 = 9;
 
 /// A part of a listing.
-pub struct Sample {
+pub(super) struct Sample {
     /// What is looked at, in order of their names.
     pub inputs: Vec<Input>,
     /// What is not.
@@ -30,12 +30,12 @@ pub struct Sample {
 
 impl Sample {
     /// Everything.
-    pub fn whole(inputs: Vec<Input>) -> Self {
+    pub(super) fn whole(inputs: Vec<Input>) -> Self {
         Self { inputs, others: Vec::new() }
     }
 
     /// All Parquet files, and the newest others; those first whose names do not say that they lie outside the window.
-    pub fn of(job: &Job, inputs: Vec<Input>) -> Self {
+    pub(super) fn of(job: &Job, inputs: Vec<Input>) -> Self {
         let mut order: Vec<usize> = (0..inputs.len()).filter(|i| !is_inspected_by_footer(&inputs[*i])).collect();
         order.sort_by_key(|i| {
             let input = &inputs[*i];
@@ -60,12 +60,12 @@ impl Sample {
 }
 
 /// Whether inspecting an input takes a footer, however many rows it has.
-pub fn is_inspected_by_footer(input: &Input) -> bool {
+pub(super) fn is_inspected_by_footer(input: &Input) -> bool {
     input.file().is_some_and(|file| file.format == SourceFormat::Parquet)
 }
 
 /// Whether the days in a file's name are outside the window, as its zone and UTC have them.
-pub fn is_outside(job: &Job, name: &str) -> bool {
+pub(super) fn is_outside(job: &Job, name: &str) -> bool {
     let Some((first, last)) = named_days(name) else { return false };
     let start = |date: jiff::civil::Date| -> Option<Timestamp> {
         Some(date.to_zoned(job.window.timezone.clone()).ok()?.timestamp())

@@ -15,14 +15,14 @@ use crate::units::counted;
 const NAMED_FILES: usize = 5;
 
 /// What was found of the source.
-pub struct Found {
+pub(super) struct Found {
     pub checks: Vec<Check>,
     /// Source bytes that may belong to the window, if known.
     pub window_bytes: Option<u64>,
 }
 
 /// Lists the source, looks into its files, and holds the spec against them.
-pub fn examine(job: &Job, options: &DoctorOptions) -> Found {
+pub(super) fn examine(job: &Job, options: &DoctorOptions) -> Found {
     let source = source::of_job(job);
     let listing = match source.list(run::period(job)) {
         Ok(listing) => listing,

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 
 /// A failed download.
 #[derive(Debug, thiserror::Error)]
-pub enum DownloadError {
+pub(crate) enum DownloadError {
     /// The manifest names a file in a way that cannot be followed.
     #[error(
         "the manifest's entry `{}` is invalid: {why}; check the package with `kt-export verify`",
@@ -247,7 +247,7 @@ pub enum DownloadError {
 
 impl DownloadError {
     /// The exit code.
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Entry { .. }
             | Self::Missing { .. }

@@ -32,12 +32,12 @@ use crate::source::files::reads_file;
 use crate::stop::Stop;
 use crate::store::{Folder, check_name};
 
-pub use self::error::DownloadError;
+pub(crate) use self::error::DownloadError;
 pub(crate) use self::part::write_new;
 
 /// What a package becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// One file of all shards, in the order of the manifest.
     Joined,
     /// A package of its own: every file as it is stored, under its name in the manifest.
@@ -45,7 +45,7 @@ pub enum Form {
 }
 
 /// What to bring where.
-pub struct Download<'a> {
+pub(crate) struct Download<'a> {
     /// The package.
     pub folder: &'a Folder,
     /// Its manifest, as read from it.
@@ -69,7 +69,7 @@ pub struct Download<'a> {
 
 /// What is there now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Downloaded {
+pub(crate) struct Downloaded {
     /// The file or folder.
     pub path: PathBuf,
     /// Shards in it.
@@ -87,7 +87,7 @@ pub struct Downloaded {
 /// # Errors
 /// [`DownloadError`]; [`DownloadError::exit`] gives its kind. What is whole by then stays for the next download, under
 /// names that are not final.
-pub fn download(request: &Download<'_>) -> Result<Downloaded, DownloadError> {
+pub(crate) fn download(request: &Download<'_>) -> Result<Downloaded, DownloadError> {
     let shards = shards_of(request.manifest)?;
     match request.form {
         Form::Shards => shards::download(request, &shards),

@@ -155,7 +155,9 @@ impl PartFile {
         if self.whole.shards > 0 && self.file.set_len(self.whole.bytes).is_ok() && self.keep_record().is_ok() {
             return;
         }
+        #[expect(clippy::let_underscore_must_use, reason = "the error that led here is reported")]
         let _ = fs::remove_file(self.record_path());
+        #[expect(clippy::let_underscore_must_use, reason = "the error that led here is reported")]
         let _ = fs::remove_file(&self.path);
     }
 
@@ -230,6 +232,7 @@ where
     let written = write(&mut file).map_err(|error| error.into_error(&path));
     let named = written.and_then(|()| name_it(&file, &path, target, is_new));
     if named.is_err() {
+        #[expect(clippy::let_underscore_must_use, reason = "the error that led here is reported")]
         let _ = fs::remove_file(&path);
     }
     named

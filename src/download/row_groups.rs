@@ -29,6 +29,7 @@ pub(super) fn join(request: &Download<'_>, shards: &[Listed<'_>], target: Target
     let scratch_path = part.scratch_path();
     let filled = create_anew(&scratch_path)
         .and_then(|mut scratch| fill(request, shards, &mut part, &mut scratch, &scratch_path));
+    #[expect(clippy::let_underscore_must_use, reason = "a scratch file that stays is replaced by the next download")]
     let _ = std::fs::remove_file(&scratch_path);
     if let Err(error) = filled {
         part.leave();

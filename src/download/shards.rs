@@ -142,7 +142,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // It is gone where the manifest was written.
+        #[expect(clippy::let_underscore_must_use, reason = "the file is gone where the manifest was written")]
         let _ = fs::remove_file(&self.path);
     }
 }

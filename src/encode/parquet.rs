@@ -221,7 +221,7 @@ fn stored_schema(schema: &Schema) -> Result<Schema, EncodeError> {
 
 fn stored_field(field: &Field) -> Option<Field> {
     if uuid::is_uuid(field) {
-        return Some(Field::new(field.name(), DataType::FixedSizeBinary(uuid::BYTES as i32), field.is_nullable()));
+        return Some(Field::new(field.name(), DataType::FixedSizeBinary(uuid::WIDTH), field.is_nullable()));
     }
     Some(Field::new(field.name(), stored_type(field.data_type())?, field.is_nullable()))
 }

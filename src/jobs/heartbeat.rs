@@ -19,7 +19,7 @@ use crate::store::Folder;
 const BEAT: Duration = Duration::from_secs(10);
 
 /// A run without a heartbeat for this long counts as dead: four intervals, and time for a slow store.
-pub const ABANDONED_AFTER: Duration = Duration::from_secs(45);
+pub(crate) const ABANDONED_AFTER: Duration = Duration::from_secs(45);
 
 /// How often a run checks whether its job was cancelled.
 const LOOK: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ pub(super) struct RunState {
 
 /// Progress of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Rows read.
     pub read_rows: u64,
     /// Rows written.
@@ -59,7 +59,7 @@ pub struct Counts {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum RunEnd {
+pub(crate) enum RunEnd {
     /// With a manifest.
     Ended,
     /// With an error.
@@ -100,7 +100,7 @@ fn name_of(run_id: &str) -> String {
 
 impl RunEnd {
     /// The end of a run with this result.
-    pub fn of(ran: &Result<RunOutcome, RunError>) -> Self {
+    pub(crate) fn of(ran: &Result<RunOutcome, RunError>) -> Self {
         let error = match ran {
             Ok(_) => return Self::Ended,
             Err(error) => error,
@@ -119,12 +119,12 @@ impl RunEnd {
 
 /// Writes a first heartbeat on behalf of a process that is being started, so that it is noticed if the process dies before
 /// its own first heartbeat.
-pub fn announce(job: &Folder, run_id: &str) {
+pub(crate) fn announce(job: &Folder, run_id: &str) {
     write_state(job, &name_of(run_id), &mut RunState::begun(run_id, 0), &Progress::default());
 }
 
 /// Writes heartbeats until it is ended or dropped.
-pub struct Heartbeat {
+pub(crate) struct Heartbeat {
     end: Option<Sender<RunEnd>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -132,7 +132,7 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Starts writing heartbeats into the job's folder and checking whether the job was cancelled. Store errors are logged
     /// and do not affect the run.
-    pub fn start(job: Folder, run_id: &str, progress: Arc<Progress>, stop: Stop) -> Self {
+    pub(crate) fn start(job: Folder, run_id: &str, progress: Arc<Progress>, stop: Stop) -> Self {
         let mut state = RunState::begun(run_id, std::process::id());
         let name = name_of(run_id);
         let (end, ended) = channel();
@@ -166,8 +166,9 @@ impl Heartbeat {
     }
 
     /// Records how the run ended.
-    pub fn end(mut self, how: RunEnd) {
+    pub(crate) fn end(mut self, how: RunEnd) {
         if let Some(end) = self.end.take() {
+            #[expect(clippy::let_underscore_must_use, reason = "a run does not depend on its heartbeats")]
             let _ = end.send(how);
         }
     }
@@ -177,6 +178,7 @@ impl Drop for Heartbeat {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
+            #[expect(clippy::let_underscore_must_use, reason = "a run does not depend on its heartbeats")]
             let _ = thread.join();
         }
     }

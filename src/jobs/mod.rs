@@ -19,13 +19,13 @@ mod state;
 mod tombstone;
 mod view;
 
-pub use heartbeat::{ABANDONED_AFTER, Heartbeat, RunEnd, announce};
+pub(crate) use heartbeat::{Heartbeat, RunEnd, announce};
 #[cfg(test)]
 pub(crate) use prune::prune_package;
-pub use prune::{Expired, Prune, Pruned, Refused, prune};
-pub use record::{JobRecord, PackageLocation, TextRecord};
-pub use request::{Request, TimeSpan};
-pub use state::State;
+pub(crate) use prune::{Prune, prune};
+pub(crate) use record::{JobRecord, PackageLocation};
+pub(crate) use request::{Request, TimeSpan};
+pub(crate) use state::State;
 #[cfg(test)]
 pub(crate) use tombstone::Deletion;
-pub use view::{JobView, Jobs, Listed, PassedOver};
+pub(crate) use view::{JobView, Jobs, Listed, PassedOver};

@@ -23,7 +23,7 @@ use crate::store::{Folder, Listed, StoreError};
 
 /// Options for pruning.
 #[derive(Debug)]
-pub struct Prune<'a> {
+pub(crate) struct Prune<'a> {
     /// Prune packages that expire at or before this instant.
     pub until: Timestamp,
     /// The current time.
@@ -36,7 +36,7 @@ pub struct Prune<'a> {
 
 /// A job whose retention period has ended.
 #[derive(Debug, Clone, Serialize)]
-pub struct Expired {
+pub(crate) struct Expired {
     /// The job.
     pub id: String,
     /// Its name.
@@ -53,7 +53,7 @@ pub struct Expired {
 
 /// A job that could not be pruned.
 #[derive(Debug, Clone, Serialize)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// The job.
     pub id: String,
     /// Machine-readable code.
@@ -64,7 +64,7 @@ pub struct Refused {
 
 /// The result of pruning, or of a dry run.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Pruned {
+pub(crate) struct Pruned {
     /// Jobs whose shards are deleted.
     pub expired: Vec<Expired>,
     /// Unfinished uploads of dead runs, by job and file.
@@ -77,7 +77,7 @@ pub struct Pruned {
 
 impl Pruned {
     /// The exit code of the process.
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         let exit = |refused: &Refused| if refused.error_code.is_retryable() { Exit::TryLater } else { Exit::Failed };
         self.refused.iter().map(exit).fold(Exit::Complete, Exit::worst)
     }
@@ -87,7 +87,7 @@ impl Pruned {
 ///
 /// # Errors
 /// Those of the store itself. A file that the store refuses to delete is not an error.
-pub fn prune(jobs: &Jobs, how: &Prune<'_>) -> Result<Pruned, Failure> {
+pub(crate) fn prune(jobs: &Jobs, how: &Prune<'_>) -> Result<Pruned, Failure> {
     let listed = jobs.list(how.until)?;
     let mut pruned = Pruned { passed_over: listed.passed_over, ..Pruned::default() };
     for view in listed.views {

@@ -23,11 +23,11 @@ pub(super) const RECORD: &str = "job.json";
 pub(super) const CANCEL: &str = "cancel.json";
 
 /// Version of `job.json`.
-pub const RECORD_VERSION: u32 = 1;
+pub(super) const RECORD_VERSION: u32 = 1;
 
 /// `jobs/<id>/job.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JobRecord {
+pub(crate) struct JobRecord {
     /// 1.
     pub record_version: u32,
     /// The job's id.
@@ -72,7 +72,7 @@ pub struct JobRecord {
 
 /// The text of a file, and its path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TextRecord {
+pub(crate) struct TextRecord {
     /// The path, as the user wrote it.
     pub path: PathBuf,
     /// The whole text.
@@ -82,7 +82,7 @@ pub struct TextRecord {
 /// Where a job's package is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PackageLocation {
+pub(crate) enum PackageLocation {
     /// In the store, as `jobs/<id>/package`.
     Store {
         /// Distinguishes jobs that are otherwise identical.
@@ -121,7 +121,7 @@ impl JobRecord {
     ///
     /// # Errors
     /// [`ResolvedError`] for a job without filters in its canonical JSON.
-    pub fn new(
+    pub(crate) fn new(
         job: &Job,
         package: PackageLocation,
         environment: &Environment,
@@ -151,7 +151,7 @@ impl JobRecord {
     }
 
     /// The environment in which the job was requested.
-    pub fn environment(&self) -> Environment {
+    pub(crate) fn environment(&self) -> Environment {
         let output_base = match &self.package {
             PackageLocation::Store { .. } => Location::Local(self.current_dir.clone()),
             PackageLocation::OfSpec { output_base, .. } => output_base.clone(),
@@ -169,7 +169,7 @@ impl JobRecord {
     ///
     /// # Errors
     /// Mistakes in the spec; or one that says that this version of the program resolves the spec to another job.
-    pub fn resolve(&self, store: &Location) -> Result<Job, Vec<Diagnostic>> {
+    pub(crate) fn resolve(&self, store: &Location) -> Result<Job, Vec<Diagnostic>> {
         let place = match &self.package {
             PackageLocation::Store { revision } => Place::Store { store: store.clone(), revision: *revision },
             PackageLocation::OfSpec { revision, .. } => Place::OfSpec { revision: *revision },
@@ -187,13 +187,13 @@ impl JobRecord {
     ///
     /// # Errors
     /// Mistakes of the spec.
-    pub fn resolve_at(&self, place: &Place) -> Result<Job, Vec<Diagnostic>> {
+    pub(crate) fn resolve_at(&self, place: &Place) -> Result<Job, Vec<Diagnostic>> {
         let catalog = CatalogText::Recorded(self.catalog.as_ref().map(TextRecord::source));
         resolve_text(&self.spec.source(), &catalog, place, &self.environment())
     }
 
     /// Where its package is, in the store at this location.
-    pub fn package(&self, store: &Location) -> Location {
+    pub(crate) fn package(&self, store: &Location) -> Location {
         match &self.package {
             PackageLocation::Store { .. } => store.join("jobs").join(&self.id).join("package"),
             PackageLocation::OfSpec { location, .. } => location.clone(),

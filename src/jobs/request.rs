@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 /// The window of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TimeSpan {
+pub(crate) enum TimeSpan {
     /// Days, both inclusive.
     Dates {
         /// The first.
@@ -23,7 +23,7 @@ pub enum TimeSpan {
 
 /// The flags of `jobs create`.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Request {
+pub(crate) struct Request {
     /// The export type.
     pub type_name: String,
     /// The job's name; its type where none is given.
@@ -54,7 +54,7 @@ pub struct Request {
 
 impl Request {
     /// The spec, as JSON, which is also YAML.
-    pub fn spec(&self) -> String {
+    pub(crate) fn spec(&self) -> String {
         let mut spec = Map::new();
         let mut set = |key: &str, value: Value| {
             spec.insert(key.to_owned(), value);

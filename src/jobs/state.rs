@@ -9,7 +9,7 @@ use crate::package::manifest::JobStatus;
 /// The states of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// No run has started, or the job waits for another run.
     Queued,
     /// A run is in progress.
@@ -30,7 +30,7 @@ pub enum State {
 
 impl State {
     /// All states.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Queued,
         Self::Running,
         Self::Complete,
@@ -42,7 +42,7 @@ impl State {
     ];
 
     /// The name in JSON and on the terminal.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
@@ -56,12 +56,12 @@ impl State {
     }
 
     /// Whether the state stays the same until a user acts.
-    pub fn is_settled(self) -> bool {
+    pub(crate) fn is_settled(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
 
     /// Whether a worker may take it up.
-    pub fn is_open(self) -> bool {
+    pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Queued | Self::Abandoned)
     }
 

@@ -43,7 +43,7 @@ impl Deletion<'_> {
     ///
     /// # Errors
     /// `key_unusable` or `chain_broken` if the tombstone cannot be signed or linked, or the store's.
-    pub fn announce(&self, files: u64, bytes: u64) -> Result<(), Failure> {
+    pub(super) fn announce(&self, files: u64, bytes: u64) -> Result<(), Failure> {
         let there = tombstone::read(self.package, self.manifest, self.manifest_sha256, self.now)?;
         if there.is_some_and(|there| there.believed().is_some()) {
             return Ok(());
@@ -82,7 +82,7 @@ impl Deletion<'_> {
     ///
     /// # Errors
     /// As [`Deletion::announce`].
-    pub fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), Failure> {
         if self.manifest.signer.is_some() || self.manifest.link.is_some() {
             let job = (self.job)()?;
             self.signer(&job)?;

@@ -25,13 +25,13 @@ const READERS: usize = 32;
 
 /// A store of jobs.
 #[derive(Debug, Clone)]
-pub struct Jobs {
+pub(crate) struct Jobs {
     folder: Folder,
 }
 
 /// A job and its state.
 #[derive(Debug, Clone, Serialize)]
-pub struct JobView {
+pub(crate) struct JobView {
     /// The job's id.
     pub id: String,
     /// The export type.
@@ -86,7 +86,7 @@ pub struct JobView {
 
 /// All jobs of a store.
 #[derive(Debug, Clone, Default)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Newest first, without their files.
     pub views: Vec<JobView>,
     /// Job folders that cannot be used. The other jobs are listed anyway.
@@ -95,7 +95,7 @@ pub struct Listed {
 
 /// A job that cannot be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PassedOver {
+pub(crate) struct PassedOver {
     /// Its folder below `jobs/`.
     pub id: String,
     /// Why, and what to do.
@@ -129,7 +129,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn existing(store: &Location) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn existing(store: &Location) -> Result<Option<Self>, StoreError> {
         Ok(Folder::existing(store)?.map(|folder| Self { folder }))
     }
 
@@ -137,12 +137,12 @@ impl Jobs {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn open(store: &Location) -> Result<Self, StoreError> {
+    pub(crate) fn open(store: &Location) -> Result<Self, StoreError> {
         Ok(Self { folder: Folder::open(store)? })
     }
 
     /// The store's location.
-    pub fn location(&self) -> &Location {
+    pub(crate) fn location(&self) -> &Location {
         self.folder.location()
     }
 
@@ -150,7 +150,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn job_folder(&self, id: &str) -> Result<Folder, StoreError> {
+    pub(crate) fn job_folder(&self, id: &str) -> Result<Folder, StoreError> {
         let at = self.location().join("jobs").join(id);
         match Folder::existing(&at)? {
             Some(folder) => Ok(folder),
@@ -162,7 +162,7 @@ impl Jobs {
     ///
     /// # Errors
     /// The store's; `internal` for a record without JSON.
-    pub fn create(&self, record: &JobRecord) -> Result<Created, Failure> {
+    pub(crate) fn create(&self, record: &JobRecord) -> Result<Created, Failure> {
         let bytes = json::pretty(record, RECORD)?;
         Ok(self.folder.create_bytes(&format!("jobs/{}/{RECORD}", record.id), &bytes)?)
     }
@@ -171,7 +171,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn record(&self, id: &str) -> Result<Option<JobRecord>, StoreError> {
+    pub(crate) fn record(&self, id: &str) -> Result<Option<JobRecord>, StoreError> {
         Ok(match self.recorded(id)? {
             Recorded::Usable(record) => Some(*record),
             Recorded::Absent => None,
@@ -202,7 +202,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn ids(&self) -> Result<Vec<String>, StoreError> {
+    pub(crate) fn ids(&self) -> Result<Vec<String>, StoreError> {
         let mut ids = self.folder.folders("jobs")?;
         ids.retain(|id| id.starts_with("job_"));
         Ok(ids)
@@ -212,7 +212,7 @@ impl Jobs {
     ///
     /// # Errors
     /// Those of the store itself.
-    pub fn list(&self, now: Timestamp) -> Result<Listed, Failure> {
+    pub(crate) fn list(&self, now: Timestamp) -> Result<Listed, Failure> {
         let ids = self.ids()?;
         // Readers mostly wait for the store; for a local one, use one per processor.
         let readers = if self.location().local().is_some() { 0 } else { READERS.min(ids.len()) };
@@ -256,7 +256,7 @@ impl Jobs {
     ///
     /// # Errors
     /// The store's; `package_damaged` for a manifest that cannot be read.
-    pub fn view(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, Failure> {
+    pub(crate) fn view(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, Failure> {
         let Some(record) = self.record(id)? else { return Ok(None) };
         let manifest = self.read_package(&record, MANIFEST)?;
         self.view_of(record, manifest.as_deref(), now).map(Some)
@@ -321,7 +321,7 @@ impl Jobs {
     ///
     /// # Errors
     /// As [`Jobs::view`].
-    pub fn get(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, Failure> {
+    pub(crate) fn get(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, Failure> {
         let Some(record) = self.record(id)? else { return Ok(None) };
         let bytes = self.read_package(&record, MANIFEST)?;
         let manifest = bytes.as_deref().map(|bytes| self.manifest_of(&record, bytes)).transpose()?.flatten();
@@ -334,7 +334,7 @@ impl Jobs {
     ///
     /// # Errors
     /// As [`Jobs::view`].
-    pub fn manifest(&self, record: &JobRecord) -> Result<Option<Manifest>, Failure> {
+    pub(crate) fn manifest(&self, record: &JobRecord) -> Result<Option<Manifest>, Failure> {
         Ok(self.stored_manifest(record)?.map(|(manifest, _)| manifest))
     }
 
@@ -362,7 +362,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn package(&self, record: &JobRecord) -> Result<Option<Folder>, StoreError> {
+    pub(crate) fn package(&self, record: &JobRecord) -> Result<Option<Folder>, StoreError> {
         Folder::existing(record.package(self.location()))
     }
 
@@ -403,7 +403,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn cancel(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) fn cancel(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
         let text = format!("{{\"cancelled_at\": \"{now}\"}}\n");
         self.folder.replace_bytes(&format!("jobs/{id}/{CANCEL}"), text.as_bytes())
     }
@@ -412,7 +412,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn uncancel(&self, id: &str) -> Result<(), StoreError> {
+    pub(crate) fn uncancel(&self, id: &str) -> Result<(), StoreError> {
         self.folder.remove(&format!("jobs/{id}/{CANCEL}"))
     }
 }
@@ -424,7 +424,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::jobs::TextRecord;
+    use crate::jobs::record::TextRecord;
 
     fn record() -> JobRecord {
         let at = Timestamp::UNIX_EPOCH;

@@ -1,8 +1,8 @@
 //! Logical column types that Arrow lacks: text that holds JSON or numbers, UUIDs, and the leaves of nested columns. Readers
 //! mark the columns; the query, redaction and the encoders read the marks.
 
-pub mod leaves;
-pub mod uuid;
+pub(crate) mod leaves;
+pub(crate) mod uuid;
 
 use arrow::datatypes::{DataType, Field};
 
@@ -14,17 +14,17 @@ fn is_text(field: &Field) -> bool {
 }
 
 /// Arrow's name for text that holds JSON (canonical extension type `arrow.json`).
-pub const JSON_EXTENSION: &str = "arrow.json";
+pub(crate) const JSON_EXTENSION: &str = "arrow.json";
 
 /// Marks a text field as holding JSON.
-pub fn json_field(field: Field) -> Field {
+pub(crate) fn json_field(field: Field) -> Field {
     let mut metadata = field.metadata().clone();
     metadata.insert(EXTENSION.to_owned(), JSON_EXTENSION.to_owned());
     field.with_metadata(metadata)
 }
 
 /// Whether a field is text that holds JSON.
-pub fn is_json(field: &Field) -> bool {
+pub(crate) fn is_json(field: &Field) -> bool {
     field.metadata().get(EXTENSION).is_some_and(|n| n == JSON_EXTENSION) && is_text(field)
 }
 
@@ -32,13 +32,13 @@ pub fn is_json(field: &Field) -> bool {
 const NUMBER_TEXT: &str = "kt-export:number";
 
 /// Marks a text field as holding JSON numbers with their original digits.
-pub fn number_field(field: Field) -> Field {
+pub(crate) fn number_field(field: Field) -> Field {
     let mut metadata = field.metadata().clone();
     metadata.insert(NUMBER_TEXT.to_owned(), "true".to_owned());
     field.with_metadata(metadata)
 }
 
 /// Whether a field is text that holds numbers.
-pub fn is_number(field: &Field) -> bool {
+pub(crate) fn is_number(field: &Field) -> bool {
     field.metadata().contains_key(NUMBER_TEXT) && is_text(field)
 }

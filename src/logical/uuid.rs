@@ -24,7 +24,9 @@ const TEXT_MARK: &str = "kt-export:uuid";
 const EXTENSION_NAME: &str = "arrow.uuid";
 
 /// Bytes of a UUID and of its text.
-pub(crate) const BYTES: usize = 16;
+/// The width of a stored UUID, as Arrow and Parquet count it.
+pub(crate) const WIDTH: i32 = 16;
+const BYTES: usize = WIDTH as usize;
 const TEXT_BYTES: usize = 36;
 
 /// Positions of the dashes.
@@ -43,7 +45,7 @@ pub(crate) fn text_field(field: &Field) -> Field {
 
 /// Whether a field of a file holds 16-byte UUIDs.
 pub(crate) fn is_stored_uuid(field: &Field) -> bool {
-    field.data_type() == &DataType::FixedSizeBinary(BYTES as i32)
+    field.data_type() == &DataType::FixedSizeBinary(WIDTH)
         && field.metadata().get(EXTENSION).is_some_and(|name| name == EXTENSION_NAME)
 }
 
@@ -52,7 +54,7 @@ pub(crate) fn mark_stored(schema: &Schema, parquet: &SchemaDescriptor) -> Schema
     map_schema(schema, &mut |leaf, field| {
         let is_uuid =
             leaf < parquet.num_columns() && parquet.column(leaf).logical_type_ref() == Some(&LogicalType::Uuid);
-        if !is_uuid || field.data_type() != &DataType::FixedSizeBinary(BYTES as i32) {
+        if !is_uuid || field.data_type() != &DataType::FixedSizeBinary(WIDTH) {
             return field.clone();
         }
         let mut metadata = field.metadata().clone();
@@ -109,7 +111,7 @@ fn texts(array: &ArrayRef) -> ArrayRef {
 /// A text is not a UUID.
 pub(crate) fn as_bytes(array: &dyn Array) -> Result<ArrayRef, ArrowError> {
     let text = arrow::compute::cast(array, &DataType::Utf8View)?;
-    let mut bytes = FixedSizeBinaryBuilder::with_capacity(array.len(), BYTES as i32);
+    let mut bytes = FixedSizeBinaryBuilder::with_capacity(array.len(), WIDTH);
     for value in text.as_string_view() {
         match value.map(parse) {
             None => bytes.append_null(),

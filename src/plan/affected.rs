@@ -57,7 +57,7 @@ fn overlapped(partitions: &[Partition], times: TimeRange) -> Option<Range<u32>> 
         // Statistics that contradict themselves prove nothing.
         TimeRange::Within { .. } | TimeRange::Unknown => (0, partitions.len()),
     };
-    (first < end).then_some(first as u32..end as u32)
+    (first < end).then_some(super::index(first)..super::index(end))
 }
 
 /// The partitions that overlap the period in an input's name.
@@ -65,7 +65,7 @@ fn covered(partitions: &[Partition], input: &UnplannedInput) -> Option<Range<u32
     let (start, end) = input.coverage?;
     let first = partitions.partition_point(|p| p.end <= start);
     let end = partitions.partition_point(|p| p.start < end);
-    (first < end).then_some(first as u32..end as u32)
+    (first < end).then_some(super::index(first)..super::index(end))
 }
 
 /// The partitions that an input's rows with unknown times may belong to.
@@ -74,7 +74,7 @@ pub(super) fn affected_by_input(
     index: u32,
     input: &UnplannedInput,
 ) -> Vec<AffectedPartitions> {
-    let all = 0..partitions.len() as u32;
+    let all = 0..super::index(partitions.len());
     if all.is_empty() {
         return Vec::new();
     }
@@ -95,7 +95,7 @@ pub(super) fn affected_by_input(
     unplaced
         .map(|(unit, facts)| AffectedPartitions {
             input: index,
-            unit: Some(unit as u32),
+            unit: Some(super::index(unit)),
             partitions: overlapped(partitions, facts.times)
                 .or_else(|| covered(partitions, input))
                 .unwrap_or_else(|| all.clone()),

@@ -14,14 +14,14 @@
 //!
 //! `_state/plan.json` pins this value: a run that resumes the job reads it back instead of planning again.
 
-pub mod affected;
+pub(crate) mod affected;
 mod cut;
 mod error;
-pub mod partition;
-pub mod record;
-pub mod render;
-pub mod task;
-pub mod window;
+pub(crate) mod partition;
+pub(crate) mod record;
+pub(crate) mod render;
+pub(crate) mod task;
+pub(crate) mod window;
 mod window_text;
 
 use std::ops::Range;
@@ -33,14 +33,14 @@ use serde::{Deserialize, Serialize};
 use crate::job::{PartitionBy, Window};
 use crate::source::{Input, InputFacts, SkippedInput, SourceSchema, UnitFacts};
 use crate::time::zone;
-pub use affected::AffectedPartitions;
-pub use error::PlanError;
-pub use record::{PlannedColumn, PlannedInput, PlannedUnit, PlannedWindow, Totals};
+pub(crate) use affected::AffectedPartitions;
+pub(crate) use error::PlanError;
+pub(crate) use record::{PlannedColumn, PlannedInput, PlannedUnit, PlannedWindow, Totals};
 use record::{read_schema_stream, schema_stream, totals};
-pub use task::{Tasks, UnplannedInput};
+pub(crate) use task::{Tasks, UnplannedInput};
 
 /// Version of the plan's JSON.
-pub const PLAN_VERSION: u32 = 2;
+pub(crate) const PLAN_VERSION: u32 = 2;
 
 /// Everything that a run is going to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,7 +137,7 @@ pub struct InputEntry<'a> {
 ///
 /// # Errors
 /// [`PlanError`] if the window cannot be partitioned.
-pub fn plan(
+pub(crate) fn plan(
     job_id: &str,
     window: &Window,
     by: PartitionBy,
@@ -198,6 +198,15 @@ impl From<&InputEntry<'_>> for PlannedInput {
     }
 }
 
+/// The index of a partition or unit, as plans store it.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a plan has at most MAX_PARTITIONS partitions, and a file fewer than 2^32 units"
+)]
+pub(crate) fn index(position: usize) -> u32 {
+    position as u32
+}
+
 impl Plan {
     /// The schema of the source.
     ///
@@ -222,7 +231,7 @@ impl Plan {
         match self.find_affected(input, unit) {
             Ok(found) => self.affected.get(found).map_or(0..0, |affected| affected.partitions.clone()),
             // The plan proved that the unit has no such rows, so it did not narrow them down.
-            Err(_) => 0..self.partitions.len() as u32,
+            Err(_) => 0..index(self.partitions.len()),
         }
     }
 

@@ -13,10 +13,10 @@ use crate::time::{Calendar, Unit};
 
 /// Maximum number of partitions of a window. Each costs a folder, a shard and a commit record. The limit allows eleven
 /// years of hours, or 270 years of days.
-pub const MAX_PARTITIONS: usize = 100_000;
+pub(crate) const MAX_PARTITIONS: usize = 100_000;
 
 /// The calendar unit; `None` for a single partition.
-pub fn unit(by: PartitionBy) -> Option<Unit> {
+pub(crate) fn unit(by: PartitionBy) -> Option<Unit> {
     match by {
         PartitionBy::None => None,
         PartitionBy::Hour => Some(Unit::Hour),
@@ -33,7 +33,7 @@ pub fn unit(by: PartitionBy) -> Option<Unit> {
 /// # Errors
 /// [`PlanError::TooManyPartitions`] beyond [`MAX_PARTITIONS`], without building them; [`PlanError::OutOfRange`] if the
 /// calendar ends before the window does; [`PlanError::LabelTwice`] if two partitions would share a folder.
-pub fn partitions(window: &Window, by: PartitionBy) -> Result<Vec<Partition>, PlanError> {
+pub(crate) fn partitions(window: &Window, by: PartitionBy) -> Result<Vec<Partition>, PlanError> {
     let Some(unit) = unit(by) else {
         return Ok(vec![Partition { label: "all".to_owned(), start: window.start, end: window.end }]);
     };
@@ -43,7 +43,7 @@ pub fn partitions(window: &Window, by: PartitionBy) -> Result<Vec<Partition>, Pl
         return Err(PlanError::TooManyPartitions { unit: unit.name(), count: estimate });
     }
     let calendar = Calendar::new(window.timezone.clone());
-    let mut cuts = Vec::with_capacity(estimate as usize + 1);
+    let mut cuts = Vec::new();
     match unit {
         Unit::Hour => cut_hours(&calendar, window, &mut cuts)?,
         _ => cut_days(&calendar, window, unit, &mut cuts)?,
@@ -59,6 +59,7 @@ pub fn partitions(window: &Window, by: PartitionBy) -> Result<Vec<Partition>, Pl
 }
 
 /// Estimates the number of units that the window touches, without iterating over them.
+#[expect(clippy::cast_possible_truncation, reason = "a window of all of time has fewer than 2^53 hours")]
 fn count(window: &Window, unit: Unit) -> u64 {
     let days = |average: f64| (window.end.as_second() - window.start.as_second()) as f64 / 86_400.0 / average;
     let units = match unit {

@@ -3,6 +3,8 @@
 //! Both show the same tables, truncated; JSON has everything. Names come from the file system and must not affect a
 //! terminal or a page: control and direction characters are shown as escapes.
 
+#![expect(clippy::let_underscore_must_use, reason = "writing to a String does not fail")]
+
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -26,7 +28,7 @@ struct Section {
 }
 
 /// Renders the plan for a terminal.
-pub fn text(plan: &Plan) -> String {
+pub(crate) fn text(plan: &Plan) -> String {
     let mut out = String::new();
     let facts = summary(plan);
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -52,7 +54,7 @@ pub fn text(plan: &Plan) -> String {
 }
 
 /// Renders the plan as Markdown.
-pub fn markdown(plan: &Plan) -> String {
+pub(crate) fn markdown(plan: &Plan) -> String {
     let mut out = format!("# Plan of {}\n\n", escaped(&plan.job_id));
     for (name, value) in summary(plan).iter().skip(1) {
         let _ = writeln!(out, "- **{name}:** {}", escaped(value));

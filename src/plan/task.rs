@@ -11,12 +11,12 @@ use jiff::Timestamp;
 
 use super::affected::{AffectedPartitions, UnitExtent, affected_by_input, extent};
 use super::cut::{Load, cut};
-use super::{Partition, Read, Task};
+use super::{Partition, Read, Task, index};
 use crate::source::UnitFacts;
 
 /// What is known about an input that is to be planned.
 #[derive(Debug, Clone, Default)]
-pub struct UnplannedInput {
+pub(crate) struct UnplannedInput {
     /// Its units; of a broken input, those that were inspected before the error.
     pub units: Vec<UnitFacts>,
     /// The half-open period in its name.
@@ -27,7 +27,7 @@ pub struct UnplannedInput {
 
 /// The tasks of a plan, and the units that need none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tasks {
+pub(crate) struct Tasks {
     /// In the order of their partitions; tasks without partitions come last.
     pub tasks: Vec<Task>,
     /// Units whose rows are all proven to lie outside the window. They are not read, and their rows count as outside.
@@ -40,7 +40,7 @@ pub struct Tasks {
 ///
 /// Every partition is in exactly one task. Every unit of an intact input is either outside or owned by exactly one task, the
 /// first that reads it. While a task reads its units in order, at most `max_open` of its partitions are open at once.
-pub fn tasks(partitions: &[Partition], inputs: &[UnplannedInput], max_open: usize) -> Tasks {
+pub(crate) fn tasks(partitions: &[Partition], inputs: &[UnplannedInput], max_open: usize) -> Tasks {
     let mut loads = Vec::new();
     let mut placed = Vec::new();
     let mut unplaced = Vec::new();
@@ -66,7 +66,7 @@ pub fn tasks(partitions: &[Partition], inputs: &[UnplannedInput], max_open: usiz
 
     let cuts = cut(partitions.len(), &loads, max_open.max(1));
     let mut tasks: Vec<Task> =
-        cuts.iter().map(|c| Task { partitions: c.start as u32..c.end as u32, reads: Vec::new() }).collect();
+        cuts.iter().map(|c| Task { partitions: index(c.start)..index(c.end), reads: Vec::new() }).collect();
     for (load, read) in loads.iter().zip(placed) {
         let first = tasks.partition_point(|task| task.partitions.end <= load.partitions.start);
         let readers = tasks.iter_mut().skip(first).take_while(|task| task.partitions.start < load.partitions.end);
@@ -76,7 +76,7 @@ pub fn tasks(partitions: &[Partition], inputs: &[UnplannedInput], max_open: usiz
     }
     if !unplaced.is_empty() {
         // Units that no partition needs, but that may have rows with unknown times, get a task that writes no partition.
-        let end = partitions.len() as u32;
+        let end = index(partitions.len());
         tasks.push(Task { partitions: end..end, reads: unplaced });
     }
     Tasks { tasks, outside, affected }

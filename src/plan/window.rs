@@ -22,7 +22,11 @@ use crate::time::{Calendar, Unit, zone};
 /// Every mistake, with its location: text that is not a date, month, quarter, week, year or instant; an instant without
 /// an offset or finer than a microsecond; an unknown zone; an end that is not after the start; bounds outside the years
 /// -9999 to 9999.
-pub fn resolve(form: &WindowForm, timezone: &Located<String>, now: Timestamp) -> Result<Window, Vec<Diagnostic>> {
+pub(crate) fn resolve(
+    form: &WindowForm,
+    timezone: &Located<String>,
+    now: Timestamp,
+) -> Result<Window, Vec<Diagnostic>> {
     let calendar = zone::find(&timezone.value)
         .map(Calendar::new)
         .map_err(|e| Diagnostic::at(timezone.span.as_ref(), e.to_string()).help(e.help()));
@@ -42,7 +46,7 @@ pub fn resolve(form: &WindowForm, timezone: &Located<String>, now: Timestamp) ->
 }
 
 /// The window between two instants in a zone.
-pub fn of_instants(start: Timestamp, end: Timestamp, timezone: TimeZone) -> Window {
+pub(crate) fn of_instants(start: Timestamp, end: Timestamp, timezone: TimeZone) -> Window {
     labeled(Calendar::new(timezone), start, end)
 }
 

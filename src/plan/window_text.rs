@@ -65,7 +65,10 @@ pub(super) fn parse_quarter(text: &Located<String>) -> Result<Date, Diagnostic> 
         Diagnostic::at(text.span.as_ref(), format!("`{}` is not a quarter", text.value))
             .help("write it as YYYY-Qn, such as 2026-Q1")
     })?;
-    let first = (1..=4).contains(&quarter).then(|| Date::new(year, (quarter as i8 - 1) * 3 + 1, 1).ok()).flatten();
+    let first = i8::try_from(quarter)
+        .ok()
+        .filter(|quarter| (1..=4).contains(quarter))
+        .and_then(|quarter| Date::new(year, (quarter - 1) * 3 + 1, 1).ok());
     first.ok_or_else(|| {
         Diagnostic::at(text.span.as_ref(), format!("`{}` is not a quarter: quarters are Q1 to Q4", text.value))
     })

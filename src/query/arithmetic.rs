@@ -161,6 +161,7 @@ fn literal(number: &Number, float: bool) -> Result<ArrayRef, ArrowError> {
         return Ok(std::sync::Arc::new(Float64Array::from(vec![value])));
     }
     let (mantissa, scale) = number.to_decimal().ok_or_else(|| overflow(&number.text))?;
+    #[expect(clippy::cast_possible_truncation, reason = "an i128 has at most 39 digits")]
     let digits = mantissa.unsigned_abs().checked_ilog10().unwrap_or(0) as u8 + 1;
     let precision = digits.max(scale.unsigned_abs()).max(1);
     Ok(std::sync::Arc::new(Decimal128Array::from(vec![mantissa]).with_precision_and_scale(precision, scale)?))

@@ -170,9 +170,9 @@ impl Number {
 
     /// Mantissa and scale of the shortest decimal equal to the number, if it has at most [`MAX_DIGITS`] digits.
     pub(super) fn to_decimal(&self) -> Option<(i128, i8)> {
-        let scale = i32::try_from(-self.exponent.min(0)).ok().filter(|s| *s <= MAX_DIGITS as i32)?;
-        match self.at_scale(scale) {
-            Scaled::Exact(mantissa) => Some((mantissa, i8::try_from(scale).ok()?)),
+        let scale = i8::try_from(-self.exponent.min(0)).ok().filter(|s| usize::from(s.unsigned_abs()) <= MAX_DIGITS)?;
+        match self.at_scale(scale.into()) {
+            Scaled::Exact(mantissa) => Some((mantissa, scale)),
             _ => None,
         }
     }

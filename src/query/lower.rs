@@ -78,8 +78,8 @@ fn boolean(value: Option<bool>) -> Expr {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the range was checked when the node was made")]
 fn literal(value: &Value, storage: Storage) -> Expr {
-    // The range was checked when the node was made, so no cast here changes a value.
     match (value, storage) {
         (Value::Integer(v), Storage::Int32) => lit(*v as i32),
         (Value::Integer(v), Storage::UInt32) => lit(*v as u32),
@@ -91,6 +91,7 @@ fn literal(value: &Value, storage: Storage) -> Expr {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the range was checked when the node was made")]
 fn list(values: &[Value], storage: Storage) -> Expr {
     let integers = || values.iter().filter_map(|v| if let Value::Integer(v) = v { Some(*v) } else { None });
     let name = PlSmallStr::EMPTY;

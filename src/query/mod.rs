@@ -61,12 +61,11 @@ use crate::panics;
 
 use expr::{Input, Inputs, Node, Origin};
 
-pub use order::sort_permutation;
-pub use sql::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
+pub(crate) use order::sort_permutation;
 
 /// The compiled `filters` and `where` of one job.
 #[derive(Debug, Clone)]
-pub struct Predicate {
+pub(crate) struct Predicate {
     /// In the order of the spec, `where` last.
     tests: Vec<Test>,
     inputs: Vec<Input>,
@@ -85,7 +84,7 @@ enum Test {
 
 /// The selected rows of a batch, and the filter that excludes each of the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
+pub(crate) struct Selection {
     kept: BooleanBuffer,
     /// For each test, the rows where it is true.
     passed: Vec<BooleanBuffer>,
@@ -99,12 +98,12 @@ impl Selection {
     }
 
     /// One bit per row, set where all conditions hold.
-    pub fn kept(&self) -> &BooleanBuffer {
+    pub(crate) fn kept(&self) -> &BooleanBuffer {
         &self.kept
     }
 
     /// The first test, in the order of the spec, that is false or null for a row. `None` for a selected row.
-    pub fn left_out_by(&self, row: usize) -> Option<usize> {
+    pub(crate) fn left_out_by(&self, row: usize) -> Option<usize> {
         self.passed.iter().position(|passed| !passed.value(row))
     }
 }
@@ -115,7 +114,7 @@ impl Predicate {
     /// # Errors
     /// All mistakes at once: columns that the source does not have, conditions that do not fit the type of their column,
     /// and SQL that does not parse or that `where` does not allow.
-    pub fn compile(
+    pub(crate) fn compile(
         filters: &[Filter],
         where_sql: Option<&Located<String>>,
         schema: &Schema,
@@ -173,12 +172,12 @@ impl Predicate {
     }
 
     /// The source columns that the condition reads, without duplicates. Empty if the result is the same for all rows.
-    pub fn columns(&self) -> &[String] {
+    pub(crate) fn columns(&self) -> &[String] {
         &self.columns
     }
 
     /// How many conditions there are: one for each filter, and one for `where`.
-    pub fn tests(&self) -> usize {
+    pub(crate) fn tests(&self) -> usize {
         self.tests.len()
     }
 
@@ -190,7 +189,7 @@ impl Predicate {
     /// # Errors
     /// [`QueryError`] where a column is missing or of another type, arithmetic leaves its range, or polars fails or
     /// panics. Never for what a text or number holds.
-    pub fn evaluate(&self, rows: &RecordBatch) -> Result<Selection, QueryError> {
+    pub(crate) fn evaluate(&self, rows: &RecordBatch) -> Result<Selection, QueryError> {
         for (column, planned) in self.columns.iter().zip(&self.types) {
             let found =
                 rows.column_by_name(column).ok_or_else(|| QueryError::MissingColumn { column: column.clone() })?;
@@ -245,7 +244,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, QueryError>) -> Result<T, QueryEr
 
 /// Why a condition or order cannot be evaluated on the data.
 #[derive(Debug, thiserror::Error)]
-pub enum QueryError {
+pub(crate) enum QueryError {
     /// The reader omitted a planned column.
     #[error("the batch has no column `{column}`")]
     MissingColumn {
@@ -308,7 +307,7 @@ pub enum QueryError {
 
 impl QueryError {
     /// The error code in manifests.
-    pub fn code(&self) -> ErrorCode {
+    pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::MissingColumn { .. } | Self::ColumnType { .. } => ErrorCode::SchemaMismatch,
             Self::Arithmetic(_) | Self::Engine(_) | Self::Convert { .. } | Self::Order { .. } => ErrorCode::QueryFailed,

@@ -16,7 +16,7 @@ use super::QueryError;
 /// # Errors
 /// [`QueryError::Order`] where `times` has a null or a different length than `rows`, the id column is missing or has a
 /// type without an order, or there are more than `u32::MAX` rows.
-pub fn sort_permutation(
+pub(crate) fn sort_permutation(
     rows: &RecordBatch,
     time_column: &str,
     times: &Int64Array,

@@ -21,11 +21,10 @@ use super::literal::{Literal, Number};
 use crate::diagnostic::{Diagnostic, Located};
 
 use locator::Locator;
-use parse::parse;
-pub use parse::{MAX_DEPTH, MAX_TEXT_BYTES, MAX_TOKENS};
+use parse::{MAX_DEPTH, parse};
 use refuse::{ALLOWED, refused_name};
 
-/// Stack of the thread that compiles a `where`: 16 KiB per token ([`MAX_TOKENS`]). An unoptimized build needed more than
+/// Stack of the thread that compiles a `where`: 16 KiB per token ([`parse::MAX_TOKENS`]). An unoptimized build needed more than
 /// 2 KiB. Only touched pages take memory.
 const STACK_BYTES: usize = 32 << 20;
 

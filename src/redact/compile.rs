@@ -28,7 +28,7 @@ struct Open<'a> {
 /// Compiles the job's redactions. `chosen` are the columns of the shards, by index in the source and by name; dropped
 /// columns are removed from it. `folders` are the columns whose values appear in folder names. `None` if nothing is
 /// redacted, or if mistakes were added.
-pub fn compile(
+pub(crate) fn compile(
     job: &Job,
     source: &Schema,
     folders: &[String],

@@ -14,7 +14,7 @@ use crate::secret::{SecretError, SecretName};
 
 /// Fewest bytes of a key, against brute force: the 128 bits that RFC 2104 (section 3) and NIST SP 800-107 consider safe,
 /// although the bits of a key are rarely all random.
-pub const MIN_KEY_BYTES: usize = 16;
+pub(crate) const MIN_KEY_BYTES: usize = 16;
 
 /// The message whose HMAC is a key's id.
 const KEY_ID_TEXT: &[u8] = b"kt-export key id";
@@ -27,7 +27,7 @@ pub(super) const PSEUDONYM_BYTES: usize = 64;
 
 /// The keys that a job's redactions need, by the index of the redaction.
 #[derive(Default)]
-pub struct Keys(Vec<Option<Key>>);
+pub(crate) struct Keys(Vec<Option<Key>>);
 
 /// One key. It cannot be extracted.
 pub(super) struct Key {
@@ -38,7 +38,7 @@ pub(super) struct Key {
 
 /// Why a job's values cannot be redacted.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub(crate) enum KeyError {
     /// The key is missing.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -60,7 +60,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`KeyError`] for the first that is not there or too short.
-    pub fn read(redactions: &[Redaction], env: &BTreeMap<String, String>) -> Result<Self, KeyError> {
+    pub(crate) fn read(redactions: &[Redaction], env: &BTreeMap<String, String>) -> Result<Self, KeyError> {
         let key = |redaction: &Redaction| match &redaction.method {
             RedactionMethod::HmacSha256(name) => Key::read(name, env).map(Some),
             _ => Ok(None),
@@ -69,12 +69,12 @@ impl Keys {
     }
 
     /// The public name of the key of a redaction.
-    pub fn id(&self, redaction: usize) -> Option<&str> {
+    pub(crate) fn id(&self, redaction: usize) -> Option<&str> {
         self.get(redaction).map(|key| key.id.as_str())
     }
 
     /// The public names of all keys, by the redaction's path.
-    pub fn ids(&self, redactions: &[Redaction]) -> BTreeMap<String, String> {
+    pub(crate) fn ids(&self, redactions: &[Redaction]) -> BTreeMap<String, String> {
         let with_key = redactions.iter().enumerate().filter_map(|(i, r)| Some((r, self.id(i)?)));
         with_key.map(|(redaction, id)| (redaction.path.value.clone(), id.to_owned())).collect()
     }

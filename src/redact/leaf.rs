@@ -172,6 +172,7 @@ impl Default for Seen {
 }
 
 impl Seen {
+    #[expect(clippy::cast_possible_truncation, reason = "any part of a hash finds a slot")]
     fn slot(&self, text: &[u8]) -> usize {
         BuildHasherDefault::<DefaultHasher>::default().hash_one(text) as usize % REMEMBERED
     }

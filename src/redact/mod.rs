@@ -20,15 +20,15 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-pub use compile::compile;
-pub use key::{KeyError, Keys, MIN_KEY_BYTES};
+pub(crate) use compile::compile;
+pub(crate) use key::{KeyError, Keys};
 
 use crate::package::manifest::ColumnRedaction;
 use nested::Node;
 
 /// The compiled redactions of one job.
 #[derive(Debug)]
-pub struct Redactor {
+pub(crate) struct Redactor {
     /// For each column of the shards, its redaction.
     columns: Vec<Option<Node>>,
     raw: SchemaRef,
@@ -58,27 +58,27 @@ struct Pass<'a> {
 
 impl Redactor {
     /// The columns of the shards before redaction.
-    pub fn raw_schema(&self) -> &SchemaRef {
+    pub(crate) fn raw_schema(&self) -> &SchemaRef {
         &self.raw
     }
 
     /// The columns of the shards after redaction.
-    pub fn schema(&self) -> &SchemaRef {
+    pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
     /// Number of counters that [`Redactor::apply`] needs.
-    pub fn counters(&self) -> usize {
+    pub(crate) fn counters(&self) -> usize {
         self.recorded.iter().map(Vec::len).sum()
     }
 
     /// The source columns that are dropped.
-    pub fn dropped(&self) -> &[String] {
+    pub(crate) fn dropped(&self) -> &[String] {
         &self.dropped
     }
 
     /// The manifest entries for each column of the shards, given the counters.
-    pub fn attest(&self, keys: &Keys, counts: &[u64]) -> Vec<Vec<ColumnRedaction>> {
+    pub(crate) fn attest(&self, keys: &Keys, counts: &[u64]) -> Vec<Vec<ColumnRedaction>> {
         let mut counts = counts.iter().copied();
         let mut record = |redaction: &RecordedRedaction| ColumnRedaction {
             path: redaction.path.clone(),
@@ -96,7 +96,7 @@ impl Redactor {
     ///
     /// # Errors
     /// Only caused by a bug.
-    pub fn apply(&self, keys: &Keys, rows: &RecordBatch, counts: &mut [u64]) -> Result<RecordBatch, ArrowError> {
+    pub(crate) fn apply(&self, keys: &Keys, rows: &RecordBatch, counts: &mut [u64]) -> Result<RecordBatch, ArrowError> {
         let mut pass = Pass { keys, counts, text: Vec::new() };
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for ((node, field), array) in self.columns.iter().zip(self.raw.fields()).zip(rows.columns()) {

@@ -181,6 +181,7 @@ fn map(
         let names = cast(&keys, &DataType::Utf8View)?;
         let is_meant: BooleanArray =
             names.as_string_view().iter().map(|key| Some(key == Some(name.as_str()))).collect();
+        #[expect(clippy::cast_possible_truncation, reason = "offsets count the entries of a map in 32 bits")]
         let rows = is_meant.values().set_indices().map(|row| row as u32).collect::<Vec<_>>();
         let redacted = node.redact(value_field, &take(&values, &UInt32Array::from(rows), None)?, None, pass)?;
         if node.field(value_field).is_none() {

@@ -10,7 +10,7 @@ use crate::package::manifest::{EncryptionRecord, Manifest, PackageRef, RunOutcom
 use crate::signature::ByHand;
 
 /// The section.
-pub fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
+pub(super) fn section(manifest: &Manifest, manifest_sha256: &str) -> Section {
     let tool = &manifest.tool;
     let facts = vec![
         Fact::code("SHA-256 of manifest.json", manifest_sha256),
@@ -145,7 +145,7 @@ fn limits(manifest: &Manifest) -> Vec<String> {
 }
 
 /// The section with the commands of independent tools.
-pub fn by_hand(manifest: &Manifest, manifest_sha256: &str) -> Section {
+pub(super) fn by_hand(manifest: &Manifest, manifest_sha256: &str) -> Section {
     let command = |why: &str, lines: &[&str]| Block::Command {
         why: why.to_owned(),
         lines: lines.iter().map(|line| (*line).to_owned()).collect(),
@@ -208,7 +208,7 @@ fn decryption(manifest: &Manifest) -> Option<Block> {
 }
 
 /// The section with every run of the job.
-pub fn history(manifest: &Manifest, zone: &TimeZone) -> Section {
+pub(super) fn history(manifest: &Manifest, zone: &TimeZone) -> Section {
     let rows = manifest.runs.iter().map(|run| {
         let end = run.finished_at.map_or("not recorded".to_owned(), |at| to_second(at, zone));
         vec![run.run_id.clone(), outcome(run.outcome).to_owned(), to_second(run.started_at, zone), end]

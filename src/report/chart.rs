@@ -23,7 +23,7 @@ const CEILING: f64 = 6.0;
 
 /// Bars, their scale, and the same as a table.
 #[derive(Debug, Serialize)]
-pub struct Chart {
+pub(super) struct Chart {
     /// What is shown.
     pub title: String,
     /// Text alternative.
@@ -42,7 +42,7 @@ pub struct Chart {
 
 /// One bar.
 #[derive(Debug, Serialize)]
-pub struct Bar {
+pub(super) struct Bar {
     /// Left edge of the slice.
     pub left: String,
     /// Width of the slice.
@@ -65,7 +65,7 @@ pub struct Bar {
 
 /// A line of the scale.
 #[derive(Debug, Serialize)]
-pub struct Tick {
+pub(super) struct Tick {
     /// Position.
     pub y: String,
     /// What it stands for.
@@ -74,7 +74,7 @@ pub struct Tick {
 
 /// A name below the bars.
 #[derive(Debug, Serialize)]
-pub struct Label {
+pub(super) struct Label {
     /// Position.
     pub x: String,
     /// `start`, `middle` or `end`.
@@ -87,7 +87,7 @@ pub struct Label {
 
 /// An entry of the legend.
 #[derive(Debug, Serialize)]
-pub struct Mark {
+pub(super) struct Mark {
     /// How it looks.
     pub mark: &'static str,
     /// What it means.
@@ -95,7 +95,7 @@ pub struct Mark {
 }
 
 /// `None` if there are no partitions.
-pub fn chart(files: &[FileEntry], zone: &TimeZone) -> Option<Chart> {
+pub(super) fn chart(files: &[FileEntry], zone: &TimeZone) -> Option<Chart> {
     let (cut, slices) = at_most(MOST_BARS, files, zone);
     let top = scale(slices.iter().map(|slice| slice.rows).max()?);
     let (kind, title) = match cut {

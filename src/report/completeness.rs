@@ -11,7 +11,7 @@ use crate::package::manifest::Manifest;
 use crate::units::grouped;
 
 /// The section.
-pub fn section(manifest: &Manifest, zone: &TimeZone) -> Section {
+pub(super) fn section(manifest: &Manifest, zone: &TimeZone) -> Section {
     let mut blocks = vec![Block::Heading { text: "Every row of the source" }, Block::Figure(figure(manifest))];
     if !manifest.filter_counts.is_empty() {
         blocks.push(Block::Table(filter_counts(manifest)));

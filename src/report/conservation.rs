@@ -12,7 +12,7 @@ const LEAST_WIDTH: f64 = 0.8;
 
 /// The bar.
 #[derive(Debug, Serialize)]
-pub struct Figure {
+pub(super) struct Figure {
     /// What is shown.
     pub title: &'static str,
     /// The equation.
@@ -29,7 +29,7 @@ pub struct Figure {
 
 /// A part of the bar.
 #[derive(Debug, Serialize)]
-pub struct Part {
+pub(super) struct Part {
     /// What the rows are.
     pub name: &'static str,
     /// How it looks.
@@ -43,12 +43,12 @@ pub struct Part {
 }
 
 /// Rows that are not accounted for: those of partitions without a shard.
-pub fn unaccounted(accounting: &Accounting) -> u128 {
+pub(super) fn unaccounted(accounting: &Accounting) -> u128 {
     u128::from(accounting.source_rows).saturating_sub(accounting.accounted_rows())
 }
 
 /// The figure of a manifest.
-pub fn figure(manifest: &Manifest) -> Figure {
+pub(super) fn figure(manifest: &Manifest) -> Figure {
     let books = &manifest.accounting;
     let missing = unaccounted(books);
     let source = u128::from(books.source_rows);

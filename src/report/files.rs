@@ -18,10 +18,10 @@ const MOST_GROUPS: usize = 62;
 const MOST_OPEN: usize = 6;
 
 /// Maximum number of files to print on paper. `SHA256SUMS` lists all.
-pub const MOST_PRINTED: usize = 1_000;
+pub(super) const MOST_PRINTED: usize = 1_000;
 
 /// The list.
-pub fn blocks(manifest: &Manifest, zone: &TimeZone) -> Vec<Block> {
+pub(super) fn blocks(manifest: &Manifest, zone: &TimeZone) -> Vec<Block> {
     let files = &manifest.files;
     if files.is_empty() {
         return vec![Block::text("There is no file: the job ended before it had partitions.")];
@@ -115,7 +115,7 @@ fn times(file: &FileEntry, zone: &TimeZone) -> String {
 }
 
 /// Error code and message of an incomplete file.
-pub fn reason(file: &FileEntry) -> String {
+pub(super) fn reason(file: &FileEntry) -> String {
     match (file.error_code, &file.error) {
         (Some(code), Some(error)) => format!("{code}: {error}"),
         (Some(code), None) => code.to_string(),

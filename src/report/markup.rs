@@ -1,6 +1,6 @@
 //! Escaping: the only module that writes values into pages.
 //!
-//! HTML: [WHATWG] "escaping a string", with the apostrophe too; every attribute of the template is quoted. Markdown:
+//! HTML: WHATWG, "escaping a string", with the apostrophe too; every attribute of the template is quoted. Markdown:
 //! CommonMark 0.31, backslash escapes and entities; code spans and fences are longer than any run of backticks inside.
 
 use minijinja::value::Value;
@@ -12,7 +12,7 @@ use crate::diagnostic::escaped;
 ///
 /// # Errors
 /// Where the output cannot be written.
-pub fn write(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+pub(super) fn write(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     let text = match value.as_str() {
         Some(text) if value.is_safe() => return written(out.write_str(text)),
         Some(text) => escaped(text),
@@ -61,7 +61,7 @@ fn markdown(text: &str) -> String {
 }
 
 /// A Markdown code span, also valid in a table cell. Empty text gives an empty string.
-pub fn code_span(text: &str) -> Value {
+pub(super) fn code_span(text: &str) -> Value {
     if text.is_empty() {
         return Value::from_safe_string(String::new());
     }
@@ -72,7 +72,7 @@ pub fn code_span(text: &str) -> Value {
 }
 
 /// Lines as a fenced block of Markdown.
-pub fn fenced(lines: Vec<String>) -> Value {
+pub(super) fn fenced(lines: Vec<String>) -> Value {
     let lines: Vec<String> = lines.iter().map(|line| escaped(line)).collect();
     let text = lines.join("\n");
     let fence = "`".repeat(longest_run(&text).max(2) + 1);

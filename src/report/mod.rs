@@ -34,18 +34,18 @@ use page::Page;
 const STYLE: &str = include_str!("report.css");
 
 /// How many bytes of a page [`describes`] needs: the first lines of its head.
-pub const HEAD_BYTES: u64 = 2048;
+pub(crate) const HEAD_BYTES: usize = 2048;
 
 /// A template failed to render: a bug.
 #[derive(Debug, thiserror::Error)]
 #[error("the report cannot be laid out; this is a bug")]
-pub struct ReportError(#[from] minijinja::Error);
+pub(crate) struct ReportError(#[from] minijinja::Error);
 
 /// Renders a self-contained HTML page. `manifest_sha256` is the digest of the manifest's bytes.
 ///
 /// # Errors
 /// [`ReportError`].
-pub fn html(manifest: &Manifest, manifest_sha256: &str) -> Result<String, ReportError> {
+pub(crate) fn html(manifest: &Manifest, manifest_sha256: &str) -> Result<String, ReportError> {
     let style = data_encoding::BASE64.encode(&Sha256::digest(STYLE));
     lay_out(HTML, &Page::of(manifest, manifest_sha256), &style)
 }
@@ -54,7 +54,7 @@ pub fn html(manifest: &Manifest, manifest_sha256: &str) -> Result<String, Report
 ///
 /// # Errors
 /// [`ReportError`].
-pub fn markdown(manifest: &Manifest, manifest_sha256: &str) -> Result<String, ReportError> {
+pub(crate) fn markdown(manifest: &Manifest, manifest_sha256: &str) -> Result<String, ReportError> {
     lay_out(MARKDOWN, &Page::of(manifest, manifest_sha256), "")
 }
 
@@ -88,23 +88,23 @@ fn lay_out(template: &str, page: &Page, digest: &str) -> Result<String, ReportEr
 }
 
 /// Name and version of this program. Other releases may word a page differently.
-pub fn maker() -> String {
+pub(crate) fn maker() -> String {
     format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
 }
 
 /// Whether a page claims to be made from the manifest with this digest. Its first [`HEAD_BYTES`] are enough.
-pub fn describes(page: &[u8], manifest_sha256: &str) -> bool {
+pub(crate) fn describes(page: &[u8], manifest_sha256: &str) -> bool {
     head(page).contains(&format!("<meta name=\"manifest-sha256\" content=\"{manifest_sha256}\">"))
 }
 
 /// Whether a page claims to be made by this release.
-pub fn is_ours(page: &[u8]) -> bool {
+pub(crate) fn is_ours(page: &[u8]) -> bool {
     head(page).contains(&format!("<meta name=\"generator\" content=\"{}\">", maker()))
 }
 
 /// The part before the title, which is the first text that comes from the manifest.
 fn head(page: &[u8]) -> Cow<'_, str> {
-    let head = String::from_utf8_lossy(page.get(..HEAD_BYTES as usize).unwrap_or(page));
+    let head = String::from_utf8_lossy(page.get(..HEAD_BYTES).unwrap_or(page));
     match head.find("<title>") {
         Some(end) => head.get(..end).unwrap_or_default().to_owned().into(),
         None => head,

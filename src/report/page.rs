@@ -11,7 +11,7 @@ use crate::package::manifest::Manifest;
 
 /// A report.
 #[derive(Debug, Serialize)]
-pub struct Page {
+pub(super) struct Page {
     /// The spec's name.
     pub name: String,
     /// The window's calendar name.
@@ -34,7 +34,7 @@ pub struct Page {
 
 impl Page {
     /// The report on a manifest whose bytes have this digest.
-    pub fn of(manifest: &Manifest, manifest_sha256: &str) -> Self {
+    pub(super) fn of(manifest: &Manifest, manifest_sha256: &str) -> Self {
         let zone = super::words::zone(manifest);
         Self {
             name: manifest.name.clone(),
@@ -59,7 +59,7 @@ impl Page {
 
 /// Part of the page that answers one question.
 #[derive(Debug, Serialize)]
-pub struct Section {
+pub(super) struct Section {
     /// Anchor.
     pub id: &'static str,
     /// Heading.
@@ -73,7 +73,7 @@ pub struct Section {
 /// A piece of a section.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Block {
+pub(super) enum Block {
     /// A paragraph.
     Text {
         /// Its text.
@@ -118,14 +118,14 @@ pub enum Block {
 
 impl Block {
     /// A paragraph.
-    pub fn text(text: impl Into<String>) -> Self {
+    pub(super) fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into() }
     }
 }
 
 /// A name with values.
 #[derive(Debug, Serialize)]
-pub struct Fact {
+pub(super) struct Fact {
     /// What it is.
     pub name: &'static str,
     /// One line each.
@@ -136,24 +136,24 @@ pub struct Fact {
 
 impl Fact {
     /// In words.
-    pub fn words(name: &'static str, value: impl Into<String>) -> Self {
+    pub(super) fn words(name: &'static str, value: impl Into<String>) -> Self {
         Self { name, values: vec![value.into()], is_code: false }
     }
 
     /// In words, of many lines.
-    pub fn lines(name: &'static str, values: Vec<String>) -> Self {
+    pub(super) fn lines(name: &'static str, values: Vec<String>) -> Self {
         Self { name, values, is_code: false }
     }
 
     /// A digest, a path, an expression.
-    pub fn code(name: &'static str, value: impl Into<String>) -> Self {
+    pub(super) fn code(name: &'static str, value: impl Into<String>) -> Self {
         Self { name, values: vec![value.into()], is_code: true }
     }
 }
 
 /// A table whose first column names its rows.
 #[derive(Debug, Serialize)]
-pub struct Table {
+pub(super) struct Table {
     /// Caption, unique on the page.
     pub caption: String,
     /// Its columns.
@@ -164,7 +164,7 @@ pub struct Table {
 
 /// A column of a table.
 #[derive(Debug, Serialize)]
-pub struct Column {
+pub(super) struct Column {
     /// Its header.
     pub name: &'static str,
     /// How its cells look.
@@ -174,7 +174,7 @@ pub struct Column {
 /// How cells look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Style {
+pub(super) enum Style {
     /// Words.
     Text,
     /// Digits under digits.
@@ -188,13 +188,13 @@ pub enum Style {
 }
 
 /// Columns from pairs.
-pub fn columns<const N: usize>(of: [(&'static str, Style); N]) -> Vec<Column> {
+pub(super) fn columns<const N: usize>(of: [(&'static str, Style); N]) -> Vec<Column> {
     of.map(|(name, style)| Column { name, style }).into()
 }
 
 /// A table behind a summary.
 #[derive(Debug, Serialize)]
-pub struct Group {
+pub(super) struct Group {
     /// What is inside.
     pub title: String,
     /// How much, and in what state.

@@ -13,7 +13,7 @@ use crate::units::grouped;
 use crate::yaml::decode::Word;
 
 /// The section.
-pub fn section(manifest: &Manifest, zone: &TimeZone) -> Section {
+pub(super) fn section(manifest: &Manifest, zone: &TimeZone) -> Section {
     let mut blocks = vec![Block::Facts { facts: asked(manifest, zone) }];
     blocks.push(Block::Heading { text: "Redaction" });
     blocks.extend(redactions(manifest));

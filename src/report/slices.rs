@@ -8,7 +8,7 @@ use crate::time::calendar::{Calendar, Unit};
 
 /// A period of the window: one partition, or all that start in one calendar unit.
 #[derive(Debug, Default)]
-pub struct Slice<'a> {
+pub(super) struct Slice<'a> {
     /// The partition's name, or the unit's.
     pub label: String,
     /// Partitions in it.
@@ -62,7 +62,7 @@ impl<'a> Slice<'a> {
     }
 
     /// The worst status inside, in the report's words.
-    pub fn status(&self) -> &'static str {
+    pub(super) fn status(&self) -> &'static str {
         match self {
             Self { failed: 1.., .. } => "failed",
             Self { pending: 1.., .. } => "not tried",
@@ -74,7 +74,7 @@ impl<'a> Slice<'a> {
 
 /// What a slice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
+pub(super) enum Cut {
     /// A partition.
     Partition,
     /// All partitions that begin in one unit of the window's zone.
@@ -82,12 +82,12 @@ pub enum Cut {
 }
 
 /// The partitions of a manifest, in its order.
-pub fn partitions(files: &[FileEntry]) -> Vec<Slice<'_>> {
+pub(super) fn partitions(files: &[FileEntry]) -> Vec<Slice<'_>> {
     files.chunk_by(|a, b| a.partition == b.partition).map(Slice::of).collect()
 }
 
 /// Slices of the smallest unit that gives at most this number of slices; years if none does.
-pub fn at_most<'a>(most: usize, files: &'a [FileEntry], zone: &TimeZone) -> (Cut, Vec<Slice<'a>>) {
+pub(super) fn at_most<'a>(most: usize, files: &'a [FileEntry], zone: &TimeZone) -> (Cut, Vec<Slice<'a>>) {
     let whole = partitions(files);
     if whole.len() <= most {
         return (Cut::Partition, whole);

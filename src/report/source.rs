@@ -11,7 +11,7 @@ use crate::units::grouped;
 const SHOWN_FILES: usize = 25;
 
 /// The section.
-pub fn section(manifest: &Manifest) -> Section {
+pub(super) fn section(manifest: &Manifest) -> Section {
     let source = &manifest.source;
     let bytes = source.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes.unwrap_or(0)));
     let broken = source.files.iter().filter(|file| file.error.is_some()).count() as u64;

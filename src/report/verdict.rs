@@ -14,7 +14,7 @@ use crate::units::grouped;
 
 /// The verdict.
 #[derive(Debug, Serialize)]
-pub struct Verdict {
+pub(super) struct Verdict {
     /// Status for styling: the manifest's, or `failed` if the manifest contradicts itself.
     pub status: &'static str,
     /// In a few words.
@@ -31,7 +31,7 @@ pub struct Verdict {
 
 /// Something that is missing.
 #[derive(Debug, Serialize)]
-pub struct Missing {
+pub(super) struct Missing {
     /// What.
     pub what: String,
     /// Why, as the run saw it.
@@ -40,7 +40,7 @@ pub struct Missing {
 
 /// What to do about an error code.
 #[derive(Debug, Serialize)]
-pub struct Advice {
+pub(super) struct Advice {
     /// The code.
     pub code: &'static str,
     /// Cause and remedy.
@@ -49,7 +49,7 @@ pub struct Advice {
 
 /// A piece of a sentence.
 #[derive(Debug, Serialize)]
-pub struct Piece {
+pub(super) struct Piece {
     /// The text.
     pub text: &'static str,
     /// Whether it was between backticks.
@@ -58,7 +58,7 @@ pub struct Piece {
 
 impl Verdict {
     /// The verdict of a manifest.
-    pub fn of(manifest: &Manifest) -> Self {
+    pub(super) fn of(manifest: &Manifest) -> Self {
         let (status, headline, summary) = if contradicts_itself(manifest) {
             let headline = "Marked complete, but its own numbers contradict that";
             let summary = "The files, rows or statuses in this manifest contradict its status. It was changed, or this \

@@ -9,22 +9,22 @@ use crate::time::zone as zones;
 use crate::units::grouped;
 
 /// `1 file`, `2,000 files`.
-pub fn counted(count: u64, noun: &str) -> String {
+pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// `17.8 MiB (18,653,184 bytes)`; small sizes in bytes alone.
-pub fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     if bytes < 1024 { counted(bytes, "byte") } else { format!("{} ({} bytes)", short_size(bytes), grouped(bytes)) }
 }
 
 /// `17.8 MiB`.
-pub fn short_size(bytes: u64) -> String {
+pub(super) fn short_size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
 /// A share of a whole: `12.3 %`. A non-zero share is never rounded to 0 %, a partial one never to 100 %.
-pub fn share(part: u128, whole: u128) -> String {
+pub(super) fn share(part: u128, whole: u128) -> String {
     if whole == 0 {
         return "–".to_owned();
     }
@@ -39,24 +39,24 @@ pub fn share(part: u128, whole: u128) -> String {
 }
 
 /// The window's time zone; UTC if its name is unknown to this release.
-pub fn zone(manifest: &Manifest) -> TimeZone {
+pub(super) fn zone(manifest: &Manifest) -> TimeZone {
     zones::find(&manifest.timezone).unwrap_or(TimeZone::UTC)
 }
 
 /// `2026-03-01 00:00:00 +01:00`.
-pub fn zoned(at: Timestamp, zone: &TimeZone) -> String {
+pub(super) fn zoned(at: Timestamp, zone: &TimeZone) -> String {
     let local = at.to_zoned(zone.clone());
     let offset = if local.offset().is_zero() { "UTC".to_owned() } else { local.strftime("%:z").to_string() };
     format!("{} {offset}", local.strftime("%Y-%m-%d %H:%M:%S%.f"))
 }
 
 /// As [`zoned`], to the second, for times of runs; the manifest has full precision.
-pub fn to_second(at: Timestamp, zone: &TimeZone) -> String {
+pub(super) fn to_second(at: Timestamp, zone: &TimeZone) -> String {
     zoned(Timestamp::from_second(at.as_second()).unwrap_or(at), zone)
 }
 
 /// A status in the report's words.
-pub fn status(status: FileStatus) -> &'static str {
+pub(super) fn status(status: FileStatus) -> &'static str {
     match status {
         FileStatus::Pending => "not tried",
         FileStatus::Running => "running",
@@ -67,7 +67,7 @@ pub fn status(status: FileStatus) -> &'static str {
 }
 
 /// A value of a spec; strings in quotes.
-pub fn value(value: &Value) -> String {
+pub(super) fn value(value: &Value) -> String {
     match value {
         Value::String(text) => format!("“{text}”"),
         Value::Array(items) => items.iter().map(self::value).collect::<Vec<_>>().join(", "),
@@ -81,7 +81,7 @@ pub fn value(value: &Value) -> String {
 }
 
 /// The first characters of a text.
-pub fn shortened(text: &str, characters: usize) -> String {
+pub(super) fn shortened(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
@@ -89,7 +89,7 @@ pub fn shortened(text: &str, characters: usize) -> String {
 }
 
 /// Comma-separated labels, truncated if there are many.
-pub fn listed(labels: &[&str]) -> String {
+pub(super) fn listed(labels: &[&str]) -> String {
     const SHOWN: usize = 12;
     let shown = labels.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
     match labels.len().checked_sub(SHOWN) {
@@ -99,7 +99,7 @@ pub fn listed(labels: &[&str]) -> String {
 }
 
 /// A text as one word of a POSIX shell (XCU 2.2.2).
-pub fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+=:,@%".contains(&b);
     if !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_plain) {
         return text.to_owned();

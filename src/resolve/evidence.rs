@@ -20,7 +20,7 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// `None` after a mistake, which is added.
-    pub fn of(spec: &Spec, environment: &Environment, errors: &mut Vec<Diagnostic>) -> Option<Self> {
+    pub(super) fn of(spec: &Spec, environment: &Environment, errors: &mut Vec<Diagnostic>) -> Option<Self> {
         let before = errors.len();
         let mut secret = |name: &SecretName| match name {
             SecretName::Env(_) => name.clone(),

@@ -176,6 +176,7 @@ fn resolve_document(
 }
 
 /// Merges spec, catalog and built-in entry. `None` where something needed is missing; its mistake is then reported.
+#[expect(clippy::too_many_lines, reason = "most lines name the fields of a job")]
 fn build(
     root: &yaml::Node,
     spec: Spec,

@@ -28,10 +28,10 @@ const VERSION: &str = "rows-v1";
 pub struct RowsDigest(Product);
 
 /// SHA-256 of a row's record.
-pub type RowHash = [u8; 32];
+pub(crate) type RowHash = [u8; 32];
 
 /// The SHA-256 of one record, its line end included.
-pub fn hash(record: &[u8]) -> RowHash {
+pub(crate) fn hash(record: &[u8]) -> RowHash {
     Sha256::digest(record).into()
 }
 
@@ -94,7 +94,7 @@ fn expand(seed: &RowHash) -> [u8; BYTES] {
 
 /// Appends the record of a row with its line end: cells separated by commas, quoted if they are empty or contain a comma, a
 /// quote, LF or CR. A null is an unquoted empty cell. With only one column, a null is `""`, like empty text.
-pub fn record<'a>(cells: impl IntoIterator<Item = Option<&'a [u8]>>, out: &mut Vec<u8>) {
+pub(crate) fn record<'a>(cells: impl IntoIterator<Item = Option<&'a [u8]>>, out: &mut Vec<u8>) {
     let start = out.len();
     for (i, cell) in cells.into_iter().enumerate() {
         if i > 0 {

@@ -46,6 +46,10 @@ impl Product {
     }
 
     /// Multiplies by another number.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the low half of a sum is meant, and the carry is less than 2^22"
+    )]
     pub(super) fn multiply(&mut self, other: &Self) {
         let mut wide = [0u64; 2 * LIMBS];
         let (mut sum, mut above) = (0u128, 0u64);
@@ -70,7 +74,7 @@ impl Product {
             *limb = carry as u64;
             carry >>= 64;
         }
-        // Less than 2^22, so a further carry is at most one and leaves a small number.
+        // A further carry is at most one and leaves a small number.
         while carry > 0 {
             carry = u128::from(self.add(carry as u64 * MISSING));
         }

@@ -17,7 +17,7 @@ use crate::package::state::{PartitionRecord, TOOL_VERSION, TaskRecord, is_proven
 use crate::run::inputs::task_key;
 
 /// The result of adopting.
-pub enum Adopted {
+pub(super) enum Adopted {
     /// These records count.
     Records {
         /// By partition index.
@@ -41,7 +41,7 @@ struct Candidate<K, T> {
 /// # Errors
 /// [`RunError::Damaged`] if committed files are damaged and `--repair` is not set; [`RunError::Failed`] if the source of
 /// complete shards has changed.
-pub fn adopt(package: &OpenPackage, options: &RunOptions) -> Result<Adopted, RunError> {
+pub(super) fn adopt(package: &OpenPackage, options: &RunOptions) -> Result<Adopted, RunError> {
     let manifest = package.previous_manifest();
     let listed: BTreeSet<(&str, Option<&str>)> =
         manifest.iter().flat_map(|m| damage::listed(m)).map(|file| (file.path, file.sha256)).collect();
@@ -206,7 +206,11 @@ fn tasks(
 ///
 /// # Errors
 /// Errors of the store.
-pub fn of_another_run(package: &OpenPackage, run: &str, index: u32) -> Result<Option<PartitionRecord>, RunError> {
+pub(super) fn of_another_run(
+    package: &OpenPackage,
+    run: &str,
+    index: u32,
+) -> Result<Option<PartitionRecord>, RunError> {
     let OpenPackage { folder, pinned, attestor, .. } = package;
     let name = partition_record(&pinned.plan.partitions[index as usize].label, package.generation());
     let record: Option<PartitionRecord> = load(folder, &name)?;

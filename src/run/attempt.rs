@@ -24,7 +24,7 @@ use crate::redact::Keys;
 use crate::source::Source;
 
 /// The plan of a run, and everything that it needs to follow the plan.
-pub struct Attempt {
+pub(super) struct Attempt {
     /// The plan to pin, or the one that is pinned.
     pub plan: Pinned,
     /// How rows are read and redacted.
@@ -36,7 +36,7 @@ pub struct Attempt {
 }
 
 /// The keys that a job's spec names.
-pub struct Secrets {
+pub(super) struct Secrets {
     /// For pseudonyms.
     pub keys: Keys,
     /// For the encryption of shards and rejects.
@@ -48,7 +48,7 @@ impl Attempt {
     ///
     /// # Errors
     /// As [`Attempt::fresh`] and [`Attempt::resumed`].
-    pub fn new(
+    pub(super) fn new(
         source: &dyn Source,
         job: &Job,
         options: &RunOptions,
@@ -76,7 +76,7 @@ impl Attempt {
     /// # Errors
     /// [`RunError::Spec`], [`RunError::Survey`], [`RunError::Stopped`]; [`RunError::Failed`] with `key_unusable`, or because
     /// the source cannot be read.
-    pub fn fresh(
+    pub(super) fn fresh(
         source: &dyn Source,
         job: &Job,
         options: &RunOptions,
@@ -97,7 +97,7 @@ impl Attempt {
     ///
     /// # Errors
     /// [`RunError::Spec`]; [`RunError::Failed`] with `key_unusable` or `package_damaged`.
-    pub fn resumed(job: &Job, secrets: Secrets, plan: Pinned) -> Result<Self, RunError> {
+    pub(super) fn resumed(job: &Job, secrets: Secrets, plan: Pinned) -> Result<Self, RunError> {
         let prepared = prepare_pinned(job, &plan)?;
         secrets.check_same(job, plan.encryption.as_ref(), &plan.key_ids)?;
         Self::sealed(job, plan, prepared, secrets)
@@ -114,7 +114,7 @@ impl Secrets {
     ///
     /// # Errors
     /// [`RunError::Failed`] with `key_unusable`; [`RunError::Spec`] for mistakes in a recipients file.
-    pub fn read(job: &Job, env: &BTreeMap<String, String>) -> Result<Self, RunError> {
+    pub(super) fn read(job: &Job, env: &BTreeMap<String, String>) -> Result<Self, RunError> {
         let keys = Keys::read(&job.redactions, env).map_err(|e| key_failure(&e))?;
         Ok(Self { keys, sealing: Sealing::read(job, env)? })
     }

@@ -23,7 +23,7 @@ use crate::signature::{self, SignError, Signer};
 use crate::store::{Folder, StoreError};
 
 /// The signer and the chain that a job's spec names.
-pub struct Attestor {
+pub(crate) struct Attestor {
     signer: Option<Arc<Signer>>,
     chain: Option<Folder>,
 }
@@ -31,7 +31,7 @@ pub struct Attestor {
 /// Whether a manifest got its link, and may be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a manifest without its link must not be published"]
-pub enum LinkOutcome {
+pub(crate) enum LinkOutcome {
     /// The manifest is linked, or the job has no chain.
     Won,
     /// Another run took the number; try again.
@@ -49,7 +49,7 @@ impl Attestor {
     ///
     /// # Errors
     /// `key_unusable`.
-    pub fn load(job: &Job, options: &RunOptions) -> Result<Self, Failure> {
+    pub(crate) fn load(job: &Job, options: &RunOptions) -> Result<Self, Failure> {
         let load = |signing: &crate::job::Signing| Signer::load(&signing.key, &signing.identity.value, &options.env);
         Ok(Self { signer: job.signing.as_ref().map(load).transpose()?.map(Arc::new), chain: None })
     }
@@ -58,7 +58,7 @@ impl Attestor {
     ///
     /// # Errors
     /// `chain_broken`, or errors of the store.
-    pub fn open_chain(&mut self, job: &Job) -> Result<(), Failure> {
+    pub(crate) fn open_chain(&mut self, job: &Job) -> Result<(), Failure> {
         if let Some(chain) = &job.chain {
             let folder = Folder::open(&chain.location)?;
             read_chain(&folder)?;
@@ -68,17 +68,17 @@ impl Attestor {
     }
 
     /// The signer, if the job signs.
-    pub fn signer(&self) -> Option<&Signer> {
+    pub(crate) fn signer(&self) -> Option<&Signer> {
         self.signer.as_deref()
     }
 
     /// The signer, shared with other threads.
-    pub fn shared_signer(&self) -> Option<Arc<Signer>> {
+    pub(crate) fn shared_signer(&self) -> Option<Arc<Signer>> {
         self.signer.clone()
     }
 
     /// The manifest's `signer` field.
-    pub fn signer_record(&self) -> Option<SignerRecord> {
+    pub(crate) fn signer_record(&self) -> Option<SignerRecord> {
         self.signer().map(Signer::record)
     }
 
@@ -86,7 +86,12 @@ impl Attestor {
     ///
     /// # Errors
     /// `key_unusable`, `chain_broken`, or errors of the store.
-    pub fn attest(&self, package: &Folder, last: &Entry, manifest: &mut Manifest) -> Result<LinkOutcome, RunError> {
+    pub(crate) fn attest(
+        &self,
+        package: &Folder,
+        last: &Entry,
+        manifest: &mut Manifest,
+    ) -> Result<LinkOutcome, RunError> {
         let Some(folder) = &self.chain else {
             self.sign(package, &manifest.to_json_bytes().map_err(Failure::from)?)?;
             return Ok(LinkOutcome::Won);
@@ -103,6 +108,10 @@ impl Attestor {
         let bytes = manifest.to_json_bytes().map_err(Failure::from)?;
         let digest = sha256(&bytes);
         self.sign(package, &bytes)?;
+        #[expect(
+            clippy::let_underscore_must_use,
+            reason = "a file under the name of its digest is the same whoever wrote it"
+        )]
         let _ = package.create_bytes(&kept_manifest(&digest), &bytes)?;
         let Some(link) = Link::of(manifest, &digest).map_err(Failure::from)? else { return Ok(LinkOutcome::Lost) };
         Ok(if claim_link(folder, &link)? { LinkOutcome::Won } else { LinkOutcome::Lost })
@@ -113,7 +122,7 @@ impl Attestor {
     ///
     /// # Errors
     /// `chain_broken`, or errors of the store.
-    pub fn is_last_linked(&self, manifest: &Manifest, bytes: &[u8]) -> Result<bool, Failure> {
+    pub(crate) fn is_last_linked(&self, manifest: &Manifest, bytes: &[u8]) -> Result<bool, Failure> {
         let Some(folder) = &self.chain else { return Ok(true) };
         let chain = read_chain(folder)?;
         Ok(chain.last_of(&manifest.id).is_none_or(|linked| linked.link.manifest_sha256 == sha256(bytes)))
@@ -132,7 +141,7 @@ impl Attestor {
 ///
 /// # Errors
 /// As [`Attestor::load`].
-pub fn describe_signer(job: &Job, options: &RunOptions) -> Result<String, Failure> {
+pub(crate) fn describe_signer(job: &Job, options: &RunOptions) -> Result<String, Failure> {
     let signer = Attestor::load(job, options)?.signer;
     let in_agent = |signer: &Signer| if signer.is_in_agent() { " in the ssh-agent" } else { "" };
     Ok(signer.map_or_else(String::new, |signer| format!("{signer}{}", in_agent(&signer))))
@@ -142,7 +151,7 @@ pub fn describe_signer(job: &Job, options: &RunOptions) -> Result<String, Failur
 ///
 /// # Errors
 /// As [`Attestor::open_chain`]; nothing is written.
-pub fn chain_length(job: &Job) -> Result<usize, Failure> {
+pub(crate) fn chain_length(job: &Job) -> Result<usize, Failure> {
     let folder = job.chain.as_ref().map(|chain| Folder::existing(&chain.location)).transpose()?.flatten();
     folder.map_or(Ok(0), |folder| Ok(read_chain(&folder)?.links().count()))
 }
@@ -249,7 +258,7 @@ fn names_garbage(package: &Folder, last: Option<&Entry>, manifest: &Manifest) ->
 ///
 /// # Errors
 /// `chain_broken`, or errors of the store.
-pub fn publish_linked(
+pub(crate) fn publish_linked(
     job: &Job,
     options: &RunOptions,
     package: &Folder,
@@ -269,7 +278,7 @@ pub fn publish_linked(
     let digest = linked.link.manifest_sha256.clone();
     let mut entry = last.manifest(&options.run_id, (options.clock)(), digest, manifest.status);
     sign(&entry.name(), &mut entry, signer)?;
-    // If another run was faster, it published the same bytes.
+    #[expect(clippy::let_underscore_must_use, reason = "if another run was faster, it published the same bytes")]
     let _ = log::append(package, &entry)?;
     Ok(())
 }
@@ -279,7 +288,7 @@ pub fn publish_linked(
 ///
 /// # Errors
 /// Errors of the store.
-pub fn update_signature(package: &Folder, manifest: &Manifest, bytes: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn update_signature(package: &Folder, manifest: &Manifest, bytes: &[u8]) -> Result<(), StoreError> {
     let Some(signer) = &manifest.signer else { return Ok(()) };
     let is_good = |signature: &[u8]| {
         signature::check(signature, bytes).is_ok_and(|key| signature::is_named(&signer.public_key, &key))

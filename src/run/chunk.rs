@@ -34,7 +34,7 @@ const ENCODE_BYTES: usize = 2 << 20;
 ///
 /// # Errors
 /// Why the unit cannot be exported; `None` if the run was stopped.
-pub fn process<R: ResultHandler>(
+pub(super) fn process<R: ResultHandler>(
     task: &RunningTask<'_, R>,
     number: u64,
     unit: UnitRef,
@@ -110,7 +110,7 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
         if let (Some(predicate), false) = (ctx.predicate, self.routed.is_empty()) {
             let selection = predicate.evaluate(&batch.rows).map_err(|e| {
                 // The file is named and not blamed: it could be read.
-                let failure = Failure::new(ErrorCode::QueryFailed, format!("{file}: {e}"));
+                let failure = Failure::new(e.code(), format!("{file}: {e}"));
                 match e.source() {
                     // The causes may quote values.
                     Some(cause) if !job.withholds_values() => failure.caused_by(cause),

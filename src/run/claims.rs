@@ -30,7 +30,7 @@ const MAX_UNITS: usize = 1_000_000;
 
 /// The result of checking `path_time`.
 #[derive(Debug, Default)]
-pub struct Claims {
+pub(crate) struct Claims {
     /// A row outside its file's claim, if other files were skipped because of theirs.
     pub broken: Option<Failure>,
     /// Calendar units of the window whose expected file is missing, in order.
@@ -42,7 +42,7 @@ pub struct Claims {
 ///
 /// # Errors
 /// [`SurveyError::Stopped`], [`SurveyError::Threads`]; [`SurveyError::List`] if the window has too many units to check.
-pub fn check(
+pub(crate) fn check(
     job: &Job,
     source: &dyn Source,
     survey: &Survey,

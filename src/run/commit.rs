@@ -17,7 +17,7 @@ use crate::signature::Signer;
 use crate::store::{Created, Draft, Folder, Publish, StoreError};
 
 /// Everything about a partition's commit except its parts.
-pub struct PartitionCommit<'a> {
+pub(super) struct PartitionCommit<'a> {
     /// Id of the job.
     pub job: &'a str,
     /// Id of this run.
@@ -49,7 +49,7 @@ struct Published {
 }
 
 /// A task's published rejects file.
-pub struct PublishedRejects {
+pub(super) struct PublishedRejects {
     pub entry: RejectsEntry,
     /// Whether this run created the file; false if another run had published the same bytes.
     pub is_new: bool,
@@ -61,7 +61,7 @@ pub struct PublishedRejects {
 /// Errors of signing and of the store; after the latter the record may exist. If another run was first:
 /// `package_occupied` if its record is about another job or other inputs, `key_unusable` if it is not signed by this job's
 /// key, `package_damaged` if its files changed.
-pub fn commit_partition(
+pub(super) fn commit_partition(
     folder: &Folder,
     commit: &PartitionCommit<'_>,
     parts: Vec<Part>,
@@ -162,7 +162,7 @@ fn yield_to_winner(
 ///
 /// # Errors
 /// Errors of the store.
-pub fn publish_rejects(folder: &Folder, part: RejectsPart, run: &str) -> Result<PublishedRejects, Failure> {
+pub(super) fn publish_rejects(folder: &Folder, part: RejectsPart, run: &str) -> Result<PublishedRejects, Failure> {
     let RejectsPart { draft, rows, bytes, sha256, plain, sealed, .. } = part;
     let Published { name, is_new } = publish(folder, draft, &sha256, run)?;
     let entry = RejectsEntry {
@@ -200,7 +200,7 @@ fn publish(folder: &Folder, mut draft: Draft, sha256: &str, run: &str) -> Result
 ///
 /// # Errors
 /// `package_damaged` if the parts have different bytes; errors of the store.
-pub fn restore(folder: &Folder, manifest: &Manifest, label: &str, parts: Vec<Part>) -> Result<(), Failure> {
+pub(super) fn restore(folder: &Folder, manifest: &Manifest, label: &str, parts: Vec<Part>) -> Result<(), Failure> {
     let listed: Vec<&FileEntry> =
         manifest.files.iter().filter(|f| f.status.has_file() && f.partition.label == label).collect();
     if listed.len() != parts.len() {
@@ -227,7 +227,7 @@ pub fn restore(folder: &Folder, manifest: &Manifest, label: &str, parts: Vec<Par
 ///
 /// # Errors
 /// As [`restore`].
-pub fn restore_rejects(folder: &Folder, manifest: &Manifest, part: RejectsPart) -> Result<(), Failure> {
+pub(super) fn restore_rejects(folder: &Folder, manifest: &Manifest, part: RejectsPart) -> Result<(), Failure> {
     let key = name_without_run(&part.name);
     // A complete manifest that does not list the file has nothing to restore.
     let Some(listed) = manifest.rejects.iter().find(|file| name_without_run(&file.path) == key) else { return Ok(()) };
@@ -278,7 +278,7 @@ fn entry(commit: &PartitionCommit<'_>, part: &Part) -> FileEntry {
 }
 
 /// Converts a partition to the manifest's form.
-pub fn manifest_partition(partition: &Partition) -> ManifestPartition {
+pub(super) fn manifest_partition(partition: &Partition) -> ManifestPartition {
     ManifestPartition { label: partition.label.clone(), start: partition.start, end: partition.end }
 }
 

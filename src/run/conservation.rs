@@ -19,7 +19,7 @@ use crate::plan::PlannedInput;
 ///
 /// # Errors
 /// [`ErrorCode::RowsNotConserved`]; then no manifest is written.
-pub fn accounting(
+pub(super) fn accounting(
     package: &OpenPackage,
     tally: &Tally,
     files: &[FileEntry],
@@ -73,7 +73,7 @@ pub fn accounting(
 
 /// The rows that each filter dropped from a partition, in the order of the spec, with `where` last. `rows` is empty for a
 /// source without columns.
-pub fn filter_counts(job: &Job, rows: &[u64]) -> Vec<FilterCount> {
+pub(super) fn filter_counts(job: &Job, rows: &[u64]) -> Vec<FilterCount> {
     let filters = job.filters.iter().map(Filter::name);
     let names = filters.chain(job.where_sql.iter().map(|_| "where".to_owned()));
     names
@@ -85,7 +85,10 @@ pub fn filter_counts(job: &Job, rows: &[u64]) -> Vec<FilterCount> {
 /// The rows that each filter dropped from all partitions. Empty if a partition was committed by a release that did not
 /// count them, or when the filters had another order: the order decides which filter a row fails first, but is not part of
 /// the job's identity.
-pub fn sum_of_filter_counts<'a>(job: &Job, records: impl Iterator<Item = &'a PartitionRecord>) -> Vec<FilterCount> {
+pub(super) fn sum_of_filter_counts<'a>(
+    job: &Job,
+    records: impl Iterator<Item = &'a PartitionRecord>,
+) -> Vec<FilterCount> {
     let mut sum = filter_counts(job, &[]);
     for record in records {
         let same = |(a, b): (&FilterCount, &FilterCount)| a.filter == b.filter;

@@ -12,7 +12,7 @@ use crate::store::{Folder, StoreError};
 
 /// A committed file and its expected content.
 #[derive(Debug, Clone, Copy)]
-pub struct Committed<'a> {
+pub(super) struct Committed<'a> {
     /// Name in the package.
     pub path: &'a str,
     /// Size.
@@ -34,14 +34,14 @@ impl<'a> From<&'a RejectsEntry> for Committed<'a> {
 }
 
 /// All files that a manifest lists.
-pub fn listed(manifest: &Manifest) -> impl Iterator<Item = Committed<'_>> {
+pub(super) fn listed(manifest: &Manifest) -> impl Iterator<Item = Committed<'_>> {
     let shards = manifest.files.iter().filter(|f| f.status.has_file()).map(Committed::from);
     shards.chain(manifest.rejects.iter().map(Committed::from))
 }
 
 /// Looks up the sizes of many files: one by one on a local disk, which reports names that are not files; with one listing
 /// in an object store.
-pub struct Sizes<'a> {
+pub(super) struct Sizes<'a> {
     folder: &'a Folder,
     listed: Option<BTreeMap<String, u64>>,
 }
@@ -51,7 +51,7 @@ impl<'a> Sizes<'a> {
     ///
     /// # Errors
     /// Errors of the store.
-    pub fn of(folder: &'a Folder) -> Result<Self, StoreError> {
+    pub(super) fn of(folder: &'a Folder) -> Result<Self, StoreError> {
         if folder.has_exclusive_names() {
             return Ok(Self { folder, listed: None });
         }
@@ -70,7 +70,7 @@ impl<'a> Sizes<'a> {
     ///
     /// # Errors
     /// Errors of the store.
-    pub fn damage(&self, file: Committed<'_>) -> Result<Option<String>, StoreError> {
+    pub(super) fn damage(&self, file: Committed<'_>) -> Result<Option<String>, StoreError> {
         Ok(match self.size(file.path)? {
             None => Some(format!("{} is missing", file.path)),
             Some(size) if size != file.bytes => {
@@ -85,7 +85,7 @@ impl<'a> Sizes<'a> {
 ///
 /// # Errors
 /// Errors of the store; [`RunError::Stopped`].
-pub fn digests(
+pub(super) fn digests(
     folder: &Folder,
     files: &[Committed<'_>],
     threads: usize,
@@ -107,7 +107,7 @@ pub fn digests(
 ///
 /// # Errors
 /// As [`digests`].
-pub fn of_manifest(
+pub(super) fn of_manifest(
     folder: &Folder,
     manifest: &Manifest,
     with_digests: bool,

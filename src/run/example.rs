@@ -34,31 +34,31 @@ use crate::stop::Stop;
 use crate::store::simulated::{Odds, World, mount};
 use crate::store::{Folder, Location};
 
-pub const DAYS: [&str; 2] = ["2026-03-01", "2026-03-02"];
+pub(super) const DAYS: [&str; 2] = ["2026-03-01", "2026-03-02"];
 
 /// A recipient whose key no test needs.
-pub const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+pub(super) const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
 
 const KEY: &str = include_str!("../../tests/signatures/ed25519");
 
 /// Lines of a spec that sign with the key of [`signer`].
-pub const SIGN: &str = "sign: {ssh_key_env: KEY, identity: test@example.com}\n";
+pub(super) const SIGN: &str = "sign: {ssh_key_env: KEY, identity: test@example.com}\n";
 
-pub struct Example {
+pub(super) struct Example {
     pub root: tempfile::TempDir,
     pub job: Job,
 }
 
-pub fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-04-01T00:00:00Z".parse().unwrap()
 }
 
-pub fn env() -> BTreeMap<String, String> {
+pub(super) fn env() -> BTreeMap<String, String> {
     BTreeMap::from([("KEY".to_owned(), KEY.to_owned())])
 }
 
 /// Options of a run on one thread, with a clock that stands still.
-pub fn options(run: &str) -> RunOptions {
+pub(super) fn options(run: &str) -> RunOptions {
     RunOptions {
         run_id: run.to_owned(),
         threads: 1,
@@ -78,14 +78,14 @@ pub fn options(run: &str) -> RunOptions {
 }
 
 /// The signer of a job with [`SIGN`].
-pub fn signer() -> Arc<Signer> {
+pub(super) fn signer() -> Arc<Signer> {
     let example = Example::new(SIGN);
     Attestor::load(&example.job, &options("run")).unwrap().shared_signer().unwrap()
 }
 
 impl Example {
     /// `more` is added to the spec.
-    pub fn new(more: &str) -> Self {
+    pub(super) fn new(more: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("source")).unwrap();
         let path = |name: &str| root.path().join(name).display().to_string();
@@ -116,11 +116,11 @@ impl Example {
     }
 
     /// Writes the source file of a day.
-    pub fn write(&self, day: &str, rows: &str) {
+    pub(super) fn write(&self, day: &str, rows: &str) {
         std::fs::write(self.root.path().join("source").join(format!("{day}.ndjson")), rows).unwrap();
     }
 
-    pub fn folder(&self) -> Folder {
+    pub(super) fn folder(&self) -> Folder {
         Folder::open(&self.job.output).unwrap()
     }
 
@@ -128,7 +128,7 @@ impl Example {
     ///
     /// # Errors
     /// Why a run would refuse it.
-    pub fn try_open(&self, options: &RunOptions) -> Result<Option<OpenPackage>, RunError> {
+    pub(super) fn try_open(&self, options: &RunOptions) -> Result<Option<OpenPackage>, RunError> {
         let attestor = Attestor::load(&self.job, options)?;
         let snapshot = output_state::recover(&self.job, options, attestor.signer())?;
         let pinned = match &snapshot.state {
@@ -138,16 +138,16 @@ impl Example {
         OpenPackage::pin(&self.job, self.folder(), &snapshot, &pinned, options, attestor)
     }
 
-    pub fn open(&self, run: &str) -> OpenPackage {
+    pub(super) fn open(&self, run: &str) -> OpenPackage {
         self.try_open(&options(run)).unwrap().unwrap()
     }
 
-    pub fn planned(&self) -> (Pinned, Prepared) {
+    pub(super) fn planned(&self) -> (Pinned, Prepared) {
         plan_job(&*source::of_job(&self.job), &self.job, &options("run"), now()).unwrap()
     }
 
     /// Passes the context of a task to `test`, with a quota of `sorting_bytes` for rows to be sorted.
-    pub fn with_context<T>(&self, sorting_bytes: u64, test: impl FnOnce(&TaskContext<'_>) -> T) -> T {
+    pub(super) fn with_context<T>(&self, sorting_bytes: u64, test: impl FnOnce(&TaskContext<'_>) -> T) -> T {
         let source = source::of_job(&self.job);
         let secrets = Secrets::read(&self.job, &env()).unwrap();
         let attempt = Attempt::resumed(&self.job, secrets, self.planned().0).unwrap();
@@ -182,7 +182,7 @@ impl Example {
 }
 
 /// A batch as the source's reader yields it, from ids and hours of the first day.
-pub fn batch(ctx: &TaskContext<'_>, rows: &[(&str, i64)]) -> RecordBatch {
+pub(super) fn batch(ctx: &TaskContext<'_>, rows: &[(&str, i64)]) -> RecordBatch {
     let columns = ctx.read_schema.fields().iter().map(|field| -> ArrayRef {
         let text: Vec<String> = match field.name().as_str() {
             "id" => rows.iter().map(|(id, _)| (*id).to_owned()).collect(),
@@ -194,7 +194,7 @@ pub fn batch(ctx: &TaskContext<'_>, rows: &[(&str, i64)]) -> RecordBatch {
 }
 
 /// A finished part that has not been published.
-pub fn part(folder: &Folder, name: &str, bytes: &[u8]) -> Part {
+pub(super) fn part(folder: &Folder, name: &str, bytes: &[u8]) -> Part {
     let mut draft = folder.begin(name).unwrap();
     std::io::Write::write_all(&mut draft, bytes).unwrap();
     Part {
@@ -213,33 +213,33 @@ pub fn part(folder: &Folder, name: &str, bytes: &[u8]) -> Part {
 }
 
 /// Writes a shard of the first day and returns its entry.
-pub fn shard(folder: &Folder, name: &str, bytes: &[u8]) -> FileEntry {
+pub(super) fn shard(folder: &Folder, name: &str, bytes: &[u8]) -> FileEntry {
     folder.replace_bytes(name, bytes).unwrap();
     let entry = entry(name, DAYS[0], "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z");
     FileEntry { rows: 3, bytes: bytes.len() as u64, sha256: Some(sha256(bytes)), ..entry }
 }
 
 /// Names of all files outside of `_state/`.
-pub fn content(folder: &Folder) -> Vec<String> {
+pub(super) fn content(folder: &Folder) -> Vec<String> {
     let all = folder.list("").unwrap().into_iter().map(|found| found.name);
     all.filter(|name| !name.starts_with(crate::package::layout::STATE)).collect()
 }
 
 /// Number of drafts in a local folder that are neither published nor dropped.
-pub fn drafts(folder: &Folder) -> usize {
+pub(super) fn drafts(folder: &Folder) -> usize {
     let drafts = folder.location().local().unwrap().join(crate::package::layout::DRAFTS);
     std::fs::read_dir(drafts).map_or(0, Iterator::count)
 }
 
 /// An empty local folder.
-pub fn empty_folder() -> (tempfile::TempDir, Folder) {
+pub(super) fn empty_folder() -> (tempfile::TempDir, Folder) {
     let root = tempfile::tempdir().unwrap();
     let folder = Folder::open(root.path().join("package")).unwrap();
     (root, folder)
 }
 
 /// An empty folder in memory: `has_exclusive_names` is true for local disks and false for object stores.
-pub fn simulated_folder(has_exclusive_names: bool) -> (tempfile::TempDir, Arc<World>, Folder) {
+pub(super) fn simulated_folder(has_exclusive_names: bool) -> (tempfile::TempDir, Arc<World>, Folder) {
     let root = tempfile::tempdir().unwrap();
     let world = World::new(0, Odds::default(), 1, has_exclusive_names, |_, _| None, false);
     world.revive(0, Stop::default());

@@ -10,7 +10,7 @@ use crate::job::Expectations;
 use crate::package::manifest::{Expectation, FileEntry, seconds};
 
 /// The spec's expectations with their actual values, in the order of the documentation.
-pub fn evaluate(expected: &Expectations, files: &[FileEntry], window_end: Timestamp) -> Vec<Expectation> {
+pub(super) fn evaluate(expected: &Expectations, files: &[FileEntry], window_end: Timestamp) -> Vec<Expectation> {
     let mut evaluated = Vec::new();
     if let Some(min_rows) = expected.min_rows {
         let rows: u64 = files.iter().map(|file| file.rows).sum();

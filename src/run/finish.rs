@@ -32,7 +32,8 @@ use crate::time::zone;
 ///
 /// # Errors
 /// [`RunError::Failed`] if row counts do not balance or the store fails.
-pub fn finish(
+#[expect(clippy::too_many_lines, reason = "most lines name the fields of a manifest")]
+pub(super) fn finish(
     source: &dyn Source,
     job: &Job,
     options: &RunOptions,

@@ -7,7 +7,7 @@ use crate::plan::{Partition, Plan, Task};
 use crate::source::{Input, InputFacts, TimeRange};
 
 /// A digest of what a task reads and writes, which names its record.
-pub fn task_key(task: &Task, plan: &Plan) -> String {
+pub(super) fn task_key(task: &Task, plan: &Plan) -> String {
     let mut digest = Sha256::new();
     for read in &task.reads {
         digest.update(unit_identity(&plan.inputs[read.input as usize].input, read.unit));
@@ -21,7 +21,7 @@ pub fn task_key(task: &Task, plan: &Plan) -> String {
 }
 
 /// For each partition, the digest of the source's columns and of the units that may have its rows.
-pub fn inputs(partitions: &[Partition], inputs: &[Input], facts: &[InputFacts], schema: &Schema) -> Vec<String> {
+pub(super) fn inputs(partitions: &[Partition], inputs: &[Input], facts: &[InputFacts], schema: &Schema) -> Vec<String> {
     // XOR is order-independent, and lets units with unknown times be added to all partitions at once.
     let mut everywhere = [0u8; 16];
     let mut digests = vec![[0u8; 16]; partitions.len()];

@@ -22,7 +22,7 @@ use crate::store::{Folder, StoreError};
 const MAX_ATTEMPTS: usize = 64;
 
 /// The manifest that a log entry names.
-pub struct PublishedManifest {
+pub(super) struct PublishedManifest {
     /// The published bytes.
     pub bytes: Vec<u8>,
     /// The parsed manifest.
@@ -34,7 +34,7 @@ pub struct PublishedManifest {
 ///
 /// # Errors
 /// `package_damaged` if no copy has the digest in the log or it cannot be parsed; errors of the store.
-pub fn published_manifest(folder: &Folder, entry: &Entry) -> Result<Option<PublishedManifest>, RunError> {
+pub(super) fn published_manifest(folder: &Folder, entry: &Entry) -> Result<Option<PublishedManifest>, RunError> {
     let Some(published) = &entry.manifest else { return Ok(None) };
     let copy = match entry.kept_manifest() {
         Some(name) => folder.read(&name)?,
@@ -64,7 +64,7 @@ pub fn published_manifest(folder: &Folder, entry: &Entry) -> Result<Option<Publi
 ///
 /// # Errors
 /// As [`published_manifest`]; `write_failed` if other runs kept changing the file for [`MAX_ATTEMPTS`] attempts.
-pub fn install_manifest(folder: &Folder, force: bool) -> Result<(), RunError> {
+pub(super) fn install_manifest(folder: &Folder, force: bool) -> Result<(), RunError> {
     for _ in 0..MAX_ATTEMPTS {
         let Some(entry) = log::read(folder)? else { return Ok(()) };
         let installed = folder.read(MANIFEST)?;
@@ -123,7 +123,7 @@ fn busy(folder: &Folder) -> RunError {
 ///
 /// # Errors
 /// Errors of the store; `write_failed` if the manifest kept changing for [`MAX_ATTEMPTS`] attempts.
-pub fn update_derived(folder: &Folder) -> Result<(), RunError> {
+pub(super) fn update_derived(folder: &Folder) -> Result<(), RunError> {
     for _ in 0..MAX_ATTEMPTS {
         let Some(bytes) = folder.read(MANIFEST)? else { return Ok(()) };
         // This version did not write it; `install_manifest` decides what happens to it.
@@ -163,7 +163,7 @@ fn remove_stale_signature(folder: &Folder, manifest: &Manifest, bytes: &[u8]) ->
 ///
 /// # Errors
 /// Other errors of the store.
-pub fn remove_pruned(folder: &Folder) -> Result<(), StoreError> {
+pub(super) fn remove_pruned(folder: &Folder) -> Result<(), StoreError> {
     for prefix in CONTENT {
         for file in folder.list(prefix)? {
             match folder.remove(&file.name) {
@@ -194,7 +194,7 @@ fn update_report(folder: &Folder, manifest: &Manifest, manifest_sha256: &str) {
 fn has_report(folder: &Folder, manifest_sha256: &str) -> bool {
     let head = || {
         let page = folder.open_file(REPORT).ok()??;
-        page.read_at(0, page.bytes().min(HEAD_BYTES)).ok()
+        page.read_at(0, page.bytes().min(HEAD_BYTES as u64)).ok()
     };
     head().is_some_and(|head| report::describes(&head, manifest_sha256))
 }
@@ -206,7 +206,7 @@ fn has_report(folder: &Folder, manifest_sha256: &str) -> bool {
 ///
 /// # Errors
 /// Errors of the store.
-pub fn remove_unlisted(folder: &Folder, entry: &Entry, manifest: &Manifest) -> Result<(), StoreError> {
+pub(super) fn remove_unlisted(folder: &Folder, entry: &Entry, manifest: &Manifest) -> Result<(), StoreError> {
     // Until the first generation ends, no file is known to be garbage.
     let Some(published) = &entry.manifest else { return Ok(()) };
     let listed: BTreeSet<&str> = manifest.digests().map(|(name, _)| name).collect();
@@ -222,7 +222,7 @@ pub fn remove_unlisted(folder: &Folder, entry: &Entry, manifest: &Manifest) -> R
 ///
 /// # Errors
 /// Errors of the store.
-pub fn remove_replaced(folder: &Folder, entry: &Entry) -> Result<(), StoreError> {
+pub(super) fn remove_replaced(folder: &Folder, entry: &Entry) -> Result<(), StoreError> {
     remove_content(folder, |name| generation_of(name) < entry.first_generation)
 }
 
@@ -238,7 +238,7 @@ fn remove_content(folder: &Folder, is_garbage: impl Fn(&str) -> bool) -> Result<
 
 /// Removes the drafts of dead runs. In an object store, unfinished uploads do not show whose they are, so they are removed
 /// only if the job is complete. A failure is only logged, because drafts do not affect the package.
-pub fn remove_drafts(folder: &Folder, is_complete: bool) {
+pub(super) fn remove_drafts(folder: &Folder, is_complete: bool) {
     match folder.remove_drafts(is_complete) {
         Ok(names) => names.iter().for_each(|name| tracing::info!("removed the unfinished {name}")),
         Err(error) => tracing::warn!("cannot remove the leftovers of dead runs yet: {}", chain(&error)),

@@ -14,7 +14,7 @@ use crate::plan::Plan;
 
 /// Row counts, rejected rows and failures of one chunk.
 #[derive(Debug, Default)]
-pub struct ChunkFindings {
+pub(super) struct ChunkFindings {
     /// Row counts.
     pub counts: TaskCounts,
     /// Lines for the rejects file, NDJSON.
@@ -28,7 +28,7 @@ pub struct ChunkFindings {
 
 /// A unit of an input, as its task reads it.
 #[derive(Clone, Copy)]
-pub struct UnitRef {
+pub(super) struct UnitRef {
     /// Index of the input in the plan.
     pub input: u32,
     /// Index of the unit in the input.
@@ -43,7 +43,7 @@ impl ChunkFindings {
     ///
     /// # Errors
     /// [`ErrorCode::Internal`], only because of a bug.
-    pub fn add_unplaced(
+    pub(super) fn add_unplaced(
         &mut self,
         plan: &Plan,
         policy: OnBad,
@@ -78,7 +78,7 @@ impl ChunkFindings {
 
 /// The findings of a task's chunks so far, in order.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(super) struct Ledger {
     /// Row counts.
     pub counts: TaskCounts,
     /// See [`ChunkFindings::unplaced`].
@@ -87,7 +87,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Adds the findings of the next chunk; the caller writes its reject lines.
-    pub fn add(&mut self, counts: TaskCounts, unplaced: BTreeMap<(u32, u32, bool), Unplaced>) {
+    pub(super) fn add(&mut self, counts: TaskCounts, unplaced: BTreeMap<(u32, u32, bool), Unplaced>) {
         self.counts += counts;
         for (key, found) in unplaced {
             match self.unplaced.get_mut(&key) {
@@ -100,12 +100,12 @@ impl Ledger {
     }
 
     /// Why unplaced rows fail a partition: the spec does not allow rejecting them.
-    pub fn failure(&self, partition: u32) -> Option<Failure> {
+    pub(super) fn failure(&self, partition: u32) -> Option<Failure> {
         self.first_unplaced(partition, false)
     }
 
     /// Why rejected rows make a partition partial.
-    pub fn partial_reason(&self, partition: u32) -> Option<Failure> {
+    pub(super) fn partial_reason(&self, partition: u32) -> Option<Failure> {
         self.first_unplaced(partition, true)
     }
 

@@ -24,7 +24,7 @@ const BASE: u64 = 48 << 20;
 const CELL_COPIES: u64 = 4;
 
 /// The smallest budget in bytes: with less there is no room for rows.
-pub const LEAST: u64 = 96 << 20;
+pub(crate) const LEAST: u64 = 96 << 20;
 
 /// By default a run uses one quarter of the memory of the machine, or of the container if that has less, so that a laptop
 /// stays usable.
@@ -32,16 +32,16 @@ const DEFAULT_SHARE: u64 = 4;
 
 /// A budget in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory(u64);
+pub(crate) struct Memory(u64);
 
 impl Memory {
     /// A budget of `bytes`, but at least [`LEAST`].
-    pub fn new(bytes: u64) -> Self {
+    pub(crate) fn new(bytes: u64) -> Self {
         Self(bytes.max(LEAST))
     }
 
     /// The default budget for this machine or container.
-    pub fn of_machine() -> Self {
+    pub(crate) fn of_machine() -> Self {
         use sysinfo::{MemoryRefreshKind, RefreshKind, System};
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let system = System::new_with_specifics(memory);
@@ -50,7 +50,7 @@ impl Memory {
     }
 
     /// The whole budget in bytes.
-    pub fn bytes(self) -> u64 {
+    pub(crate) fn bytes(self) -> u64 {
         self.0
     }
 
@@ -59,43 +59,43 @@ impl Memory {
     }
 
     /// Share for open partitions, in bytes.
-    pub fn for_partitions(self) -> u64 {
+    pub(crate) fn for_partitions(self) -> u64 {
         self.rest() / 2
     }
 
     /// Share for units being decoded, in bytes.
-    pub fn for_reading(self) -> u64 {
+    pub(crate) fn for_reading(self) -> u64 {
         self.rest() / 4
     }
 
     /// Share for rows that wait for earlier chunks, in bytes.
-    pub fn for_waiting(self) -> u64 {
+    pub(crate) fn for_waiting(self) -> u64 {
         self.rest() / 4
     }
 
     /// The largest unit that can be read, in bytes; no other unit is read at the same time.
-    pub fn largest_unit(self) -> u64 {
+    pub(crate) fn largest_unit(self) -> u64 {
         self.rest() / 2
     }
 
     /// The largest cell that can be exported, in bytes. During the export it is in memory as its compressed page, its
     /// decompressed page, and the output's text or page.
-    pub fn largest_cell(self) -> u64 {
+    pub(crate) fn largest_cell(self) -> u64 {
         self.rest() / CELL_COPIES
     }
 
     /// The budget that a cell of `cell` bytes needs.
-    pub fn needed_for_cell(self, cell: u64) -> u64 {
+    pub(crate) fn needed_for_cell(self, cell: u64) -> u64 {
         BASE.saturating_add(cell.saturating_mul(CELL_COPIES)).next_multiple_of(1 << 20)
     }
 
     /// The budget that a unit of `unit` bytes needs.
-    pub fn needed_for(self, unit: u64) -> u64 {
+    pub(crate) fn needed_for(self, unit: u64) -> u64 {
         BASE.saturating_add(unit.saturating_mul(2)).next_multiple_of(1 << 20)
     }
 
     /// The number of partitions that may be open at once; at least 1.
-    pub fn open_partitions(self, job: &Job, rows: &Rows) -> usize {
+    pub(crate) fn open_partitions(self, job: &Job, rows: &Rows) -> usize {
         let mut each = open_partition(&job.format, job.compression, rows);
         if matches!(job.encryption, Some(Encryption::Age { .. })) {
             each = each.saturating_add(ENCRYPTION_BYTES);
@@ -117,7 +117,7 @@ const ASSUMED_ROW_BYTES: u64 = 256;
 
 /// What is known of the rows of a partition before they are read.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows {
+pub(crate) struct Rows {
     /// Columns of the source.
     pub columns: u64,
     /// How many, about.
@@ -129,7 +129,7 @@ pub struct Rows {
 impl Rows {
     /// An estimate for one of `partitions`, as if all rows of the source were in the window. Text takes about four times
     /// as many bytes as the same rows in columns.
-    pub fn of(units: &[&UnitFacts], columns: usize, is_text: bool, partitions: usize) -> Self {
+    pub(crate) fn of(units: &[&UnitFacts], columns: usize, is_text: bool, partitions: usize) -> Self {
         let (rows, bytes) = units.iter().fold((0u64, 0u64), |(rows, bytes), unit| {
             (
                 rows.saturating_add(unit.rows.unwrap_or(unit.encoded_bytes / ASSUMED_ROW_BYTES)),
@@ -188,30 +188,30 @@ fn zstd(level: i32) -> u64 {
 
 /// Bytes in use, out of a limit.
 #[derive(Debug)]
-pub struct Quota {
+pub(crate) struct Quota {
     bytes: u64,
     used: AtomicU64,
 }
 
 impl Quota {
     /// An unused quota.
-    pub fn new(bytes: u64) -> Self {
+    pub(crate) fn new(bytes: u64) -> Self {
         Self { bytes, used: AtomicU64::new(0) }
     }
 
     /// The limit in bytes.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Takes bytes and returns true, if they fit or nothing else is in use.
-    pub fn take(&self, bytes: u64) -> bool {
+    pub(crate) fn take(&self, bytes: u64) -> bool {
         let fits = |used: u64| (used == 0 || used.saturating_add(bytes) <= self.bytes).then(|| used + bytes);
         self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 
     /// Gives back bytes that were taken.
-    pub fn give(&self, bytes: u64) {
+    pub(crate) fn give(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

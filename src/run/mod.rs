@@ -22,7 +22,7 @@ mod finish;
 mod inputs;
 mod install;
 mod ledger;
-pub mod memory;
+pub(crate) mod memory;
 #[cfg(test)]
 mod model;
 mod observed_values;
@@ -36,7 +36,7 @@ mod prepare;
 mod publish;
 mod redacted;
 mod rejects;
-pub mod restate;
+pub(crate) mod restate;
 mod route;
 mod scheduler;
 mod sealing;
@@ -57,10 +57,10 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::prepare::{Prepared, prepare};
-pub use self::sealing::Sealing;
-pub use self::survey::{Survey, SurveyError, inspect, period, survey};
-pub use self::warnings::{skips, warnings};
+pub(crate) use self::prepare::{Prepared, prepare};
+pub(crate) use self::sealing::Sealing;
+pub(crate) use self::survey::{Survey, SurveyError, inspect, period, survey};
+pub(crate) use self::warnings::{skips, warnings};
 use crate::failure::{Failure, chain};
 use crate::package::state::{MissingSource, Pinned, STATE_VERSION, StateError, TOOL_VERSION};
 
@@ -90,14 +90,14 @@ use crate::store::{Folder, Location, StoreError};
 use crate::units::counted;
 
 /// Supplies the timestamps in records; windows never depend on it.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A value that is computed on first use.
-pub type Later<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
+pub(crate) type Later<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
 
 /// What a run needs besides its job.
 #[derive(Clone)]
-pub struct RunOptions {
+pub(crate) struct RunOptions {
     /// Identifies this run in records and, where needed, in file names.
     pub run_id: String,
     /// Number of worker threads. With 1, the caller's thread does the work.
@@ -130,7 +130,7 @@ pub struct RunOptions {
 
 /// A spec's state in its git repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GitState {
+pub(crate) struct GitState {
     /// The last commit that changed it; `None` if it was never committed.
     pub commit: Option<String>,
     /// Whether its text differs from that commit's.
@@ -139,7 +139,7 @@ pub struct GitState {
 
 /// The result of a run that left a package.
 #[derive(Debug)]
-pub struct RunOutcome {
+pub(crate) struct RunOutcome {
     /// The package's manifest.
     pub manifest: Manifest,
     /// The package's folder.
@@ -150,7 +150,7 @@ pub struct RunOutcome {
 
 impl RunOutcome {
     /// The exit code of the process.
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self.manifest.status {
             JobStatus::Complete => Exit::Complete,
             JobStatus::Partial => Exit::Partial,
@@ -161,7 +161,7 @@ impl RunOutcome {
 
 /// Why a run left no package.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// The source shows mistakes in the spec.
     #[error("the spec does not fit its source")]
     Spec(Vec<Diagnostic>),
@@ -234,7 +234,7 @@ pub enum RunError {
 
 impl RunError {
     /// The exit code of the process.
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Spec(_) => Exit::Usage,
             Self::Failed(failure) => match failure.code() {
@@ -253,7 +253,7 @@ impl RunError {
     }
 
     /// The machine-readable code; `None` for mistakes in a spec.
-    pub fn code(&self) -> Option<ErrorCode> {
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Spec(_) | Self::Survey(_) | Self::NotSettled { .. } | Self::NotWhole { .. } | Self::Stopped(_) => {
                 None
@@ -291,7 +291,7 @@ const ROUNDS: usize = 16;
 ///
 /// # Errors
 /// [`RunError`]. Failed partitions are not an error; the manifest lists them.
-pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
+pub(crate) fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
     run_from(&*source::of_job(job), job, options)
 }
 
@@ -299,7 +299,7 @@ pub fn run(job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_from(source: &dyn Source, job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
+pub(crate) fn run_from(source: &dyn Source, job: &Job, options: &RunOptions) -> Result<RunOutcome, RunError> {
     let started_at = (options.clock)();
     check_settled(job, options.now)?;
     for _ in 0..ROUNDS {
@@ -384,7 +384,7 @@ pub(crate) fn check_settled(job: &Job, now: Timestamp) -> Result<(), RunError> {
 ///
 /// # Errors
 /// [`RunError::Spec`], [`RunError::Survey`], [`RunError::Stopped`].
-pub fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
+pub(crate) fn plan(job: &Job, options: &RunOptions) -> Result<Plan, RunError> {
     let (Pinned { mut plan, skipped, missing, failures, .. }, _) =
         plan_job(&*source::of_job(job), job, options, (options.clock)())?;
     let surprising = skipped.iter().filter(|file| file.code.is_surprising());
@@ -518,7 +518,7 @@ fn missing(plan: &Plan, units: &[(Timestamp, Timestamp)]) -> Vec<MissingSource> 
         let (start, end) = unit;
         let first = plan.partitions.partition_point(|p| p.end <= *start);
         let after = plan.partitions.partition_point(|p| p.start < *end);
-        MissingSource { partitions: first as u32..after.max(first) as u32, failure: source_missing(*unit) }
+        MissingSource { partitions: plan::index(first)..plan::index(after.max(first)), failure: source_missing(*unit) }
     };
     units.iter().map(of).collect()
 }

@@ -3,8 +3,8 @@
 //! The code under test is compiled a second time here, with shuttle's primitives instead of the standard library's.
 
 mod sync {
-    pub use shuttle::sync::atomic::{AtomicUsize, Ordering};
-    pub use shuttle::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+    pub(super) use shuttle::sync::atomic::{AtomicUsize, Ordering};
+    pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 }
 
 #[allow(clippy::duplicate_mod, reason = "compiled once more with the types of shuttle")]

@@ -31,7 +31,7 @@ const CHARACTERS: usize = 60;
 const ROWS: u64 = 2_000_000;
 
 /// The values of the columns whose filters dropped rows.
-pub fn observed_values(
+pub(super) fn observed_values(
     source: &dyn Source,
     job: &Job,
     package: &OpenPackage,

@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::store::{Created, Folder};
 
 /// A package that this run may write to.
-pub struct OpenPackage {
+pub(super) struct OpenPackage {
     /// The package's folder.
     pub folder: Folder,
     /// Signs and links its manifest.
@@ -46,7 +46,7 @@ impl OpenPackage {
     ///
     /// # Errors
     /// [`RunError::Damaged`]; [`RunError::Failed`] where complete shards were made from a source that has changed.
-    pub fn pin(
+    pub(super) fn pin(
         job: &Job,
         folder: Folder,
         snapshot: &OutputSnapshot,
@@ -103,17 +103,17 @@ impl OpenPackage {
     }
 
     /// The generation in which this run commits.
-    pub fn generation(&self) -> u32 {
+    pub(super) fn generation(&self) -> u32 {
         self.entry.generation()
     }
 
     /// The current manifest, which this run may replace.
-    pub fn previous_manifest(&self) -> Option<&Manifest> {
+    pub(super) fn previous_manifest(&self) -> Option<&Manifest> {
         self.previous.as_ref().map(|published| &published.manifest)
     }
 
     /// Number of earlier runs that tried a partition.
-    pub fn earlier_attempts(&self, label: &str) -> u32 {
+    pub(super) fn earlier_attempts(&self, label: &str) -> u32 {
         self.attempts.get(label).copied().unwrap_or(0)
     }
 }
@@ -154,6 +154,10 @@ fn propose_plan(
                 None => {
                     let text = bytes(PLAN, planned)?;
                     let path = later_plan(&sha256(&text));
+                    #[expect(
+                        clippy::let_underscore_must_use,
+                        reason = "a file under the name of its digest is the same whoever wrote it"
+                    )]
                     let _ = folder.create_bytes(&path, &text)?;
                     (path, text, planned.clone())
                 }
@@ -171,7 +175,7 @@ fn new_plan(job: &Job, last: Option<&Entry>, options: &RunOptions, path: String,
 ///
 /// # Errors
 /// `key_unusable`, or errors of the store.
-pub fn append_signed(folder: &Folder, mut entry: Entry, attestor: &Attestor) -> Result<Option<Entry>, RunError> {
+pub(super) fn append_signed(folder: &Folder, mut entry: Entry, attestor: &Attestor) -> Result<Option<Entry>, RunError> {
     sign(&entry.name(), &mut entry, attestor.signer())?;
     Ok(match log::append(folder, &entry)? {
         Created::Created => Some(entry),
@@ -180,7 +184,7 @@ pub fn append_signed(folder: &Folder, mut entry: Entry, attestor: &Attestor) -> 
 }
 
 /// For each partition, the failure that the survey already knows of: an input that could not be inspected.
-pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
+pub(super) fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
     let mut failures: Vec<Option<Failure>> = vec![None; plan.partitions.len()];
     for (input, partitions) in plan.broken() {
         let Some(problem) = &surveyed.facts[input as usize].problem else { continue };
@@ -193,7 +197,7 @@ pub fn known_failures(plan: &Plan, surveyed: &Survey) -> Vec<Option<Failure>> {
 }
 
 /// The manifest entry of a partition without a shard.
-pub fn without_shard(
+pub(super) fn without_shard(
     pinned: &Pinned,
     index: u32,
     path: String,
@@ -224,7 +228,7 @@ pub fn without_shard(
 }
 
 /// The failure for a complete partition whose source files have changed since.
-pub fn changed(label: &str) -> Failure {
+pub(super) fn changed(label: &str) -> Failure {
     let message = format!(
         "partition {label} was exported completely, but the source files that its rows come from have changed since; \
          export into another `output.uri`, or restore the files; a complete package can be restated with `--restate`"

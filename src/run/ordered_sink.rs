@@ -10,7 +10,7 @@ use super::chunk_order::ChunkOrder;
 use super::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Some rows of one chunk.
-pub trait Payload {
+pub(super) trait Payload {
     /// Takes the rows, to be appended later. What is left has no meaning; the caller may reuse it as a buffer.
     fn take(&mut self) -> Self;
 
@@ -19,7 +19,7 @@ pub trait Payload {
 }
 
 /// The sink of one partition.
-pub struct OrderedSink<S, P> {
+pub(super) struct OrderedSink<S, P> {
     partition: u32,
     state: Mutex<State<S, P>>,
 }
@@ -33,13 +33,13 @@ struct State<S, P> {
 
 impl<S, P: Payload> OrderedSink<S, P> {
     /// An empty sink.
-    pub fn new(partition: u32, sink: S) -> Self {
+    pub(super) fn new(partition: u32, sink: S) -> Self {
         Self { partition, state: Mutex::new(State { sink: Some(sink), waiting: BTreeMap::new() }) }
     }
 
     /// Appends a payload immediately if it is next in order. Otherwise, or while another thread is appending, its rows
     /// are taken and queued; the thread that unblocks it appends it.
-    pub fn put(
+    pub(super) fn put(
         &self,
         chunk: u64,
         payload: &mut P,
@@ -67,7 +67,7 @@ impl<S, P: Payload> OrderedSink<S, P> {
     }
 
     /// Appends the waiting payloads that are next in order, unless another thread is appending.
-    pub fn advance(&self, chunk_order: &ChunkOrder, backlog: &Backlog, append: &mut dyn FnMut(&mut S, &mut P)) {
+    pub(super) fn advance(&self, chunk_order: &ChunkOrder, backlog: &Backlog, append: &mut dyn FnMut(&mut S, &mut P)) {
         let sink = self.lock().sink.take();
         if let Some(sink) = sink {
             self.append_waiting(sink, chunk_order, backlog, append);
@@ -108,7 +108,7 @@ impl<S, P: Payload> OrderedSink<S, P> {
 
     /// The sink, once every chunk has finished. `None` if a thread panicked while appending or payloads are still
     /// waiting.
-    pub fn finish(&self) -> Option<S> {
+    pub(super) fn finish(&self) -> Option<S> {
         let mut state = self.lock();
         let is_drained = state.waiting.is_empty();
         state.sink.take_if(|_| is_drained)
@@ -122,7 +122,7 @@ impl<S, P: Payload> OrderedSink<S, P> {
 
 /// The payloads waiting in all partitions of a task.
 #[derive(Debug, Default)]
-pub struct Backlog {
+pub(super) struct Backlog {
     bytes: AtomicUsize,
     /// Number of threads that are appending waiting payloads.
     draining: AtomicUsize,
@@ -130,12 +130,12 @@ pub struct Backlog {
 
 impl Backlog {
     /// Memory use in bytes.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether a thread is appending waiting payloads.
-    pub fn is_draining(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed) > 0
     }
 

@@ -17,7 +17,7 @@ use crate::signature::Signer;
 use crate::store::Folder;
 
 /// What the output folder holds before the run.
-pub enum OutputState {
+pub(crate) enum OutputState {
     /// No package.
     Empty,
     /// The complete package of this job: nothing to do.
@@ -35,7 +35,7 @@ pub enum OutputState {
 }
 
 /// The state of the output folder, and the log entry that it was derived from.
-pub struct OutputSnapshot {
+pub(super) struct OutputSnapshot {
     /// What the folder holds.
     pub state: OutputState,
     /// The last log entry; `None` in an empty folder.
@@ -52,7 +52,7 @@ impl OutputSnapshot {
 ///
 /// # Errors
 /// [`RunError::Occupied`], [`RunError::Damaged`], or errors of the store.
-pub fn recover(job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<OutputSnapshot, RunError> {
+pub(super) fn recover(job: &Job, options: &RunOptions, signer: Option<&Signer>) -> Result<OutputSnapshot, RunError> {
     let Some(folder) = Folder::existing(&job.output)? else { return Ok(OutputSnapshot::at(OutputState::Empty, None)) };
     attestor::publish_linked(job, options, &folder, signer)?;
     install::install_manifest(&folder, options.repair)?;
@@ -86,7 +86,7 @@ fn remove_pruned(folder: &Folder, job: &Job, options: &RunOptions) -> Result<(),
 ///
 /// # Errors
 /// As [`recover`].
-pub fn read_output_state(job: &Job, options: &RunOptions) -> Result<OutputState, RunError> {
+pub(crate) fn read_output_state(job: &Job, options: &RunOptions) -> Result<OutputState, RunError> {
     let Some(folder) = Folder::existing(&job.output)? else { return Ok(OutputState::Empty) };
     Ok(inspect(&folder, job, options, None)?.state)
 }
@@ -298,7 +298,7 @@ fn foreign(
 }
 
 /// The failure of a run that gave up because other runs kept changing the package.
-pub fn taken_over(folder: &Folder) -> Failure {
+pub(super) fn taken_over(folder: &Folder) -> Failure {
     let message = format!(
         "other runs keep taking over {} while this one works; nothing was changed, run again",
         folder.location()

@@ -24,7 +24,7 @@ use crate::query::{self, Predicate};
 use crate::source::BATCH_ROWS;
 
 /// Receives the rows of one partition while its task runs.
-pub struct PartitionSink {
+pub(super) struct PartitionSink {
     /// Index of the partition in the plan.
     pub partition: u32,
     label: String,
@@ -55,7 +55,7 @@ struct Appender {
 
 /// Some rows of one chunk.
 #[derive(Debug)]
-pub enum ChunkRows {
+pub(super) enum ChunkRows {
     /// Encoded rows, and the instant of each row in ticks of `layout.unit`.
     Encoded(Encoded, Vec<i64>),
     /// Rows to be sorted with all other rows of the partition.
@@ -87,7 +87,7 @@ impl ChunkRows {
     ///
     /// # Errors
     /// [`ErrorCode::Internal`], only because of a bug.
-    pub fn unsorted(rows: &RecordBatch, instants: &Int64Array, indexes: &[u32]) -> Result<Self, Failure> {
+    pub(super) fn unsorted(rows: &RecordBatch, instants: &Int64Array, indexes: &[u32]) -> Result<Self, Failure> {
         let rows = arrow::compute::take_record_batch(rows, &UInt32Array::from(indexes.to_vec())).and_then(compact);
         let instants = indexes.iter().map(|row| instants.value(*row as usize)).collect::<Vec<_>>().into();
         Ok(Self::Unsorted((rows.map_err(|e| Failure::internal(&e))?, instants)))
@@ -95,7 +95,7 @@ impl ChunkRows {
 }
 
 /// The result of a partition.
-pub struct FinishedPartition {
+pub(super) struct FinishedPartition {
     /// Index of the partition in the plan.
     pub partition: u32,
     /// Number of rows that the predicate dropped, by the first condition that each row fails.
@@ -108,7 +108,7 @@ pub struct FinishedPartition {
 
 impl PartitionSink {
     /// Creates a sink. With `counts_only`, it counts rows and writes nothing.
-    pub fn new(ctx: &TaskContext<'_>, partition: u32, counts_only: bool) -> Self {
+    pub(super) fn new(ctx: &TaskContext<'_>, partition: u32, counts_only: bool) -> Self {
         let label = ctx.plan.partitions[partition as usize].label.clone();
         let writer = PartitionWriter::new(ctx.layout.clone(), ctx.folder.clone(), label.clone());
         let state = State {
@@ -123,18 +123,18 @@ impl PartitionSink {
     }
 
     /// Whether rows are counted and not written.
-    pub fn counts_only(&self) -> bool {
+    pub(super) fn counts_only(&self) -> bool {
         self.lock().counts_only
     }
 
     /// Fails this partition; the others continue.
-    pub fn fail(&self, failure: &Failure) {
+    pub(super) fn fail(&self, failure: &Failure) {
         self.lock().fail(failure);
     }
 
     /// Adds `kept` rows and the `filtered` counts. Returns false if the kept rows need not be encoded, because the sink only
     /// counts or has failed.
-    pub fn count(&self, kept: u64, filtered: &[u64]) -> bool {
+    pub(super) fn count(&self, kept: u64, filtered: &[u64]) -> bool {
         let mut state = self.lock();
         state.kept_rows += kept;
         for (sum, more) in state.filtered.iter_mut().zip(filtered) {
@@ -144,18 +144,18 @@ impl PartitionSink {
     }
 
     /// Counts redacted values in rows routed to this partition.
-    pub fn count_redacted(&self, counts: &[u64]) {
+    pub(super) fn count_redacted(&self, counts: &[u64]) {
         redacted::add(&mut self.lock().redacted, counts);
     }
 
     /// Number of rows routed to this partition, whether the predicate kept or dropped them.
-    pub fn routed(&self) -> u64 {
+    pub(super) fn routed(&self) -> u64 {
         let state = self.lock();
         state.kept_rows + state.filtered.iter().sum::<u64>()
     }
 
     /// Appends rows of a chunk, or queues them behind an earlier chunk. After a failure, drops them.
-    pub fn put(
+    pub(super) fn put(
         &self,
         chunk: u64,
         payload: &mut ChunkRows,
@@ -172,7 +172,7 @@ impl PartitionSink {
     }
 
     /// Appends the waiting rows that are next in order.
-    pub fn advance(&self, chunk_order: &ChunkOrder, backlog: &Backlog, sort_quota: &Quota) {
+    pub(super) fn advance(&self, chunk_order: &ChunkOrder, backlog: &Backlog, sort_quota: &Quota) {
         self.ordered.advance(chunk_order, backlog, &mut |appender, payload| {
             self.append_or_fail(appender, payload, sort_quota);
         });
@@ -194,7 +194,7 @@ impl PartitionSink {
 
     /// Closes the last part and compares the rows written with the rows kept. Call it once, after every chunk that may have
     /// rows for the partition has ended. `None` if the sink only counts.
-    pub fn finish(&self, ctx: &TaskContext<'_>) -> Option<FinishedPartition> {
+    pub(super) fn finish(&self, ctx: &TaskContext<'_>) -> Option<FinishedPartition> {
         let (failure, kept_rows, filtered, mut redacted) = {
             let mut state = self.lock();
             if state.counts_only {
@@ -268,7 +268,7 @@ fn sort_and_seal(
         // Breaks ties between equal times; absent if the source has no such column.
         let id = ctx.job.id_column.as_ref().map(|c| c.value.as_str()).filter(|id| rows.column_by_name(id).is_some());
         let permutation = query::sort_permutation(&rows, &ctx.job.time.column.value, &times, id)
-            .map_err(|e| Failure::of(ErrorCode::QueryFailed, &e))?;
+            .map_err(|e| Failure::of(e.code(), &e))?;
         let rows = project(&rows, &ctx.projection, ctx.projected_schema())?;
         let mut encoded = Encoded::default();
         for indexes in permutation.values().chunks(BATCH_ROWS) {
@@ -327,7 +327,7 @@ fn shard_failure(error: ShardError) -> Failure {
 }
 
 /// Converts an encoder error into a failure.
-pub fn write_failed(error: &dyn std::error::Error) -> Failure {
+pub(super) fn write_failed(error: &dyn std::error::Error) -> Failure {
     Failure::of(ErrorCode::WriteFailed, error)
 }
 
@@ -341,7 +341,7 @@ fn concat(ctx: &TaskContext<'_>, unsorted: &[TimedRows]) -> Result<TimedRows, Ar
 ///
 /// # Errors
 /// [`ErrorCode::Internal`], only because of a bug.
-pub fn project(rows: &RecordBatch, projection: &[usize], schema: &SchemaRef) -> Result<RecordBatch, Failure> {
+pub(super) fn project(rows: &RecordBatch, projection: &[usize], schema: &SchemaRef) -> Result<RecordBatch, Failure> {
     let columns: Vec<ArrayRef> = projection.iter().map(|i| rows.column(*i).clone()).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(|e| Failure::internal(&e))

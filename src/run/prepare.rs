@@ -19,7 +19,7 @@ use crate::source::instants::{instants, routing_unit};
 use crate::time::TimeParser;
 
 /// How a job's rows are read and written, given the source's columns.
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// Selects rows; `None` keeps all.
     pub predicate: Option<Predicate>,
     /// Columns to read, in source order.
@@ -41,7 +41,7 @@ impl Prepared {
     ///
     /// # Errors
     /// `key_unusable` if the encoder cannot use the keys.
-    pub fn encoder(&self, job: &Job, sealing: &Sealing) -> Result<Encoder, Failure> {
+    pub(crate) fn encoder(&self, job: &Job, sealing: &Sealing) -> Result<Encoder, Failure> {
         let encoder = new_encoder(job, &self.output_schema).and_then(|encoder| sealing.encoder(encoder));
         encoder.map_err(|error| Failure::of(ErrorCode::KeyUnusable, &error))
     }
@@ -52,7 +52,7 @@ impl Prepared {
 ///
 /// # Errors
 /// Every mistake, with its location in the spec or catalog.
-pub fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepared, Vec<Diagnostic>> {
+pub(crate) fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<Prepared, Vec<Diagnostic>> {
     let mut mistakes = Vec::new();
     let times = super::survey::times(job);
     let unit = routing_unit(job.window.end, job.window.start);

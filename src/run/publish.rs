@@ -25,7 +25,7 @@ const ROUNDS: usize = 64;
 ///
 /// # Errors
 /// [`RunError::Failed`], [`RunError::Damaged`].
-pub fn publish(
+pub(super) fn publish(
     job: &Job,
     package: &OpenPackage,
     options: &RunOptions,
@@ -145,7 +145,7 @@ fn is_as_good(theirs: &Manifest, ours: &Manifest) -> bool {
 ///
 /// # Errors
 /// [`RunError::Damaged`].
-pub fn repaired(job: &Job, package: &OpenPackage, options: &RunOptions) -> Result<RunOutcome, RunError> {
+pub(super) fn repaired(job: &Job, package: &OpenPackage, options: &RunOptions) -> Result<RunOutcome, RunError> {
     let folder = &package.folder;
     let Some(published) = &package.previous else {
         let message = format!("{MANIFEST} in {} is gone", folder.location());

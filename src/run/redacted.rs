@@ -10,7 +10,7 @@ use crate::redact::{Keys, Redactor};
 
 /// The redactor of a run and its keys.
 #[derive(Clone, Copy)]
-pub struct Redacting<'a> {
+pub(super) struct Redacting<'a> {
     /// Applies the redactions.
     pub redactor: &'a Redactor,
     /// Keys for pseudonyms.
@@ -23,7 +23,7 @@ impl Redacting<'_> {
     ///
     /// # Errors
     /// [`ErrorCode::Internal`], only because of a bug.
-    pub fn rows(
+    pub(super) fn rows(
         &self,
         projected: &RecordBatch,
         indexes: &[u32],
@@ -41,7 +41,7 @@ pub(crate) fn key_failure(error: &crate::redact::KeyError) -> Failure {
 }
 
 /// Adds counters to counters.
-pub fn add(sums: &mut Vec<u64>, counts: &[u64]) {
+pub(super) fn add(sums: &mut Vec<u64>, counts: &[u64]) {
     sums.resize(sums.len().max(counts.len()), 0);
     sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
 }

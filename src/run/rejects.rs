@@ -18,7 +18,7 @@ use crate::store::{Draft, Folder, error_code};
 
 /// One line of a rejects file.
 #[derive(Debug, Serialize)]
-pub struct RejectLine<'a> {
+pub(super) struct RejectLine<'a> {
     /// Source file.
     pub file: &'a str,
     /// 1-based line or row number.
@@ -34,7 +34,7 @@ pub struct RejectLine<'a> {
 }
 
 /// Writes one task's rejects. The file is created with the first row.
-pub struct RejectsWriter {
+pub(super) struct RejectsWriter {
     folder: Folder,
     name: String,
     recipients: Option<Arc<Recipients>>,
@@ -44,7 +44,7 @@ pub struct RejectsWriter {
 }
 
 /// A sealed rejects file that is not yet published.
-pub struct RejectsPart {
+pub(super) struct RejectsPart {
     /// Relative to the package.
     pub name: String,
     /// The unpublished file.
@@ -63,13 +63,13 @@ pub struct RejectsPart {
 
 impl RejectsWriter {
     /// A writer for `name`, encrypted to `recipients` if there are any.
-    pub fn new(folder: Folder, name: String, recipients: Option<Arc<Recipients>>) -> Self {
+    pub(super) fn new(folder: Folder, name: String, recipients: Option<Arc<Recipients>>) -> Self {
         Self { folder, name, recipients, facts: None, open: None, rows: 0 }
     }
 
     /// Seals the facts that could confirm a guess of the content.
     #[must_use]
-    pub fn sealing(mut self, facts: Option<Arc<FactsSealer>>) -> Self {
+    pub(super) fn sealing(mut self, facts: Option<Arc<FactsSealer>>) -> Self {
         self.facts = facts;
         self
     }
@@ -78,7 +78,7 @@ impl RejectsWriter {
     ///
     /// # Errors
     /// Errors of the operating system.
-    pub fn append(&mut self, lines: &[u8], count: u64) -> Result<(), Failure> {
+    pub(super) fn append(&mut self, lines: &[u8], count: u64) -> Result<(), Failure> {
         if count == 0 {
             return Ok(());
         }
@@ -100,7 +100,7 @@ impl RejectsWriter {
     ///
     /// # Errors
     /// Errors of the operating system.
-    pub fn finish(&mut self) -> Result<Option<RejectsPart>, Failure> {
+    pub(super) fn finish(&mut self) -> Result<Option<RejectsPart>, Failure> {
         let Some(sealer) = self.open.take() else { return Ok(None) };
         let Sealed { inner, bytes, sha256, plain } = sealer.finish().map_err(|e| self.failure(&e))?;
         let (plain, sealed) = match &self.facts {

@@ -18,7 +18,7 @@ use crate::source;
 
 /// The package that a revision supersedes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Superseded {
+pub(crate) struct Superseded {
     /// Its manifest.
     pub manifest: Manifest,
     /// Digest of the manifest's bytes.
@@ -29,7 +29,7 @@ pub struct Superseded {
 
 /// What to do to restate a job.
 #[derive(Debug)]
-pub enum Next {
+pub(crate) enum Next {
     /// Nothing: the source has not changed since the latest revision.
     Unchanged(RunOutcome),
     /// Run this revision, with [`RunOptions::supersedes`].
@@ -40,7 +40,7 @@ pub enum Next {
 ///
 /// # Errors
 /// [`RunError::NotWhole`] if the first package is not whole; otherwise as a run.
-pub fn next(
+pub(crate) fn next(
     first: &Job,
     options: &RunOptions,
     revise: impl Fn(u32) -> Result<Job, Vec<Diagnostic>>,
@@ -93,12 +93,12 @@ fn is_made_from(manifest: &Manifest, job: &Job, options: &RunOptions) -> Result<
 
 impl Superseded {
     /// The revision's reference to the package that it supersedes.
-    pub fn reference(&self) -> PackageRef {
+    pub(crate) fn reference(&self) -> PackageRef {
         PackageRef { id: self.manifest.id.clone(), sha256: self.sha256.clone() }
     }
 
     /// The change in rows per partition, given the files of the revision.
-    pub fn restatement(&self, files: &[FileEntry]) -> Restatement {
+    pub(crate) fn restatement(&self, files: &[FileEntry]) -> Restatement {
         let rows = |files: &[FileEntry]| {
             let mut rows: BTreeMap<String, u64> = BTreeMap::new();
             for file in files {

@@ -16,7 +16,7 @@ use crate::source::instants::bound;
 
 /// The rows of one batch, by partition.
 #[derive(Debug, Default)]
-pub struct Routed {
+pub(super) struct Routed {
     /// For each of the task's partitions, the ascending indexes of the rows that the predicate keeps.
     pub rows: Vec<Vec<u32>>,
     /// For each of the task's partitions, the number of rows that the predicate drops, by the first condition that each row
@@ -32,20 +32,20 @@ pub struct Routed {
 
 impl Routed {
     /// Whether no row belongs to the task's partitions.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rows.iter().all(Vec::is_empty)
     }
 }
 
 /// The bounds of the partitions, in ticks of `unit`. Partitions tile the window, so there is one more bound than
 /// partitions.
-pub fn bounds(partitions: &[Partition], unit: TimeUnit) -> Arc<[i64]> {
+pub(super) fn bounds(partitions: &[Partition], unit: TimeUnit) -> Arc<[i64]> {
     partitions.iter().map(|p| p.start).chain(partitions.last().map(|p| p.end)).map(|t| bound(t, unit)).collect()
 }
 
 /// Routes instants to the partitions of one task.
 #[derive(Debug)]
-pub struct Router {
+pub(super) struct Router {
     /// `bounds[i]..bounds[i + 1]` is partition `i` of the whole plan.
     bounds: Arc<[i64]>,
     /// The task's partitions.
@@ -54,12 +54,12 @@ pub struct Router {
 
 impl Router {
     /// A router for the task that writes the partitions `own`.
-    pub fn new(bounds: Arc<[i64]>, own: Range<u32>) -> Self {
+    pub(super) fn new(bounds: Arc<[i64]>, own: Range<u32>) -> Self {
         Self { bounds, own: own.start as usize..own.end as usize }
     }
 
     /// Routes every row of a batch, before the predicate is applied. `into` is overwritten and its memory reused.
-    pub fn place(&self, instants: &Int64Array, into: &mut Routed) {
+    pub(super) fn place(&self, instants: &Int64Array, into: &mut Routed) {
         into.rows.resize_with(self.own.len(), Vec::new);
         into.rows.iter_mut().for_each(Vec::clear);
         into.filtered.resize_with(self.own.len(), Vec::new);
@@ -96,7 +96,7 @@ impl Router {
 }
 
 /// Drops the routed rows that the predicate does not keep, and counts them for each of its `tests`.
-pub fn apply(selection: &Selection, tests: usize, routed: &mut Routed) {
+pub(super) fn apply(selection: &Selection, tests: usize, routed: &mut Routed) {
     let kept = selection.kept();
     for (rows, filtered) in routed.rows.iter_mut().zip(&mut routed.filtered) {
         if rows.is_empty() {
@@ -115,7 +115,7 @@ pub fn apply(selection: &Selection, tests: usize, routed: &mut Routed) {
 }
 
 /// Converts ticks of `unit` to an instant; `None` if it is out of range.
-pub fn instant(value: i64, unit: TimeUnit) -> Option<Timestamp> {
+pub(super) fn instant(value: i64, unit: TimeUnit) -> Option<Timestamp> {
     match unit {
         TimeUnit::Nanosecond => Timestamp::from_nanosecond(value.into()).ok(),
         TimeUnit::Microsecond => Timestamp::from_microsecond(value).ok(),

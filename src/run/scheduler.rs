@@ -43,7 +43,7 @@ const COMMIT_QUEUE_CAPACITY: usize = 64;
 
 /// The combined results of the tasks.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Why partitions failed, by partition index.
     pub failures: BTreeMap<u32, Failure>,
     /// Records of tasks whose rows are accounted for, by task index.
@@ -92,7 +92,7 @@ struct Committer<'a> {
 ///
 /// # Errors
 /// [`RunError::Failed`] if a record cannot be read or threads cannot be started. Failed partitions are in the [`Tally`].
-pub fn run(
+pub(super) fn run(
     source: &dyn Source,
     job: &Job,
     options: &RunOptions,
@@ -309,7 +309,7 @@ impl CommitQueue<'_, '_> {
     fn hand_over(&self, request: CommitRequest) {
         match &self.sender {
             Some(sender) => {
-                // Committers outlive the workers, so sending cannot fail.
+                #[expect(clippy::let_underscore_must_use, reason = "committers outlive the workers")]
                 let _ = sender.send(request);
             }
             None => self.committer.handle(request),

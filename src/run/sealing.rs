@@ -26,7 +26,7 @@ const LARGEST_LIST_BYTES: u64 = 1 << 20;
 
 /// How the files of a job are encrypted; by default they are not.
 #[derive(Clone, Default)]
-pub struct Sealing {
+pub(crate) struct Sealing {
     /// Recipients of shards and rejects; `None` without age encryption.
     pub recipients: Option<Arc<Recipients>>,
     /// Keys for Parquet modular encryption.
@@ -43,7 +43,7 @@ impl Sealing {
     /// # Errors
     /// [`RunError::Spec`] for mistakes in the spec and its recipients file; [`RunError::Failed`] with `key_unusable` for
     /// missing or invalid keys.
-    pub fn read(job: &Job, env: &BTreeMap<String, String>) -> Result<Self, RunError> {
+    pub(crate) fn read(job: &Job, env: &BTreeMap<String, String>) -> Result<Self, RunError> {
         match &job.encryption {
             None => Ok(Self::default()),
             Some(Encryption::Age { recipients, recipients_file, digests }) => {
@@ -86,7 +86,7 @@ impl Sealing {
     ///
     /// # Errors
     /// The encoder's.
-    pub fn encoder(&self, encoder: Encoder) -> Result<Encoder, EncodeError> {
+    pub(crate) fn encoder(&self, encoder: Encoder) -> Result<Encoder, EncodeError> {
         match &self.parquet {
             Some(keys) => encoder.encrypted(keys),
             None => Ok(encoder),
@@ -94,14 +94,14 @@ impl Sealing {
     }
 
     /// The sealer for the facts of the job's files; `None` if the facts are in clear.
-    pub fn facts(&self, job: &Job) -> Option<Arc<FactsSealer>> {
+    pub(crate) fn facts(&self, job: &Job) -> Option<Arc<FactsSealer>> {
         let max_lag = job.expectations.as_ref().and_then(|expected| expected.max_lag);
         let lag_from = max_lag.map(|lag| job.window.end.checked_sub(lag).unwrap_or(Timestamp::MIN));
         self.facts.clone().map(|key| Arc::new(FactsSealer { key, lag_from }))
     }
 
     /// Whether the bytes differ from run to run, so that file names must differ too.
-    pub fn is_random(&self) -> bool {
+    pub(crate) fn is_random(&self) -> bool {
         self.record.is_some()
     }
 
@@ -109,7 +109,7 @@ impl Sealing {
     ///
     /// # Errors
     /// [`Failure`] with `key_unusable`.
-    pub fn check_same(&self, recorded: Option<&EncryptionRecord>) -> Result<(), Failure> {
+    pub(crate) fn check_same(&self, recorded: Option<&EncryptionRecord>) -> Result<(), Failure> {
         let now = self.record.as_ref();
         let message = if readers(recorded) != readers(now) {
             "this job's package was started with other recipients or keys than the spec names now, and all files of a \
@@ -125,7 +125,7 @@ impl Sealing {
 }
 
 /// Seals the facts of a file that could confirm a guess of its content.
-pub struct FactsSealer {
+pub(crate) struct FactsSealer {
     key: FactsKey,
     /// The earliest time within the `max_lag` that the spec expects.
     lag_from: Option<Timestamp>,
@@ -137,7 +137,7 @@ impl FactsSealer {
     ///
     /// # Errors
     /// Errors of the operating system, if it cannot provide random numbers.
-    pub fn seal(&self, facts: &Facts) -> io::Result<SealedFacts> {
+    pub(crate) fn seal(&self, facts: &Facts) -> io::Result<SealedFacts> {
         let within_max_lag = self.lag_from.map(|from| facts.max_time.is_some_and(|last| last >= from));
         Ok(SealedFacts { data: self.key.seal(&facts.to_bytes().map_err(io::Error::other)?)?, within_max_lag })
     }
@@ -196,7 +196,7 @@ fn set(
 }
 
 /// Reports columns with a key of their own that are not in the shards.
-pub fn unknown_columns(job: &Job, shards: &[(usize, String)], mistakes: &mut Vec<Diagnostic>) {
+pub(super) fn unknown_columns(job: &Job, shards: &[(usize, String)], mistakes: &mut Vec<Diagnostic>) {
     let Some(Encryption::Parquet { columns, .. }) = &job.encryption else { return };
     let names = || shards.iter().map(|(_, name)| name.as_str());
     for (column, _) in columns {

@@ -24,7 +24,7 @@ use crate::seal::{AGE_EXTENSION, Plain, Recipients, Sealed, Sealer};
 use crate::store::{Draft, Folder, StoreError, error_code};
 
 /// Format, names and limits that all shards of a job share.
-pub struct Layout {
+pub(super) struct Layout {
     /// Encodes rows.
     pub encoder: Arc<Encoder>,
     /// Format and dialect.
@@ -49,7 +49,7 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of a job's shards.
-    pub fn new(job: &Job, attempt: &Attempt, clock: Clock, origin: Origin) -> Self {
+    pub(super) fn new(job: &Job, attempt: &Attempt, clock: Clock, origin: Origin) -> Self {
         let sealing = &attempt.secrets.sealing;
         Self {
             encoder: attempt.encoder.clone(),
@@ -66,13 +66,13 @@ impl Layout {
     }
 
     /// Name of a part, relative to the package.
-    pub fn part_name(&self, partition: &str, part: usize) -> String {
+    pub(super) fn part_name(&self, partition: &str, part: usize) -> String {
         let extensions = format!("{}{}", self.format.kind().extensions(self.compression.kind()), self.age());
         layout::shard(partition, part, &self.origin, &extensions)
     }
 
     /// Name of a task's rejects file, relative to the package.
-    pub fn rejects_name(&self, task_key: &str) -> String {
+    pub(super) fn rejects_name(&self, task_key: &str) -> String {
         layout::rejects(task_key, &self.origin, &format!("{}{}", ExportFormat::Ndjson.as_str(), self.age()))
     }
 
@@ -87,7 +87,7 @@ impl Layout {
 }
 
 /// A sealed shard that is not yet published.
-pub struct Part {
+pub(super) struct Part {
     /// Relative to the package.
     pub name: String,
     /// The unpublished file.
@@ -130,7 +130,7 @@ impl Part {
 
 /// Why a shard could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum ShardError {
+pub(super) enum ShardError {
     /// Encoding, compressing or writing failed.
     #[error("cannot write {name}")]
     Encode {
@@ -147,7 +147,7 @@ pub enum ShardError {
 
 impl ShardError {
     /// The code for the manifest.
-    pub fn code(&self) -> ErrorCode {
+    pub(super) fn code(&self) -> ErrorCode {
         match self {
             Self::Store(e) => e.code(),
             Self::Encode { source: EncodeError::UnsupportedType { .. }, .. } => ErrorCode::SchemaMismatch,
@@ -172,7 +172,7 @@ struct OpenPart {
 }
 
 /// Writes the rows of one partition.
-pub struct PartitionWriter {
+pub(super) struct PartitionWriter {
     layout: Arc<Layout>,
     folder: Folder,
     label: String,
@@ -182,7 +182,7 @@ pub struct PartitionWriter {
 
 impl PartitionWriter {
     /// A writer for a partition. Nothing is created before the first row.
-    pub fn new(layout: Arc<Layout>, folder: Folder, label: String) -> Self {
+    pub(super) fn new(layout: Arc<Layout>, folder: Folder, label: String) -> Self {
         Self { layout, folder, label, open: None, parts: Vec::new() }
     }
 
@@ -190,7 +190,7 @@ impl PartitionWriter {
     ///
     /// # Errors
     /// [`ShardError`]. The writer must then be dropped, which removes its drafts.
-    pub fn append(&mut self, rows: &Encoded, times: &[i64]) -> Result<(), ShardError> {
+    pub(super) fn append(&mut self, rows: &Encoded, times: &[i64]) -> Result<(), ShardError> {
         let (mut done, mut digested) = (0, 0);
         while done < rows.rows() {
             if self.open.as_ref().is_some_and(|part| self.is_full(part)) {
@@ -239,7 +239,7 @@ impl PartitionWriter {
     ///
     /// # Errors
     /// [`ShardError`].
-    pub fn finish(mut self) -> Result<Vec<Part>, ShardError> {
+    pub(super) fn finish(mut self) -> Result<Vec<Part>, ShardError> {
         if self.open.is_none() && self.parts.is_empty() {
             self.open = Some(self.start()?);
         }

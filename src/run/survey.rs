@@ -22,7 +22,7 @@ use crate::stop::Stop;
 use crate::time::{TimeFormat, TimeParser};
 
 /// What is known about the source.
-pub struct Survey {
+pub(crate) struct Survey {
     /// Inputs to read, in the order of their names.
     pub inputs: Vec<Input>,
     /// The facts about each input.
@@ -47,7 +47,7 @@ pub struct Survey {
 
 /// Why the source could not be surveyed.
 #[derive(Debug, thiserror::Error)]
-pub enum SurveyError {
+pub(crate) enum SurveyError {
     /// The source cannot be listed, or its constants conflict with its columns.
     #[error(transparent)]
     List(#[from] ListError),
@@ -72,7 +72,7 @@ pub enum SurveyError {
 ///
 /// # Errors
 /// [`SurveyError`].
-pub fn survey(
+pub(crate) fn survey(
     job: &Job,
     source: &dyn Source,
     threads: usize,
@@ -87,7 +87,7 @@ pub fn survey(
 }
 
 /// The window, as sources see it.
-pub fn period(job: &Job) -> Period {
+pub(crate) fn period(job: &Job) -> Period {
     Period { start: job.window.start, end: job.window.end }
 }
 
@@ -96,7 +96,7 @@ pub fn period(job: &Job) -> Period {
 ///
 /// # Errors
 /// [`SurveyError`].
-pub fn inspect(
+pub(crate) fn inspect(
     job: &Job,
     source: &dyn Source,
     listing: Listing,

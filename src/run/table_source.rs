@@ -115,7 +115,6 @@ impl Source for Table {
             rows.ok_or_else(|| Self::error(request.input.name(), ErrorCode::SourceUnreadable, "no such slice"))?;
         let batch = Batch {
             rows: Self::batch(rows, &request.schema),
-            unit: 0,
             positions: Positions::From(1),
             rejected: Vec::new(),
             outside: 0,

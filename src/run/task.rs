@@ -42,7 +42,7 @@ use crate::time::TimeParser;
 const MIN_CHUNK_BYTES: u64 = 4 << 20;
 
 /// Read-only context shared by all tasks of a run.
-pub struct TaskContext<'a> {
+pub(super) struct TaskContext<'a> {
     pub job: &'a Job,
     /// Opens and rechecks the plan's inputs.
     pub source: &'a dyn Source,
@@ -83,18 +83,18 @@ pub struct TaskContext<'a> {
 
 impl TaskContext<'_> {
     /// An input of the plan, by index.
-    pub fn input(&self, index: u32) -> &Input {
+    pub(super) fn input(&self, index: u32) -> &Input {
         &self.plan.inputs[index as usize].input
     }
 
     /// Schema of projected rows before redaction; that of the shards if the job redacts nothing.
-    pub fn projected_schema(&self) -> &SchemaRef {
+    pub(super) fn projected_schema(&self) -> &SchemaRef {
         self.redacting.as_ref().map_or(&self.shard_schema, |redacting| redacting.redactor.raw_schema())
     }
 }
 
 /// Receives the results of tasks.
-pub trait ResultHandler: Sync {
+pub(super) trait ResultHandler: Sync {
     /// Receives a finished partition, successful or failed. `partial_reason` is set if rows that may belong to it were
     /// rejected because the spec allows it.
     fn partition(&self, task: usize, finished: FinishedPartition, partial_reason: Option<Failure>);
@@ -115,7 +115,7 @@ pub trait ResultHandler: Sync {
 }
 
 /// The result of a task.
-pub struct TaskOutcome {
+pub(super) struct TaskOutcome {
     /// Row counts.
     pub counts: TaskCounts,
     /// Rows that could not be read or placed in a partition.
@@ -127,7 +127,7 @@ pub struct TaskOutcome {
 }
 
 /// A task in progress.
-pub struct RunningTask<'a, R> {
+pub(super) struct RunningTask<'a, R> {
     pub(super) ctx: &'a TaskContext<'a>,
     /// Index of the task in the plan.
     task_index: usize,
@@ -182,7 +182,7 @@ enum Event {
 }
 
 /// Work for one thread.
-pub enum WorkItem {
+pub(super) enum WorkItem {
     /// A chunk to process.
     Chunk(NumberedChunk),
     /// A sink, by index, that has received all its rows and is to be finished.
@@ -191,7 +191,7 @@ pub enum WorkItem {
 
 /// A chunk registered in [`ChunkOrder`]. The thread that takes it must end it there and give `bytes` back to the read
 /// quota.
-pub struct NumberedChunk {
+pub(super) struct NumberedChunk {
     number: u64,
     /// Index of the read that it belongs to.
     read: usize,
@@ -202,7 +202,7 @@ pub struct NumberedChunk {
 
 impl<'a, R: ResultHandler> RunningTask<'a, R> {
     /// Prepares a task. For partitions where `counts_only` returns true, rows are counted and not written.
-    pub fn new(
+    pub(super) fn new(
         ctx: &'a TaskContext<'a>,
         task_index: usize,
         task: &'a Task,

@@ -9,7 +9,7 @@ use crate::units::counted;
 const NAMES: usize = 3;
 
 /// The warnings about a package, one sentence each, without a full stop.
-pub fn warnings(manifest: &Manifest) -> Vec<String> {
+pub(crate) fn warnings(manifest: &Manifest) -> Vec<String> {
     let no_rows = manifest.why_no_rows();
     let no_rows = no_rows.map(|finding| format!("the package has no rows: {}", manifest.no_rows_in_words(&finding)));
     let skipped =
@@ -20,7 +20,7 @@ pub fn warnings(manifest: &Manifest) -> Vec<String> {
 }
 
 /// Warnings about skipped files, by reason: their number, the first names, and what to do.
-pub fn skips<'a>(skipped: impl Iterator<Item = (SkipCode, &'a str, &'a str)>) -> Vec<String> {
+pub(crate) fn skips<'a>(skipped: impl Iterator<Item = (SkipCode, &'a str, &'a str)>) -> Vec<String> {
     let mut by_reason: BTreeMap<SkipCode, Vec<(&str, &str)>> = BTreeMap::new();
     for (code, name, reason) in skipped {
         by_reason.entry(code).or_default().push((name, reason));

@@ -18,7 +18,7 @@ use crate::stop::Stop;
 const NAP: Duration = Duration::from_millis(5);
 
 /// The answer of a stream to a request for work.
-pub enum Next<P> {
+pub(super) enum Next<P> {
     /// Work to do.
     Item(P),
     /// No work now: another thread is producing an item, or earlier items must be processed first.
@@ -28,7 +28,7 @@ pub enum Next<P> {
 }
 
 /// A source of work items that are produced one at a time and processed by any thread.
-pub trait Stream: Sync {
+pub(super) trait Stream: Sync {
     /// A unit of work.
     type Item: Send;
 
@@ -52,7 +52,11 @@ pub trait Stream: Sync {
 ///
 /// # Errors
 /// [`rayon::ThreadPoolBuildError`] if the operating system cannot start threads.
-pub fn for_each_item<S: Stream>(threads: usize, streams: &[S], stop: &Stop) -> Result<(), rayon::ThreadPoolBuildError> {
+pub(super) fn for_each_item<S: Stream>(
+    threads: usize,
+    streams: &[S],
+    stop: &Stop,
+) -> Result<(), rayon::ThreadPoolBuildError> {
     if streams.is_empty() {
         return Ok(());
     }
@@ -74,7 +78,7 @@ pub fn for_each_item<S: Stream>(threads: usize, streams: &[S], stop: &Stop) -> R
 ///
 /// # Errors
 /// [`rayon::ThreadPoolBuildError`] if the operating system cannot start threads.
-pub fn map<T: Sync, R: Send>(
+pub(super) fn map<T: Sync, R: Send>(
     threads: usize,
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
@@ -167,7 +171,10 @@ impl<S: Stream> Dispatcher<'_, S> {
                     from = if self.take(index) { 0 } else { index + 1 };
                 }
                 Search::Wait => {
-                    // Whether notified or timed out, all streams are asked again.
+                    #[expect(
+                        clippy::let_underscore_must_use,
+                        reason = "whether notified or timed out, all streams are asked again"
+                    )]
                     let _ = self.changed.wait_timeout_while(state, NAP, |s| s.changes == seen);
                     from = 0;
                 }
@@ -228,7 +235,7 @@ fn forward_panic<S: Stream, T>(stream: &S, run: impl FnOnce() -> T) -> Option<T>
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(value) => Some(value),
         Err(panic) => {
-            // A panic in `panicked` itself is ignored.
+            #[expect(clippy::let_underscore_must_use, reason = "a panic in `panicked` itself is ignored")]
             let _ = catch_unwind(AssertUnwindSafe(|| stream.panicked(panics::text(panic.as_ref()))));
             None
         }
@@ -238,13 +245,13 @@ fn forward_panic<S: Stream, T>(stream: &S, run: impl FnOnce() -> T) -> Option<T>
 /// Work that panicked, with the message of the panic.
 #[derive(Debug, thiserror::Error)]
 #[error("a worker panicked: {0}; this is a bug")]
-pub struct Panicked(pub String);
+pub(super) struct Panicked(pub String);
 
 /// Runs `work` and returns its result, or the text of its panic.
 ///
 /// # Errors
 /// The panic's text.
-pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+pub(super) fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Panicked(panics::text(panic.as_ref())))
 }
 

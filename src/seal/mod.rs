@@ -2,7 +2,7 @@
 //!
 //! A [`Sealer`] sits between an encoder and a file. It hashes the stored bytes, so its digest equals that of `sha256sum`.
 //! Compression is deterministic: the same input gives the same output, regardless of write sizes and flushes. Encryption is
-//! not, so the bytes before encryption have a digest of their own. [`open`] reverses the process for readers of a stored
+//! not, so the bytes before encryption have a digest of their own. [`open()`] reverses the process for readers of a stored
 //! shard.
 
 mod facts;

@@ -20,7 +20,7 @@ const LARGEST_MESSAGE: u32 = 256 << 10;
 
 /// Signing failed.
 #[derive(Debug, thiserror::Error)]
-pub enum AgentError {
+pub(super) enum AgentError {
     /// No agent is listening.
     #[error("it cannot be reached ({0}); check SSH_AUTH_SOCK")]
     Unreachable(io::Error),
@@ -42,7 +42,7 @@ fn is_timeout(error: &io::Error) -> bool {
 
 /// Lets the agent sign `data` with the private half of the key in `blob`. Gives the signature as it stands in SSH
 /// messages: kind and value.
-pub fn sign(socket: &Path, blob: &[u8], data: &[u8]) -> Result<Vec<u8>, AgentError> {
+pub(super) fn sign(socket: &Path, blob: &[u8], data: &[u8]) -> Result<Vec<u8>, AgentError> {
     let mut stream = UnixStream::connect(socket).map_err(AgentError::Unreachable)?;
     stream.set_read_timeout(Some(TIMEOUT)).map_err(AgentError::Broken)?;
     stream.set_write_timeout(Some(TIMEOUT)).map_err(AgentError::Broken)?;

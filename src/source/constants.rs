@@ -136,7 +136,6 @@ mod tests {
         fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
             Ok(self.0.take().map(|rows| Batch {
                 rows,
-                unit: 3,
                 positions: Positions::From(1),
                 rejected: Vec::new(),
                 outside: 0,
@@ -176,7 +175,6 @@ mod tests {
         ];
         let name = "region=eu-central-1-a/year=2026/void=__HIVE_DEFAULT_PARTITION__/x";
         let batch = read(name, fields, &["region", "year", "void", "absent"]).expect("read");
-        assert_eq!(batch.unit, 3);
         assert_eq!(batch.rows.column(0).as_string_view().iter().flatten().collect::<Vec<_>>(), ["eu-central-1-a"; 2]);
         assert_eq!(batch.rows.column(1).as_primitive::<Int32Type>().values(), &[1, 2]);
         assert_eq!(batch.rows.column(2).as_primitive::<Int32Type>().values(), &[2026, 2026]);

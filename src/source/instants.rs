@@ -27,7 +27,7 @@ use crate::time::{BadTime, TimeFormat, TimeParser};
 
 /// Why a column cannot be the time column.
 #[derive(Debug, thiserror::Error)]
-pub enum TimeColumnError {
+pub(crate) enum TimeColumnError {
     /// Numbers kept as text, with `format: auto`.
     #[error("the time column holds numbers: {}", NUMBER_NEEDS_FORMAT)]
     Numbers,
@@ -50,7 +50,7 @@ pub enum TimeColumnError {
 
 /// The times of some rows.
 #[derive(Debug, Clone)]
-pub struct Instants {
+pub(crate) struct Instants {
     /// Instants in the requested unit since 1970-01-01T00:00:00Z, rounded down; null for rows without a time.
     pub values: Int64Array,
     /// Rows whose zone-less time occurs twice or never in its zone.
@@ -60,13 +60,13 @@ pub struct Instants {
 }
 
 /// The unit that routes the rows of a window: nanoseconds if both bounds fit (years 1677 to 2262), else microseconds.
-pub fn routing_unit(window_end: Timestamp, window_start: Timestamp) -> TimeUnit {
+pub(crate) fn routing_unit(window_end: Timestamp, window_start: Timestamp) -> TimeUnit {
     let fits = |at: Timestamp| i64::try_from(at.as_nanosecond()).is_ok_and(|ns| ns > i64::MIN && ns < i64::MAX);
     if fits(window_start) && fits(window_end) { TimeUnit::Nanosecond } else { TimeUnit::Microsecond }
 }
 
 /// A bound of a window or partition in the routing unit.
-pub fn bound(at: Timestamp, unit: TimeUnit) -> i64 {
+pub(crate) fn bound(at: Timestamp, unit: TimeUnit) -> i64 {
     let second = at.as_second() - i64::from(at.subsec_nanosecond() < 0);
     let nanosecond = at.subsec_nanosecond().rem_euclid(1_000_000_000).unsigned_abs();
     ticks(second, nanosecond, ticks_per_second(unit))
@@ -78,7 +78,7 @@ pub fn bound(at: Timestamp, unit: TimeUnit) -> i64 {
 /// # Errors
 /// [`TimeColumnError`] where the column's type cannot be a time in the declared format. Single values that are not times
 /// go to [`Instants::bad`].
-pub fn instants(
+pub(crate) fn instants(
     field: &Field,
     column: &ArrayRef,
     parser: &TimeParser,
@@ -145,20 +145,25 @@ pub fn instants(
 /// days, milliseconds, or the integers themselves in an epoch format. Zone-less values convert exactly, except within two
 /// days of a clock change, where the order of clock readings may differ from the order of instants: a bound there is moved
 /// outwards by two days. `None` if the integers prove nothing.
-pub fn typed_range(data_type: &DataType, min: i64, max: i64, parser: &TimeParser) -> Option<(Timestamp, Timestamp)> {
+pub(crate) fn typed_range(
+    data_type: &DataType,
+    min: i64,
+    max: i64,
+    parser: &TimeParser,
+) -> Option<(Timestamp, Timestamp)> {
     if min > max {
         return None;
     }
     let local = |zone: &TimeZone, value: i64, ticks: i64, outwards: i64| {
         let second = value.div_euclid(ticks);
-        let nanosecond = (value.rem_euclid(ticks) * (1_000_000_000 / ticks)) as u32;
+        let nanosecond = nanosecond(value, ticks);
         local_bound(zone, second, nanosecond, outwards)
     };
     match data_type {
         DataType::Timestamp(unit, Some(_)) => {
             let ticks = ticks_per_second(*unit);
             let utc = |value: i64| {
-                let nanosecond = (value.rem_euclid(ticks) * (1_000_000_000 / ticks)) as u32;
+                let nanosecond = nanosecond(value, ticks);
                 clamp(value.div_euclid(ticks), nanosecond)
             };
             Some((utc(min), utc(max)))
@@ -216,6 +221,13 @@ pub(in crate::source) fn ticks_per_second(unit: TimeUnit) -> i64 {
     }
 }
 
+/// The nanoseconds of a count of ticks after its whole second.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "fewer than 10^9")]
+fn nanosecond(value: i64, per_second: i64) -> u32 {
+    (value.rem_euclid(per_second) * (1_000_000_000 / per_second)) as u32
+}
+
 /// The nearest instant within the range of jiff.
 fn clamp(second: i64, nanosecond: u32) -> Timestamp {
     let limit = if second < 0 { Timestamp::MIN } else { Timestamp::MAX };
@@ -230,7 +242,7 @@ pub(in crate::source) fn ticks(second: i64, nanosecond: u32, per_second: i64) ->
         Some(ticks) => ticks,
         None => {
             let exact = i128::from(second) * i128::from(per_second) + i128::from(rest);
-            exact.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+            i64::try_from(exact).unwrap_or(if second < 0 { i64::MIN } else { i64::MAX })
         }
     }
 }
@@ -269,7 +281,7 @@ fn readings(
         .enumerate()
         .map(|(row, value)| {
             let second = value.div_euclid(from);
-            let nanosecond = (value.rem_euclid(from) * (1_000_000_000 / from)) as u32;
+            let nanosecond = nanosecond(value, from);
             match clock.instant(kind(second)) {
                 Some((second, guessed)) => {
                     ambiguous += u64::from(guessed && nulls.is_none_or(|nulls| nulls.is_valid(row)));

@@ -6,26 +6,28 @@
 //!
 //! [`files`] lists folders, globs and object stores; [`formats`] reads the bytes of one file.
 
-pub mod files;
-pub mod formats;
-pub mod instants;
-pub mod skip;
+pub(crate) mod files;
+pub(crate) mod formats;
+pub(crate) mod instants;
+pub(crate) mod skip;
 
 mod constants;
 mod file;
 mod input;
 mod read;
 
-pub use file::{Codec, SourceFile};
-pub use files::error::ListError;
-pub use formats::rows::infer::TableEvidence;
-pub use formats::rows::inspect::{InspectionStep, InspectionSteps, StepResult, StepResults};
-pub use input::{Input, Slice, Version};
+pub(crate) use file::{Codec, SourceFile};
+pub(crate) use files::error::ListError;
+pub(crate) use formats::rows::infer::TableEvidence;
+pub(crate) use formats::rows::inspect::{InspectionStep, InspectionSteps, StepResults};
+#[cfg(test)]
+pub(crate) use input::Slice;
+pub(crate) use input::{Input, Version};
 pub(crate) use read::OneChunk;
-pub use read::{
+pub(crate) use read::{
     BATCH_ROWS, Batch, BatchReader, Chunk, ChunkReader, MAX_REJECT_BYTES, Positions, ReadRequest, Reject, Within,
 };
-pub use skip::{SkipCode, SkippedInput};
+pub(crate) use skip::{SkipCode, SkippedInput};
 
 use std::sync::Arc;
 
@@ -39,7 +41,7 @@ use crate::store::StoreError;
 use crate::time::TimeParser;
 
 /// A data source of an export. A job constructs one with [`of_job`] and shares it between threads.
-pub trait Source: Send + Sync {
+pub(crate) trait Source: Send + Sync {
     /// The source kind that the manifest records.
     fn kind(&self) -> SourceKind;
 
@@ -68,7 +70,7 @@ pub trait Source: Send + Sync {
     }
 
     /// Prepares the inspection of one input: an iterator of steps, each of which may run on any thread, and an accumulator.
-    /// Pass every [`StepResult`] to [`StepResults::add`], then call [`StepResults::finish`].
+    /// Pass the result of every step to [`StepResults::add`], then call [`StepResults::finish`].
     fn inspect<'a>(
         &'a self,
         input: &'a Input,
@@ -105,7 +107,7 @@ pub trait Source: Send + Sync {
 }
 
 /// Creates the source that a job reads.
-pub fn of_job(job: &Job) -> Box<dyn Source> {
+pub(crate) fn of_job(job: &Job) -> Box<dyn Source> {
     Box::new(files::FileSource::new(job))
 }
 
@@ -119,7 +121,7 @@ pub enum SourceKind {
 
 /// A half-open period of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Period {
+pub(crate) struct Period {
     /// Inclusive.
     pub start: Timestamp,
     /// Exclusive.
@@ -128,7 +130,7 @@ pub struct Period {
 
 /// The inputs of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// Inputs to read, sorted by name in byte order.
     pub inputs: Vec<Input>,
     /// Inputs that are not read, with reasons.
@@ -140,7 +142,7 @@ pub struct Listing {
 
 /// The columns whose values come from [`Input::constants`], not from rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ConstantColumns {
+pub(crate) struct ConstantColumns {
     /// Nullable text columns, in the order of first appearance.
     pub fields: Vec<Field>,
     /// Why constants that exist were not made columns, for the user; `None` if they were, or if there are none.
@@ -149,7 +151,7 @@ pub struct ConstantColumns {
 
 /// What to collect when an input is inspected.
 #[derive(Debug, Clone, Copy)]
-pub struct InspectRequest<'a> {
+pub(crate) struct InspectRequest<'a> {
     /// The time column.
     pub time_column: &'a str,
     /// Parser for the values of `time_column`.
@@ -158,7 +160,7 @@ pub struct InspectRequest<'a> {
 
 /// The result of inspecting an input.
 #[derive(Debug, Clone)]
-pub struct Inspection {
+pub(crate) struct Inspection {
     /// Observations about each column, from which the source schema is inferred.
     pub evidence: TableEvidence,
     /// Its rows and times.
@@ -193,7 +195,7 @@ pub struct UnitFacts {
 
 /// Column chunks that the readers cannot decode.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Undecodable {
+pub(crate) struct Undecodable {
     /// Top-level column that contains the chunks; a nested leaf is reported under its root.
     pub column: String,
     /// Units of the input, ascending.
@@ -259,7 +261,7 @@ impl SourceError {
 
 /// The schema of a whole source: every file's columns, in order of first appearance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceSchema {
+pub(crate) struct SourceSchema {
     /// All text is `Utf8View`. Field metadata marks text that holds JSON ([`json_field`](crate::logical::json_field)) or
     /// numbers ([`number_field`](crate::logical::number_field)).
     pub arrow: Arc<Schema>,

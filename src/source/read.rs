@@ -10,11 +10,9 @@ use crate::time::TimeParser;
 
 /// Rows of one unit, in the planned schema, in the order of the input.
 #[derive(Debug, Clone)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// The columns.
     pub rows: RecordBatch,
-    /// Index of the unit in its input.
-    pub unit: u32,
     /// The position of each row.
     pub positions: Positions,
     /// Unreadable rows of the unit since the previous batch.
@@ -26,7 +24,7 @@ pub struct Batch {
 
 /// Positions of the rows of a batch: 1-based lines (CSV, NDJSON), elements (JSON) or rows of the unit (Parquet, Arrow).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Positions {
+pub(crate) enum Positions {
     /// Consecutive, from this one.
     From(u64),
     /// One for each row.
@@ -35,7 +33,7 @@ pub enum Positions {
 
 impl Positions {
     /// The position of a row, counted from 0 in the batch; `None` if the batch has no such row.
-    pub fn of(&self, row: u32) -> Option<u64> {
+    pub(crate) fn of(&self, row: u32) -> Option<u64> {
         match self {
             Self::From(first) => first.checked_add(row.into()),
             Self::Each(positions) => positions.get(row as usize).copied(),
@@ -45,7 +43,7 @@ impl Positions {
 
 /// A row that could not be read or placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reject {
+pub(crate) struct Reject {
     /// 1-based line (CSV, NDJSON) or row (JSON element, Parquet row) in the file.
     pub position: u64,
     /// Why.
@@ -55,14 +53,14 @@ pub struct Reject {
 }
 
 /// Maximum number of bytes of an unreadable row that are kept.
-pub const MAX_REJECT_BYTES: usize = 1 << 20;
+pub(crate) const MAX_REJECT_BYTES: usize = 1 << 20;
 
 /// Maximum number of rows in a batch.
-pub const BATCH_ROWS: usize = 8192;
+pub(crate) const BATCH_ROWS: usize = 8192;
 
 /// How to read one input.
 #[derive(Debug, Clone)]
-pub struct ReadRequest<'a> {
+pub(crate) struct ReadRequest<'a> {
     /// The input.
     pub input: &'a Input,
     /// Names of the columns of `schema` whose values are [`Input::constants`].
@@ -82,7 +80,7 @@ pub struct ReadRequest<'a> {
 /// The window that rows are read for. A reader may skip rows outside it and count them in [`Batch::outside`], but need not:
 /// batches may contain rows outside the window.
 #[derive(Debug, Clone)]
-pub struct Within {
+pub(crate) struct Within {
     /// The time column.
     pub column: String,
     /// Parser for its values.
@@ -98,7 +96,7 @@ pub struct Within {
 }
 
 /// Cuts an input into chunks, in order. Only cutting is serial: the thread that takes a chunk decodes it.
-pub trait ChunkReader: Send {
+pub(crate) trait ChunkReader: Send {
     /// The next chunk; `None` at the proven end of the input.
     ///
     /// # Errors
@@ -107,7 +105,7 @@ pub trait ChunkReader: Send {
 }
 
 /// A part of one unit that can be decoded independently of other chunks.
-pub struct Chunk {
+pub(crate) struct Chunk {
     /// Index of the unit in its input.
     pub unit: u32,
     /// Its rows.
@@ -115,7 +113,7 @@ pub struct Chunk {
 }
 
 /// Decodes one chunk into batches.
-pub trait BatchReader: Send {
+pub(crate) trait BatchReader: Send {
     /// The next rows; `None` at the proven end of the chunk.
     ///
     /// # Errors

@@ -17,17 +17,17 @@ use crate::yaml::decode::{Fields, Keys, boolean, count, list, mapping, text, wor
 use crate::yaml::{Entry, Node};
 
 /// Keys of `encryption`.
-pub const ENCRYPTION_KEYS: Keys = Keys { known: &["age", "parquet", "digests"] };
+pub(super) const ENCRYPTION_KEYS: Keys = Keys { known: &["age", "parquet", "digests"] };
 /// Keys of `encryption.age`.
-pub const AGE_KEYS: Keys = Keys { known: &["recipients", "recipients_file"] };
+pub(super) const AGE_KEYS: Keys = Keys { known: &["recipients", "recipients_file"] };
 /// Keys of `encryption.parquet`.
-pub const PARQUET_KEYS: Keys = Keys { known: &["footer_key_env", "footer_key_file", "columns"] };
+pub(super) const PARQUET_KEYS: Keys = Keys { known: &["footer_key_env", "footer_key_file", "columns"] };
 /// Keys of `sign`.
-pub const SIGN_KEYS: Keys = Keys { known: &["ssh_key_file", "ssh_key_env", "identity"] };
+pub(super) const SIGN_KEYS: Keys = Keys { known: &["ssh_key_file", "ssh_key_env", "identity"] };
 /// Keys of `chain`.
-pub const CHAIN_KEYS: Keys = Keys { known: &["uri", "options"] };
+pub(super) const CHAIN_KEYS: Keys = Keys { known: &["uri", "options"] };
 /// Keys of `expect`.
-pub const EXPECT_KEYS: Keys = Keys { known: &["min_rows", "non_empty_partitions", "max_lag"] };
+pub(super) const EXPECT_KEYS: Keys = Keys { known: &["min_rows", "non_empty_partitions", "max_lag"] };
 
 /// How shards are encrypted: exactly one of `age` and `parquet`.
 #[derive(JsonSchema)]

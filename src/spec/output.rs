@@ -37,7 +37,7 @@ pub struct OutputUri {
 }
 
 /// Keys of `output`.
-pub const OUTPUT_KEYS: Keys = Keys { known: &["uri", "options", "retention"] };
+pub(super) const OUTPUT_KEYS: Keys = Keys { known: &["uri", "options", "retention"] };
 
 impl OutputSpec {
     pub(crate) fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
@@ -83,7 +83,7 @@ enum SizeSchema {
 }
 
 /// Keys of `partition`.
-pub const PARTITION_KEYS: Keys = Keys { known: &["by", "max_rows", "max_bytes"] };
+pub(super) const PARTITION_KEYS: Keys = Keys { known: &["by", "max_rows", "max_bytes"] };
 
 impl PartitionSpec {
     pub(crate) fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {

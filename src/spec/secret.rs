@@ -10,7 +10,7 @@ use crate::yaml::Entry;
 use crate::yaml::decode::{Fields, Keys, text};
 
 /// Keys of a key.
-pub const KEY_KEYS: Keys = Keys { known: &["key_env", "key_file"] };
+pub(super) const KEY_KEYS: Keys = Keys { known: &["key_env", "key_file"] };
 
 /// A key that stands outside the spec.
 #[derive(JsonSchema)]

@@ -82,7 +82,7 @@ pub struct SourceSpec {
 }
 
 /// Keys of `source`.
-pub const SOURCE_KEYS: Keys = Keys {
+pub(super) const SOURCE_KEYS: Keys = Keys {
     known: &["uri", "format", "hive_partitioning", "path_time", "on_empty_file", "records", "plain_files", "options"],
 };
 
@@ -124,7 +124,7 @@ struct PathTimeKeys {
 }
 
 /// Keys of `path_time`.
-pub const PATH_TIME_KEYS: Keys = Keys { known: &["pattern", "covers", "early", "late", "expect"] };
+pub(super) const PATH_TIME_KEYS: Keys = Keys { known: &["pattern", "covers", "early", "late", "expect"] };
 
 impl SourceSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
@@ -161,7 +161,7 @@ impl SourceSpec {
 }
 
 /// Keys of `options`.
-pub const OPTION_KEYS: Keys =
+pub(super) const OPTION_KEYS: Keys =
     Keys { known: &["endpoint", "region", "profile", "account", "virtual_hosted_style", "anonymous"] };
 
 /// `options`, in a source and in an output. Credentials are none of them: those come from the environment.
@@ -282,7 +282,7 @@ pub struct TimeSpec {
 }
 
 /// Keys of `time`.
-pub const TIME_KEYS: Keys = Keys { known: &["column", "format", "timezone"] };
+pub(super) const TIME_KEYS: Keys = Keys { known: &["column", "format", "timezone"] };
 
 impl TimeSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {

@@ -24,7 +24,7 @@ pub struct VarSpec {
 }
 
 /// Keys of one variable.
-pub const VAR_KEYS: Keys = Keys { known: &["env", "default"] };
+pub(super) const VAR_KEYS: Keys = Keys { known: &["env", "default"] };
 
 /// Reads `vars`.
 pub(crate) fn decode(node: &Node, errors: &mut Vec<Diagnostic>) -> Option<BTreeMap<String, VarSpec>> {

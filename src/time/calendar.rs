@@ -15,7 +15,7 @@ use jiff::{Span, Timestamp};
 
 /// A calendar unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// From one full hour of the zone's clock, or jump of that clock, to the next.
     Hour,
     /// A date of the zone's calendar.
@@ -32,10 +32,10 @@ pub enum Unit {
 
 impl Unit {
     /// The units made of days, smallest first.
-    pub const OF_DAYS: [Self; 5] = [Self::Day, Self::Week, Self::Month, Self::Quarter, Self::Year];
+    pub(crate) const OF_DAYS: [Self; 5] = [Self::Day, Self::Week, Self::Month, Self::Quarter, Self::Year];
 
     /// The word in a spec.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hour => "hour",
             Self::Day => "day",
@@ -47,7 +47,7 @@ impl Unit {
     }
 
     /// The first date of the unit that a date belongs to (hours: the date itself). `None` before year -9999.
-    pub fn first_date(self, date: Date) -> Option<Date> {
+    pub(crate) fn first_date(self, date: Date) -> Option<Date> {
         match self {
             Self::Hour | Self::Day => Some(date),
             Self::Week => {
@@ -62,7 +62,7 @@ impl Unit {
 
     /// The first date of the unit `count` units after the one that begins at `first`; before it where negative.
     /// Hours count as days. `None` outside the years -9999 to 9999.
-    pub fn step(self, first: Date, count: i64) -> Option<Date> {
+    pub(crate) fn step(self, first: Date, count: i64) -> Option<Date> {
         let span = match self {
             Self::Hour | Self::Day => Span::new().try_days(count),
             Self::Week => Span::new().try_weeks(count),
@@ -74,7 +74,7 @@ impl Unit {
     }
 
     /// The name of the unit that begins at `first`: `2026-03-05`, `2026-W10`, `2026-03`, `2026-Q1`, `2026`.
-    pub fn label(self, first: Date) -> String {
+    pub(crate) fn label(self, first: Date) -> String {
         match self {
             Self::Hour | Self::Day => format!("{:04}-{:02}-{:02}", first.year(), first.month(), first.day()),
             Self::Week => {
@@ -89,7 +89,7 @@ impl Unit {
 }
 
 /// An instant for file names: `2026-03-01T1300Z`, with seconds and fraction only if they are not zero.
-pub fn instant_label(at: Timestamp) -> String {
+pub(crate) fn instant_label(at: Timestamp) -> String {
     let utc = jiff::tz::Offset::UTC.to_datetime(at);
     let mut label = format!("{}T{:02}{:02}", Unit::Day.label(utc.date()), utc.hour(), utc.minute());
     if utc.second() != 0 || utc.subsec_nanosecond() != 0 {
@@ -104,19 +104,19 @@ pub fn instant_label(at: Timestamp) -> String {
 
 /// Divides time into units of a zone's calendar. Weeks are ISO 8601 weeks.
 #[derive(Debug, Clone)]
-pub struct Calendar {
+pub(crate) struct Calendar {
     /// The zone.
     pub timezone: TimeZone,
 }
 
 impl Calendar {
     /// The calendar of a zone.
-    pub fn new(timezone: TimeZone) -> Self {
+    pub(crate) fn new(timezone: TimeZone) -> Self {
         Self { timezone }
     }
 
     /// The start of a date. If the zone skips the date, the start of the next one. `None` outside jiff's years.
-    pub fn day_start(&self, date: Date) -> Option<Timestamp> {
+    pub(crate) fn day_start(&self, date: Date) -> Option<Timestamp> {
         let midnight = date.to_datetime(Time::midnight());
         match self.timezone.to_ambiguous_timestamp(midnight).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(midnight).ok(),
@@ -133,7 +133,7 @@ impl Calendar {
     }
 
     /// The first date of the unit that contains an instant; for hours the date. `None` outside jiff's years.
-    pub fn first_date(&self, at: Timestamp, unit: Unit) -> Option<Date> {
+    pub(crate) fn first_date(&self, at: Timestamp, unit: Unit) -> Option<Date> {
         let mut first = unit.first_date(self.timezone.to_datetime(at).date())?;
         // The clock may go back over midnight, or a whole unit may be skipped: the unit that began last counts.
         while let Some(next) = unit.step(first, 1)
@@ -145,7 +145,7 @@ impl Calendar {
     }
 
     /// The first instant of the unit that contains an instant. `None` outside jiff's years.
-    pub fn floor(&self, at: Timestamp, unit: Unit) -> Option<Timestamp> {
+    pub(crate) fn floor(&self, at: Timestamp, unit: Unit) -> Option<Timestamp> {
         match unit {
             Unit::Hour => self.hour_start(at),
             _ => self.day_start(self.first_date(at, unit)?),
@@ -153,7 +153,7 @@ impl Calendar {
     }
 
     /// The first instant after the unit that contains an instant. `None` outside jiff's years.
-    pub fn next(&self, at: Timestamp, unit: Unit) -> Option<Timestamp> {
+    pub(crate) fn next(&self, at: Timestamp, unit: Unit) -> Option<Timestamp> {
         match unit {
             Unit::Hour => self.hour_end(at),
             _ => {
@@ -164,7 +164,7 @@ impl Calendar {
     }
 
     /// The name of the unit that contains an instant: [`Unit::label`]; for hours the UTC start.
-    pub fn label(&self, at: Timestamp, unit: Unit) -> Option<String> {
+    pub(crate) fn label(&self, at: Timestamp, unit: Unit) -> Option<String> {
         match unit {
             Unit::Hour => self.hour_start(at).map(instant_label),
             _ => self.first_date(at, unit).map(|first| unit.label(first)),

@@ -15,7 +15,7 @@ const UNSETTLED_SECONDS: i64 = 3 * 86_400;
 
 /// The instant of one clock reading, in seconds since 1970-01-01T00:00:00Z, and whether the reading was ambiguous. `None`
 /// outside the years of jiff (-9999 to 9999).
-pub fn resolve(zone: &TimeZone, local_second: i64) -> Option<(i64, bool)> {
+pub(crate) fn resolve(zone: &TimeZone, local_second: i64) -> Option<(i64, bool)> {
     let reading = Offset::UTC.to_datetime(Timestamp::from_second(local_second).ok()?);
     let candidates = zone.to_ambiguous_timestamp(reading);
     let ambiguous = candidates.is_ambiguous();
@@ -24,7 +24,7 @@ pub fn resolve(zone: &TimeZone, local_second: i64) -> Option<(i64, bool)> {
 
 /// [`resolve`] for many readings of one zone.
 #[derive(Debug)]
-pub struct LocalClock<'z> {
+pub(crate) struct LocalClock<'z> {
     zone: &'z TimeZone,
     /// Readings in `settled_from..settled_to` have `offset` and are not ambiguous.
     settled_from: i64,
@@ -34,7 +34,7 @@ pub struct LocalClock<'z> {
 
 impl<'z> LocalClock<'z> {
     /// A clock with an empty cache, or one that covers all time if the offset never changes.
-    pub fn new(zone: &'z TimeZone) -> Self {
+    pub(crate) fn new(zone: &'z TimeZone) -> Self {
         match zone.to_fixed_offset() {
             Ok(offset) => {
                 Self { zone, settled_from: i64::MIN, settled_to: i64::MAX, offset: i64::from(offset.seconds()) }
@@ -45,7 +45,7 @@ impl<'z> LocalClock<'z> {
 
     /// Same as [`resolve`].
     #[inline]
-    pub fn instant(&mut self, local_second: i64) -> Option<(i64, bool)> {
+    pub(crate) fn instant(&mut self, local_second: i64) -> Option<(i64, bool)> {
         if (self.settled_from..self.settled_to).contains(&local_second) {
             return Some((local_second.saturating_sub(self.offset), false));
         }

@@ -4,11 +4,11 @@
 //! weeks, months, quarters and years of a zone. [`zone`] finds zones by name. jiff does all zone arithmetic, with the
 //! built-in tz database.
 
-pub mod calendar;
-pub mod local;
-pub mod parse;
-pub mod rfc3339;
-pub mod zone;
+pub(crate) mod calendar;
+pub(crate) mod local;
+pub(crate) mod parse;
+pub(crate) mod rfc3339;
+pub(crate) mod zone;
 
-pub use calendar::{Calendar, Unit};
-pub use parse::{BadTime, Instant, TimeFormat, TimeParser};
+pub(crate) use calendar::{Calendar, Unit};
+pub(crate) use parse::{BadTime, TimeFormat, TimeParser};

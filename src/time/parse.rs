@@ -53,7 +53,7 @@ impl TimeFormat {
 ///
 /// # Errors
 /// [`PatternError`].
-pub fn check_pattern(pattern: &str) -> Result<(), PatternError> {
+pub(crate) fn check_pattern(pattern: &str) -> Result<(), PatternError> {
     let text = sample(pattern)?;
     match BrokenDownTime::parse(pattern, &text) {
         Ok(_) => Ok(()),
@@ -66,7 +66,7 @@ pub fn check_pattern(pattern: &str) -> Result<(), PatternError> {
 ///
 /// # Errors
 /// [`PatternError`].
-pub fn check_instant_pattern(pattern: &str) -> Result<(), PatternError> {
+pub(crate) fn check_instant_pattern(pattern: &str) -> Result<(), PatternError> {
     let text = sample(pattern)?;
     let place = |(Reading::Time(second) | Reading::Date(second))| Some((second, false));
     parse_pattern(pattern, &text, place).map(drop).map_err(|why| PatternError::NotReadable { text: text.clone(), why })
@@ -74,7 +74,7 @@ pub fn check_instant_pattern(pattern: &str) -> Result<(), PatternError> {
 
 /// Which values of a format depend on a time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadByZone {
+pub(crate) enum ReadByZone {
     /// None: all values are instants.
     Nothing,
     /// Dates without a time of day. They use the zone of the window.
@@ -84,7 +84,7 @@ pub enum ReadByZone {
 }
 
 /// Which values of a format depend on a time zone, found by parsing a sample.
-pub fn read_by_zone(format: &TimeFormat) -> ReadByZone {
+pub(crate) fn read_by_zone(format: &TimeFormat) -> ReadByZone {
     let TimeFormat::Pattern(pattern) = format else {
         return if *format == TimeFormat::Auto { ReadByZone::Times } else { ReadByZone::Nothing };
     };
@@ -111,7 +111,7 @@ fn sample(pattern: &str) -> Result<String, PatternError> {
 
 /// Why a strftime pattern cannot be a time format.
 #[derive(Debug, thiserror::Error)]
-pub enum PatternError {
+pub(crate) enum PatternError {
     /// strptime does not read what strftime writes.
     #[error("it writes `{text}`, which cannot be read back: {why}")]
     NotReadable {
@@ -130,7 +130,7 @@ pub enum PatternError {
 
 /// Why a text is not a time in its pattern.
 #[derive(Debug, thiserror::Error)]
-pub enum TextError {
+pub(crate) enum TextError {
     /// The text does not match the pattern.
     #[error("expected the pattern `{pattern}`: {cause}")]
     Shape {
@@ -155,7 +155,7 @@ pub enum TextError {
 
 /// An instant, and whether its local time was ambiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instant {
+pub(crate) struct Instant {
     /// UTC.
     pub at: Timestamp,
     /// The local time occurs twice in its zone (the earlier instant is used) or never (it is shifted forward).
@@ -165,7 +165,7 @@ pub struct Instant {
 /// A value that is not a time in the declared format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not a time: {why}")]
-pub struct BadTime {
+pub(crate) struct BadTime {
     /// The value, truncated to 80 characters.
     pub value: String,
     /// What was expected.
@@ -174,14 +174,14 @@ pub struct BadTime {
 
 impl BadTime {
     /// Truncates the value to 80 characters.
-    pub fn new(value: &str, why: impl Into<String>) -> Self {
+    pub(crate) fn new(value: &str, why: impl Into<String>) -> Self {
         Self { value: value.chars().take(80).collect(), why: why.into() }
     }
 }
 
 /// Parses the times of one source.
 #[derive(Debug, Clone)]
-pub struct TimeParser {
+pub(crate) struct TimeParser {
     /// The declared format.
     pub format: TimeFormat,
     /// The zone of times without a zone.
@@ -236,12 +236,12 @@ const LAST_SECOND: i64 = 253_402_300_799;
 
 impl TimeParser {
     /// A parser that uses one zone for times and dates.
-    pub fn new(format: TimeFormat, timezone: TimeZone) -> Self {
+    pub(crate) fn new(format: TimeFormat, timezone: TimeZone) -> Self {
         Self { format, date_zone: timezone.clone(), timezone }
     }
 
     /// Uses another zone for dates without a time of day.
-    pub fn with_date_zone(self, date_zone: TimeZone) -> Self {
+    pub(crate) fn with_date_zone(self, date_zone: TimeZone) -> Self {
         Self { date_zone, ..self }
     }
 
@@ -250,7 +250,7 @@ impl TimeParser {
     /// # Errors
     /// [`BadTime`] where the text does not match the format or is out of range (years 0000 to 9999; patterns and epochs from
     /// -9999; a leap second `:60` is refused).
-    pub fn text(&self, value: &str) -> Result<Instant, BadTime> {
+    pub(crate) fn text(&self, value: &str) -> Result<Instant, BadTime> {
         self.raw_text(value, |reading| self.resolve(reading)).map(fit)
     }
 
@@ -258,7 +258,7 @@ impl TimeParser {
     ///
     /// # Errors
     /// [`BadTime`] where the format is `auto` or the value is out of range.
-    pub fn integer(&self, value: i64) -> Result<Instant, BadTime> {
+    pub(crate) fn integer(&self, value: i64) -> Result<Instant, BadTime> {
         self.raw_integer(value).map(fit)
     }
 
@@ -327,6 +327,7 @@ impl TimeParser {
         if !(Timestamp::MIN.as_second()..=LAST_SECOND).contains(&second) {
             return Err(outside(value, unit));
         }
+        #[expect(clippy::cast_possible_truncation, reason = "fewer than 10^9")]
         let nanosecond = nanoseconds.rem_euclid(NANOSECONDS.into()) as u32;
         Ok(RawInstant { second, nanosecond, ambiguous: false })
     }
@@ -348,6 +349,7 @@ impl TimeParser {
             let mut digits = itoa::Buffer::new();
             return Err(outside(digits.format(value), unit));
         }
+        #[expect(clippy::cast_possible_truncation, reason = "fewer than 10^9")]
         Ok(RawInstant { second, nanosecond: nanosecond as u32, ambiguous: false })
     }
 }

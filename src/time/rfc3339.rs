@@ -10,7 +10,7 @@ use std::fmt;
 
 /// The fields of the text, before any zone is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
+pub(crate) struct Written {
     /// Seconds since 1970-01-01T00:00:00 on the local clock.
     pub local_second: i64,
     /// Fraction of the second, 0 to 999,999,999.
@@ -23,7 +23,7 @@ pub struct Written {
 
 /// Why a text is not a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The text does not have the layout of a time.
     Shape,
     /// The month is not 1 to 12.
@@ -116,7 +116,7 @@ fn two(tens: u8, ones: u8) -> Result<u32, Fault> {
 /// # Errors
 /// The first [`Fault`] from the left.
 #[inline]
-pub fn parse(text: &[u8]) -> Result<Written, Fault> {
+pub(crate) fn parse(text: &[u8]) -> Result<Written, Fault> {
     let Some((&[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1], rest)) = text.split_first_chunk::<10>() else {
         return Err(Fault::Shape);
     };

@@ -15,7 +15,7 @@ const LONGEST_NAME: usize = 64;
 static DATABASE: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// The built-in tz database.
-pub fn database() -> &'static TimeZoneDatabase {
+pub(crate) fn database() -> &'static TimeZoneDatabase {
     &DATABASE
 }
 
@@ -23,7 +23,7 @@ pub fn database() -> &'static TimeZoneDatabase {
 ///
 /// # Errors
 /// [`UnknownZone`] with the nearest name.
-pub fn find(name: &str) -> Result<TimeZone, UnknownZone> {
+pub(crate) fn find(name: &str) -> Result<TimeZone, UnknownZone> {
     database().get(name).ok().filter(|zone| !zone.is_unknown()).ok_or_else(|| UnknownZone {
         name: name.to_owned(),
         nearest: if name.len() > LONGEST_NAME {
@@ -38,7 +38,7 @@ pub fn find(name: &str) -> Result<TimeZone, UnknownZone> {
 }
 
 /// The name with which [`find`] finds this zone.
-pub fn name(zone: &TimeZone) -> String {
+pub(crate) fn name(zone: &TimeZone) -> String {
     match zone.iana_name() {
         Some(name) => name.to_owned(),
         None => zone.to_fixed_offset().map_or_else(|_| "UTC".to_owned(), |offset| offset.to_string()),
@@ -48,7 +48,7 @@ pub fn name(zone: &TimeZone) -> String {
 /// The error of a name that is not in the tz database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown time zone `{name}`")]
-pub struct UnknownZone {
+pub(crate) struct UnknownZone {
     /// The name in the spec.
     pub name: String,
     /// The most similar known name.
@@ -57,7 +57,7 @@ pub struct UnknownZone {
 
 impl UnknownZone {
     /// Advice for the user.
-    pub fn help(&self) -> String {
+    pub(crate) fn help(&self) -> String {
         match &self.nearest {
             Some(name) => format!("did you mean `{name}`?"),
             None => "write an IANA name, such as `Europe/Berlin` or `UTC`".to_owned(),

@@ -12,11 +12,11 @@ use crate::signatures::{SIGN, give_key};
 use crate::stores::call;
 
 /// A package a day, signed and linked.
-pub const DAILY: &str = "version: 1\nname: daily\ntype: events\nsource: {uri: data/}\nwindow: {previous: day}\n\
+pub(crate) const DAILY: &str = "version: 1\nname: daily\ntype: events\nsource: {uri: data/}\nwindow: {previous: day}\n\
                          output: {uri: 'evidence/{{ window.label }}/'}\nchain: {uri: chain/}\non_bad_rows: reject";
 
 /// A project of this spec, with so many days of rows.
-pub fn daily(days: u32) -> Project {
+pub(crate) fn daily(days: u32) -> Project {
     let project = Project::new();
     project.write("spec.yaml", format!("{DAILY}\n{SIGN}\n"));
     give_key(&project, "ed25519");
@@ -32,11 +32,11 @@ fn args(day: u32) -> [String; 6] {
 }
 
 /// Exports a day of March.
-pub fn run(project: &Project, day: u32) -> Outcome {
+pub(crate) fn run(project: &Project, day: u32) -> Outcome {
     project.call(&args(day).each_ref().map(String::as_str))
 }
 
-pub const STRICT: [&str; 7] =
+pub(crate) const STRICT: [&str; 7] =
     ["verify", "evidence", "--chain", "chain", "--require-signature", "--allowed-signers", "allowed"];
 
 fn link(project: &Project, number: u64) -> Value {

@@ -56,7 +56,7 @@ struct Shared {
 }
 
 /// A server on a port of its own, with one empty bucket named `bucket`. It stops when dropped.
-pub struct GcsServer {
+pub(crate) struct GcsServer {
     address: SocketAddr,
     shared: Shared,
     runtime: Option<Runtime>,
@@ -71,7 +71,7 @@ impl Drop for GcsServer {
 }
 
 impl GcsServer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let shared = Shared::default();
         shared.state.lock().unwrap().page_size = 1000;
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -81,13 +81,13 @@ impl GcsServer {
         GcsServer { address, shared, runtime: Some(runtime) }
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The variable with the credentials that a client needs. A service account signs its tokens itself, so nobody
     /// else is asked.
-    pub fn environment() -> Vec<(&'static str, String)> {
+    pub(crate) fn environment() -> Vec<(&'static str, String)> {
         let [begin, end] = ["BEGIN", "END"].map(|word| format!("-----{word} PRIVATE KEY-----"));
         let key = serde_json::json!({
             "type": "service_account",
@@ -99,37 +99,37 @@ impl GcsServer {
     }
 
     /// Stores an object without a request.
-    pub fn put(&self, key: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
         self.shared.state.lock().unwrap().insert(key, Bytes::copy_from_slice(bytes));
     }
 
     /// The bytes of an object, without a request.
-    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
         self.shared.state.lock().unwrap().objects.get(key).map(|object| object.bytes.to_vec())
     }
 
     /// Keys of objects, sorted.
-    pub fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         self.shared.state.lock().unwrap().objects.keys().cloned().collect()
     }
 
     /// Keys of unfinished multipart uploads, sorted.
-    pub fn uploads(&self) -> Vec<String> {
+    pub(crate) fn uploads(&self) -> Vec<String> {
         self.shared.state.lock().unwrap().uploads.keys().map(|(key, _)| key.clone()).collect()
     }
 
     /// Leaves an unfinished multipart upload behind, as a client does that dies.
-    pub fn begin_upload(&self, key: &str) {
+    pub(crate) fn begin_upload(&self, key: &str) {
         self.shared.state.lock().unwrap().begin_upload(key);
     }
 
     /// Lists give at most so many entries a page.
-    pub fn set_page_size(&self, entries: usize) {
+    pub(crate) fn set_page_size(&self, entries: usize) {
         self.shared.state.lock().unwrap().page_size = entries;
     }
 
     /// Asks for a fault as soon as the headers of a request are here.
-    pub fn on_request(&self, fault: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static) {
+    pub(crate) fn on_request(&self, fault: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static) {
         *self.shared.faults.lock().unwrap() = Some(Arc::new(fault));
     }
 }

@@ -1,6 +1,14 @@
 //! The one integration-test binary: polars links once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::let_underscore_must_use,
+    clippy::too_many_lines,
+    reason = "tests choose their numbers, and a failed expectation fails the test"
+)]
 
 mod age_vectors;
 mod bad_input;

@@ -16,19 +16,19 @@ use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value};
 
 /// Every run counts relative windows from here.
-pub const NOW: &str = "2027-01-01T00:00:00Z";
+pub(crate) const NOW: &str = "2027-01-01T00:00:00Z";
 
 /// A row as read back: cells of CSV are text.
-pub type Row = Map<String, Value>;
+pub(crate) type Row = Map<String, Value>;
 
 /// A folder of a user.
-pub struct Project {
+pub(crate) struct Project {
     folder: Arc<tempfile::TempDir>,
 }
 
 /// How a program ended.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -37,14 +37,14 @@ pub struct Outcome {
 impl Outcome {
     /// Asserts the exit code, and shows what the program said if it is another.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     /// Asserts that stderr says all of these.
     #[track_caller]
-    pub fn says(self, texts: &[&str]) -> Self {
+    pub(crate) fn says(self, texts: &[&str]) -> Self {
         for text in texts {
             assert!(self.stderr.contains(text), "no `{text}` in:\n{}", self.stderr);
         }
@@ -53,43 +53,43 @@ impl Outcome {
 
     /// The one JSON object on stdout.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))
     }
 }
 
 impl Project {
     /// An empty folder.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: Arc::new(tempfile::tempdir().expect("a temporary folder")) }
     }
 
     /// A spec `spec.yaml` with version, name, and `package` as its output folder, and this text after it.
-    pub fn with_spec(rest: &str) -> Self {
+    pub(crate) fn with_spec(rest: &str) -> Self {
         let project = Self::new();
         project.spec(rest);
         project
     }
 
     /// Writes `spec.yaml`.
-    pub fn spec(&self, rest: &str) {
+    pub(crate) fn spec(&self, rest: &str) {
         self.write("spec.yaml", format!("version: 1\nname: test\noutput: {{uri: package}}\n{rest}\n"));
     }
 
     /// A path in the folder.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a file and the folders above it.
-    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("below the folder")).expect("folders");
         std::fs::write(&path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
 
     /// The program, to be run in the folder. It finds no repository and no settings of the machine.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kt-export"));
         command.current_dir(self.folder.path()).args(args).stdin(Stdio::null());
         command.env("GIT_CEILING_DIRECTORIES", self.folder.path()).env("NO_COLOR", "1").env_remove("RUST_BACKTRACE");
@@ -97,28 +97,28 @@ impl Project {
     }
 
     /// Runs any command.
-    pub fn call(&self, args: &[&str]) -> Outcome {
+    pub(crate) fn call(&self, args: &[&str]) -> Outcome {
         outcome(&mut self.command(args))
     }
 
     /// `run spec.yaml` with these arguments.
-    pub fn run(&self, args: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
         self.call(&[&["run", "spec.yaml", "--progress", "never", "--now", NOW], args].concat())
     }
 
     /// The package that `with_spec` names.
-    pub fn package(&self) -> Package {
+    pub(crate) fn package(&self) -> Package {
         self.package_in("package")
     }
 
     /// A package in a folder of the project.
-    pub fn package_in(&self, name: &str) -> Package {
+    pub(crate) fn package_in(&self, name: &str) -> Package {
         Package { root: self.path(name), _folder: self.folder.clone() }
     }
 
     /// Runs the spec, which must be complete, and checks that every row is accounted for and the package verifies.
     #[track_caller]
-    pub fn complete(&self) -> Package {
+    pub(crate) fn complete(&self) -> Package {
         self.run(&[]).exits(0);
         let package = self.package();
         package.balances();
@@ -128,7 +128,7 @@ impl Project {
 }
 
 /// Runs a command to its end.
-pub fn outcome(command: &mut Command) -> Outcome {
+pub(crate) fn outcome(command: &mut Command) -> Outcome {
     let output = command.output().expect("the program starts");
     Outcome {
         code: output.status.code(),
@@ -138,7 +138,7 @@ pub fn outcome(command: &mut Command) -> Outcome {
 }
 
 /// A package as an auditor has it.
-pub struct Package {
+pub(crate) struct Package {
     pub root: PathBuf,
     /// Stays as long as this does.
     _folder: Arc<tempfile::TempDir>,
@@ -147,7 +147,7 @@ pub struct Package {
 impl Package {
     /// `manifest.json`.
     #[track_caller]
-    pub fn manifest(&self) -> Value {
+    pub(crate) fn manifest(&self) -> Value {
         let path = self.root.join("manifest.json");
         let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         serde_json::from_slice(&text).expect("the manifest is JSON")
@@ -155,19 +155,19 @@ impl Package {
 
     /// The entries of `files`.
     #[track_caller]
-    pub fn files(&self) -> Vec<Value> {
+    pub(crate) fn files(&self) -> Vec<Value> {
         self.manifest()["files"].as_array().expect("a list").clone()
     }
 
     /// The entries of one partition.
     #[track_caller]
-    pub fn files_of(&self, label: &str) -> Vec<Value> {
+    pub(crate) fn files_of(&self, label: &str) -> Vec<Value> {
         self.files().into_iter().filter(|f| f["partition"]["label"] == label).collect()
     }
 
     /// The one entry of a partition.
     #[track_caller]
-    pub fn file(&self, label: &str) -> Value {
+    pub(crate) fn file(&self, label: &str) -> Value {
         let files = self.files_of(label);
         assert_eq!(files.len(), 1, "{label}: {files:?}");
         files[0].clone()
@@ -175,7 +175,7 @@ impl Package {
 
     /// `(partition, status, rows)` of every entry.
     #[track_caller]
-    pub fn statuses(&self) -> Vec<(String, String, u64)> {
+    pub(crate) fn statuses(&self) -> Vec<(String, String, u64)> {
         let text = |v: &Value| v.as_str().expect("text").to_owned();
         let files = self.files();
         let entry = |f: &Value| (text(&f["partition"]["label"]), text(&f["status"]), f["rows"].as_u64().expect("rows"));
@@ -183,7 +183,7 @@ impl Package {
     }
 
     /// A shard's bytes without compression.
-    pub fn plain(&self, path: &str) -> Vec<u8> {
+    pub(crate) fn plain(&self, path: &str) -> Vec<u8> {
         let bytes = std::fs::read(self.root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
         match path.rsplit_once('.') {
             Some((_, "zst")) => zstd::decode_all(&*bytes).expect("zstd"),
@@ -198,19 +198,19 @@ impl Package {
 
     /// The text of the one shard of a partition.
     #[track_caller]
-    pub fn text(&self, label: &str) -> String {
+    pub(crate) fn text(&self, label: &str) -> String {
         String::from_utf8(self.plain(self.file(label)["path"].as_str().expect("text"))).expect("UTF-8")
     }
 
     /// Rows of all shards in order, each checked against the number that the manifest gives.
     #[track_caller]
-    pub fn rows(&self) -> Vec<Row> {
+    pub(crate) fn rows(&self) -> Vec<Row> {
         self.by_partition().into_iter().flat_map(|(_, rows)| rows).collect()
     }
 
     /// Rows by shard, with the partition's label.
     #[track_caller]
-    pub fn by_partition(&self) -> Vec<(String, Vec<Row>)> {
+    pub(crate) fn by_partition(&self) -> Vec<(String, Vec<Row>)> {
         let files = self.files();
         let with_file = files.iter().filter(|f| f["status"] == "complete" || f["status"] == "partial");
         with_file
@@ -225,7 +225,7 @@ impl Package {
 
     /// Asserts that every row of the source is accounted for, and that what is written is what reads back.
     #[track_caller]
-    pub fn balances(&self) {
+    pub(crate) fn balances(&self) {
         let manifest = self.manifest();
         let a = &manifest["accounting"];
         let n = |key: &str| a[key].as_u64().unwrap_or_else(|| panic!("{key} in {a}"));
@@ -236,12 +236,12 @@ impl Package {
     }
 
     /// The rows of a shard.
-    pub fn read(&self, path: &str) -> Vec<Row> {
+    pub(crate) fn read(&self, path: &str) -> Vec<Row> {
         if path.ends_with(".parquet") { parquet_rows(&self.root.join(path)) } else { read(path, self.plain(path)) }
     }
 
     /// The rows of a file that is in no package.
-    pub fn rows_of_file(path: &Path) -> Vec<Row> {
+    pub(crate) fn rows_of_file(path: &Path) -> Vec<Row> {
         let name = path.to_str().expect("text");
         if name.ends_with(".parquet") {
             return parquet_rows(path);
@@ -252,22 +252,22 @@ impl Package {
     }
 
     /// Names and bytes below `data/`.
-    pub fn shards(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn shards(&self) -> BTreeMap<String, Vec<u8>> {
         files_below(&self.root.join("data")).into_iter().map(|(name, path)| (name, bytes(&path))).collect()
     }
 
     /// Shards by the names that an undisturbed run gives them: without the generation of their plan.
-    pub fn undisturbed_shards(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn undisturbed_shards(&self) -> BTreeMap<String, Vec<u8>> {
         self.shards().into_iter().map(|(name, bytes)| (without_generation(&name), bytes)).collect()
     }
 
     /// As [`Package::snapshot`], without what serves resuming alone.
-    pub fn evidence(&self) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+    pub(crate) fn evidence(&self) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
         self.snapshot().into_iter().filter(|(name, _)| !name.starts_with("_state/")).collect()
     }
 
     /// Names, bytes and modification times of everything.
-    pub fn snapshot(&self) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+    pub(crate) fn snapshot(&self) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
         let stamp = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).expect("a time");
         let files = files_below(&self.root).into_iter();
         files.map(|(name, path)| (name, (bytes(&path), stamp(&path)))).collect()
@@ -275,7 +275,7 @@ impl Package {
 }
 
 /// A shard's name without the generation of its plan.
-pub fn without_generation(name: &str) -> String {
+pub(crate) fn without_generation(name: &str) -> String {
     let is_generation = |segment: &&str| {
         segment.strip_prefix('g').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
     };
@@ -287,7 +287,7 @@ fn bytes(path: &Path) -> Vec<u8> {
 }
 
 /// Files below a folder, by their names relative to it. A folder that is not there has none.
-pub fn files_below(folder: &Path) -> BTreeMap<String, PathBuf> {
+pub(crate) fn files_below(folder: &Path) -> BTreeMap<String, PathBuf> {
     let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok).filter(|e| e.file_type().is_file());
     let name = |path: &Path| path.strip_prefix(folder).expect("below").to_string_lossy().into_owned();
     entries.map(|e| (name(e.path()), e.into_path())).collect()
@@ -335,7 +335,7 @@ fn parquet_rows(path: &Path) -> Vec<Row> {
 }
 
 /// `text` as one cell or value of a row; nulls and empty cells are empty.
-pub fn cell(row: &Row, column: &str) -> String {
+pub(crate) fn cell(row: &Row, column: &str) -> String {
     match row.get(column) {
         None => panic!("no `{column}` in {row:?}"),
         Some(Value::Null) => String::new(),
@@ -345,12 +345,12 @@ pub fn cell(row: &Row, column: &str) -> String {
 }
 
 /// One column of rows.
-pub fn column(rows: &[Row], name: &str) -> Vec<String> {
+pub(crate) fn column(rows: &[Row], name: &str) -> Vec<String> {
     rows.iter().map(|row| cell(row, name)).collect()
 }
 
 /// Rows of `days` consecutive days from 2026-03-01 on, `per_day` of each, as NDJSON: name of the file and text.
-pub fn daily_files(days: u32, per_day: u32) -> Vec<(String, String)> {
+pub(crate) fn daily_files(days: u32, per_day: u32) -> Vec<(String, String)> {
     let row = |day: u32, i: u32| {
         let (h, m, s) = (i * 86_399 / per_day / 3600, i * 86_399 / per_day / 60 % 60, i * 86_399 / per_day % 60);
         format!(
@@ -364,7 +364,7 @@ pub fn daily_files(days: u32, per_day: u32) -> Vec<(String, String)> {
 }
 
 /// The rows of an NDJSON text as one Parquet file with small row groups.
-pub fn parquet_of(ndjson: &str) -> Vec<u8> {
+pub(crate) fn parquet_of(ndjson: &str) -> Vec<u8> {
     let text = |name| Field::new(name, DataType::Utf8, true);
     let time = Field::new("occurred_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
     let n = Field::new("n", DataType::Int64, true);
@@ -380,7 +380,7 @@ pub fn parquet_of(ndjson: &str) -> Vec<u8> {
 }
 
 /// Compresses.
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut encoder, bytes).expect("memory");
     encoder.finish().expect("memory")

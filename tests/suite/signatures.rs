@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 
 use crate::project::{NOW, Outcome, Package, Project, daily_files, files_below, outcome};
 
-pub const SIGN: &str = "sign: {ssh_key_file: key, identity: evidence@example.com}";
+pub(crate) const SIGN: &str = "sign: {ssh_key_file: key, identity: evidence@example.com}";
 const SPEC: &str = "type: events\nsource: {uri: data/}\nwindow: {date_from: 2026-03-01, date_to: 2026-03-03}";
 /// The fingerprint that ssh-keygen -l shows of tests/signatures/ed25519.pub.
 const PRINT: &str = include_str!("../signatures/ed25519.fingerprint").trim_ascii_end();
 
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/signatures").join(name)
 }
 
 /// Puts a key of the fixtures where specs expect it, and its owner on the list of allowed signers.
-pub fn give_key(project: &Project, name: &str) {
+pub(crate) fn give_key(project: &Project, name: &str) {
     project.write("key", std::fs::read(fixture(name)).unwrap());
     #[cfg(unix)]
     {
@@ -32,7 +32,7 @@ pub fn give_key(project: &Project, name: &str) {
 }
 
 /// The signature of a file by a key of the fixtures.
-pub fn signature(key: &str, file: &Path) -> String {
+pub(crate) fn signature(key: &str, file: &Path) -> String {
     let key = SecretName::File { written: Located::default_value(key.to_owned()), path: fixture(key) };
     let signer = Signer::load(&key, "anybody", &std::collections::BTreeMap::new()).unwrap();
     signer.sign(&std::fs::read(file).unwrap()).unwrap()
@@ -55,7 +55,7 @@ fn verify(project: &Project, args: &[&str]) -> Outcome {
 const STRICT: [&str; 3] = ["--require-signature", "--allowed-signers", "allowed"];
 
 /// `manifest.json`, changed, with SHA256SUMS in step.
-pub fn edit_manifest(package: &Path, edit: impl FnOnce(&mut Value)) {
+pub(crate) fn edit_manifest(package: &Path, edit: impl FnOnce(&mut Value)) {
     let path = package.join("manifest.json");
     let old = std::fs::read(&path).unwrap();
     let mut manifest: kt_export::package::manifest::Manifest = {

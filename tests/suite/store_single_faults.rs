@@ -12,7 +12,7 @@ use crate::s3_server::{Fault, Request, S3Server};
 use crate::stores::manifest;
 
 /// Faults after which the request is retried.
-pub const FAULTS: [Fault; 12] = [
+pub(crate) const FAULTS: [Fault; 12] = [
     Fault::Reset,
     Fault::LoseReply,
     Fault::CutBody(0),

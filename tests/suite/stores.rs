@@ -13,7 +13,7 @@ use crate::s3_server::{Fault, S3Server};
 const WINDOW: &str = "window: {date_from: 2026-03-01, date_to: 2026-03-05}";
 
 /// A project whose source and package are in the server's bucket.
-pub fn project_on(server: &S3Server, rest: &str) -> Project {
+pub(crate) fn project_on(server: &S3Server, rest: &str) -> Project {
     let project = Project::new();
     for (name, text) in daily_files(5, 60) {
         server.put(&format!("lake/{name}"), text.as_bytes());
@@ -22,7 +22,7 @@ pub fn project_on(server: &S3Server, rest: &str) -> Project {
     project
 }
 
-pub fn spec(project: &Project, rest: &str) {
+pub(crate) fn spec(project: &Project, rest: &str) {
     let text = format!(
         "version: 1\nname: test\noutput: {{uri: 's3://bucket/evidence/package/'}}\ntype: events\n\
          source: {{uri: 's3://bucket/lake/data/'}}\n{WINDOW}\n{rest}\n"
@@ -31,7 +31,7 @@ pub fn spec(project: &Project, rest: &str) {
 }
 
 /// Runs the program as a client of the server.
-pub fn call(project: &Project, server: &S3Server, args: &[&str]) -> Outcome {
+pub(crate) fn call(project: &Project, server: &S3Server, args: &[&str]) -> Outcome {
     outcome(project.command(args).envs(server.environment()).env("AWS_EC2_METADATA_DISABLED", "true"))
 }
 
@@ -39,12 +39,12 @@ fn run(project: &Project, server: &S3Server, args: &[&str]) -> Outcome {
     call(project, server, &[&["run", "spec.yaml", "--progress", "never", "--now", NOW], args].concat())
 }
 
-pub fn manifest(server: &S3Server) -> Value {
+pub(crate) fn manifest(server: &S3Server) -> Value {
     serde_json::from_slice(&server.get("evidence/package/manifest.json").expect("a manifest")).expect("JSON")
 }
 
 /// By partition, format and number, the bytes of every listed shard; the run in the name does not count.
-pub fn shards(server: &S3Server) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn shards(server: &S3Server) -> BTreeMap<String, Vec<u8>> {
     let manifest = manifest(server);
     let listed: Vec<String> =
         manifest["files"].as_array().unwrap().iter().map(|f| f["path"].as_str().unwrap().to_owned()).collect();
@@ -67,7 +67,7 @@ fn without_run(path: &str) -> String {
 }
 
 /// What a local run of the same spec gives.
-pub fn golden(rest: &str) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn golden(rest: &str) -> BTreeMap<String, Vec<u8>> {
     let project = Project::with_spec(&format!("type: events\nsource: {{uri: data/}}\n{WINDOW}\n{rest}"));
     for (name, text) in daily_files(5, 60) {
         project.write(&name, text);

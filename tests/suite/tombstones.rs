@@ -29,7 +29,7 @@ fn exported(retention: &str, rest: &str) -> (Project, Package) {
 }
 
 /// Waits until the retention of a package is over.
-pub fn wait_until_expired(manifest: &Value) {
+pub(crate) fn wait_until_expired(manifest: &Value) {
     let expires_at: Timestamp = manifest["expires_at"].as_str().unwrap().parse().unwrap();
     while Timestamp::now() <= expires_at {
         std::thread::sleep(Duration::from_millis(20));

@@ -30,7 +30,7 @@ impl Interval {
 }
 
 /// What intervals cover together: sorted, and where they touch they are one.
-pub fn union(intervals: impl IntoIterator<Item = Interval>) -> Vec<Interval> {
+pub(super) fn union(intervals: impl IntoIterator<Item = Interval>) -> Vec<Interval> {
     let mut sorted: Vec<Interval> = intervals.into_iter().collect();
     sorted.sort_unstable();
     let mut union: Vec<Interval> = Vec::new();
@@ -44,7 +44,7 @@ pub fn union(intervals: impl IntoIterator<Item = Interval>) -> Vec<Interval> {
 }
 
 /// What a [`union`] leaves out of an interval.
-pub fn gaps(within: Interval, union: &[Interval]) -> Vec<Interval> {
+pub(super) fn gaps(within: Interval, union: &[Interval]) -> Vec<Interval> {
     let mut gaps = Vec::new();
     let mut from = within.start;
     for covered in union {
@@ -56,7 +56,7 @@ pub fn gaps(within: Interval, union: &[Interval]) -> Vec<Interval> {
 }
 
 /// Where more than one of several [`union`]s covers, and which do: sorted, each as long as the same ones do.
-pub fn overlaps(unions: &[Vec<Interval>]) -> Vec<(Interval, Vec<usize>)> {
+pub(super) fn overlaps(unions: &[Vec<Interval>]) -> Vec<(Interval, Vec<usize>)> {
     // At each instant where something begins or ends: whose.
     let mut turns: BTreeMap<Timestamp, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
     for (index, union) in unions.iter().enumerate() {

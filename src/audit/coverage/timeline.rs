@@ -4,6 +4,8 @@
 //! of it is covered: a gap of a second shows as `-`, however long the line's time is. Names come from packages, so
 //! nothing of them may act on a terminal.
 
+#![expect(clippy::let_underscore_must_use, reason = "writing to a String does not fail")]
+
 use std::fmt::Write;
 
 use jiff::Timestamp;

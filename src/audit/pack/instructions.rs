@@ -3,6 +3,8 @@
 //! manifest's free text, only digests, numbers and the folder's name, which consists of safe characters. Every check
 //! starts from the manifest, the one file that is signed; SHA256SUMS only repeats it.
 
+#![expect(clippy::let_underscore_must_use, reason = "writing to a String does not fail")]
+
 use std::fmt::Write;
 
 use jiff::Timestamp;

@@ -134,6 +134,7 @@ pub fn pack_into(package: &Package, path: &Path, stop: &Stop) -> Result<Packed, 
         Ok(packed)
     });
     if written.is_err() {
+        #[expect(clippy::let_underscore_must_use, reason = "the error that led here is reported")]
         let _ = fs::remove_file(&part);
         return written;
     }

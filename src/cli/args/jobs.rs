@@ -10,7 +10,7 @@ use crate::units::parse_duration;
 
 /// `jobs`.
 #[derive(Debug, Args)]
-pub struct JobsArgs {
+pub(crate) struct JobsArgs {
     /// What to do.
     #[command(subcommand)]
     pub command: JobsCommand,
@@ -18,7 +18,7 @@ pub struct JobsArgs {
 
 /// Location of the job store.
 #[derive(Debug, Args)]
-pub struct StoreArgs {
+pub(crate) struct StoreArgs {
     /// Job store: a folder, or an s3:// gs:// az:// prefix.
     #[arg(long, value_name = "URI", env = "KT_EXPORT_STORE", default_value = "./.kt-export")]
     pub store: String,
@@ -26,7 +26,7 @@ pub struct StoreArgs {
 
 /// The commands of `jobs`.
 #[derive(Debug, Subcommand)]
-pub enum JobsCommand {
+pub(crate) enum JobsCommand {
     /// Create an export job; prints its id at once and exports in the background.
     Create(Box<JobsCreateArgs>),
     /// List jobs, newest first.
@@ -46,7 +46,7 @@ pub enum JobsCommand {
 /// `jobs create`.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["type_name", "spec"])))]
-pub struct JobsCreateArgs {
+pub(crate) struct JobsCreateArgs {
     /// Export type: events, traces, escalations, audit-log, kb-audit, or a type from the catalog.
     #[arg(long = "type", value_name = "TYPE")]
     pub type_name: Option<String>,
@@ -140,7 +140,7 @@ pub struct JobsCreateArgs {
 
 /// `jobs list`.
 #[derive(Debug, Args)]
-pub struct JobsListArgs {
+pub(crate) struct JobsListArgs {
     /// Only jobs of this status.
     #[arg(long, value_name = "STATUS", value_parser = state)]
     pub status: Option<State>,
@@ -157,7 +157,7 @@ pub struct JobsListArgs {
 
 /// `jobs get`.
 #[derive(Debug, Args)]
-pub struct JobsGetArgs {
+pub(crate) struct JobsGetArgs {
     /// The job.
     #[arg(long, value_name = "JOB_ID")]
     pub id: String,
@@ -171,7 +171,7 @@ pub struct JobsGetArgs {
 
 /// `jobs cancel`.
 #[derive(Debug, Args)]
-pub struct JobsIdArgs {
+pub(crate) struct JobsIdArgs {
     /// The job.
     #[arg(long, value_name = "JOB_ID")]
     pub id: String,
@@ -182,7 +182,7 @@ pub struct JobsIdArgs {
 
 /// `jobs download`.
 #[derive(Debug, Args)]
-pub struct JobsDownloadArgs {
+pub(crate) struct JobsDownloadArgs {
     /// The job.
     #[arg(long, value_name = "JOB_ID")]
     pub id: String,
@@ -208,7 +208,7 @@ pub struct JobsDownloadArgs {
 
 /// `jobs work`.
 #[derive(Debug, Args)]
-pub struct JobsWorkArgs {
+pub(crate) struct JobsWorkArgs {
     /// Run only this job, whatever its state.
     #[arg(long, value_name = "JOB_ID")]
     pub id: Option<String>,
@@ -228,7 +228,7 @@ pub struct JobsWorkArgs {
 
 /// `jobs prune`.
 #[derive(Debug, Args)]
-pub struct JobsPruneArgs {
+pub(crate) struct JobsPruneArgs {
     /// Delete instead of only listing.
     #[arg(long)]
     pub yes: bool,

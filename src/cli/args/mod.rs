@@ -10,11 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::run::memory::{LEAST, Memory};
 use crate::units::parse_bytes;
 
-pub use jobs::{
+pub(super) use jobs::{
     JobsArgs, JobsCommand, JobsCreateArgs, JobsDownloadArgs, JobsGetArgs, JobsIdArgs, JobsListArgs, JobsPruneArgs,
     JobsWorkArgs, StoreArgs,
 };
-pub use packages::{
+pub(super) use packages::{
     CoverageArgs, DecryptArgs, IdentityArgs, KeyArgs, PackArgs, ReportArgs, ReportFormat, ReproduceArgs, SampleArgs,
     VerifyArgs,
 };
@@ -25,7 +25,7 @@ pub use packages::{
 /// row of the source; `verify` checks a package offline.
 #[derive(Debug, Parser)]
 #[command(name = "kt-export", version, max_term_width = 110, after_help = EXIT_CODES)]
-pub struct Cli {
+pub(super) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -47,7 +47,7 @@ Exit codes:
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Create a starter catalog, spec and CI workflow.
     Init(InitArgs),
     /// Check specs and catalogs without reading data.
@@ -84,7 +84,7 @@ pub enum Command {
 
 /// Output options.
 #[derive(Debug, Args)]
-pub struct OutputArgs {
+pub(super) struct OutputArgs {
     /// Print one versioned JSON object on stdout.
     #[arg(long, global = true)]
     pub json: bool,
@@ -104,7 +104,7 @@ pub struct OutputArgs {
 
 /// `auto` depends on whether stderr is a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum When {
+pub(super) enum When {
     /// Only on a terminal.
     Auto,
     /// Always.
@@ -115,7 +115,7 @@ pub enum When {
 
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(super) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object per line.
@@ -124,7 +124,7 @@ pub enum LogFormat {
 
 /// Inputs of the window, the templates and the output location.
 #[derive(Debug, Args)]
-pub struct SpecArgs {
+pub(super) struct SpecArgs {
     /// The time that relative windows are based on, RFC 3339; default: now.
     #[arg(long, value_name = "TIME")]
     pub now: Option<jiff::Timestamp>,
@@ -139,7 +139,7 @@ pub struct SpecArgs {
 
 /// Resource limits.
 #[derive(Debug, Args)]
-pub struct ResourceArgs {
+pub(super) struct ResourceArgs {
     /// Number of worker threads; default: one per processor.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -150,7 +150,7 @@ pub struct ResourceArgs {
 
 /// `init`.
 #[derive(Debug, Args)]
-pub struct InitArgs {
+pub(super) struct InitArgs {
     /// Folder to write to; default: the current folder.
     #[arg(default_value = ".")]
     pub dir: PathBuf,
@@ -158,7 +158,7 @@ pub struct InitArgs {
 
 /// `validate`.
 #[derive(Debug, Args)]
-pub struct ValidateArgs {
+pub(super) struct ValidateArgs {
     /// Spec and catalog files, or folders of them.
     #[arg(required = true)]
     pub specs: Vec<PathBuf>,
@@ -172,7 +172,7 @@ pub struct ValidateArgs {
 
 /// Format of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ValidateFormat {
+pub(super) enum ValidateFormat {
     /// For people, on stderr.
     Text,
     /// One JSON object.
@@ -183,7 +183,7 @@ pub enum ValidateFormat {
 
 /// `doctor`.
 #[derive(Debug, Args)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     /// Spec files, or folders of them.
     #[arg(required = true)]
     pub specs: Vec<PathBuf>,
@@ -201,7 +201,7 @@ pub struct DoctorArgs {
 
 /// `plan`.
 #[derive(Debug, Args)]
-pub struct PlanArgs {
+pub(super) struct PlanArgs {
     /// The spec.
     pub spec: PathBuf,
     /// Format of the plan.
@@ -217,7 +217,7 @@ pub struct PlanArgs {
 
 /// Format of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PlanFormat {
+pub(super) enum PlanFormat {
     /// A table.
     Text,
     /// One JSON object.
@@ -228,7 +228,7 @@ pub enum PlanFormat {
 
 /// `run`.
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// Spec files, or folders of them.
     #[arg(required = true)]
     pub specs: Vec<PathBuf>,
@@ -258,14 +258,14 @@ pub struct RunArgs {
 
 /// `explain`.
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(super) struct ExplainArgs {
     /// An error code from a manifest; default: all codes.
     pub code: Option<String>,
 }
 
 /// `schema`.
 #[derive(Debug, Args)]
-pub struct SchemaArgs {
+pub(super) struct SchemaArgs {
     /// Which schema.
     #[arg(value_enum)]
     pub of: SchemaOf,
@@ -273,7 +273,7 @@ pub struct SchemaArgs {
 
 /// Files that have a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SchemaOf {
+pub(super) enum SchemaOf {
     /// Spec files.
     Spec,
     /// Catalog files.
@@ -284,7 +284,7 @@ pub enum SchemaOf {
 
 /// `completions`.
 #[derive(Debug, Args)]
-pub struct CompletionsArgs {
+pub(super) struct CompletionsArgs {
     /// Shell to generate completions for.
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,

@@ -12,7 +12,7 @@ use crate::secret::SecretName;
 
 /// `verify`.
 #[derive(Debug, Args)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// Package folders, local or in a store; with --chain also folders that contain packages.
     #[arg(required_unless_present = "chain", value_name = "URI")]
     pub packages: Vec<String>,
@@ -44,7 +44,7 @@ pub struct VerifyArgs {
 
 /// Keys that read the rows of encrypted shards.
 #[derive(Debug, Args)]
-pub struct KeyArgs {
+pub(crate) struct KeyArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
     pub identities: IdentityArgs,
@@ -55,7 +55,7 @@ pub struct KeyArgs {
 
 /// Identities that read encrypted files.
 #[derive(Debug, Args)]
-pub struct IdentityArgs {
+pub(crate) struct IdentityArgs {
     /// File of age identities (`AGE-SECRET-KEY-1…`) to decrypt with; may be repeated.
     #[arg(short, long, value_name = "FILE")]
     pub identity: Vec<PathBuf>,
@@ -63,7 +63,7 @@ pub struct IdentityArgs {
 
 /// `decrypt`.
 #[derive(Debug, Args)]
-pub struct DecryptArgs {
+pub(crate) struct DecryptArgs {
     /// Encrypted files, binary or armored; `-` for standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<String>,
@@ -81,7 +81,7 @@ pub struct DecryptArgs {
 
 /// `reproduce`.
 #[derive(Debug, Args)]
-pub struct ReproduceArgs {
+pub(crate) struct ReproduceArgs {
     /// The package's folder, local or in a store.
     #[arg(value_name = "URI")]
     pub package: String,
@@ -104,7 +104,7 @@ pub struct ReproduceArgs {
 
 /// `coverage`.
 #[derive(Debug, Args)]
-pub struct CoverageArgs {
+pub(crate) struct CoverageArgs {
     /// Packages, or folders or prefixes that contain packages.
     #[arg(required = true, value_name = "URI")]
     pub packages: Vec<String>,
@@ -133,7 +133,7 @@ pub struct CoverageArgs {
 
 /// `sample`.
 #[derive(Debug, Args)]
-pub struct SampleArgs {
+pub(crate) struct SampleArgs {
     /// The package's folder, local or in a store.
     #[arg(value_name = "URI")]
     pub package: String,
@@ -150,7 +150,7 @@ pub struct SampleArgs {
 
 /// `pack`.
 #[derive(Debug, Args)]
-pub struct PackArgs {
+pub(crate) struct PackArgs {
     /// The package's folder, local or in a store.
     #[arg(value_name = "URI")]
     pub package: String,
@@ -161,7 +161,7 @@ pub struct PackArgs {
 
 /// `report`.
 #[derive(Debug, Args)]
-pub struct ReportArgs {
+pub(crate) struct ReportArgs {
     /// The package's folder, local or in a store.
     #[arg(value_name = "URI")]
     pub package: String,
@@ -175,7 +175,7 @@ pub struct ReportArgs {
 
 /// Format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
+pub(crate) enum ReportFormat {
     /// One self-contained page.
     Html,
     /// Markdown for a ticket or a pull request.

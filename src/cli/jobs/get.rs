@@ -1,6 +1,5 @@
 //! `jobs get`: one job, and following it to its end.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -115,9 +114,7 @@ fn ended(view: &JobView) -> String {
 /// A job for people.
 fn text(view: &JobView) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<9} {value}");
-    };
+    let mut line = |name: &str, value: String| text.push_str(&format!("{name:<9} {value}\n"));
     line("id", view.id.clone());
     line("status", state(view));
     line("name", shown(&view.name));
@@ -151,7 +148,7 @@ fn text(view: &JobView) -> String {
             FileStatus::Complete => String::new(),
             _ => format!("  {}", file.error.as_deref().map_or_else(|| "pending".to_owned(), escaped)),
         };
-        let _ = writeln!(text, "  {:>12} rows  {}{status}", HumanCount(file.rows).to_string(), escaped(&file.path));
+        text.push_str(&format!("  {:>12} rows  {}{status}\n", HumanCount(file.rows).to_string(), escaped(&file.path)));
     }
     text
 }

@@ -19,7 +19,7 @@ use crate::jobs::{JobRecord, JobView, Jobs, PassedOver, State};
 use crate::store::{Location, StoreError};
 
 /// Dispatches.
-pub fn jobs(args: &JobsArgs, console: &Console) -> Exit {
+pub(super) fn jobs(args: &JobsArgs, console: &Console) -> Exit {
     let done = match &args.command {
         JobsCommand::Create(args) => create::create(args, console),
         JobsCommand::List(args) => list::list(args, console),

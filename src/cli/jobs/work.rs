@@ -143,7 +143,10 @@ fn print_result(id: &str, ran: &Result<RunOutcome, RunError>, console: &Console)
 /// Detaches from the terminal, so that closing it or its signals do not stop this process.
 #[cfg(unix)]
 fn leave_terminal() {
-    // Fails only for a process group leader, which has no terminal to detach from.
+    #[expect(
+        clippy::let_underscore_must_use,
+        reason = "fails only for a process group leader, which has no terminal to detach from"
+    )]
     let _ = rustix::process::setsid();
 }
 

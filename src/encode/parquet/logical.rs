@@ -43,7 +43,7 @@ fn typed(field: &TypePtr, uuids: &BTreeSet<usize>, next: &mut usize) -> Result<T
             return Ok(field.clone());
         }
         let uuid = Type::primitive_type_builder(field.name(), PhysicalType::FIXED_LEN_BYTE_ARRAY)
-            .with_length(uuid::BYTES as i32)
+            .with_length(uuid::WIDTH)
             .with_logical_type(Some(LogicalType::Uuid))
             .with_repetition(info.repetition())
             .with_id(id);

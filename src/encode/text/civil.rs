@@ -87,6 +87,7 @@ impl Day {
 
 /// Year, month and day of the proleptic Gregorian calendar (Hinnant, chrono-Compatible Low-Level Date Algorithms,
 /// `civil_from_days`). Years within ±10^15, beyond any Arrow type, do not overflow.
+#[expect(clippy::cast_possible_truncation, reason = "a month is at most 12 and a day at most 31")]
 fn civil(days: i64) -> (i64, u8, u8) {
     const DAYS_OF_ERA: i64 = 146_097;
     // Eras of 400 years start on 1 March of year 0, so that leap days end them.
@@ -102,12 +103,19 @@ fn civil(days: i64) -> (i64, u8, u8) {
     (year, month as u8, day as u8)
 }
 
+/// The number of ticks of 10^-`DIGITS` seconds in a second.
+#[expect(clippy::cast_possible_truncation, reason = "there are at most nine digits")]
+pub(super) const fn ticks_per_second<const DIGITS: usize>() -> u64 {
+    10u64.pow(DIGITS as u32)
+}
+
 /// Appends a time of day as `HH:MM:SS` and `DIGITS` digits of fraction. `ticks` are of 10^-DIGITS seconds.
 ///
 /// A column may hold values outside a day. They are written with more than 23 or with negative hours.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "all casts are of digits, or of numbers below 10^9")]
 pub(super) fn clock<const DIGITS: usize>(ticks: i64, out: &mut Vec<u8>) {
-    let per_second = 10u64.pow(DIGITS as u32);
+    let per_second = ticks_per_second::<DIGITS>();
     if ticks < 0 {
         out.push(b'-');
     }

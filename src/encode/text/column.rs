@@ -95,6 +95,7 @@ pub(super) enum DictionaryKeys<'a> {
 impl DictionaryKeys<'_> {
     /// Arrow guarantees that the key of a row that is not null is an index of the values.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "an index into memory fits")]
     pub(super) fn get(&self, row: usize) -> usize {
         match self {
             Self::I8(keys) => keys[row] as usize,
@@ -120,6 +121,7 @@ pub(super) enum Ranges<'a> {
 
 impl Ranges<'_> {
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "an index into memory fits")]
     fn get(&self, row: usize) -> std::ops::Range<usize> {
         match self {
             Self::Offsets(o) => o[row] as usize..o[row + 1] as usize,

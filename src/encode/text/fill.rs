@@ -6,7 +6,7 @@ use arrow::datatypes::TimeUnit;
 
 use super::bare::Bare;
 use super::block::{Leads, Rendered};
-use super::civil::Day;
+use super::civil::{Day, ticks_per_second};
 use super::column::{Cells, Column, Float, Text};
 use super::decimal::decimal;
 use super::digits::{padded, sign, signed, time_of_day, unsigned};
@@ -102,7 +102,7 @@ impl Column<'_> {
         match &self.cells {
             Cells::Text(Text::View(array)) | Cells::Embedded(Text::View(array)) | Cells::Number(Text::View(array)) => {
                 let views: &[u128] = array.views();
-                room.for_each(|(room, row)| *room += S::GROWTH * views[row] as u32 as usize);
+                room.for_each(|(room, row)| *room += S::GROWTH * view_length(views[row]));
                 QUOTES_ROOM
             }
             Cells::Text(text) | Cells::Embedded(text) | Cells::Number(text) => {
@@ -167,7 +167,7 @@ fn embed(text: &str, slab: &mut [u8], at: usize) -> usize {
 /// Writes the text of a view with `write`, or copies the earlier result for the same view.
 #[inline(always)]
 fn repeated(memo: &mut Memo, view: u128, slab: &mut [u8], at: usize, write: impl FnOnce(&mut [u8]) -> usize) -> usize {
-    if view as u32 as usize <= INLINE {
+    if view_length(view) <= INLINE {
         return write(slab);
     }
     if let Some(known) = memo.get(view) {
@@ -195,7 +195,15 @@ fn texts<'a, S: Style>(style: &S, nulls: Option<&NullBuffer>, get: impl Fn(usize
 /// Most bytes stored in a view itself (Arrow columnar format, variable-size binary view layout).
 const INLINE: usize = 12;
 
+/// The length of a view's text, in bytes: its lowest 32 bits.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the other bits are not the length")]
+fn view_length(view: u128) -> usize {
+    view as u32 as usize
+}
+
 /// Padding of the unused bytes of a view, for each length: the digit `0`.
+#[expect(clippy::cast_possible_truncation, reason = "the low half of a word is meant")]
 const FILLS: [(u64, u32); INLINE + 1] = {
     let mut fills = [(0, 0); INLINE + 1];
     let mut length = 0;
@@ -216,8 +224,9 @@ fn views<S: Style>(style: &S, nulls: Option<&NullBuffer>, array: &StringViewArra
     let lead = &slots.leads.text;
     slots.fill(nulls, lead, |row, slab, at| {
         let view = views[row];
-        let length = view as u32 as usize;
+        let length = view_length(view);
         let marks = if let Some((low_fill, high_fill)) = FILLS.get(length) {
+            #[expect(clippy::cast_possible_truncation, reason = "the first 8 bytes of the text are meant")]
             let low = (view >> 32) as u64;
             let high = (view >> 96) as u32;
             put(slab, at, &low.to_le_bytes());
@@ -247,7 +256,7 @@ fn timestamps<const DIGITS: usize, S: Style>(
     day: &mut Day,
     slots: Slots<'_>,
 ) {
-    let per_second = 10u64.pow(DIGITS as u32);
+    let per_second = ticks_per_second::<DIGITS>();
     let per_day = SECONDS_PER_DAY * per_second as i64;
     let lead = &slots.leads.text;
     slots.fill(nulls, lead, |row, slab, at| {

@@ -6,6 +6,8 @@
 
 use arrow::datatypes::{IntervalDayTime, IntervalMonthDayNano};
 
+use super::civil::ticks_per_second;
+
 /// Appends a duration in ticks of 10^-`DIGITS` seconds.
 #[inline]
 pub(super) fn duration<const DIGITS: usize>(ticks: i64, out: &mut Vec<u8>) {
@@ -51,7 +53,7 @@ fn signed_seconds<const DIGITS: usize>(ticks: i64, out: &mut Vec<u8>) {
 }
 
 fn seconds<const DIGITS: usize>(ticks: u64, out: &mut Vec<u8>) {
-    let per_second = 10u64.pow(DIGITS as u32);
+    let per_second = ticks_per_second::<DIGITS>();
     out.extend_from_slice(itoa::Buffer::new().format(ticks / per_second).as_bytes());
     if DIGITS > 0 {
         let mut text = *b".000000000";

@@ -9,7 +9,7 @@ use arrow::datatypes::{
     TimestampSecondType,
 };
 
-use super::civil::{Day, clock};
+use super::civil::{Day, clock, ticks_per_second};
 use super::span::{day_time, duration, month_day_nano, months};
 
 /// The cells of a time, duration or binary column.
@@ -139,7 +139,7 @@ const MILLIS_PER_DAY: i64 = SECONDS_PER_DAY * 1000;
 /// Appends a date and time from ticks of 10^-`DIGITS` seconds since 1970-01-01T00:00:00.
 #[inline]
 fn timestamp<const DIGITS: usize>(ticks: i64, day: &mut Day, out: &mut Vec<u8>) {
-    let per_day = SECONDS_PER_DAY * 10i64.pow(DIGITS as u32);
+    let per_day = SECONDS_PER_DAY * ticks_per_second::<DIGITS>() as i64;
     day.write_with_t(ticks.div_euclid(per_day), out);
     clock::<DIGITS>(ticks.rem_euclid(per_day), out);
 }

@@ -186,12 +186,12 @@ fn escaped_word(word: u64, length: usize, slab: &mut [u8], at: usize) -> usize {
         let here = at + bit as usize / 8;
         let rest = word >> bit;
         slab[here] = b'\\';
-        at += if rest as u8 >= b' ' {
+        at += if rest.to_le_bytes()[0] >= b' ' {
             // The character follows the backslash unchanged.
             put(slab, here + 1, &rest.to_le_bytes());
             1
         } else {
-            let (escape, longer) = escape(rest as u8);
+            let (escape, longer) = escape(rest.to_le_bytes()[0]);
             put(slab, here + 1, &escape);
             put(slab, here + 1 + longer, &(rest >> 8).to_le_bytes());
             longer

@@ -3,8 +3,6 @@
 //! A package without rows can mean that nothing happened, that a filter asks for a value that nobody writes, or that nobody
 //! delivered the files. The books balance in each case, so the manifest says which one it is.
 
-use std::fmt::Write;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -106,9 +104,7 @@ impl Manifest {
             }
         };
         if claimed > 0 {
-            // Writing to a String does not fail.
-            let _ = write!(
-                text,
+            text.push_str(&format!(
                 "; {} not read, because `path_time` says of {} that no row of the window is in {}",
                 if claimed == 1 {
                     "1 file was".to_owned()
@@ -117,13 +113,13 @@ impl Manifest {
                 },
                 if claimed == 1 { "its name" } else { "their names" },
                 if claimed == 1 { "it" } else { "them" },
-            );
+            ));
         }
         for held in &finding.held {
             let values: Vec<_> = held.values.iter().map(|value| format!("“{value}”")).collect();
             let more = if held.is_all { "" } else { " and others" };
             let holds = if values.is_empty() { "only nulls".to_owned() } else { values.join(", ") };
-            let _ = write!(text, "; in the window `{}` holds {holds}{more}", held.column);
+            text.push_str(&format!("; in the window `{}` holds {holds}{more}", held.column));
         }
         text
     }

@@ -9,12 +9,12 @@ use super::locator::Locator;
 use crate::diagnostic::Diagnostic;
 
 /// Longest `where`. A condition that can be reviewed is far shorter; long lists belong in `filters`.
-pub const MAX_TEXT_BYTES: usize = 64 << 10;
+pub(super) const MAX_TEXT_BYTES: usize = 64 << 10;
 /// Most words, operators and brackets in a `where`, not counting commas and constants. Each may deepen the tree, which the
 /// parser builds without recursion but drops recursively.
-pub const MAX_TOKENS: usize = 2_000;
+pub(super) const MAX_TOKENS: usize = 2_000;
 /// Deepest nesting of a `where`; chains of AND and of OR count once.
-pub const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// Parses the whole text as one expression.
 ///

@@ -10,7 +10,7 @@ pub(super) const KNOWN_EXTENSIONS: &str =
 /// A source that cannot be listed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ListError {
+pub(crate) enum ListError {
     /// No file matches.
     #[error(
         "source matches no file: {uri} ({explanation}); check the path, or set `source.format` for other extensions"

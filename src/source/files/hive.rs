@@ -11,7 +11,7 @@ const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Why folders cannot become columns although the catalog requests it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HiveError {
+pub(crate) enum HiveError {
     /// A file column and a folder key of one name.
     #[error(
         "column {column} is both in the files and in the folder names of {file}; set `hive_partitioning: false` to read the files' column alone"
@@ -33,7 +33,7 @@ pub enum HiveError {
 }
 
 /// The `k=v` folders of a relative name, percent-decoded, from the outermost; the null marker becomes `None`.
-pub fn keys_of(name: &str) -> Vec<(String, Option<String>)> {
+pub(crate) fn keys_of(name: &str) -> Vec<(String, Option<String>)> {
     let folders = name.rsplit_once('/').map_or("", |(folders, _)| folders);
     let pairs = folders.split('/').filter_map(|segment| segment.split_once('='));
     let value = |text: &str| (text != NULL_PARTITION).then(|| percent_decode(text));
@@ -69,7 +69,7 @@ fn percent_decode(text: &str) -> String {
 ///
 /// # Errors
 /// [`HiveError`], only with `Some(true)`.
-pub fn columns(inputs: &[Input], setting: Option<bool>, file_columns: &Schema) -> Result<Vec<Field>, HiveError> {
+pub(crate) fn columns(inputs: &[Input], setting: Option<bool>, file_columns: &Schema) -> Result<Vec<Field>, HiveError> {
     if setting == Some(false) {
         return Ok(Vec::new());
     }

@@ -28,7 +28,7 @@ const UNSUPPORTED_COMPRESSIONS: [&str; 9] = ["bz2", "xz", "lz4", "br", "zip", "7
 
 /// The files that a source URI matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FileListing {
+pub(crate) struct FileListing {
     /// Files to read, sorted by name.
     pub files: Vec<SourceFile>,
     /// Files and folders that are not read, with reasons, sorted by name.
@@ -51,7 +51,7 @@ const MAX_ADJACENT_FILES: usize = 8;
 ///
 /// # Errors
 /// [`ListError`] if any file cannot be enumerated or classified; there are no partial results.
-pub fn list(source: &Source) -> Result<FileListing, ListError> {
+pub(crate) fn list(source: &Source) -> Result<FileListing, ListError> {
     let uri = source.uri.value.as_str();
     let path = match Location::parse(uri, &source.options)? {
         Location::Local(path) => path,
@@ -78,7 +78,12 @@ impl FileListing {
     ///
     /// # Errors
     /// [`ListError::PathTime`] for the first file whose name does not match the pattern.
-    pub fn within(mut self, path_time: &PathTime, zones: [&TimeZone; 2], period: Period) -> Result<Self, ListError> {
+    pub(crate) fn within(
+        mut self,
+        path_time: &PathTime,
+        zones: [&TimeZone; 2],
+        period: Period,
+    ) -> Result<Self, ListError> {
         let Period { start, end } = period;
         let mut kept = Vec::with_capacity(self.files.len());
         let (mut earlier, mut later) = (Nearest::default(), Nearest::default());

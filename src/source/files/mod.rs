@@ -1,7 +1,7 @@
 //! Files as a source: listed by path, glob or prefix, with columns and time ranges derived from their names and folders.
 
-pub mod hive;
-pub mod list;
+pub(crate) mod hive;
+pub(crate) mod list;
 
 pub(super) mod error;
 mod lakehouse;
@@ -27,12 +27,12 @@ use crate::job::{self, Job, OnEmptyFile, SourceFormat};
 use crate::source::formats::rows::inspect::in_one_step;
 use crate::store::Location;
 
-pub use overlap::reads_file;
-pub use path_time::{named_days, path_coverage, path_coverage_in, path_unit, units_of};
+pub(crate) use overlap::reads_file;
+pub(crate) use path_time::{named_days, path_coverage_in, path_unit, units_of};
 
 /// The [`Source`] for a job's `source.uri`. Holds settings only; [`Source::list`] enumerates the files.
 #[derive(Debug)]
-pub struct FileSource {
+pub(crate) struct FileSource {
     settings: job::Source,
     /// The job's output location. `list` rejects a location inside the source, so that an export never reads its own files.
     output: Location,
@@ -44,7 +44,7 @@ pub struct FileSource {
 
 impl FileSource {
     /// Copies the settings that the source needs from `job`.
-    pub fn new(job: &Job) -> Self {
+    pub(crate) fn new(job: &Job) -> Self {
         Self {
             settings: job.source.clone(),
             output: job.output.clone(),

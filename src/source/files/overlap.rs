@@ -26,7 +26,7 @@ fn extensions() -> impl Iterator<Item = String> {
 ///
 /// # Errors
 /// [`ListError::OutputInSource`], [`ListError::SourceInOutput`], or the error of an invalid source URI.
-pub fn check(source: &Source, output: &Location) -> Result<(), ListError> {
+pub(super) fn check(source: &Source, output: &Location) -> Result<(), ListError> {
     let uri = source.uri.value.as_str();
     let (from, to) = match (Location::parse(uri, &source.options)?, output) {
         (Location::Local(path), Location::Local(to)) => (SourceFolder::local(path, uri)?, real(to)),
@@ -51,7 +51,7 @@ pub fn check(source: &Source, output: &Location) -> Result<(), ListError> {
 ///
 /// # Errors
 /// The error of an invalid source URI.
-pub fn reads_file(source: &Source, file: &Path) -> Result<bool, ListError> {
+pub(crate) fn reads_file(source: &Source, file: &Path) -> Result<bool, ListError> {
     let uri = source.uri.value.as_str();
     let Location::Local(path) = Location::parse(uri, &source.options)? else { return Ok(false) };
     let folder = SourceFolder::local(path, uri)?;

@@ -14,7 +14,7 @@ use crate::job::{PartitionBy, PathTime};
 
 /// The half-open interval `[start, end)` that a file's rows may lie in: its calendar unit ([`path_unit`]), widened by
 /// `early` and `late`.
-pub fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
+pub(crate) fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
     let (start, end) = path_unit(name, path_time, timezone)?;
     // Margins saturate at the ends of the calendar.
     let start = start.checked_sub(path_time.early).unwrap_or(Timestamp::MIN);
@@ -30,7 +30,7 @@ pub fn path_coverage(name: &str, path_time: &PathTime, timezone: &TimeZone) -> O
 /// wider interval is used, so that no row of the file lies outside.
 ///
 /// `None`: the name does not match, lacks a field that the unit needs, or is outside the supported years.
-pub fn path_unit(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
+pub(crate) fn path_unit(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
     let pattern = path_time.pattern.value.as_str();
     let starts_with_field = pattern.starts_with('%') && !pattern.starts_with("%%");
     let mut before = None;
@@ -51,7 +51,11 @@ pub fn path_unit(name: &str, path_time: &PathTime, timezone: &TimeZone) -> Optio
 
 /// The interval that spans [`path_coverage`] in two zones. A date in a name may be in the zone of the source's times or, if
 /// the rows have dates only, in the zone of the window.
-pub fn path_coverage_in(name: &str, path_time: &PathTime, zones: [&TimeZone; 2]) -> Option<(Timestamp, Timestamp)> {
+pub(crate) fn path_coverage_in(
+    name: &str,
+    path_time: &PathTime,
+    zones: [&TimeZone; 2],
+) -> Option<(Timestamp, Timestamp)> {
     let [first, second] = zones;
     let covered = path_coverage(name, path_time, first)?;
     if first == second {
@@ -89,7 +93,7 @@ fn coverage(matched: BrokenDownTime, covers: PartitionBy, timezone: &TimeZone) -
 }
 
 /// The calendar units that overlap a half-open interval, in order; at most `limit + 1`.
-pub fn units_of(
+pub(crate) fn units_of(
     (start, end): (Timestamp, Timestamp),
     covers: PartitionBy,
     timezone: &TimeZone,
@@ -206,7 +210,7 @@ const PLAUSIBLE_YEARS: std::ops::RangeInclusive<i16> = 1970..=2199;
 /// Days are `2026-03-05`, `2026/03/05`, `2026_03_05`, `20260305` and the hive folders `year=2026/month=03/day=05`; months are
 /// `2026-03`, `2026/03`, `2026_03` and `year=2026/month=03`. A name may repeat a date, and may contain a month and a day in
 /// it. A name with contradicting dates (`2026-03-01_2026-03-07`) yields `None`.
-pub fn named_days(name: &str) -> Option<(Date, Date)> {
+pub(crate) fn named_days(name: &str) -> Option<(Date, Date)> {
     let plain = hive_dates_as_paths(name);
     let text = plain.as_bytes();
     let mut narrowest: Option<(Date, Date)> = None;

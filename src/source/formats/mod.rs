@@ -2,8 +2,8 @@
 //!
 //! Which reader a file needs is decided here and nowhere else.
 
-pub mod columnar;
-pub mod rows;
+pub(crate) mod columnar;
+pub(crate) mod rows;
 
 use arrow::datatypes::SchemaRef;
 
@@ -16,7 +16,7 @@ use crate::job::{OnBad, SourceFormat};
 
 /// How to read one file.
 #[derive(Debug, Clone)]
-pub struct FileRequest {
+pub(crate) struct FileRequest {
     /// The file.
     pub file: SourceFile,
     /// As in [`ReadRequest`](super::ReadRequest).
@@ -33,7 +33,7 @@ pub struct FileRequest {
 
 /// Prepares the inspection of a file: the footer of Parquet, every row of other formats. A file that cannot be read to its
 /// end has a [`problem`](super::InputFacts::problem). `records` is the dotted path of the array inside each JSON document.
-pub fn inspect<'a>(
+pub(crate) fn inspect<'a>(
     file: &'a SourceFile,
     request: InspectRequest<'a>,
     records: Option<&'a str>,
@@ -60,7 +60,7 @@ pub fn inspect<'a>(
 ///
 /// # Errors
 /// [`SourceError`].
-pub fn open(request: FileRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
+pub(crate) fn open(request: FileRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
     match request.file.format {
         SourceFormat::Parquet => parquet::open(request),
         SourceFormat::Arrow => Ok(Box::new(OneChunk(Some(ipc::open(request)?)))),

@@ -130,6 +130,7 @@ impl Drop for LocalDraft {
     fn drop(&mut self) {
         // After a rename it is gone already. Where removing fails, `Folder::remove_drafts` finds it later.
         if let Ok(Some(here)) = self.folder.place(&self.temporary) {
+            #[expect(clippy::let_underscore_must_use, reason = "`Folder::remove_drafts` removes what stays")]
             let _ = unlinkat(here.dir(), here.last, AtFlags::empty());
         }
     }

@@ -117,6 +117,10 @@ impl LocalFolder {
         let file = File::from(file);
         // Tells `remove_drafts` that its writer lives; the system lets go of it when the writer dies. Nothing else
         // depends on it, so a file system without locks only keeps what dead runs left.
+        #[expect(
+            clippy::let_underscore_must_use,
+            reason = "a file system without locks only keeps what dead runs left"
+        )]
         let _ = file.try_lock();
         Ok(LocalDraft { folder: self.clone(), name: name.to_owned(), temporary, file, block: Vec::new() })
     }
@@ -169,7 +173,7 @@ impl LocalFolder {
         resolve(self.root(), name)
     }
 
-    /// As [`Folder::resolve`], for a folder: it is a real one, if it is there.
+    /// As [`Self::resolve`], for a folder. If it exists, it is not a symlink.
     fn folder(&self, name: &str) -> Result<PathBuf, StoreError> {
         let path = self.resolve(name)?;
         match fs::symlink_metadata(&path) {
@@ -317,6 +321,7 @@ impl Backend for LocalFolder {
             Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(failed(error)),
         };
+        #[expect(clippy::let_underscore_must_use, reason = "`Folder::remove_drafts` removes what stays")]
         let _ = fs::remove_file(&here);
         Ok(is_old)
     }

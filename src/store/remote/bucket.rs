@@ -285,6 +285,7 @@ impl Bucket {
                 Ok(refused) => refused == Some(true),
                 // No answer says nothing about conditions; a store that honours them must not be taken for another.
                 Err(error) => {
+                    #[expect(clippy::let_underscore_must_use, reason = "the error that led here is reported")]
                     let _ = self.remove(key);
                     return Err(error);
                 }

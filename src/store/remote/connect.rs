@@ -166,6 +166,7 @@ fn all<S: ObjectStore + PaginatedListStore + MultipartStore + Signer>(store: S) 
 
 /// Installs ring for TLS, unless the program that links this library has chosen another provider.
 fn use_ring() {
+    #[expect(clippy::let_underscore_must_use, reason = "an error says that a provider is installed")]
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

@@ -51,7 +51,7 @@ impl After {
 }
 
 #[derive(Clone, Default)]
-pub struct Backend(pub Arc<Mutex<State>>);
+pub(super) struct Backend(pub Arc<Mutex<State>>);
 
 /// The whole body, if it is what its signature and its checksum say.
 async fn received(body: Option<StreamingBlob>, sha256: Option<&str>) -> S3Result<Bytes> {

@@ -43,7 +43,7 @@ const FLUSH: Duration = Duration::from_millis(20);
 
 /// A request as the server saw it.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub(crate) struct Request {
     pub method: String,
     /// Percent-decoded, without the bucket; empty if the request is about a bucket.
     pub key: String,
@@ -61,7 +61,7 @@ pub struct Request {
 
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The request is not handled. The reply is an error with this HTTP status and code.
     Status(u16, &'static str),
     /// The request is handled, and the connection closed without a reply.
@@ -109,7 +109,7 @@ struct Shared {
 }
 
 /// A server on a port of its own, with one empty bucket named `bucket`. It stops when dropped.
-pub struct S3Server {
+pub(crate) struct S3Server {
     address: SocketAddr,
     shared: Shared,
     runtime: Option<Runtime>,
@@ -124,7 +124,7 @@ impl Drop for S3Server {
 }
 
 impl S3Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let shared = Shared::default();
         shared.backend.0.lock().unwrap().buckets.insert(BUCKET.to_owned(), Bucket::default());
         let mut service = S3ServiceBuilder::new(shared.backend.clone());
@@ -137,18 +137,18 @@ impl S3Server {
         S3Server { address, shared, runtime: Some(runtime) }
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Variables that lead a client here.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let here = [("AWS_ENDPOINT_URL", self.endpoint()), ("AWS_ALLOW_HTTP", "true".to_owned())];
         Self::credentials().into_iter().chain(here).collect()
     }
 
     /// Variables with what a client needs besides the endpoint.
-    pub fn credentials() -> Vec<(&'static str, String)> {
+    pub(crate) fn credentials() -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
@@ -161,82 +161,82 @@ impl S3Server {
     }
 
     /// Stores an object without a request.
-    pub fn put(&self, key: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, key: &str, bytes: &[u8]) {
         self.bucket(|bucket| bucket.objects.insert(key.to_owned(), Object::new(Bytes::copy_from_slice(bytes))));
     }
 
     /// The bytes of an object, without a request.
-    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
         self.bucket(|bucket| bucket.objects.get(key).map(|object| object.bytes.to_vec()))
     }
 
     /// Removes an object without a request, locked or not.
-    pub fn remove(&self, key: &str) {
+    pub(crate) fn remove(&self, key: &str) {
         self.bucket(|bucket| bucket.objects.remove(key));
     }
 
     /// Keys of objects, sorted.
-    pub fn keys(&self, prefix: &str) -> Vec<String> {
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         self.bucket(|bucket| bucket.objects.keys().filter(|key| key.starts_with(prefix)).cloned().collect())
     }
 
     /// Keys of unfinished multipart uploads, sorted, one for each upload.
-    pub fn uploads(&self) -> Vec<String> {
+    pub(crate) fn uploads(&self) -> Vec<String> {
         self.bucket(|bucket| bucket.uploads.keys().map(|(key, _)| key.clone()).collect())
     }
 
     /// Leaves an unfinished multipart upload behind, as a client does that dies.
-    pub fn begin_upload(&self, key: &str) {
+    pub(crate) fn begin_upload(&self, key: &str) {
         self.shared.backend.0.lock().unwrap().begin_upload(BUCKET, key, Object::new(Bytes::new())).unwrap();
     }
 
     /// All requests in the order of their arrival.
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.log.lock().unwrap().iter().map(|entry| entry.lock().unwrap().clone()).collect()
     }
 
     /// Bytes of objects that were sent in replies to GETs.
-    pub fn bytes_served(&self) -> u64 {
+    pub(crate) fn bytes_served(&self) -> u64 {
         let is_served = |r: &Request| r.method == "GET" && !r.key.is_empty() && matches!(r.status, Some(200 | 206));
         self.requests().iter().filter(|request| is_served(request)).map(|request| request.bytes_sent).sum()
     }
 
     /// Empties the log, and so sets `bytes_served` to zero.
-    pub fn forget_requests(&self) {
+    pub(crate) fn forget_requests(&self) {
         self.shared.log.lock().unwrap().clear();
     }
 
     /// Lists give at most so many entries a page, and never more than 1000.
-    pub fn set_page_size(&self, keys: usize) {
+    pub(crate) fn set_page_size(&self, keys: usize) {
         self.shared.backend.0.lock().unwrap().page_size = keys;
     }
 
     /// Whether `If-Match` and `If-None-Match` of writes are ignored, as some servers do that resemble S3.
-    pub fn ignore_conditions(&self, yes: bool) {
+    pub(crate) fn ignore_conditions(&self, yes: bool) {
         self.shared.backend.0.lock().unwrap().ignore_conditions = yes;
     }
 
     /// Whether parts before the last may have less than 5 MiB.
-    pub fn allow_small_parts(&self, yes: bool) {
+    pub(crate) fn allow_small_parts(&self, yes: bool) {
         self.shared.backend.0.lock().unwrap().allow_small_parts = yes;
     }
 
     /// How far the server's clock is ahead of ours. Signatures are taken whatever it says.
-    pub fn set_clock_ahead(&self, seconds: i64) {
+    pub(crate) fn set_clock_ahead(&self, seconds: i64) {
         self.shared.backend.0.lock().unwrap().clock_ahead = seconds;
     }
 
     /// Deletes of this key fail with 403 AccessDenied. It can be overwritten, which with Object Lock makes a version.
-    pub fn lock(&self, key: &str) {
+    pub(crate) fn lock(&self, key: &str) {
         self.bucket(|bucket| bucket.locked.insert(key.to_owned()));
     }
 
     /// Asks for a fault as soon as the headers of a request are here. The function may block.
-    pub fn on_request(&self, fault: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static) {
+    pub(crate) fn on_request(&self, fault: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static) {
         *self.shared.faults.lock().unwrap() = Some(Arc::new(fault));
     }
 
-    pub fn clear_faults(&self) {
+    pub(crate) fn clear_faults(&self) {
         *self.shared.faults.lock().unwrap() = None;
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 const MIN_PART_BYTES: usize = 5 << 20;
 
 /// The most that S3 lists in one answer.
-pub const MAX_PAGE_SIZE: usize = 1000;
+pub(super) const MAX_PAGE_SIZE: usize = 1000;
 
 fn no_such_key() -> S3Error {
     s3_error!(NoSuchKey, "The specified key does not exist.")
@@ -26,7 +26,7 @@ fn precondition_failed() -> S3Error {
 }
 
 #[derive(Clone)]
-pub struct Object {
+pub(super) struct Object {
     pub bytes: Bytes,
     pub etag: ETag,
     pub modified: Timestamp,
@@ -35,7 +35,7 @@ pub struct Object {
 }
 
 #[derive(Default)]
-pub struct Bucket {
+pub(super) struct Bucket {
     pub objects: BTreeMap<String, Object>,
     /// Keys that cannot be deleted.
     pub locked: BTreeSet<String>,
@@ -43,13 +43,13 @@ pub struct Bucket {
     pub uploads: BTreeMap<(String, String), Upload>,
 }
 
-pub struct Upload {
+pub(super) struct Upload {
     /// When it began, and what its object will be besides bytes.
     pub template: Object,
     pub parts: BTreeMap<i32, Object>,
 }
 
-pub struct State {
+pub(super) struct State {
     pub buckets: BTreeMap<String, Bucket>,
     pub page_size: usize,
     pub ignore_conditions: bool,
@@ -74,26 +74,26 @@ impl Default for State {
 }
 
 impl State {
-    pub fn bucket(&mut self, name: &str) -> S3Result<&mut Bucket> {
+    pub(super) fn bucket(&mut self, name: &str) -> S3Result<&mut Bucket> {
         self.buckets.get_mut(name).ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))
     }
 
     /// A copy of an object, if the conditions of a read hold.
-    pub fn read(&mut self, bucket: &str, key: &str, conditions: &Conditions) -> S3Result<Object> {
+    pub(super) fn read(&mut self, bucket: &str, key: &str, conditions: &Conditions) -> S3Result<Object> {
         let object = self.bucket(bucket)?.objects.get(key).ok_or_else(no_such_key)?;
         conditions.check_read(object)?;
         Ok(object.clone())
     }
 
     /// Whether the conditions of a write hold.
-    pub fn check(&mut self, bucket: &str, key: &str, conditions: &Conditions) -> S3Result<()> {
+    pub(super) fn check(&mut self, bucket: &str, key: &str, conditions: &Conditions) -> S3Result<()> {
         let ignored = self.ignore_conditions;
         let object = self.bucket(bucket)?.objects.get(key);
         if ignored { Ok(()) } else { conditions.check_write(object) }
     }
 
     /// The id of a new upload.
-    pub fn begin_upload(&mut self, bucket: &str, key: &str, template: Object) -> S3Result<String> {
+    pub(super) fn begin_upload(&mut self, bucket: &str, key: &str, template: Object) -> S3Result<String> {
         self.begun_uploads += 1;
         let id = format!("upload-{:08}", self.begun_uploads);
         let upload = Upload { template, parts: BTreeMap::new() };
@@ -104,7 +104,7 @@ impl State {
 
 impl Object {
     /// Times are whole seconds, as on S3.
-    pub fn new(bytes: Bytes) -> Self {
+    pub(super) fn new(bytes: Bytes) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let modified = UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
         let etag = ETag::Strong(HEXLOWER.encode(&Sha256::digest(&bytes)[..16]));
@@ -112,28 +112,28 @@ impl Object {
     }
 
     /// Written by a clock that is so many seconds ahead.
-    pub fn ahead(self, seconds: i64) -> Self {
+    pub(super) fn ahead(self, seconds: i64) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let modified = UNIX_EPOCH + Duration::from_secs(since_epoch.saturating_add_signed(seconds));
         Object { modified: modified.into(), ..self }
     }
 
-    pub fn with(self, content_type: Option<String>, metadata: Option<Metadata>) -> Self {
+    pub(super) fn with(self, content_type: Option<String>, metadata: Option<Metadata>) -> Self {
         Object { content_type, metadata, ..self }
     }
 
-    pub fn len(&self) -> i64 {
+    pub(super) fn len(&self) -> i64 {
         i64::try_from(self.bytes.len()).unwrap()
     }
 
-    pub fn content_type(&self) -> Option<String> {
+    pub(super) fn content_type(&self) -> Option<String> {
         self.content_type.clone().or_else(|| Some("binary/octet-stream".to_owned()))
     }
 }
 
 impl Upload {
     /// The object that the listed parts make.
-    pub fn assemble(&self, listed: &[CompletedPart], allow_small_parts: bool) -> S3Result<Object> {
+    pub(super) fn assemble(&self, listed: &[CompletedPart], allow_small_parts: bool) -> S3Result<Object> {
         let mut bytes = Vec::new();
         let mut digests = Sha256::new();
         let mut before = 0;
@@ -164,7 +164,7 @@ impl Upload {
 }
 
 /// The conditional headers of a request.
-pub struct Conditions {
+pub(super) struct Conditions {
     matches: Option<ETagCondition>,
     none_matches: Option<ETagCondition>,
     modified_since: Option<Timestamp>,
@@ -176,15 +176,15 @@ fn is_met(condition: &ETagCondition, object: &Object) -> bool {
 }
 
 impl Conditions {
-    pub fn new(matches: Option<ETagCondition>, none_matches: Option<ETagCondition>) -> Self {
+    pub(super) fn new(matches: Option<ETagCondition>, none_matches: Option<ETagCondition>) -> Self {
         Conditions { matches, none_matches, modified_since: None, unmodified_since: None }
     }
 
-    pub fn since(self, modified_since: Option<Timestamp>, unmodified_since: Option<Timestamp>) -> Self {
+    pub(super) fn since(self, modified_since: Option<Timestamp>, unmodified_since: Option<Timestamp>) -> Self {
         Conditions { modified_since, unmodified_since, ..self }
     }
 
-    pub fn check_write(&self, object: Option<&Object>) -> S3Result<()> {
+    pub(super) fn check_write(&self, object: Option<&Object>) -> S3Result<()> {
         match (&self.matches, object) {
             (Some(_), None) => return Err(no_such_key()),
             (Some(condition), Some(object)) if !is_met(condition, object) => return Err(precondition_failed()),
@@ -197,7 +197,7 @@ impl Conditions {
     }
 
     /// RFC 9110, section 13.2.2: entity tags go before times.
-    pub fn check_read(&self, object: &Object) -> S3Result<()> {
+    pub(super) fn check_read(&self, object: &Object) -> S3Result<()> {
         let passes = match (&self.matches, &self.unmodified_since) {
             (Some(condition), _) => is_met(condition, object),
             (None, since) => since.as_ref().is_none_or(|since| object.modified <= *since),

@@ -322,7 +322,7 @@ fn a_package_may_be_a_whole_bucket(rig: &Rig) {
 }
 
 /// Gets a link as a browser does: status and body.
-pub fn get(url: &url::Url) -> (u16, Vec<u8>) {
+pub(super) fn get(url: &url::Url) -> (u16, Vec<u8>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let answer = reqwest::Client::new().get(url.clone()).send().await.unwrap();
@@ -357,7 +357,7 @@ struct Step {
 }
 
 /// A generator of operations: splitmix64 (Steele, Lea and Flood, 2014).
-pub struct Draw(pub u64);
+pub(super) struct Draw(pub u64);
 
 impl Draw {
     fn below(&mut self, n: usize) -> usize {
@@ -463,7 +463,7 @@ fn step(rig: &Rig, draw: &mut Draw, new: &[u8], before: &Files) -> Step {
 ///
 /// # Errors
 /// The operation's, after checking that it had its whole effect or none.
-pub fn checked_step(rig: &Rig, draw: &mut Draw, number: usize) -> Result<(), StoreError> {
+pub(super) fn checked_step(rig: &Rig, draw: &mut Draw, number: usize) -> Result<(), StoreError> {
     let before = rig.files();
     let new = format!("{number} {}", "x".repeat(number)).into_bytes();
     let Step { what, answer, effect } = step(rig, draw, &new, &before);

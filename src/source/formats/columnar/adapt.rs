@@ -26,7 +26,7 @@ const STRICT: CastOptions<'static> =
 
 /// Why a column cannot take its planned type without changing a value. `path` is the column and the place inside it.
 #[derive(Debug, thiserror::Error)]
-pub enum AdaptError {
+pub(crate) enum AdaptError {
     /// The values do not fit the planned type.
     #[error("column {path} is {from} in this file and {to} in the plan: {why}")]
     TypeMismatch {
@@ -80,7 +80,7 @@ impl AdaptError {
 ///
 /// # Errors
 /// [`AdaptError`] for the first column whose values do not fit.
-pub fn adapt_batch(batch: &RecordBatch, file: &Schema, schema: &SchemaRef) -> Result<RecordBatch, AdaptError> {
+pub(crate) fn adapt_batch(batch: &RecordBatch, file: &Schema, schema: &SchemaRef) -> Result<RecordBatch, AdaptError> {
     let rows = batch.num_rows();
     let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
         Some(array) => adapt(array, file.field_with_name(field.name()).is_ok_and(is_json), field),
@@ -100,7 +100,7 @@ pub fn adapt_batch(batch: &RecordBatch, file: &Schema, schema: &SchemaRef) -> Re
 ///
 /// # Errors
 /// [`AdaptError`] if the values do not fit.
-pub fn adapt(array: &ArrayRef, holds_json: bool, field: &Field) -> Result<ArrayRef, AdaptError> {
+pub(crate) fn adapt(array: &ArrayRef, holds_json: bool, field: &Field) -> Result<ArrayRef, AdaptError> {
     adapt_at(array, holds_json, field, field.name())
 }
 

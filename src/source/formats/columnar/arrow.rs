@@ -37,7 +37,7 @@ const MAGIC: &[u8; 6] = b"ARROW1";
 const FILE_HEAD: u64 = 8;
 
 /// The footer's length and the magic after the footer.
-const FILE_TAIL: u64 = 10;
+const FILE_TAIL: usize = 10;
 
 /// Precedes the length of each message since format version 0.15.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -53,7 +53,7 @@ const MAX_INFLATED_BYTES: i64 = i32::MAX as i64;
 
 /// The result of inspecting a file.
 #[derive(Debug, Clone)]
-pub struct ArrowFacts {
+pub(crate) struct ArrowFacts {
     /// The columns in planned layouts: text is `Utf8View`.
     pub schema: Schema,
     /// Rows, bytes and times of the file, which is one unit.
@@ -66,7 +66,11 @@ pub struct ArrowFacts {
 /// [`SourceUnreadable`](crate::error::ErrorCode::SourceUnreadable) if there is no schema,
 /// [`SourceChanged`](crate::error::ErrorCode::SourceChanged) if the file has changed since it was listed.
 /// [`InputFacts::problem`] holds errors after the schema.
-pub fn inspect(file: &SourceFile, time_column: &str, time_parser: &TimeParser) -> Result<ArrowFacts, SourceError> {
+pub(crate) fn inspect(
+    file: &SourceFile,
+    time_column: &str,
+    time_parser: &TimeParser,
+) -> Result<ArrowFacts, SourceError> {
     file.check_unchanged()?;
     let mut messages = Messages::open(file)?;
     let schema = planned_schema(&messages.schema);
@@ -149,7 +153,7 @@ impl Times {
 ///
 /// # Errors
 /// As [`inspect`].
-pub fn open(request: FileRequest) -> Result<Box<dyn BatchReader>, SourceError> {
+pub(crate) fn open(request: FileRequest) -> Result<Box<dyn BatchReader>, SourceError> {
     request.file.check_unchanged()?;
     let messages = Messages::open(&request.file)?;
     let wanted = |name: &str| request.schema.column_with_name(name).is_some();
@@ -182,7 +186,7 @@ impl BatchReader for ArrowReader {
         Ok(rows.map(|rows| {
             let first = self.given_rows + 1;
             self.given_rows += rows.num_rows() as u64;
-            Batch { rows, unit: 0, positions: Positions::From(first), rejected: Vec::new(), outside: 0 }
+            Batch { rows, positions: Positions::From(first), rejected: Vec::new(), outside: 0 }
         }))
     }
 }
@@ -256,9 +260,10 @@ impl Messages {
 
     fn of_file(handle: Stored, bytes: u64) -> Result<Self, IpcError> {
         let cut_short = || IpcError::FileCutShort;
-        let tail_start = bytes.checked_sub(FILE_TAIL).filter(|start| *start >= FILE_HEAD).ok_or_else(cut_short)?;
-        let tail = read_at(&handle, tail_start, FILE_TAIL, bytes)?;
-        let tail: [u8; FILE_TAIL as usize] = tail.as_slice().try_into().map_err(|_| cut_short())?;
+        let tail_start =
+            bytes.checked_sub(FILE_TAIL as u64).filter(|start| *start >= FILE_HEAD).ok_or_else(cut_short)?;
+        let tail = read_at(&handle, tail_start, FILE_TAIL as u64, bytes)?;
+        let tail: [u8; FILE_TAIL] = tail.as_slice().try_into().map_err(|_| cut_short())?;
         if !tail.ends_with(MAGIC) {
             return Err(cut_short());
         }

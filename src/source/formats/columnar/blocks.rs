@@ -67,6 +67,7 @@ impl Blocks {
             && let Some(at) = start.checked_sub(*first)
             && at.saturating_add(wanted) <= block.len() as u64
         {
+            #[expect(clippy::cast_possible_truncation, reason = "at most the length of a block in memory")]
             return Ok(block.slice(at as usize..));
         }
         // Free the previous block first.

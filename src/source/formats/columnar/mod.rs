@@ -2,9 +2,9 @@
 //!
 //! A corrupt file can make those crates panic. No such panic leaves this module.
 
-pub mod adapt;
-pub mod arrow;
-pub mod parquet;
+pub(crate) mod adapt;
+pub(crate) mod arrow;
+pub(crate) mod parquet;
 
 mod blocks;
 mod foreign;

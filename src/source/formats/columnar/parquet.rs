@@ -47,7 +47,7 @@ const TARGET_BATCH_BYTES: i64 = 8 << 20;
 
 /// The result of inspecting a file.
 #[derive(Debug, Clone)]
-pub struct ParquetFacts {
+pub(crate) struct ParquetFacts {
     /// The file's schema in planned types: text is `Utf8View`; Parquet JSON and UUID columns become text with field metadata.
     pub schema: Schema,
     /// Rows, bytes and times of each row group.
@@ -64,7 +64,11 @@ pub struct ParquetFacts {
 /// # Errors
 /// [`ErrorCode::SourceUnreadable`] if the footer is missing or invalid, [`ErrorCode::SourceChanged`] if the file has changed
 /// since it was listed.
-pub fn inspect(file: &SourceFile, time_column: &str, time_parser: &TimeParser) -> Result<ParquetFacts, SourceError> {
+pub(crate) fn inspect(
+    file: &SourceFile,
+    time_column: &str,
+    time_parser: &TimeParser,
+) -> Result<ParquetFacts, SourceError> {
     file.check_unchanged()?;
     let metadata = load(file)?;
     let undecodable = decodable::undecodable(metadata.metadata());
@@ -82,7 +86,7 @@ pub fn inspect(file: &SourceFile, time_column: &str, time_parser: &TimeParser) -
 ///
 /// # Errors
 /// As [`inspect`].
-pub fn open(request: FileRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
+pub(crate) fn open(request: FileRequest) -> Result<Box<dyn ChunkReader>, SourceError> {
     request.file.check_unchanged()?;
     let metadata = load(&request.file)?;
     let is_requested = |name: &str| request.schema.column_with_name(name).is_some();
@@ -200,7 +204,6 @@ impl RowGroupBatches {
 
     fn advance(&self, active: &mut ActiveReader) -> Result<Option<Batch>, SourceError> {
         let OpenFile { request, file_schema, int96_seconds, .. } = &*self.file;
-        let unit = self.unit;
         let raw = guarded(|| active.reader.next().transpose()).map_err(|m| self.fail(m))?;
         let expected = active.footer_rows;
         let Some(raw) = raw else {
@@ -230,7 +233,7 @@ impl RowGroupBatches {
         let (kept, positions, rejected) = self.split_bad_rows(text, first_position, &bad)?;
         let adapted = guarded(|| adapt_batch(&kept, file_schema, &request.schema))
             .map_err(|m| mismatch(&request.file, format!("{m}; in `schema`, declare a type that fits all files")))?;
-        Ok(Some(Batch { rows: adapted, unit, positions, rejected, outside: 0 }))
+        Ok(Some(Batch { rows: adapted, positions, rejected, outside: 0 }))
     }
 
     /// Separates the rows in `bad` (row index in the batch, ascending; column name) as rejects, or fails at the first if

@@ -9,7 +9,7 @@ use crate::source::{SourceError, SourceFile};
 
 /// Bytes read before a block is cut. Large enough that a batch is worth its overhead; small enough that a file of a few
 /// megabytes has a block for every thread and the blocks of all threads fit the processor's caches.
-pub const BLOCK_BYTES: usize = 1 << 20;
+pub(crate) const BLOCK_BYTES: usize = 1 << 20;
 
 /// Cuts a file into blocks, in order.
 pub(super) trait CutBlocks: Send {

@@ -13,7 +13,7 @@ use crate::store::{StoreError, Stored};
 
 /// Bytes of the longest row (line, record, array element) that is read. A longer one is most likely an unclosed quote or a
 /// file of another format, and must not exhaust memory.
-pub const MAX_ROW_BYTES: usize = 256 << 20;
+pub(crate) const MAX_ROW_BYTES: usize = 256 << 20;
 
 /// Bytes requested from the decoder at a time: large enough to make system calls rare, small enough for the second-level
 /// cache.

@@ -16,16 +16,16 @@ use crate::source::formats::rows::tally::Tally;
 use crate::source::{Inspection, SourceError, SourceFile};
 
 /// One unit of inspection work; may run on any thread.
-pub type InspectionStep<'a> = Box<dyn FnOnce() -> StepResult + Send + 'a>;
+pub(crate) type InspectionStep<'a> = Box<dyn FnOnce() -> StepResult + Send + 'a>;
 
 /// Cuts a file into steps. The first call of `next_step` opens the file; the call that returns `None` closes it.
-pub trait InspectionSteps<'a>: Send {
+pub(crate) trait InspectionSteps<'a>: Send {
     /// The next step; `None` after the last.
     fn next_step(&mut self) -> Option<InspectionStep<'a>>;
 }
 
 /// The result of one step.
-pub struct StepResult {
+pub(crate) struct StepResult {
     /// 0-based position of the step in the file.
     index: u64,
     content: Content,
@@ -95,7 +95,7 @@ where
 }
 
 /// Wraps an inspection that cannot be split, such as that of a columnar file, as a single step.
-pub fn in_one_step<'a>(
+pub(crate) fn in_one_step<'a>(
     name: &'a str,
     inspect: impl Fn() -> Result<Inspection, SourceError> + Send + 'a,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
@@ -223,7 +223,7 @@ fn inspect_blocks<C: CutBlocks, I: InspectBlock<Block = C::Block>>(
 }
 
 /// Merges the findings of the steps of a file.
-pub struct StepResults<'a> {
+pub(crate) struct StepResults<'a> {
     /// Name of the input.
     name: &'a str,
     /// Size of the file in bytes; the file is a single unit.
@@ -258,7 +258,7 @@ impl<'a> StepResults<'a> {
     }
 
     /// Adds the result of a step. Results may arrive in any order.
-    pub fn add(&mut self, result: StepResult) {
+    pub(crate) fn add(&mut self, result: StepResult) {
         self.waiting.insert(result.index, result.content);
         while let Some(content) = self.waiting.remove(&self.next) {
             self.next += 1;
@@ -283,7 +283,7 @@ impl<'a> StepResults<'a> {
     }
 
     /// Whether the outcome is decided, so that the remaining steps need not run.
-    pub fn is_decided(&self) -> bool {
+    pub(crate) fn is_decided(&self) -> bool {
         self.rows.as_ref().is_some_and(|rows| rows.problem.is_some() || rows.root.width() > MAX_COLUMNS)
     }
 
@@ -293,7 +293,7 @@ impl<'a> StepResults<'a> {
     /// # Errors
     /// [`SourceError`] if an input that is inspected in one step cannot be, such as a columnar file. A row-format file never
     /// fails here; its error is [`InputFacts::problem`](crate::source::InputFacts::problem).
-    pub fn finish(self) -> Result<Inspection, SourceError> {
+    pub(crate) fn finish(self) -> Result<Inspection, SourceError> {
         if let Some(whole) = self.whole {
             return whole;
         }

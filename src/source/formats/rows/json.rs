@@ -19,7 +19,7 @@ use crate::source::{ChunkReader, SourceError, SourceFile};
 use crate::swar::{find, marks};
 
 /// Inspects every row of a file, in bounded memory. `records` is the dotted path of the array inside each document.
-pub fn inspector<'a>(
+pub(crate) fn inspector<'a>(
     file: &'a SourceFile,
     request: InspectRequest<'a>,
     records: Option<&'a str>,
@@ -44,7 +44,7 @@ pub(super) type SkippedKeys = Arc<Mutex<BTreeSet<String>>>;
 ///
 /// # Errors
 /// [`SourceError`] where the file cannot be opened or the schema has a type that JSON cannot supply.
-pub fn open(request: FileRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
+pub(crate) fn open(request: FileRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
     let documents = Documents::open(&request.file, request.records.as_deref(), block_bytes, SkippedKeys::default())?;
     reader::json_chunks(documents, request)
 }

@@ -4,13 +4,13 @@
 //! into rows (one module per format) and parse them into Arrow builders. Memory is bounded by the blocks and batches in
 //! progress and by the longest row.
 
-pub mod csv;
-pub mod decode;
-pub mod infer;
-pub mod json;
-pub mod ndjson;
+pub(crate) mod csv;
+pub(crate) mod decode;
+pub(crate) mod infer;
+pub(crate) mod json;
+pub(crate) mod ndjson;
 
-pub mod inspect;
+pub(crate) mod inspect;
 
 mod blocks;
 mod column;

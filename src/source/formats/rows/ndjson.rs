@@ -12,7 +12,7 @@ use crate::source::formats::rows::reader::{self, JsonRowInspector, RawRow, RowBl
 use crate::source::{ChunkReader, SourceError, SourceFile};
 
 /// Inspects every row of a file, in bounded memory.
-pub fn inspector<'a>(
+pub(crate) fn inspector<'a>(
     file: &'a SourceFile,
     request: InspectRequest<'a>,
     block_bytes: usize,
@@ -24,7 +24,7 @@ pub fn inspector<'a>(
 ///
 /// # Errors
 /// [`SourceError`] where the file cannot be opened or the schema has a type that JSON cannot supply.
-pub fn open(request: FileRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
+pub(crate) fn open(request: FileRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
     reader::json_chunks(Lines::open(&request.file, block_bytes)?, request)
 }
 

@@ -158,7 +158,6 @@ impl BatchBuilder {
         self.bytes = 0;
         Ok(Some(Batch {
             rows,
-            unit: 0,
             positions: Positions::Each(std::mem::take(&mut self.positions)),
             rejected: std::mem::take(&mut self.rejected),
             outside: std::mem::take(&mut self.outside),

@@ -22,11 +22,14 @@ pub(super) fn float32(text: &str) -> Option<f32> {
 }
 
 /// Whether `value` equals `text`, if `text` is an integer. Integers of up to `safe_digits` digits are always exact.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "below 2^126 the conversion is exact; a larger integer counts as not exact"
+)]
 fn holds_integer(text: &str, value: f64, safe_digits: usize) -> bool {
     if text.len() <= safe_digits || text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')) {
         return true;
     }
-    // Below 2^126 the conversion to i128 is exact; a larger integer counts as not exact.
     value.abs() < 2f64.powi(126) && text.parse::<i128>().is_ok_and(|i| i == value as i128)
 }
 

@@ -53,7 +53,7 @@ fn read(file: &SourceFile, schema: Schema) -> Result<Vec<RecordBatch>, SourceErr
     let mut reader = open(request)?;
     let mut batches = Vec::new();
     while let Some(batch) = reader.next_batch()? {
-        assert!(batch.unit == 0 && batch.rejected.is_empty());
+        assert!(batch.rejected.is_empty());
         batches.push(batch.rows);
     }
     Ok(batches)

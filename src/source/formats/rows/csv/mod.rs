@@ -30,7 +30,7 @@ use crate::source::formats::rows::window::OutsideTest;
 use crate::source::{Batch, BatchReader, ChunkReader, Codec, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
-pub fn inspector<'a>(
+pub(crate) fn inspector<'a>(
     file: &'a SourceFile,
     request: InspectRequest<'a>,
     block_bytes: usize,
@@ -48,7 +48,7 @@ pub fn inspector<'a>(
 /// # Errors
 /// [`SourceError`] where the file cannot be opened, its header is invalid, or the schema has a type that CSV
 /// cannot supply.
-pub fn open(request: FileRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
+pub(crate) fn open(request: FileRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
     let columns = BatchBuilder::new(&request)?.table;
     let table = Table::open(&request.file, block_bytes)?;
     let place_of = |name: &str| table.header.iter().position(|known| known == name);

@@ -243,7 +243,10 @@ impl Node {
         self.cells = true;
         match text.as_bytes().first() {
             Some(b'-' | b'0'..=b'9') if exact::is_canonical_integer(text) => self.integer(text),
-            Some(b'-' | b'0'..=b'9') if exact::is_canonical_float(text) => self.kinds |= kind::FRACTION,
+            // After another notation, it no longer matters which numbers are canonical.
+            Some(b'-' | b'0'..=b'9') if !self.other_notation && exact::is_canonical_float(text) => {
+                self.kinds |= kind::FRACTION;
+            }
             Some(b'-' | b'0'..=b'9') if NumberText::parse(text).is_some() => {
                 self.kinds |= kind::FRACTION;
                 self.other_notation = true;

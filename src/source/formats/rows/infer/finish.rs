@@ -1,7 +1,6 @@
 //! Infers Arrow fields from evidence and describes how files and rows differed.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
@@ -182,7 +181,7 @@ fn declared_field(name: &str, declared: DeclaredType) -> Field {
 
 /// Why the files of a source have no common schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SchemaError {
+pub(crate) enum SchemaError {
     /// With [`SchemaDrift::Fail`]: files differ.
     #[error("{difference}; set `on_schema_drift: widen` or declare the column in `schema`")]
     Drift {
@@ -295,11 +294,10 @@ impl DriftReport {
         if let [(first, first_file, _), (second, second_file, _), more @ ..] = node.files.types.as_slice() {
             let mut sentence = format!("column `{path}` is {first} in {first_file} and {second} in {second_file}");
             for (other, file, _) in more {
-                // Writing to a String does not fail.
-                let _ = write!(sentence, " and {other} in {file}");
+                sentence.push_str(&format!(" and {other} in {file}"));
             }
             if self.drift == SchemaDrift::Widen {
-                let _ = write!(sentence, "; it is read as {name}");
+                sentence.push_str(&format!("; it is read as {name}"));
             }
             return self.report(sentence);
         }

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) use evidence::Node;
-pub use finish::SchemaError;
-pub use typed::typed;
+pub(crate) use finish::SchemaError;
+pub(crate) use typed::typed;
 
 use crate::job::{DeclaredType, SchemaDrift};
 use crate::source::SourceSchema;
@@ -23,11 +23,11 @@ use crate::source::SourceSchema;
 /// Metadata key of a field that is declared as JSON, beside [`crate::logical::json_field`]. In such a field, a JSON string
 /// that holds an object or array is read as that object or array. In a field that is JSON because kinds of values differ,
 /// strings stay strings.
-pub const UNWRAP_JSON: &str = "kt-export:unwrap-json";
+pub(crate) const UNWRAP_JSON: &str = "kt-export:unwrap-json";
 
 /// The kinds and types of values seen in the columns of some files.
 #[derive(Debug, Clone, Default)]
-pub struct TableEvidence {
+pub(crate) struct TableEvidence {
     /// The table as an object whose fields are the columns.
     root: Node,
     /// Keys of the objects around the rows, which are not exported.
@@ -43,13 +43,13 @@ impl TableEvidence {
     }
 
     /// Adds the evidence of the files that come next in the order of names. Associative.
-    pub fn merge(&mut self, other: TableEvidence) {
+    pub(crate) fn merge(&mut self, other: TableEvidence) {
         self.root.merge(other.root, 0);
         self.unexported_keys.extend(other.unexported_keys);
     }
 
     /// If the column names look like data (each row has few of very many different keys), how many there are.
-    pub fn columns_are_data(&self) -> Option<String> {
+    pub(crate) fn columns_are_data(&self) -> Option<String> {
         self.root.columns_are_data()
     }
 
@@ -61,7 +61,11 @@ impl TableEvidence {
     /// [`SchemaError`]. With [`SchemaDrift::Fail`], a column whose type differs between files or that a file lacks. With
     /// any setting, nested columns of columnar files that no type holds together, and nested objects whose keys look like
     /// data and that are not declared.
-    pub fn finish(self, declared: &[(String, DeclaredType)], drift: SchemaDrift) -> Result<SourceSchema, SchemaError> {
+    pub(crate) fn finish(
+        self,
+        declared: &[(String, DeclaredType)],
+        drift: SchemaDrift,
+    ) -> Result<SourceSchema, SchemaError> {
         let schema = finish::finish(self.root, declared, drift)?;
         Ok(SourceSchema { unexported_keys: self.unexported_keys.into_iter().collect(), ..schema })
     }

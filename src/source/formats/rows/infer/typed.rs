@@ -9,7 +9,7 @@ use super::evidence::{Mark, Node, kind};
 ///
 /// Text of any layout becomes `Utf8View`, and dictionaries become their values. Structs and lists are joined field by field
 /// with those of other files (as `Struct` and `List` with the item name `item`). Other types stay unchanged.
-pub fn typed(schema: &Schema, file: &str) -> TableEvidence {
+pub(crate) fn typed(schema: &Schema, file: &str) -> TableEvidence {
     let mut root = Node::default();
     root.object(0);
     for field in schema.fields() {
