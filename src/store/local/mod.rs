@@ -311,13 +311,18 @@ impl Backend for LocalFolder {
         }
         let here = self.root().join(&taken);
         let is_old = match fs::rename(&path, &here) {
-            Ok(()) if self.read(&taken)?.as_deref() == Some(old) => true,
-            // Another run has put a newer one there. Where a still newer one has come meanwhile, that one stays.
-            Ok(()) => match fs::hard_link(&here, &path) {
-                Ok(()) => false,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-                Err(error) => return Err(failed(error)),
-            },
+            Ok(()) => {
+                let found = self.read(&taken);
+                let is_old = matches!(&found, Ok(Some(found)) if found == old);
+                if !is_old {
+                    // Another run has put a newer one there. Where a still newer one has come meanwhile, that one stays.
+                    match fs::hard_link(&here, &path) {
+                        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
+                        _ => found?,
+                    };
+                }
+                is_old
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(failed(error)),
         };

@@ -56,6 +56,16 @@ fn nothing_has_a_name_before_it_is_published() {
 }
 
 #[test]
+fn what_cannot_be_read_is_not_taken_away() {
+    let (_root, folder) = folder();
+    let path = folder.location().local().unwrap().join("manifest.json");
+    File::create(&path).unwrap().set_len(MAX_READ_BYTES + 1).unwrap();
+    let error = folder.swap("manifest.json", Some(b"old"), b"new").unwrap_err();
+    assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
+    assert_eq!(fs::metadata(&path).unwrap().len(), MAX_READ_BYTES + 1);
+}
+
+#[test]
 fn taking_away_what_is_in_no_folder_leaves_nothing() {
     let (_root, folder) = folder();
     assert!(!folder.take_away("data/x", b"x").unwrap());

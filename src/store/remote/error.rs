@@ -29,6 +29,8 @@ pub enum Refusal {
     OtherRegion,
     /// Too many requests.
     Throttled,
+    /// Another request about the same object is being handled.
+    Busy,
     /// No response, or a temporary failure.
     Unreachable,
     /// A truncated or invalid response.
@@ -55,7 +57,7 @@ impl Refusal {
             | Self::Refused
             | Self::Settings => ErrorCode::StoreDenied,
             Self::NoBucket | Self::NoObject => ErrorCode::StoreNotFound,
-            Self::Throttled => ErrorCode::StoreThrottled,
+            Self::Throttled | Self::Busy => ErrorCode::StoreThrottled,
             Self::Unreachable | Self::Garbled => ErrorCode::StoreUnreachable,
             Self::Changed => ErrorCode::SourceChanged,
         }
@@ -82,6 +84,7 @@ impl Refusal {
                 "the bucket is in another region: set AWS_REGION, or `region` in `options`, to the bucket's own"
             }
             Self::Throttled => "the store throttles requests, even after retries: run again later",
+            Self::Busy => "another request about the same object is being handled, even after retries: run again later",
             Self::Unreachable => {
                 "the store does not respond, even after retries: check the endpoint, the network and the proxy, and \
                  run again"
@@ -160,8 +163,7 @@ impl From<Broken> for object_store::Error {
 /// Whether asking again may help: no answer, one that is cut short or garbled, or one that says "not now".
 pub(super) fn is_passing(error: &object_store::Error) -> bool {
     if !matches!(error, object_store::Error::Generic { .. }) {
-        // 409 while another request about the same object is being handled.
-        return names(&said(&whole(error)), &["ConditionalRequestConflict", "OperationAborted"]);
+        return names(&said(&whole(error)), BUSY);
     }
     let text = whole(error);
     if names(&said(&text), &["builder error"]) {
@@ -174,6 +176,9 @@ pub(super) fn is_passing(error: &object_store::Error) -> bool {
         None => is_garbled(error, &text) || transport(error) || names(&said(&text), PASSING),
     }
 }
+
+/// Codes of a 409 while another request about the same object is being handled.
+const BUSY: &[&str] = &["ConditionalRequestConflict", "OperationAborted"];
 
 /// Codes inside of answers with a good status.
 const PASSING: &[&str] = &["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"];
@@ -252,6 +257,9 @@ pub(super) fn refusal(error: &object_store::Error) -> Refusal {
     // S3 says it with 403, Azure with 409.
     if names(&["InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"]) {
         return Refusal::Archived;
+    }
+    if is_undecided(error) || names(BUSY) {
+        return Refusal::Busy;
     }
     match error {
         Error::NotFound { .. } => Refusal::NoObject,
@@ -374,6 +382,15 @@ mod tests {
             (generic("status code: 403 <Code>InvalidObjectState</Code>"), Refusal::Archived, ErrorCode::StoreDenied),
             (generic("Got invalid list response: x"), Refusal::Garbled, ErrorCode::StoreUnreachable),
             (Broken::Length { got: 1, expected: 2 }.into(), Refusal::Garbled, ErrorCode::StoreUnreachable),
+            (Broken::Undecided.into(), Refusal::Busy, ErrorCode::StoreThrottled),
+            (
+                object_store::Error::AlreadyExists {
+                    path: "x".into(),
+                    source: "status code: 409 <Code>OperationAborted</Code>".into(),
+                },
+                Refusal::Busy,
+                ErrorCode::StoreThrottled,
+            ),
         ] {
             assert_eq!(super::refusal(&error), refusal, "{error}");
             assert_eq!(refusal.code(), code);
