@@ -39,7 +39,7 @@ pub struct Job {
     /// How the window is cut.
     pub partition: Partitioning,
     /// Where the rows are.
-    pub source: Source,
+    pub source: SourceSettings,
     /// Which column is the time, and how it is written.
     pub time: TimeColumn,
     /// The column that names a row, if any.
@@ -181,7 +181,7 @@ pub enum PartitionBy {
 
 /// Where the rows are.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct SourceSettings {
     /// File, folder (recursive) or glob; a path absolute. The span is that of `source.uri`.
     pub uri: Located<String>,
     /// How its store is reached.

@@ -17,7 +17,7 @@ use crate::failure::chain;
 use crate::json::JsonError;
 use crate::package::layout::{self, STATE};
 use crate::package::manifest::ManifestError;
-use crate::store::{Folder, Listed, StoreError};
+use crate::store::{Folder, ListedFile, StoreError};
 
 /// Maximum size of a link in bytes; more than any link needs.
 const LARGEST_BYTES: u64 = 64 << 10;
@@ -104,7 +104,7 @@ impl Chain {
         let readers = if folder.location().local().is_some() { 1 } else { READERS };
         let portion = new.len().div_ceil(readers).max(1);
         let read = thread::scope(|scope| {
-            let read_one = |(number, listed): &(u64, Listed)| -> Result<Option<Numbered>, StoreError> {
+            let read_one = |(number, listed): &(u64, ListedFile)| -> Result<Option<Numbered>, StoreError> {
                 let link = match listed.bytes {
                     0..=LARGEST_BYTES => match folder.read(&listed.name) {
                         // Still report on the other links; but a store that does not answer may answer later.

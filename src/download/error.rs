@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::Exit;
 use crate::json::JsonError;
+use crate::package::FileError;
 use crate::package::manifest::{JobStatus, ResolvedError};
 use crate::seal::OpenError;
 use crate::source::ListError;
@@ -13,55 +14,9 @@ use crate::store::StoreError;
 /// A failed download.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DownloadError {
-    /// The manifest names a file in a way that cannot be followed.
-    #[error(
-        "the manifest's entry `{}` is invalid: {why}; check the package with `kt-export verify`",
-        path.escape_debug()
-    )]
-    Entry {
-        /// As the manifest has it.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A file in the manifest is missing.
-    #[error(
-        "`{shard}` is not in {at}, though the manifest lists it: restore it from a copy, or export it again with `kt-export run --repair`"
-    )]
-    Missing {
-        /// Name in the package.
-        shard: String,
-        /// The package.
-        at: String,
-    },
-    /// A file has another size than the manifest says.
-    #[error(
-        "`{shard}` in {at} has {found} bytes, but the manifest says {stated}: restore it from a copy, or export it again with `kt-export run --repair`"
-    )]
-    Size {
-        /// Name in the package.
-        shard: String,
-        /// The package.
-        at: String,
-        /// Its size.
-        found: u64,
-        /// What the manifest says.
-        stated: u64,
-    },
-    /// A file has other bytes than the manifest says.
-    #[error(
-        "`{shard}` in {at} has SHA-256 {found}, but the manifest says {stated}: restore it from a copy, or export it again with `kt-export run --repair`"
-    )]
-    Digest {
-        /// Name in the package.
-        shard: String,
-        /// The package.
-        at: String,
-        /// Its digest.
-        found: String,
-        /// What the manifest says.
-        stated: String,
-    },
+    /// A file of the package is not what the manifest says.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A shard that is what its digest says, but cannot be joined with the others.
     #[error(
         "`{shard}` cannot be joined: {why}; download the package with `--shards` and check it with `kt-export verify --rows`"
@@ -249,13 +204,8 @@ impl DownloadError {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Entry { .. }
-            | Self::Missing { .. }
-            | Self::Size { .. }
-            | Self::Digest { .. }
-            | Self::Contents { .. }
-            | Self::Derived { .. }
-            | Self::Spec(_) => Exit::VerifyFailed,
+            Self::File(error) => error.exit(),
+            Self::Contents { .. } | Self::Derived { .. } | Self::Spec(_) => Exit::VerifyFailed,
             Self::Encrypted { .. }
             | Self::EncryptedParquet
             | Self::Exists { .. }

@@ -25,12 +25,11 @@ use std::path::{Path, PathBuf};
 use self::splice::Splice;
 use crate::export_format::ExportFormat;
 use crate::job;
-use crate::package::layout::{DATA, REJECTS};
-use crate::package::manifest::{EncryptionRecord, FileEntry, Manifest};
+use crate::package::manifest::EncryptionRecord;
+use crate::package::{FileError, Package, PackageFile};
 use crate::seal::{AGE_EXTENSION, Identities};
 use crate::source::files::reads_file;
 use crate::stop::Stop;
-use crate::store::{Folder, check_name};
 
 pub(crate) use self::error::DownloadError;
 pub(crate) use self::part::write_new;
@@ -47,9 +46,7 @@ pub(crate) enum Form {
 /// What to bring where.
 pub(crate) struct Download<'a> {
     /// The package.
-    pub folder: &'a Folder,
-    /// Its manifest, as read from it.
-    pub manifest: &'a Manifest,
+    pub package: &'a Package,
     /// The file or, for [`Form::Shards`], the folder. A folder that is there, or a path that ends with `/`, gets a joined
     /// file named `<name>-<window_label>.<format>`. The extension of a joined file decides its compression: `.gz`,
     /// `.zst`, else none.
@@ -58,7 +55,7 @@ pub(crate) struct Download<'a> {
     pub form: Form,
     /// What the package was exported from, if that is known. A target that it would read is refused, because the next export
     /// would contain the rows twice.
-    pub source: Option<&'a job::Source>,
+    pub source: Option<&'a job::SourceSettings>,
     /// Read encrypted shards, which [`Form::Joined`] must; [`Form::Shards`] leaves them as they are.
     pub identities: &'a Identities,
     /// Asked between blocks.
@@ -88,23 +85,25 @@ pub(crate) struct Downloaded {
 /// [`DownloadError`]; [`DownloadError::exit`] gives its kind. What is whole by then stays for the next download, under
 /// names that are not final.
 pub(crate) fn download(request: &Download<'_>) -> Result<Downloaded, DownloadError> {
-    let shards = shards_of(request.manifest)?;
+    let manifest = &request.package.manifest;
+    let shards = shards_of(request.package)?;
     match request.form {
         Form::Shards => shards::download(request, &shards),
         Form::Joined => {
-            let is_locked = |shard: &&Listed<'_>| shard.path.ends_with(AGE_EXTENSION) && request.identities.is_empty();
+            let is_locked =
+                |shard: &&PackageFile<'_>| shard.path.ends_with(AGE_EXTENSION) && request.identities.is_empty();
             if let Some(shard) = shards.iter().find(is_locked) {
                 return Err(DownloadError::Encrypted { shard: shard.path.to_owned() });
             }
-            if let Some(EncryptionRecord::Parquet { .. }) = request.manifest.encryption {
+            if let Some(EncryptionRecord::Parquet { .. }) = manifest.encryption {
                 return Err(DownloadError::EncryptedParquet);
             }
             if shards.is_empty() {
-                return Err(DownloadError::NoShards { status: request.manifest.status });
+                return Err(DownloadError::NoShards { status: manifest.status });
             }
             let target = target::Target::of(request)?;
-            let splice = match request.manifest.export_format {
-                ExportFormat::Csv => Splice::csv(request.manifest)?,
+            let splice = match manifest.export_format {
+                ExportFormat::Csv => Splice::csv(manifest)?,
                 ExportFormat::Ndjson => Splice::Ndjson,
                 ExportFormat::Json => Splice::Json,
                 ExportFormat::Parquet => return row_groups::join(request, &shards, target),
@@ -125,44 +124,19 @@ fn check_outside_source(request: &Download<'_>, file: &Path) -> Result<(), Downl
     }
 }
 
-/// A file that the manifest vouches for.
-#[derive(Debug, Clone, Copy)]
-struct Listed<'a> {
-    path: &'a str,
-    bytes: u64,
-    sha256: &'a str,
-    rows: u64,
-}
-
-/// The shards that have a file. All names of the manifest are looked at, those of rejects as well.
-fn shards_of(manifest: &Manifest) -> Result<Vec<Listed<'_>>, DownloadError> {
-    for (path, folder) in names_of(manifest) {
-        let wrong = |why: String| DownloadError::Entry { path: path.to_owned(), why };
-        check_name(path).map_err(|error| wrong(error.to_string()))?;
-        if !path.starts_with(folder) {
-            return Err(wrong(format!("it is not below {folder}")));
+/// The shards that have a file. Refuses names that this download needs for itself.
+fn shards_of(package: &Package) -> Result<Vec<PackageFile<'_>>, DownloadError> {
+    let shards = package.shards()?;
+    match package.manifest.digests().find(|(path, _)| path.ends_with(part::PART)) {
+        Some((path, _)) => {
+            let why = format!("it ends with `{}`, as unfinished files do", part::PART);
+            Err(FileError::Entry { path: path.to_owned(), why }.into())
         }
-        if path.ends_with(part::PART) {
-            return Err(wrong(format!("it ends with `{}`, as unfinished files do", part::PART)));
-        }
+        None => Ok(shards),
     }
-    manifest.files.iter().filter(|file| file.status.has_file()).map(listed).collect()
 }
 
-fn names_of(manifest: &Manifest) -> impl Iterator<Item = (&str, &'static str)> {
-    let shards = manifest.files.iter().map(|file| (file.path.as_str(), DATA));
-    shards.chain(manifest.rejects.iter().map(|file| (file.path.as_str(), REJECTS)))
-}
-
-fn listed(file: &FileEntry) -> Result<Listed<'_>, DownloadError> {
-    let Some(sha256) = file.sha256.as_deref() else {
-        let why = format!("it is {} and has no `sha256`, so it cannot be checked", file.status);
-        return Err(DownloadError::Entry { path: file.path.clone(), why });
-    };
-    Ok(Listed { path: &file.path, bytes: file.bytes, sha256, rows: file.rows })
-}
-
-fn rows_of(shards: &[Listed<'_>]) -> u64 {
+fn rows_of(shards: &[PackageFile<'_>]) -> u64 {
     shards.iter().fold(0, |sum, shard| sum.saturating_add(shard.rows))
 }
 

@@ -18,14 +18,18 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 
 use super::part::{PartFile, create_anew, disk};
-use super::source::{BLOCK_BYTES, Source, check_stop, copy, read_block};
+use super::source::{BLOCK_BYTES, StoredBytes, check_stop, copy, read_block};
 use super::target::Target;
-use super::{Download, DownloadError, Downloaded, Listed, rows_of};
-use crate::digest::sha256;
+use super::{Download, DownloadError, Downloaded, rows_of};
+use crate::package::PackageFile;
 use crate::seal::{self, AGE_EXTENSION, OpenError};
 
-pub(super) fn join(request: &Download<'_>, shards: &[Listed<'_>], target: Target) -> Result<Downloaded, DownloadError> {
-    let mut part = PartFile::open(&target.path, &sha256(&request.manifest.to_json_bytes()?))?;
+pub(super) fn join(
+    request: &Download<'_>,
+    shards: &[PackageFile<'_>],
+    target: Target,
+) -> Result<Downloaded, DownloadError> {
+    let mut part = PartFile::open(&target.path, &request.package.manifest_sha256)?;
     let scratch_path = part.scratch_path();
     let filled = create_anew(&scratch_path)
         .and_then(|mut scratch| fill(request, shards, &mut part, &mut scratch, &scratch_path));
@@ -42,7 +46,7 @@ pub(super) fn join(request: &Download<'_>, shards: &[Listed<'_>], target: Target
 
 fn fill(
     request: &Download<'_>,
-    shards: &[Listed<'_>],
+    shards: &[PackageFile<'_>],
     part: &mut PartFile,
     scratch: &mut File,
     scratch_path: &Path,
@@ -66,7 +70,7 @@ fn fill(
 /// Copies a shard to the scratch file, decrypted where it is encrypted, and verifies it.
 fn fetch(
     request: &Download<'_>,
-    shard: &Listed<'_>,
+    shard: &PackageFile<'_>,
     done: u64,
     scratch: &mut File,
     path: &Path,
@@ -76,7 +80,7 @@ fn fetch(
     if !shard.path.ends_with(AGE_EXTENSION) {
         return copy(request, shard, done, scratch, path);
     }
-    let source = Source::open(request, shard)?;
+    let source = StoredBytes::open(request, shard)?;
     let locked = |why| DownloadError::Locked { shard: shard.path.to_owned(), why };
     let decrypted = seal::decrypt(source.clone(), request.identities).map_err(locked).and_then(|mut plain| {
         let mut block = vec![0; BLOCK_BYTES];
@@ -104,7 +108,7 @@ enum Fault {
 }
 
 impl Fault {
-    fn into_error(self, shard: &Listed<'_>, path: &Path) -> DownloadError {
+    fn into_error(self, shard: &PackageFile<'_>, path: &Path) -> DownloadError {
         match self {
             Self::Shard(why) => DownloadError::Contents { shard: shard.path.to_owned(), why },
             Self::Write(source) => disk("write", path, source),
@@ -146,7 +150,7 @@ fn not_negative(number: i64) -> Result<u64, Fault> {
 
 /// Puts the row groups of the shard in the scratch file behind those before.
 fn append<'a>(
-    shard: &Listed<'_>,
+    shard: &PackageFile<'_>,
     scratch: &File,
     writer: &mut Option<Writer<'a>>,
     part: &mut Option<&'a mut PartFile>,

@@ -11,70 +11,69 @@ use std::path::{Path, PathBuf};
 
 use super::part::{PART, beside, disk, lock, write_whole};
 use super::source::{check_stop, copy};
-use super::{Download, DownloadError, Downloaded, Listed, check_outside_source, rows_of};
-use crate::digest::{sha256, sha256_of};
-use crate::package::layout::REPORT;
-use crate::package::layout::{MANIFEST, SHA256SUMS, SIGNATURE};
+use super::{Download, DownloadError, Downloaded, check_outside_source, rows_of};
+use crate::digest::sha256_of;
+use crate::package::layout::{MANIFEST, REPORT, SHA256SUMS, SIGNATURE};
 use crate::package::manifest::Manifest;
+use crate::package::{Package, PackageFile};
 use crate::small_file;
 use crate::store::{MAX_READ_BYTES, resolve};
 
-pub(super) fn download(request: &Download<'_>, shards: &[Listed<'_>]) -> Result<Downloaded, DownloadError> {
-    let manifest = manifest_bytes(request)?;
-    let sums = sums_bytes(request, &manifest)?;
+pub(super) fn download(request: &Download<'_>, shards: &[PackageFile<'_>]) -> Result<Downloaded, DownloadError> {
+    check_unchanged(request)?;
+    let sums = sums_bytes(request)?;
+    let Package { folder, manifest_bytes, .. } = request.package;
     let root = std::path::absolute(&request.to).map_err(|source| disk("find", &request.to, source))?;
     for shard in shards {
         check_outside_source(request, &root.join(shard.path))?;
     }
-    look_around(request, &root, &manifest)?;
+    look_around(request.package, &root)?;
     fs::create_dir_all(&root).map_err(|source| disk("make", &root, source))?;
     let locked = Lock::new(&root)?;
 
-    let mut package = Package { request, root, done: 0, bytes: 0 };
+    let mut copy = Copy { request, root, done: 0, bytes: 0 };
     let mut resumed_files = 0;
     for shard in shards {
-        resumed_files += usize::from(package.bring(shard)?);
+        resumed_files += usize::from(copy.bring(shard)?);
     }
-    for rejects in &request.manifest.rejects {
-        package.bring(&Listed { path: &rejects.path, bytes: rejects.bytes, sha256: &rejects.sha256, rows: 0 })?;
+    for rejects in request.package.rejects() {
+        copy.bring(&rejects)?;
     }
     for name in [SIGNATURE, REPORT] {
-        let read = request.folder.read(name);
+        let read = folder.read(name);
         if let Some(bytes) = read.map_err(|source| DownloadError::Store { name: name.to_owned(), source })? {
-            package.put(name, &bytes)?;
+            copy.put(name, &bytes)?;
         }
     }
-    package.put(MANIFEST, &manifest)?;
-    package.put(SHA256SUMS, &sums)?;
+    copy.put(MANIFEST, manifest_bytes)?;
+    copy.put(SHA256SUMS, &sums)?;
     drop(locked);
-    let Package { root: path, bytes, .. } = package;
+    let Copy { root: path, bytes, .. } = copy;
     Ok(Downloaded { path, files: shards.len(), rows: rows_of(shards), bytes, resumed_files })
 }
 
-/// The manifest as it is stored, which is the one that was asked for.
-fn manifest_bytes(request: &Download<'_>) -> Result<Vec<u8>, DownloadError> {
-    let read = request.folder.read(MANIFEST);
-    let read = read.map_err(|source| DownloadError::Store { name: MANIFEST.to_owned(), source })?;
-    match read {
-        Some(bytes) if Manifest::from_json(&bytes).is_ok_and(|found| found == *request.manifest) => Ok(bytes),
-        _ => Err(DownloadError::Changed { at: request.folder.location().to_string() }),
+/// Fails if the manifest is no longer what it was when the package was opened.
+fn check_unchanged(request: &Download<'_>) -> Result<(), DownloadError> {
+    let read = request.package.folder.read(MANIFEST);
+    match read.map_err(|source| DownloadError::Store { name: MANIFEST.to_owned(), source })? {
+        Some(bytes) if bytes == request.package.manifest_bytes => Ok(()),
+        _ => Err(DownloadError::Changed { at: request.package.at() }),
     }
 }
 
 /// The list of digests, which the manifest gives: where a crash left it out it is made, another one is damage.
-fn sums_bytes(request: &Download<'_>, manifest: &[u8]) -> Result<Vec<u8>, DownloadError> {
-    let sums = request.manifest.sha256sums(&sha256(manifest)).into_bytes();
-    let read = request.folder.read(SHA256SUMS);
+fn sums_bytes(request: &Download<'_>) -> Result<Vec<u8>, DownloadError> {
+    let Package { folder, manifest, manifest_sha256, .. } = request.package;
+    let sums = manifest.sha256sums(manifest_sha256).into_bytes();
+    let read = folder.read(SHA256SUMS);
     match read.map_err(|source| DownloadError::Store { name: SHA256SUMS.to_owned(), source })? {
-        Some(found) if found != sums => {
-            Err(DownloadError::Derived { name: SHA256SUMS, at: request.folder.location().to_string() })
-        }
+        Some(found) if found != sums => Err(DownloadError::Derived { name: SHA256SUMS, at: request.package.at() }),
         _ => Ok(sums),
     }
 }
 
 /// Refuses a folder that holds another package or anything else that is not of this one.
-fn look_around(request: &Download<'_>, root: &Path, manifest: &[u8]) -> Result<(), DownloadError> {
+fn look_around(package: &Package, root: &Path) -> Result<(), DownloadError> {
     match fs::metadata(root) {
         Ok(found) if found.is_dir() => {}
         Ok(_) => return Err(DownloadError::NotAFolder { path: root.to_owned() }),
@@ -83,10 +82,10 @@ fn look_around(request: &Download<'_>, root: &Path, manifest: &[u8]) -> Result<(
     }
     let path = root.join(MANIFEST);
     let is_same = match small_file::read_regular(&path, MAX_READ_BYTES) {
-        Ok(found) if found == manifest => true,
+        Ok(found) if found == package.manifest_bytes => true,
         Ok(found) => {
             let holds = match Manifest::from_json(&found) {
-                Ok(other) if other.id == request.manifest.id => format!("an earlier or later state of {}", other.id),
+                Ok(other) if other.id == package.manifest.id => format!("an earlier or later state of {}", other.id),
                 Ok(other) => other.id,
                 Err(error) => format!("whose manifest cannot be read: {error}"),
             };
@@ -101,7 +100,7 @@ fn look_around(request: &Download<'_>, root: &Path, manifest: &[u8]) -> Result<(
     };
     let ours: HashSet<&str> = [MANIFEST, SHA256SUMS, SIGNATURE, REPORT]
         .into_iter()
-        .chain(request.manifest.digests().map(|(path, _)| path))
+        .chain(package.manifest.digests().map(|(path, _)| path))
         .collect();
     let folders: HashSet<&str> =
         ours.iter().flat_map(|path| path.match_indices('/').filter_map(|(end, _)| path.get(..end))).collect();
@@ -148,7 +147,7 @@ impl Drop for Lock {
 }
 
 /// The copy being made.
-struct Package<'a> {
+struct Copy<'a> {
     request: &'a Download<'a>,
     root: PathBuf,
     /// Stored bytes of the files that are whole.
@@ -157,7 +156,7 @@ struct Package<'a> {
     bytes: u64,
 }
 
-impl Package<'_> {
+impl Copy<'_> {
     /// The path of a name, with the folders above it.
     fn place(&self, name: &str) -> Result<PathBuf, DownloadError> {
         let path = resolve(&self.root, name).map_err(DownloadError::Target)?;
@@ -168,7 +167,7 @@ impl Package<'_> {
     }
 
     /// Brings a file, and says whether it was there.
-    fn bring(&mut self, file: &Listed<'_>) -> Result<bool, DownloadError> {
+    fn bring(&mut self, file: &PackageFile<'_>) -> Result<bool, DownloadError> {
         let path = self.place(file.path)?;
         let is_there = is_whole(&path, file).map_err(|source| disk("read", &path, source))?;
         if !is_there {
@@ -192,7 +191,7 @@ impl Package<'_> {
     }
 }
 
-fn is_whole(path: &Path, file: &Listed<'_>) -> std::io::Result<bool> {
+fn is_whole(path: &Path, file: &PackageFile<'_>) -> std::io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() && found.len() == file.bytes => {}
         Ok(_) => return Ok(false),

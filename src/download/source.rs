@@ -1,7 +1,7 @@
 //! The stored bytes of one file, hashed and counted as they are read.
 //!
 //! A decoder owns what it reads from, but the digest is of all stored bytes, also of those that a decoder never asks
-//! for because it failed before. So the bytes are shared with whoever holds the other end: [`Source::settle`] reads
+//! for because it failed before. So the bytes are shared with whoever holds the other end: [`StoredBytes::settle`] reads
 //! the rest and compares.
 
 use std::fs::File;
@@ -12,15 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::part::disk;
-use super::{Download, DownloadError, Listed};
+use super::{Download, DownloadError};
 use crate::error::Exit;
+use crate::package::{FileError, PackageFile};
 
 /// Bytes that are read at once: large enough for the disk, small enough for the cache.
 pub(super) const BLOCK_BYTES: usize = 256 * 1024;
 
 /// A file of the package being read. Clones are the same reader.
 #[derive(Clone)]
-pub(super) struct Source {
+pub(super) struct StoredBytes {
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -32,19 +33,10 @@ struct Shared {
     failed: Option<io::Error>,
 }
 
-impl Source {
+impl StoredBytes {
     /// Opens a file that has the size that the manifest says.
-    pub(super) fn open(request: &Download<'_>, file: &Listed<'_>) -> Result<Self, DownloadError> {
-        let at = request.folder.location().to_string();
-        let shard = file.path.to_owned();
-        let stored = match request.folder.open_file(file.path) {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return Err(DownloadError::Missing { shard, at }),
-            Err(source) => return Err(DownloadError::Store { name: shard, source }),
-        };
-        if stored.bytes() != file.bytes {
-            return Err(DownloadError::Size { shard, at, found: stored.bytes(), stated: file.bytes });
-        }
+    pub(super) fn open(request: &Download<'_>, file: &PackageFile<'_>) -> Result<Self, DownloadError> {
+        let stored = request.package.open_file(file)?;
         let shared = Shared { reader: stored.into_reader(), sha256: Sha256::new(), bytes: 0, failed: None };
         Ok(Self { shared: Arc::new(Mutex::new(shared)) })
     }
@@ -59,9 +51,9 @@ impl Source {
     }
 
     /// Reads the remaining bytes, and fails unless the whole file matches the manifest.
-    pub(super) fn settle(mut self, request: &Download<'_>, file: &Listed<'_>) -> Result<(), DownloadError> {
+    pub(super) fn settle(mut self, request: &Download<'_>, file: &PackageFile<'_>) -> Result<(), DownloadError> {
         let mut block = vec![0; BLOCK_BYTES];
-        let at = || request.folder.location().to_string();
+        let at = || request.package.at();
         let mut failed = self.shared().failed.take();
         while failed.is_none() {
             check_stop(request)?;
@@ -80,19 +72,19 @@ impl Source {
             let shared = self.shared();
             (shared.bytes, data_encoding::HEXLOWER.encode(&shared.sha256.clone().finalize()))
         };
-        let shard = file.path.to_owned();
+        let path = file.path.to_owned();
         if found != file.bytes {
-            return Err(DownloadError::Size { shard, at: at(), found, stated: file.bytes });
+            return Err(FileError::Size { path, at: at(), found, stated: file.bytes }.into());
         }
         if sha256 != file.sha256 {
             let stated = file.sha256.to_owned();
-            return Err(DownloadError::Digest { shard, at: at(), found: sha256, stated });
+            return Err(FileError::Digest { path, at: at(), found: sha256, stated }.into());
         }
         Ok(())
     }
 }
 
-impl Read for Source {
+impl Read for StoredBytes {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut shared = self.shared();
         match shared.reader.read(into) {
@@ -132,12 +124,12 @@ pub(super) fn read_block(reader: &mut impl Read, block: &mut [u8]) -> io::Result
 /// Copies a file of the package and verifies it.
 pub(super) fn copy(
     request: &Download<'_>,
-    file: &Listed<'_>,
+    file: &PackageFile<'_>,
     done: u64,
     out: &mut File,
     path: &Path,
 ) -> Result<(), DownloadError> {
-    let mut source = Source::open(request, file)?;
+    let mut source = StoredBytes::open(request, file)?;
     let mut block = vec![0; BLOCK_BYTES];
     loop {
         check_stop(request)?;

@@ -18,10 +18,10 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn of(request: &Download<'_>) -> Result<Self, DownloadError> {
-        let format = request.manifest.export_format;
+        let format = request.package.manifest.export_format;
         let ends_with_slash = request.to.as_os_str().to_string_lossy().ends_with(std::path::is_separator);
         let path = if ends_with_slash || request.to.is_dir() {
-            request.to.join(default_name(request.manifest)?)
+            request.to.join(default_name(&request.package.manifest)?)
         } else {
             request.to.clone()
         };

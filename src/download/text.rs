@@ -6,21 +6,21 @@
 use std::io::Write;
 
 use super::part::{PartFile, disk};
-use super::source::{BLOCK_BYTES, Source, check_stop, read_block};
+use super::source::{BLOCK_BYTES, StoredBytes, check_stop, read_block};
 use super::splice::{Seen, Splice, SpliceError};
 use super::target::Target;
-use super::{Download, DownloadError, Downloaded, Listed, rows_of};
-use crate::digest::sha256;
+use super::{Download, DownloadError, Downloaded, rows_of};
 use crate::job::Compression;
+use crate::package::PackageFile;
 use crate::seal::{self, Sealer};
 
 pub(super) fn join(
     request: &Download<'_>,
-    shards: &[Listed<'_>],
+    shards: &[PackageFile<'_>],
     target: Target,
     splice: Splice,
 ) -> Result<Downloaded, DownloadError> {
-    let mut part = PartFile::open(&target.path, &sha256(&request.manifest.to_json_bytes()?))?;
+    let mut part = PartFile::open(&target.path, &request.package.manifest_sha256)?;
     let resumed_files = part.whole().shards;
     if let Err(error) = fill(request, shards, splice, target.compression, &mut part) {
         part.leave();
@@ -33,7 +33,7 @@ pub(super) fn join(
 
 fn fill(
     request: &Download<'_>,
-    shards: &[Listed<'_>],
+    shards: &[PackageFile<'_>],
     splice: Splice,
     compression: Compression,
     part: &mut PartFile,
@@ -44,7 +44,7 @@ fn fill(
     for (index, shard) in shards.iter().enumerate().skip(whole) {
         check_stop(request)?;
         (request.progress)(done);
-        let source = Source::open(request, shard)?;
+        let source = StoredBytes::open(request, shard)?;
         let appended = append(request, shard, &source, done, part, Shape { splice, compression, seen, index });
         seen = match appended {
             Ok(seen) => {
@@ -96,8 +96,8 @@ enum Fault {
 
 fn append(
     request: &Download<'_>,
-    shard: &Listed<'_>,
-    source: &Source,
+    shard: &PackageFile<'_>,
+    source: &StoredBytes,
     done: u64,
     part: &mut PartFile,
     shape: Shape,

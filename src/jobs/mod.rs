@@ -28,4 +28,4 @@ pub(crate) use request::{Request, TimeSpan};
 pub(crate) use state::State;
 #[cfg(test)]
 pub(crate) use tombstone::Deletion;
-pub(crate) use view::{JobView, Jobs, Listed, PassedOver};
+pub(crate) use view::{JobList, JobView, Jobs, PassedOver};

@@ -17,9 +17,9 @@ use crate::error::{ErrorCode, Exit};
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::package::layout::TOMBSTONE;
-use crate::package::list_content;
 use crate::package::state::log;
-use crate::store::{Folder, Listed, StoreError};
+use crate::package::{Package, list_content};
+use crate::store::{Folder, ListedFile, StoreError};
 
 /// Options for pruning.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) 
     }
     let is_over = |at: &Timestamp| *at <= how.until && view.status.is_settled();
     let Some(expires_at) = view.expires_at.filter(is_over) else { return Ok(()) };
-    let Some((manifest, manifest_sha256)) = jobs.stored_manifest(&record)? else { return Ok(()) };
+    let Some(Package { manifest, manifest_sha256, .. }) = jobs.open_package(&record, how.now)? else { return Ok(()) };
     let there = list_content(&package)?;
     if there.is_empty() && package.size(TOMBSTONE)?.is_some() {
         return Ok(());
@@ -167,9 +167,9 @@ pub(crate) fn prune_package(deletion: &Deletion<'_>) -> Result<Option<Vec<(Strin
 }
 
 /// Deletes shards, and returns those that the store refused to delete.
-fn delete(package: &Folder, there: &[Listed]) -> Result<Vec<(String, String)>, StoreError> {
+fn delete(package: &Folder, there: &[ListedFile]) -> Result<Vec<(String, String)>, StoreError> {
     let mut kept = Vec::new();
-    for Listed { name, .. } in there {
+    for ListedFile { name, .. } in there {
         match package.remove(name) {
             Ok(()) => {}
             Err(error) if error.code() == ErrorCode::StoreDenied => kept.push((name.clone(), error.to_string())),

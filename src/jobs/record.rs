@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, SourceText};
 use crate::export_format::ExportFormat;
 use crate::job::Job;
 use crate::package::manifest::{ResolvedError, ResolvedSpec};
-use crate::resolve::{CatalogText, Environment, Place, resolve_text};
+use crate::resolve::{CatalogText, Destination, Environment, resolve_text};
 use crate::run::GitState;
 use crate::store::Location;
 
@@ -170,11 +170,11 @@ impl JobRecord {
     /// # Errors
     /// Mistakes in the spec; or one that says that this version of the program resolves the spec to another job.
     pub(crate) fn resolve(&self, store: &Location) -> Result<Job, Vec<Diagnostic>> {
-        let place = match &self.package {
-            PackageLocation::Store { revision } => Place::Store { store: store.clone(), revision: *revision },
-            PackageLocation::OfSpec { revision, .. } => Place::OfSpec { revision: *revision },
+        let destination = match &self.package {
+            PackageLocation::Store { revision } => Destination::Store { store: store.clone(), revision: *revision },
+            PackageLocation::OfSpec { revision, .. } => Destination::OfSpec { revision: *revision },
         };
-        let job = self.resolve_at(&place)?;
+        let job = self.resolve_at(&destination)?;
         if job.id == self.id {
             return Ok(job);
         }
@@ -187,9 +187,9 @@ impl JobRecord {
     ///
     /// # Errors
     /// Mistakes of the spec.
-    pub(crate) fn resolve_at(&self, place: &Place) -> Result<Job, Vec<Diagnostic>> {
+    pub(crate) fn resolve_at(&self, destination: &Destination) -> Result<Job, Vec<Diagnostic>> {
         let catalog = CatalogText::Recorded(self.catalog.as_ref().map(TextRecord::source));
-        resolve_text(&self.spec.source(), &catalog, place, &self.environment())
+        resolve_text(&self.spec.source(), &catalog, destination, &self.environment())
     }
 
     /// Where its package is, in the store at this location.

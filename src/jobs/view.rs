@@ -16,6 +16,7 @@ use crate::error::ErrorCode;
 use crate::export_format::ExportFormat;
 use crate::failure::{Failure, chain};
 use crate::json;
+use crate::package::Package;
 use crate::package::layout::{MANIFEST, SHA256SUMS, STATE, TOMBSTONE};
 use crate::package::manifest::{FileEntry, JobStatus, Manifest};
 use crate::store::{Created, Folder, Location, StoreError};
@@ -86,7 +87,7 @@ pub(crate) struct JobView {
 
 /// All jobs of a store.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Listed {
+pub(crate) struct JobList {
     /// Newest first, without their files.
     pub views: Vec<JobView>,
     /// Job folders that cannot be used. The other jobs are listed anyway.
@@ -212,14 +213,14 @@ impl Jobs {
     ///
     /// # Errors
     /// Those of the store itself.
-    pub(crate) fn list(&self, now: Timestamp) -> Result<Listed, Failure> {
+    pub(crate) fn list(&self, now: Timestamp) -> Result<JobList, Failure> {
         let ids = self.ids()?;
         // Readers mostly wait for the store; for a local one, use one per processor.
         let readers = if self.location().local().is_some() { 0 } else { READERS.min(ids.len()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(readers).build();
         let pool = pool.map_err(|error| StoreError::Threads { message: error.to_string() })?;
         let summarize = || ids.par_iter().map(|id| self.summarize(id, now)).collect::<Result<Vec<_>, _>>();
-        let mut listed = Listed::default();
+        let mut listed = JobList::default();
         for summary in pool.install(summarize)?.into_iter().flatten() {
             match summary {
                 Ok(view) => listed.views.push(view),
@@ -330,18 +331,16 @@ impl Jobs {
         Ok(Some(JobView { files: Some(manifest.map_or_else(Vec::new, |manifest| manifest.files)), ..view }))
     }
 
-    /// The manifest of a job's package, if there is one.
+    /// A job's package, if it has a manifest.
     ///
     /// # Errors
     /// As [`Jobs::view`].
-    pub(crate) fn manifest(&self, record: &JobRecord) -> Result<Option<Manifest>, Failure> {
-        Ok(self.stored_manifest(record)?.map(|(manifest, _)| manifest))
-    }
-
-    /// The manifest, with the lower-case hex SHA-256 of its bytes.
-    pub(super) fn stored_manifest(&self, record: &JobRecord) -> Result<Option<(Manifest, String)>, Failure> {
-        let Some(bytes) = self.read_package(record, MANIFEST)? else { return Ok(None) };
-        Ok(self.manifest_of(record, &bytes)?.map(|manifest| (manifest, sha256(&bytes))))
+    pub(crate) fn open_package(&self, record: &JobRecord, now: Timestamp) -> Result<Option<Package>, Failure> {
+        let Some(folder) = self.package(record)? else { return Ok(None) };
+        let Some(manifest_bytes) = folder.read(MANIFEST)? else { return Ok(None) };
+        let Some(manifest) = self.manifest_of(record, &manifest_bytes)? else { return Ok(None) };
+        let manifest_sha256 = sha256(&manifest_bytes);
+        Ok(Some(Package { folder, manifest, manifest_bytes, manifest_sha256, now }))
     }
 
     /// The manifest in a job's package; `None` if it is another job's.
@@ -458,7 +457,7 @@ mod tests {
         assert_eq!(jobs.create(&record).unwrap(), Created::Created);
         assert_eq!(jobs.view("job_a", now).unwrap().unwrap().status, State::Queued);
         assert_eq!(jobs.get("job_a", now).unwrap().unwrap().files, Some(Vec::new()));
-        assert_eq!(jobs.stored_manifest(&record).unwrap(), None);
+        assert!(jobs.open_package(&record, now).unwrap().is_none());
 
         let path = store.path().join("jobs/job_a/package/manifest.json");
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -467,7 +466,7 @@ mod tests {
         for failure in [
             jobs.view("job_a", now).unwrap_err(),
             jobs.get("job_a", now).unwrap_err(),
-            jobs.manifest(&record).unwrap_err(),
+            jobs.open_package(&record, now).unwrap_err(),
         ] {
             assert_eq!(failure.code(), ErrorCode::PackageDamaged);
             let message = failure.to_string();

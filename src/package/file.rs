@@ -13,7 +13,7 @@ use crate::store::{StoreError, Stored, check_name};
 
 /// A file that the manifest lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listed<'a> {
+pub struct PackageFile<'a> {
     /// Name in the package.
     pub path: &'a str,
     /// Size as stored.
@@ -36,7 +36,9 @@ pub enum FileError {
         why: String,
     },
     /// The file is missing.
-    #[error("`{path}` is not in {at}, though the manifest lists it: restore it from a copy of the package")]
+    #[error(
+        "`{path}` is not in {at}, though the manifest lists it: restore it from a copy, or export it again with `kt-export run --repair`"
+    )]
     Missing {
         /// Name in the package.
         path: String,
@@ -45,7 +47,7 @@ pub enum FileError {
     },
     /// The file has the wrong size.
     #[error(
-        "`{path}` in {at} has {found} bytes, but the manifest says {stated}: restore it from a copy of the package"
+        "`{path}` in {at} has {found} bytes, but the manifest says {stated}: restore it from a copy, or export it again with `kt-export run --repair`"
     )]
     Size {
         /// Name in the package.
@@ -59,7 +61,7 @@ pub enum FileError {
     },
     /// The file has the wrong bytes.
     #[error(
-        "`{path}` in {at} has SHA-256 {found}, but the manifest says {stated}: restore it from a copy of the package"
+        "`{path}` in {at} has SHA-256 {found}, but the manifest says {stated}: restore it from a copy, or export it again with `kt-export run --repair`"
     )]
     Digest {
         /// Name in the package.
@@ -125,20 +127,20 @@ impl Package {
     ///
     /// # Errors
     /// [`FileError::Entry`].
-    pub fn shards(&self) -> Result<Vec<Listed<'_>>, FileError> {
+    pub fn shards(&self) -> Result<Vec<PackageFile<'_>>, FileError> {
         self.check_names()?;
         let with_file = self.manifest.files.iter().filter(|file| file.status.has_file());
         with_file
             .map(|file| match file.sha256.as_deref() {
-                Some(sha256) => Ok(Listed { path: &file.path, bytes: file.bytes, sha256, rows: file.rows }),
+                Some(sha256) => Ok(PackageFile { path: &file.path, bytes: file.bytes, sha256, rows: file.rows }),
                 None => Err(entry(&file.path, format!("it is {} and has no `sha256`", file.status))),
             })
             .collect()
     }
 
     /// Its rejects files.
-    pub fn rejects(&self) -> impl Iterator<Item = Listed<'_>> {
-        self.manifest.rejects.iter().map(|file| Listed {
+    pub fn rejects(&self) -> impl Iterator<Item = PackageFile<'_>> {
+        self.manifest.rejects.iter().map(|file| PackageFile {
             path: &file.path,
             bytes: file.bytes,
             sha256: &file.sha256,
@@ -169,7 +171,7 @@ impl Package {
     ///
     /// # Errors
     /// [`FileError::Missing`], [`FileError::Size`], [`FileError::Store`].
-    pub fn open_file(&self, file: &Listed<'_>) -> Result<Stored, FileError> {
+    pub fn open_file(&self, file: &PackageFile<'_>) -> Result<Stored, FileError> {
         let path = file.path.to_owned();
         match self.folder.open_file(file.path) {
             Ok(Some(stored)) if stored.bytes() == file.bytes => Ok(stored),
@@ -184,7 +186,7 @@ impl Package {
     ///
     /// # Errors
     /// As [`Package::open_file`].
-    pub fn checked<'a>(&self, file: Listed<'a>, stop: &Stop) -> Result<Checked<'a>, FileError> {
+    pub fn checked<'a>(&self, file: PackageFile<'a>, stop: &Stop) -> Result<Checked<'a>, FileError> {
         let reader = self.open_file(&file)?.into_reader();
         Ok(Checked { reader, file, at: self.at(), stop: stop.clone(), sha256: Sha256::new(), bytes: 0 })
     }
@@ -197,7 +199,7 @@ fn entry(path: &str, why: String) -> FileError {
 /// See [`Package::checked`].
 pub struct Checked<'a> {
     reader: Box<dyn Read + Send>,
-    file: Listed<'a>,
+    file: PackageFile<'a>,
     at: String,
     stop: Stop,
     sha256: Sha256,

@@ -22,7 +22,7 @@ use crate::package::layout::{CONTENT, MANIFEST, SHA256SUMS};
 use crate::package::manifest::{Manifest, ManifestError, Tombstone};
 use crate::store::{self, Folder, Location, StoreError};
 
-pub use file::{FileError, Listed};
+pub use file::{FileError, PackageFile};
 pub use keys::ReadKeys;
 pub use reveal::{Revealed, reveal};
 
@@ -169,7 +169,7 @@ pub fn real(at: &Location) -> Location {
 ///
 /// # Errors
 /// The store's.
-pub fn list_content(folder: &Folder) -> Result<Vec<store::Listed>, StoreError> {
+pub fn list_content(folder: &Folder) -> Result<Vec<store::ListedFile>, StoreError> {
     let mut found = Vec::new();
     for prefix in CONTENT {
         found.extend(folder.list(prefix)?);

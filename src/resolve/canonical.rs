@@ -22,8 +22,8 @@ use super::withheld;
 use crate::diagnostic::Located;
 use crate::job::{
     ColumnChoice, Compression, Condition, DeclaredType, Digests, Encryption, Expectations, Filter, Format, OnBad,
-    OnEmptyFile, OnPartitionError, Order, Partitioning, Redaction, RedactionMethod, Scalar, SchemaDrift, Source,
-    TimeColumn, Window,
+    OnEmptyFile, OnPartitionError, Order, Partitioning, Redaction, RedactionMethod, Scalar, SchemaDrift,
+    SourceSettings, TimeColumn, Window,
 };
 use crate::json::{self, JsonError};
 use crate::secret::SecretName;
@@ -51,13 +51,13 @@ pub fn job_id(resolved: &impl Serialize) -> Result<String, JsonError> {
 
 /// What distinguishes a job from every other.
 pub(super) struct Identity {
-    /// See [`Place`](super::Place).
+    /// See [`Destination`](super::Destination).
     pub revision: u32,
     pub name: String,
     pub type_name: String,
     /// As written and rendered; that of `source` is absolute.
     pub source_uri: String,
-    pub source: Source,
+    pub source: SourceSettings,
     pub time: TimeColumn,
     pub id_column: Option<Located<String>>,
     /// Columns by the names that filters have for them.

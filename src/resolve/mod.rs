@@ -21,7 +21,7 @@ use jiff::tz::TimeZone;
 use crate::catalog::{self, BUILT_IN_TYPES, Catalog};
 use crate::diagnostic::{Diagnostic, Located, SourceText, in_order, nearest, shown};
 use crate::failure;
-use crate::job::{Filter, Format, Job, Partitioning, Source, TimeColumn, Window};
+use crate::job::{Filter, Format, Job, Partitioning, SourceSettings, TimeColumn, Window};
 use crate::json::JsonError;
 use crate::plan::partition::partitions;
 use crate::spec::{self, CompressionSpec, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place};
@@ -58,7 +58,7 @@ pub enum CatalogText {
 
 /// Where a job's package goes.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum Destination {
     /// Where the spec says; a revision of it beside, with `.r2` and so on behind its name.
     OfSpec {
         /// 0 for the first package, from 2 on for those that supersede it.
@@ -73,7 +73,7 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl Destination {
     fn revision(&self) -> u32 {
         match self {
             Self::OfSpec { revision } | Self::Store { revision, .. } => *revision,
@@ -87,7 +87,7 @@ impl Place {
 /// Every mistake that could be found in the spec and in its catalog, in order of place; a file that cannot be read is one, too.
 pub fn resolve(spec_path: &Path, environment: &Environment) -> Result<Job, Vec<Diagnostic>> {
     let source = read_spec(spec_path, environment)?;
-    resolve_text(&source, &CatalogText::OfFile, &Place::OfSpec { revision: 0 }, environment)
+    resolve_text(&source, &CatalogText::OfFile, &Destination::OfSpec { revision: 0 }, environment)
 }
 
 /// Reads a spec's text.
@@ -105,13 +105,13 @@ pub fn read_spec(path: &Path, environment: &Environment) -> Result<Arc<SourceTex
 pub fn resolve_text(
     source: &Arc<SourceText>,
     catalog: &CatalogText,
-    place: &Place,
+    destination: &Destination,
     environment: &Environment,
 ) -> Result<Job, Vec<Diagnostic>> {
     let resolve = || {
         let root = yaml::parse(source)?;
         match spec::kind_of(&root).map_err(|mistake| vec![mistake])? {
-            FileKind::Spec => resolve_document(source, &root, catalog, place, environment),
+            FileKind::Spec => resolve_document(source, &root, catalog, destination, environment),
             FileKind::Catalog => {
                 let mistake = Diagnostic::at(Some(&document_place(&root)), "this is a catalog, not a spec");
                 Err(vec![mistake.help("a spec has `type: …`; name the catalog in it, or put it beside the spec")])
@@ -127,7 +127,7 @@ pub fn resolve_text(
 /// As [`resolve`]; none where the job was resolved in the same environment.
 pub fn revise(job: &Job, revision: u32, environment: &Environment) -> Result<Job, Vec<Diagnostic>> {
     let catalog = CatalogText::Recorded(job.catalog_source.clone());
-    resolve_text(&job.spec_source, &catalog, &Place::OfSpec { revision }, environment)
+    resolve_text(&job.spec_source, &catalog, &Destination::OfSpec { revision }, environment)
 }
 
 /// The mistakes of a spec or catalog, in the same order, without touching data. None for a sound file.
@@ -137,8 +137,8 @@ pub fn check_file(path: &Path, environment: &Environment) -> Vec<Diagnostic> {
         let root = yaml::parse(&source)?;
         match spec::kind_of(&root).map_err(|mistake| vec![mistake])? {
             FileKind::Spec => {
-                let place = Place::OfSpec { revision: 0 };
-                resolve_document(&source, &root, &CatalogText::OfFile, &place, environment).map(drop)
+                let destination = Destination::OfSpec { revision: 0 };
+                resolve_document(&source, &root, &CatalogText::OfFile, &destination, environment).map(drop)
             }
             FileKind::Catalog => {
                 let mut errors = Vec::new();
@@ -154,7 +154,7 @@ fn resolve_document(
     source: &Arc<SourceText>,
     root: &yaml::Node,
     catalog: &CatalogText,
-    place: &Place,
+    destination: &Destination,
     environment: &Environment,
 ) -> Result<Job, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -167,7 +167,7 @@ fn resolve_document(
             CatalogText::Recorded(text) => text.clone(),
         };
         let catalog = catalog_source.and_then(|text| Some((files::parse_catalog(&text, &mut errors)?, text)));
-        build(&root, spec, catalog, window, place, environment, &mut errors)
+        build(&root, spec, catalog, window, destination, environment, &mut errors)
     });
     match job {
         Some(job) if errors.is_empty() => Ok(job),
@@ -182,7 +182,7 @@ fn build(
     spec: Spec,
     catalog: Option<(Catalog, Arc<SourceText>)>,
     window: Option<Window>,
-    place: &Place,
+    destination: &Destination,
     environment: &Environment,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Job> {
@@ -194,9 +194,9 @@ fn build(
         no_effect::check(&spec, &entry, source, time, errors);
     }
     let fields = entry.fields.unwrap_or_default();
-    let output_text = match place {
-        Place::OfSpec { .. } => output_path::text(&spec, window.as_ref(), errors),
-        Place::Store { .. } => Some("package/".to_owned()),
+    let output_text = match destination {
+        Destination::OfSpec { .. } => output_path::text(&spec, window.as_ref(), errors),
+        Destination::Store { .. } => Some("package/".to_owned()),
     };
     let vars = spec::var_values(&spec.vars, &environment.vars, &environment.env, &mut Vec::new());
 
@@ -218,10 +218,10 @@ fn build(
     let format = spec.format.map_or_else(Format::default, |f| f.value);
     let retention = spec.output.as_ref().and_then(|o| o.retention.clone());
     let identity = Identity {
-        revision: place.revision(),
+        revision: destination.revision(),
         name: spec.name.value,
         type_name: spec.type_name.value,
-        source: Source {
+        source: SourceSettings {
             uri: Located { value: path, span: from.uri.span },
             options: from.options,
             format: from.format,
@@ -276,10 +276,10 @@ fn build(
         }
     };
     let of_spec = || output_path::place(&identity.output_uri, &identity.output_options, environment);
-    let output = match place {
-        Place::OfSpec { revision: 0 } => of_spec(),
-        Place::OfSpec { revision } => of_spec().with_suffix(&format!(".r{revision}")),
-        Place::Store { store, .. } => store.join("jobs").join(&id).join("package"),
+    let output = match destination {
+        Destination::OfSpec { revision: 0 } => of_spec(),
+        Destination::OfSpec { revision } => of_spec().with_suffix(&format!(".r{revision}")),
+        Destination::Store { store, .. } => store.join("jobs").join(&id).join("package"),
     };
     let job = Job {
         id,

@@ -27,7 +27,7 @@ use crate::package::layout::Origin;
 use crate::package::manifest::FileEntry;
 use crate::package::manifest::tests::entry;
 use crate::package::state::Pinned;
-use crate::resolve::{CatalogText, Environment, Place, resolve_text};
+use crate::resolve::{CatalogText, Destination, Environment, resolve_text};
 use crate::signature::Signer;
 use crate::source;
 use crate::stop::Stop;
@@ -106,7 +106,8 @@ impl Example {
             output_base: Location::from(root.path().to_owned()),
         };
         let source = Arc::new(SourceText { path: root.path().join("spec.yaml"), text });
-        let job = resolve_text(&source, &CatalogText::Recorded(None), &Place::OfSpec { revision: 0 }, &environment);
+        let job =
+            resolve_text(&source, &CatalogText::Recorded(None), &Destination::OfSpec { revision: 0 }, &environment);
         let example = Self { root, job: job.unwrap() };
         for (index, day) in DAYS.iter().enumerate() {
             let row = |row: usize| format!("{{\"id\":\"{index}{row}\",\"t\":\"{day}T0{row}:00:00Z\"}}\n");

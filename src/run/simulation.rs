@@ -39,7 +39,7 @@ use crate::jobs::{Deletion, prune_package};
 use crate::package::layout::{LOG, MANIFEST, STATE};
 use crate::package::manifest::{FileStatus, JobStatus, Manifest};
 use crate::package::state::log;
-use crate::resolve::{CatalogText, Environment, Place, resolve_text};
+use crate::resolve::{CatalogText, Destination, Environment, resolve_text};
 use crate::signature::AllowedSigners;
 use crate::stop::Stop;
 use crate::store::simulated::{Before, Change, Dice, Killed, Odds, World, mount};
@@ -139,7 +139,7 @@ impl Bench {
             output_base: Location::from(self.root.clone()),
         };
         let text = self.text(variant);
-        let place = Place::OfSpec { revision };
+        let place = Destination::OfSpec { revision };
         let mut job = resolve_text(&text, &CatalogText::Recorded(None), &place, &environment).unwrap();
         let seen = |at: &Location| {
             let below = at.local().and_then(|at| at.strip_prefix(self.root.join("package")).ok()).unwrap();

@@ -23,10 +23,10 @@ pub struct Signer {
     public_key: PublicKey,
     /// The public key as manifests have it.
     line: String,
-    place: Place,
+    place: KeyHolder,
 }
 
-enum Place {
+enum KeyHolder {
     Here(Box<PrivateKey>),
     /// The agent's socket.
     Agent(PathBuf),
@@ -107,14 +107,14 @@ impl Signer {
             Ok(public_key) => {
                 let socket = env.get(AGENT_VARIABLE).filter(|socket| !socket.is_empty());
                 let socket = socket.ok_or_else(|| SignError::NoAgent { name: name.clone() })?;
-                (public_key, Place::Agent(PathBuf::from(socket)))
+                (public_key, KeyHolder::Agent(PathBuf::from(socket)))
             }
             Err(_) => {
                 let key = PrivateKey::from_openssh(text).map_err(|_| SignError::NoKey { name: name.clone() })?;
                 if key.is_encrypted() {
                     return Err(SignError::Passphrase { name });
                 }
-                (key.public_key().clone(), Place::Here(Box::new(key)))
+                (key.public_key().clone(), KeyHolder::Here(Box::new(key)))
             }
         };
         if !is_signing(&public_key.algorithm()) {
@@ -133,7 +133,7 @@ impl Signer {
 
     /// Whether an ssh-agent keeps the key.
     pub fn is_in_agent(&self) -> bool {
-        matches!(self.place, Place::Agent(_))
+        matches!(self.place, KeyHolder::Agent(_))
     }
 
     /// The armored signature of `bytes`, which is checked before it is given out.
@@ -142,8 +142,8 @@ impl Signer {
     /// [`SignError::Agent`], [`SignError::Damaged`].
     pub fn sign(&self, bytes: &[u8]) -> Result<String, SignError> {
         let signature = match &self.place {
-            Place::Here(key) => key.sign(NAMESPACE, HashAlg::Sha512, bytes).ok(),
-            Place::Agent(socket) => Some(self.ask_agent(socket, bytes)?),
+            KeyHolder::Here(key) => key.sign(NAMESPACE, HashAlg::Sha512, bytes).ok(),
+            KeyHolder::Agent(socket) => Some(self.ask_agent(socket, bytes)?),
         };
         signature
             .and_then(|signature| signature.to_pem(LineEnding::LF).ok())

@@ -12,7 +12,7 @@ use super::local::LocalFolder;
 use super::location::{Location, ObjectLocation};
 use super::remote::Prefix;
 use super::stored::Stored;
-use super::{Created, Listed, StoreError};
+use super::{Created, ListedFile, StoreError};
 use crate::digest::sha256_of;
 
 /// A link to a file that needs no credentials.
@@ -45,7 +45,7 @@ pub(super) trait Backend: fmt::Debug + Send + Sync {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     fn size(&self, name: &str) -> Result<Option<u64>, StoreError>;
     fn open(&self, name: &str) -> Result<Option<Stored>, StoreError>;
-    fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
+    fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StoreError>;
     fn folders(&self, name: &str) -> Result<Vec<String>, StoreError>;
     fn remove(&self, name: &str) -> Result<(), StoreError>;
     fn drafts(&self) -> Result<Vec<String>, StoreError>;
@@ -242,7 +242,7 @@ impl Folder {
     /// # Errors
     /// [`StoreError::BadName`] for a prefix, or a file, whose name cannot be one of a package's; [`StoreError::Io`],
     /// [`StoreError::Remote`].
-    pub fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+    pub fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StoreError> {
         self.backend.list(prefix)
     }
 

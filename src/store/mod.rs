@@ -42,7 +42,7 @@ pub const MAX_READ_BYTES: u64 = 1 << 30;
 
 /// A file of the package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedFile {
     /// Name in the package.
     pub name: String,
     /// Size.

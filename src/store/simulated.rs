@@ -20,7 +20,7 @@ use super::draft::{Publish, Unpublished};
 use super::folder::{Backend, Folder, Link};
 use super::local::check_name;
 use super::stored::Stored;
-use super::{Created, Listed, Location, StoreError};
+use super::{Created, ListedFile, Location, StoreError};
 use crate::package::layout;
 use crate::stop::{Signal, Stop};
 
@@ -525,7 +525,7 @@ impl Backend for Process {
         self.step("open", name, |state, full| state.files.get(full).cloned().map(Stored::memory))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StoreError> {
         let root = self.name("");
         self.step_below("list", prefix, |state, full| {
             let odds = state.odds.stale;
@@ -536,7 +536,7 @@ impl Backend for Process {
             below
                 .filter(|(name, _)| !hidden.contains(name))
                 .filter_map(|(name, bytes)| {
-                    Some(Listed { name: name.strip_prefix(&root)?.to_owned(), bytes: bytes.len() as u64 })
+                    Some(ListedFile { name: name.strip_prefix(&root)?.to_owned(), bytes: bytes.len() as u64 })
                 })
                 .collect()
         })

@@ -22,11 +22,11 @@ const WINDOW_BYTES: u64 = 256 << 10;
 #[derive(Debug)]
 pub struct Stored {
     bytes: u64,
-    place: Place,
+    place: Backing,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Backing {
     File(Mutex<File>),
     Object(Object),
     #[cfg(test)]
@@ -46,16 +46,16 @@ struct Object {
 impl Stored {
     /// An open file of so many bytes.
     pub fn file(file: File, bytes: u64) -> Self {
-        Self { bytes, place: Place::File(Mutex::new(file)) }
+        Self { bytes, place: Backing::File(Mutex::new(file)) }
     }
 
     #[cfg(test)]
     pub(super) fn memory(bytes: Bytes) -> Self {
-        Self { bytes: bytes.len() as u64, place: Place::Memory(bytes) }
+        Self { bytes: bytes.len() as u64, place: Backing::Memory(bytes) }
     }
 
     pub(super) fn object(bucket: Arc<Bucket>, key: String, bytes: u64, etag: Option<String>) -> Self {
-        Self { bytes, place: Place::Object(Object { bucket, key, etag, window: Arc::default() }) }
+        Self { bytes, place: Backing::Object(Object { bucket, key, etag, window: Arc::default() }) }
     }
 
     /// Opens a file that was looked at before and had so many bytes then; of an object, only the version with that tag
@@ -80,7 +80,7 @@ impl Stored {
 
     /// Whether every read is a request over a network, so that few large ones are better.
     pub fn is_remote(&self) -> bool {
-        matches!(self.place, Place::Object(_))
+        matches!(self.place, Backing::Object(_))
     }
 
     /// `length` bytes from a place on.
@@ -89,18 +89,18 @@ impl Stored {
     /// As [`Stored::open`]; fewer bytes are an error.
     pub fn read_at(&self, start: u64, length: u64) -> io::Result<Bytes> {
         match &self.place {
-            Place::File(_) => {
+            Backing::File(_) => {
                 let mut block = vec![0; usize::try_from(length).map_err(io::Error::other)?];
                 self.read_exact_at(start, &mut block)?;
                 Ok(block.into())
             }
             #[cfg(test)]
-            Place::Memory(bytes) => {
+            Backing::Memory(bytes) => {
                 let mut block = vec![0; usize::try_from(length).map_err(io::Error::other)?];
                 fill(bytes, start, &mut block)?;
                 Ok(block.into())
             }
-            Place::Object(object) => {
+            Backing::Object(object) => {
                 let mut window = object.window.lock().unwrap_or_else(PoisonError::into_inner);
                 let wanted = usize::try_from(length).map_err(io::Error::other)?;
                 let inside = |(from, bytes): &(u64, Bytes)| {
@@ -126,14 +126,14 @@ impl Stored {
     /// As [`Stored::read_at`].
     pub fn read_exact_at(&self, start: u64, into: &mut [u8]) -> io::Result<()> {
         match &self.place {
-            Place::File(file) => {
+            Backing::File(file) => {
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 file.seek(SeekFrom::Start(start))?;
                 file.read_exact(into)
             }
             #[cfg(test)]
-            Place::Memory(bytes) => fill(bytes, start, into),
-            Place::Object(_) => {
+            Backing::Memory(bytes) => fill(bytes, start, into),
+            Backing::Object(_) => {
                 into.copy_from_slice(&self.read_at(start, into.len() as u64)?);
                 Ok(())
             }
@@ -147,9 +147,9 @@ impl Stored {
     pub fn read_ranges(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Bytes>> {
         match &self.place {
             #[cfg(test)]
-            Place::Memory(_) => ranges.iter().map(|r| self.read_at(r.start, r.end.saturating_sub(r.start))).collect(),
-            Place::File(_) => ranges.iter().map(|r| self.read_at(r.start, r.end.saturating_sub(r.start))).collect(),
-            Place::Object(object) => {
+            Backing::Memory(_) => ranges.iter().map(|r| self.read_at(r.start, r.end.saturating_sub(r.start))).collect(),
+            Backing::File(_) => ranges.iter().map(|r| self.read_at(r.start, r.end.saturating_sub(r.start))).collect(),
+            Backing::Object(object) => {
                 let read = object.bucket.read_ranges(&object.key, ranges, object.etag.as_deref());
                 read.map_err(io::Error::other)
             }
@@ -159,10 +159,10 @@ impl Stored {
     /// All bytes, from front to back.
     pub fn into_reader(self) -> Box<dyn Read + Send> {
         match self.place {
-            Place::File(file) => Box::new(file.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Backing::File(file) => Box::new(file.into_inner().unwrap_or_else(PoisonError::into_inner)),
             #[cfg(test)]
-            Place::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
-            Place::Object(object) => {
+            Backing::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
+            Backing::Object(object) => {
                 Box::new(Sequential { object, bytes: self.bytes, asked: 0, here: Bytes::new(), ahead: None })
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use kt_export::diagnostic::SourceText;
 use kt_export::package::manifest::Manifest;
-use kt_export::resolve::{CatalogText, Environment, Place, resolve_text};
+use kt_export::resolve::{CatalogText, Destination, Environment, resolve_text};
 use kt_export::store::Location;
 
 use crate::project::{Project, outcome};
@@ -44,7 +44,7 @@ fn specs_keep_the_ids_of_their_jobs() {
     assert_eq!(specs.len(), ids.len());
     for path in specs {
         let text = Arc::new(SourceText { text: std::fs::read_to_string(&path).unwrap(), path: path.clone() });
-        let place = Place::OfSpec { revision: 0 };
+        let place = Destination::OfSpec { revision: 0 };
         let job = resolve_text(&text, &CatalogText::Recorded(None), &place, &environment).unwrap();
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert_eq!(job.id, ids[name], "{name}");

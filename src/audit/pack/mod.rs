@@ -17,7 +17,7 @@ use crate::error::Exit;
 use crate::package::layout::REPORT;
 use crate::package::layout::{CONTENT, MANIFEST, SHA256SUMS, SIGNATURE, TOMBSTONE, TOMBSTONE_SIGNATURE, VERIFY_TXT};
 use crate::package::manifest::ResolvedError;
-use crate::package::{FileError, Listed, Package, PackageError};
+use crate::package::{FileError, Package, PackageError, PackageFile};
 use crate::stop::Stop;
 use crate::store::{StoreError, sync_parent};
 
@@ -163,7 +163,7 @@ pub fn pack(package: &Package, out: impl Write, stop: &Stop) -> Result<Packed, P
     for entry in &entries {
         match entry {
             Entry::Small(name, bytes) => archive.add(name, bytes.len() as u64, bytes.as_slice())?,
-            Entry::Listed(file) => archive.add(file.path, file.bytes, package.checked(*file, stop)?)?,
+            Entry::PackageFile(file) => archive.add(file.path, file.bytes, package.checked(*file, stop)?)?,
         }
     }
     let (bytes, sha256) = archive.finish()?;
@@ -173,14 +173,14 @@ pub fn pack(package: &Package, out: impl Write, stop: &Stop) -> Result<Packed, P
 /// What goes into the tar.
 enum Entry<'a> {
     Small(&'static str, Vec<u8>),
-    Listed(Listed<'a>),
+    PackageFile(PackageFile<'a>),
 }
 
 impl Entry<'_> {
     fn name(&self) -> &str {
         match self {
             Self::Small(name, _) => name,
-            Self::Listed(file) => file.path,
+            Self::PackageFile(file) => file.path,
         }
     }
 }
@@ -190,7 +190,7 @@ fn entries(package: &Package) -> Result<Vec<Entry<'_>>, PackError> {
     let failed = |source| PackError::Store { at: package.at(), source };
     let sums = package.check_sums()?;
     let tombstone = package.tombstone()?;
-    let mut listed: Vec<Listed<'_>> = package.shards()?;
+    let mut listed: Vec<PackageFile<'_>> = package.shards()?;
     listed.extend(package.rejects());
     unlisted(package, &listed)?;
     let all = listed.len();
@@ -220,12 +220,12 @@ fn entries(package: &Package) -> Result<Vec<Entry<'_>>, PackError> {
         tombstone: tombstone.as_ref(),
     };
     entries.push(Entry::Small(VERIFY_TXT, instructions::text(&package.manifest, &facts)?.into_bytes()));
-    entries.extend(listed.into_iter().map(Entry::Listed));
+    entries.extend(listed.into_iter().map(Entry::PackageFile));
     Ok(entries)
 }
 
 /// Refuses a package with unlisted files, as `verify` does.
-fn unlisted(package: &Package, listed: &[Listed<'_>]) -> Result<(), PackError> {
+fn unlisted(package: &Package, listed: &[PackageFile<'_>]) -> Result<(), PackError> {
     let known: std::collections::HashSet<&str> = listed.iter().map(|file| file.path).collect();
     for top in CONTENT {
         let there = package.folder.list(top).map_err(|source| PackError::Store { at: package.at(), source })?;

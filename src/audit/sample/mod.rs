@@ -18,7 +18,7 @@ use crate::error::Exit;
 use crate::export_format::ExportFormat;
 use crate::package::layout::MANIFEST;
 use crate::package::manifest::{EncryptionRecord, JobStatus};
-use crate::package::{FileError, Listed, Package, PackageError, ReadKeys};
+use crate::package::{FileError, Package, PackageError, PackageFile, ReadKeys};
 use crate::seal::{AGE_EXTENSION, OpenError};
 use crate::stop::Stop;
 use crate::store::StoreError;
@@ -210,7 +210,7 @@ pub fn sample(
 /// Verifies the digest of a shard, then reads the rows `wanted` (0-based, ascending). Returns exactly one value per row.
 fn read_rows(
     package: &Package,
-    shard: &Listed<'_>,
+    shard: &PackageFile<'_>,
     wanted: &[u64],
     keys: &ReadKeys,
 ) -> Result<Vec<Box<RawValue>>, SampleError> {

@@ -12,13 +12,13 @@ use serde_json::value::RawValue;
 use super::{RowError, SampleError};
 use crate::audit::verify::{Budget, Dialect, Limited, MAX_RECORD_BYTES, TOO_LONG};
 use crate::package::manifest::Manifest;
-use crate::package::{Listed, Package, ReadKeys};
+use crate::package::{Package, PackageFile, ReadKeys};
 use crate::seal::{self, OpenError, PlainFile};
 
 /// The text of a shard, without what lies around it.
 pub(super) fn open_rows(
     package: &Package,
-    shard: &Listed<'_>,
+    shard: &PackageFile<'_>,
     keys: &ReadKeys,
 ) -> Result<Box<dyn BufRead>, SampleError> {
     let stored = package.open_file(shard)?.into_reader();
@@ -27,12 +27,16 @@ pub(super) fn open_rows(
 }
 
 /// A Parquet shard, without age around it.
-pub(super) fn plain_file(package: &Package, shard: &Listed<'_>, keys: &ReadKeys) -> Result<PlainFile, SampleError> {
+pub(super) fn plain_file(
+    package: &Package,
+    shard: &PackageFile<'_>,
+    keys: &ReadKeys,
+) -> Result<PlainFile, SampleError> {
     let stored = package.open_file(shard)?;
     PlainFile::open(stored, shard.path, &keys.identities).map_err(|error| cannot_open(shard, error))
 }
 
-fn cannot_open(shard: &Listed<'_>, error: OpenError) -> SampleError {
+fn cannot_open(shard: &PackageFile<'_>, error: OpenError) -> SampleError {
     let path = shard.path.to_owned();
     match error {
         OpenError::Read(source) => SampleError::Read { path, source },

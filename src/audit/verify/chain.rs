@@ -4,7 +4,6 @@
 //! proves that its end was not cut off: that needs a head recorded elsewhere.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use jiff::Timestamp;
 
@@ -14,11 +13,12 @@ use crate::digest::sha256;
 use crate::failure;
 use crate::package::layout::{self, MANIFEST, TOMBSTONE, kept_manifest};
 use crate::package::manifest::{Manifest, PackageRef, Tombstone, is_in_future};
+use crate::package::{self, Package, PackageError};
 use crate::store::{Folder, Location, StoreError};
 
 /// The packages that were given.
 struct Given {
-    read: Vec<Package>,
+    read: Vec<GivenPackage>,
     /// Packages that the store did not give. Which links they belong to is unknown.
     unread: usize,
     /// Only the links are checked, against each other.
@@ -26,10 +26,10 @@ struct Given {
 }
 
 impl Given {
-    fn read(packages: &[Location], report: &mut ChainReport) -> Self {
+    fn read(packages: &[Location], now: Timestamp, report: &mut ChainReport) -> Self {
         let mut given = Self { read: Vec::new(), unread: 0, is_none: packages.is_empty() };
         for at in packages {
-            match Package::read(at) {
+            match GivenPackage::open(at, now) {
                 Ok(package) => given.read.extend(package),
                 Err(error) => {
                     given.unread += 1;
@@ -41,33 +41,32 @@ impl Given {
     }
 }
 
-/// A package that was given.
-struct Package {
+/// A package that was given, under the name that was given.
+struct GivenPackage {
     at: Location,
-    folder: Folder,
-    manifest: Manifest,
-    sha256: String,
+    package: Package,
 }
 
-impl Package {
+impl GivenPackage {
     /// `None` without a valid manifest, which the package's own check reports.
-    fn read(at: &Location) -> Result<Option<Self>, StoreError> {
-        let Some(folder) = open(at)? else { return Ok(None) };
-        let Some(bytes) = folder.read(MANIFEST)? else { return Ok(None) };
-        let Ok(manifest) = Manifest::from_json(&bytes) else { return Ok(None) };
-        Ok(Some(Self { at: at.clone(), folder, manifest, sha256: sha256(&bytes) }))
+    fn open(at: &Location, now: Timestamp) -> Result<Option<Self>, StoreError> {
+        match Package::open(at, now) {
+            Ok(package) => Ok(Some(Self { at: at.clone(), package })),
+            Err(PackageError::Store { source, .. }) => Err(source),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn manifest(&self) -> &Manifest {
+        &self.package.manifest
+    }
+
+    fn sha256(&self) -> &str {
+        &self.package.manifest_sha256
     }
 
     fn manifest_path(&self) -> String {
         self.at.join(MANIFEST).to_string()
-    }
-}
-
-fn open(at: &Location) -> Result<Option<Folder>, StoreError> {
-    match at {
-        // The folder may be a symlink.
-        Location::Local(path) => Folder::existing(fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
-        object => Folder::existing(object),
     }
 }
 
@@ -79,7 +78,8 @@ pub fn verify_chain(
     now: Timestamp,
 ) -> ChainReport {
     let mut report = ChainReport::new(chain);
-    let read = open(chain).and_then(|folder| folder.map(|folder| Chain::read(&folder)).transpose());
+    let read =
+        Folder::existing(package::real(chain)).and_then(|folder| folder.map(|folder| Chain::read(&folder)).transpose());
     let links = match read {
         Ok(Some(links)) => links,
         Ok(None) => return report.unreadable("the folder does not exist".to_owned()),
@@ -93,7 +93,7 @@ pub fn verify_chain(
         report.find("000001.json", "is missing: the chain has no link");
     }
     check_head(&links, expected_head, &mut report);
-    let given = Given::read(packages, &mut report);
+    let given = Given::read(packages, now, &mut report);
     for linked in links.links() {
         let verified = check_link(linked, &links, &given, &mut report);
         report.links.push(verified);
@@ -143,7 +143,7 @@ fn check_link(linked: &Linked, links: &Chain, given: &Given, report: &mut ChainR
         check_deletion(linked, given, &mut verified, report);
         return verified;
     }
-    let mut of_job = given.read.iter().filter(|package| package.manifest.id == link.id);
+    let mut of_job = given.read.iter().filter(|package| package.manifest().id == link.id);
     let last = links.last_of(&link.id).filter(|last| last.link.number > link.number);
     if let Some(last) = last {
         verified.replaced_by = Some(last.link.number);
@@ -158,10 +158,10 @@ fn check_link(linked: &Linked, links: &Chain, given: &Given, report: &mut ChainR
         }
         return verified;
     }
-    let exact = of_job.clone().find(|package| package.sha256 == link.manifest_sha256);
+    let exact = of_job.clone().find(|package| package.sha256() == link.manifest_sha256);
     if let Some(package) = exact {
         verified.package = Some(package.at.to_string());
-        check_manifest(linked, &package.manifest, &package.manifest_path(), links, report);
+        check_manifest(linked, package.manifest(), &package.manifest_path(), links, report);
     } else if of_job.next().is_none() && given.unread > 0 {
         report.leave_out(format!("link {}: its package may be one that cannot be read", link.number));
     } else if of_job.next().is_none() && !given.is_none {
@@ -178,7 +178,7 @@ fn check_link(linked: &Linked, links: &Chain, given: &Given, report: &mut ChainR
 fn check_deletion(linked: &Linked, given: &Given, verified: &mut VerifiedLink, report: &mut ChainReport) {
     let link = &linked.link;
     let name = layout::link(link.number);
-    let package = given.read.iter().find(|package| package.sha256 == link.manifest_sha256);
+    let package = given.read.iter().find(|package| package.sha256() == link.manifest_sha256);
     let Some(package) = package else {
         if !given.is_none {
             // A missing package or another manifest is reported for the manifest's own link.
@@ -188,7 +188,7 @@ fn check_deletion(linked: &Linked, given: &Given, verified: &mut VerifiedLink, r
     };
     verified.package = Some(package.at.to_string());
     let path = package.at.join(TOMBSTONE).to_string();
-    let bytes = match package.folder.read(TOMBSTONE) {
+    let bytes = match package.package.folder.read(TOMBSTONE) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
             let message = format!("is missing, and {name} says that shards were deleted: `jobs prune` writes it again");
@@ -204,7 +204,7 @@ fn check_deletion(linked: &Linked, given: &Given, verified: &mut VerifiedLink, r
         Ok(tombstone) => tombstone,
         Err(error) => return report.find(&path, format!("cannot be read: {}", failure::chain(&error))),
     };
-    match Link::of_tombstone(&package.manifest, &tombstone, &digest) {
+    match Link::of_tombstone(package.manifest(), &tombstone, &digest) {
         Err(error) => report.find(&package.manifest_path(), error.to_string()),
         Ok(Some(expected)) if expected == *link => {}
         Ok(Some(expected)) => {
@@ -218,13 +218,13 @@ fn check_deletion(linked: &Linked, given: &Given, verified: &mut VerifiedLink, r
 /// The manifest of a superseded link, if its package kept it.
 fn kept<'a>(
     link: &Link,
-    packages: impl Iterator<Item = &'a Package>,
+    packages: impl Iterator<Item = &'a GivenPackage>,
     report: &mut ChainReport,
 ) -> Option<(String, Manifest)> {
     for package in packages {
         let name = kept_manifest(&link.manifest_sha256);
         let path = package.at.join(&name).to_string();
-        match package.folder.read(&name) {
+        match package.package.folder.read(&name) {
             Ok(Some(bytes)) if sha256(&bytes) == link.manifest_sha256 => match Manifest::from_json(&bytes) {
                 Ok(manifest) => return Some((path, manifest)),
                 Err(error) => report.find(&path, format!("cannot be read: {}", failure::chain(&error))),
@@ -281,9 +281,9 @@ fn differing(expected: &Link, link: &Link) -> Vec<&'static str> {
 }
 
 /// Checks a given package against the chain's links of its job.
-fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, report: &mut ChainReport) {
+fn check_package(package: &GivenPackage, links: &Chain, names: &BTreeSet<&str>, report: &mut ChainReport) {
     let path = package.manifest_path();
-    let manifest = &package.manifest;
+    let manifest = package.manifest();
     check_tombstone(package, links, report);
     let Some(last) = links.last_of(&manifest.id) else {
         if names.contains(manifest.name.as_str()) {
@@ -292,10 +292,10 @@ fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, repor
         }
         return;
     };
-    if package.sha256 == last.link.manifest_sha256 {
+    if package.sha256() == last.link.manifest_sha256 {
         return;
     }
-    let earlier = links.links().find(|l| l.link.manifest_sha256 == package.sha256 && l.link.id == manifest.id);
+    let earlier = links.links().find(|l| l.link.manifest_sha256 == package.sha256() && l.link.id == manifest.id);
     let message = match earlier {
         Some(earlier) => format!(
             "is the manifest of {}, which {} replaced: the package was reverted to an earlier state",
@@ -305,7 +305,7 @@ fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, repor
         None => format!(
             "is not the manifest that {} names: it has the digest {} instead of {}",
             layout::link(last.link.number),
-            package.sha256,
+            package.sha256(),
             last.link.manifest_sha256
         ),
     };
@@ -313,15 +313,15 @@ fn check_package(package: &Package, links: &Chain, names: &BTreeSet<&str>, repor
 }
 
 /// A tombstone that claims to be linked must be. Faults of the file itself are reported with its package.
-fn check_tombstone(package: &Package, links: &Chain, report: &mut ChainReport) {
-    let bytes = match package.folder.read(TOMBSTONE) {
+fn check_tombstone(package: &GivenPackage, links: &Chain, report: &mut ChainReport) {
+    let bytes = match package.package.folder.read(TOMBSTONE) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return,
         Err(error) => return report.find(&package.at.join(TOMBSTONE).to_string(), failure::chain(&error)),
     };
     let is_chained = Tombstone::from_json(&bytes).is_ok_and(|tombstone| tombstone.link.is_some());
     let digest = sha256(&bytes);
-    let mut linked = links.deletions_of(&package.sha256);
+    let mut linked = links.deletions_of(package.sha256());
     if is_chained && !linked.any(|linked| linked.link.tombstone_sha256.as_ref() == Some(&digest)) {
         let path = package.at.join(TOMBSTONE).to_string();
         report.find(&path, "is not linked in the chain: only the tombstone itself says that shards were deleted");
@@ -330,6 +330,8 @@ fn check_tombstone(package: &Package, links: &Chain, report: &mut ChainReport) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::package::manifest::{LinkRecord, tests::manifest};
 

@@ -16,7 +16,7 @@ use crate::store::{Folder, Location, StoreError, Stored};
 use crate::units::counted;
 
 /// A file listed in the manifest.
-struct Listed<'a> {
+struct ManifestFile<'a> {
     path: &'a str,
     bytes: u64,
     sha256: &'a str,
@@ -40,7 +40,7 @@ enum Encryption {
     Parquet,
 }
 
-impl Listed<'_> {
+impl ManifestFile<'_> {
     fn is_readable(&self, options: &VerifyOptions) -> bool {
         let has_key = match self.encryption {
             Encryption::None => true,
@@ -90,7 +90,12 @@ pub(super) fn check(
 }
 
 /// Drops the files that `tombstone` says were deleted.
-fn account_for_tombstone(folder: &Folder, tombstone: &Tombstone, files: &mut Vec<Listed>, report: &mut VerifyReport) {
+fn account_for_tombstone(
+    folder: &Folder,
+    tombstone: &Tombstone,
+    files: &mut Vec<ManifestFile>,
+    report: &mut VerifyReport,
+) {
     let listed_files = files.len();
     // A file whose size cannot be read stays and becomes a finding.
     files.retain(|file| !matches!(folder.size(file.path), Ok(None)));
@@ -108,7 +113,7 @@ fn account_for_tombstone(folder: &Folder, tombstone: &Tombstone, files: &mut Vec
 }
 
 /// Reports which rows [`check_file`] read.
-fn report_rows(manifest: &Manifest, files: &[Listed], options: &VerifyOptions, report: &mut VerifyReport) {
+fn report_rows(manifest: &Manifest, files: &[ManifestFile], options: &VerifyOptions, report: &mut VerifyReport) {
     if !options.rows {
         report.leave_out(Check::Rows, "rows were not read back: use --rows to read them");
         return;
@@ -129,10 +134,10 @@ fn report_rows(manifest: &Manifest, files: &[Listed], options: &VerifyOptions, r
 }
 
 /// Shards that have a digest, then rejects. A partition without a digest has no file.
-fn listed_files(manifest: &Manifest) -> Vec<Listed<'_>> {
+fn listed_files(manifest: &Manifest) -> Vec<ManifestFile<'_>> {
     let by_parquet = matches!(manifest.encryption, Some(EncryptionRecord::Parquet { .. }));
     let shards = manifest.files.iter().filter_map(|file| {
-        Some(Listed {
+        Some(ManifestFile {
             path: &file.path,
             bytes: file.bytes,
             sha256: file.sha256.as_deref()?,
@@ -149,7 +154,7 @@ fn listed_files(manifest: &Manifest) -> Vec<Listed<'_>> {
             },
         })
     });
-    let rejects = manifest.rejects.iter().map(|file| Listed {
+    let rejects = manifest.rejects.iter().map(|file| ManifestFile {
         path: &file.path,
         bytes: file.bytes,
         sha256: &file.sha256,
@@ -164,7 +169,7 @@ fn listed_files(manifest: &Manifest) -> Vec<Listed<'_>> {
     shards.chain(rejects).collect()
 }
 
-fn check_file(folder: &Folder, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Option<Finding> {
+fn check_file(folder: &Folder, manifest: &Manifest, file: &ManifestFile, options: &VerifyOptions) -> Option<Finding> {
     let found = check_bytes(folder, file, options).and_then(|()| check_rows(folder, manifest, file, options));
     match found {
         Ok(()) | Err(Fault::Reported) => None,
@@ -180,7 +185,7 @@ enum Fault {
 }
 
 /// Checks the stored size and SHA-256 and, if a key is given, those of the plain bytes.
-fn check_bytes(folder: &Folder, file: &Listed, options: &VerifyOptions) -> Result<(), Fault> {
+fn check_bytes(folder: &Folder, file: &ManifestFile, options: &VerifyOptions) -> Result<(), Fault> {
     let fault = |message| Err(Fault::New(Check::Files, message));
     let stored = open_listed(folder, file)?;
     if stored.bytes() != file.bytes {
@@ -212,7 +217,7 @@ fn check_bytes(folder: &Folder, file: &Listed, options: &VerifyOptions) -> Resul
 
 /// Counts and digests the rows, if requested and readable. Call it only after [`check_bytes`]: the parsers must see only
 /// bytes that match their digest.
-fn check_rows(folder: &Folder, manifest: &Manifest, file: &Listed, options: &VerifyOptions) -> Result<(), Fault> {
+fn check_rows(folder: &Folder, manifest: &Manifest, file: &ManifestFile, options: &VerifyOptions) -> Result<(), Fault> {
     if !options.rows || !file.is_readable(options) {
         return Ok(());
     }
@@ -230,7 +235,7 @@ fn check_rows(folder: &Folder, manifest: &Manifest, file: &Listed, options: &Ver
     Ok(())
 }
 
-fn open_listed(folder: &Folder, file: &Listed) -> Result<Stored, Fault> {
+fn open_listed(folder: &Folder, file: &ManifestFile) -> Result<Stored, Fault> {
     let message = match folder.open_file(file.path) {
         Ok(Some(stored)) => return Ok(stored),
         Ok(None) => "is missing".to_owned(),

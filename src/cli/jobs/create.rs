@@ -16,7 +16,7 @@ use crate::error::Exit;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::jobs::{JobRecord, JobView, Jobs, PackageLocation, Request, State, TimeSpan, announce};
-use crate::resolve::{CatalogText, Environment, Place, read_spec, resolve_text};
+use crate::resolve::{CatalogText, Destination, Environment, read_spec, resolve_text};
 use crate::store::{Created, Location};
 
 /// File name in diagnostics about flags.
@@ -29,7 +29,7 @@ pub(super) fn create(args: &JobsCreateArgs, console: &Console) -> Result<Exit, C
     let environment = environment(&given).map_err(CommandError::usage)?;
     let source = source(args, &environment).map_err(|mistakes| mistaken(&mistakes, console))?;
     let job = |revision| {
-        let place = Place::Store { store: store.clone(), revision };
+        let place = Destination::Store { store: store.clone(), revision };
         resolve_text(&source, &CatalogText::OfFile, &place, &environment)
             .map_err(|mistakes| mistaken(&mistakes, console))
     };

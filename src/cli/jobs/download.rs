@@ -11,11 +11,11 @@ use crate::cli::{Console, repeated, signals};
 use crate::download::{self, Download, Form};
 use crate::error::Exit;
 use crate::failure::chain;
-use crate::job::Source;
-use crate::package::manifest::{JobStatus, Manifest};
-use crate::resolve::Place;
+use crate::job::SourceSettings;
+use crate::package::Package;
+use crate::package::manifest::JobStatus;
+use crate::resolve::Destination;
 use crate::seal::Identities;
-use crate::store::Folder;
 
 /// Downloads.
 pub(super) fn download(args: &JobsDownloadArgs, console: &Console) -> Result<Exit, CommandError> {
@@ -23,8 +23,7 @@ pub(super) fn download(args: &JobsDownloadArgs, console: &Console) -> Result<Exi
     let record = record_of(&jobs, &args.id)?;
     let now = Timestamp::now();
     let Some(view) = jobs.view(&args.id, now)? else { return Err(no_job(&jobs, &args.id)) };
-    let package = jobs.package(&record)?;
-    let (Some(package), Some(manifest)) = (package, jobs.manifest(&record)?) else {
+    let Some(package) = jobs.open_package(&record, now)? else {
         let why = format!(
             "{} is {} and has no package yet; wait for it with `jobs get --id {} --watch`",
             view.id, view.status, view.id
@@ -32,13 +31,14 @@ pub(super) fn download(args: &JobsDownloadArgs, console: &Console) -> Result<Exi
         return Err(CommandError::new(super::exit_of(&view), why));
     };
     if args.url {
-        return links(args, &package, &manifest, console);
+        return links(args, &package, console);
     }
     let Some(output) = &args.output else { return Err(CommandError::usage("give `--output`, or `--url`")) };
-    if manifest.status != JobStatus::Complete {
-        console.error(&format!("warning: {} is {}: the download does not contain every row", view.id, manifest.status));
+    let status = package.manifest.status;
+    if status != JobStatus::Complete {
+        console.error(&format!("warning: {} is {}: the download does not contain every row", view.id, status));
     }
-    let job = record.resolve_at(&Place::OfSpec { revision: 0 });
+    let job = record.resolve_at(&Destination::OfSpec { revision: 0 });
     if let Err(mistakes) = &job {
         let why: Vec<_> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
         console.error(&format!(
@@ -48,28 +48,29 @@ pub(super) fn download(args: &JobsDownloadArgs, console: &Console) -> Result<Exi
             why.join("; ")
         ));
     }
-    fetch(args, output, &package, &manifest, job.ok().map(|job| job.source).as_ref(), console)
+    fetch(args, output, &package, job.ok().map(|job| job.source).as_ref(), console)
 }
 
 /// Downloads rows or shards.
 fn fetch(
     args: &JobsDownloadArgs,
     output: &Path,
-    package: &Folder,
-    manifest: &Manifest,
-    source: Option<&Source>,
+    package: &Package,
+    source: Option<&SourceSettings>,
     console: &Console,
 ) -> Result<Exit, CommandError> {
     let identities =
         Identities::of_files(&args.identities.identity).map_err(|error| CommandError::usage(chain(&error)))?;
     let stop = signals::listen().map_err(CommandError::failed)?;
-    let bar =
-        if console.terminal && !console.quiet { ProgressBar::new(manifest.total_bytes) } else { ProgressBar::hidden() };
+    let bar = if console.terminal && !console.quiet {
+        ProgressBar::new(package.manifest.total_bytes)
+    } else {
+        ProgressBar::hidden()
+    };
     let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
     let downloaded = download::download(&Download {
-        folder: package,
-        manifest,
+        package,
         to: output.to_owned(),
         form: if args.shards { Form::Shards } else { Form::Joined },
         source,
@@ -99,16 +100,11 @@ fn fetch(
 }
 
 /// Prints a link to each shard.
-fn links(
-    args: &JobsDownloadArgs,
-    package: &Folder,
-    manifest: &Manifest,
-    console: &Console,
-) -> Result<Exit, CommandError> {
+fn links(args: &JobsDownloadArgs, package: &Package, console: &Console) -> Result<Exit, CommandError> {
     let mut links = Vec::new();
     let (mut limited, mut until) = (None, None);
-    for (path, sha256) in manifest.digests() {
-        let link = package.presign(path, args.expires)?;
+    for (path, sha256) in package.manifest.digests() {
+        let link = package.folder.presign(path, args.expires)?;
         limited = limited.or(link.limited_by);
         until = until.or(link.expires_at);
         links.push(serde_json::json!({

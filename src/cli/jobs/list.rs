@@ -9,14 +9,14 @@ use crate::cli::Console;
 use crate::cli::args::JobsListArgs;
 use crate::diagnostic::shown;
 use crate::error::Exit;
-use crate::jobs::{JobView, Jobs, Listed};
+use crate::jobs::{JobList, JobView, Jobs};
 
 /// Lists.
 pub(super) fn list(args: &JobsListArgs, console: &Console) -> Result<Exit, CommandError> {
     let at = store_location(&args.store)?;
-    let Listed { mut views, passed_over } = match Jobs::existing(&at)? {
+    let JobList { mut views, passed_over } = match Jobs::existing(&at)? {
         Some(jobs) => jobs.list(Timestamp::now())?,
-        None => Listed::default(),
+        None => JobList::default(),
     };
     warn_skipped(&passed_over, console);
     views.retain(|view| args.status.is_none_or(|status| view.status == status));

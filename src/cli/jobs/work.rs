@@ -14,8 +14,8 @@ use crate::cli::{Console, signals};
 use crate::diagnostic::render_text;
 use crate::error::Exit;
 use crate::job::Job;
-use crate::jobs::{Heartbeat, JobRecord, Jobs, Listed, PackageLocation, RunEnd};
-use crate::resolve::Place;
+use crate::jobs::{Heartbeat, JobList, JobRecord, Jobs, PackageLocation, RunEnd};
+use crate::resolve::Destination;
 use crate::run::restate::{self, Next, Superseded};
 use crate::run::{self, RunError, RunOptions, RunOutcome};
 use crate::stop::Stop;
@@ -41,7 +41,7 @@ pub(super) fn work(args: &JobsWorkArgs, console: &Console) -> Result<Exit, Comma
     let mut done = 0u64;
     let mut reported = BTreeSet::new();
     loop {
-        let Listed { views: mut waiting, passed_over } = jobs.list(Timestamp::now())?;
+        let JobList { views: mut waiting, passed_over } = jobs.list(Timestamp::now())?;
         // Reported once per process.
         let news: Vec<_> = passed_over.iter().filter(|job| reported.insert(job.id.clone())).cloned().collect();
         warn_skipped(&news, console);
@@ -156,11 +156,11 @@ fn leave_terminal() {}
 /// The package that this job's revision supersedes, if any.
 fn supersedes(record: &JobRecord, job: &Job, options: &RunOptions) -> Result<Option<Arc<Superseded>>, RunError> {
     let first = match &record.package {
-        PackageLocation::OfSpec { revision: 2.., .. } => record.resolve_at(&Place::OfSpec { revision: 0 }),
+        PackageLocation::OfSpec { revision: 2.., .. } => record.resolve_at(&Destination::OfSpec { revision: 0 }),
         PackageLocation::OfSpec { .. } | PackageLocation::Store { .. } => return Ok(None),
     };
     let first = first.map_err(RunError::Spec)?;
-    let next = restate::next(&first, options, |revision| record.resolve_at(&Place::OfSpec { revision }))?;
+    let next = restate::next(&first, options, |revision| record.resolve_at(&Destination::OfSpec { revision }))?;
     Ok(match next {
         Next::Revision(next, superseded) if next.id == job.id => Some(Arc::new(superseded)),
         // It already exists.

@@ -10,7 +10,7 @@ fn joined_text_is_what_one_shard_of_all_rows_would_be() {
     for format in [csv_format(), Format::Ndjson, Format::Json] {
         for ending in ["", ".gz", ".zst"] {
             for to in ["", ".gz", ".zst"] {
-                let (package, whole) = Package::many(&format, ending);
+                let (package, whole) = Sample::many(&format, ending);
                 let name = format!("all.{}{to}", format.name());
                 let done = package.join(&name).unwrap();
                 assert_eq!(plain(&done.path), whole, "{name} of {ending}");
@@ -24,13 +24,13 @@ fn joined_text_is_what_one_shard_of_all_rows_would_be() {
 
 #[test]
 fn other_readers_find_all_rows_of_the_joined_file() {
-    let (package, _) = Package::many(&csv_format(), ".zst");
+    let (package, _) = Sample::many(&csv_format(), ".zst");
     let path = package.join("all.csv").unwrap().path;
     let mut reader = csv::Reader::from_path(path).unwrap();
     assert_eq!(reader.headers().unwrap(), vec!["id", "te\nxt"]);
     assert_eq!(reader.records().map(Result::unwrap).count() as u64, package.manifest.total_rows);
 
-    let (package, _) = Package::many(&Format::Json, ".gz");
+    let (package, _) = Sample::many(&Format::Json, ".gz");
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&plain(&package.join("x.json").unwrap().path)).unwrap();
     assert_eq!(rows.len() as u64, package.manifest.total_rows);
 }
@@ -39,7 +39,7 @@ fn other_readers_find_all_rows_of_the_joined_file() {
 fn a_byte_order_mark_stands_once_and_headers_only_where_the_dialect_has_them() {
     for (bom, header) in [(true, true), (true, false), (false, false)] {
         let format = Format::Csv(CsvFormat { bom, header, ..CsvFormat::default() });
-        let (package, whole) = Package::many(&format, ".zst");
+        let (package, whole) = Sample::many(&format, ".zst");
         assert_eq!(plain(&package.join("all.csv").unwrap().path), whole, "{bom} {header}");
     }
 }
@@ -48,7 +48,7 @@ fn a_byte_order_mark_stands_once_and_headers_only_where_the_dialect_has_them() {
 fn shards_without_rows_join_to_a_shard_without_rows() {
     for (format, expected) in [(csv_format(), &b"id,\"te\nxt\"\n"[..]), (Format::Ndjson, b""), (Format::Json, b"[]\n")]
     {
-        let package = Package::rows(&format, ".zst", &[vec![], vec![], vec![]]);
+        let package = Sample::rows(&format, ".zst", &[vec![], vec![], vec![]]);
         assert_eq!(plain(&package.join("none.gz").unwrap().path), expected);
         assert_eq!(plain(&package.join("none").unwrap().path), expected);
     }
@@ -60,14 +60,14 @@ fn arrays_may_have_other_blanks_around_their_ends() {
     let shards =
         [format!("{blanks}[{blanks}{{}}{blanks}]{blanks}"), format!("[{blanks}]"), "[{\"a\":\"]\"},{}]".into()];
     let shards: Vec<_> = shards.into_iter().zip([1, 0, 2]).map(|(text, rows)| (text.into_bytes(), rows)).collect();
-    let package = Package::of(&Format::Json, "", &shards);
+    let package = Sample::of(&Format::Json, "", &shards);
     let text = plain(&package.join("all.json").unwrap().path);
     assert_eq!(text, b"[\n{},\n{\"a\":\"]\"},{}\n]\n");
 }
 
 #[test]
 fn parquet_row_groups_are_copied_with_schema_and_metadata() {
-    let (package, _) = Package::many(&Format::Parquet, "");
+    let (package, _) = Sample::many(&Format::Parquet, "");
     let done = package.join("all.parquet").unwrap();
     let open = |path: &Path| ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap();
     let first = open(&package.path(1));
@@ -95,7 +95,7 @@ fn parquet_row_groups_are_copied_with_schema_and_metadata() {
 
 #[test]
 fn parquet_without_rows_is_parquet_with_a_schema() {
-    let package = Package::rows(&Format::Parquet, "", &[vec![], vec![]]);
+    let package = Sample::rows(&Format::Parquet, "", &[vec![], vec![]]);
     let path = package.join("none.parquet").unwrap().path;
     let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap();
     assert_eq!(builder.schema().fields().len(), 2);
@@ -106,9 +106,9 @@ fn parquet_without_rows_is_parquet_with_a_schema() {
 fn a_thousand_shards_are_joined_with_few_open_files() {
     for format in [csv_format(), Format::Parquet] {
         let shards: Vec<Vec<Row>> = (0..1_000).map(|n| vec![row(n, "x")]).collect();
-        let package = Package::rows(&format, "", &shards);
+        let package = Sample::rows(&format, "", &shards);
         let most = Cell::new(0);
-        let folder = Folder::existing(package.root()).unwrap().unwrap();
+        let opened = package.open();
         // Those of this download only: other tests have files of their own.
         let open = |_| {
             let Ok(files) = fs::read_dir("/proc/self/fd") else { return };
@@ -117,8 +117,7 @@ fn a_thousand_shards_are_joined_with_few_open_files() {
             most.set(most.get().max(open));
         };
         let request = Download {
-            folder: &folder,
-            manifest: &package.manifest,
+            package: &opened,
             to: package.out("all"),
             form: Form::Joined,
             source: None,
@@ -133,7 +132,7 @@ fn a_thousand_shards_are_joined_with_few_open_files() {
 
 #[test]
 fn a_folder_gets_a_file_named_after_export_and_window() {
-    let (package, whole) = Package::many(&Format::Ndjson, ".zst");
+    let (package, whole) = Sample::many(&Format::Ndjson, ".zst");
     let name = "events-2026-03-01_2026-03-02.ndjson";
     assert_eq!(package.fetch(&package.out(""), Form::Joined).unwrap().path, package.out(name));
     assert_eq!(package.fetch(&package.out("new/sub/"), Form::Joined).unwrap().path, package.out("new/sub").join(name));
@@ -142,7 +141,7 @@ fn a_folder_gets_a_file_named_after_export_and_window() {
 
 #[test]
 fn what_a_partial_package_has_is_joined() {
-    let mut package = Package::rows(&csv_format(), "", &[vec![row(1, "a")], vec![row(2, "b")], vec![row(3, "c")]]);
+    let mut package = Sample::rows(&csv_format(), "", &[vec![row(1, "a")], vec![row(2, "b")], vec![row(3, "c")]]);
     package.manifest.status = crate::package::manifest::JobStatus::Partial;
     package.manifest.files[0].status = crate::package::manifest::FileStatus::Partial;
     let failed = &mut package.manifest.files[1];

@@ -24,9 +24,10 @@ use crate::error::Exit;
 use crate::job::{self, CsvFormat, Format};
 use crate::package::layout::{MANIFEST, SHA256SUMS};
 use crate::package::manifest::tests::{entry, manifest as template};
-use crate::package::manifest::{Accounting, Column, InputRecord, ResolvedSpec, Totals};
+use crate::package::manifest::{Accounting, Column, InputRecord, Manifest, ResolvedSpec, Totals};
 use crate::resolve::job_id;
 use crate::stop::Signal;
+use crate::store::Folder;
 
 /// A row: a number and a text that may be missing.
 type Row = (i64, Option<String>);
@@ -81,14 +82,14 @@ fn csv_format() -> Format {
     Format::Csv(CsvFormat::default())
 }
 
-struct Package {
+struct Sample {
     home: tempfile::TempDir,
     manifest: Manifest,
     /// Of its job.
-    source: Option<job::Source>,
+    source: Option<job::SourceSettings>,
 }
 
-impl Package {
+impl Sample {
     /// A package of shards as they are, each with its number of rows.
     fn of(format: &Format, ending: &str, shards: &[(Vec<u8>, u64)]) -> Self {
         let mut manifest = template();
@@ -184,13 +185,21 @@ impl Package {
         fs::write(path, bytes).unwrap();
     }
 
+    /// As it was before anything was done to its files.
+    fn open(&self) -> Package {
+        let folder = Folder::existing(self.root()).unwrap().unwrap();
+        let manifest_bytes = self.manifest.to_json_bytes().unwrap();
+        let (manifest, manifest_sha256) = (self.manifest.clone(), sha256(&manifest_bytes));
+        Package { folder, manifest, manifest_bytes, manifest_sha256, now: jiff::Timestamp::UNIX_EPOCH }
+    }
+
     fn fetch(&self, to: &Path, form: Form) -> Result<Downloaded, DownloadError> {
         self.fetch_until(to, form, u64::MAX)
     }
 
     /// Stopped by a signal after so many stored bytes.
     fn fetch_until(&self, to: &Path, form: Form, bytes: u64) -> Result<Downloaded, DownloadError> {
-        let folder = Folder::existing(self.root()).unwrap().unwrap();
+        let package = self.open();
         let stop = Stop::default();
         let last = Cell::new(0);
         let progress = |done: u64| {
@@ -199,12 +208,11 @@ impl Package {
                 stop.set(Signal::Terminate);
             }
         };
-        let manifest = &self.manifest;
         let to = to.to_owned();
         let identities = &Identities::none();
         let (stop, progress) = (&stop, &progress);
         let source = self.source.as_ref();
-        let request = Download { folder: &folder, manifest, to, form, source, identities, stop, progress };
+        let request = Download { package: &package, to, form, source, identities, stop, progress };
         let done = download(&request);
         if done.is_ok() {
             let rejects: u64 = self.manifest.rejects.iter().map(|file| file.bytes).sum();

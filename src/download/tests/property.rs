@@ -37,7 +37,7 @@ proptest! {
         };
         let is_parquet = matches!(format, Format::Parquet);
         let ending = if is_parquet { "" } else { ending };
-        let package = Package::rows(&format, ending, &split);
+        let package = Sample::rows(&format, ending, &split);
         let path = package.join(&format!("all.{}{ending}", format.name())).unwrap().path;
         if is_parquet {
             let whole = package.out("whole");

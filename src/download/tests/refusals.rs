@@ -3,12 +3,12 @@
 use super::*;
 use crate::package::manifest::{EncryptionRecord, FileStatus, JobStatus};
 
-fn small(format: &Format) -> Package {
-    Package::rows(format, "", &[vec![row(1, "a")], vec![row(2, "b")]])
+fn small(format: &Format) -> Sample {
+    Sample::rows(format, "", &[vec![row(1, "a")], vec![row(2, "b")]])
 }
 
 /// The error of a download, which leaves nothing behind under the final name.
-fn refused(package: &Package, name: &str, form: Form) -> (String, Exit) {
+fn refused(package: &Sample, name: &str, form: Form) -> (String, Exit) {
     let error = package.fetch(&package.out(name), form).unwrap_err();
     assert!(!package.out(name).is_file(), "{error}");
     (error.to_string(), error.exit())
@@ -21,7 +21,7 @@ fn a_flipped_byte_anywhere_is_named_and_nothing_wrong_gets_the_name() {
     for format in [csv_format(), Format::Ndjson, Format::Json, Format::Parquet] {
         let endings: &[&str] = if matches!(format, Format::Parquet) { &[""] } else { &["", ".gz", ".zst"] };
         for ending in endings {
-            let (package, _) = Package::many(&format, ending);
+            let (package, _) = Sample::many(&format, ending);
             let whole = fs::read(package.path(2)).unwrap();
             let name = format!("all.{}", format.name());
             for at in (0..whole.len()).step_by(whole.len() / 20 + 1) {
@@ -140,7 +140,7 @@ fn names_promise_the_right_format_or_none() {
 #[test]
 fn a_place_that_the_source_would_read_is_refused() {
     let mut package = small(&csv_format());
-    let source = |uri: &str| job::Source {
+    let source = |uri: &str| job::SourceSettings {
         uri: crate::diagnostic::Located::default_value(uri.to_owned()),
         options: crate::store::StoreOptions::default(),
         format: None,
@@ -190,7 +190,7 @@ fn what_names_no_file_is_refused() {
 
 #[test]
 fn encrypted_shards_and_packages_without_shards_cannot_be_joined() {
-    let mut package = Package::of(&csv_format(), ".age", &[(b"secret".to_vec(), 1)]);
+    let mut package = Sample::of(&csv_format(), ".age", &[(b"secret".to_vec(), 1)]);
     let text = "`data/h00000/part-0000.csv.age` is encrypted: name a file with an identity that can read it, `--identity \
                 FILE`, or download the shards as they are with `--shards`";
     assert_eq!(refused(&package, "all.csv", Form::Joined), (text.to_owned(), Exit::Usage));
@@ -244,7 +244,7 @@ fn shards_that_do_not_fit_together_are_named() {
         (Format::Parquet, &parquet, b"PAR1", "its footer cannot be read: "),
     ];
     for (format, first, second, why) in cases {
-        let package = Package::of(&format, "", &[(first.to_vec(), 1), (second.to_vec(), 1)]);
+        let package = Sample::of(&format, "", &[(first.to_vec(), 1), (second.to_vec(), 1)]);
         let (text, exit) = refused(&package, "all", Form::Joined);
         let start = format!("`{}` cannot be joined: {why}", package.manifest.files[1].path);
         assert!(text.starts_with(&start), "{start}: {text}");
@@ -255,7 +255,7 @@ fn shards_that_do_not_fit_together_are_named() {
     package.manifest.files[0].rows = 7;
     let (text, _) = refused(&package, "all", Form::Joined);
     assert!(text.contains("it has 1 rows, but the manifest says 7"), "{text}");
-    let mut package = Package::of(&csv_format(), "", &[(b"not zstd".to_vec(), 1)]);
+    let mut package = Sample::of(&csv_format(), "", &[(b"not zstd".to_vec(), 1)]);
     fs::rename(package.path(0), package.root().join("data/x.csv.zst")).unwrap();
     package.manifest.files[0].path = "data/x.csv.zst".into();
     let (text, _) = refused(&package, "all", Form::Joined);
@@ -268,7 +268,7 @@ fn what_a_store_or_a_disk_says_is_told_with_the_name() {
     fs::remove_file(package.path(0)).unwrap();
     fs::create_dir(package.path(0)).unwrap();
     let (text, exit) = refused(&package, "all", Form::Joined);
-    assert_eq!(text, format!("cannot fetch `{}`", package.manifest.files[0].path));
+    assert_eq!(text, format!("cannot open `{}`", package.manifest.files[0].path));
     assert_eq!(exit, Exit::Failed);
 
     let throttled = || std::io::Error::other("slow down");
@@ -293,7 +293,7 @@ fn what_a_store_or_a_disk_says_is_told_with_the_name() {
         assert!(disk.to_string().starts_with("cannot write all: ") && disk.to_string().contains(words), "{disk}");
         assert_eq!(disk.exit(), Exit::Failed);
     }
-    let target = DownloadError::Target(check_name("..").unwrap_err());
+    let target = DownloadError::Target(crate::store::check_name("..").unwrap_err());
     assert_eq!(target.to_string(), "cannot write into the folder of the download");
     assert_eq!(target.exit(), Exit::Failed);
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn interrupted(format: &Format, name: &str) -> (Package, Vec<u8>, PathBuf) {
-    let (package, whole) = Package::many(format, if matches!(format, Format::Parquet) { "" } else { ".zst" });
+fn interrupted(format: &Format, name: &str) -> (Sample, Vec<u8>, PathBuf) {
+    let (package, whole) = Sample::many(format, if matches!(format, Format::Parquet) { "" } else { ".zst" });
     let to = package.out(name);
     let half = package.manifest.total_bytes / 2;
     let error = package.fetch_until(&to, Form::Joined, half).unwrap_err();
@@ -41,7 +41,7 @@ fn parquet_starts_over_and_leaves_nothing_behind() {
 
 #[test]
 fn a_part_of_another_manifest_or_with_other_bytes_is_started_over() {
-    type Change = fn(&mut Package);
+    type Change = fn(&mut Sample);
     let changes: [Change; 5] = [
         |package| package.manifest.name = "other".into(),
         |package| fs::write(package.out("all.csv.part.json"), "{").unwrap(),
@@ -68,7 +68,7 @@ fn a_part_of_another_manifest_or_with_other_bytes_is_started_over() {
 
 #[test]
 fn a_download_stopped_again_and_again_ends() {
-    let (package, whole) = Package::many(&Format::Json, ".gz");
+    let (package, whole) = Sample::many(&Format::Json, ".gz");
     let to = package.out("all.json.zst");
     let step = package.manifest.total_bytes / 9;
     let times = (1..).find(|n| package.fetch_until(&to, Form::Joined, step * n).is_ok()).unwrap();
@@ -78,7 +78,7 @@ fn a_download_stopped_again_and_again_ends() {
 
 #[test]
 fn a_stopped_download_of_shards_keeps_what_is_whole() {
-    let (package, _) = Package::many(&csv_format(), ".zst");
+    let (package, _) = Sample::many(&csv_format(), ".zst");
     let to = package.out("copy");
     package.fetch_until(&to, Form::Shards, package.manifest.total_bytes / 2).unwrap_err();
     let found = names(&to);
@@ -90,7 +90,7 @@ fn a_stopped_download_of_shards_keeps_what_is_whole() {
 
 #[test]
 fn two_downloads_do_not_write_one_file() {
-    let (package, _) = Package::many(&csv_format(), "");
+    let (package, _) = Sample::many(&csv_format(), "");
     for (to, form, held) in
         [("all.csv", Form::Joined, "all.csv.part"), ("copy", Form::Shards, "copy/manifest.json.part")]
     {

@@ -6,8 +6,8 @@ use crate::package::layout::{MANIFEST, SHA256SUMS};
 use crate::package::manifest::RejectsEntry;
 
 /// With rejects, a signature and a report.
-fn full() -> Package {
-    let (mut package, _) = Package::many(&csv_format(), ".zst");
+fn full() -> Sample {
+    let (mut package, _) = Sample::many(&csv_format(), ".zst");
     let rejects = compress(b"{\"file\":\"a\"}\n", ".zst");
     package.write("rejects/part-0000.ndjson.zst", &rejects);
     let path = "rejects/part-0000.ndjson.zst".to_owned();
@@ -45,7 +45,7 @@ fn every_file_of_the_package_is_copied_byte_for_byte() {
 
 #[test]
 fn the_copy_passes_verify_and_sha256sum() {
-    let (package, _) = Package::many(&csv_format(), ".zst");
+    let (package, _) = Sample::many(&csv_format(), ".zst");
     // A crash may have left it out; the manifest gives it.
     fs::remove_file(package.root().join(SHA256SUMS)).unwrap();
     let to = package.out("copy");
@@ -82,16 +82,16 @@ fn a_package_is_not_mixed_with_another_or_with_anything_else() {
     let package = full();
     let to = package.out("copy");
     package.fetch(&to, Form::Shards).unwrap();
-    let error_of = |other: &Package| {
+    let error_of = |other: &Sample| {
         let error = other.fetch(&to, Form::Shards).unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
         error.to_string()
     };
-    let (other, _) = Package::many(&Format::Ndjson, "");
+    let (other, _) = Sample::many(&Format::Ndjson, "");
     let at = to.display();
     let id = &package.manifest.id;
     assert_eq!(error_of(&other), format!("{at} holds another package, {id}: choose another folder"));
-    let (state, _) = Package::many(&csv_format(), "");
+    let (state, _) = Sample::many(&csv_format(), "");
     let holds = format!("an earlier or later state of {id}");
     assert_eq!(error_of(&state), format!("{at} holds another package, {holds}: choose another folder"));
     fs::write(to.join("data/mine.txt"), "x").unwrap();
@@ -155,7 +155,7 @@ fn the_list_of_digests_and_the_manifest_are_those_that_were_asked_for() {
 
 #[test]
 fn encrypted_shards_are_copied_and_a_package_without_shards_is_its_manifest() {
-    let mut package = Package::of(&csv_format(), ".age", &[(b"secret".to_vec(), 1)]);
+    let mut package = Sample::of(&csv_format(), ".age", &[(b"secret".to_vec(), 1)]);
     package.fetch(&package.out("copy"), Form::Shards).unwrap();
     package.manifest.files.clear();
     package.finish();

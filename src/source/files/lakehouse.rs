@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::list::{FileListing, ListError};
 use crate::error::ErrorCode;
-use crate::job::{Source, SourceFormat};
+use crate::job::{SourceFormat, SourceSettings};
 use crate::source::SourceFile;
 use crate::store::{Location, ObjectLocation, has_below};
 
@@ -62,7 +62,7 @@ fn refusal(uri: String, (kind, marker): (&'static str, &'static str)) -> ListErr
 ///
 /// # Errors
 /// [`ListError::LakehouseTable`], or [`ListError::Io`] where a folder inside the source cannot be read.
-pub(super) fn refuse_local(source: &Source, listing: &FileListing) -> Result<(), ListError> {
+pub(super) fn refuse_local(source: &SourceSettings, listing: &FileListing) -> Result<(), ListError> {
     if source.plain_files {
         return Ok(());
     }
@@ -144,7 +144,7 @@ impl Tables {
     /// [`ListError::LakehouseTable`], or the error of the store.
     pub(super) fn refuse(
         mut self,
-        source: &Source,
+        source: &SourceSettings,
         at: &ObjectLocation,
         base: &str,
         listing: &FileListing,

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::job::{OnEmptyFile, PathTime, Source, SourceFormat};
+use crate::job::{OnEmptyFile, PathTime, SourceFormat, SourceSettings};
 use crate::package::layout::{self, CONTENT};
 use crate::source::files::packages::{self, OwnOutput};
 use crate::source::files::path_time::path_coverage_in;
@@ -51,7 +51,7 @@ const MAX_ADJACENT_FILES: usize = 8;
 ///
 /// # Errors
 /// [`ListError`] if any file cannot be enumerated or classified; there are no partial results.
-pub(crate) fn list(source: &Source) -> Result<FileListing, ListError> {
+pub(crate) fn list(source: &SourceSettings) -> Result<FileListing, ListError> {
     let uri = source.uri.value.as_str();
     let path = match Location::parse(uri, &source.options)? {
         Location::Local(path) => path,
@@ -223,7 +223,7 @@ impl Walk {
     }
 }
 
-fn list_one_file(source: &Source, path: &Path) -> Result<FileListing, ListError> {
+fn list_one_file(source: &SourceSettings, path: &Path) -> Result<FileListing, ListError> {
     let base = path.parent().unwrap_or(Path::new(""));
     let file = match classify(source.format, path)? {
         Some((format, codec)) => source_file(base, path, format, codec)?,
@@ -232,7 +232,7 @@ fn list_one_file(source: &Source, path: &Path) -> Result<FileListing, ListError>
     Ok(FileListing { files: vec![file], ..FileListing::default() })
 }
 
-fn list_matching_files(source: &Source, walk: Walk) -> Result<FileListing, ListError> {
+fn list_matching_files(source: &SourceSettings, walk: Walk) -> Result<FileListing, ListError> {
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     let mut folders_matched = false;
@@ -324,7 +324,12 @@ pub(super) fn is_empty_file(skipped: &SkippedInput) -> bool {
     skipped.code == SkipCode::Empty
 }
 
-pub(super) fn no_file(source: &Source, walk: &Walk, skipped: &[SkippedInput], folders_matched: bool) -> ListError {
+pub(super) fn no_file(
+    source: &SourceSettings,
+    walk: &Walk,
+    skipped: &[SkippedInput],
+    folders_matched: bool,
+) -> ListError {
     let unknown_formats = skipped.iter().filter(|file| file.code == SkipCode::UnknownFormat).count();
     let own_folders = skipped.iter().filter(|file| file.code == SkipCode::Package).count();
     let explanation = if own_folders > 0 {

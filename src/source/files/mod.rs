@@ -33,7 +33,7 @@ pub(crate) use path_time::{named_days, path_coverage_in, path_unit, units_of};
 /// The [`Source`] for a job's `source.uri`. Holds settings only; [`Source::list`] enumerates the files.
 #[derive(Debug)]
 pub(crate) struct FileSource {
-    settings: job::Source,
+    settings: job::SourceSettings,
     /// The job's output location. `list` rejects a location inside the source, so that an export never reads its own files.
     output: Location,
     /// `time.timezone`: the zone of source times without an offset.

@@ -11,12 +11,12 @@ use super::list::{
 };
 use super::packages::{self, OwnOutput};
 use super::same_file;
-use crate::job::{OnEmptyFile, Source};
+use crate::job::{OnEmptyFile, SourceSettings};
 use crate::source::SourceFile;
 use crate::store::{ObjectListing, ObjectLocation, ObjectMeta, head_object, list_below};
 
 /// Lists an object, a prefix or a glob.
-pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<FileListing, ListError> {
+pub(super) fn list(source: &SourceSettings, at: &ObjectLocation) -> Result<FileListing, ListError> {
     let is_folder = at.key.is_empty() || source.uri.value.ends_with('/');
     if at.scheme.is_web() && is_folder {
         return Err(ListError::Web { uri: at.to_string() });
@@ -40,7 +40,7 @@ pub(super) fn list(source: &Source, at: &ObjectLocation) -> Result<FileListing, 
     list_matching_objects(source, at, &walk, list_below(&base)?)
 }
 
-fn list_one_object(source: &Source, found: &ObjectMeta) -> Result<FileListing, ListError> {
+fn list_one_object(source: &SourceSettings, found: &ObjectMeta) -> Result<FileListing, ListError> {
     let key = Path::new(&found.at.key);
     let name = key.file_name().and_then(OsStr::to_str).unwrap_or(&found.at.key);
     match file(source, found, name)? {
@@ -54,7 +54,7 @@ fn list_one_object(source: &Source, found: &ObjectMeta) -> Result<FileListing, L
 }
 
 fn list_matching_objects(
-    source: &Source,
+    source: &SourceSettings,
     at: &ObjectLocation,
     walk: &Walk,
     found: ObjectListing,
@@ -171,7 +171,7 @@ fn hidden_segment(walk: &Walk, name: &str) -> Option<(usize, bool)> {
     None
 }
 
-fn file(source: &Source, found: &ObjectMeta, name: &str) -> Result<Option<SourceFile>, ListError> {
+fn file(source: &SourceSettings, found: &ObjectMeta, name: &str) -> Result<Option<SourceFile>, ListError> {
     let Some((format, codec)) = classify(source.format, Path::new(&found.at.key))? else { return Ok(None) };
     Ok(Some(SourceFile {
         at: found.at.clone().into(),

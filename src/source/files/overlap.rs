@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::list::{ListError, Walk, classify, has_wildcard};
 use crate::export_format::ExportFormat;
-use crate::job::Source;
+use crate::job::SourceSettings;
 use crate::package::layout::{DATA, MANIFEST, REJECTS, REPORT};
 use crate::store::{Location, ObjectLocation, Scheme};
 
@@ -26,7 +26,7 @@ fn extensions() -> impl Iterator<Item = String> {
 ///
 /// # Errors
 /// [`ListError::OutputInSource`], [`ListError::SourceInOutput`], or the error of an invalid source URI.
-pub(super) fn check(source: &Source, output: &Location) -> Result<(), ListError> {
+pub(super) fn check(source: &SourceSettings, output: &Location) -> Result<(), ListError> {
     let uri = source.uri.value.as_str();
     let (from, to) = match (Location::parse(uri, &source.options)?, output) {
         (Location::Local(path), Location::Local(to)) => (SourceFolder::local(path, uri)?, real(to)),
@@ -51,7 +51,7 @@ pub(super) fn check(source: &Source, output: &Location) -> Result<(), ListError>
 ///
 /// # Errors
 /// The error of an invalid source URI.
-pub(crate) fn reads_file(source: &Source, file: &Path) -> Result<bool, ListError> {
+pub(crate) fn reads_file(source: &SourceSettings, file: &Path) -> Result<bool, ListError> {
     let uri = source.uri.value.as_str();
     let Location::Local(path) = Location::parse(uri, &source.options)? else { return Ok(false) };
     let folder = SourceFolder::local(path, uri)?;

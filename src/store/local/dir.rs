@@ -29,12 +29,12 @@ pub(super) struct Root {
 }
 
 /// A folder of the package, and the last segment of a name in it.
-pub(super) struct Place<'n> {
+pub(super) struct OpenParent<'n> {
     pub(super) folder: OwnedFd,
     pub(super) last: &'n str,
 }
 
-impl Place<'_> {
+impl OpenParent<'_> {
     pub(super) fn dir(&self) -> BorrowedFd<'_> {
         self.folder.as_fd()
     }
@@ -80,7 +80,7 @@ impl Root {
     }
 
     /// The folder that a checked name is in; `None` where it is not there.
-    pub(super) fn place<'n>(&self, name: &'n str) -> Result<Option<Place<'n>>, StoreError> {
+    pub(super) fn place<'n>(&self, name: &'n str) -> Result<Option<OpenParent<'n>>, StoreError> {
         let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
         let mut folder = self.pass(self.dir(), ".", &self.path)?;
         let mut path = self.path.clone();
@@ -89,7 +89,7 @@ impl Root {
             let Some(above) = folder else { return Ok(None) };
             folder = self.pass(above.as_fd(), segment, &path)?;
         }
-        Ok(folder.map(|folder| Place { folder, last }))
+        Ok(folder.map(|folder| OpenParent { folder, last }))
     }
 
     /// A folder in a folder; `None` where it is not there.

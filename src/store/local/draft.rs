@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, fstat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::LocalFolder;
-use super::dir::{Place, sync};
+use super::dir::{OpenParent, sync};
 use crate::store::draft::Unpublished;
 use crate::store::{Publish, StoreError};
 
@@ -97,7 +97,7 @@ impl LocalDraft {
         Err(StoreError::io("create", &target, ErrorKind::NotFound.into()))
     }
 
-    fn is_same_file(&self, there: &Place<'_>) -> bool {
+    fn is_same_file(&self, there: &OpenParent<'_>) -> bool {
         match (fstat(&self.file), statat(there.dir(), there.last, AtFlags::SYMLINK_NOFOLLOW)) {
             (Ok(ours), Ok(theirs)) => ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino,
             _ => false,

@@ -22,14 +22,14 @@ use rustix::fs::{AtFlags, Mode, OFlags, linkat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use url::Url;
 
-use self::dir::{Place, Root, sync};
+use self::dir::{OpenParent, Root, sync};
 use self::draft::LocalDraft;
 use self::name::not_a_folder;
 use self::root::make_root;
 use super::draft::{Publish, Unpublished};
 use super::folder::{Backend, Link};
 use super::stored::Stored;
-use super::{Created, Listed, MAX_READ_BYTES, StoreError, random};
+use super::{Created, ListedFile, MAX_READ_BYTES, StoreError, random};
 
 pub(super) use self::dir::open_listed;
 pub(crate) use self::draft::sync_parent;
@@ -100,7 +100,7 @@ impl LocalFolder {
     }
 
     /// The folder of a checked name; `None` where it is not there.
-    fn place<'n>(&self, name: &'n str) -> Result<Option<Place<'n>>, StoreError> {
+    fn place<'n>(&self, name: &'n str) -> Result<Option<OpenParent<'n>>, StoreError> {
         self.shared.root.place(name)
     }
 
@@ -126,7 +126,7 @@ impl LocalFolder {
     }
 
     /// Makes something at a fresh name among the drafts.
-    fn temporary<T>(&self, make: impl Fn(&Place<'_>) -> rustix::io::Result<T>) -> Result<(String, T), StoreError> {
+    fn temporary<T>(&self, make: impl Fn(&OpenParent<'_>) -> rustix::io::Result<T>) -> Result<(String, T), StoreError> {
         let mut last = Errno::NOENT;
         for _ in 0..ATTEMPTS {
             let number = self.shared.drafts.fetch_add(1, Ordering::Relaxed);
@@ -183,7 +183,7 @@ impl LocalFolder {
     }
 
     /// Makes the folders above `name` and makes them durable, each once per process.
-    fn make_parents<'n>(&self, name: &'n str) -> Result<Place<'n>, StoreError> {
+    fn make_parents<'n>(&self, name: &'n str) -> Result<OpenParent<'n>, StoreError> {
         let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
         let mut path = self.root().to_owned();
         let gone = |path: &Path| StoreError::io("create the folder", path, ErrorKind::NotFound.into());
@@ -208,7 +208,7 @@ impl LocalFolder {
             }
             folder = root.pass(folder.as_fd(), segment, &path)?.ok_or_else(|| gone(&path))?;
         }
-        Ok(Place { folder, last })
+        Ok(OpenParent { folder, last })
     }
 
     fn durable(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
@@ -361,7 +361,7 @@ impl Backend for LocalFolder {
         Ok(self.shared.root.file(name)?.map(|(file, size)| Stored::file(file, size)))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StoreError> {
         self.shared.root.check()?;
         let start = match prefix.rsplit_once('/') {
             None => self.root().to_owned(),
@@ -390,7 +390,7 @@ impl Backend for LocalFolder {
                 continue;
             }
             match fs::symlink_metadata(entry.path()) {
-                Ok(found) => listed.push(Listed { name, bytes: found.len() }),
+                Ok(found) => listed.push(ListedFile { name, bytes: found.len() }),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(StoreError::io("look at", entry.path(), error)),
             }

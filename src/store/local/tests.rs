@@ -157,7 +157,7 @@ fn a_list_is_sorted_by_name_and_begins_with_the_prefix() {
     assert_eq!(names("").len(), 6);
     assert_eq!(names("rejects/"), [""; 0]);
     assert!(folder.list("../").is_err());
-    assert_eq!(folder.list("data/b/10").unwrap(), [Listed { name: "data/b/10".into(), bytes: 9 }]);
+    assert_eq!(folder.list("data/b/10").unwrap(), [ListedFile { name: "data/b/10".into(), bytes: 9 }]);
 }
 
 #[test]

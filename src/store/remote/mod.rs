@@ -25,7 +25,7 @@ use super::folder::{Backend, Link};
 use super::local::check_name;
 use super::location::ObjectLocation;
 use super::stored::{Stored, modified};
-use super::{Created, Listed, StoreError};
+use super::{Created, ListedFile, StoreError};
 
 pub use self::answers::UnaddressableKey;
 pub(super) use self::bucket::{Ahead, Bucket, bucket};
@@ -132,17 +132,17 @@ impl Backend for Prefix {
         Ok(Some(Stored::object(self.bucket.clone(), key, found.size, found.e_tag)))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, prefix: &str) -> Result<Vec<ListedFile>, StoreError> {
         // A store lists whole segments; the last one of the prefix may be cut short.
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
         let below = self.bucket.list(&self.prefix(folder)?)?;
-        let mut listed: Vec<Listed> = below
+        let mut listed: Vec<ListedFile> = below
             .objects
             .iter()
-            .map(|found| Listed { name: self.name(found.location.as_ref()).to_owned(), bytes: found.size })
+            .map(|found| ListedFile { name: self.name(found.location.as_ref()).to_owned(), bytes: found.size })
             // An empty one with a slash at its end is what consoles put down where a folder is made.
             .chain(below.unaddressable.iter().filter(|found| !found.is_folder()).map(|unaddressable| {
-                Listed {
+                ListedFile {
                     name: unaddressable
                         .key
                         .get(self.at.key.len()..)

@@ -9,8 +9,8 @@ use crate::job::PartitionBy;
 use crate::package::layout;
 use std::fs;
 
-fn source(uri: &str) -> Source {
-    Source {
+fn source(uri: &str) -> SourceSettings {
+    SourceSettings {
         uri: Located::default_value(uri.to_owned()),
         options: crate::store::StoreOptions::default(),
         format: None,
@@ -113,7 +113,7 @@ fn files_of_0_bytes_are_listed_and_are_no_missing_source() {
     // Parquet always has a footer, so that file is read, and told to be broken.
     assert_eq!(names(listed(&f, "")), ["a.csv", "c.parquet"]);
     assert_eq!(skips(listed(&f, "")), told.map(|(name, code)| (name.to_owned(), code)));
-    let kept = Source { on_empty_file: OnEmptyFile::Fail, ..source(f.path().to_str().expect("utf-8")) };
+    let kept = SourceSettings { on_empty_file: OnEmptyFile::Fail, ..source(f.path().to_str().expect("utf-8")) };
     assert_eq!(names(list(&kept)), ["a.csv", "b.ndjson", "c.parquet"]);
     for name in ["a.csv", "c.parquet"] {
         fs::remove_file(f.path().join(name)).expect("removed");
@@ -442,7 +442,7 @@ fn a_new_file_is_read_where_the_source_finds_it() {
         let source = source(path(uri).to_str().expect("utf-8"));
         assert_eq!(super::super::reads_file(&source, &path(file)).expect("a source"), is_read, "{uri} {file}");
     }
-    let declared = Source { format: Some(SourceFormat::Csv), ..source(path("data").to_str().expect("utf-8")) };
+    let declared = SourceSettings { format: Some(SourceFormat::Csv), ..source(path("data").to_str().expect("utf-8")) };
     assert!(super::super::reads_file(&declared, &path("data/new.txt")).expect("a source"));
     assert!(!super::super::reads_file(&source("s3://bucket/data"), &path("a.csv")).expect("a source"));
 }
