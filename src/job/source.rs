@@ -1,0 +1,274 @@
+//! Where the rows are, and what is known of their columns.
+
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::PartitionBy;
+use crate::diagnostic::Located;
+use crate::store::StoreOptions;
+use crate::time::TimeFormat;
+
+/// Where the rows are.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// File, folder (recursive) or glob; a path absolute. The span is that of `source.uri`.
+    pub uri: Located<String>,
+    /// How its store is reached.
+    pub options: StoreOptions,
+    /// Given, or found from the extension.
+    pub format: Option<SourceFormat>,
+    /// `k=v` folders become columns. `None` is `auto`: when every file has the same keys.
+    pub hive_partitioning: Option<bool>,
+    /// What a file's name says of its rows' time.
+    pub path_time: Option<PathTime>,
+    /// What is done about a text file of 0 bytes in a folder or glob.
+    pub on_empty_file: OnEmptyFile,
+    /// JSON: dotted path of the array inside each document.
+    pub records: Option<Located<String>>,
+    /// Files of a Delta, Iceberg, Hudi or Paimon table are read as plain files, rows that do not count included.
+    pub plain_files: bool,
+}
+
+/// Format of source files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceFormat {
+    /// Apache Parquet.
+    Parquet,
+    /// One JSON object a line.
+    Ndjson,
+    /// An array of objects, an object with the array inside, or concatenated objects.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+    /// Arrow IPC file or stream.
+    Arrow,
+}
+
+impl SourceFormat {
+    /// Its name, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet",
+            Self::Ndjson => "NDJSON",
+            Self::Json => "JSON",
+            Self::Csv => "CSV",
+            Self::Arrow => "Arrow IPC",
+        }
+    }
+
+    /// Whether rows stand one after the other as text.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Ndjson | Self::Json | Self::Csv)
+    }
+}
+
+/// What a file's name says of its rows' time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PathTime {
+    /// strftime pattern, matched against the end of the path.
+    pub pattern: Located<String>,
+    /// How long a file covers from the matched time.
+    pub covers: PartitionBy,
+    /// How much earlier than that its rows may be.
+    pub early: SignedDuration,
+    /// How much later than that its rows may be.
+    pub late: SignedDuration,
+    /// Which files must be there.
+    pub expect: Option<ExpectedFiles>,
+}
+
+/// What is done about a file of 0 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnEmptyFile {
+    /// It is listed and not read.
+    #[default]
+    Skip,
+    /// It fails the partitions that it may have rows of.
+    Fail,
+}
+
+/// Which files a source must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpectedFiles {
+    /// One for each calendar unit of the window.
+    Every,
+}
+
+/// The time column.
+#[derive(Debug, Clone)]
+pub struct TimeColumn {
+    /// Source column.
+    pub column: Located<String>,
+    /// How it is written.
+    pub format: TimeFormat,
+    /// For times without a zone.
+    pub timezone: TimeZone,
+}
+
+/// A type declared in `schema:`.
+///
+/// Written as the variant's name in snake case, or `decimal(12,6)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeclaredType {
+    /// true or false.
+    Bool,
+    /// 8-bit signed.
+    Int8,
+    /// 16-bit signed.
+    Int16,
+    /// 32-bit signed.
+    Int32,
+    /// 64-bit signed.
+    Int64,
+    /// 8-bit unsigned.
+    Uint8,
+    /// 16-bit unsigned.
+    Uint16,
+    /// 32-bit unsigned.
+    Uint32,
+    /// 64-bit unsigned.
+    Uint64,
+    /// IEEE 754 binary32.
+    Float32,
+    /// IEEE 754 binary64.
+    Float64,
+    /// Exact decimal, written `decimal(precision,scale)`, precision at most 38.
+    Decimal {
+        /// Digits in all.
+        precision: u8,
+        /// Digits after the point.
+        scale: i8,
+    },
+    /// A number of any precision, its digits kept as they were written.
+    Number,
+    /// UTF-8 text.
+    Text,
+    /// Calendar day.
+    Date,
+    /// Instant in microseconds, UTC.
+    Timestamp,
+    /// Text that holds JSON; nested in JSON formats.
+    Json,
+}
+
+impl DeclaredType {
+    /// Names without parameters, and `decimal`, which needs them.
+    pub const NAMES: [&'static str; 17] = [
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float32",
+        "float64",
+        "number",
+        "text",
+        "date",
+        "timestamp",
+        "json",
+        "decimal",
+    ];
+
+    /// Parses a type; `None` if unknown.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "bool" => Self::Bool,
+            "int8" => Self::Int8,
+            "int16" => Self::Int16,
+            "int32" => Self::Int32,
+            "int64" => Self::Int64,
+            "uint8" => Self::Uint8,
+            "uint16" => Self::Uint16,
+            "uint32" => Self::Uint32,
+            "uint64" => Self::Uint64,
+            "float32" => Self::Float32,
+            "float64" => Self::Float64,
+            "number" => Self::Number,
+            "text" => Self::Text,
+            "date" => Self::Date,
+            "timestamp" => Self::Timestamp,
+            "json" => Self::Json,
+            _ => {
+                let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
+                let precision = precision.trim().parse().ok().filter(|p| (1..=38).contains(p))?;
+                let scale = scale.trim().parse().ok().filter(|s: &i8| *s >= 0 && s.unsigned_abs() <= precision)?;
+                Self::Decimal { precision, scale }
+            }
+        })
+    }
+}
+
+impl std::fmt::Display for DeclaredType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bool => "bool",
+            Self::Int8 => "int8",
+            Self::Int16 => "int16",
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::Uint8 => "uint8",
+            Self::Uint16 => "uint16",
+            Self::Uint32 => "uint32",
+            Self::Uint64 => "uint64",
+            Self::Float32 => "float32",
+            Self::Float64 => "float64",
+            Self::Decimal { precision, scale } => return write!(f, "decimal({precision},{scale})"),
+            Self::Number => "number",
+            Self::Text => "text",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp",
+            Self::Json => "json",
+        })
+    }
+}
+
+impl schemars::JsonSchema for DeclaredType {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ColumnType".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names = Self::NAMES.iter().filter(|name| **name != "decimal");
+        schemars::json_schema!({
+            "anyOf": [
+                {"enum": names.collect::<Vec<_>>()},
+                {"type": "string", "pattern": r"^decimal\(\s*\d{1,2}\s*,\s*\d{1,2}\s*\)$"},
+            ],
+        })
+    }
+}
+
+/// What happens when files disagree about a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaDrift {
+    /// The narrowest type that holds every value exactly, else text.
+    #[default]
+    Widen,
+    /// An error.
+    Fail,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DeclaredType;
+
+    #[test]
+    fn every_declared_type_reads_what_it_shows() {
+        for name in DeclaredType::NAMES.iter().filter(|n| **n != "decimal") {
+            assert_eq!(DeclaredType::parse(name).map(|t| t.to_string()).as_deref(), Some(*name));
+        }
+        assert_eq!(DeclaredType::parse("decimal(12, 6)").map(|t| t.to_string()).as_deref(), Some("decimal(12,6)"));
+        for bad in ["decimal", "decimal(39,0)", "decimal(0,0)", "decimal(3,4)", "decimal(3,-1)", "int", "Int8", ""] {
+            assert_eq!(DeclaredType::parse(bad), None, "{bad}");
+        }
+    }
+}
