@@ -23,7 +23,8 @@ pub use csv_format::{CsvFormat, DialectFault, is_formula};
 pub use evidence::{Chain, Digests, Encryption, Expectations, RecipientsFile, Redaction, RedactionMethod, Signing};
 pub use filter::{Condition, Filter, Scalar};
 pub use source::{
-    DeclaredType, ExpectedFiles, OnEmptyFile, PathTime, SchemaDrift, SourceFormat, SourceSettings, TimeColumn,
+    DeclaredType, ExpectedFiles, OnEmptyFile, PathTime, SchemaDrift, SourceCompression, SourceFormat, SourceSettings,
+    TimeColumn,
 };
 
 /// One spec with its window resolved.

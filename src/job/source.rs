@@ -22,12 +22,70 @@ pub struct SourceSettings {
     pub hive_partitioning: Option<bool>,
     /// What a file's name says of its rows' time.
     pub path_time: Option<PathTime>,
+    /// Compression of every file. `None` is `auto`: what the first bytes of a file say, else its extension.
+    pub compression: Option<Located<SourceCompression>>,
     /// What is done about a text file of 0 bytes in a folder or glob.
     pub on_empty_file: OnEmptyFile,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
     /// Files of a Delta, Iceberg, Hudi or Paimon table are read as plain files, rows that do not count included.
     pub plain_files: bool,
+}
+
+impl SourceSettings {
+    /// The compression of every file, unless it is found from each.
+    pub(crate) fn declared_compression(&self) -> Option<SourceCompression> {
+        self.compression.as_ref().map(|compression| compression.value)
+    }
+}
+
+/// Compression of source files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceCompression {
+    /// None.
+    None,
+    /// Any number of members (RFC 1952).
+    Gzip,
+    /// Any number of frames (RFC 8878).
+    Zstd,
+    /// Any number of streams.
+    Bzip2,
+    /// Any number of `.xz` streams.
+    Xz,
+    /// Any number of frames of the LZ4 frame format.
+    Lz4,
+}
+
+impl SourceCompression {
+    /// The compression that a lower-case extension names.
+    pub(crate) fn of_extension(extension: &str) -> Option<Self> {
+        Some(match extension {
+            "gz" | "gzip" => Self::Gzip,
+            "zst" | "zstd" => Self::Zstd,
+            "bz2" => Self::Bzip2,
+            "xz" => Self::Xz,
+            "lz4" => Self::Lz4,
+            _ => return None,
+        })
+    }
+
+    /// The compression that the first bytes of a file prove; `None` if they are those of none. Skippable frames, which zstd
+    /// and LZ4 share, prove nothing.
+    ///
+    /// Magic numbers: RFC 1952, 2.3.1; RFC 8878, 3.1.1; the LZ4 frame format 1.6.4; the .xz file format 1.2.1, 2.1.1.1; the
+    /// bzip2 block magic, the digits of pi, follows the level, so that no text is taken for bzip2.
+    pub(crate) fn of_content(head: &[u8]) -> Option<Self> {
+        Some(match head {
+            [0x1f, 0x8b, 8, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..]
+            | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => Self::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            [0x04, 0x22, 0x4d, 0x18, ..] => Self::Lz4,
+            _ => return None,
+        })
+    }
 }
 
 /// Format of source files.

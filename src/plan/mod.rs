@@ -249,9 +249,10 @@ impl Plan {
 pub(crate) mod tests {
     use super::*;
     use crate::error::ErrorCode;
+    use crate::job::SourceCompression;
     use crate::job::SourceFormat;
     use crate::logical::json_field;
-    use crate::source::{Codec, SourceError, SourceFile, TimeRange};
+    use crate::source::{SourceError, SourceFile, TimeRange};
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
     use std::sync::Arc;
 
@@ -267,7 +268,8 @@ pub(crate) mod tests {
             modified: at("2026-03-05T00:00:00.123456789Z"),
             etag: None,
             format: SourceFormat::Ndjson,
-            codec: Codec::Plain,
+            compression: SourceCompression::None,
+            compression_is_declared: false,
             constants: Vec::new(),
         })
     }

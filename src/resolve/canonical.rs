@@ -110,6 +110,7 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
                 "late": margin(p.late),
                 "expect": p.expect.map(Word::word),
             })),
+            "compression": job.source.compression.as_ref().map(|compression| compression.value.word()),
             "on_empty_file": (job.source.on_empty_file == OnEmptyFile::Fail).then_some("fail"),
             "records": job.source.records.as_ref().map(|r| &r.value),
             "options": options(&job.source.options),

@@ -227,6 +227,7 @@ fn build(
             format: from.format,
             hive_partitioning: from.hive_partitioning,
             path_time: from.path_time,
+            compression: from.compression,
             on_empty_file: from.on_empty_file.unwrap_or_default(),
             records: from.records,
             plain_files: from.plain_files.unwrap_or_default(),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SourceError;
 use crate::error::ErrorCode;
-use crate::job::SourceFormat;
+use crate::job::{SourceCompression, SourceFormat};
 use crate::store::{Location, ObjectLocation, Stored, head_object};
 
 /// A file or an object, as listed.
@@ -24,22 +24,13 @@ pub struct SourceFile {
     pub etag: Option<String>,
     /// Format of the content.
     pub format: SourceFormat,
-    /// Compression, from the extension.
-    pub codec: Codec,
+    /// Compression, from the spec or from the extension.
+    pub compression: SourceCompression,
+    /// The spec says so: the first bytes do not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compression_is_declared: bool,
     /// Values that all rows share, by column, from `k=v` folders between the source URI and the file; `None` is null.
     pub constants: Vec<(String, Option<String>)>,
-}
-
-/// Compression of a source file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Codec {
-    /// None.
-    Plain,
-    /// `.gz`, any number of members.
-    Gzip,
-    /// `.zst`, any number of frames.
-    Zstd,
 }
 
 impl SourceFile {

@@ -16,7 +16,7 @@ mod file;
 mod input;
 mod read;
 
-pub(crate) use file::{Codec, SourceFile};
+pub(crate) use file::SourceFile;
 pub(crate) use files::error::ListError;
 pub(crate) use formats::rows::infer::TableEvidence;
 pub(crate) use formats::rows::inspect::{InspectionStep, InspectionSteps, StepResults};

@@ -1,18 +1,21 @@
 //! Where a type's rows are: the keys that a catalog entry and a spec share.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
-use crate::job::{DeclaredType, ExpectedFiles, OnEmptyFile, PartitionBy, PathTime, SchemaDrift, SourceFormat};
+use crate::job::{
+    DeclaredType, ExpectedFiles, OnEmptyFile, PartitionBy, PathTime, SchemaDrift, SourceCompression, SourceFormat,
+};
 use crate::spec::window::duration;
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
 use crate::time::parse::{PatternError, check_instant_pattern, check_pattern};
-use crate::yaml::decode::{Fields, Keys, any_text, boolean, mapping, text, word};
+use crate::yaml::decode::{Fields, Keys, Word, any_text, boolean, mapping, not_one_of, text, word};
 use crate::yaml::{Entry, Node};
 
 /// What is known of a type. In a spec, each key replaces the catalog's key of the same name whole.
@@ -68,6 +71,10 @@ pub struct SourceSpec {
     /// the name of its file says fails the partitions of the window.
     #[schemars(with = "Option<PathTimeKeys>")]
     pub path_time: Option<PathTime>,
+    /// Compression of the files: `gzip`, `zstd`, `bzip2`, `xz`, `lz4` or `none`; `auto` (default): what the first bytes of a
+    /// file say, else its extension. Not for Parquet and Arrow, which compress inside.
+    #[schemars(with = "Option<CompressionSetting>")]
+    pub compression: Option<Located<SourceCompression>>,
     /// A CSV, NDJSON or JSON file of 0 bytes in a folder or glob: `skip` (default) lists it in the manifest, `fail` fails the partitions that it
     /// may have rows of.
     pub on_empty_file: Option<OnEmptyFile>,
@@ -83,7 +90,17 @@ pub struct SourceSpec {
 
 /// Keys of `source`.
 pub(super) const SOURCE_KEYS: Keys = Keys {
-    known: &["uri", "format", "hive_partitioning", "path_time", "on_empty_file", "records", "plain_files", "options"],
+    known: &[
+        "uri",
+        "format",
+        "hive_partitioning",
+        "path_time",
+        "compression",
+        "on_empty_file",
+        "records",
+        "plain_files",
+        "options",
+    ],
 };
 
 /// `auto`, `true` or `false`.
@@ -94,6 +111,18 @@ enum HivePartitioning {
     /// Always or never.
     Fixed(bool),
     /// When every file has the same keys.
+    #[schemars(with = "Auto")]
+    Auto,
+}
+
+/// `auto` or a compression.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[allow(dead_code, reason = "the shape for the JSON Schema")]
+enum CompressionSetting {
+    /// This one.
+    Fixed(SourceCompression),
+    /// What the first bytes of a file say, else its extension.
     #[schemars(with = "Auto")]
     Auto,
 }
@@ -140,17 +169,25 @@ impl SourceSpec {
                 errors.push(entry.key.mistake(message).help("remove it"));
             }
         }
-        let format = fields.optional("format", errors, word);
+        let format: Option<SourceFormat> = fields.optional("format", errors, word);
         let records = fields.optional("records", errors, text);
         if let (Some(records), Some(format)) = (&records, format)
             && format != SourceFormat::Json
         {
             errors.push(records.mistake("`records` is for `format: json` only").help("remove it"));
         }
+        let compression = fields.optional("compression", errors, source_compression).flatten();
+        if let (Some(compression), Some(format)) = (&compression, format)
+            && !format.is_text()
+        {
+            let message = format!("`compression` has no effect: {} files compress inside", format.name());
+            errors.push(compression.mistake(message).help("remove it"));
+        }
         Some(Self {
             format,
             hive_partitioning: fields.optional("hive_partitioning", errors, hive_partitioning).flatten(),
             path_time: fields.get("path_time").and_then(|e| path_time(e, errors)),
+            compression,
             on_empty_file: fields.optional("on_empty_file", errors, word),
             records,
             plain_files: fields.optional("plain_files", errors, boolean),
@@ -200,11 +237,29 @@ fn hive_partitioning(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> O
         Some(crate::yaml::CoreValue::Text("auto")) => Some(None),
         Some(crate::yaml::CoreValue::Text(other)) => {
             let found = Located { value: other.to_owned(), span: Some(node.span.clone()) };
-            errors.push(crate::yaml::decode::not_one_of(&found, what, &["auto", "true", "false"]));
+            errors.push(not_one_of(&found, what, &["auto", "true", "false"]));
             None
         }
         _ => boolean(node, what, errors).map(Some),
     }
+}
+
+/// `None` inside is `auto`.
+fn source_compression(
+    node: &Node,
+    what: &str,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Option<Located<SourceCompression>>> {
+    let found = text(node, what, errors)?;
+    if found.value == "auto" {
+        return Some(None);
+    }
+    let Some((_, value)) = SourceCompression::WORDS.iter().find(|(word, _)| *word == found.value) else {
+        let words: Vec<_> = iter::once("auto").chain(SourceCompression::WORDS.iter().map(|(word, _)| *word)).collect();
+        errors.push(not_one_of(&found, what, &words));
+        return None;
+    };
+    Some(Some(Located { value: *value, span: found.span }))
 }
 
 fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {

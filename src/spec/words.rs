@@ -1,7 +1,8 @@
 //! The words that specs and catalogs write for the closed sets of [`crate::job`].
 
 use crate::job::{
-    Digests, ExpectedFiles, OnBad, OnEmptyFile, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceFormat,
+    Digests, ExpectedFiles, OnBad, OnEmptyFile, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceCompression,
+    SourceFormat,
 };
 use crate::yaml::decode::Word;
 
@@ -32,6 +33,17 @@ impl Word for SourceFormat {
         ("json", Self::Json),
         ("csv", Self::Csv),
         ("arrow", Self::Arrow),
+    ];
+}
+
+impl Word for SourceCompression {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("gzip", Self::Gzip),
+        ("zstd", Self::Zstd),
+        ("bzip2", Self::Bzip2),
+        ("xz", Self::Xz),
+        ("lz4", Self::Lz4),
     ];
 }
 

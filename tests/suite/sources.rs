@@ -320,6 +320,38 @@ fn a_file_of_0_bytes_fails_its_partition_where_the_spec_says_so() {
     assert_eq!(statuses.iter().map(|(_, status, _)| status.as_str()).collect::<Vec<_>>(), ["complete", "failed"]);
 }
 
+/// The files were made by the commands gzip, zstd, bzip2, xz and lz4.
+#[test]
+fn compressed_rows_are_the_same_rows_whatever_their_file_is_called() {
+    let spec = |keys: &str| format!("type: events\nsource: {{uri: data/, format: ndjson{keys}}}\n{DAY}");
+    let mut expected = None;
+    for (extension, word) in [("gz", "gzip"), ("zst", "zstd"), ("bz2", "bzip2"), ("xz", "xz"), ("lz4", "lz4")] {
+        let stored = format!("{}/tests/compressed/rows.ndjson.{extension}", env!("CARGO_MANIFEST_DIR"));
+        let stored = std::fs::read(stored).unwrap();
+        let declared = format!(", compression: {word}");
+        for (name, keys) in [
+            (format!("data/rows.ndjson.{extension}"), ""),
+            ("data/rows.ndjson".to_owned(), ""),
+            ("data/rows.ndjson.gz".to_owned(), ""),
+            ("data/rows".to_owned(), declared.as_str()),
+        ] {
+            let project = Project::with_spec(&spec(keys));
+            project.write(&name, &stored);
+            let rows = project.complete().rows();
+            assert_eq!(rows.len(), 500, "{name}{keys}");
+            assert_eq!(*expected.get_or_insert_with(|| rows.clone()), rows, "{name}{keys}");
+        }
+        let project =
+            Project::with_spec(&spec(if word == "gzip" { ", compression: xz" } else { ", compression: gzip" }));
+        project.write("data/rows.ndjson", &stored);
+        project.run(&[]).exits(4).says(&["cannot decompress", "or `source.compression` is not its own"]);
+    }
+    let project = Project::with_spec(&format!("type: events\nsource: {{uri: data/, compression: gzip}}\n{DAY}"));
+    project.write("data/a.parquet", "PAR1");
+    let refusal = "`compression` has no effect: a.parquet is read as Parquet, which compresses inside";
+    project.run(&[]).exits(2).says(&["spec.yaml:5:35", refusal, "remove `compression`, or set `source.format`"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_with_two_names_is_exported_once() {

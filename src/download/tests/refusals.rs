@@ -146,6 +146,7 @@ fn a_place_that_the_source_would_read_is_refused() {
         format: None,
         hive_partitioning: None,
         path_time: None,
+        compression: None,
         on_empty_file: job::OnEmptyFile::Skip,
         records: None,
         plain_files: false,

@@ -110,7 +110,7 @@ pub(crate) enum ListError {
         /// The file.
         path: String,
     },
-    /// Parquet or Arrow inside gzip or zstd.
+    /// Parquet or Arrow inside another compression.
     #[error("{path} is {format} inside another compression; decompress it, {format} compresses its own pages")]
     DoublyCompressed {
         /// The file.
@@ -119,7 +119,7 @@ pub(crate) enum ListError {
         format: &'static str,
     },
     /// The compression is not supported.
-    #[error("{path} is compressed with .{extension}, which is not read; use .gz or .zst")]
+    #[error("{path} is compressed with .{extension}, which is not read; use .gz, .zst, .bz2, .xz or .lz4")]
     Compression {
         /// The file.
         path: String,

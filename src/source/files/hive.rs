@@ -107,8 +107,9 @@ pub(crate) fn columns(inputs: &[Input], setting: Option<bool>, file_columns: &Sc
 #[cfg(test)]
 pub(in crate::source) mod tests {
     use super::*;
+    use crate::job::SourceCompression;
     use crate::job::SourceFormat;
-    use crate::source::{Codec, SourceFile};
+    use crate::source::SourceFile;
 
     /// A CSV file of a name, with the constants of its folders.
     pub(in crate::source) fn input(name: &str) -> Input {
@@ -119,7 +120,8 @@ pub(in crate::source) mod tests {
             modified: jiff::Timestamp::UNIX_EPOCH,
             etag: None,
             format: SourceFormat::Csv,
-            codec: Codec::Plain,
+            compression: SourceCompression::None,
+            compression_is_declared: false,
             constants: keys_of(name),
         })
     }

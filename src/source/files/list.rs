@@ -12,19 +12,19 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::job::{OnEmptyFile, PathTime, SourceFormat, SourceSettings};
+use crate::job::{OnEmptyFile, PathTime, SourceCompression, SourceFormat, SourceSettings};
 use crate::package::layout::{self, CONTENT};
 use crate::source::files::packages::{self, OwnOutput};
 use crate::source::files::path_time::path_coverage_in;
 use crate::source::files::{hive, lakehouse, objects, same_file};
-use crate::source::{Codec, Period, SourceFile, file};
+use crate::source::{Period, SourceFile, file};
 use crate::store::Location;
 
 pub(super) use crate::source::files::error::{KNOWN_EXTENSIONS, ListError};
 pub(super) use crate::source::skip::{SkipCode, SkippedInput};
 
 /// Extensions of unsupported compressions. They are recognized so that compressed bytes are rejected, not parsed as rows.
-const UNSUPPORTED_COMPRESSIONS: [&str; 9] = ["bz2", "xz", "lz4", "br", "zip", "7z", "snappy", "lzo", "z"];
+const UNSUPPORTED_COMPRESSIONS: [&str; 6] = ["br", "zip", "7z", "snappy", "lzo", "z"];
 
 /// The files that a source URI matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -225,8 +225,8 @@ impl Walk {
 
 fn list_one_file(source: &SourceSettings, path: &Path) -> Result<FileListing, ListError> {
     let base = path.parent().unwrap_or(Path::new(""));
-    let file = match classify(source.format, path)? {
-        Some((format, codec)) => source_file(base, path, format, codec)?,
+    let file = match classify(source.format, source.declared_compression(), path)? {
+        Some(kind) => source_file(source, base, path, kind)?,
         None => return Err(ListError::UnknownFormat { path: display_path(path) }),
     };
     Ok(FileListing { files: vec![file], ..FileListing::default() })
@@ -279,10 +279,10 @@ fn list_matching_files(source: &SourceSettings, walk: Walk) -> Result<FileListin
             skipped.push(SkippedInput { name, bytes: 0, code: SkipCode::NotAFile, reason });
             continue;
         }
-        match classify(source.format, path)? {
-            Some((format, codec)) => {
-                let file = source_file(&walk.base, path, format, codec)?;
-                if file.bytes == 0 && format.is_text() && source.on_empty_file == OnEmptyFile::Skip {
+        match classify(source.format, source.declared_compression(), path)? {
+            Some(kind) => {
+                let file = source_file(source, &walk.base, path, kind)?;
+                if file.bytes == 0 && file.format.is_text() && source.on_empty_file == OnEmptyFile::Skip {
                     skipped.push(SkippedInput::empty(file.name));
                 } else {
                     files.push(file);
@@ -377,7 +377,12 @@ fn relative_name(base: &Path, path: &Path) -> Result<String, ListError> {
     Ok(name)
 }
 
-fn source_file(base: &Path, path: &Path, format: SourceFormat, codec: Codec) -> Result<SourceFile, ListError> {
+fn source_file(
+    source: &SourceSettings,
+    base: &Path,
+    path: &Path,
+    (format, compression): (SourceFormat, SourceCompression),
+) -> Result<SourceFile, ListError> {
     let io = |source| ListError::Io { path: display_path(path), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
     let name = relative_name(base, path)?;
@@ -390,52 +395,50 @@ fn source_file(base: &Path, path: &Path, format: SourceFormat, codec: Codec) -> 
         modified,
         etag: None,
         format,
-        codec,
+        compression,
+        compression_is_declared: source.compression.is_some(),
         constants,
     })
 }
 
 /// Whether a file looks like data by its name alone, supported or not.
 pub(super) fn is_data_file(path: &Path) -> bool {
-    !matches!(classify(None, path), Ok(None))
+    !matches!(classify(None, None, path), Ok(None))
 }
 
-/// Determines format and compression from the declared format and the extensions; `None` if the format is unknown.
+/// Determines format and compression from what the source declares and from the extensions; `None` if the format is unknown.
 ///
 /// # Errors
 /// [`ListError::Compression`] for an unsupported compression, [`ListError::DoublyCompressed`] for a compressed Parquet or
 /// Arrow file.
 pub(super) fn classify(
-    declared: Option<SourceFormat>,
+    format: Option<SourceFormat>,
+    compression: Option<SourceCompression>,
     path: &Path,
-) -> Result<Option<(SourceFormat, Codec)>, ListError> {
+) -> Result<Option<(SourceFormat, SourceCompression)>, ListError> {
     let extension = |p: &Path| p.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let outer = extension(path);
-    let (codec, inner) = match outer.as_str() {
-        "gz" => (Codec::Gzip, extension(Path::new(path.file_stem().unwrap_or_default()))),
-        "zst" => (Codec::Zstd, extension(Path::new(path.file_stem().unwrap_or_default()))),
-        other if UNSUPPORTED_COMPRESSIONS.contains(&other) => {
-            // Without a declared format, `x.csv.bz2` must be data, but `x.zip` may be anything.
-            let inner = extension(Path::new(path.file_stem().unwrap_or_default()));
-            if declared.is_some() || format_of(&inner).is_some() {
-                return Err(ListError::Compression { path: display_path(path), extension: outer });
-            }
-            return Ok(None);
+    let inner = || extension(Path::new(path.file_stem().unwrap_or_default()));
+    let by_name = SourceCompression::of_extension(&outer);
+    if by_name.is_none() && compression.is_none() && UNSUPPORTED_COMPRESSIONS.contains(&outer.as_str()) {
+        // Without a declared format, `x.csv.zip` must be data, but `x.zip` may be anything.
+        if format.is_some() || format_of(&inner()).is_some() {
+            return Err(ListError::Compression { path: display_path(path), extension: outer });
         }
-        _ => (Codec::Plain, outer),
-    };
-    let Some(format) = declared.or_else(|| format_of(&inner)) else { return Ok(None) };
-    // These formats compress internally and need random access.
+        return Ok(None);
+    }
+    let named = if by_name.is_some() { inner() } else { outer };
+    let Some(format) = format.or_else(|| format_of(&named)) else { return Ok(None) };
+    // These formats compress internally and need random access. What is declared for them is refused after listing.
     let columnar_name = match format {
         SourceFormat::Parquet => Some("Parquet"),
         SourceFormat::Arrow => Some("Arrow"),
         _ => None,
     };
     match columnar_name {
-        Some(name) if codec != Codec::Plain => {
-            Err(ListError::DoublyCompressed { path: display_path(path), format: name })
-        }
-        _ => Ok(Some((format, codec))),
+        Some(name) if by_name.is_some() => Err(ListError::DoublyCompressed { path: display_path(path), format: name }),
+        Some(_) => Ok(Some((format, SourceCompression::None))),
+        None => Ok(Some((format, compression.or(by_name).unwrap_or(SourceCompression::None)))),
     }
 }
 

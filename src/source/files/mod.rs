@@ -102,6 +102,13 @@ impl Source for FileSource {
             let help = "remove `records`, or set `source.format: json` if the files are JSON documents";
             return Err(records.mistake(message).help(help));
         }
+        if let Some(compression) = &self.settings.compression
+            && let Some(file) = files().find(|file| !file.format.is_text())
+        {
+            let (name, format) = (shown(&file.name), file.format.name());
+            let message = format!("`compression` has no effect: {name} is read as {format}, which compresses inside");
+            return Err(compression.mistake(message).help("remove `compression`, or set `source.format`"));
+        }
         let has_files = files().next().is_some();
         let has_keys = files().any(|file| !file.constants.is_empty());
         if self.settings.hive_partitioning == Some(true) && has_files && !has_keys {

@@ -73,7 +73,7 @@ fn list_matching_objects(
         }
         let (uri, why) = (format!("{}/{}", at.bucket(), object.key.escape_debug()), object.why());
         // Skipping it would make a package look complete without its rows.
-        if classify(source.format, key)?.is_some() {
+        if classify(source.format, source.declared_compression(), key)?.is_some() {
             return Err(ListError::Unaddressable { uri, why });
         }
         let name =
@@ -172,7 +172,8 @@ fn hidden_segment(walk: &Walk, name: &str) -> Option<(usize, bool)> {
 }
 
 fn file(source: &SourceSettings, found: &ObjectMeta, name: &str) -> Result<Option<SourceFile>, ListError> {
-    let Some((format, codec)) = classify(source.format, Path::new(&found.at.key))? else { return Ok(None) };
+    let kind = classify(source.format, source.declared_compression(), Path::new(&found.at.key))?;
+    let Some((format, compression)) = kind else { return Ok(None) };
     Ok(Some(SourceFile {
         at: found.at.clone().into(),
         name: name.to_owned(),
@@ -180,7 +181,8 @@ fn file(source: &SourceSettings, found: &ObjectMeta, name: &str) -> Result<Optio
         modified: found.modified,
         etag: found.etag.clone(),
         format,
-        codec,
+        compression,
+        compression_is_declared: source.compression.is_some(),
         constants: hive::keys_of(name),
     }))
 }

@@ -16,6 +16,7 @@ fn source(uri: &str) -> SourceSettings {
         format: None,
         hive_partitioning: None,
         path_time: None,
+        compression: None,
         on_empty_file: OnEmptyFile::Skip,
         records: None,
         plain_files: false,
@@ -57,15 +58,15 @@ fn a_folder_is_read_recursively_in_order_of_bytes() {
     );
     let files = listed(&f, "").expect("listed").files;
     assert_eq!(
-        files.iter().map(|f| (f.format, f.codec)).collect::<Vec<_>>(),
+        files.iter().map(|f| (f.format, f.compression)).collect::<Vec<_>>(),
         [
-            (SourceFormat::Parquet, Codec::Plain),
-            (SourceFormat::Json, Codec::Plain),
-            (SourceFormat::Ndjson, Codec::Zstd),
-            (SourceFormat::Ndjson, Codec::Gzip),
-            (SourceFormat::Csv, Codec::Plain),
-            (SourceFormat::Arrow, Codec::Plain),
-            (SourceFormat::Csv, Codec::Plain)
+            (SourceFormat::Parquet, SourceCompression::None),
+            (SourceFormat::Json, SourceCompression::None),
+            (SourceFormat::Ndjson, SourceCompression::Zstd),
+            (SourceFormat::Ndjson, SourceCompression::Gzip),
+            (SourceFormat::Csv, SourceCompression::None),
+            (SourceFormat::Arrow, SourceCompression::None),
+            (SourceFormat::Csv, SourceCompression::None)
         ]
     );
 }
@@ -100,7 +101,7 @@ fn unknown_extensions_are_skipped_and_told_unless_a_format_is_declared() {
     declared.format = Some(SourceFormat::Ndjson);
     let files = list(&declared).expect("listed").files;
     assert!(files.iter().all(|f| f.format == SourceFormat::Ndjson));
-    assert_eq!(files[2].codec, Codec::Gzip);
+    assert_eq!(files[2].compression, SourceCompression::Gzip);
 }
 
 #[test]
@@ -155,8 +156,11 @@ fn compressions_that_hide_data_are_refused() {
     assert!(message(listed(&f, "")).contains("Parquet inside another compression"));
     let f = folder(&["a.arrow.zst"]);
     assert!(message(listed(&f, "a.arrow.zst")).contains("Arrow inside another compression"));
-    let f = folder(&["a.csv", "b.csv.bz2"]);
-    assert!(message(listed(&f, "")).contains("compressed with .bz2"));
+    let f = folder(&["a.csv", "b.csv.br"]);
+    assert!(
+        message(listed(&f, ""))
+            .contains("b.csv.br is compressed with .br, which is not read; use .gz, .zst, .bz2, .xz or .lz4")
+    );
 }
 
 #[test]

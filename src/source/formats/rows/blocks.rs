@@ -53,6 +53,8 @@ pub(super) struct Blocks<E> {
     buffer: Option<Buffer>,
     ends: E,
     block_bytes: usize,
+    /// The file's compression proves that it was read whole.
+    proves_end: bool,
     /// Line of the first byte in the buffer.
     line: u64,
     /// Returned after the block that precedes it.
@@ -61,7 +63,13 @@ pub(super) struct Blocks<E> {
 
 impl<E: RowEnds> Blocks<E> {
     pub(super) fn open(file: &SourceFile, ends: E, block_bytes: usize) -> Result<Self, SourceError> {
-        Ok(Self { buffer: Some(Buffer::open(file, block_bytes)?), ends, block_bytes, line: 1, error: None })
+        let buffer = Buffer::open(file, block_bytes)?;
+        let proves_end = buffer.proves_end();
+        Ok(Self { buffer: Some(buffer), ends, block_bytes, proves_end, line: 1, error: None })
+    }
+
+    pub(super) fn proves_end(&self) -> bool {
+        self.proves_end
     }
 
     fn cut(&mut self, buffer: &mut Buffer, len: usize) -> Option<Block> {

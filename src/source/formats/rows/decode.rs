@@ -4,11 +4,12 @@
 //! that stops early is an error, and the bytes read from the store must equal the listed size. The buffer is bounded by
 //! [`MAX_ROW_BYTES`] plus one block.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::ErrorCode;
-use crate::source::{Codec, SourceError, SourceFile};
+use crate::job::SourceCompression;
+use crate::source::{SourceError, SourceFile};
 use crate::store::{StoreError, Stored};
 
 /// Bytes of the longest row (line, record, array element) that is read. A longer one is most likely an unclosed quote or a
@@ -21,6 +22,12 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Compressed bytes read ahead.
 const INPUT_BYTES: usize = 128 << 10;
+
+/// First bytes that are looked at for the magic number of a compression; the longest is that of bzip2, with 10.
+const HEAD_BYTES: u64 = 16;
+
+/// Most memory that the dictionary of an xz file may ask for; `xz -9` makes files that need 65 MiB.
+const XZ_MEMORY_BYTES: u64 = 96 << 20;
 
 /// Counts the bytes read from the store.
 struct Counted {
@@ -36,16 +43,105 @@ impl Read for Counted {
     }
 }
 
+/// The stored bytes, the first of which were looked at.
+type Input = BufReader<io::Chain<io::Cursor<Vec<u8>>, Counted>>;
+
 enum Stream {
-    Plain(Counted),
-    Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<Counted>>>),
-    Zstd(zstd::stream::read::Decoder<'static, BufReader<Counted>>),
+    Plain(Input),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<Input>>),
+    Zstd(zstd::stream::read::Decoder<'static, Input>),
+    Bzip2(Box<bzip2::bufread::MultiBzDecoder<Input>>),
+    Xz(liblzma::bufread::XzDecoder<Input>),
+    Lz4(Box<Lz4Frames>),
+}
+
+impl Stream {
+    fn new(compression: SourceCompression, input: Input) -> io::Result<Self> {
+        Ok(match compression {
+            SourceCompression::None => Self::Plain(input),
+            SourceCompression::Gzip => Self::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(input))),
+            SourceCompression::Zstd => Self::Zstd(zstd::stream::read::Decoder::with_buffer(input)?),
+            SourceCompression::Bzip2 => Self::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(input))),
+            SourceCompression::Xz => {
+                let stream =
+                    liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_BYTES, liblzma::stream::CONCATENATED)?;
+                Self::Xz(liblzma::bufread::XzDecoder::new_stream(input, stream))
+            }
+            SourceCompression::Lz4 => Self::Lz4(Box::new(Lz4Frames::new(input))),
+        })
+    }
+
+    fn input(&self) -> &Input {
+        match self {
+            Self::Plain(input) => input,
+            Self::Gzip(decoder) => decoder.get_ref(),
+            Self::Zstd(decoder) => decoder.get_ref(),
+            Self::Bzip2(decoder) => decoder.get_ref(),
+            Self::Xz(decoder) => decoder.get_ref(),
+            Self::Lz4(frames) => &frames.decoder.get_ref().0,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(input) => input.read(into),
+            Self::Gzip(decoder) => decoder.read(into),
+            Self::Zstd(decoder) => decoder.read(into),
+            Self::Bzip2(decoder) => decoder.read(into),
+            Self::Xz(decoder) => decoder.read(into),
+            Self::Lz4(frames) => frames.read(into),
+        }
+    }
+}
+
+/// LZ4 frames, one after the other. The decoder takes an end of the input for the end of a frame, wherever it is; so inside
+/// of a frame the input has none.
+struct Lz4Frames {
+    decoder: lz4_flex::frame::FrameDecoder<Endless>,
+    /// Nothing of the next frame was read.
+    is_between: bool,
+}
+
+/// An input whose end is an error.
+struct Endless(Input);
+
+impl Read for Endless {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(into)? {
+            // Not `UnexpectedEof`, which the decoder takes for an end.
+            0 if !into.is_empty() => Err(io::Error::new(io::ErrorKind::InvalidData, "the last frame has no end")),
+            n => Ok(n),
+        }
+    }
+}
+
+impl Lz4Frames {
+    fn new(input: Input) -> Self {
+        Self { decoder: lz4_flex::frame::FrameDecoder::new(Endless(input)), is_between: true }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while !into.is_empty() {
+            if self.is_between && self.decoder.get_mut().0.fill_buf()?.is_empty() {
+                break;
+            }
+            let n = self.decoder.read(into)?;
+            self.is_between = n == 0;
+            if n > 0 {
+                return Ok(n);
+            }
+        }
+        Ok(0)
+    }
 }
 
 /// Reads a file's decompressed bytes and verifies that they are complete.
 pub(super) struct Decoder {
     name: String,
     listed_bytes: u64,
+    is_declared: bool,
     stream: Stream,
 }
 
@@ -56,23 +152,19 @@ impl Decoder {
     /// [`ErrorCode::SourceUnreadable`] where the file cannot be opened or the codec cannot be set up.
     pub(super) fn open(file: &SourceFile) -> Result<Self, SourceError> {
         let fail = |e: io::Error| {
-            unreadable(&file.name, None, format!("cannot open the file: {e}; check that it exists and is readable"))
+            store_error(&file.name, &e).unwrap_or_else(|| {
+                unreadable(&file.name, None, format!("cannot open the file: {e}; check that it exists and is readable"))
+            })
         };
-        let stored = Stored::open(&file.at, file.bytes, file.etag.as_deref());
-        let stored = stored.map_err(|e| store_error(&file.name, &e).unwrap_or_else(|| fail(e)))?;
-        let counted = Counted { file: stored.into_reader(), bytes: 0 };
-        let stream = match file.codec {
-            Codec::Plain => Stream::Plain(counted),
-            Codec::Gzip => Stream::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(
-                INPUT_BYTES,
-                counted,
-            )))),
-            Codec::Zstd => {
-                let input = BufReader::with_capacity(INPUT_BYTES, counted);
-                Stream::Zstd(zstd::stream::read::Decoder::with_buffer(input).map_err(fail)?)
-            }
-        };
-        Ok(Self { name: file.name.clone(), listed_bytes: file.bytes, stream })
+        let stored = Stored::open(&file.at, file.bytes, file.etag.as_deref()).map_err(fail)?;
+        let mut counted = Counted { file: stored.into_reader(), bytes: 0 };
+        let mut head = Vec::new();
+        counted.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(fail)?;
+        let found = SourceCompression::of_content(&head).filter(|_| !file.compression_is_declared);
+        let input = BufReader::with_capacity(INPUT_BYTES, io::Cursor::new(head).chain(counted));
+        let stream = Stream::new(found.unwrap_or(file.compression), input).map_err(fail)?;
+        let is_declared = file.compression_is_declared;
+        Ok(Self { name: file.name.clone(), listed_bytes: file.bytes, is_declared, stream })
     }
 
     /// Whether the codec marks the end of the data, so that truncation is always detected.
@@ -83,12 +175,7 @@ impl Decoder {
     /// Reads the next bytes; 0 at the verified end.
     fn read(&mut self, into: &mut [u8]) -> Result<usize, SourceError> {
         loop {
-            let read = match &mut self.stream {
-                Stream::Plain(s) => s.read(into),
-                Stream::Gzip(s) => s.read(into),
-                Stream::Zstd(s) => s.read(into),
-            };
-            match read {
+            match self.stream.read(into) {
                 Ok(0) => return self.check_end().map(|()| 0),
                 Ok(n) => return Ok(n),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -101,6 +188,11 @@ impl Decoder {
                         (_, io::ErrorKind::UnexpectedEof) => {
                             "the compressed data ends too early: the file is truncated; fetch it again".to_owned()
                         }
+                        _ if self.is_declared => {
+                            format!(
+                                "cannot decompress: {e}; the file is damaged, or `source.compression` is not its own"
+                            )
+                        }
                         _ => format!("cannot decompress: {e}; the file is damaged, fetch it again"),
                     };
                     return Err(unreadable(&self.name, None, what));
@@ -112,11 +204,12 @@ impl Decoder {
     /// Checks that the listed number of bytes was read and that a compressed file is not empty: codecs write a header even
     /// for empty data.
     fn check_end(&self) -> Result<(), SourceError> {
-        let bytes = match &self.stream {
-            Stream::Plain(s) => s.bytes,
-            Stream::Gzip(s) => s.get_ref().get_ref().bytes,
-            Stream::Zstd(s) => s.get_ref().get_ref().bytes,
-        };
+        let input = self.stream.input();
+        if !input.buffer().is_empty() {
+            let why = "bytes follow the end of the compressed data: the file is damaged, fetch it again";
+            return Err(unreadable(&self.name, None, why));
+        }
+        let bytes = input.get_ref().get_ref().1.bytes;
         if bytes != self.listed_bytes {
             let listed = self.listed_bytes;
             return Err(SourceError {
@@ -185,6 +278,11 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
+    /// Whether the file's compression proves that it was read whole.
+    pub(super) fn proves_end(&self) -> bool {
+        self.decoder.proves_end()
+    }
+
     /// Opens the file and skips a UTF-8 byte order mark. About `block_bytes` will be taken at a time.
     ///
     /// # Errors
@@ -301,7 +399,12 @@ pub(super) mod tests {
         pub(in crate::source) file: SourceFile,
     }
 
-    pub(in crate::source) fn fixture(name: &str, format: SourceFormat, codec: Codec, bytes: &[u8]) -> Fixture {
+    pub(in crate::source) fn fixture(
+        name: &str,
+        format: SourceFormat,
+        compression: SourceCompression,
+        bytes: &[u8],
+    ) -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
@@ -312,7 +415,8 @@ pub(super) mod tests {
             modified: jiff::Timestamp::UNIX_EPOCH,
             etag: None,
             format,
-            codec,
+            compression,
+            compression_is_declared: false,
             constants: Vec::new(),
         };
         Fixture { _folder: folder, file }
@@ -324,8 +428,73 @@ pub(super) mod tests {
         encoder.finish().unwrap()
     }
 
-    fn read_all(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
-        let fixture = fixture("a", SourceFormat::Ndjson, codec, bytes);
+    const COMPRESSIONS: [SourceCompression; 5] = [
+        SourceCompression::Gzip,
+        SourceCompression::Zstd,
+        SourceCompression::Bzip2,
+        SourceCompression::Xz,
+        SourceCompression::Lz4,
+    ];
+
+    fn compressed(compression: SourceCompression, bytes: &[u8]) -> Vec<u8> {
+        match compression {
+            SourceCompression::None => bytes.to_vec(),
+            SourceCompression::Gzip => gzip(bytes),
+            SourceCompression::Zstd => zstd::encode_all(bytes, 1).unwrap(),
+            SourceCompression::Bzip2 => {
+                let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                encoder.write_all(bytes).unwrap();
+                encoder.finish().unwrap()
+            }
+            SourceCompression::Xz => liblzma::encode_all(bytes, 1).unwrap(),
+            SourceCompression::Lz4 => {
+                let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+                encoder.write_all(bytes).unwrap();
+                encoder.finish().unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_file_begins_with_counts_before_its_name() {
+        for content in COMPRESSIONS {
+            for bytes in [b"{}\n".as_slice(), b""] {
+                let stored = compressed(content, bytes);
+                for named in [SourceCompression::None, SourceCompression::Gzip, SourceCompression::Xz] {
+                    assert_eq!(read_all(named, &stored).unwrap(), bytes, "{content:?} named {named:?}");
+                }
+            }
+        }
+        // Text that only looks like the beginning of a bzip2 file.
+        assert_eq!(read_all(SourceCompression::None, b"BZh9 is a word").unwrap(), b"BZh9 is a word");
+    }
+
+    #[test]
+    fn what_the_spec_declares_counts_alone() {
+        let mut fixture = fixture("a", SourceFormat::Ndjson, SourceCompression::Bzip2, &gzip(b"{}\n"));
+        fixture.file.compression_is_declared = true;
+        let error = Buffer::open(&fixture.file, 1 << 10).map(drop).unwrap_err();
+        assert_eq!(error.code, ErrorCode::SourceUnreadable);
+        let (start, end) = ("cannot decompress: ", "; the file is damaged, or `source.compression` is not its own");
+        assert!(error.message.starts_with(start) && error.message.ends_with(end), "{}", error.message);
+        fixture.file.compression = SourceCompression::None;
+        assert!(Buffer::open(&fixture.file, 1 << 10).unwrap().data().starts_with(&[0x1f, 0x8b]));
+    }
+
+    #[test]
+    fn an_xz_file_may_not_ask_for_any_memory() {
+        use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
+        let mut options = LzmaOptions::new_preset(0).unwrap();
+        options.dict_size(512 << 20);
+        let stream = Stream::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc32).unwrap();
+        let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+        encoder.write_all(b"{}\n").unwrap();
+        let error = read_all(SourceCompression::Xz, &encoder.finish().unwrap()).unwrap_err();
+        assert!(error.message.starts_with("cannot decompress: "), "{}", error.message);
+    }
+
+    fn read_all(compression: SourceCompression, bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
+        let fixture = fixture("a", SourceFormat::Ndjson, compression, bytes);
         let mut buffer = Buffer::open(&fixture.file, 1 << 10)?;
         while buffer.fill(usize::MAX)? {}
         Ok(buffer.data().to_vec())
@@ -335,11 +504,8 @@ pub(super) mod tests {
     fn compressed_files_of_several_parts_are_read_whole_and_a_cut_is_always_an_error() {
         let first: Vec<u8> = (0..300u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         let second = b"and then some".to_vec();
-        for codec in [Codec::Gzip, Codec::Zstd] {
-            let pack = |b: &[u8]| match codec {
-                Codec::Gzip => gzip(b),
-                _ => zstd::encode_all(b, 1).unwrap(),
-            };
+        for codec in COMPRESSIONS {
+            let pack = |b: &[u8]| compressed(codec, b);
             let border = pack(&first).len();
             let whole = [pack(&first), pack(&second)].concat();
             assert_eq!(read_all(codec, &whole).unwrap(), [first.clone(), second.clone()].concat());
@@ -357,7 +523,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_file_that_shrank_since_it_was_listed_is_an_error() {
-        let mut fixture = fixture("a", SourceFormat::Ndjson, Codec::Plain, b"{}\n");
+        let mut fixture = fixture("a", SourceFormat::Ndjson, SourceCompression::None, b"{}\n");
         fixture.file.bytes = 6;
         let mut buffer = Buffer::open(&fixture.file, 1 << 20);
         if let Ok(b) = &mut buffer {
@@ -369,8 +535,8 @@ pub(super) mod tests {
     fn a_row_longer_than_the_documented_limit_is_refused() {
         let most = MAX_ROW_BYTES + (1 << 10);
         let of = |bytes: usize| zstd::stream::encode_all(io::repeat(b'a').take(bytes as u64), 1).unwrap();
-        assert_eq!(read_all(Codec::Zstd, &of(most)).unwrap().len(), most);
-        let error = read_all(Codec::Zstd, &of(most + (1 << 20))).unwrap_err();
+        assert_eq!(read_all(SourceCompression::Zstd, &of(most)).unwrap().len(), most);
+        let error = read_all(SourceCompression::Zstd, &of(most + (1 << 20))).unwrap_err();
         assert_eq!(
             (error.code, error.message.as_str()),
             (
@@ -383,6 +549,6 @@ pub(super) mod tests {
     #[test]
     fn a_row_longer_than_any_block_is_kept_whole() {
         let bytes: Vec<u8> = (0..5_000_000u32).map(|i| i as u8).collect();
-        assert_eq!(read_all(Codec::Plain, &bytes).unwrap(), bytes);
+        assert_eq!(read_all(SourceCompression::None, &bytes).unwrap(), bytes);
     }
 }

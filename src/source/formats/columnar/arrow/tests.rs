@@ -11,8 +11,8 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::error::ErrorCode;
+use crate::job::SourceCompression;
 use crate::job::{OnBad, SourceFormat};
-use crate::source::Codec;
 use crate::time::TimeFormat;
 
 fn auto() -> TimeParser {
@@ -36,7 +36,8 @@ fn sample_in(folder: &tempfile::TempDir, bytes: &[u8]) -> SourceFile {
         modified: Timestamp::try_from(metadata.modified().expect("mtime")).expect("timestamp"),
         etag: None,
         format: SourceFormat::Arrow,
-        codec: Codec::Plain,
+        compression: SourceCompression::None,
+        compression_is_declared: false,
         constants: Vec::new(),
     }
 }

@@ -23,9 +23,9 @@ mod logical;
 
 use super::*;
 use crate::error::ErrorCode;
+use crate::job::SourceCompression;
 use crate::job::{OnBad, SourceFormat};
 use crate::logical::is_json;
-use crate::source::Codec;
 use crate::time::TimeFormat;
 
 fn parser(format: TimeFormat, zone: &str) -> TimeParser {
@@ -83,7 +83,8 @@ fn listed(path: &std::path::Path) -> SourceFile {
         modified: Timestamp::try_from(metadata.modified().expect("mtime")).expect("timestamp"),
         etag: None,
         format: SourceFormat::Parquet,
-        codec: Codec::Plain,
+        compression: SourceCompression::None,
+        compression_is_declared: false,
         constants: Vec::new(),
     }
 }

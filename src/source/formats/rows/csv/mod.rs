@@ -27,7 +27,7 @@ use crate::source::formats::rows::inspect::{self, InspectBlock, InspectionSteps,
 use crate::source::formats::rows::json_text::Fault;
 use crate::source::formats::rows::reader::{self, BatchBuilder, MAX_COLUMNS, RawRow, RowChunks};
 use crate::source::formats::rows::window::OutsideTest;
-use crate::source::{Batch, BatchReader, ChunkReader, Codec, SourceError, SourceFile};
+use crate::source::{Batch, BatchReader, ChunkReader, SourceError, SourceFile};
 
 /// Reads every row of a file for its evidence, in bounded memory.
 pub(crate) fn inspector<'a>(
@@ -81,7 +81,7 @@ struct Table {
 impl Table {
     fn open(file: &SourceFile, block_bytes: usize) -> Result<Self, SourceError> {
         let mut blocks = Blocks::open(file, RecordEnds::default(), block_bytes)?;
-        let proves_end = file.codec != Codec::Plain;
+        let proves_end = blocks.proves_end();
         let mut layout = Layout { name: file.name.as_str().into(), proves_end, skip_blank: true };
         loop {
             let Some(block) = blocks.next_block()? else {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorCode;
+use crate::job::SourceCompression;
 use crate::job::{DeclaredType, OnBad, SchemaDrift, SourceFormat};
 use crate::source::formats::rows::BLOCK_BYTES;
 use crate::source::formats::rows::decode::tests::{Fixture, fixture, gzip};
@@ -16,7 +17,7 @@ use crate::source::{Inspection, TimeRange, Within};
 use crate::time::{TimeFormat, TimeParser};
 
 fn file(bytes: &[u8]) -> Fixture {
-    fixture("a.csv", SourceFormat::Csv, Codec::Plain, bytes)
+    fixture("a.csv", SourceFormat::Csv, SourceCompression::None, bytes)
 }
 
 fn facts(fixture: &Fixture) -> Inspection {
@@ -173,7 +174,7 @@ fn a_cut_at_any_byte_is_an_error_unless_it_is_at_the_end_of_a_line() {
         let read = read(&file(&whole[..cut]), text_schema(&["a", "b"]), OnBad::Fail);
         assert_eq!(read.is_ok(), ends.contains(&cut), "{cut}: {read:?}");
     }
-    let packed = fixture("a.csv.gz", SourceFormat::Csv, Codec::Gzip, &gzip(b"a,b\n1,2"));
+    let packed = fixture("a.csv.gz", SourceFormat::Csv, SourceCompression::Gzip, &gzip(b"a,b\n1,2"));
     assert_eq!(read(&packed, text_schema(&["a", "b"]), OnBad::Fail).unwrap().0, [some(&["1", "2"])]);
 }
 

@@ -4,9 +4,9 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use proptest::prelude::*;
 
 use super::*;
+use crate::job::SourceCompression;
 use crate::job::SourceFormat;
 use crate::logical::{is_json, json_field};
-use crate::source::Codec;
 use crate::source::InspectRequest;
 use crate::source::formats::FileRequest;
 use crate::source::formats::rows::BLOCK_BYTES;
@@ -19,7 +19,7 @@ use crate::time::TimeParser;
 fn evidence(name: &str, format: SourceFormat, text: &str) -> TableEvidence {
     let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
     let request = InspectRequest { time_column: "t", time_parser: &times };
-    let fixture = fixture(name, format, Codec::Plain, text.as_bytes());
+    let fixture = fixture(name, format, SourceCompression::None, text.as_bytes());
     let facts = inspect_in_reverse(match format {
         SourceFormat::Csv => csv::inspector(&fixture.file, request, BLOCK_BYTES),
         _ => ndjson::inspector(&fixture.file, request, BLOCK_BYTES),
@@ -259,7 +259,7 @@ proptest! {
         let all = merged(files.iter().enumerate().map(|(i, f)| rows(&format!("{i}.ndjson"), f)));
         let schema = all.finish(&[], SchemaDrift::Widen).unwrap().arrow;
         for text in &files {
-            let fixture = fixture("x.ndjson", SourceFormat::Ndjson, Codec::Plain, text.as_bytes());
+            let fixture = fixture("x.ndjson", SourceFormat::Ndjson, SourceCompression::None, text.as_bytes());
             let request = FileRequest {
                 file: fixture.file.clone(),
                 schema: schema.clone(),

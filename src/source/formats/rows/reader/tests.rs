@@ -8,21 +8,22 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::job::SourceCompression;
 use crate::job::{DeclaredType, SchemaDrift, SourceFormat};
 use crate::logical::is_json;
 use crate::source::formats::rows::blocks::BLOCK_BYTES;
 use crate::source::formats::rows::decode::tests::{Fixture, fixture};
 use crate::source::formats::rows::inspect::tests::inspect_in_reverse;
 use crate::source::formats::rows::{json, ndjson};
-use crate::source::{Codec, Inspection, TimeRange, Within};
+use crate::source::{Inspection, TimeRange, Within};
 use crate::time::{TimeFormat, TimeParser};
 
 fn lines(bytes: &[u8]) -> Fixture {
-    fixture("a.ndjson", SourceFormat::Ndjson, Codec::Plain, bytes)
+    fixture("a.ndjson", SourceFormat::Ndjson, SourceCompression::None, bytes)
 }
 
 fn document(bytes: &[u8]) -> Fixture {
-    fixture("a.json", SourceFormat::Json, Codec::Plain, bytes)
+    fixture("a.json", SourceFormat::Json, SourceCompression::None, bytes)
 }
 
 fn facts(fixture: &Fixture, records: Option<&str>) -> Inspection {
