@@ -179,7 +179,7 @@ impl ErrorCode {
                  credentials, and the endpoint. Exports never create buckets: create it first."
             }
             Self::StoreThrottled => {
-                "The object store throttled requests through all retries. Nothing is lost: committed partitions are \
+                "The object store throttled requests, or was busy with others about the same object, through all retries. Nothing is lost: committed partitions are \
                  kept, and the exit code is 6. Run again later, with fewer concurrent runs."
             }
             Self::StoreUnreachable => {

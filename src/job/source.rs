@@ -33,7 +33,7 @@ pub struct SourceSettings {
 }
 
 impl SourceSettings {
-    /// The compression of every file, unless it is found from each.
+    /// The declared compression; `None` means that it is found from each file.
     pub(crate) fn declared_compression(&self) -> Option<SourceCompression> {
         self.compression.as_ref().map(|compression| compression.value)
     }
@@ -63,14 +63,14 @@ impl SourceCompression {
         Some(match extension {
             "gz" | "gzip" => Self::Gzip,
             "zst" | "zstd" => Self::Zstd,
-            "bz2" => Self::Bzip2,
+            "bz2" | "bzip2" => Self::Bzip2,
             "xz" => Self::Xz,
             "lz4" => Self::Lz4,
             _ => return None,
         })
     }
 
-    /// The compression that the first bytes of a file prove; `None` if they are those of none. Skippable frames, which zstd
+    /// The compression that the first bytes of a file prove; `None` if they match no known format. Skippable frames, which zstd
     /// and LZ4 share, prove nothing.
     ///
     /// Magic numbers: RFC 1952, 2.3.1; RFC 8878, 3.1.1; the LZ4 frame format 1.6.4; the .xz file format 1.2.1, 2.1.1.1; the

@@ -36,9 +36,7 @@ pub enum FileError {
         why: String,
     },
     /// The file is missing.
-    #[error(
-        "`{path}` is not in {at}, though the manifest lists it: restore it from a copy, or export it again with `kt-export run --repair`"
-    )]
+    #[error("`{path}` is not in {at}, though the manifest lists it: restore it from a copy, or export it again")]
     Missing {
         /// Name in the package.
         path: String,
@@ -47,7 +45,7 @@ pub enum FileError {
     },
     /// The file has the wrong size.
     #[error(
-        "`{path}` in {at} has {found} bytes, but the manifest says {stated}: restore it from a copy, or export it again with `kt-export run --repair`"
+        "`{path}` in {at} has {found} bytes, but the manifest says {stated}: restore it from a copy, or export it again"
     )]
     Size {
         /// Name in the package.
@@ -61,7 +59,7 @@ pub enum FileError {
     },
     /// The file has the wrong bytes.
     #[error(
-        "`{path}` in {at} has SHA-256 {found}, but the manifest says {stated}: restore it from a copy, or export it again with `kt-export run --repair`"
+        "`{path}` in {at} has SHA-256 {found}, but the manifest says {stated}: restore it from a copy, or export it again"
     )]
     Digest {
         /// Name in the package.

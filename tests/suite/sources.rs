@@ -344,7 +344,10 @@ fn compressed_rows_are_the_same_rows_whatever_their_file_is_called() {
         let project =
             Project::with_spec(&spec(if word == "gzip" { ", compression: xz" } else { ", compression: gzip" }));
         project.write("data/rows.ndjson", &stored);
-        project.run(&[]).exits(4).says(&["cannot decompress", "or `source.compression` is not its own"]);
+        project
+            .run(&[])
+            .exits(4)
+            .says(&["does not begin as ", ": set `source.compression` to what it is, or fetch it again"]);
     }
     let project = Project::with_spec(&format!("type: events\nsource: {{uri: data/, compression: gzip}}\n{DAY}"));
     project.write("data/a.parquet", "PAR1");

@@ -59,7 +59,7 @@ fn a_manifest_whose_rows_do_not_add_up_and_a_shard_that_is_gone_fail_the_check()
         error.to_string(),
         format!(
             "`data/2026-03-01/part-0000.csv.zst` is not in {}, though the manifest lists it: restore it from a copy, \
-             or export it again with `kt-export run --repair`",
+             or export it again",
             folder.path().canonicalize().unwrap().display()
         )
     );

@@ -14,7 +14,7 @@ fn refused(package: &Sample, name: &str, form: Form) -> (String, Exit) {
     (error.to_string(), error.exit())
 }
 
-const MEND: &str = "restore it from a copy, or export it again with `kt-export run --repair`";
+const MEND: &str = "restore it from a copy, or export it again";
 
 #[test]
 fn a_flipped_byte_anywhere_is_named_and_nothing_wrong_gets_the_name() {

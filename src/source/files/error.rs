@@ -5,7 +5,7 @@ use crate::store::{LocationError, StoreError};
 
 /// The supported extensions, for messages.
 pub(super) const KNOWN_EXTENSIONS: &str =
-    ".parquet .pq .ndjson .jsonl .json .csv .arrow .ipc .feather, row formats also with .gz or .zst";
+    ".parquet .pq .ndjson .jsonl .json .csv .arrow .ipc .feather, row formats also with .gz, .zst, .bz2, .xz or .lz4";
 
 /// A source that cannot be listed.
 #[derive(Debug, thiserror::Error)]

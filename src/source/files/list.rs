@@ -24,7 +24,7 @@ pub(super) use crate::source::files::error::{KNOWN_EXTENSIONS, ListError};
 pub(super) use crate::source::skip::{SkipCode, SkippedInput};
 
 /// Extensions of unsupported compressions. They are recognized so that compressed bytes are rejected, not parsed as rows.
-const UNSUPPORTED_COMPRESSIONS: [&str; 6] = ["br", "zip", "7z", "snappy", "lzo", "z"];
+const UNSUPPORTED_COMPRESSIONS: [&str; 7] = ["br", "zip", "7z", "snappy", "lzo", "lzma", "z"];
 
 /// The files that a source URI matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -420,14 +420,15 @@ pub(super) fn classify(
     let outer = extension(path);
     let inner = || extension(Path::new(path.file_stem().unwrap_or_default()));
     let by_name = SourceCompression::of_extension(&outer);
-    if by_name.is_none() && compression.is_none() && UNSUPPORTED_COMPRESSIONS.contains(&outer.as_str()) {
+    let is_unsupported = UNSUPPORTED_COMPRESSIONS.contains(&outer.as_str());
+    if is_unsupported && compression.is_none() {
         // Without a declared format, `x.csv.zip` must be data, but `x.zip` may be anything.
         if format.is_some() || format_of(&inner()).is_some() {
             return Err(ListError::Compression { path: display_path(path), extension: outer });
         }
         return Ok(None);
     }
-    let named = if by_name.is_some() { inner() } else { outer };
+    let named = if by_name.is_some() || is_unsupported { inner() } else { outer };
     let Some(format) = format.or_else(|| format_of(&named)) else { return Ok(None) };
     // These formats compress internally and need random access. What is declared for them is refused after listing.
     let columnar_name = match format {

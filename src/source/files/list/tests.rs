@@ -157,6 +157,13 @@ fn compressions_that_hide_data_are_refused() {
     let f = folder(&["a.arrow.zst"]);
     assert!(message(listed(&f, "a.arrow.zst")).contains("Arrow inside another compression"));
     let f = folder(&["a.csv", "b.csv.br"]);
+    let declared = SourceSettings {
+        compression: Some(Located { value: SourceCompression::Gzip, span: None }),
+        ..source(f.path().to_str().expect("utf-8"))
+    };
+    let files = list(&declared).expect("listed").files;
+    let found: Vec<_> = files.iter().map(|f| (f.format, f.compression)).collect();
+    assert_eq!(found, [(SourceFormat::Csv, SourceCompression::Gzip); 2]);
     assert!(
         message(listed(&f, ""))
             .contains("b.csv.br is compressed with .br, which is not read; use .gz, .zst, .bz2, .xz or .lz4")

@@ -1,6 +1,6 @@
 //! Decompresses a source file into a sliding buffer.
 //!
-//! Row formats have no footer that states their length, so truncation must be detected here: a gzip member or zstd frame
+//! Row formats have no footer that states their length, so truncation must be detected here: a compressed member or frame
 //! that stops early is an error, and the bytes read from the store must equal the listed size. The buffer is bounded by
 //! [`MAX_ROW_BYTES`] plus one block.
 
@@ -11,6 +11,7 @@ use crate::error::ErrorCode;
 use crate::job::SourceCompression;
 use crate::source::{SourceError, SourceFile};
 use crate::store::{StoreError, Stored};
+use crate::yaml::decode::Word;
 
 /// Bytes of the longest row (line, record, array element) that is read. A longer one is most likely an unclosed quote or a
 /// file of another format, and must not exhaust memory.
@@ -23,11 +24,19 @@ const READ_BYTES: usize = 256 << 10;
 /// Compressed bytes read ahead.
 const INPUT_BYTES: usize = 128 << 10;
 
-/// First bytes that are looked at for the magic number of a compression; the longest is that of bzip2, with 10.
+/// First bytes that are looked at for the magic number of a compression.
 const HEAD_BYTES: u64 = 16;
 
-/// Most memory that the dictionary of an xz file may ask for; `xz -9` makes files that need 65 MiB.
+/// Length of the longest magic number, that of bzip2.
+const MAGIC_BYTES: usize = 10;
+
+/// Most memory that decompressing an xz file may take; files of `xz -9` take 65 MiB.
 const XZ_MEMORY_BYTES: u64 = 96 << 20;
+
+/// Whether a file begins with a skippable frame of zstd or LZ4 (RFC 8878, 3.1.2).
+fn is_skippable(head: &[u8]) -> bool {
+    matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
 
 /// Counts the bytes read from the store.
 struct Counted {
@@ -63,8 +72,10 @@ impl Stream {
             SourceCompression::Zstd => Self::Zstd(zstd::stream::read::Decoder::with_buffer(input)?),
             SourceCompression::Bzip2 => Self::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(input))),
             SourceCompression::Xz => {
-                let stream =
-                    liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_BYTES, liblzma::stream::CONCATENATED)?;
+                let stream = liblzma::stream::Stream::new_stream_decoder(
+                    XZ_MEMORY_BYTES,
+                    liblzma::stream::CONCATENATED | liblzma::stream::TELL_UNSUPPORTED_CHECK,
+                )?;
                 Self::Xz(liblzma::bufread::XzDecoder::new_stream(input, stream))
             }
             SourceCompression::Lz4 => Self::Lz4(Box::new(Lz4Frames::new(input))),
@@ -141,7 +152,9 @@ impl Lz4Frames {
 pub(super) struct Decoder {
     name: String,
     listed_bytes: u64,
-    is_declared: bool,
+    compression: SourceCompression,
+    /// The first bytes are not those of another compression, or of none.
+    begins_right: bool,
     stream: Stream,
 }
 
@@ -160,11 +173,13 @@ impl Decoder {
         let mut counted = Counted { file: stored.into_reader(), bytes: 0 };
         let mut head = Vec::new();
         counted.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(fail)?;
-        let found = SourceCompression::of_content(&head).filter(|_| !file.compression_is_declared);
+        let found = SourceCompression::of_content(&head);
+        let compression = found.filter(|_| !file.compression_is_declared).unwrap_or(file.compression);
+        // A file that was cut, or that begins with a skippable frame, may still be what its name says.
+        let begins_right = found.map_or_else(|| head.len() < MAGIC_BYTES || is_skippable(&head), |f| f == compression);
         let input = BufReader::with_capacity(INPUT_BYTES, io::Cursor::new(head).chain(counted));
-        let stream = Stream::new(found.unwrap_or(file.compression), input).map_err(fail)?;
-        let is_declared = file.compression_is_declared;
-        Ok(Self { name: file.name.clone(), listed_bytes: file.bytes, is_declared, stream })
+        let stream = Stream::new(compression, input).map_err(fail)?;
+        Ok(Self { name: file.name.clone(), listed_bytes: file.bytes, compression, begins_right, stream })
     }
 
     /// Whether the codec marks the end of the data, so that truncation is always detected.
@@ -183,21 +198,42 @@ impl Decoder {
                     if let Some(error) = store_error(&self.name, &e) {
                         return Err(error);
                     }
-                    let what = match (&self.stream, e.kind()) {
-                        (Stream::Plain(_), _) => format!("cannot read the file: {e}"),
-                        (_, io::ErrorKind::UnexpectedEof) => {
-                            "the compressed data ends too early: the file is truncated; fetch it again".to_owned()
-                        }
-                        _ if self.is_declared => {
-                            format!(
-                                "cannot decompress: {e}; the file is damaged, or `source.compression` is not its own"
-                            )
-                        }
-                        _ => format!("cannot decompress: {e}; the file is damaged, fetch it again"),
-                    };
-                    return Err(unreadable(&self.name, None, what));
+                    return Err(unreadable(&self.name, None, self.explain(&e)));
                 }
             }
+        }
+    }
+
+    /// What a failed read says of the file, and what to do.
+    fn explain(&self, error: &io::Error) -> String {
+        use liblzma::stream::Error as XzError;
+        use lz4_flex::frame::Error as Lz4Error;
+        let cause = error.get_ref();
+        if let Stream::Plain(_) = self.stream {
+            return format!("cannot read the file: {error}");
+        }
+        if !self.begins_right {
+            let word = self.compression.word();
+            return format!("does not begin as {word} does: set `source.compression` to what it is, or fetch it again");
+        }
+        if let Some(XzError::MemLimit) = cause.and_then(|cause| cause.downcast_ref()) {
+            let limit = XZ_MEMORY_BYTES >> 20;
+            return format!(
+                "needs more than {limit} MiB to decompress; compress it with a smaller dictionary, as `xz -9` does"
+            );
+        }
+        if let Some(Lz4Error::SkippableFrame(_) | Lz4Error::DictionaryNotSupported) =
+            cause.and_then(|cause| cause.downcast_ref())
+        {
+            return "has LZ4 frames that are not read: skippable ones, or those with a dictionary; compress it with `lz4` \
+                    again"
+                .to_owned();
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                "the compressed data ends too early: the file is truncated; fetch it again".to_owned()
+            }
+            _ => format!("cannot decompress: {error}; the file is damaged, fetch it again"),
         }
     }
 
@@ -206,7 +242,7 @@ impl Decoder {
     fn check_end(&self) -> Result<(), SourceError> {
         let input = self.stream.input();
         if !input.buffer().is_empty() {
-            let why = "bytes follow the end of the compressed data: the file is damaged, fetch it again";
+            let why = "bytes follow the end of the compressed data; the file is damaged, fetch it again";
             return Err(unreadable(&self.name, None, why));
         }
         let bytes = input.get_ref().get_ref().1.bytes;
@@ -475,14 +511,13 @@ pub(super) mod tests {
         fixture.file.compression_is_declared = true;
         let error = Buffer::open(&fixture.file, 1 << 10).map(drop).unwrap_err();
         assert_eq!(error.code, ErrorCode::SourceUnreadable);
-        let (start, end) = ("cannot decompress: ", "; the file is damaged, or `source.compression` is not its own");
-        assert!(error.message.starts_with(start) && error.message.ends_with(end), "{}", error.message);
+        assert_eq!(error.message, DOES_NOT_BEGIN_AS_BZIP2);
         fixture.file.compression = SourceCompression::None;
         assert!(Buffer::open(&fixture.file, 1 << 10).unwrap().data().starts_with(&[0x1f, 0x8b]));
     }
 
     #[test]
-    fn an_xz_file_may_not_ask_for_any_memory() {
+    fn an_xz_file_that_needs_more_memory_than_the_limit_is_refused() {
         use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
         let mut options = LzmaOptions::new_preset(0).unwrap();
         options.dict_size(512 << 20);
@@ -490,8 +525,62 @@ pub(super) mod tests {
         let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
         encoder.write_all(b"{}\n").unwrap();
         let error = read_all(SourceCompression::Xz, &encoder.finish().unwrap()).unwrap_err();
-        assert!(error.message.starts_with("cannot decompress: "), "{}", error.message);
+        let text = "needs more than 96 MiB to decompress; compress it with a smaller dictionary, as `xz -9` does";
+        assert_eq!(error.message, text);
     }
+
+    #[test]
+    fn a_name_that_is_wrong_is_not_damage() {
+        let message = |named, bytes: &[u8]| read_all(named, bytes).unwrap_err().message;
+        assert_eq!(message(SourceCompression::Bzip2, b"{\"id\":1234567}\n"), DOES_NOT_BEGIN_AS_BZIP2);
+        let cut = "the compressed data ends too early: the file is truncated; fetch it again";
+        assert_eq!(message(SourceCompression::Gzip, b"\x1f\x8b"), cut);
+        let skippable =
+            [b"\x50\x2a\x4d\x18\x01\0\0\0x".as_slice(), &compressed(SourceCompression::Lz4, b"{}")].concat();
+        let text = "has LZ4 frames that are not read: skippable ones, or those with a dictionary; compress it with `lz4` again";
+        assert_eq!(message(SourceCompression::Lz4, &skippable), text);
+        let mut damaged = compressed(SourceCompression::Lz4, b"{}\n");
+        damaged.truncate(damaged.len() - 4);
+        let text = "cannot decompress: the last frame has no end; the file is damaged, fetch it again";
+        assert_eq!(message(SourceCompression::Lz4, &damaged), text);
+    }
+
+    #[test]
+    fn bytes_that_a_decoder_leaves_are_an_error() {
+        let fixture = fixture("a", SourceFormat::Ndjson, SourceCompression::None, b"{}\n");
+        let mut decoder = Decoder::open(&fixture.file).unwrap();
+        let Stream::Plain(input) = &mut decoder.stream else { panic!("plain") };
+        input.fill_buf().unwrap();
+        let text = "bytes follow the end of the compressed data; the file is damaged, fetch it again";
+        assert_eq!(decoder.check_end().unwrap_err().message, text);
+    }
+
+    /// Several blocks of each format, in linked LZ4 blocks too.
+    #[test]
+    fn long_files_are_read_whole_and_a_cut_is_an_error_in_every_block() {
+        let mut state = 1u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 60) as u8
+        };
+        let bytes: Vec<u8> = (0..3_000_000).map(|_| random()).collect();
+        let linked = {
+            let info = lz4_flex::frame::FrameInfo::new().block_mode(lz4_flex::frame::BlockMode::Linked);
+            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+            encoder.write_all(&bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let stored = COMPRESSIONS.map(|c| (c, compressed(c, &bytes)));
+        for (compression, whole) in stored.into_iter().chain([(SourceCompression::Lz4, linked)]) {
+            assert!(read_all(compression, &whole).unwrap() == bytes, "{compression:?}");
+            for cut in (1..12).map(|n| whole.len() * n / 12) {
+                assert!(read_all(compression, &whole[..cut]).is_err(), "{compression:?} cut at {cut}");
+            }
+        }
+    }
+
+    const DOES_NOT_BEGIN_AS_BZIP2: &str =
+        "does not begin as bzip2 does: set `source.compression` to what it is, or fetch it again";
 
     fn read_all(compression: SourceCompression, bytes: &[u8]) -> Result<Vec<u8>, SourceError> {
         let fixture = fixture("a", SourceFormat::Ndjson, compression, bytes);

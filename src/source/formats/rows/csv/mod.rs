@@ -5,7 +5,7 @@
 //! where a blank line is a null.
 //!
 //! An uncompressed file without a final line end may have been truncated inside its last cell, which the format cannot
-//! reveal. Its last line is a bad row. Under gzip and zstd, the codec marks the end, so the last line is read.
+//! reveal. Its last line is a bad row. Under a compression, the codec marks the end, so the last line is read.
 
 mod ends;
 mod find;
