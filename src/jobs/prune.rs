@@ -100,9 +100,9 @@ pub(crate) fn prune(jobs: &Jobs, how: &Prune<'_>) -> Result<Pruned, Failure> {
 
 fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) -> Result<(), Failure> {
     let Some(record) = jobs.record(&view.id)? else { return Ok(()) };
-    let Some(package) = jobs.package(&record)? else { return Ok(()) };
+    let Some(folder) = jobs.package(&record)? else { return Ok(()) };
     if view.status.is_settled() {
-        match if how.is_dry { package.drafts() } else { package.remove_drafts(true) } {
+        match if how.is_dry { folder.drafts() } else { folder.remove_drafts(true) } {
             Ok(drafts) => pruned.uploads.extend(drafts.into_iter().map(|name| (view.id.clone(), name))),
             // Listing uploads needs a separate permission.
             Err(error) if error.code() == ErrorCode::StoreDenied => tracing::warn!("{error}"),
@@ -111,9 +111,10 @@ fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) 
     }
     let is_over = |at: &Timestamp| *at <= how.until && view.status.is_settled();
     let Some(expires_at) = view.expires_at.filter(is_over) else { return Ok(()) };
-    let Some(Package { manifest, manifest_sha256, .. }) = jobs.open_package(&record, how.now)? else { return Ok(()) };
-    let there = list_content(&package)?;
-    if there.is_empty() && package.size(TOMBSTONE)?.is_some() {
+    let Some(package) = jobs.open_package(&record, folder, how.now)? else { return Ok(()) };
+    let Package { folder, manifest, manifest_sha256, .. } = &package;
+    let there = list_content(folder)?;
+    if there.is_empty() && folder.size(TOMBSTONE)?.is_some() {
         return Ok(());
     }
     let (id, name) = (view.id.clone(), view.name.clone());
@@ -121,9 +122,9 @@ fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) 
     let mut expired = Expired { id, name, expires_at, files: there.len(), bytes, kept: Vec::new() };
     if !how.is_dry {
         let deletion = Deletion {
-            package: &package,
-            manifest: &manifest,
-            manifest_sha256: &manifest_sha256,
+            package: folder,
+            manifest,
+            manifest_sha256,
             job: &|| resolve(jobs, &record),
             now: how.now,
             env: how.env,

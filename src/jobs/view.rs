@@ -11,7 +11,6 @@ use super::heartbeat::{Counts, RunEnd, RunState};
 use super::record::{CANCEL, JobRecord, PackageLocation, RECORD};
 use super::state::State;
 use crate::diagnostic::{escaped, shown};
-use crate::digest::sha256;
 use crate::error::ErrorCode;
 use crate::export_format::ExportFormat;
 use crate::failure::{Failure, chain};
@@ -331,16 +330,19 @@ impl Jobs {
         Ok(Some(JobView { files: Some(manifest.map_or_else(Vec::new, |manifest| manifest.files)), ..view }))
     }
 
-    /// A job's package, if it has a manifest.
+    /// A job's package in its folder ([`Jobs::package`]), if it has a manifest.
     ///
     /// # Errors
     /// As [`Jobs::view`].
-    pub(crate) fn open_package(&self, record: &JobRecord, now: Timestamp) -> Result<Option<Package>, Failure> {
-        let Some(folder) = self.package(record)? else { return Ok(None) };
-        let Some(manifest_bytes) = folder.read(MANIFEST)? else { return Ok(None) };
-        let Some(manifest) = self.manifest_of(record, &manifest_bytes)? else { return Ok(None) };
-        let manifest_sha256 = sha256(&manifest_bytes);
-        Ok(Some(Package { folder, manifest, manifest_bytes, manifest_sha256, now }))
+    pub(crate) fn open_package(
+        &self,
+        record: &JobRecord,
+        folder: Folder,
+        now: Timestamp,
+    ) -> Result<Option<Package>, Failure> {
+        let Some(bytes) = folder.read(MANIFEST)? else { return Ok(None) };
+        let manifest = self.manifest_of(record, &bytes)?;
+        Ok(manifest.map(|manifest| Package::new(folder, manifest, bytes, now)))
     }
 
     /// The manifest in a job's package; `None` if it is another job's.
@@ -457,17 +459,18 @@ mod tests {
         assert_eq!(jobs.create(&record).unwrap(), Created::Created);
         assert_eq!(jobs.view("job_a", now).unwrap().unwrap().status, State::Queued);
         assert_eq!(jobs.get("job_a", now).unwrap().unwrap().files, Some(Vec::new()));
-        assert!(jobs.open_package(&record, now).unwrap().is_none());
+        let open = || {
+            let folder = jobs.package(&record).unwrap();
+            folder.map(|folder| jobs.open_package(&record, folder, now)).transpose().map(Option::flatten)
+        };
+        assert!(open().unwrap().is_none());
 
         let path = store.path().join("jobs/job_a/package/manifest.json");
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "{").unwrap();
         let ending = "; restore it from a copy: the package keeps one below _state/";
-        for failure in [
-            jobs.view("job_a", now).unwrap_err(),
-            jobs.get("job_a", now).unwrap_err(),
-            jobs.open_package(&record, now).unwrap_err(),
-        ] {
+        for failure in [jobs.view("job_a", now).unwrap_err(), jobs.get("job_a", now).unwrap_err(), open().unwrap_err()]
+        {
             assert_eq!(failure.code(), ErrorCode::PackageDamaged);
             let message = failure.to_string();
             assert!(message.starts_with(&format!("{} cannot be read: ", path.display())), "{message}");

@@ -119,8 +119,13 @@ impl Package {
         let manifest_bytes = folder.read(MANIFEST).map_err(failed)?.ok_or_else(none)?;
         let manifest = Manifest::from_json(&manifest_bytes)
             .map_err(|source| PackageError::Manifest { at: at.to_string(), source })?;
+        Ok(Self::new(folder, manifest, manifest_bytes, now))
+    }
+
+    /// The package in `folder` with this manifest, parsed and as stored.
+    pub(crate) fn new(folder: Folder, manifest: Manifest, manifest_bytes: Vec<u8>, now: Timestamp) -> Self {
         let manifest_sha256 = sha256(&manifest_bytes);
-        Ok(Self { folder, manifest, manifest_bytes, manifest_sha256, now })
+        Self { folder, manifest, manifest_bytes, manifest_sha256, now }
     }
 
     /// Its folder, for messages.

@@ -163,7 +163,7 @@ pub fn pack(package: &Package, out: impl Write, stop: &Stop) -> Result<Packed, P
     for entry in &entries {
         match entry {
             Entry::Small(name, bytes) => archive.add(name, bytes.len() as u64, bytes.as_slice())?,
-            Entry::PackageFile(file) => archive.add(file.path, file.bytes, package.checked(*file, stop)?)?,
+            Entry::Listed(file) => archive.add(file.path, file.bytes, package.checked(*file, stop)?)?,
         }
     }
     let (bytes, sha256) = archive.finish()?;
@@ -173,14 +173,14 @@ pub fn pack(package: &Package, out: impl Write, stop: &Stop) -> Result<Packed, P
 /// What goes into the tar.
 enum Entry<'a> {
     Small(&'static str, Vec<u8>),
-    PackageFile(PackageFile<'a>),
+    Listed(PackageFile<'a>),
 }
 
 impl Entry<'_> {
     fn name(&self) -> &str {
         match self {
             Self::Small(name, _) => name,
-            Self::PackageFile(file) => file.path,
+            Self::Listed(file) => file.path,
         }
     }
 }
@@ -220,7 +220,7 @@ fn entries(package: &Package) -> Result<Vec<Entry<'_>>, PackError> {
         tombstone: tombstone.as_ref(),
     };
     entries.push(Entry::Small(VERIFY_TXT, instructions::text(&package.manifest, &facts)?.into_bytes()));
-    entries.extend(listed.into_iter().map(Entry::PackageFile));
+    entries.extend(listed.into_iter().map(Entry::Listed));
     Ok(entries)
 }
 

@@ -44,25 +44,25 @@ impl Given {
 /// A package that was given, under the name that was given.
 struct GivenPackage {
     at: Location,
-    package: Package,
+    opened: Package,
 }
 
 impl GivenPackage {
     /// `None` without a valid manifest, which the package's own check reports.
     fn open(at: &Location, now: Timestamp) -> Result<Option<Self>, StoreError> {
         match Package::open(at, now) {
-            Ok(package) => Ok(Some(Self { at: at.clone(), package })),
+            Ok(package) => Ok(Some(Self { at: at.clone(), opened: package })),
             Err(PackageError::Store { source, .. }) => Err(source),
             Err(_) => Ok(None),
         }
     }
 
     fn manifest(&self) -> &Manifest {
-        &self.package.manifest
+        &self.opened.manifest
     }
 
     fn sha256(&self) -> &str {
-        &self.package.manifest_sha256
+        &self.opened.manifest_sha256
     }
 
     fn manifest_path(&self) -> String {
@@ -188,7 +188,7 @@ fn check_deletion(linked: &Linked, given: &Given, verified: &mut VerifiedLink, r
     };
     verified.package = Some(package.at.to_string());
     let path = package.at.join(TOMBSTONE).to_string();
-    let bytes = match package.package.folder.read(TOMBSTONE) {
+    let bytes = match package.opened.folder.read(TOMBSTONE) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
             let message = format!("is missing, and {name} says that shards were deleted: `jobs prune` writes it again");
@@ -224,7 +224,7 @@ fn kept<'a>(
     for package in packages {
         let name = kept_manifest(&link.manifest_sha256);
         let path = package.at.join(&name).to_string();
-        match package.package.folder.read(&name) {
+        match package.opened.folder.read(&name) {
             Ok(Some(bytes)) if sha256(&bytes) == link.manifest_sha256 => match Manifest::from_json(&bytes) {
                 Ok(manifest) => return Some((path, manifest)),
                 Err(error) => report.find(&path, format!("cannot be read: {}", failure::chain(&error))),
@@ -314,7 +314,7 @@ fn check_package(package: &GivenPackage, links: &Chain, names: &BTreeSet<&str>, 
 
 /// A tombstone that claims to be linked must be. Faults of the file itself are reported with its package.
 fn check_tombstone(package: &GivenPackage, links: &Chain, report: &mut ChainReport) {
-    let bytes = match package.package.folder.read(TOMBSTONE) {
+    let bytes = match package.opened.folder.read(TOMBSTONE) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return,
         Err(error) => return report.find(&package.at.join(TOMBSTONE).to_string(), failure::chain(&error)),

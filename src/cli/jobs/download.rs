@@ -23,7 +23,9 @@ pub(super) fn download(args: &JobsDownloadArgs, console: &Console) -> Result<Exi
     let record = record_of(&jobs, &args.id)?;
     let now = Timestamp::now();
     let Some(view) = jobs.view(&args.id, now)? else { return Err(no_job(&jobs, &args.id)) };
-    let Some(package) = jobs.open_package(&record, now)? else {
+    let folder = jobs.package(&record)?;
+    let package = folder.map(|folder| jobs.open_package(&record, folder, now)).transpose()?.flatten();
+    let Some(package) = package else {
         let why = format!(
             "{} is {} and has no package yet; wait for it with `jobs get --id {} --watch`",
             view.id, view.status, view.id

@@ -189,8 +189,7 @@ impl Sample {
     fn open(&self) -> Package {
         let folder = Folder::existing(self.root()).unwrap().unwrap();
         let manifest_bytes = self.manifest.to_json_bytes().unwrap();
-        let (manifest, manifest_sha256) = (self.manifest.clone(), sha256(&manifest_bytes));
-        Package { folder, manifest, manifest_bytes, manifest_sha256, now: jiff::Timestamp::UNIX_EPOCH }
+        Package::new(folder, self.manifest.clone(), manifest_bytes, jiff::Timestamp::UNIX_EPOCH)
     }
 
     fn fetch(&self, to: &Path, form: Form) -> Result<Downloaded, DownloadError> {

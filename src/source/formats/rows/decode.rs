@@ -184,7 +184,7 @@ impl Decoder {
 
     /// Whether the codec marks the end of the data, so that truncation is always detected.
     fn proves_end(&self) -> bool {
-        !matches!(self.stream, Stream::Plain(_))
+        self.compression != SourceCompression::None
     }
 
     /// Reads the next bytes; 0 at the verified end.
@@ -209,7 +209,7 @@ impl Decoder {
         use liblzma::stream::Error as XzError;
         use lz4_flex::frame::Error as Lz4Error;
         let cause = error.get_ref();
-        if let Stream::Plain(_) = self.stream {
+        if !self.proves_end() {
             return format!("cannot read the file: {error}");
         }
         if !self.begins_right {
