@@ -17,7 +17,7 @@ ci:
     .ci/run
 
 # Checks with other programs: `just rigs` runs all, `just rigs protocol` runs one
-rigs *NAMES="evidence protocol report stores":
+rigs *NAMES="evidence formats protocol report stores":
     cargo build --locked
     for rig in {{ NAMES }}; do tests/$rig/run || exit 1; done
 

@@ -3,9 +3,11 @@
 //! Nothing is left to default here. Values that a later phase can still find wrong (a column that the
 //! source does not have) keep their place in the spec, so that the message can show it.
 
+mod csv_dialect;
 mod csv_format;
 mod evidence;
 mod filter;
+mod line_pattern;
 mod source;
 
 use std::collections::BTreeMap;
@@ -19,9 +21,11 @@ use crate::diagnostic::{Located, SourceText};
 use crate::export_format::{ExportCompression, ExportFormat};
 use crate::store::Location;
 
+pub use csv_dialect::{CsvDialect, Delimiter, Header, HeaderNames, LastLine, ShortRows};
 pub use csv_format::{CsvFormat, DialectFault, is_formula};
 pub use evidence::{Chain, Digests, Encryption, Expectations, RecipientsFile, Redaction, RedactionMethod, Signing};
 pub use filter::{Condition, Filter, Scalar};
+pub use line_pattern::{LinePattern, LinePatternError};
 pub use source::{
     DeclaredType, ExpectedFiles, OnEmptyFile, PathTime, SchemaDrift, SourceCompression, SourceFormat, SourceSettings,
     TimeColumn,

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::PartitionBy;
+use super::{CsvDialect, LinePattern, PartitionBy};
 use crate::diagnostic::Located;
 use crate::store::StoreOptions;
 use crate::time::TimeFormat;
@@ -26,6 +26,10 @@ pub struct SourceSettings {
     pub compression: Option<Located<SourceCompression>>,
     /// What is done about a text file of 0 bytes in a folder or glob.
     pub on_empty_file: OnEmptyFile,
+    /// Dialect of CSV files. `None`: that of RFC 4180.
+    pub csv: Option<Located<CsvDialect>>,
+    /// What the lines of text files look like. There if `format` is [`SourceFormat::Lines`].
+    pub lines: Option<Located<LinePattern>>,
     /// JSON: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
     /// Files of a Delta, Iceberg, Hudi or Paimon table are read as plain files, rows that do not count included.
@@ -98,8 +102,10 @@ pub enum SourceFormat {
     Ndjson,
     /// An array of objects, an object with the array inside, or concatenated objects.
     Json,
-    /// Comma-separated values with a header.
+    /// Comma-separated values with a header, or another dialect.
     Csv,
+    /// Lines of text, which a regular expression cuts into columns.
+    Lines,
     /// Arrow IPC file or stream.
     Arrow,
 }
@@ -112,13 +118,14 @@ impl SourceFormat {
             Self::Ndjson => "NDJSON",
             Self::Json => "JSON",
             Self::Csv => "CSV",
+            Self::Lines => "lines",
             Self::Arrow => "Arrow IPC",
         }
     }
 
     /// Whether rows stand one after the other as text.
     pub fn is_text(self) -> bool {
-        matches!(self, Self::Ndjson | Self::Json | Self::Csv)
+        matches!(self, Self::Ndjson | Self::Json | Self::Csv | Self::Lines)
     }
 }
 

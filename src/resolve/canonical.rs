@@ -21,9 +21,9 @@ use sha2::{Digest, Sha256};
 use super::withheld;
 use crate::diagnostic::Located;
 use crate::job::{
-    ColumnChoice, Compression, Condition, DeclaredType, Digests, Encryption, Expectations, Filter, Format, OnBad,
-    OnEmptyFile, OnPartitionError, Order, Partitioning, Redaction, RedactionMethod, Scalar, SchemaDrift,
-    SourceSettings, TimeColumn, Window,
+    ColumnChoice, Compression, Condition, CsvDialect, DeclaredType, Delimiter, Digests, Encryption, Expectations,
+    Filter, Format, Header, OnBad, OnEmptyFile, OnPartitionError, Order, Partitioning, Redaction, RedactionMethod,
+    Scalar, SchemaDrift, SourceSettings, TimeColumn, Window,
 };
 use crate::json::{self, JsonError};
 use crate::secret::SecretName;
@@ -112,6 +112,8 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
             })),
             "compression": job.source.compression.as_ref().map(|compression| compression.value.word()),
             "on_empty_file": (job.source.on_empty_file == OnEmptyFile::Fail).then_some("fail"),
+            "csv": job.source.csv.as_ref().map(|dialect| csv_dialect(&dialect.value)),
+            "lines": job.source.lines.as_ref().map(|pattern| json!({"pattern": pattern.value.regex().as_str()})),
             "records": job.source.records.as_ref().map(|r| &r.value),
             "options": options(&job.source.options),
             "plain_files": job.source.plain_files.then_some(true),
@@ -182,6 +184,34 @@ fn without_absent(value: Value) -> Value {
         }
         other => other,
     }
+}
+
+/// The keys of a dialect that differ from the standard; null if none does, like a key that is not written.
+fn csv_dialect(dialect: &CsvDialect) -> Value {
+    let standard = CsvDialect::default();
+    let character = |byte: u8| char::from(byte).to_string();
+    let keys = without_absent(json!({
+        "delimiter": dialect.delimiter.map(|delimiter| match delimiter {
+            Delimiter::Character(character) => character.to_string(),
+            Delimiter::Blanks => "blanks".to_owned(),
+        }),
+        "header": match &dialect.header {
+            Header::FirstLine => Value::Null,
+            Header::None => json!(false),
+            Header::Names(names) => json!(names),
+            Header::LinePrefix(prefix) => json!({"line_prefix": prefix}),
+        },
+        "comment": dialect.comment,
+        "skip_lines": (dialect.skip_lines > 0).then_some(dialect.skip_lines),
+        "quote": (dialect.quote != standard.quote).then(|| dialect.quote.map_or("none".to_owned(), character)),
+        "escape": dialect.escape.map(character),
+        "null_text": (!dialect.null_text.is_empty()).then_some(&dialect.null_text),
+        "encoding": (dialect.encoding != standard.encoding).then(|| dialect.encoding.name().to_ascii_lowercase()),
+        "last_line": (dialect.last_line != standard.last_line).then(|| dialect.last_line.word()),
+        "short_rows": (dialect.short_rows != standard.short_rows).then(|| dialect.short_rows.word()),
+        "headers": (dialect.headers != standard.headers).then(|| dialect.headers.word()),
+    }));
+    if keys.as_object().is_some_and(Map::is_empty) { Value::Null } else { keys }
 }
 
 fn filters(job: &Identity) -> Result<Value, JsonError> {

@@ -229,6 +229,8 @@ fn build(
             path_time: from.path_time,
             compression: from.compression,
             on_empty_file: from.on_empty_file.unwrap_or_default(),
+            csv: from.csv,
+            lines: from.lines,
             records: from.records,
             plain_files: from.plain_files.unwrap_or_default(),
         },

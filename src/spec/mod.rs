@@ -4,6 +4,7 @@
 //! the tree, before [`Spec::decode`], so that a value that comes from one is checked like any other.
 
 mod columns;
+mod csv_dialect;
 mod evidence;
 mod filter;
 mod format;
@@ -238,9 +239,12 @@ fn name(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located
 }
 
 /// Every mapping with fixed keys, by its name in the JSON Schema; the spec itself has none.
-pub const DECODED_KEYS: [(&str, Keys); 15] = [
+pub const DECODED_KEYS: [(&str, Keys); 18] = [
     ("", SPEC_KEYS),
     ("SourceSpec", source::SOURCE_KEYS),
+    ("CsvDialect", csv_dialect::CSV_DIALECT_KEYS),
+    ("HeaderLine", csv_dialect::HEADER_KEYS),
+    ("Lines", source::LINES_KEYS),
     ("PathTime", source::PATH_TIME_KEYS),
     ("TimeSpec", source::TIME_KEYS),
     ("Window", window::WINDOW_KEYS),

@@ -9,8 +9,10 @@ use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
 use crate::job::{
-    DeclaredType, ExpectedFiles, OnEmptyFile, PartitionBy, PathTime, SchemaDrift, SourceCompression, SourceFormat,
+    CsvDialect, DeclaredType, ExpectedFiles, LinePattern, OnEmptyFile, PartitionBy, PathTime, SchemaDrift,
+    SourceCompression, SourceFormat,
 };
+use crate::spec::csv_dialect::{CsvDialectKeys, csv_dialect};
 use crate::spec::window::duration;
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
@@ -78,6 +80,12 @@ pub struct SourceSpec {
     /// A CSV, NDJSON or JSON file of 0 bytes in a folder or glob: `skip` (default) lists it in the manifest, `fail` fails the partitions that it
     /// may have rows of.
     pub on_empty_file: Option<OnEmptyFile>,
+    /// Dialect of CSV files.
+    #[schemars(with = "Option<CsvDialectKeys>")]
+    pub csv: Option<Located<CsvDialect>>,
+    /// What the lines look like, with `format: lines`.
+    #[schemars(with = "Option<LinesKeys>")]
+    pub lines: Option<Located<LinePattern>>,
     /// JSON only: dotted path of the array inside each document.
     pub records: Option<Located<String>>,
     /// Whether files of a Delta, Iceberg, Hudi or Paimon table are read as plain files: with rows that were deleted or
@@ -97,6 +105,8 @@ pub(super) const SOURCE_KEYS: Keys = Keys {
         "path_time",
         "compression",
         "on_empty_file",
+        "csv",
+        "lines",
         "records",
         "plain_files",
         "options",
@@ -176,6 +186,29 @@ impl SourceSpec {
         {
             errors.push(records.mistake("`records` is for `format: json` only").help("remove it"));
         }
+        let csv = fields.get("csv").and_then(|e| csv_dialect(e, errors));
+        if let (Some(csv), Some(format)) = (&csv, format)
+            && format != SourceFormat::Csv
+        {
+            let message = format!("`csv` has no effect: the files are read as {}", format.name());
+            errors.push(csv.mistake(message).help("remove it, or set `format: csv`"));
+        }
+        let before = errors.len();
+        let lines = fields.get("lines").and_then(|e| line_pattern(e, errors));
+        match (&lines, format) {
+            (None, Some(SourceFormat::Lines)) if errors.len() == before => {
+                let place = fields.get("format").and_then(|entry| entry.key.span.as_ref());
+                let mistake = Diagnostic::at(place, "`format: lines` needs `lines`");
+                errors.push(
+                    mistake.help("add `lines: {pattern: '^(?<time>\\S+) (?<message>.*)$'}`: named groups are columns"),
+                );
+            }
+            (Some(lines), format) if format != Some(SourceFormat::Lines) => {
+                let mistake = lines.mistake("`lines` has no effect without `format: lines`");
+                errors.push(mistake.help("remove it, or set `format: lines`"));
+            }
+            _ => {}
+        }
         let compression = fields.optional("compression", errors, source_compression).flatten();
         if let (Some(compression), Some(format)) = (&compression, format)
             && !format.is_text()
@@ -189,6 +222,8 @@ impl SourceSpec {
             path_time: fields.get("path_time").and_then(|e| path_time(e, errors)),
             compression,
             on_empty_file: fields.optional("on_empty_file", errors, word),
+            csv,
+            lines,
             records,
             plain_files: fields.optional("plain_files", errors, boolean),
             options,
@@ -260,6 +295,47 @@ fn source_compression(
         return None;
     };
     Some(Some(Located { value: *value, span: found.span }))
+}
+
+/// Keys of `lines`.
+pub(super) const LINES_KEYS: Keys = Keys { known: &["pattern", "unmatched"] };
+
+/// What the lines of a file look like.
+#[derive(JsonSchema)]
+#[schemars(rename = "Lines", deny_unknown_fields)]
+#[allow(dead_code, reason = "the shape for the JSON Schema")]
+struct LinesKeys {
+    /// Regular expression in the syntax of the `regex` crate. It is searched in each line; anchors make it match whole lines.
+    /// Named groups, `(?<name>…)`, are columns.
+    pattern: String,
+    /// What a line is that does not match: `fail` makes it a bad row.
+    unmatched: Option<Unmatched>,
+}
+
+/// What a line is that does not match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+enum Unmatched {
+    /// A bad row.
+    Fail,
+}
+
+impl Word for Unmatched {
+    const WORDS: &'static [(&'static str, Self)] = &[("fail", Self::Fail)];
+}
+
+fn line_pattern(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Located<LinePattern>> {
+    let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "lines", LINES_KEYS, errors)?;
+    fields.optional::<Unmatched>("unmatched", errors, word);
+    let found = fields.required("pattern", "'^(?<time>\\S+) (?<message>.*)$'", errors, text)?;
+    match LinePattern::new(&found.value) {
+        Ok(value) => Some(Located { value, span: found.span }),
+        Err(why) => {
+            let mistake = found.mistake("`pattern` is not a regular expression with named groups");
+            errors.push(mistake.help(why.to_string()));
+            None
+        }
+    }
 }
 
 fn path_time(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<PathTime> {

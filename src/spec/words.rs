@@ -1,8 +1,8 @@
 //! The words that specs and catalogs write for the closed sets of [`crate::job`].
 
 use crate::job::{
-    Digests, ExpectedFiles, OnBad, OnEmptyFile, OnPartitionError, Order, PartitionBy, SchemaDrift, SourceCompression,
-    SourceFormat,
+    Digests, ExpectedFiles, HeaderNames, LastLine, OnBad, OnEmptyFile, OnPartitionError, Order, PartitionBy,
+    SchemaDrift, ShortRows, SourceCompression, SourceFormat,
 };
 use crate::yaml::decode::Word;
 
@@ -26,12 +26,25 @@ impl Word for OnEmptyFile {
     const WORDS: &'static [(&'static str, Self)] = &[("skip", Self::Skip), ("fail", Self::Fail)];
 }
 
+impl Word for LastLine {
+    const WORDS: &'static [(&'static str, Self)] = &[("complete", Self::Complete), ("any", Self::Any)];
+}
+
+impl Word for ShortRows {
+    const WORDS: &'static [(&'static str, Self)] = &[("fail", Self::Fail), ("null", Self::Null)];
+}
+
+impl Word for HeaderNames {
+    const WORDS: &'static [(&'static str, Self)] = &[("strict", Self::Strict), ("number", Self::Number)];
+}
+
 impl Word for SourceFormat {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("parquet", Self::Parquet),
         ("ndjson", Self::Ndjson),
         ("json", Self::Json),
         ("csv", Self::Csv),
+        ("lines", Self::Lines),
         ("arrow", Self::Arrow),
     ];
 }

@@ -16,6 +16,7 @@ mod chain;
 mod commands;
 mod conservation;
 mod coverage;
+mod csv_dialects;
 mod damage;
 mod determinism;
 mod doctor;

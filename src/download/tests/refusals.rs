@@ -148,6 +148,8 @@ fn a_place_that_the_source_would_read_is_refused() {
         path_time: None,
         compression: None,
         on_empty_file: job::OnEmptyFile::Skip,
+        csv: None,
+        lines: None,
         records: None,
         plain_files: false,
     };

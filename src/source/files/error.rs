@@ -4,8 +4,7 @@ use super::hive::HiveError;
 use crate::store::{LocationError, StoreError};
 
 /// The supported extensions, for messages.
-pub(super) const KNOWN_EXTENSIONS: &str =
-    ".parquet .pq .ndjson .jsonl .json .csv .arrow .ipc .feather, row formats also with .gz, .zst, .bz2, .xz or .lz4";
+pub(super) const KNOWN_EXTENSIONS: &str = ".parquet .pq .ndjson .jsonl .json .csv .tsv .tab .arrow .ipc .feather, row formats also with .gz, .zst, .bz2, .xz or .lz4";
 
 /// A source that cannot be listed.
 #[derive(Debug, thiserror::Error)]

@@ -449,7 +449,7 @@ fn format_of(extension: &str) -> Option<SourceFormat> {
         "parquet" | "pq" => SourceFormat::Parquet,
         "ndjson" | "jsonl" => SourceFormat::Ndjson,
         "json" => SourceFormat::Json,
-        "csv" => SourceFormat::Csv,
+        "csv" | "tsv" | "tab" => SourceFormat::Csv,
         "arrow" | "ipc" | "feather" => SourceFormat::Arrow,
         _ => return None,
     })

@@ -12,11 +12,13 @@ mod packages;
 mod path_time;
 mod same_file;
 
+use std::sync::Arc;
+
 use arrow::datatypes::Schema;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::formats::{self, FileRequest};
+use super::formats::{self, FileRequest, TextSettings};
 use super::{
     ChunkReader, ConstantColumns, Input, InputFacts, InspectRequest, InspectionSteps, ListError, Listing, Period,
     ReadRequest, Source, SourceError, SourceFile, SourceKind, StepResults, constants,
@@ -34,6 +36,7 @@ pub(crate) use path_time::{named_days, path_coverage_in, path_unit, units_of};
 #[derive(Debug)]
 pub(crate) struct FileSource {
     settings: job::SourceSettings,
+    text: Arc<TextSettings>,
     /// The job's output location. `list` rejects a location inside the source, so that an export never reads its own files.
     output: Location,
     /// `time.timezone`: the zone of source times without an offset.
@@ -47,6 +50,7 @@ impl FileSource {
     pub(crate) fn new(job: &Job) -> Self {
         Self {
             settings: job.source.clone(),
+            text: Arc::new(TextSettings::new(&job.source)),
             output: job.output.clone(),
             time_zone: job.time.timezone.clone(),
             window_zone: job.window.timezone.clone(),
@@ -102,6 +106,13 @@ impl Source for FileSource {
             let help = "remove `records`, or set `source.format: json` if the files are JSON documents";
             return Err(records.mistake(message).help(help));
         }
+        if let Some(csv) = &self.settings.csv
+            && files().next().is_some()
+            && files().all(|file| file.format != SourceFormat::Csv)
+        {
+            let mistake = csv.mistake("`csv` has no effect: no file of the source is read as CSV");
+            return Err(mistake.help("remove `csv`, or set `source.format: csv`"));
+        }
         if let Some(compression) = &self.settings.compression
             && let Some(file) = files().find(|file| !file.format.is_text())
         {
@@ -134,10 +145,7 @@ impl Source for FileSource {
                 let (name, code) = (file.name.clone(), ErrorCode::SourceUnreadable);
                 Err(SourceError { name, position: None, code, message })
             }),
-            Ok(file) => {
-                let records = self.settings.records.as_ref().map(|records| records.value.as_str());
-                formats::inspect(file, request, records)
-            }
+            Ok(file) => formats::inspect(file, request, &self.text),
         }
     }
 
@@ -174,7 +182,7 @@ impl Source for FileSource {
                 schema: request.schema,
                 units: request.units,
                 on_bad_rows: request.on_bad_rows,
-                records: self.settings.records.as_ref().map(|records| records.value.clone()),
+                text: self.text.clone(),
                 within: request.within,
             })
         })

@@ -5,14 +5,17 @@
 pub(crate) mod columnar;
 pub(crate) mod rows;
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 
 use self::columnar::{arrow as ipc, parquet};
 use self::rows::infer;
 use self::rows::inspect::{InspectionSteps, StepResults, in_one_step};
-use self::rows::{BLOCK_BYTES, csv, json, ndjson};
+use self::rows::{BLOCK_BYTES, csv, json, lines, ndjson};
 use super::{ChunkReader, InspectRequest, Inspection, OneChunk, SourceError, SourceFile, Within};
-use crate::job::{OnBad, SourceFormat};
+use crate::error::ErrorCode;
+use crate::job::{CsvDialect, LinePattern, OnBad, SourceFormat, SourceSettings};
 
 /// How to read one file.
 #[derive(Debug, Clone)]
@@ -25,18 +28,40 @@ pub(crate) struct FileRequest {
     pub units: Vec<u32>,
     /// `Fail`: the first unreadable row ends the reading.
     pub on_bad_rows: OnBad,
-    /// JSON: dotted path of the array inside each document.
-    pub records: Option<String>,
+    /// What the text in row formats looks like.
+    pub text: Arc<TextSettings>,
     /// The rows to return; `None` means all.
     pub within: Option<Within>,
 }
 
+/// What the spec says of the text in row formats.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TextSettings {
+    /// JSON: dotted path of the array inside each document.
+    pub records: Option<String>,
+    /// Dialect of CSV files.
+    pub csv: CsvDialect,
+    /// What the lines of [`SourceFormat::Lines`] look like.
+    pub lines: Option<LinePattern>,
+}
+
+impl TextSettings {
+    /// Those of a source.
+    pub(crate) fn new(source: &SourceSettings) -> Self {
+        Self {
+            records: source.records.as_ref().map(|records| records.value.clone()),
+            lines: source.lines.as_ref().map(|pattern| pattern.value.clone()),
+            csv: source.csv.as_ref().map(|dialect| dialect.value.clone()).unwrap_or_default(),
+        }
+    }
+}
+
 /// Prepares the inspection of a file: the footer of Parquet, every row of other formats. A file that cannot be read to its
-/// end has a [`problem`](super::InputFacts::problem). `records` is the dotted path of the array inside each JSON document.
+/// end has a [`problem`](super::InputFacts::problem).
 pub(crate) fn inspect<'a>(
     file: &'a SourceFile,
     request: InspectRequest<'a>,
-    records: Option<&'a str>,
+    text: &'a TextSettings,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
     let InspectRequest { time_column, time_parser } = request;
     match file.format {
@@ -50,9 +75,13 @@ pub(crate) fn inspect<'a>(
             let evidence = infer::typed(&found.schema, &file.name);
             Ok(Inspection { evidence, facts: found.facts, undecodable: Vec::new() })
         }),
-        SourceFormat::Csv => csv::inspector(file, request, BLOCK_BYTES),
+        SourceFormat::Csv => csv::inspector(file, request, &text.csv, BLOCK_BYTES),
+        SourceFormat::Lines => match &text.lines {
+            Some(pattern) => lines::inspector(file, request, pattern, BLOCK_BYTES),
+            None => in_one_step(&file.name, || Err(no_pattern(file))),
+        },
         SourceFormat::Ndjson => ndjson::inspector(file, request, BLOCK_BYTES),
-        SourceFormat::Json => json::inspector(file, request, records, BLOCK_BYTES),
+        SourceFormat::Json => json::inspector(file, request, text.records.as_deref(), BLOCK_BYTES),
     }
 }
 
@@ -65,7 +94,21 @@ pub(crate) fn open(request: FileRequest) -> Result<Box<dyn ChunkReader>, SourceE
         SourceFormat::Parquet => parquet::open(request),
         SourceFormat::Arrow => Ok(Box::new(OneChunk(Some(ipc::open(request)?)))),
         SourceFormat::Csv => csv::open(request, BLOCK_BYTES),
+        SourceFormat::Lines => match &request.text.lines.clone() {
+            Some(pattern) => lines::open(request, pattern, BLOCK_BYTES),
+            None => Err(no_pattern(&request.file)),
+        },
         SourceFormat::Ndjson => ndjson::open(request, BLOCK_BYTES),
         SourceFormat::Json => json::open(request, BLOCK_BYTES),
+    }
+}
+
+/// Resolving a spec demands a pattern with this format.
+fn no_pattern(file: &SourceFile) -> SourceError {
+    SourceError {
+        name: file.name.clone(),
+        position: None,
+        code: ErrorCode::Internal,
+        message: "is read as lines without a pattern; this is a bug in kt-export".to_owned(),
     }
 }

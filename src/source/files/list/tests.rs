@@ -18,6 +18,8 @@ fn source(uri: &str) -> SourceSettings {
         path_time: None,
         compression: None,
         on_empty_file: OnEmptyFile::Skip,
+        csv: None,
+        lines: None,
         records: None,
         plain_files: false,
     }

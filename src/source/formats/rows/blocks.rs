@@ -4,6 +4,8 @@
 //! row longer than a block becomes a block of its own. Blocks read before an error are returned before the error, so rows
 //! and errors keep the order of the file.
 
+use encoding_rs::Encoding;
+
 use crate::source::formats::rows::decode::{Buffer, TakenBytes};
 use crate::source::{SourceError, SourceFile};
 
@@ -55,6 +57,7 @@ pub(super) struct Blocks<E> {
     block_bytes: usize,
     /// The file's compression proves that it was read whole.
     proves_end: bool,
+    encoding: &'static Encoding,
     /// Line of the first byte in the buffer.
     line: u64,
     /// Returned after the block that precedes it.
@@ -63,13 +66,22 @@ pub(super) struct Blocks<E> {
 
 impl<E: RowEnds> Blocks<E> {
     pub(super) fn open(file: &SourceFile, ends: E, block_bytes: usize) -> Result<Self, SourceError> {
-        let buffer = Buffer::open(file, block_bytes)?;
-        let proves_end = buffer.proves_end();
-        Ok(Self { buffer: Some(buffer), ends, block_bytes, proves_end, line: 1, error: None })
+        Ok(Self::after_lines(Buffer::open(file, block_bytes)?, 0, ends, block_bytes))
+    }
+
+    /// Cuts what a buffer still gives; `lines` lines were taken from it.
+    pub(super) fn after_lines(buffer: Buffer, lines: u64, ends: E, block_bytes: usize) -> Self {
+        let (proves_end, encoding) = (buffer.proves_end(), buffer.encoding());
+        Self { buffer: Some(buffer), ends, block_bytes, proves_end, encoding, line: lines + 1, error: None }
     }
 
     pub(super) fn proves_end(&self) -> bool {
         self.proves_end
+    }
+
+    /// The encoding of the file. Blocks are in UTF-8.
+    pub(super) fn encoding(&self) -> &'static Encoding {
+        self.encoding
     }
 
     fn cut(&mut self, buffer: &mut Buffer, len: usize) -> Option<Block> {

@@ -7,6 +7,9 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use encoding_rs::Encoding;
+
+use super::transcode::Transcoder;
 use crate::error::ErrorCode;
 use crate::job::SourceCompression;
 use crate::source::{SourceError, SourceFile};
@@ -304,6 +307,8 @@ impl Drop for TakenBytes {
 /// A window over the decoded bytes that slides forward and grows for a long row.
 pub(super) struct Buffer {
     decoder: Decoder,
+    /// `None` for UTF-8.
+    transcoder: Option<Transcoder>,
     bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -319,17 +324,51 @@ impl Buffer {
         self.decoder.proves_end()
     }
 
-    /// Opens the file and skips a UTF-8 byte order mark. About `block_bytes` will be taken at a time.
+    /// Opens a file of UTF-8 text and skips its byte order mark. About `block_bytes` will be taken at a time.
     ///
     /// # Errors
     /// As [`Decoder::open`] and [`Buffer::fill`].
     pub(super) fn open(file: &SourceFile, block_bytes: usize) -> Result<Self, SourceError> {
         let decoder = Decoder::open(file)?;
-        let mut buffer =
-            Self { decoder, bytes: Vec::new(), start: 0, end: 0, at_end: false, block_bytes, pool: Arc::default() };
+        let mut buffer = Self {
+            decoder,
+            transcoder: None,
+            bytes: Vec::new(),
+            start: 0,
+            end: 0,
+            at_end: false,
+            block_bytes,
+            pool: Arc::default(),
+        };
         while buffer.data().len() < 3 && buffer.fill(usize::MAX)? {}
         if buffer.data().starts_with(b"\xef\xbb\xbf") {
             buffer.consume(3);
+        }
+        Ok(buffer)
+    }
+
+    /// Opens a file of text in any encoding; a byte order mark overrides `encoding`. The buffer holds UTF-8, with bytes that
+    /// are not UTF-8 where the file violates its encoding.
+    ///
+    /// # Errors
+    /// As [`Buffer::open`].
+    pub(super) fn open_encoded(
+        file: &SourceFile,
+        encoding: &'static Encoding,
+        block_bytes: usize,
+    ) -> Result<Self, SourceError> {
+        let mut buffer = Self::open(file, block_bytes)?;
+        // `open` has consumed the mark of UTF-8.
+        let is_marked = buffer.start > 0;
+        let (encoding, mark) = match Encoding::for_bom(buffer.data()).filter(|_| !is_marked) {
+            Some((marked, len)) => (marked, len),
+            None if is_marked => (encoding_rs::UTF_8, 0),
+            None => (encoding, 0),
+        };
+        if encoding != encoding_rs::UTF_8 {
+            buffer.consume(mark);
+            buffer.transcoder = Some(Transcoder::new(encoding, buffer.data().to_vec()));
+            (buffer.start, buffer.end, buffer.at_end) = (0, 0, false);
         }
         Ok(buffer)
     }
@@ -365,6 +404,11 @@ impl Buffer {
         };
         (self.start, self.end) = (0, rest);
         taken
+    }
+
+    /// The encoding of the file.
+    pub(super) fn encoding(&self) -> &'static Encoding {
+        self.transcoder.as_ref().map_or(encoding_rs::UTF_8, Transcoder::encoding)
     }
 
     /// The file's name in messages.
@@ -405,7 +449,11 @@ impl Buffer {
         }
         let free = self.bytes.get_mut(self.end..).unwrap_or_default();
         let free_len = free.len().min(read_bytes).min(most.max(1));
-        let n = self.decoder.read(free.get_mut(..free_len).unwrap_or_default())?;
+        let free = free.get_mut(..free_len).unwrap_or_default();
+        let n = match &mut self.transcoder {
+            None => self.decoder.read(free)?,
+            Some(transcoder) => transcoder.read(free, |into| self.decoder.read(into))?,
+        };
         self.end += n;
         self.at_end = n == 0;
         Ok(n > 0)

@@ -45,7 +45,8 @@ pub(super) type SkippedKeys = Arc<Mutex<BTreeSet<String>>>;
 /// # Errors
 /// [`SourceError`] where the file cannot be opened or the schema has a type that JSON cannot supply.
 pub(crate) fn open(request: FileRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
-    let documents = Documents::open(&request.file, request.records.as_deref(), block_bytes, SkippedKeys::default())?;
+    let documents =
+        Documents::open(&request.file, request.text.records.as_deref(), block_bytes, SkippedKeys::default())?;
     reader::json_chunks(documents, request)
 }
 

@@ -48,7 +48,7 @@ fn read(file: &SourceFile, schema: Schema) -> Result<Vec<RecordBatch>, SourceErr
         schema: Arc::new(schema),
         units: vec![0],
         on_bad_rows: OnBad::Fail,
-        records: None,
+        text: Arc::default(),
         within: None,
     };
     let mut reader = open(request)?;

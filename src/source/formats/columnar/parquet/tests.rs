@@ -59,7 +59,7 @@ impl Sample {
             schema: Arc::new(schema),
             units,
             on_bad_rows,
-            records: None,
+            text: Arc::default(),
             within: None,
         };
         let mut reader = open(request)?;
@@ -269,7 +269,7 @@ fn row_groups_of_one_open_are_read_in_any_order() {
         schema: numbers.schema(),
         units: vec![0, 1],
         on_bad_rows: OnBad::Fail,
-        records: None,
+        text: Arc::default(),
         within: None,
     };
     let mut reader = open(request).expect("opened");
@@ -351,7 +351,7 @@ fn a_file_that_changed_or_vanished_is_reported_before_and_after_reading() {
         schema: numbers.schema(),
         units: vec![0, 1],
         on_bad_rows: OnBad::Fail,
-        records: None,
+        text: Arc::default(),
         within: None,
     };
     let mut reader = open(request.clone()).expect("opened");

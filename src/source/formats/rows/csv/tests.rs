@@ -6,14 +6,18 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use proptest::prelude::*;
 
+mod dialects;
+
 use super::*;
 use crate::error::ErrorCode;
 use crate::job::SourceCompression;
 use crate::job::{DeclaredType, OnBad, SchemaDrift, SourceFormat};
 use crate::source::formats::rows::BLOCK_BYTES;
+use crate::source::formats::rows::cells::RecordBlock;
 use crate::source::formats::rows::decode::tests::{Fixture, fixture, gzip};
 use crate::source::formats::rows::inspect::tests::inspect_in_reverse;
-use crate::source::{Inspection, TimeRange, Within};
+use crate::source::formats::rows::reader::MAX_COLUMNS;
+use crate::source::{Batch, Inspection, TimeRange, Within};
 use crate::time::{TimeFormat, TimeParser};
 
 fn file(bytes: &[u8]) -> Fixture {
@@ -26,8 +30,8 @@ fn facts(fixture: &Fixture) -> Inspection {
 
 fn facts_of(fixture: &Fixture, block_bytes: usize) -> Inspection {
     let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
-    let request = InspectRequest { time_column: "t", time_parser: &times };
-    inspect_in_reverse(inspector(&fixture.file, request, block_bytes))
+    let (request, dialect) = (InspectRequest { time_column: "t", time_parser: &times }, CsvDialect::default());
+    inspect_in_reverse(inspector(&fixture.file, request, &dialect, block_bytes))
 }
 
 fn text_schema(names: &[&str]) -> Arc<Schema> {
@@ -35,7 +39,7 @@ fn text_schema(names: &[&str]) -> Arc<Schema> {
 }
 
 fn request(fixture: &Fixture, schema: Arc<Schema>, on_bad_rows: OnBad) -> FileRequest {
-    FileRequest { file: fixture.file.clone(), schema, units: vec![0], on_bad_rows, records: None, within: None }
+    FileRequest { file: fixture.file.clone(), schema, units: vec![0], on_bad_rows, text: Arc::default(), within: None }
 }
 
 type Rows = Vec<Vec<Option<String>>>;
@@ -347,8 +351,9 @@ fn a_line_of_nothing_but_commas_takes_the_memory_of_the_widest_table() {
     assert_eq!(rejects.len(), 1);
     assert!(rejects[0].0 == 3 && rejects[0].1.contains(why), "{rejects:?}");
     let header = file(format!("{commas}\n").as_bytes());
-    let mut blocks = Blocks::open(&header.file, RecordEnds::default(), BLOCK_BYTES).unwrap();
-    let layout = Layout { name: "a".into(), proves_end: true, skip_blank: true };
+    let syntax = Arc::new(Syntax::new(&CsvDialect::default(), "a.csv"));
+    let mut blocks = Blocks::open(&header.file, RecordEnds::new(syntax.clone()), BLOCK_BYTES).unwrap();
+    let layout = Layout { name: "a".into(), syntax, proves_end: true, skip_blank: true, header_line: None };
     let mut tokens = Tokenizer::new(blocks.next_block().unwrap().unwrap(), layout);
     assert_eq!(tokens.next_record().unwrap().unwrap().cells.len(), MAX_COLUMNS + 1);
 }

@@ -4,8 +4,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use proptest::prelude::*;
 
 use super::*;
-use crate::job::SourceCompression;
-use crate::job::SourceFormat;
+use crate::job::{CsvDialect, SourceCompression, SourceFormat};
 use crate::logical::{is_json, json_field};
 use crate::source::InspectRequest;
 use crate::source::formats::FileRequest;
@@ -20,8 +19,9 @@ fn evidence(name: &str, format: SourceFormat, text: &str) -> TableEvidence {
     let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
     let request = InspectRequest { time_column: "t", time_parser: &times };
     let fixture = fixture(name, format, SourceCompression::None, text.as_bytes());
+    let dialect = CsvDialect::default();
     let facts = inspect_in_reverse(match format {
-        SourceFormat::Csv => csv::inspector(&fixture.file, request, BLOCK_BYTES),
+        SourceFormat::Csv => csv::inspector(&fixture.file, request, &dialect, BLOCK_BYTES),
         _ => ndjson::inspector(&fixture.file, request, BLOCK_BYTES),
     });
     assert_eq!(facts.facts.problem, None);
@@ -265,7 +265,7 @@ proptest! {
                 schema: schema.clone(),
                 units: vec![0],
                 on_bad_rows: crate::job::OnBad::Fail,
-                records: None,
+                text: Arc::default(),
                 within: None,
             };
             let mut reader = ndjson::open(request, BLOCK_BYTES).unwrap();

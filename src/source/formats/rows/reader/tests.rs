@@ -11,6 +11,7 @@ use super::*;
 use crate::job::SourceCompression;
 use crate::job::{DeclaredType, SchemaDrift, SourceFormat};
 use crate::logical::is_json;
+use crate::source::formats::TextSettings;
 use crate::source::formats::rows::blocks::BLOCK_BYTES;
 use crate::source::formats::rows::decode::tests::{Fixture, fixture};
 use crate::source::formats::rows::inspect::tests::inspect_in_reverse;
@@ -49,8 +50,8 @@ fn open(
 }
 
 fn request(fixture: &Fixture, schema: SchemaRef, on_bad_rows: OnBad, records: Option<&str>) -> FileRequest {
-    let records = records.map(str::to_owned);
-    FileRequest { file: fixture.file.clone(), schema, units: vec![0], on_bad_rows, records, within: None }
+    let text = Arc::new(TextSettings { records: records.map(str::to_owned), ..TextSettings::default() });
+    FileRequest { file: fixture.file.clone(), schema, units: vec![0], on_bad_rows, text, within: None }
 }
 
 fn open_of(request: FileRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {

@@ -1,0 +1,106 @@
+//! How the bytes of a CSV file are cut into records and cells, as its dialect says.
+
+use crate::job::{CsvDialect, Delimiter, Header};
+
+/// What separates cells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Separator {
+    /// One byte.
+    Byte(u8),
+    /// A character that is not ASCII, as UTF-8.
+    Bytes(Vec<u8>),
+    /// Any number of spaces and tabs.
+    Blanks,
+}
+
+/// A dialect of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Syntax {
+    pub(super) separator: Separator,
+    pub(super) quote: Option<u8>,
+    pub(super) escape: Option<u8>,
+    pub(super) comment: Option<Vec<u8>>,
+    /// What the line with the names of the columns begins with.
+    pub(super) header_prefix: Option<Vec<u8>>,
+}
+
+impl Syntax {
+    /// `name` is the file's; its extension may imply the delimiter.
+    pub(super) fn new(dialect: &CsvDialect, name: &str) -> Self {
+        let separator = match dialect.delimiter {
+            Some(Delimiter::Blanks) => Separator::Blanks,
+            Some(Delimiter::Character(character)) if character.is_ascii() => {
+                Separator::Byte(u8::try_from(character).unwrap_or_default())
+            }
+            Some(Delimiter::Character(character)) => Separator::Bytes(character.to_string().into_bytes()),
+            None if is_tab_separated(name) => Separator::Byte(b'\t'),
+            None => Separator::Byte(b','),
+        };
+        let header_prefix = match &dialect.header {
+            Header::LinePrefix(prefix) => Some(prefix.clone().into_bytes()),
+            _ => None,
+        };
+        Self {
+            separator,
+            quote: dialect.quote,
+            escape: dialect.escape,
+            comment: dialect.comment.clone().map(String::into_bytes),
+            header_prefix,
+        }
+    }
+
+    /// The delimiter, if the fast paths can be used: only a quote can make it, or a line end, a part of a cell.
+    pub(super) fn simple_delimiter(&self) -> Option<u8> {
+        match self.separator {
+            Separator::Byte(delimiter) if self.escape.is_none() => Some(delimiter),
+            _ => None,
+        }
+    }
+
+    /// Whether some lines are not rows.
+    pub(super) fn has_other_lines(&self) -> bool {
+        self.comment.is_some() || self.header_prefix.is_some()
+    }
+
+    /// Whether the line at the start of `data` is a comment or has the names of the columns.
+    pub(super) fn is_other_line(&self, data: &[u8]) -> bool {
+        [&self.comment, &self.header_prefix].into_iter().flatten().any(|prefix| data.starts_with(prefix))
+    }
+
+    /// Bytes of a line that [`Syntax::is_other_line`] needs.
+    pub(super) fn prefix_bytes(&self) -> usize {
+        [&self.comment, &self.header_prefix].into_iter().flatten().map(Vec::len).max().unwrap_or_default()
+    }
+
+    /// Length of the delimiter at the start of `data`; 0 if there is none. Blanks are counted to their end.
+    #[inline]
+    pub(super) fn delimiter_len(&self, data: &[u8]) -> usize {
+        match &self.separator {
+            Separator::Byte(delimiter) => usize::from(data.first() == Some(delimiter)),
+            Separator::Bytes(delimiter) => {
+                if data.starts_with(delimiter) {
+                    delimiter.len()
+                } else {
+                    0
+                }
+            }
+            Separator::Blanks => blanks(data),
+        }
+    }
+}
+
+/// Whether the extension, before that of a compression, says that cells are separated by tabs.
+fn is_tab_separated(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+    let mut extensions = file.rsplit('.');
+    let is_tsv = |extension: Option<&str>| matches!(extension, Some("tsv" | "tab"));
+    let outer = extensions.next();
+    is_tsv(outer)
+        || (outer.is_some_and(|e| crate::job::SourceCompression::of_extension(e).is_some())
+            && is_tsv(extensions.next()))
+}
+
+/// Number of spaces and tabs at the start.
+pub(super) fn blanks(data: &[u8]) -> usize {
+    data.iter().position(|b| !matches!(b, b' ' | b'\t')).unwrap_or(data.len())
+}
