@@ -1,5 +1,7 @@
 //! Where the rows are, and what is known of their columns.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -172,6 +174,8 @@ pub struct TimeColumn {
     pub format: TimeFormat,
     /// For times without a zone.
     pub timezone: TimeZone,
+    /// Offsets of zone abbreviations, as `%z` reads them.
+    pub zones: BTreeMap<String, String>,
 }
 
 /// A type declared in `schema:`.

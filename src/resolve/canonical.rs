@@ -29,6 +29,7 @@ use crate::json::{self, JsonError};
 use crate::secret::SecretName;
 use crate::spec::time_format_text;
 use crate::store::StoreOptions;
+use crate::time::TimeFormat;
 use crate::time::zone;
 use crate::yaml::decode::Word;
 
@@ -120,8 +121,9 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
         },
         "time": {
             "column": job.time.column.value,
-            "format": time_format_text(&job.time.format),
+            "format": time_format(&job.time.format),
             "timezone": zone::name(&job.time.timezone),
+            "zones": (!job.time.zones.is_empty()).then_some(&job.time.zones),
         },
         "id": job.id_column.as_ref().map(|id| &id.value),
         "fields": fields,
@@ -183,6 +185,14 @@ fn without_absent(value: Value) -> Value {
             Value::Object(present.map(|(key, v)| (key, without_absent(v))).collect())
         }
         other => other,
+    }
+}
+
+/// One format, or a list of them.
+fn time_format(format: &TimeFormat) -> Value {
+    match format {
+        TimeFormat::AnyOf(formats) => formats.iter().map(time_format).collect(),
+        one => json!(time_format_text(one)),
     }
 }
 

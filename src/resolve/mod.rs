@@ -239,6 +239,7 @@ fn build(
             column: time.column,
             format: time.format.unwrap_or_default(),
             timezone: time.timezone.as_ref().or(default_zone).map_or(TimeZone::UTC, |zone| zone.value.clone()),
+            zones: time.zones.unwrap_or_default(),
         },
         id_column: entry.id,
         fields,

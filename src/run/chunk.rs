@@ -21,7 +21,7 @@ use crate::job::{Compression, Format, OnBad, Order};
 use crate::progress::Progress;
 use crate::source::instants::{Instants, instants};
 use crate::source::{Batch, BatchReader};
-use crate::time::BadTime;
+use crate::time::{BadTime, suggest};
 
 /// Maximum number of rows encoded at once, so that their bytes stay in a core's second-level cache until they are hashed
 /// and written. Parquet gathers arrays instead, for which a whole batch is better.
@@ -157,9 +157,16 @@ impl<R: ResultHandler> Worker<'_, '_, R> {
         let ctx = self.task.ctx;
         let job = ctx.job;
         let no_time = format!("no time in `{}`", job.time.column.value);
+        let mut suggestion = None;
         let withheld = format!("the value in `{}` is not a time; it is withheld", job.time.column.value);
         for row in &self.routed.without_time {
-            let bad_time = bad.iter().find(|(r, _)| r == row).map(|(_, e)| e.to_string());
+            let bad_time = bad.iter().find(|(r, _)| r == row).map(|(_, bad)| {
+                // Of the first one, because the others are most likely alike.
+                match suggestion.get_or_insert_with(|| suggest::suggestion(&bad.value)) {
+                    Some(suggestion) => format!("{bad}; {suggestion}"),
+                    None => bad.to_string(),
+                }
+            });
             let (policy, code) = match bad_time {
                 Some(_) => (job.on_bad_rows, ErrorCode::BadRows),
                 None => (job.on_null_time, ErrorCode::NullTime),

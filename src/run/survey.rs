@@ -169,7 +169,9 @@ fn inferred(job: &Job, evidence: TableEvidence) -> Result<SourceSchema, SurveyEr
 
 /// The parser for the job's time column.
 pub(super) fn times(job: &Job) -> TimeParser {
-    TimeParser::new(job.time.format.clone(), job.time.timezone.clone()).with_date_zone(job.window.timezone.clone())
+    TimeParser::new(job.time.format.clone(), job.time.timezone.clone())
+        .with_date_zone(job.window.timezone.clone())
+        .with_zones(job.time.zones.clone())
 }
 
 /// Discards the inspected times of an input.
@@ -197,7 +199,7 @@ fn inspection_reads_times(job: &Job) -> bool {
             | DeclaredType::Uint16
             | DeclaredType::Uint32
             | DeclaredType::Uint64,
-        ) => !matches!(time.format, TimeFormat::Pattern(_)),
+        ) => !time.format.has_pattern(),
         // A JSON cell of CSV has the time in quotes; the other types change digits.
         Some(
             DeclaredType::Json

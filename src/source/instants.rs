@@ -114,11 +114,11 @@ pub(crate) fn instants(
             let milliseconds = column.as_primitive::<Date64Type>().values();
             Ok(readings(column, milliseconds.iter().copied(), 1_000, Reading::Date, parser, to))
         }
-        _ if is_number(field) && parser.format == TimeFormat::Auto => Err(TimeColumnError::Numbers),
+        _ if is_number(field) && !parser.format.reads_numbers() => Err(TimeColumnError::Numbers),
         DataType::Utf8 => Ok(texts(column.as_string::<i32>(), json, parser, to)),
         DataType::LargeUtf8 => Ok(texts(column.as_string::<i64>(), json, parser, to)),
         DataType::Utf8View => Ok(texts(column.as_string_view(), json, parser, to)),
-        data_type if data_type.is_numeric() && parser.format == TimeFormat::Auto => {
+        data_type if data_type.is_numeric() && !parser.format.reads_numbers() => {
             Err(TimeColumnError::NumbersOfType(data_type.clone()))
         }
         DataType::Int8 => Ok(integers(column.as_primitive::<Int8Type>(), parser, to)),
@@ -179,7 +179,7 @@ pub(crate) fn typed_range(
         DataType::Date64 => Some((local(&parser.date_zone, min, 1_000, -1), local(&parser.date_zone, max, 1_000, 1))),
         integer if integer.is_integer() => match parser.format {
             // The order of digits in a pattern may differ from the order of time.
-            TimeFormat::Auto | TimeFormat::Pattern(_) => None,
+            TimeFormat::Auto | TimeFormat::Pattern(_) | TimeFormat::AnyOf(_) => None,
             _ => Some((parser.integer(min).ok()?.at, parser.integer(max).ok()?.at)),
         },
         _ => None,

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::diagnostic::{Diagnostic, Located, nearest, shown};
 use crate::job::{CsvDialect, Delimiter, Header, HeaderNames, LastLine, ShortRows};
+use crate::spec::source::OneOrMore;
 use crate::yaml::decode::{Fields, Keys, any_text, integer, list, text, word};
 use crate::yaml::{CoreValue, Entry, Kind, Node};
 
@@ -56,7 +57,7 @@ pub(super) struct CsvDialectKeys {
     /// The character before one that is to be taken as text. Default: quotes are doubled.
     escape: Option<String>,
     /// Unquoted cells that are null, beside the empty one.
-    null_text: Option<NullText>,
+    null_text: Option<OneOrMore>,
     /// Encoding of files without a byte order mark, by a label of the WHATWG Encoding Standard: `utf-16le`,
     /// `windows-1252`, `shift_jis`. Default: `utf-8`.
     encoding: Option<String>,
@@ -89,17 +90,6 @@ enum HeaderSetting {
 struct HeaderLine {
     /// What the line begins with.
     line_prefix: String,
-}
-
-/// One text or several.
-#[derive(JsonSchema)]
-#[schemars(untagged, inline)]
-#[allow(dead_code, reason = "the shape for the JSON Schema")]
-enum NullText {
-    /// One.
-    One(String),
-    /// Several.
-    Several(Vec<String>),
 }
 
 /// A word. Unquoted, `null` is the null of YAML.

@@ -1,5 +1,6 @@
 //! Where a type's rows are: the keys that a catalog entry and a spec share.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::iter;
 
@@ -16,9 +17,9 @@ use crate::spec::csv_dialect::{CsvDialectKeys, csv_dialect};
 use crate::spec::window::duration;
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
-use crate::time::parse::{PatternError, check_instant_pattern, check_pattern};
+use crate::time::parse::{PatternError, check_instant_pattern, check_pattern, with_offset_field};
 use crate::yaml::decode::{Fields, Keys, Word, any_text, boolean, mapping, not_one_of, text, word};
-use crate::yaml::{Entry, Node};
+use crate::yaml::{Entry, Kind, Node};
 
 /// What is known of a type. In a spec, each key replaces the catalog's key of the same name whole.
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
@@ -404,24 +405,48 @@ pub struct TimeSpec {
     /// Source column.
     pub column: Located<String>,
     /// How it is written. `auto` (default): typed timestamps, dates and RFC 3339 text. Numbers need `epoch_s`,
-    /// `epoch_ms`, `epoch_us` or `epoch_ns`, with or without a fraction; other text needs a strftime pattern.
-    #[schemars(with = "Option<String>")]
+    /// `epoch_ms`, `epoch_us` or `epoch_ns`, with or without a fraction; other text needs a strftime pattern. Of a list, the
+    /// first that fits a value counts.
+    #[schemars(with = "Option<OneOrMore>")]
     pub format: Option<TimeFormat>,
     /// IANA zone of times that are written without one; default: the catalog's `defaults.timezone`, else UTC.
     #[schemars(with = "Option<String>")]
     pub timezone: Option<Located<TimeZone>>,
+    /// What zone abbreviations mean, which `%Z` in a pattern reads: `{CET: "+01:00"}`. None is guessed.
+    pub zones: Option<BTreeMap<String, String>>,
+}
+
+/// One text or several.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[allow(dead_code, reason = "the shape for the JSON Schema")]
+pub(super) enum OneOrMore {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
 }
 
 /// Keys of `time`.
-pub(super) const TIME_KEYS: Keys = Keys { known: &["column", "format", "timezone"] };
+pub(super) const TIME_KEYS: Keys = Keys { known: &["column", "format", "timezone", "zones"] };
 
 impl TimeSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
         let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "time", TIME_KEYS, errors)?;
         let column = fields.required("column", "occurred_at", errors, text);
-        let format = fields.optional("format", errors, time_format);
         let timezone = fields.optional("timezone", errors, zone);
-        Some(Self { column: column?, format, timezone })
+        let zones = fields.optional("zones", errors, abbreviations);
+        let before = errors.len();
+        let format = fields.get("format").and_then(|e| time_formats(&e.value, fields.get("zones").is_some(), errors));
+        let reads_abbreviations = format.iter().flat_map(TimeFormat::alternatives).any(|format| match format {
+            TimeFormat::Pattern(pattern) => with_offset_field(pattern).is_some(),
+            _ => false,
+        });
+        if let Some(entry) = fields.get("zones").filter(|_| !reads_abbreviations && errors.len() == before) {
+            let mistake = entry.key.mistake("`zones` has no effect: no pattern in `format` has `%Z`");
+            errors.push(mistake.help("remove it, or write `%Z` where the abbreviation stands"));
+        }
+        Some(Self { column: column?, format, timezone, zones })
     }
 }
 
@@ -433,21 +458,87 @@ const TIME_FORMATS: [(&str, TimeFormat); 5] = [
     ("epoch_ns", TimeFormat::EpochNs),
 ];
 
-/// The text of a time format, as [`TimeSpec::format`] reads it.
-pub(crate) fn time_format_text(format: &TimeFormat) -> &str {
+/// The text of a time format, as [`TimeSpec::format`] reads it; the formats of a list are separated by commas.
+pub(crate) fn time_format_text(format: &TimeFormat) -> Cow<'_, str> {
     match format {
-        TimeFormat::Pattern(pattern) => pattern,
-        other => TIME_FORMATS.iter().find(|(_, f)| f == other).map_or("auto", |(word, _)| word),
+        TimeFormat::Pattern(pattern) => pattern.into(),
+        TimeFormat::AnyOf(formats) => formats.iter().map(time_format_text).collect::<Vec<_>>().join(", ").into(),
+        other => TIME_FORMATS.iter().find(|(_, f)| f == other).map_or("auto", |(word, _)| word).into(),
     }
 }
 
-fn time_format(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<TimeFormat> {
+/// Zone abbreviations and their offsets, as `%z` reads them.
+fn abbreviations(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<BTreeMap<String, String>> {
+    let mut zones = BTreeMap::new();
+    let before = errors.len();
+    let entries = mapping(node, what, errors)?;
+    if entries.is_empty() {
+        let mistake = Diagnostic::at(Some(&node.span), "`zones` names no abbreviation");
+        errors.push(mistake.help("write `{CET: \"+01:00\", CEST: \"+02:00\"}`, or remove it"));
+    }
+    for entry in entries {
+        let name = &entry.key.value;
+        if name.is_empty() || name.len() > 10 || !name.bytes().all(|b| b.is_ascii_alphabetic()) {
+            errors
+                .push(entry.key.mistake(format!("`{}` is not a zone abbreviation", shown(name))).help("write letters"));
+            continue;
+        }
+        let Some(offset) = any_text(&entry.value, name, errors) else { continue };
+        match crate::time::rfc3339::offset(&offset.value) {
+            Some(seconds) => {
+                let minutes = seconds.abs() / 60;
+                let sign = if seconds < 0 { '-' } else { '+' };
+                zones.insert(name.clone(), format!("{sign}{:02}{:02}", minutes / 60, minutes % 60));
+            }
+            None => {
+                let mistake = offset.mistake(format!("`{}` is not an offset", shown(&offset.value)));
+                errors.push(mistake.help("write hours and minutes east of UTC: \"+01:00\""));
+            }
+        }
+    }
+    (errors.len() == before).then_some(zones)
+}
+
+/// One format or a list of them.
+fn time_formats(node: &Node, has_zones: bool, errors: &mut Vec<Diagnostic>) -> Option<TimeFormat> {
+    let Kind::Sequence(items) = &node.kind else { return time_format(node, has_zones, errors) };
+    let mut formats = Vec::new();
+    for item in items {
+        let format = time_format(item, has_zones, errors)?;
+        if formats.contains(&format) {
+            errors
+                .push(Diagnostic::at(Some(&item.span), "`format` names this format twice").help("remove one of them"));
+            return None;
+        }
+        formats.push(format);
+    }
+    match formats.len() {
+        0 => {
+            errors.push(Diagnostic::at(Some(&node.span), "`format` names no format").help("remove it, or name one"));
+            None
+        }
+        1 => formats.pop(),
+        _ => Some(TimeFormat::AnyOf(formats)),
+    }
+}
+
+fn time_format(node: &Node, has_zones: bool, errors: &mut Vec<Diagnostic>) -> Option<TimeFormat> {
+    let what = "format";
     let found = text(node, what, errors)?;
     if let Some((_, format)) = TIME_FORMATS.iter().find(|(word, _)| *word == found.value) {
         return Some(format.clone());
     }
     if found.value.contains('%') {
-        let check = |pattern: &str| Ok(check_instant_pattern(pattern)?);
+        if with_offset_field(&found.value).is_some() && !has_zones {
+            let mistake =
+                found.mistake(format!("`{}` has a zone abbreviation, `%Z`, and none is guessed", shown(&found.value)));
+            errors.push(mistake.help("add `zones: {CET: \"+01:00\"}` with the offset of each"));
+            return None;
+        }
+        let check = |pattern: &str| {
+            let pattern = with_offset_field(pattern).unwrap_or_else(|| pattern.to_owned());
+            Ok(check_instant_pattern(&pattern)?)
+        };
         return strftime(node, what, errors, check).map(|pattern| TimeFormat::Pattern(pattern.value));
     }
     let mistake = found.mistake(format!("`{}` is not a time format", shown(&found.value)));
@@ -516,9 +607,7 @@ fn declared_types(
 /// Where a mapping without a key of its own (the document) reports missing keys: its first line.
 pub(crate) fn document_place(root: &Node) -> Span {
     match &root.kind {
-        crate::yaml::Kind::Mapping(entries) => {
-            entries.first().and_then(|e| e.key.span.clone()).unwrap_or_else(|| root.span.clone())
-        }
+        Kind::Mapping(entries) => entries.first().and_then(|e| e.key.span.clone()).unwrap_or_else(|| root.span.clone()),
         _ => root.span.clone(),
     }
 }

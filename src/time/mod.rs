@@ -8,6 +8,7 @@ pub(crate) mod calendar;
 pub(crate) mod local;
 pub(crate) mod parse;
 pub(crate) mod rfc3339;
+pub(crate) mod suggest;
 pub(crate) mod zone;
 
 pub(crate) use calendar::{Calendar, Unit};

@@ -7,6 +7,9 @@
 //! `Timestamp::MAX`. `9999-12-31T23:59:59Z` is a common way to write "never"; no window reaches that far, so the row is
 //! correctly outside every window.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::{DateTime, date};
 use jiff::fmt::strtime::{self, BrokenDownTime};
@@ -34,13 +37,33 @@ pub enum TimeFormat {
     EpochNs,
     /// Text in a strftime pattern.
     Pattern(String),
+    /// The first of these that fits a value. None is itself `AnyOf`.
+    AnyOf(Vec<TimeFormat>),
 }
 
 impl TimeFormat {
+    /// The formats, in the order in which they are tried.
+    pub(crate) fn alternatives(&self) -> &[Self] {
+        match self {
+            Self::AnyOf(formats) => formats,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// Whether numbers can be times.
+    pub(crate) fn reads_numbers(&self) -> bool {
+        self.alternatives().iter().any(|format| *format != Self::Auto)
+    }
+
+    /// Whether text is matched with a strftime pattern.
+    pub(crate) fn has_pattern(&self) -> bool {
+        self.alternatives().iter().any(|format| matches!(format, Self::Pattern(_)))
+    }
+
     /// Ticks per second and the name of the unit, for epoch formats.
     fn ticks(&self) -> Option<(i64, &'static str)> {
         match self {
-            Self::Auto | Self::Pattern(_) => None,
+            Self::Auto | Self::Pattern(_) | Self::AnyOf(_) => None,
             Self::EpochS => Some((1, "seconds")),
             Self::EpochMs => Some((1_000, "milliseconds")),
             Self::EpochUs => Some((1_000_000, "microseconds")),
@@ -85,8 +108,17 @@ pub(crate) enum ReadByZone {
 
 /// Which values of a format depend on a time zone, found by parsing a sample.
 pub(crate) fn read_by_zone(format: &TimeFormat) -> ReadByZone {
-    let TimeFormat::Pattern(pattern) = format else {
-        return if *format == TimeFormat::Auto { ReadByZone::Times } else { ReadByZone::Nothing };
+    let pattern = match format {
+        TimeFormat::AnyOf(formats) => {
+            let all: Vec<_> = formats.iter().map(read_by_zone).collect();
+            let wanted = [ReadByZone::Times, ReadByZone::Dates].into_iter().find(|wanted| all.contains(wanted));
+            return wanted.unwrap_or(ReadByZone::Nothing);
+        }
+        TimeFormat::Pattern(pattern) => pattern,
+        TimeFormat::Auto => return ReadByZone::Times,
+        TimeFormat::EpochS | TimeFormat::EpochMs | TimeFormat::EpochUs | TimeFormat::EpochNs => {
+            return ReadByZone::Nothing;
+        }
     };
     let mut placed = ReadByZone::Nothing;
     let place = |reading: Reading| {
@@ -94,7 +126,8 @@ pub(crate) fn read_by_zone(format: &TimeFormat) -> ReadByZone {
         placed = if reading == Reading::Date(second) { ReadByZone::Dates } else { ReadByZone::Times };
         Some((second, false))
     };
-    match sample(pattern).map(|text| parse_pattern(pattern, &text, place).map(drop)) {
+    let pattern = with_offset_field(pattern).unwrap_or_else(|| pattern.clone());
+    match sample(&pattern).map(|text| parse_pattern(&pattern, &text, place).map(drop)) {
         Ok(Ok(())) => placed,
         // A spec cannot contain such a pattern.
         Ok(Err(_)) | Err(_) => ReadByZone::Times,
@@ -148,6 +181,9 @@ pub(crate) enum TextError {
     /// The zone in the text is not in the time zone database.
     #[error(transparent)]
     Zone(#[from] zone::UnknownZone),
+    /// No abbreviation of the table is in the text.
+    #[error("no zone of `time.zones` is in it: {0}")]
+    NoAbbreviation(String),
     /// The fields do not make a date, or the text does not match.
     #[error(transparent)]
     Incomplete(#[from] jiff::Error),
@@ -188,6 +224,8 @@ pub(crate) struct TimeParser {
     pub timezone: TimeZone,
     /// The zone of dates without a time of day: the zone of the window.
     pub date_zone: TimeZone,
+    /// Offsets of zone abbreviations, for `%Z`.
+    pub zones: Arc<BTreeMap<String, String>>,
 }
 
 /// An instant as whole seconds and a fraction, not yet limited to the range of [`Timestamp`].
@@ -237,7 +275,7 @@ const LAST_SECOND: i64 = 253_402_300_799;
 impl TimeParser {
     /// A parser that uses one zone for times and dates.
     pub(crate) fn new(format: TimeFormat, timezone: TimeZone) -> Self {
-        Self { format, date_zone: timezone.clone(), timezone }
+        Self { format, date_zone: timezone.clone(), timezone, zones: Arc::default() }
     }
 
     /// Uses another zone for dates without a time of day.
@@ -262,6 +300,11 @@ impl TimeParser {
         self.raw_integer(value).map(fit)
     }
 
+    /// Uses these meanings of zone abbreviations, each an offset as `%z` reads it.
+    pub(crate) fn with_zones(self, zones: BTreeMap<String, String>) -> Self {
+        Self { zones: Arc::new(zones), ..self }
+    }
+
     /// Clocks that convert the zone-less times and dates of this source.
     pub(crate) fn clock(&self) -> Clock<'_> {
         Clock { times: LocalClock::new(&self.timezone), dates: LocalClock::new(&self.date_zone) }
@@ -279,9 +322,25 @@ impl TimeParser {
     pub(crate) fn raw_text(
         &self,
         value: &str,
-        place: impl FnOnce(Reading) -> Option<(i64, bool)>,
+        mut place: impl FnMut(Reading) -> Option<(i64, bool)>,
     ) -> Result<RawInstant, BadTime> {
         match &self.format {
+            TimeFormat::AnyOf(formats) => {
+                first_that_fits(value, formats, |format| self.raw_text_in(format, value, &mut place))
+            }
+            format => self.raw_text_in(format, value, place),
+        }
+    }
+
+    /// Parses text in a format other than [`TimeFormat::AnyOf`].
+    #[inline]
+    fn raw_text_in(
+        &self,
+        format: &TimeFormat,
+        value: &str,
+        mut place: impl FnMut(Reading) -> Option<(i64, bool)>,
+    ) -> Result<RawInstant, BadTime> {
+        match format {
             TimeFormat::Auto => {
                 let written =
                     rfc3339::parse(value.as_bytes()).map_err(|fault| BadTime::new(value, fault.to_string()))?;
@@ -296,50 +355,55 @@ impl TimeParser {
                 Ok(RawInstant { second, nanosecond: written.nanosecond, ambiguous })
             }
             TimeFormat::Pattern(pattern) => {
-                parse_pattern(pattern, value, place).map_err(|why| BadTime::new(value, why.to_string()))
+                self.parse_pattern(pattern, value, place).map_err(|why| BadTime::new(value, why.to_string()))
             }
             TimeFormat::EpochS | TimeFormat::EpochMs | TimeFormat::EpochUs | TimeFormat::EpochNs => {
                 match value.parse::<i64>() {
-                    Ok(ticks) => self.raw_integer(ticks),
-                    Err(_) => self.fraction(value),
+                    Ok(ticks) => self.raw_integer_in(format, ticks),
+                    Err(_) => fraction(format, value),
                 }
             }
+            // Formats are not nested.
+            TimeFormat::AnyOf(_) => Err(BadTime::new(value, "expected one format")),
         }
     }
 
-    /// Parses a number in an epoch format that is not a 64-bit integer, exactly to the nanosecond.
-    fn fraction(&self, value: &str) -> Result<RawInstant, BadTime> {
-        let (ticks, unit) = self.format.ticks().unwrap_or((1, "seconds"));
-        let number = NumberText::parse(value)
-            .ok_or_else(|| BadTime::new(value, format!("expected a number of {unit} since 1970-01-01")))?;
-        // A tick is 10^9, 10^6, 10^3 or 1 nanoseconds.
-        let power = i64::from((NANOSECONDS / ticks).ilog10());
-        let nanoseconds = match number.count(power) {
-            Ok(nanoseconds) => nanoseconds,
-            Err(NoCount::Finer) => {
-                let why =
-                    format!("as {unit} since 1970-01-01 it has digits below the nanosecond, which cannot be kept");
-                return Err(BadTime::new(value, why));
+    /// Parses text with a pattern, whose `%Z` is an abbreviation of the table.
+    fn parse_pattern(
+        &self,
+        pattern: &str,
+        value: &str,
+        place: impl FnMut(Reading) -> Option<(i64, bool)>,
+    ) -> Result<RawInstant, TextError> {
+        match Some(pattern).filter(|_| !self.zones.is_empty()).and_then(with_offset_field) {
+            None => parse_pattern(pattern, value, place),
+            Some(pattern) => {
+                let value = with_offset(value, &self.zones)?;
+                parse_pattern(&pattern, &value, place)
             }
-            Err(NoCount::TooLarge) => return Err(outside(value, unit)),
-        };
-        let second = i64::try_from(nanoseconds.div_euclid(NANOSECONDS.into())).map_err(|_| outside(value, unit))?;
-        if !(Timestamp::MIN.as_second()..=LAST_SECOND).contains(&second) {
-            return Err(outside(value, unit));
         }
-        #[expect(clippy::cast_possible_truncation, reason = "fewer than 10^9")]
-        let nanosecond = nanoseconds.rem_euclid(NANOSECONDS.into()) as u32;
-        Ok(RawInstant { second, nanosecond, ambiguous: false })
     }
 
     /// [`Self::integer`] without the limit to [`Timestamp`].
     #[inline]
     pub(crate) fn raw_integer(&self, value: i64) -> Result<RawInstant, BadTime> {
-        let Some((ticks, unit)) = self.format.ticks() else {
+        match &self.format {
+            TimeFormat::AnyOf(formats) => {
+                let text = value.to_string();
+                first_that_fits(&text, formats, |format| self.raw_integer_in(format, value))
+            }
+            format => self.raw_integer_in(format, value),
+        }
+    }
+
+    /// [`Self::raw_integer`] in a format other than [`TimeFormat::AnyOf`].
+    #[inline]
+    fn raw_integer_in(&self, format: &TimeFormat, value: i64) -> Result<RawInstant, BadTime> {
+        let Some((ticks, unit)) = format.ticks() else {
             let mut digits = itoa::Buffer::new();
             let text = digits.format(value);
-            return match &self.format {
-                TimeFormat::Pattern(_) => self.raw_text(text, |reading| self.resolve(reading)),
+            return match format {
+                TimeFormat::Pattern(_) => self.raw_text_in(format, text, |reading| self.resolve(reading)),
                 _ => Err(BadTime::new(text, NUMBER_NEEDS_FORMAT)),
             };
         };
@@ -380,11 +444,90 @@ fn reading(civil: DateTime) -> Option<(i64, u32)> {
     Some((second, civil.subsec_nanosecond().unsigned_abs()))
 }
 
-/// Parses text with strptime. The pattern may lack an offset, a zone or a time of day.
+/// A pattern with `%z` in place of `%Z`; `None` if it has no `%Z`.
+pub(crate) fn with_offset_field(pattern: &str) -> Option<String> {
+    let mut replaced = String::with_capacity(pattern.len());
+    let mut has_field = false;
+    let mut rest = pattern;
+    while let Some((before, after)) = rest.split_once('%') {
+        replaced.push_str(before);
+        replaced.push('%');
+        let mut field = after.chars();
+        replaced.extend(match field.next() {
+            Some('Z') => {
+                has_field = true;
+                Some('z')
+            }
+            other => other,
+        });
+        rest = field.as_str();
+    }
+    replaced.push_str(rest);
+    has_field.then_some(replaced)
+}
+
+/// A text with an offset in place of its last word that is a zone abbreviation.
+fn with_offset(value: &str, zones: &BTreeMap<String, String>) -> Result<String, TextError> {
+    let is_word = |byte: u8| byte.is_ascii_alphabetic();
+    let bytes = value.as_bytes();
+    let mut end = bytes.len();
+    while let Some(last) = bytes.get(..end).and_then(|bytes| bytes.iter().rposition(|b| is_word(*b))) {
+        let before = bytes.get(..last).and_then(|bytes| bytes.iter().rposition(|b| !is_word(*b)));
+        let start = before.map_or(0, |before| before + 1);
+        if let Some(offset) = value.get(start..=last).and_then(|word| zones.get(word)) {
+            let (before, after) = (value.get(..start).unwrap_or_default(), value.get(last + 1..).unwrap_or_default());
+            return Ok(format!("{before}{offset}{after}"));
+        }
+        end = start;
+    }
+    Err(TextError::NoAbbreviation(zones.keys().map(String::as_str).collect::<Vec<_>>().join(", ")))
+}
+
+/// What the first format that fits makes of a value.
+fn first_that_fits(
+    value: &str,
+    formats: &[TimeFormat],
+    mut read: impl FnMut(&TimeFormat) -> Result<RawInstant, BadTime>,
+) -> Result<RawInstant, BadTime> {
+    let mut reasons = Vec::new();
+    for format in formats {
+        match read(format) {
+            Ok(instant) => return Ok(instant),
+            Err(bad) => reasons.push(bad.why),
+        }
+    }
+    Err(BadTime::new(value, format!("none of the {} formats fits: {}", formats.len(), reasons.join("; "))))
+}
+
+/// Parses a number in an epoch format that is not a 64-bit integer, exactly to the nanosecond.
+fn fraction(format: &TimeFormat, value: &str) -> Result<RawInstant, BadTime> {
+    let (ticks, unit) = format.ticks().unwrap_or((1, "seconds"));
+    let number = NumberText::parse(value)
+        .ok_or_else(|| BadTime::new(value, format!("expected a number of {unit} since 1970-01-01")))?;
+    // A tick is 10^9, 10^6, 10^3 or 1 nanoseconds.
+    let power = i64::from((NANOSECONDS / ticks).ilog10());
+    let nanoseconds = match number.count(power) {
+        Ok(nanoseconds) => nanoseconds,
+        Err(NoCount::Finer) => {
+            let why = format!("as {unit} since 1970-01-01 it has digits below the nanosecond, which cannot be kept");
+            return Err(BadTime::new(value, why));
+        }
+        Err(NoCount::TooLarge) => return Err(outside(value, unit)),
+    };
+    let second = i64::try_from(nanoseconds.div_euclid(NANOSECONDS.into())).map_err(|_| outside(value, unit))?;
+    if !(Timestamp::MIN.as_second()..=LAST_SECOND).contains(&second) {
+        return Err(outside(value, unit));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "fewer than 10^9")]
+    let nanosecond = nanoseconds.rem_euclid(NANOSECONDS.into()) as u32;
+    Ok(RawInstant { second, nanosecond, ambiguous: false })
+}
+
+/// Parses text with strptime. The pattern may lack an offset, a zone or a time of day. It has no `%Z`.
 fn parse_pattern(
     pattern: &str,
     value: &str,
-    place: impl FnOnce(Reading) -> Option<(i64, bool)>,
+    mut place: impl FnMut(Reading) -> Option<(i64, bool)>,
 ) -> Result<RawInstant, TextError> {
     let parsed = BrokenDownTime::parse(pattern, value)
         .map_err(|cause| TextError::Shape { pattern: pattern.to_owned(), cause })?;

@@ -2,7 +2,7 @@
 //!
 //! Every row of a text source is parsed here, so the code is optimized for the most common layout. The grammar is RFC 3339
 //! section 5.6 with common variants: a space for `T`, no seconds, a comma before the fraction (ISO 8601), offsets `+01` and
-//! `+0100`, no offset, and a date alone.
+//! `+0100`, a space before the offset, ` UTC`, no offset, and a date alone.
 //!
 //! Invariant: an accepted value is within the years 0000 to 9999 of its own clock, and nothing is rounded.
 
@@ -190,7 +190,10 @@ fn parse_fraction(text: &[u8]) -> Result<(u32, &[u8]), Fault> {
 fn parse_offset(text: &[u8]) -> Result<Option<i32>, Fault> {
     let (sign, hour, minute) = match *text {
         [] => return Ok(None),
-        [b'Z' | b'z'] => return Ok(Some(0)),
+        [b'Z' | b'z'] | [b' ', b'Z'] | [b' ', b'U', b'T', b'C'] => return Ok(Some(0)),
+        [b' ', ref offset @ ..] if offset.first().is_some_and(|sign| matches!(sign, b'+' | b'-')) => {
+            return parse_offset(offset);
+        }
         [sign @ (b'+' | b'-'), h0, h1] => (sign, two(h0, h1), Ok(0)),
         [sign @ (b'+' | b'-'), h0, h1, m0, m1] | [sign @ (b'+' | b'-'), h0, h1, b':', m0, m1] => {
             (sign, two(h0, h1), two(m0, m1))
@@ -200,6 +203,11 @@ fn parse_offset(text: &[u8]) -> Result<Option<i32>, Fault> {
     let (Ok(hour @ 0..=23), Ok(minute @ 0..=59)) = (hour, minute) else { return Err(Fault::Offset) };
     let seconds = (hour * 3600 + minute * 60) as i32;
     Ok(Some(if sign == b'-' { -seconds } else { seconds }))
+}
+
+/// An offset alone, in seconds east of UTC: `+01:00`, `+0100`, `+01`, `Z`. `None` if the text is none.
+pub(crate) fn offset(text: &str) -> Option<i32> {
+    parse_offset(text.as_bytes()).ok().flatten()
 }
 
 #[cfg(test)]
@@ -226,7 +234,9 @@ mod tests {
         assert!(fault("2026-03-01T00:00:00.1234567891Z").contains("nanosecond"));
         assert!(fault("2026-03-01T00:00:00+24:00").contains("-23:59 to +23:59"));
         assert!(fault("2026-03-01T00:00:00+01:60").contains("-23:59 to +23:59"));
-        assert!(fault("2026-03-01T00:00:00 UTC").contains("offset"));
+        assert!(fault("2026-03-01T00:00:00 CET").contains("offset"));
+        assert!(fault("2026-03-01T00:00:00 ").contains("offset"));
+        assert!(fault("2026-03-01T00:00:00UTC").contains("offset"));
     }
 
     #[test]

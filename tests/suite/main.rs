@@ -44,6 +44,7 @@ mod samples;
 mod sealed_digests;
 mod secret_uris;
 mod signatures;
+mod source_times;
 mod sources;
 mod specs;
 mod store_contract;

@@ -30,6 +30,11 @@ fn the_ways_of_writing_one_instant_agree() {
         "2026-03-01T12:30:00.000Z",
         "2026-03-01T12:30:00-00:00",
         "2026-03-01T18:15:00.0000000000+05:45",
+        "2026-03-01 12:30:00 UTC",
+        "2026-03-01 12:30:00.000 Z",
+        "2026-03-01 12:30:00 +00:00",
+        "2026-03-01 15:30:00 +03",
+        "2026-03-01 07:30:00 -0500",
     ] {
         assert_eq!(auto("Asia/Tokyo", text), ("2026-03-01T12:30:00Z".to_owned(), false), "{text}");
     }
@@ -149,6 +154,58 @@ fn a_pattern_must_tell_a_day_or_an_instant() {
     {
         assert_eq!(check_pattern(pattern).is_ok(), is_readable, "{pattern}");
     }
+}
+
+#[test]
+fn the_first_format_that_fits_counts() {
+    let any = TimeFormat::AnyOf(vec![
+        TimeFormat::Pattern("%d/%b/%Y:%H:%M:%S %z".to_owned()),
+        TimeFormat::Auto,
+        TimeFormat::EpochS,
+    ]);
+    assert!(any.reads_numbers() && any.has_pattern());
+    assert_eq!(read_by_zone(&any), ReadByZone::Times);
+    let parser = parser(any, "Europe/Berlin");
+    for text in
+        ["01/Mar/2026:12:00:00 +0000", "2026-03-01T12:00:00Z", "2026-03-01 13:00:00", "1772366400", "1772366400.0"]
+    {
+        assert_eq!(parser.text(text).unwrap().at.to_string(), "2026-03-01T12:00:00Z", "{text}");
+    }
+    assert_eq!(parser.integer(1_772_366_400).unwrap().at.to_string(), "2026-03-01T12:00:00Z");
+    let error = parser.text("01.03.2026").unwrap_err().to_string();
+    assert!(
+        error.starts_with("`01.03.2026` is not a time: none of the 3 formats fits: expected the pattern"),
+        "{error}"
+    );
+    assert!(
+        error.ends_with(
+            "; expected RFC 3339, such as 2026-03-01T12:30:00Z; expected a number of seconds since 1970-01-01"
+        ),
+        "{error}"
+    );
+    let dates = TimeFormat::AnyOf(vec![TimeFormat::Pattern("%Y%m%d".to_owned()), TimeFormat::EpochMs]);
+    assert_eq!(read_by_zone(&dates), ReadByZone::Dates);
+    let instants = TimeFormat::AnyOf(vec![TimeFormat::EpochS, TimeFormat::EpochMs]);
+    assert_eq!(read_by_zone(&instants), ReadByZone::Nothing);
+}
+
+#[test]
+fn abbreviations_of_zones_mean_what_the_table_says() {
+    let zones = [("CET", "+0100"), ("CEST", "+0200"), ("UTC", "+0000")];
+    let zones = zones.map(|(name, offset)| (name.to_owned(), offset.to_owned())).into();
+    let parser = |pattern: &str| {
+        parser(TimeFormat::Pattern(pattern.to_owned()), "Asia/Tokyo").with_zones(BTreeMap::clone(&zones))
+    };
+    let java = parser("%a %b %d %H:%M:%S %Z %Y");
+    assert_eq!(java.text("Thu Mar 05 11:00:00 CET 2026").unwrap().at.to_string(), "2026-03-05T10:00:00Z");
+    assert_eq!(java.text("Thu Mar 05 10:00:00 UTC 2026").unwrap().at.to_string(), "2026-03-05T10:00:00Z");
+    let suffix = parser("%F %T%.f %Z");
+    assert_eq!(suffix.text("2026-07-05 11:00:00.5 CEST").unwrap().at.to_string(), "2026-07-05T09:00:00.5Z");
+    let error = suffix.text("2026-07-05 11:00:00 EST").unwrap_err();
+    assert_eq!(error.why, "no zone of `time.zones` is in it: CEST, CET, UTC");
+    assert_eq!(parser("%F %T").text("2026-07-05 11:00:00").unwrap().at.to_string(), "2026-07-05T02:00:00Z");
+    assert_eq!(with_offset_field("%F %%Z %Z").as_deref(), Some("%F %%Z %z"));
+    assert_eq!(with_offset_field("%F %%Z"), None);
 }
 
 #[test]
