@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::find;
 use super::syntax::{Separator, Syntax};
-use super::tokenize::escaped_len;
+use super::tokenize::{escaped_len, line_len};
 use crate::source::formats::rows::blocks::RowEnds;
 
 /// A position in the records at the front of a buffer.
@@ -55,9 +55,7 @@ impl RowEnds for RecordEnds {
         let syntax = &*self.syntax;
         match (syntax.simple_delimiter(), syntax.quote) {
             (Some(_), None) => self.scan.lines(data, is_all),
-            (Some(delimiter), Some(quote)) if !syntax.has_other_lines() => {
-                self.scan.simple(data, is_all, delimiter, quote);
-            }
+            (Some(delimiter), Some(quote)) => self.scan.simple(data, is_all, (delimiter, quote), syntax),
             _ => self.scan.any(data, is_all, syntax),
         }
         self.scan.whole
@@ -90,7 +88,7 @@ impl Scan {
     }
 
     /// Dialects in which only a quote can make a line end a part of a cell.
-    fn simple(&mut self, data: &[u8], is_all: bool, delimiter: u8, mark: u8) {
+    fn simple(&mut self, data: &[u8], is_all: bool, (delimiter, mark): (u8, u8), syntax: &Syntax) {
         loop {
             let rest = data.get(self.at..).unwrap_or_default();
             let is_quoted = self.inside == Inside::Quotes;
@@ -118,7 +116,15 @@ impl Scan {
                     self.plain(data, i);
                     let before = i.checked_sub(1).and_then(|i| data.get(i));
                     if before.is_none_or(|b| *b == delimiter || matches!(b, b'\n' | b'\r')) {
-                        self.inside = Inside::Quotes;
+                        let record = data.get(self.whole..).unwrap_or_default();
+                        if record.len() < syntax.prefix_bytes() && !is_all {
+                            // Whether this is a comment is not known yet.
+                            self.at = i;
+                            break;
+                        }
+                        if !syntax.is_other_line(record) {
+                            self.inside = Inside::Quotes;
+                        }
                     }
                     self.at = i + 1;
                 }
@@ -158,7 +164,16 @@ impl Scan {
                     self.inside = Inside::Text;
                 }
             }
-            (Inside::Quotes, _) => self.at += 1,
+            (Inside::Quotes, _) => {
+                let next = match (syntax.quote, syntax.escape) {
+                    (Some(quote), Some(escape)) => memchr::memchr2(quote, escape, rest),
+                    (Some(quote), None) => memchr::memchr(quote, rest),
+                    (None, _) => None,
+                };
+                self.at += next.unwrap_or(rest.len());
+            }
+            (Inside::Text, _) if syntax.text_len(rest) > 0 => self.at += syntax.text_len(rest),
+            (Inside::OtherLine, _) if line_len(rest) > 0 => self.at += line_len(rest),
             (_, Some(end @ (b'\n' | b'\r'))) => {
                 let is_crlf = end == b'\r' && rest.get(1) == Some(&b'\n');
                 self.at += 1 + usize::from(is_crlf);
@@ -166,7 +181,6 @@ impl Scan {
                 self.bare += u64::from(end == b'\r' && !is_crlf);
                 self.inside = Inside::LineStart;
             }
-            (Inside::OtherLine, _) => self.at += 1,
             (Inside::LineStart | Inside::CellStart, _) if first == syntax.quote => {
                 self.at += 1;
                 self.inside = Inside::Quotes;

@@ -22,6 +22,9 @@ pub(super) struct Syntax {
     pub(super) comment: Option<Vec<u8>>,
     /// What the line with the names of the columns begins with.
     pub(super) header_prefix: Option<Vec<u8>>,
+    /// For each byte, whether it may end a run of unquoted text: a line end, an escape character, the first byte of a
+    /// delimiter.
+    stops: [bool; 256],
 }
 
 impl Syntax {
@@ -40,12 +43,22 @@ impl Syntax {
             Header::LinePrefix(prefix) => Some(prefix.clone().into_bytes()),
             _ => None,
         };
+        let mut stops = [false; 256];
+        let delimiters = match &separator {
+            Separator::Byte(delimiter) => std::slice::from_ref(delimiter),
+            Separator::Bytes(delimiter) => delimiter.get(..1).unwrap_or_default(),
+            Separator::Blanks => b" \t",
+        };
+        for byte in delimiters.iter().chain(b"\n\r").chain(&dialect.escape) {
+            stops[usize::from(*byte)] = true;
+        }
         Self {
             separator,
             quote: dialect.quote,
             escape: dialect.escape,
             comment: dialect.comment.clone().map(String::into_bytes),
             header_prefix,
+            stops,
         }
     }
 
@@ -57,11 +70,6 @@ impl Syntax {
         }
     }
 
-    /// Whether some lines are not rows.
-    pub(super) fn has_other_lines(&self) -> bool {
-        self.comment.is_some() || self.header_prefix.is_some()
-    }
-
     /// Whether the line at the start of `data` is a comment or has the names of the columns.
     pub(super) fn is_other_line(&self, data: &[u8]) -> bool {
         [&self.comment, &self.header_prefix].into_iter().flatten().any(|prefix| data.starts_with(prefix))
@@ -70,6 +78,12 @@ impl Syntax {
     /// Bytes of a line that [`Syntax::is_other_line`] needs.
     pub(super) fn prefix_bytes(&self) -> usize {
         [&self.comment, &self.header_prefix].into_iter().flatten().map(Vec::len).max().unwrap_or_default()
+    }
+
+    /// Length of the text at the start that no delimiter, line end or escape character can be in.
+    #[inline]
+    pub(super) fn text_len(&self, data: &[u8]) -> usize {
+        data.iter().position(|byte| self.stops[usize::from(*byte)]).unwrap_or(data.len())
     }
 
     /// Length of the delimiter at the start of `data`; 0 if there is none. Blanks are counted to their end.

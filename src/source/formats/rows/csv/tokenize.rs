@@ -115,11 +115,11 @@ impl Tokenizer {
     /// Such a line with other names.
     fn start_record(&mut self) -> Result<(), SourceError> {
         self.skip_line_ends();
-        if !self.layout.syntax.has_other_lines() && self.layout.syntax.separator != Separator::Blanks {
+        let skips_blanks = self.layout.syntax.separator == Separator::Blanks && self.layout.skip_blank;
+        if !skips_blanks && !self.layout.syntax.is_other_line(self.rest()) {
             return Ok(());
         }
         let syntax = self.layout.syntax.clone();
-        let skips_blanks = syntax.separator == Separator::Blanks && self.layout.skip_blank;
         let is_skipped = |line: &[u8]| {
             syntax.comment.as_ref().is_some_and(|comment| line.starts_with(comment))
                 || (skips_blanks && is_blank_line(line))
@@ -311,7 +311,9 @@ fn is_cell_end(data: &[u8], syntax: &Syntax) -> bool {
 /// Length of the text before the first delimiter or line end that is not escaped.
 fn unquoted_len(data: &[u8], syntax: &Syntax, has_escapes: &mut bool) -> usize {
     let mut at = 0;
-    while let Some(rest) = data.get(at..).filter(|rest| !is_cell_end(rest, syntax)) {
+    loop {
+        at += syntax.text_len(data.get(at..).unwrap_or_default());
+        let Some(rest) = data.get(at..).filter(|rest| !is_cell_end(rest, syntax)) else { break };
         if rest.first().copied() == syntax.escape {
             *has_escapes = true;
             at += escaped_len(rest);
@@ -359,7 +361,7 @@ fn closing_quote_with_escapes(data: &[u8], quote: u8, escape: u8, cell: &mut Cel
 }
 
 /// Bytes before the line end.
-fn line_len(data: &[u8]) -> usize {
+pub(super) fn line_len(data: &[u8]) -> usize {
     memchr::memchr2(b'\n', b'\r', data).unwrap_or(data.len())
 }
 
