@@ -10,6 +10,7 @@ use crate::job::ShortRows;
 use crate::source::formats::FileRequest;
 use crate::source::formats::rows::blocks::CutBlocks;
 use crate::source::formats::rows::column::StructColumn;
+use crate::source::formats::rows::find;
 use crate::source::formats::rows::infer::Node;
 use crate::source::formats::rows::inspect::{self, InspectBlock, InspectionSteps, Pass, RowFindings, StepResults};
 use crate::source::formats::rows::json_text::Fault;
@@ -75,6 +76,7 @@ pub(super) struct RowRules {
 
 impl RowRules {
     /// The text of a record, if it is a valid row.
+    #[inline]
     fn row_text<'a>(&self, record: &Record<'a>) -> Result<&'a str, Fault> {
         if let Some(fault) = &record.fault {
             return Err(Fault::Content(fault.clone().into_owned()));
@@ -116,12 +118,13 @@ pub(super) fn cell_text<'a>(text: &'a str, cell: &Cell, escape: Option<u8>, scra
     match escape {
         Some(escape) if cell.has_escapes => {
             scratch.clear();
-            let mut rest = raw;
-            while let Some((before, after)) = rest.split_once(char::from(escape)) {
-                scratch.push_str(before);
-                let mut characters = after.chars();
-                scratch.extend(characters.next());
-                rest = characters.as_str();
+            // The first character of the rest is text, whatever it is, and no part of a longer one looks like `escape`.
+            let (mut rest, mut text_bytes) = (raw, 0);
+            while let Some(at) = find::quote(rest.as_bytes().get(text_bytes..).unwrap_or_default(), escape, &mut false)
+            {
+                scratch.push_str(rest.get(..text_bytes + at).unwrap_or_default());
+                rest = rest.get(text_bytes + at + 1..).unwrap_or_default();
+                text_bytes = 1;
             }
             scratch.push_str(rest);
             scratch
@@ -252,6 +255,7 @@ struct Reading {
 
 impl Reading {
     /// Whether a row can be skipped: it lies outside the window and its values fit the declared types.
+    #[inline]
     fn is_outside(
         &self,
         test: &mut Option<OutsideTest<'_>>,
@@ -317,6 +321,7 @@ impl<B: RecordBlock> BatchReader for RecordRows<B> {
 }
 
 /// Appends a row to the columns. After an error, they may hold a part of it.
+#[inline]
 fn append_row(
     into: &mut StructColumn,
     record: &Record<'_>,

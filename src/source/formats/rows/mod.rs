@@ -16,6 +16,7 @@ pub(crate) mod inspect;
 mod blocks;
 mod cells;
 mod column;
+mod find;
 mod json_text;
 mod reader;
 mod scalar;

@@ -9,7 +9,6 @@
 //! the last line is read.
 
 mod ends;
-mod find;
 mod header;
 mod syntax;
 mod tokenize;

@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::find;
 use super::syntax::{Separator, Syntax, blanks};
 use crate::source::SourceError;
 use crate::source::formats::rows::blocks::Block;
 use crate::source::formats::rows::cells::{Cell, Record, RecordBlock};
 use crate::source::formats::rows::decode::unreadable;
+use crate::source::formats::rows::find;
 use crate::source::formats::rows::reader::MAX_COLUMNS;
 
 /// Settings shared by the blocks of one file.
@@ -187,6 +187,8 @@ impl RecordBlock for Tokenizer {
         }
         let syntax = &*self.layout.syntax;
         let cut = match syntax.simple_delimiter() {
+            // Constants make the common dialect faster.
+            Some(b',') if syntax.quote == Some(b'"') => cut_simple(data, b',', Some(b'"'), &mut self.cells),
             Some(delimiter) => cut_simple(data, delimiter, syntax.quote, &mut self.cells),
             None => cut_any(data, syntax, &mut self.cells),
         };
@@ -222,7 +224,7 @@ fn push(cells: &mut Vec<Cell>, cell: Cell) {
 }
 
 /// Cuts a record of a dialect with a one-byte delimiter and without an escape character.
-#[inline]
+#[inline(always)]
 fn cut_simple(data: &[u8], delimiter: u8, quote: Option<u8>, cells: &mut Vec<Cell>) -> Result<Cut, Unclosed> {
     let mut fault = None;
     let mut inner_lines = false;
