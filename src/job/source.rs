@@ -18,6 +18,8 @@ pub struct SourceSettings {
     pub uri: Located<String>,
     /// How its store is reached.
     pub options: StoreOptions,
+    /// Globs of files that are not read, relative to the folder of `uri`.
+    pub exclude: Vec<Located<String>>,
     /// Given, or found from the extension.
     pub format: Option<SourceFormat>,
     /// `k=v` folders become columns. `None` is `auto`: when every file has the same keys.

@@ -102,6 +102,7 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
         "type": job.type_name,
         "source": {
             "uri": job.source_uri,
+            "exclude": exclude(&job.source),
             "format": job.source.format.map(Word::word),
             "hive_partitioning": job.source.hive_partitioning.map_or(json!("auto"), Value::from),
             "path_time": job.source.path_time.as_ref().map(|p| json!({
@@ -186,6 +187,12 @@ fn without_absent(value: Value) -> Value {
         }
         other => other,
     }
+}
+
+/// `None` where there are none, like a key that is not written.
+fn exclude(source: &SourceSettings) -> Option<Vec<&str>> {
+    let globs: Vec<_> = source.exclude.iter().map(|glob| glob.value.as_str()).collect();
+    Some(globs).filter(|globs| !globs.is_empty())
 }
 
 /// One format, or a list of them.

@@ -224,6 +224,7 @@ fn build(
         source: SourceSettings {
             uri: Located { value: path, span: from.uri.span },
             options: from.options,
+            exclude: from.exclude,
             format: from.format,
             hive_partitioning: from.hive_partitioning,
             path_time: from.path_time,

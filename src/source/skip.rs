@@ -36,6 +36,8 @@ pub enum SkipCode {
     HiddenData,
     /// A CSV, NDJSON or JSON file of 0 bytes. A Parquet or Arrow file of 0 bytes is corrupt instead: its writer failed.
     Empty,
+    /// `exclude` in the spec or catalog names it.
+    Excluded,
     /// Another name of a file that is read.
     SameFile,
     /// Written by kt-export.
@@ -55,6 +57,7 @@ impl SkipCode {
             Self::Hidden => "hidden",
             Self::HiddenData => "hidden_data",
             Self::Empty => "empty",
+            Self::Excluded => "excluded",
             Self::SameFile => "same_file",
             Self::Package => "package",
             Self::Other => "other",
@@ -70,6 +73,7 @@ impl SkipCode {
             Self::Hidden => "with hidden names",
             Self::HiddenData => "with hidden names, but the extensions of data files",
             Self::Empty => "of 0 bytes",
+            Self::Excluded => "that `exclude` names",
             Self::SameFile => "other names of files that were read",
             Self::Package => "packages, chains and jobs of kt-export",
             Self::Other => "for the reasons below",
@@ -80,7 +84,7 @@ impl SkipCode {
     pub fn is_surprising(self) -> bool {
         match self {
             // Requested by the spec, without rows, or read under another name.
-            Self::PathTime | Self::Hidden | Self::Empty | Self::SameFile => false,
+            Self::PathTime | Self::Hidden | Self::Empty | Self::Excluded | Self::SameFile => false,
             Self::UnknownFormat | Self::NotAFile | Self::HiddenData | Self::Package | Self::Other => true,
         }
     }
@@ -93,6 +97,7 @@ impl SkipCode {
             Self::NotAFile => "write their contents to regular files",
             Self::Hidden | Self::HiddenData => "if they hold rows, rename them, or name them with a glob",
             Self::Empty => "regenerate them, or set `source.on_empty_file: fail`",
+            Self::Excluded => "if they hold rows, change `source.exclude`",
             Self::SameFile => "no action is needed",
             Self::Package => "keep packages, chains and stores outside the source",
             Self::Other => "see the reasons in the manifest",
@@ -114,6 +119,11 @@ impl SkippedInput {
     /// A text file of 0 bytes.
     pub(super) fn empty(name: String) -> Self {
         Self { name, bytes: 0, code: SkipCode::Empty, reason: "it has 0 bytes".to_owned() }
+    }
+
+    /// A file that `exclude` names.
+    pub(super) fn excluded(name: String, bytes: u64) -> Self {
+        Self { name, bytes, code: SkipCode::Excluded, reason: "`source.exclude` names it".to_owned() }
     }
 
     /// A file of unknown format.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::iter;
 
+use globset::GlobBuilder;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
@@ -65,6 +66,9 @@ pub struct SourceSpec {
     /// A file, a folder (read with everything below it) or a glob. A relative path starts at the folder of the file
     /// that names it.
     pub uri: Located<String>,
+    /// Globs of files that are not read, relative to the folder of `uri`: `**/*.tmp`. The manifest lists them.
+    #[schemars(with = "Option<OneOrMore>")]
+    pub exclude: Vec<Located<String>>,
     /// Format of the files; default: what the extension says (`x.csv.gz` works).
     pub format: Option<SourceFormat>,
     /// Whether `key=value` folders become columns; `auto` (default): when every file has the same keys.
@@ -101,6 +105,7 @@ pub struct SourceSpec {
 pub(super) const SOURCE_KEYS: Keys = Keys {
     known: &[
         "uri",
+        "exclude",
         "format",
         "hive_partitioning",
         "path_time",
@@ -217,7 +222,9 @@ impl SourceSpec {
             let message = format!("`compression` has no effect: {} files compress inside", format.name());
             errors.push(compression.mistake(message).help("remove it"));
         }
+        let exclude = fields.optional("exclude", errors, globs).unwrap_or_default();
         Some(Self {
+            exclude,
             format,
             hive_partitioning: fields.optional("hive_partitioning", errors, hive_partitioning).flatten(),
             path_time: fields.get("path_time").and_then(|e| path_time(e, errors)),
@@ -278,6 +285,25 @@ fn hive_partitioning(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> O
         }
         _ => boolean(node, what, errors).map(Some),
     }
+}
+
+/// One glob or several.
+fn globs(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<String>>> {
+    let items = match &node.kind {
+        Kind::Sequence(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let mut globs: Vec<Located<String>> = Vec::new();
+    for item in items {
+        let glob = text(item, what, errors)?;
+        if let Err(error) = GlobBuilder::new(&glob.value).literal_separator(true).build() {
+            let mistake = glob.mistake(format!("`{}` is not a glob", shown(&glob.value)));
+            errors.push(mistake.help(error.kind().to_string()));
+            return None;
+        }
+        globs.push(glob);
+    }
+    Some(globs)
 }
 
 /// `None` inside is `auto`.

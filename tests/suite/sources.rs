@@ -302,6 +302,50 @@ fn files_of_unknown_extensions_are_named_with_the_way_out() {
 }
 
 #[test]
+fn excluded_files_are_listed_and_not_read() {
+    let spec = |exclude: &str| format!("type: events\nsource: {{uri: data/, exclude: {exclude}}}\n{DAY}");
+    let project = Project::with_spec(&spec("[\"**/*.tmp\", \"**/digest/**\", \"b*.ndjson\"]"));
+    let row = "{\"occurred_at\":\"2026-03-05T00:00:00Z\"}\n";
+    // What is excluded may be anything: a compression that is not read, no file of a known format.
+    for name in ["a.ndjson", "b.ndjson", "x.tmp", "y/z.tmp", "y/digest/d.ndjson", "digest/e/f.csv.zip", "y/b.ndjson"] {
+        project.write(&format!("data/{name}"), row);
+    }
+    let outcome = project.run(&["--json"]).exits(0);
+    assert!(warnings(&outcome).is_empty(), "{}", outcome.stderr);
+    let package = project.package();
+    assert_eq!(package.rows().len(), 2);
+    let manifest = package.manifest();
+    let skipped = manifest["source"]["files"].as_array().unwrap().iter().filter(|file| file["skipped"].is_string());
+    let skipped: Vec<_> =
+        skipped.map(|file| (file["path"].as_str().unwrap(), file["skip_code"].as_str().unwrap())).collect();
+    assert_eq!(
+        skipped,
+        [
+            ("b.ndjson", "excluded"),
+            ("digest/e/f.csv.zip", "excluded"),
+            ("x.tmp", "excluded"),
+            ("y/digest/d.ndjson", "excluded"),
+            ("y/z.tmp", "excluded"),
+        ]
+    );
+    assert_eq!(manifest["spec"]["resolved"]["source"]["exclude"], json!(["**/*.tmp", "**/digest/**", "b*.ndjson"]));
+    for (exclude, message, help) in [
+        ("\"**\"", "`exclude` names all of its 7 files", ""),
+        ("\"a[\"", "`a[` is not a glob", "unclosed character class"),
+    ] {
+        project.spec(&spec(exclude));
+        std::fs::remove_dir_all(project.path("package")).ok();
+        let outcome = project.run(&[]).says(&[message, help]);
+        assert_ne!(outcome.code, Some(0));
+    }
+    project.spec(&spec("\"x\"").replace("uri: data/", "uri: data/a.ndjson"));
+    project
+        .run(&[])
+        .exits(2)
+        .says(&["`exclude` has no effect: `uri` names one file", "remove `exclude`, or set `uri` to a folder"]);
+}
+
+#[test]
 fn a_file_of_0_bytes_fails_its_partition_where_the_spec_says_so() {
     let spec = |rest: &str| {
         format!("type: events\nsource: {{uri: data/{rest}}}\nwindow: {{date_from: 2026-03-05, date_to: 2026-03-06}}")

@@ -149,6 +149,7 @@ fn a_place_that_the_source_would_read_is_refused() {
         compression: None,
         on_empty_file: job::OnEmptyFile::Skip,
         csv: None,
+        exclude: Vec::new(),
         lines: None,
         records: None,
         plain_files: false,

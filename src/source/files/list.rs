@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use globset::GlobBuilder;
+use globset::{Glob, GlobBuilder, GlobSet};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use walkdir::{DirEntry, WalkDir};
@@ -223,6 +223,30 @@ impl Walk {
     }
 }
 
+/// The globs of `exclude`.
+///
+/// # Errors
+/// [`ListError::Glob`].
+pub(super) fn exclusions(source: &SourceSettings) -> Result<GlobSet, ListError> {
+    let mut globs = GlobSet::builder();
+    for exclude in &source.exclude {
+        let invalid =
+            |error: globset::Error| ListError::Glob { uri: exclude.value.clone(), message: error.kind().to_string() };
+        globs.add(exclusion(&exclude.value).map_err(invalid)?);
+    }
+    let whole =
+        |error: globset::Error| ListError::Glob { uri: source.uri.value.clone(), message: error.kind().to_string() };
+    globs.build().map_err(whole)
+}
+
+/// A glob of `exclude`, which is matched against names below the folder of the source. `*` does not cross folders.
+///
+/// # Errors
+/// An invalid glob.
+fn exclusion(glob: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(glob).literal_separator(true).build()
+}
+
 fn list_one_file(source: &SourceSettings, path: &Path) -> Result<FileListing, ListError> {
     let base = path.parent().unwrap_or(Path::new(""));
     let file = match classify(source.format, source.declared_compression(), path)? {
@@ -233,6 +257,7 @@ fn list_one_file(source: &SourceSettings, path: &Path) -> Result<FileListing, Li
 }
 
 fn list_matching_files(source: &SourceSettings, walk: Walk) -> Result<FileListing, ListError> {
+    let exclusions = exclusions(source)?;
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     let mut folders_matched = false;
@@ -274,6 +299,11 @@ fn list_matching_files(source: &SourceSettings, walk: Walk) -> Result<FileListin
             continue;
         }
         let name = relative_name(&walk.base, path)?;
+        if exclusions.is_match(&name) {
+            let bytes = entry.metadata().map_err(walk_error)?.len();
+            skipped.push(SkippedInput::excluded(name, bytes));
+            continue;
+        }
         if !entry.file_type().is_file() {
             let reason = "not a regular file".to_owned();
             skipped.push(SkippedInput { name, bytes: 0, code: SkipCode::NotAFile, reason });
@@ -332,8 +362,11 @@ pub(super) fn no_file(
 ) -> ListError {
     let unknown_formats = skipped.iter().filter(|file| file.code == SkipCode::UnknownFormat).count();
     let own_folders = skipped.iter().filter(|file| file.code == SkipCode::Package).count();
+    let excluded = skipped.iter().filter(|file| file.code == SkipCode::Excluded).count();
     let explanation = if own_folders > 0 {
         format!("it holds {own_folders} of kt-export's own packages, chains or jobs and no other data")
+    } else if excluded > 0 && excluded == skipped.len() {
+        format!("`exclude` names all of its {excluded} files")
     } else if walk.glob.is_some() && folders_matched {
         "the glob matches only folders; append /** to match the files in them".to_owned()
     } else {

@@ -120,6 +120,13 @@ impl Source for FileSource {
             let message = format!("`compression` has no effect: {name} is read as {format}, which compresses inside");
             return Err(compression.mistake(message).help("remove `compression`, or set `source.format`"));
         }
+        if let Some(exclude) = self.settings.exclude.first()
+            && let Ok(location) = Location::parse(&self.settings.uri.value, &self.settings.options)
+            && files().any(|file| file.at == location)
+        {
+            let message = "`exclude` has no effect: `uri` names one file";
+            return Err(exclude.mistake(message).help("remove `exclude`, or set `uri` to a folder"));
+        }
         let has_files = files().next().is_some();
         let has_keys = files().any(|file| !file.constants.is_empty());
         if self.settings.hive_partitioning == Some(true) && has_files && !has_keys {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::hive;
 use super::lakehouse::Tables;
 use super::list::{
-    FileListing, ListError, SkipCode, SkippedInput, Walk, classify, has_wildcard, is_data_file, is_empty_file, no_file,
+    FileListing, ListError, SkipCode, SkippedInput, Walk, classify, exclusions, has_wildcard, is_data_file,
+    is_empty_file, no_file,
 };
 use super::packages::{self, OwnOutput};
 use super::same_file;
@@ -59,6 +60,7 @@ fn list_matching_objects(
     walk: &Walk,
     found: ObjectListing,
 ) -> Result<FileListing, ListError> {
+    let exclusions = exclusions(source)?;
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
     let is_named = |key: &Path| {
         let below = key.strip_prefix(&walk.base).unwrap_or(key);
@@ -72,12 +74,16 @@ fn list_matching_objects(
             continue;
         }
         let (uri, why) = (format!("{}/{}", at.bucket(), object.key.escape_debug()), object.why());
+        let name =
+            object.key.get(walk.base.as_os_str().len()..).unwrap_or(&object.key).trim_start_matches('/').to_owned();
+        if exclusions.is_match(&name) {
+            skipped.push(SkippedInput::excluded(name, object.bytes));
+            continue;
+        }
         // Skipping it would make a package look complete without its rows.
         if classify(source.format, source.declared_compression(), key)?.is_some() {
             return Err(ListError::Unaddressable { uri, why });
         }
-        let name =
-            object.key.get(walk.base.as_os_str().len()..).unwrap_or(&object.key).trim_start_matches('/').to_owned();
         skipped.push(SkippedInput {
             name,
             bytes: object.bytes,
@@ -117,6 +123,10 @@ fn list_matching_objects(
             continue;
         }
         if walk.glob.as_ref().is_some_and(|glob| !glob.is_match(key)) {
+            continue;
+        }
+        if exclusions.is_match(name) {
+            skipped.push(SkippedInput::excluded(name.to_owned(), found.bytes));
             continue;
         }
         match file(source, found, name)? {

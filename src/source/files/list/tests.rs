@@ -19,6 +19,7 @@ fn source(uri: &str) -> SourceSettings {
         compression: None,
         on_empty_file: OnEmptyFile::Skip,
         csv: None,
+        exclude: Vec::new(),
         lines: None,
         records: None,
         plain_files: false,
