@@ -15,7 +15,7 @@ pub struct LinePattern {
 #[derive(Debug, thiserror::Error)]
 pub enum LinePatternError {
     /// It is not a regular expression.
-    #[error("{}", last_line(.0))]
+    #[error(transparent)]
     Syntax(#[from] regex::Error),
     /// Nothing would be exported.
     #[error("it has no named group: write `(?<name>…)` around what is to be a column")]
@@ -51,10 +51,4 @@ impl LinePattern {
     pub fn columns(&self) -> &Arc<[String]> {
         &self.columns
     }
-}
-
-/// The reason without the drawing of the pattern before it.
-fn last_line(error: &regex::Error) -> String {
-    let text = error.to_string();
-    text.lines().last().map(|line| line.trim_start_matches("error: ").to_owned()).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use globset::Glob;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub struct SourceSettings {
     /// How its store is reached.
     pub options: StoreOptions,
     /// Globs of files that are not read, relative to the folder of `uri`.
-    pub exclude: Vec<Located<String>>,
+    pub exclude: Vec<Located<Glob>>,
     /// Given, or found from the extension.
     pub format: Option<SourceFormat>,
     /// `k=v` folders become columns. `None` is `auto`: when every file has the same keys.

@@ -191,7 +191,7 @@ fn without_absent(value: Value) -> Value {
 
 /// `None` where there are none, like a key that is not written.
 fn exclude(source: &SourceSettings) -> Option<Vec<&str>> {
-    let globs: Vec<_> = source.exclude.iter().map(|glob| glob.value.as_str()).collect();
+    let globs: Vec<_> = source.exclude.iter().map(|glob| glob.value.glob()).collect();
     Some(globs).filter(|globs| !globs.is_empty())
 }
 

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::diagnostic::{Diagnostic, Located, nearest, shown};
 use crate::job::{CsvDialect, Delimiter, Header, HeaderNames, LastLine, ShortRows};
 use crate::spec::source::OneOrMore;
-use crate::yaml::decode::{Fields, Keys, any_text, integer, list, text, word};
+use crate::yaml::decode::{Fields, Keys, any_text, integer, list, one_or_more, text, word};
 use crate::yaml::{CoreValue, Entry, Kind, Node};
 
 /// Keys of `source.csv`.
@@ -144,14 +144,14 @@ pub(super) fn csv_dialect(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option
         let message = format!("`quote` and `delimiter` cannot both be `{}`", shown(&char::from(byte).to_string()));
         errors.push(Diagnostic::at(place, message).help("set `quote: none` if cells are not quoted"));
     }
-    if let Some(escape) = escape.filter(|escape| taken(escape.value)) {
-        errors.push(escape.mistake("`escape` and `delimiter` cannot be the same character").help("change one of them"));
-    } else if let Some(escape) = dialect.escape
-        && dialect.quote == Some(escape)
-    {
-        let place = fields.get("escape").map(|entry| &entry.value.span);
-        let mistake = Diagnostic::at(place, "`escape` and `quote` are the same character");
-        errors.push(mistake.help("remove `escape`: by default, quotes are doubled"));
+    if let Some(escape) = &escape {
+        if taken(escape.value) {
+            let mistake = escape.mistake("`escape` and `delimiter` cannot be the same character");
+            errors.push(mistake.help("change one of them"));
+        } else if dialect.quote == Some(escape.value) {
+            let mistake = escape.mistake("`escape` and `quote` are the same character");
+            errors.push(mistake.help("remove `escape`: by default, quotes are doubled"));
+        }
     }
     if dialect.headers == HeaderNames::Number
         && let Header::None | Header::Names(_) = &dialect.header
@@ -288,12 +288,8 @@ fn skip_lines(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<u
 }
 
 fn null_text(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Vec<String>> {
-    let items = match &node.kind {
-        Kind::Sequence(items) => items.iter().collect(),
-        _ => vec![node],
-    };
     let mut texts = Vec::new();
-    for item in items {
+    for item in one_or_more(node) {
         let found = any_text(item, what, errors)?;
         if found.value.is_empty() {
             errors.push(found.mistake("an empty cell is null without this").help("remove the empty text"));

@@ -108,6 +108,11 @@ fn condition(operator: &Located<String>, node: &Node, errors: &mut Vec<Diagnosti
     }
 }
 
+/// What is wrong with a regular expression. The crate draws it over several lines, of which the last says why.
+pub(super) fn regex_reason(error: &regex::Error) -> String {
+    error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
 /// A regular expression that compiles within its limit.
 fn pattern(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<String> {
     let found = text(node, what, errors)?;
@@ -119,9 +124,7 @@ fn pattern(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Stri
             None
         }
         Err(error) => {
-            // The crate draws the expression over several lines; its last line says what is wrong.
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let reason = regex_reason(&error);
             let mistake = found.mistake(format!("`{}` is not a regular expression", shown(&found.value)));
             errors.push(mistake.help(format!("{reason}; the syntax is that of https://docs.rs/regex")));
             None

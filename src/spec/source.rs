@@ -4,22 +4,23 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::iter;
 
-use globset::GlobBuilder;
+use globset::{Glob, GlobBuilder};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
 use crate::job::{
-    CsvDialect, DeclaredType, ExpectedFiles, LinePattern, OnEmptyFile, PartitionBy, PathTime, SchemaDrift,
-    SourceCompression, SourceFormat,
+    CsvDialect, DeclaredType, ExpectedFiles, LinePattern, LinePatternError, OnEmptyFile, PartitionBy, PathTime,
+    SchemaDrift, SourceCompression, SourceFormat,
 };
 use crate::spec::csv_dialect::{CsvDialectKeys, csv_dialect};
+use crate::spec::filter::regex_reason;
 use crate::spec::window::duration;
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
 use crate::time::parse::{PatternError, check_instant_pattern, check_pattern, with_offset_field};
-use crate::yaml::decode::{Fields, Keys, Word, any_text, boolean, mapping, not_one_of, text, word};
+use crate::yaml::decode::{Fields, Keys, Word, any_text, boolean, mapping, not_one_of, one_or_more, text, word};
 use crate::yaml::{Entry, Kind, Node};
 
 /// What is known of a type. In a spec, each key replaces the catalog's key of the same name whole.
@@ -68,7 +69,7 @@ pub struct SourceSpec {
     pub uri: Located<String>,
     /// Globs of files that are not read, relative to the folder of `uri`: `**/*.tmp`. The manifest lists them.
     #[schemars(with = "Option<OneOrMore>")]
-    pub exclude: Vec<Located<String>>,
+    pub exclude: Vec<Located<Glob>>,
     /// Format of the files; default: what the extension says (`x.csv.gz` works).
     pub format: Option<SourceFormat>,
     /// Whether `key=value` folders become columns; `auto` (default): when every file has the same keys.
@@ -287,21 +288,19 @@ fn hive_partitioning(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> O
     }
 }
 
-/// One glob or several.
-fn globs(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<String>>> {
-    let items = match &node.kind {
-        Kind::Sequence(items) => items.as_slice(),
-        _ => std::slice::from_ref(node),
-    };
-    let mut globs: Vec<Located<String>> = Vec::new();
-    for item in items {
-        let glob = text(item, what, errors)?;
-        if let Err(error) = GlobBuilder::new(&glob.value).literal_separator(true).build() {
-            let mistake = glob.mistake(format!("`{}` is not a glob", shown(&glob.value)));
-            errors.push(mistake.help(error.kind().to_string()));
-            return None;
+/// One glob or several, in which `*` does not cross folders.
+fn globs(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<Glob>>> {
+    let mut globs = Vec::new();
+    for item in one_or_more(node) {
+        let found = text(item, what, errors)?;
+        match GlobBuilder::new(&found.value).literal_separator(true).build() {
+            Ok(value) => globs.push(Located { value, span: found.span }),
+            Err(error) => {
+                let mistake = found.mistake(format!("`{}` is not a glob", shown(&found.value)));
+                errors.push(mistake.help(error.kind().to_string()));
+                return None;
+            }
         }
-        globs.push(glob);
     }
     Some(globs)
 }
@@ -359,7 +358,10 @@ fn line_pattern(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Located<L
         Ok(value) => Some(Located { value, span: found.span }),
         Err(why) => {
             let mistake = found.mistake("`pattern` is not a regular expression with named groups");
-            errors.push(mistake.help(why.to_string()));
+            errors.push(mistake.help(match why {
+                LinePatternError::Syntax(error) => regex_reason(&error),
+                why @ LinePatternError::NoColumns => why.to_string(),
+            }));
             None
         }
     }

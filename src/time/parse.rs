@@ -8,6 +8,7 @@
 //! correctly outside every window.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -326,7 +327,7 @@ impl TimeParser {
     ) -> Result<RawInstant, BadTime> {
         match &self.format {
             TimeFormat::AnyOf(formats) => {
-                first_that_fits(value, formats, |format| self.raw_text_in(format, value, &mut place))
+                first_that_fits(&value, formats, |format| self.raw_text_in(format, value, &mut place))
             }
             format => self.raw_text_in(format, value, place),
         }
@@ -388,10 +389,7 @@ impl TimeParser {
     #[inline]
     pub(crate) fn raw_integer(&self, value: i64) -> Result<RawInstant, BadTime> {
         match &self.format {
-            TimeFormat::AnyOf(formats) => {
-                let text = value.to_string();
-                first_that_fits(&text, formats, |format| self.raw_integer_in(format, value))
-            }
+            TimeFormat::AnyOf(formats) => first_that_fits(&value, formats, |format| self.raw_integer_in(format, value)),
             format => self.raw_integer_in(format, value),
         }
     }
@@ -485,7 +483,7 @@ fn with_offset(value: &str, zones: &BTreeMap<String, String>) -> Result<String, 
 
 /// What the first format that fits makes of a value.
 fn first_that_fits(
-    value: &str,
+    value: &dyn Display,
     formats: &[TimeFormat],
     mut read: impl FnMut(&TimeFormat) -> Result<RawInstant, BadTime>,
 ) -> Result<RawInstant, BadTime> {
@@ -496,7 +494,7 @@ fn first_that_fits(
             Err(bad) => reasons.push(bad.why),
         }
     }
-    Err(BadTime::new(value, format!("none of the {} formats fits: {}", formats.len(), reasons.join("; "))))
+    Err(BadTime::new(&value.to_string(), format!("none of the {} formats fits: {}", formats.len(), reasons.join("; "))))
 }
 
 /// Parses a number in an epoch format that is not a 64-bit integer, exactly to the nanosecond.

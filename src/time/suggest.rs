@@ -31,25 +31,23 @@ pub(crate) fn suggestion(value: &str) -> Option<String> {
     if let Some(unit) = epoch(value) {
         return Some(format!("`time.format: {unit}` fits it"));
     }
-    let fits = |value: &str| -> Vec<String> {
-        let fits = |pattern: &&&str| {
-            let format = TimeFormat::Pattern((***pattern).to_owned());
-            TimeParser::new(format, jiff::tz::TimeZone::UTC).text(value).is_ok()
-        };
-        PATTERNS.iter().filter(fits).map(|pattern| format!("`time.format: \"{pattern}\"`")).collect()
-    };
-    let fitting = fits(value);
-    if !fitting.is_empty() {
-        return Some(format!("{} fits it", fitting.join(" or ")));
+    let formats: Vec<_> = fitting(value).map(|pattern| format!("`time.format: \"{pattern}\"`")).collect();
+    if !formats.is_empty() {
+        return Some(format!("{} fits it", formats.join(" or ")));
     }
     let abbreviation = value.split(|c: char| !c.is_ascii_uppercase()).rfind(|word| (2..=5).contains(&word.len()))?;
-    let with_offset = value.replacen(abbreviation, "+0000", 1);
-    let pattern =
-        PATTERNS.iter().find(|pattern| fits(&with_offset).contains(&format!("`time.format: \"{pattern}\"`")))?;
-    let pattern = pattern.replace("%z", "%Z");
+    let pattern = fitting(&value.replacen(abbreviation, "+0000", 1)).next()?.replace("%z", "%Z");
     Some(format!(
         "`time.format: \"{pattern}\"` fits it, with `time.zones: {{{abbreviation}: \"…\"}}` for the offset of {abbreviation}"
     ))
+}
+
+/// The patterns that read a value.
+fn fitting(value: &str) -> impl Iterator<Item = &'static str> {
+    PATTERNS.into_iter().filter(move |pattern| {
+        let format = TimeFormat::Pattern((*pattern).to_owned());
+        TimeParser::new(format, jiff::tz::TimeZone::UTC).text(value).is_ok()
+    })
 }
 
 /// The unit of a count since 1970 that lies in this age.

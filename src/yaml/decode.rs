@@ -122,6 +122,14 @@ pub fn list<'n>(node: &'n Node, what: &str, errors: &mut Vec<Diagnostic>) -> Opt
     }
 }
 
+/// The items of a list, or the one value that stands for a list of it.
+pub fn one_or_more(node: &Node) -> &[Node] {
+    match &node.kind {
+        Kind::Sequence(items) => items,
+        _ => std::slice::from_ref(node),
+    }
+}
+
 /// Text, which may be empty.
 pub fn any_text(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Located<String>> {
     match node.core_value() {

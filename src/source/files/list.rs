@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use globset::{Glob, GlobBuilder, GlobSet};
+use globset::{GlobBuilder, GlobSet};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use walkdir::{DirEntry, WalkDir};
@@ -223,28 +223,18 @@ impl Walk {
     }
 }
 
-/// The globs of `exclude`.
+/// The globs of `exclude` as one, to match names below the folder of the source.
 ///
 /// # Errors
-/// [`ListError::Glob`].
+/// [`ListError::Glob`] if they are too large together.
 pub(super) fn exclusions(source: &SourceSettings) -> Result<GlobSet, ListError> {
     let mut globs = GlobSet::builder();
     for exclude in &source.exclude {
-        let invalid =
-            |error: globset::Error| ListError::Glob { uri: exclude.value.clone(), message: error.kind().to_string() };
-        globs.add(exclusion(&exclude.value).map_err(invalid)?);
+        globs.add(exclude.value.clone());
     }
-    let whole =
+    let too_large =
         |error: globset::Error| ListError::Glob { uri: source.uri.value.clone(), message: error.kind().to_string() };
-    globs.build().map_err(whole)
-}
-
-/// A glob of `exclude`, which is matched against names below the folder of the source. `*` does not cross folders.
-///
-/// # Errors
-/// An invalid glob.
-fn exclusion(glob: &str) -> Result<Glob, globset::Error> {
-    GlobBuilder::new(glob).literal_separator(true).build()
+    globs.build().map_err(too_large)
 }
 
 fn list_one_file(source: &SourceSettings, path: &Path) -> Result<FileListing, ListError> {

@@ -358,13 +358,11 @@ impl Buffer {
         block_bytes: usize,
     ) -> Result<Self, SourceError> {
         let mut buffer = Self::open(file, block_bytes)?;
-        // `open` has consumed the mark of UTF-8.
-        let is_marked = buffer.start > 0;
-        let (encoding, mark) = match Encoding::for_bom(buffer.data()).filter(|_| !is_marked) {
-            Some((marked, len)) => (marked, len),
-            None if is_marked => (encoding_rs::UTF_8, 0),
-            None => (encoding, 0),
-        };
+        if buffer.start > 0 {
+            // `open` has consumed the mark of UTF-8.
+            return Ok(buffer);
+        }
+        let (encoding, mark) = Encoding::for_bom(buffer.data()).unwrap_or((encoding, 0));
         if encoding != encoding_rs::UTF_8 {
             buffer.consume(mark);
             buffer.transcoder = Some(Transcoder::new(encoding, buffer.data().to_vec()));
