@@ -134,6 +134,11 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c)
 }
 
+/// What is wrong with a regular expression. The crate draws it over several lines, of which the last says why.
+pub fn regex_reason(error: &regex::Error) -> String {
+    error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
 /// Errors sorted by location, file by file, without duplicates, up to [`MISTAKES`].
 pub fn in_order(mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut files: Vec<PathBuf> = Vec::new();

@@ -5,7 +5,7 @@ use arrow::datatypes::Schema;
 use super::check::{Mismatch, Operand, Values, compare, is_null, one_of, text_test};
 use super::expr::{Inputs, Node, Op, TextTest};
 use super::literal::{Literal, Number};
-use crate::diagnostic::{Diagnostic, nearest_for};
+use crate::diagnostic::{Diagnostic, nearest_for, regex_reason};
 use crate::job::{Condition, Filter, Scalar};
 
 /// Largest compiled size of a regular expression. Below the limit of polars, which is 10 MiB.
@@ -99,13 +99,10 @@ pub(super) fn checked(test: TextTest) -> Result<TextTest, Mismatch> {
     };
     match regex::RegexBuilder::new(&pattern).size_limit(REGEX_BYTES).build() {
         Ok(_) => Ok(test),
-        Err(regex::Error::Syntax(text)) if shown => {
-            let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Err(Mismatch {
-                message: format!("the regular expression does not parse: {why}"),
-                help: "the syntax is that of the Rust crate `regex`, without look-around and backreferences".to_owned(),
-            })
-        }
+        Err(error @ regex::Error::Syntax(_)) if shown => Err(Mismatch {
+            message: format!("the regular expression does not parse: {}", regex_reason(&error)),
+            help: "the syntax is that of the Rust crate `regex`, without look-around and backreferences".to_owned(),
+        }),
         Err(_) => Err(Mismatch {
             message: "the pattern is too large".to_owned(),
             help: format!("compiled, it may have {} MiB: use smaller repetitions or shorter text", REGEX_BYTES >> 20),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::diagnostic::{Diagnostic, Located, shown};
+use crate::diagnostic::{Diagnostic, Located, regex_reason, shown};
 use crate::job::{Condition, Scalar};
 use crate::limits;
 use crate::yaml::decode::{boolean, list, mapping, not_one_of, text};
@@ -106,11 +106,6 @@ fn condition(operator: &Located<String>, node: &Node, errors: &mut Vec<Diagnosti
             None
         }
     }
-}
-
-/// What is wrong with a regular expression. The crate draws it over several lines, of which the last says why.
-pub(super) fn regex_reason(error: &regex::Error) -> String {
-    error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 /// A regular expression that compiles within its limit.

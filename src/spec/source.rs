@@ -9,13 +9,12 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 
-use crate::diagnostic::{Diagnostic, Located, Span, nearest, shown};
+use crate::diagnostic::{Diagnostic, Located, Span, nearest, regex_reason, shown};
 use crate::job::{
     CsvDialect, DeclaredType, ExpectedFiles, LinePattern, LinePatternError, OnEmptyFile, PartitionBy, PathTime,
     SchemaDrift, SourceCompression, SourceFormat,
 };
 use crate::spec::csv_dialect::{CsvDialectKeys, csv_dialect};
-use crate::spec::filter::regex_reason;
 use crate::spec::window::duration;
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
@@ -529,9 +528,8 @@ fn abbreviations(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Optio
 
 /// One format or a list of them.
 fn time_formats(node: &Node, has_zones: bool, errors: &mut Vec<Diagnostic>) -> Option<TimeFormat> {
-    let Kind::Sequence(items) = &node.kind else { return time_format(node, has_zones, errors) };
     let mut formats = Vec::new();
-    for item in items {
+    for item in one_or_more(node) {
         let format = time_format(item, has_zones, errors)?;
         if formats.contains(&format) {
             errors
