@@ -117,6 +117,11 @@ pub struct RetentionTooLong {
 }
 
 impl Job {
+    /// The type that `schema` declares for a column or path.
+    pub(crate) fn declared_type(&self, name: &str) -> Option<DeclaredType> {
+        self.schema.iter().find(|(declared, _)| declared.value == name).map(|(_, declared)| *declared)
+    }
+
     /// The SQL condition as recorded: a digest if it may name a redacted column.
     pub fn recorded_where(&self) -> Option<String> {
         Some(self.canonical.get("where")?.as_str()?.to_owned())
@@ -194,8 +199,8 @@ pub enum PartitionBy {
 pub struct ColumnChoice {
     /// Source column.
     pub source: Located<String>,
-    /// Its name in the shards.
-    pub output: String,
+    /// Its name in the shards, if given. Without it, a column keeps its name, and a path has that of its last key.
+    pub output: Option<String>,
 }
 
 /// Order of rows within a partition.

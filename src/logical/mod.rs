@@ -2,6 +2,7 @@
 //! mark the columns; the query, redaction and the encoders read the marks.
 
 pub(crate) mod leaves;
+pub(crate) mod path;
 pub(crate) mod uuid;
 
 use arrow::datatypes::{DataType, Field};

@@ -63,6 +63,11 @@ use expr::{Input, Inputs, Node, Origin};
 
 pub(crate) use order::sort_permutation;
 
+/// The names that `where` compares, of columns or paths. Empty if it is not SQL, which [`Predicate::compile`] reports.
+pub(crate) fn names_in(where_sql: &Located<String>) -> Vec<String> {
+    sql::names(where_sql)
+}
+
 /// The compiled `filters` and `where` of one job.
 #[derive(Debug, Clone)]
 pub(crate) struct Predicate {

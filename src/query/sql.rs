@@ -11,6 +11,8 @@ mod refuse;
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use sqlparser::ast::{BinaryOperator, DataType as SqlType, Expr, Ident, Spanned, UnaryOperator, Value as SqlValue};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::arithmetic::{Arithmetic, Operator};
 use super::check::{self, Mismatch, Operand, Values};
@@ -57,6 +59,32 @@ fn translate(inputs: &mut Inputs, text: &Located<String>, schema: &Schema) -> Re
     }
 }
 
+/// The names and paths in a `where` that columns may have; none if it cannot be cut into words.
+pub(super) fn names(text: &Located<String>) -> Vec<String> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, &text.value).tokenize().unwrap_or_default();
+    let mut names: Vec<String> = Vec::new();
+    let mut continues = false;
+    for token in tokens {
+        match token {
+            Token::Word(word) => match names.last_mut() {
+                Some(path) if continues => {
+                    path.push('.');
+                    path.push_str(&word.value);
+                    continues = false;
+                }
+                _ => names.push(word.value),
+            },
+            token => continues = token == Token::Period,
+        }
+    }
+    names
+}
+
+/// The name that a path of identifiers spells.
+fn joined(names: &[Ident]) -> String {
+    names.iter().map(|name| name.value.as_str()).collect::<Vec<_>>().join(".")
+}
+
 struct Translator<'a> {
     inputs: &'a mut Inputs,
     schema: &'a Schema,
@@ -88,7 +116,8 @@ impl Translator<'_> {
         let below = depth + 1;
         match expr {
             Expr::Nested(inner) => self.operand(inner, below),
-            Expr::Identifier(name) => self.column(name),
+            Expr::Identifier(name) => self.column(std::slice::from_ref(name)),
+            Expr::CompoundIdentifier(names) => self.column(names),
             Expr::Value(value) => self.literal(expr, &value.value),
             Expr::TypedString(typed) if is_time(&typed.data_type) && !typed.uses_odbc_syntax => {
                 match &typed.value.value {
@@ -160,13 +189,15 @@ impl Translator<'_> {
         nodes.into_iter().collect()
     }
 
-    fn column(&mut self, name: &Ident) -> Option<Operand> {
-        match self.schema.column_with_name(&name.value) {
-            Some((_, field)) => Some(Operand::Values(Values::column(&name.value, field))),
+    /// A column, or the path that its names are.
+    fn column(&mut self, names: &[Ident]) -> Option<Operand> {
+        let name = joined(names);
+        match self.schema.column_with_name(&name) {
+            Some((_, field)) => Some(Operand::Values(Values::column(&name, field))),
             None => {
-                let mut mistake =
-                    unknown_column(&name.value, self.schema, self.locator.span(name.span).as_ref(), &self.mistakes);
-                if name.quote_style.is_some() {
+                let span = names.first().and_then(|first| self.locator.span(first.span));
+                let mut mistake = unknown_column(&name, self.schema, span.as_ref(), &self.mistakes);
+                if names.iter().any(|name| name.quote_style.is_some()) {
                     let help = mistake.help.unwrap_or_default();
                     mistake.help =
                         Some(format!("{help}; use single quotes for text, and double quotes for columns only"));

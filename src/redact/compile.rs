@@ -25,12 +25,14 @@ struct Open<'a> {
     rest: &'a str,
 }
 
-/// Compiles the job's redactions. `chosen` are the columns of the shards, by index in the source and by name; dropped
-/// columns are removed from it. `folders` are the columns whose values appear in folder names. `None` if nothing is
+/// Compiles the job's redactions. `source` has the source's columns, `own` of them, then those at paths. `chosen` are the
+/// columns of the shards, by index in `source` and by name; dropped columns are removed from it. A redaction counts for every
+/// chosen path at, around or inside its own. `folders` are the columns whose values appear in folder names. `None` if nothing is
 /// redacted, or if mistakes were added.
 pub(crate) fn compile(
     job: &Job,
     source: &Schema,
+    own: usize,
     folders: &[String],
     chosen: &mut Vec<(usize, String)>,
     mistakes: &mut Vec<Diagnostic>,
@@ -42,23 +44,28 @@ pub(crate) fn compile(
     let mut of_columns: Vec<(usize, Open<'_>)> = Vec::new();
     let mut dropped = Vec::new();
     for (index, redaction) in job.redactions.iter().enumerate() {
-        let Some((column, rest)) = place(&redaction.path, source, mistakes) else { continue };
+        let Some((column, rest)) = place(&redaction.path, source, own, mistakes) else { continue };
         let name = source.field(column).name();
+        let at_paths = chosen_paths(redaction, source, own, chosen);
         if let Some(mistake) = revealed_elsewhere(job, redaction, name, rest, folders) {
             mistakes.push(mistake);
+        } else if let Some(path) =
+            at_paths.iter().find(|path| path.is_inside && redaction.method == RedactionMethod::Drop)
+        {
+            mistakes.extend(selected_and_dropped(job, source.field(path.column).name()));
         } else if redaction.method == RedactionMethod::Drop && rest.is_empty() {
-            if let Some(choice) = job.columns.iter().flatten().find(|choice| choice.source.value == *name) {
-                let message = format!("`{}` is selected here and dropped in `redact`", shown(name));
-                mistakes.push(choice.source.mistake(message).help("remove it from one of them"));
-            }
+            mistakes.extend(selected_and_dropped(job, name));
             chosen.retain(|(chosen, _)| *chosen != column);
             dropped.push(name.clone());
-        } else if chosen.iter().all(|(chosen, _)| *chosen != column) {
+        } else if at_paths.is_empty() && chosen.iter().all(|(chosen, _)| *chosen != column) {
             let message = format!("`{}` is redacted, but `columns` does not select it", shown(name));
             let help = "select it, or write `drop`, which also keeps its values out of the recorded filters";
             mistakes.push(redaction.path.mistake(message).help(help));
         } else {
             of_columns.push((column, Open { redaction, index, counter: 0, rest }));
+            of_columns.extend(
+                at_paths.iter().map(|path| (path.column, Open { redaction, index, counter: 0, rest: path.rest })),
+            );
         }
     }
     if chosen.is_empty() && !dropped.is_empty() {
@@ -129,9 +136,51 @@ fn rest_below<'a>(path: &'a str, name: &str) -> Option<&'a str> {
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.').filter(|rest| !rest.is_empty()) }
 }
 
+/// A chosen column at a path that a redaction concerns.
+struct ChosenPath<'a> {
+    column: usize,
+    /// The rest of the redaction's path below the column; empty if all of the column is redacted.
+    rest: &'a str,
+    /// Whether all of the column is redacted.
+    is_inside: bool,
+}
+
+/// The chosen columns at paths that lie at, around or inside the path of a redaction.
+fn chosen_paths<'a>(
+    redaction: &'a Redaction,
+    source: &Schema,
+    own: usize,
+    chosen: &[(usize, String)],
+) -> Vec<ChosenPath<'a>> {
+    let path = redaction.path.value.as_str();
+    let mut columns: Vec<usize> = chosen.iter().map(|(column, _)| *column).filter(|column| *column >= own).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    let concerned = columns.into_iter().filter_map(|column| {
+        let name = source.field(column).name();
+        match (rest_below(name, path), rest_below(path, name)) {
+            (Some(_), _) => Some(ChosenPath { column, rest: "", is_inside: true }),
+            (None, Some(rest)) => Some(ChosenPath { column, rest, is_inside: false }),
+            (None, None) => None,
+        }
+    });
+    concerned.collect()
+}
+
+fn selected_and_dropped(job: &Job, name: &str) -> Option<Diagnostic> {
+    let choice = job.columns.iter().flatten().find(|choice| choice.source.value == *name)?;
+    let message = format!("`{}` is selected here and dropped in `redact`", shown(name));
+    Some(choice.source.mistake(message).help("remove it from one of them"))
+}
+
 /// The index of the column that a path starts with, and the rest of the path.
-fn place<'a>(path: &'a Located<String>, source: &Schema, mistakes: &mut Vec<Diagnostic>) -> Option<(usize, &'a str)> {
-    let columns = source.fields().iter().enumerate();
+fn place<'a>(
+    path: &'a Located<String>,
+    source: &Schema,
+    own: usize,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Option<(usize, &'a str)> {
+    let columns = source.fields().iter().enumerate().take(own);
     let fitting = columns.filter_map(|(i, field)| Some((i, rest_below(&path.value, field.name())?)));
     let found = fitting.min_by_key(|(_, rest)| rest.len());
     if found.is_none() {
@@ -161,8 +210,11 @@ fn revealed_elsewhere(
         let help = "leave the column out with `columns`; its values stay in the source's paths";
         return Some(redaction.path.mistake(message).help(help));
     }
-    let is_dropped = redaction.method == RedactionMethod::Drop && rest.is_empty();
-    if name == job.time.column.value && !is_dropped {
+    let (path, time) = (&redaction.path.value, &job.time.column.value);
+    let holds_time = rest_below(time, path).is_some();
+    let is_dropped = redaction.method == RedactionMethod::Drop && (rest.is_empty() || holds_time);
+    if (name == time || holds_time || rest_below(path, time).is_some()) && !is_dropped {
+        let shown = crate::diagnostic::shown(time);
         let message = format!(
             "`{shown}` is the time column, which partition names and `min_time` reveal, so it cannot be redacted"
         );

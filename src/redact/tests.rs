@@ -50,7 +50,8 @@ fn job(redactions: &[Redaction], columns: Option<Vec<ColumnChoice>>) -> crate::j
 fn compiled(schema: &Schema, redactions: &[Redaction]) -> Result<Redactor, Vec<Diagnostic>> {
     let mut chosen = schema.fields().iter().map(|f| f.name().clone()).enumerate().collect();
     let mut mistakes = Vec::new();
-    let redactor = compile(&job(redactions, None), schema, &["team".to_owned()], &mut chosen, &mut mistakes);
+    let own = schema.fields().len();
+    let redactor = compile(&job(redactions, None), schema, own, &["team".to_owned()], &mut chosen, &mut mistakes);
     redactor.ok_or(mistakes)
 }
 
@@ -364,7 +365,7 @@ fn a_column_of_exactly_the_name_wins_and_then_the_longest() {
 fn choices(names: &[(&str, &str)]) -> Option<Vec<ColumnChoice>> {
     let choice = |(source, output): &(&str, &str)| ColumnChoice {
         source: Located::default_value((*source).to_owned()),
-        output: (*output).to_owned(),
+        output: Some((*output).to_owned()),
     };
     Some(names.iter().map(choice).collect())
 }
@@ -376,7 +377,9 @@ fn columns_and_redact_must_agree() {
         let mut chosen: Vec<_> =
             columns.iter().map(|(source, output)| (schema().index_of(source).unwrap(), (*output).to_owned())).collect();
         let mut mistakes = Vec::new();
-        let redactor = compile(&job(&redactions, choices(columns)), &schema(), &[], &mut chosen, &mut mistakes);
+        let (job, schema) = (job(&redactions, choices(columns)), schema());
+        let own = schema.fields().len();
+        let redactor = compile(&job, &schema, own, &[], &mut chosen, &mut mistakes);
         redactor.ok_or_else(|| mistakes.into_iter().map(|d| d.message).collect::<Vec<_>>())
     };
     assert_eq!(

@@ -8,7 +8,7 @@ use super::page::{Block, Fact, Section, Style, Table, columns};
 use super::words::{counted, value, zoned};
 use crate::export_format::ExportCompression;
 use crate::job::{CsvFormat, Digests, OnBad, Order, PartitionBy};
-use crate::package::manifest::{EncryptionRecord, Manifest, ResolvedSpec};
+use crate::package::manifest::{EncryptionRecord, Manifest, ResolvedSpec, is_name_of};
 use crate::units::grouped;
 use crate::yaml::decode::Word;
 
@@ -268,7 +268,9 @@ fn columns_table(manifest: &Manifest) -> Table {
 /// Source and output names of renamed columns.
 fn renamed(manifest: &Manifest) -> Vec<(String, String)> {
     let Ok(Some(selected)) = manifest.spec.resolved.columns() else { return Vec::new() };
-    let renamed = selected.into_iter().filter(|(source, output)| source != output);
+    let stated = |path: &str| manifest.columns.iter().map(|c| c.name.as_str()).find(|name| is_name_of(name, path));
+    let named = selected.into_iter().filter_map(|(source, output)| Some((source, output.or_else(|| stated(source))?)));
+    let renamed = named.filter(|(source, output)| source != output);
     renamed.map(|(source, output)| (source.to_owned(), output.to_owned())).collect()
 }
 

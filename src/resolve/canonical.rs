@@ -143,7 +143,7 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
         "filters": filters(job)?,
         "where": job.where_sql.as_ref().map(|sql| withheld::where_sql(&job.redactions, &sql.value)),
         "columns": job.columns.as_ref().map(|columns| {
-            columns.iter().map(|c| json!({c.source.value.as_str(): c.output})).collect::<Vec<_>>()
+            columns.iter().map(|column| json!({column.source.value.as_str(): output_name(column)})).collect::<Vec<_>>()
         }),
         "redact": redactions(&job.redactions),
         "order": job.order.word(),
@@ -229,6 +229,12 @@ fn csv_dialect(dialect: &CsvDialect) -> Value {
         "headers": (dialect.headers != standard.headers).then(|| dialect.headers.word()),
     }));
     if keys.as_object().is_some_and(Map::is_empty) { Value::Null } else { keys }
+}
+
+/// The name of a column in the shards; `null` where only the source can tell whether a name with dots is a path.
+fn output_name(column: &ColumnChoice) -> Option<&str> {
+    let ColumnChoice { source, output } = column;
+    output.as_deref().or_else(|| (!source.value.contains('.')).then_some(source.value.as_str()))
 }
 
 fn filters(job: &Identity) -> Result<Value, JsonError> {

@@ -13,10 +13,12 @@ use crate::json::{self, JsonError};
 /// Bytes of a digest that are kept.
 const DIGEST_BYTES: usize = 8;
 
-/// Whether a column is redacted, or something inside it.
+/// Whether a column or path is redacted, or something around or inside it.
 pub(super) fn is_redacted(redactions: &[Redaction], column: &str) -> bool {
-    let inside = |path: &str| path.strip_prefix(column).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    redactions.iter().any(|redaction| inside(&redaction.path.value))
+    let is_at = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    redactions.iter().map(|redaction| &redaction.path.value).any(|path| is_at(path, column) || is_at(column, path))
 }
 
 /// In the place of a condition's operand.
@@ -78,7 +80,7 @@ mod tests {
         assert!(is_redacted(&redact("meta.user.email"), "meta.user"));
         assert!(!is_redacted(&redact("user"), "user_id"));
         assert!(!is_redacted(&redact("user_id"), "user"));
-        assert!(!is_redacted(&redact("user"), "user.name"), "which is another column");
+        assert!(is_redacted(&redact("user"), "user.name"), "it may be a path into the column");
     }
 
     #[test]

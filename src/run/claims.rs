@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::job::{ExpectedFiles, Job, OnBad, PathTime};
 use crate::source::files::{path_coverage_in, path_unit, units_of};
 use crate::source::instants::{bound, instants, routing_unit};
+use crate::source::paths::request_of;
 use crate::source::{Input, InputFacts, ListError, ReadRequest, SkipCode, Source, TableEvidence, TimeRange};
 use crate::stop::Stop;
 use crate::units::counted;
@@ -83,7 +84,9 @@ pub(crate) fn check(
         let Some(claim) = path_coverage_in(input.name(), path_time, [&job.time.timezone, &job.window.timezone]) else {
             continue;
         };
-        files.push(Claim { input, facts: inspection.facts, claim, schema: schema.arrow, constants: &survey.constants });
+        let mut facts = inspection.facts;
+        survey::forget_unproven_times(job, &schema.arrow, input, &mut facts);
+        files.push(Claim { input, facts, claim, schema: schema.arrow, constants: &survey.constants });
     }
     let is_sample = !survey.is_whole || !others.is_empty();
     for claim in &files {
@@ -125,8 +128,12 @@ fn missing(
 /// The time zone of the dates in file names: the time column's, or, if the rows have only dates, the window's.
 fn zone_of_names<'a>(job: &'a Job, survey: &Survey) -> &'a TimeZone {
     let (times, dates) = (&job.time.timezone, &job.window.timezone);
-    let column = survey.schema.arrow.field_with_name(&job.time.column.value);
-    let is_date = column.is_ok_and(|field| matches!(field.data_type(), DataType::Date32 | DataType::Date64));
+    let column = &job.time.column.value;
+    let schema =
+        request_of(&survey.schema.arrow, column, job.declared_type(column)).unwrap_or_else(|_| Schema::empty());
+    let is_date = schema
+        .field_with_name(column)
+        .is_ok_and(|field| matches!(field.data_type(), DataType::Date32 | DataType::Date64));
     let is_midnight = |at: Timestamp| {
         let local = at.to_zoned(dates.clone());
         local.start_of_day().is_ok_and(|midnight| midnight == local)
@@ -165,11 +172,12 @@ impl Claim<'_> {
             return None;
         }
         let column = &job.time.column.value;
-        let field = self.schema.field_with_name(column).ok()?.clone();
+        let schema = request_of(&self.schema, column, job.declared_type(column)).ok()?;
+        let field = schema.field_with_name(column).ok()?.clone();
         let request = ReadRequest {
             input: self.input,
             constants: self.constants,
-            schema: Schema::new(vec![field.clone()]).into(),
+            schema: schema.into(),
             units,
             // The task reports rows that cannot be read.
             on_bad_rows: OnBad::Reject,

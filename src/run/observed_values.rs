@@ -13,6 +13,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use super::open_package::OpenPackage;
 use super::prepare::Prepared;
 use crate::job::{Condition, Filter, Job, OnBad};
+use crate::logical::path;
 use crate::package::manifest::{FilterCount, HeldValues};
 use crate::source::instants::{bound, instants};
 use crate::source::{Batch, ReadRequest, Source};
@@ -80,7 +81,10 @@ fn sample(
     let pinned = &package.pinned;
     let time = job.time.column.value.as_str();
     let wanted = |name: &str| name == time || seen.contains_key(name);
-    let fields = prepared.read_schema.fields().iter().filter(|field| wanted(field.name()));
+    let holders = prepared.read_schema.fields().iter().filter(|field| wanted(field.name()));
+    let holders: BTreeSet<String> = holders.filter_map(|field| path::holder(field)).collect();
+    let is_read = |name: &String| wanted(name) || holders.contains(name);
+    let fields = prepared.read_schema.fields().iter().filter(|field| is_read(field.name()));
     let schema = std::sync::Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
     let mut units: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for read in pinned.plan.tasks.iter().flat_map(|task| &task.reads).filter(|read| read.owner) {

@@ -8,14 +8,16 @@ use arrow::array::new_empty_array;
 use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
 
 use super::sealing::{Sealing, unknown_columns};
-use crate::diagnostic::{Diagnostic, Located, in_order, listed_names, nearest_for};
+use crate::diagnostic::{Diagnostic, Located, in_order, listed_names, nearest_for, shown};
 use crate::encode::{EncodeError, Encoder};
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
 use crate::job::{Job, Order};
-use crate::query::Predicate;
+use crate::logical::path::{self, PathError};
+use crate::query::{Predicate, names_in};
 use crate::redact::{self, Redactor};
 use crate::source::instants::{instants, routing_unit};
+use crate::source::paths;
 use crate::time::TimeParser;
 
 /// How a job's rows are read and written, given the source's columns.
@@ -63,6 +65,8 @@ pub(crate) fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<
         let projection = Vec::new();
         return Ok(Prepared { predicate: None, read_schema, projection, redactor: None, output_schema, unit, times });
     }
+    let columns = Columns::new(job, source);
+    let source = &columns.all;
     if let Some(field) = find(source, &job.time.column, "time column", &mut mistakes)
         && let Err(why) = instants(field, &new_empty_array(field.data_type()), &times, unit)
     {
@@ -81,9 +85,9 @@ pub(crate) fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<
             None
         }
     };
-    let mut chosen = chosen(job, source, &mut mistakes);
+    let mut chosen = chosen(job, &columns, &mut mistakes);
     unknown_columns(job, &chosen, &mut mistakes);
-    let redactor = redact::compile(job, source, folders, &mut chosen, &mut mistakes);
+    let redactor = redact::compile(job, source, columns.own, folders, &mut chosen, &mut mistakes);
     described_columns(job, source, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(in_order(mistakes));
@@ -92,8 +96,9 @@ pub(crate) fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<
     let names = predicate.iter().flat_map(|p| p.columns().iter().map(String::as_str));
     let id = job.id_column.as_ref().filter(|_| job.order == Order::Time).map(|c| c.value.as_str());
     needed.extend(names.chain(id).chain([job.time.column.value.as_str()]).filter_map(|n| source.index_of(n).ok()));
-    let read: Vec<usize> = needed.into_iter().collect();
-    let read_schema = Schema::new(read.iter().map(|i| source.field(*i).clone()).collect::<Vec<_>>());
+    let holders = needed.iter().filter_map(|i| source.index_of(&path::holder(columns.read.field(*i))?).ok());
+    let read: Vec<usize> = needed.iter().copied().chain(holders).collect::<BTreeSet<_>>().into_iter().collect();
+    let read_schema = Schema::new(read.iter().map(|i| columns.read.field(*i).clone()).collect::<Vec<_>>());
     let projection = chosen.iter().filter_map(|(i, _)| read.binary_search(i).ok()).collect();
     let output = || chosen.iter().map(|(i, name)| source.field(*i).clone().with_name(name)).collect::<Vec<Field>>();
     let output_schema = redactor.as_ref().map_or_else(|| Arc::new(Schema::new(output())), |r| r.schema().clone());
@@ -128,18 +133,58 @@ fn described_columns(job: &Job, source: &Schema, mistakes: &mut Vec<Diagnostic>)
     }
 }
 
-/// The columns of the shards: index in the source and name.
-fn chosen(job: &Job, source: &Schema, mistakes: &mut Vec<Diagnostic>) -> Vec<(usize, String)> {
-    match &job.columns {
-        None => source.fields().iter().map(|f| f.name().clone()).enumerate().collect(),
-        Some(choices) => choices
-            .iter()
-            .filter_map(|choice| {
-                find(source, &choice.source, "column", mistakes)?;
-                Some((source.index_of(&choice.source.value).ok()?, choice.output.clone()))
-            })
-            .collect(),
+/// The source's columns, and those at the paths that a job names.
+struct Columns {
+    /// The columns, then the paths.
+    all: Schema,
+    /// The same, but that the fields at paths say how they are read.
+    read: Schema,
+    /// Number of the columns.
+    own: usize,
+}
+
+impl Columns {
+    fn new(job: &Job, source: &Schema) -> Self {
+        let given = job.id_column.iter().chain(job.fields.values()).chain(job.filters.iter().map(|f| &f.column));
+        let given = given.chain(job.columns.iter().flatten().map(|choice| &choice.source)).chain([&job.time.column]);
+        let given = given.chain(job.schema.iter().map(|(name, _)| name)).map(|name| name.value.clone());
+        let compared = job.where_sql.iter().flat_map(names_in);
+        let mut fields: Vec<Field> = source.fields().iter().map(|field| field.as_ref().clone()).collect();
+        for name in given.chain(compared) {
+            // A name that leads nowhere is reported where it is used.
+            if fields.iter().all(|field| *field.name() != name)
+                && let Ok(field) = paths::declared_field_at(source, &name, job.declared_type(&name))
+            {
+                fields.push(field);
+            }
+        }
+        let all = Schema::new(fields.iter().cloned().map(path::without_path).collect::<Vec<_>>());
+        Self { all, read: Schema::new(fields), own: source.fields().len() }
     }
+}
+
+/// The columns of the shards: index in [`Columns`] and name.
+fn chosen(job: &Job, columns: &Columns, mistakes: &mut Vec<Diagnostic>) -> Vec<(usize, String)> {
+    let Some(choices) = &job.columns else {
+        let own = columns.all.fields().iter().take(columns.own);
+        return own.map(|field| field.name().clone()).enumerate().collect();
+    };
+    let mut chosen: Vec<(usize, String)> = Vec::new();
+    for choice in choices {
+        if find(&columns.all, &choice.source, "column", mistakes).is_none() {
+            continue;
+        }
+        let Ok(index) = columns.all.index_of(&choice.source.value) else { continue };
+        let last_key = || path::last_key(columns.read.field(index));
+        let name = choice.output.clone().or_else(last_key).unwrap_or_else(|| choice.source.value.clone());
+        if chosen.iter().any(|(_, other)| *other == name) {
+            let mistake = choice.source.mistake(format!("two columns would be called `{}`", shown(&name)));
+            let help = format!("rename one: `{{{}: another_name}}`", shown(&choice.source.value));
+            mistakes.push(mistake.help(help));
+        }
+        chosen.push((index, name));
+    }
+    chosen
 }
 
 /// A column of the source, or a mistake that names the nearest one.
@@ -151,12 +196,21 @@ fn find<'a>(
 ) -> Option<&'a Field> {
     let found = source.field_with_name(&name.value).ok();
     if found.is_none() {
-        let names = || source.fields().iter().map(|f| f.name().as_str());
         let mistake = Diagnostic::at(name.span.as_ref(), format!("{what} `{}` is not in the source", name.value));
-        mistakes.push(mistake.help(match nearest_for(mistakes, &name.value, names()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the source has {}", listed_names(names())),
-        }));
+        let help = help_for(source, &name.value, mistakes);
+        mistakes.push(mistake.help(help));
     }
     found
+}
+
+/// What may have been meant by the name of no column.
+fn help_for(source: &Schema, name: &str, mistakes: &[Diagnostic]) -> String {
+    if let Err(error @ (PathError::NoField { .. } | PathError::Closed { .. })) = path::field_at(source, name, None) {
+        return error.help();
+    }
+    let names = || source.fields().iter().map(|f| f.name().as_str());
+    match nearest_for(mistakes, name, names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the source has {}", listed_names(names())),
+    }
 }

@@ -11,7 +11,8 @@ use super::claims::{self, Claims};
 use super::workers::{self, Next, Stream};
 use crate::diagnostic::Diagnostic;
 use crate::error::ErrorCode;
-use crate::job::{DeclaredType, Job};
+use crate::job::{DeclaredType, Job, SourceFormat};
+use crate::logical::path;
 use crate::progress::Progress;
 use crate::source::{
     ConstantColumns, Input, InputFacts, InspectRequest, Inspection, InspectionStep, InspectionSteps, ListError,
@@ -146,6 +147,9 @@ pub(crate) fn inspect(
             set_constant_time(input.constant(&job.time.column.value), facts, &times);
         }
     }
+    for (input, facts) in inputs.iter().zip(&mut facts) {
+        forget_unproven_times(job, &schema.arrow, input, facts);
+    }
     let coverage = source.claimed_periods(&inputs, &facts);
     let snapshot = source.snapshot().map(str::to_owned);
     let claims = Claims::default();
@@ -182,12 +186,27 @@ fn forget_times(facts: &mut InputFacts) {
     }
 }
 
+/// Discards the inspected times of an input if they may not be those of the time column that `schema` has: its name may be
+/// a path into a column, which the inspection of rows of JSON follows without knowing the columns, and no other does.
+pub(super) fn forget_unproven_times(job: &Job, schema: &Schema, input: &Input, facts: &mut InputFacts) {
+    let name = &job.time.column.value;
+    let Some((holder, _)) = name.split_once('.') else { return };
+    let is_proven = if schema.field_with_name(name).is_ok() {
+        schema.field_with_name(holder).is_err()
+    } else {
+        let format = input.file().map(|file| file.format);
+        matches!(format, Some(SourceFormat::Json | SourceFormat::Ndjson)) && path::is_plain(schema, name)
+    };
+    if !is_proven {
+        forget_times(facts);
+    }
+}
+
 /// Whether the inspection and the column's declared type give the same time, or none, for every value. If not, inspected
 /// times do not prove where rows lie, and every input is read for every partition.
 fn inspection_reads_times(job: &Job) -> bool {
     let time = &job.time;
-    let declared = job.schema.iter().find(|(name, _)| name.value == time.column.value).map(|(_, declared)| *declared);
-    match declared {
+    match job.declared_type(&time.column.value) {
         None | Some(DeclaredType::Text | DeclaredType::Number) => true,
         Some(DeclaredType::Timestamp | DeclaredType::Date) => time.format == TimeFormat::Auto,
         Some(

@@ -9,6 +9,7 @@
 pub(crate) mod files;
 pub(crate) mod formats;
 pub(crate) mod instants;
+pub(crate) mod paths;
 pub(crate) mod skip;
 
 mod constants;

@@ -23,8 +23,9 @@ pub(crate) fn decode(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> O
     for item in items {
         let Some(choice) = choice(item, errors) else { continue };
         let place = item.span.clone();
-        if let Some(first) = outputs.insert(choice.output.clone(), choice.source.value.clone()) {
-            let message = format!("two columns would be called `{}`", shown(&choice.output));
+        let output = choice.output.as_ref().unwrap_or(&choice.source.value);
+        if let Some(first) = outputs.insert(output.clone(), choice.source.value.clone()) {
+            let message = format!("two columns would be called `{}`", shown(output));
             let help = if first == choice.source.value {
                 "remove one of them".to_owned()
             } else {
@@ -42,7 +43,7 @@ fn choice(item: &Node, errors: &mut Vec<Diagnostic>) -> Option<ColumnChoice> {
         Kind::Mapping(entries) => match entries.as_slice() {
             [entry] => {
                 let output = text(&entry.value, &entry.key.value, errors)?;
-                Some(ColumnChoice { source: entry.key.clone(), output: output.value })
+                Some(ColumnChoice { source: entry.key.clone(), output: Some(output.value) })
             }
             _ => {
                 let message = format!("a renamed column is one `source: output`, found {} of them", entries.len());
@@ -52,7 +53,7 @@ fn choice(item: &Node, errors: &mut Vec<Diagnostic>) -> Option<ColumnChoice> {
         },
         _ => {
             let source = text(item, "columns", errors)?;
-            Some(ColumnChoice { output: source.value.clone(), source })
+            Some(ColumnChoice { source, output: None })
         }
     }
 }
@@ -67,7 +68,7 @@ impl JsonSchema for ColumnSchema {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A source column, or {source: output} to rename it.",
+            "description": "A source column or a path into one (`user.name`, written as `name`), or {source: output} to rename it.",
             "anyOf": [
                 {"type": "string", "minLength": 1},
                 {

@@ -31,9 +31,9 @@ pub struct TypeEntry {
     pub time: Option<TimeSpec>,
     /// The column that names a row.
     pub id: Option<Located<String>>,
-    /// Names for filters: filter name to source column.
+    /// Names for filters: filter name to source column or path.
     pub fields: Option<BTreeMap<String, Located<String>>>,
-    /// Types of columns, by source column: `bool`, `int8` … `int64`, `uint8` … `uint64`, `float32`, `float64`,
+    /// Types of columns, by source column or path: `bool`, `int8` … `int64`, `uint8` … `uint64`, `float32`, `float64`,
     /// `decimal(12,6)`, `number`, `text`, `date`, `timestamp`, `json`. What is not named is inferred from all rows.
     #[schemars(with = "Option<BTreeMap<String, DeclaredType>>")]
     pub schema: Option<Vec<(Located<String>, DeclaredType)>>,
@@ -429,7 +429,7 @@ fn strftime(
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct TimeSpec {
-    /// Source column.
+    /// Source column, or a path into one (`t.$date`).
     pub column: Located<String>,
     /// How it is written. `auto` (default): typed timestamps, dates and RFC 3339 text. Numbers need `epoch_s`,
     /// `epoch_ms`, `epoch_us` or `epoch_ns`, with or without a fraction; other text needs a strftime pattern. Of a list, the

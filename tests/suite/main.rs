@@ -32,6 +32,7 @@ mod limits;
 mod numbers;
 mod pack;
 mod parquet_sources;
+mod paths;
 mod project;
 mod redaction;
 mod report;

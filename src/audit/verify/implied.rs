@@ -14,7 +14,7 @@ use crate::job::{Digests, Window};
 use crate::package::layout::MANIFEST;
 use crate::package::manifest::{
     EncryptionRecord, JobStatus, Manifest, ManifestPartition, ResolvedEncryption, ResolvedError, ResolvedSpec,
-    ResolvedWindow,
+    ResolvedWindow, is_name_of,
 };
 use crate::plan::partition::partitions;
 use crate::plan::window;
@@ -143,9 +143,16 @@ fn columns(manifest: &Manifest, report: &mut VerifyReport) {
         return;
     }
     let is_dropped = |source: &str| manifest.dropped.iter().any(|dropped| dropped == source);
-    let implied: Vec<&str> =
-        selected.into_iter().filter(|(source, _)| !is_dropped(source)).map(|(_, output)| output).collect();
     let stated: Vec<&str> = manifest.columns.iter().map(|column| column.name.as_str()).collect();
+    let kept = selected.into_iter().filter(|(source, _)| !is_dropped(source));
+    let implied: Vec<&str> = kept
+        .enumerate()
+        .map(|(index, (source, output))| match (output, stated.get(index)) {
+            (Some(output), _) => output,
+            (None, Some(stated)) if is_name_of(stated, source) => stated,
+            (None, _) => source,
+        })
+        .collect();
     if stated != implied {
         let [stated, implied] = [stated, implied].map(|names| shown(&names.join(", ")));
         find(report, format!("`columns` are {stated}, but `spec.resolved` selects {implied}"));

@@ -36,7 +36,8 @@ pub use record::{
     Column, InputError, InputRecord, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord, SourceKind,
     SourceRecord, SpecRecord, ToolRecord,
 };
-pub use resolved::{ResolvedEncryption, ResolvedError, ResolvedSpec, ResolvedWindow};
+pub(crate) use resolved::is_name_of;
+pub use resolved::{ResolvedEncryption, ResolvedError, ResolvedSpec, ResolvedWindow, SelectedColumn};
 pub use sealed::{Facts, SealedFacts};
 pub use sums::sha256sums;
 pub use tombstone::{CLOCK_SKEW, TOMBSTONE, TOMBSTONE_SIGNATURE, TOMBSTONE_VERSION, Tombstone, is_in_future};

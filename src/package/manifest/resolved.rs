@@ -212,15 +212,19 @@ impl ResolvedSpec {
         self.text("where")
     }
 
-    /// Selected columns in order, each with its name in the shards; `None` for all.
+    /// Selected columns in order, each with its name in the shards; `None` for all. A path has the name of its last key, unless
+    /// it is a column's name: its own name is then `None`.
     ///
     /// # Errors
     /// [`ResolvedError`].
-    pub fn columns(&self) -> Result<Option<Vec<(&str, &str)>>, ResolvedError> {
+    pub fn columns(&self) -> Result<Option<Vec<SelectedColumn<'_>>>, ResolvedError> {
         self.read("columns", "a list of columns with their names in the shards", |value| {
             let columns = value.as_array()?.iter().map(|column| {
                 let column = column.as_object()?.iter();
-                column.map(|(source, output)| Some((source.as_str(), output.as_str()?))).collect::<Option<Vec<_>>>()
+                fn name(output: &Value) -> Option<Option<&str>> {
+                    if output.is_null() { Some(None) } else { output.as_str().map(Some) }
+                }
+                column.map(|(source, output)| Some((source.as_str(), name(output)?))).collect::<Option<Vec<_>>>()
             });
             Some(columns.collect::<Option<Vec<_>>>()?.concat())
         })
@@ -449,6 +453,14 @@ fn key(place: &Value) -> Option<String> {
     Some(format!("{}:{}", kind.strip_prefix("key_")?, name.as_str()?))
 }
 
+/// A selected column or path, and its name in the shards if the spec gives one.
+pub type SelectedColumn<'a> = (&'a str, Option<&'a str>);
+
+/// Whether a column or path has a name in the shards, without one in the spec: its own, or that of the last key.
+pub(crate) fn is_name_of(name: &str, path: &str) -> bool {
+    path.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -535,7 +547,7 @@ mod tests {
         assert_eq!((spec.format(), spec.compression()), (Ok("csv"), Ok("zstd")));
         assert_eq!(spec.csv(), Ok(CsvFormat { header: false, ..CsvFormat::default() }));
         assert_eq!(spec.compression_level(), Ok(Some(3)));
-        assert_eq!(spec.columns(), Ok(Some(vec![("event_id", "event_id"), ("note", "text")])));
+        assert_eq!(spec.columns(), Ok(Some(vec![("event_id", Some("event_id")), ("note", Some("text"))])));
         assert_eq!(spec.redactions(), Ok(BTreeMap::from([("note", "drop"), ("user", "replace")])));
         assert_eq!(spec.retention(), Ok(Some(SignedDuration::from_hours(24))));
         let columns = BTreeMap::from([("user", "file:user.key".to_owned())]);

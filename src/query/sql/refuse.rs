@@ -30,7 +30,6 @@ pub(super) fn refused_name(expr: &Expr) -> String {
         Expr::SimilarTo { .. } => "SIMILAR TO",
         Expr::RLike { .. } => "RLIKE",
         Expr::Like { .. } | Expr::ILike { .. } => "LIKE ANY",
-        Expr::CompoundIdentifier(_) => "a name with a point (nested fields cannot be compared; quote a column's name)",
         Expr::CompoundFieldAccess { .. } | Expr::JsonAccess { .. } => "access to a nested field",
         Expr::Tuple(_) => "a list of values here",
         Expr::Array(_) => "an array",

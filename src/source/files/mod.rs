@@ -21,7 +21,7 @@ use jiff::tz::TimeZone;
 use super::formats::{self, FileRequest, TextSettings};
 use super::{
     ChunkReader, ConstantColumns, Input, InputFacts, InspectRequest, InspectionSteps, ListError, Listing, Period,
-    ReadRequest, Source, SourceError, SourceFile, SourceKind, StepResults, constants,
+    ReadRequest, Source, SourceError, SourceFile, SourceKind, StepResults, constants, paths,
 };
 use crate::diagnostic::{Diagnostic, shown};
 use crate::error::ErrorCode;
@@ -183,7 +183,7 @@ impl Source for FileSource {
     }
 
     fn open(&self, request: ReadRequest<'_>) -> Result<Box<dyn ChunkReader>, SourceError> {
-        constants::open(request, |request| {
+        let open_file = |request: ReadRequest<'_>| {
             formats::open(FileRequest {
                 file: require_file(request.input)?.clone(),
                 schema: request.schema,
@@ -192,7 +192,8 @@ impl Source for FileSource {
                 text: self.text.clone(),
                 within: request.within,
             })
-        })
+        };
+        paths::open(request, |request| constants::open(request, open_file))
     }
 
     fn recheck(&self, input: &Input) -> Result<(), SourceError> {

@@ -17,7 +17,7 @@ mod blocks;
 mod cells;
 mod column;
 mod find;
-mod json_text;
+pub(in crate::source) mod json_text;
 mod reader;
 mod scalar;
 mod tally;

@@ -194,6 +194,11 @@ fn max_rows(fields: &Fields) -> usize {
     (BATCH_VALUES / values(fields).max(1)).clamp(1, BATCH_ROWS)
 }
 
+/// Whether a declared name is a column's, or that of a path below it.
+fn is_at(declared: &str, column: &str) -> bool {
+    declared.strip_prefix(column).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// Turns the blocks of a file into chunks.
 pub(super) struct RowChunks<C, R> {
     /// `None` if no rows are requested.
@@ -227,7 +232,8 @@ where
     // Rows may be skipped unread only if no declared column could make them bad.
     let may_refuse =
         |i: usize| columns.columns.get(i).is_some_and(|c| !matches!(c, Column::Text(_) | Column::Json { .. }));
-    let is_declared = |name: &str| request.within.as_ref().is_some_and(|w| w.declared.iter().any(|d| d == name));
+    let is_declared =
+        |name: &str| request.within.as_ref().is_some_and(|w| w.declared.iter().any(|declared| is_at(declared, name)));
     let all_fit = !(0..columns.columns.len()).any(|i| may_refuse(i) && is_declared(columns.name(i)));
     let wanted = request.units.contains(&0).then_some(cutter);
     let within = request.within.clone().filter(|_| all_fit);

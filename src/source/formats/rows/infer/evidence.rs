@@ -228,6 +228,16 @@ impl Node {
         self.keep_digits = true;
     }
 
+    /// Marks the field that a path of keys leads to as the time column.
+    pub(in crate::source) fn keep_digits_at<'k>(&mut self, keys: impl Iterator<Item = &'k str>) {
+        let mut node = self;
+        for key in keys {
+            let Some((_, field)) = node.fields.list.iter_mut().find(|(name, _)| **name == *key) else { return };
+            node = field;
+        }
+        node.keep_digits();
+    }
+
     /// Whether another cell could change the evidence. Once a CSV column is text, it stays text.
     #[inline]
     pub(in crate::source) fn wants_cells(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Infers Arrow fields from evidence and describes how files and rows differed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
@@ -9,6 +9,7 @@ use super::UNWRAP_JSON;
 use super::evidence::{Mark, Node, kind};
 use super::join::join;
 use crate::job::{DeclaredType, SchemaDrift};
+use crate::logical::path::field_at;
 use crate::logical::{json_field, number_field, uuid};
 use crate::source::SourceSchema;
 
@@ -153,7 +154,7 @@ pub(super) fn record_types(node: &mut Node, file: &Arc<str>) {
 }
 
 /// The nullable field of a declared type.
-fn declared_field(name: &str, declared: DeclaredType) -> Field {
+pub(crate) fn declared_field(name: &str, declared: DeclaredType) -> Field {
     let data_type = match declared {
         DeclaredType::Bool => DataType::Boolean,
         DeclaredType::Int8 => DataType::Int8,
@@ -237,20 +238,30 @@ pub(super) fn finish(
     declared: &[(String, DeclaredType)],
     drift: SchemaDrift,
 ) -> Result<SourceSchema, SchemaError> {
-    let mut report = DriftReport { drift, sentences: Vec::new(), maps: Vec::new() };
+    // A path declares the field that it leads to, unless a column has its name.
+    let mut paths: BTreeMap<&str, DeclaredType> =
+        declared.iter().map(|(name, declared)| (&**name, *declared)).collect();
+    let mut columns = BTreeMap::new();
+    for (name, _) in &root.fields.list {
+        columns.extend(paths.remove(&**name).map(|declared| (&**name, declared)));
+    }
+    let mut report = DriftReport { drift, sentences: Vec::new(), maps: Vec::new(), paths, met: BTreeSet::new() };
     let mut fields = Vec::with_capacity(root.fields.list.len());
     for (name, node) in &root.fields.list {
         report.report_missing(name, node, &root)?;
-        fields.push(match declared.iter().find(|(n, _)| **n == **name) {
-            Some((_, declared)) => declared_field(name, *declared),
+        fields.push(match columns.get(&**name) {
+            Some(declared) => declared_field(name, *declared),
             None => report.field(name, name, node)?,
         });
     }
     if !report.maps.is_empty() {
         return Err(SchemaError::KeysAreData { paths: report.maps });
     }
+    let met = std::mem::take(&mut report.met);
+    let schema = Schema::new(fields.clone());
     for (name, declared) in declared {
-        if !fields.iter().any(|f| f.name() == name) {
+        let is_known = columns.contains_key(&**name) || met.contains(name) || field_at(&schema, name, None).is_ok();
+        if !is_known {
             report.report(format!("column `{name}` is declared, but in no file: it is null"))?;
             fields.push(declared_field(name, *declared));
         }
@@ -260,14 +271,17 @@ pub(super) fn finish(
 }
 
 /// Builds fields and collects the differences between files and rows.
-struct DriftReport {
+struct DriftReport<'a> {
     drift: SchemaDrift,
     sentences: Vec<String>,
     /// Paths whose keys look like data, and how many keys there are.
     maps: Vec<(String, String)>,
+    /// Declared types of paths, and those of them that lead to a field.
+    paths: BTreeMap<&'a str, DeclaredType>,
+    met: BTreeSet<String>,
 }
 
-impl DriftReport {
+impl DriftReport<'_> {
     /// Records a difference between files, which is an error under [`SchemaDrift::Fail`].
     fn report(&mut self, sentence: String) -> Result<(), SchemaError> {
         if self.drift == SchemaDrift::Fail {
@@ -316,6 +330,10 @@ impl DriftReport {
 
     /// The Arrow field of a node. `path` is its place in the table, for messages.
     fn field(&mut self, name: &str, path: &str, node: &Node) -> Result<Field, SchemaError> {
+        if let Some(declared) = self.paths.get(path) {
+            self.met.insert(path.to_owned());
+            return Ok(declared_field(name, *declared));
+        }
         if let Some(how) = node.keys_are_data() {
             self.maps.push((path.to_owned(), how));
             return Ok(Field::new(name, DataType::Utf8View, true));

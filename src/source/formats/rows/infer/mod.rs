@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) use evidence::Node;
-pub(crate) use finish::SchemaError;
+pub(crate) use finish::{SchemaError, declared_field};
 pub(crate) use typed::typed;
 
 use crate::job::{DeclaredType, SchemaDrift};

@@ -6,11 +6,13 @@
 
 mod build;
 mod observe;
+mod path;
 mod scan;
 mod text;
 
 pub(super) use build::{append_row, is_json_text};
 pub(super) use observe::{RowTime, observe_row, time_of};
+pub(in crate::source) use path::text_at;
 pub(super) use scan::{Fault, is_plain};
 
 /// Checks that a text is one JSON value without loss.

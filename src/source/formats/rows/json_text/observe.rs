@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::path::raw_at;
 use super::scan::{Fault, Key, Scanner, Value, duplicate_key};
 use crate::source::formats::rows::infer::Node;
 use crate::source::formats::rows::reader::MAX_COLUMNS;
@@ -19,7 +20,8 @@ pub(in crate::source) enum RowTime<'a> {
     Number(&'a str),
 }
 
-/// Adds one row, which must be an object, to the evidence of its table, and returns the value of its time column.
+/// Adds one row, which must be an object, to the evidence of its table, and returns the value of its time column, which may
+/// be a path of keys.
 ///
 /// After an error, the evidence may hold a part of the row.
 pub(in crate::source) fn observe_row<'a>(
@@ -35,6 +37,7 @@ pub(in crate::source) fn observe_row<'a>(
         return Err(not_an_object());
     }
     root.object(0);
+    let (holder, path) = time_column.split_once('.').unwrap_or_default();
     let mut time = RowTime::None;
     let mut first = true;
     let mut hint = 0;
@@ -49,6 +52,15 @@ pub(in crate::source) fn observe_row<'a>(
             let start = scanner.offset();
             observe(field, &mut scanner, 1)?;
             time = row_time(scanner.since(start))?;
+        } else if name == holder && !path.is_empty() {
+            let start = scanner.offset();
+            observe(field, &mut scanner, 1)?;
+            if let Some(value) = raw_at(scanner.since(start), path.split('.'))? {
+                time = row_time(value)?;
+                if matches!(time, RowTime::Number(_)) {
+                    field.keep_digits_at(path.split('.'));
+                }
+            }
         } else {
             observe(field, &mut scanner, 1)?;
         }

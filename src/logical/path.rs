@@ -1,0 +1,208 @@
+//! Paths to values inside columns: structs, maps and JSON text.
+//!
+//! A name that no column has is a path: the name of a column, then keys, separated by dots. Keys may contain dots, too, so
+//! the longest name that leads to a value counts at each level. The field of such a value carries its steps in its metadata,
+//! so that the schema of a request says how to read it. Values of structs and maps keep their type. Values of JSON text are
+//! text, numbers with their digits and nested values as JSON, unless `schema` declares the type of the path.
+//!
+//! Invariant: a path goes through objects only. It never enters a list, whose items could give a row several values.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+
+use super::is_json;
+use crate::diagnostic::{listed_names, nearest};
+
+/// Metadata key of a field whose values are at a path: a JSON array of the column's name and the key of each level.
+const STEPS: &str = "kt-export:path";
+
+/// Separates the names of a path.
+const SEPARATOR: char = '.';
+
+/// Why a name leads to no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PathError {
+    /// No column has the name, nor the beginning of it.
+    #[error("no column is called `{0}`")]
+    NoColumn(String),
+    /// A struct has no such field.
+    #[error("`{path}` has no field `{field}`")]
+    NoField {
+        /// Path of the struct.
+        path: String,
+        /// What was looked for.
+        field: String,
+        /// What it has.
+        known: Vec<String>,
+    },
+    /// A value that has no fields.
+    #[error("`{path}` {why}")]
+    Closed {
+        /// Its path.
+        path: String,
+        /// What it is, and what could be done.
+        why: &'static str,
+    },
+}
+
+impl PathError {
+    /// What the user can do.
+    pub(crate) fn help(&self) -> String {
+        match self {
+            Self::NoField { path, field, known } => {
+                let names = || known.iter().map(String::as_str);
+                match nearest(field, names()) {
+                    Some(near) => format!("`{path}` has no field `{field}`: did you mean `{near}`?"),
+                    None => format!("`{path}` has no field `{field}`; it has {}", listed_names(names())),
+                }
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// The field at a path that is no column's name. `in_json` is the declared field of values in JSON text, which are text without
+/// it; structs have their declared types already.
+///
+/// # Errors
+/// [`PathError`] at the first name that leads nowhere.
+pub(crate) fn field_at(schema: &Schema, path: &str, in_json: Option<Field>) -> Result<Field, PathError> {
+    let (steps, field) = resolve(schema, path)?;
+    let found = match field {
+        Found::Typed(field) => field.as_ref().clone(),
+        Found::InJson => in_json.unwrap_or_else(|| Field::new(path, DataType::Utf8View, true)),
+    };
+    let mut metadata = found.metadata().clone();
+    metadata.insert(STEPS.to_owned(), serde_json::Value::from(steps).to_string());
+    Ok(found.with_name(path).with_nullable(true).with_metadata(metadata))
+}
+
+/// Whether every value at the path is the one that its keys, split at each dot, lead to in a row of JSON: the path goes
+/// through structs only, and no key contains a dot.
+pub(crate) fn is_plain(schema: &Schema, path: &str) -> bool {
+    match resolve(schema, path) {
+        Ok((steps, Found::Typed(_))) => {
+            let column = steps.first().and_then(|name| schema.field_with_name(name).ok());
+            let is_struct = column.is_some_and(|field| through_structs(field, steps.get(1..).unwrap_or_default()));
+            is_struct && steps.iter().map(String::as_str).eq(path.split(SEPARATOR))
+        }
+        _ => false,
+    }
+}
+
+fn through_structs(field: &Field, steps: &[String]) -> bool {
+    let Some((first, rest)) = steps.split_first() else { return true };
+    match field.data_type() {
+        DataType::Struct(fields) => fields.find(first).is_some_and(|(_, inner)| through_structs(inner, rest)),
+        _ => false,
+    }
+}
+
+/// The field without the marks that say where its values are read.
+pub(crate) fn without_path(field: Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.remove(STEPS);
+    field.with_metadata(metadata)
+}
+
+/// The column that holds the values of a field at a path; `None` for other fields.
+pub(crate) fn holder(field: &Field) -> Option<String> {
+    steps_of(field)?.into_iter().next()
+}
+
+/// The last key of the path of a field at a path; `None` for other fields.
+pub(crate) fn last_key(field: &Field) -> Option<String> {
+    steps_of(field)?.pop()
+}
+
+/// The steps of a field at a path; `None` for other fields.
+pub(crate) fn steps_of(field: &Field) -> Option<Vec<String>> {
+    serde_json::from_str(field.metadata().get(STEPS)?).ok()
+}
+
+/// What a path leads to.
+enum Found<'a> {
+    /// A value of a struct or map.
+    Typed(&'a Arc<Field>),
+    /// A place in JSON text.
+    InJson,
+}
+
+fn resolve<'a>(schema: &'a Schema, path: &str) -> Result<(Vec<String>, Found<'a>), PathError> {
+    let mut first_error = None;
+    for (name, rest) in beginnings(path) {
+        let Some((_, field)) = schema.fields().find(name) else { continue };
+        match below(field, name, rest) {
+            Ok((mut steps, found)) => {
+                steps.insert(0, name.to_owned());
+                return Ok((steps, found));
+            }
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(first_error.unwrap_or_else(|| PathError::NoColumn(path.to_owned())))
+}
+
+/// Every way to cut a name off the front of a path, the longest name first.
+fn beginnings(path: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let cuts = path.rmatch_indices(SEPARATOR);
+    let cut = |(at, _): (usize, &str)| Some((path.get(..at)?, Some(path.get(at + SEPARATOR.len_utf8()..)?)));
+    std::iter::once((path, None)).chain(cuts.filter_map(cut))
+}
+
+/// Follows the rest of a path below a field at `path`.
+fn below<'a>(field: &'a Arc<Field>, path: &str, rest: Option<&str>) -> Result<(Vec<String>, Found<'a>), PathError> {
+    let Some(rest) = rest else { return Ok((Vec::new(), Found::Typed(field))) };
+    let closed = |why| Err(PathError::Closed { path: path.to_owned(), why });
+    if is_json(field) {
+        return Ok((rest.split(SEPARATOR).map(str::to_owned).collect(), Found::InJson));
+    }
+    match field.data_type() {
+        DataType::Struct(fields) => below_struct(fields, path, rest),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) => match pair.as_ref() {
+                [key, value] if is_text(key.data_type()) => match value.data_type() {
+                    // The key is all of the rest: the keys of a map are known in its rows only.
+                    DataType::Struct(_) | DataType::Map(..) => {
+                        let (key, below_key) = rest.split_once(SEPARATOR).map_or((rest, None), |(k, r)| (k, Some(r)));
+                        let (mut steps, found) = below(value, &format!("{path}.{key}"), below_key)?;
+                        steps.insert(0, key.to_owned());
+                        Ok((steps, found))
+                    }
+                    _ => Ok((vec![rest.to_owned()], Found::Typed(value))),
+                },
+                _ => closed("is a map whose keys are not text"),
+            },
+            _ => closed("is a map whose keys are not text"),
+        },
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
+            closed("is a list, which a path cannot enter")
+        }
+        data_type if is_text(data_type) => closed("is text; if it holds JSON, declare it as `json` in `schema`"),
+        _ => closed("has no fields"),
+    }
+}
+
+fn below_struct<'a>(fields: &'a Fields, path: &str, rest: &str) -> Result<(Vec<String>, Found<'a>), PathError> {
+    let mut first_error = None;
+    for (name, rest) in beginnings(rest) {
+        let Some((_, field)) = fields.find(name) else { continue };
+        match below(field, &format!("{path}.{name}"), rest) {
+            Ok((mut steps, found)) => {
+                steps.insert(0, name.to_owned());
+                return Ok((steps, found));
+            }
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(first_error.unwrap_or_else(|| PathError::NoField {
+        path: path.to_owned(),
+        field: rest.to_owned(),
+        known: fields.iter().map(|field| field.name().clone()).collect(),
+    }))
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
