@@ -5,6 +5,7 @@
 
 mod csv_dialect;
 mod csv_format;
+mod envelope;
 mod evidence;
 mod filter;
 mod line_pattern;
@@ -23,6 +24,7 @@ use crate::store::Location;
 
 pub use csv_dialect::{CsvDialect, Delimiter, Header, HeaderNames, LastLine, ShortRows};
 pub use csv_format::{CsvFormat, DialectFault, is_formula};
+pub use envelope::{Envelope, EnvelopePathError, KeptField, KeptFieldError, PathStep, RecordsPath};
 pub use evidence::{Chain, Digests, Encryption, Expectations, RecipientsFile, Redaction, RedactionMethod, Signing};
 pub use filter::{Condition, Filter, Scalar};
 pub use line_pattern::{LinePattern, LinePatternError};

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::{CsvDialect, LinePattern, PartitionBy};
+use super::{CsvDialect, KeptField, LinePattern, PartitionBy, RecordsPath};
 use crate::diagnostic::Located;
 use crate::store::StoreOptions;
 use crate::time::TimeFormat;
@@ -35,8 +35,10 @@ pub struct SourceSettings {
     pub csv: Option<Located<CsvDialect>>,
     /// What the lines of text files look like. There if `format` is [`SourceFormat::Lines`].
     pub lines: Option<Located<LinePattern>>,
-    /// JSON: dotted path of the array inside each document.
-    pub records: Option<Located<String>>,
+    /// JSON and NDJSON: path of the array of rows inside each document.
+    pub records: Option<Located<RecordsPath>>,
+    /// Fields around that array that become columns, by name. Not without `records`.
+    pub keep: Vec<KeptField>,
     /// Files of a Delta, Iceberg, Hudi or Paimon table are read as plain files, rows that do not count included.
     pub plain_files: bool,
 }
@@ -131,6 +133,11 @@ impl SourceFormat {
     /// Whether rows stand one after the other as text.
     pub fn is_text(self) -> bool {
         matches!(self, Self::Ndjson | Self::Json | Self::Csv | Self::Lines)
+    }
+
+    /// Whether rows may be inside documents.
+    pub(crate) fn has_envelopes(self) -> bool {
+        matches!(self, Self::Ndjson | Self::Json)
     }
 }
 

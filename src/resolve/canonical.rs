@@ -116,7 +116,8 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
             "on_empty_file": (job.source.on_empty_file == OnEmptyFile::Fail).then_some("fail"),
             "csv": job.source.csv.as_ref().map(|dialect| csv_dialect(&dialect.value)),
             "lines": job.source.lines.as_ref().map(|pattern| json!({"pattern": pattern.value.regex().as_str()})),
-            "records": job.source.records.as_ref().map(|r| &r.value),
+            "records": job.source.records.as_ref().map(|records| records.value.to_string()),
+            "keep": keep(&job.source),
             "options": options(&job.source.options),
             "plain_files": job.source.plain_files.then_some(true),
         },
@@ -193,6 +194,12 @@ fn without_absent(value: Value) -> Value {
 fn exclude(source: &SourceSettings) -> Option<Vec<&str>> {
     let globs: Vec<_> = source.exclude.iter().map(|glob| glob.value.glob()).collect();
     Some(globs).filter(|globs| !globs.is_empty())
+}
+
+/// `None` where nothing is kept, like a key that is not written.
+fn keep(source: &SourceSettings) -> Option<BTreeMap<&str, &str>> {
+    let fields: BTreeMap<_, _> = source.keep.iter().map(|field| (field.name(), field.path())).collect();
+    Some(fields).filter(|fields| !fields.is_empty())
 }
 
 /// One format, or a list of them.

@@ -233,6 +233,7 @@ fn build(
             csv: from.csv,
             lines: from.lines,
             records: from.records,
+            keep: from.keep,
             plain_files: from.plain_files.unwrap_or_default(),
         },
         source_uri: from.uri.value,

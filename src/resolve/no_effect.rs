@@ -1,6 +1,6 @@
 //! Settings without effect. Each is an error, because its author expects an effect.
 //!
-//! Only spec and catalog are checked here. What depends on the files (`records` over files that are not JSON,
+//! Only spec and catalog are checked here. What depends on the files (`records` over files that are neither JSON nor NDJSON,
 //! `hive_partitioning` without such folders) is reported when they are listed.
 
 use crate::diagnostic::{Diagnostic, Located};

@@ -5,6 +5,7 @@
 
 mod columns;
 mod csv_dialect;
+mod envelope;
 mod evidence;
 mod filter;
 mod format;

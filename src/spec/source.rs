@@ -11,10 +11,11 @@ use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, regex_reason, shown};
 use crate::job::{
-    CsvDialect, DeclaredType, ExpectedFiles, LinePattern, LinePatternError, OnEmptyFile, PartitionBy, PathTime,
-    SchemaDrift, SourceCompression, SourceFormat,
+    CsvDialect, DeclaredType, ExpectedFiles, KeptField, LinePattern, LinePatternError, OnEmptyFile, PartitionBy,
+    PathTime, RecordsPath, SchemaDrift, SourceCompression, SourceFormat,
 };
 use crate::spec::csv_dialect::{CsvDialectKeys, csv_dialect};
+use crate::spec::envelope::envelope;
 use crate::spec::window::duration;
 use crate::store::{Location, StoreOptions};
 use crate::time::TimeFormat;
@@ -91,8 +92,14 @@ pub struct SourceSpec {
     /// What the lines look like, with `format: lines`.
     #[schemars(with = "Option<LinesKeys>")]
     pub lines: Option<Located<LinePattern>>,
-    /// JSON only: dotted path of the array inside each document.
-    pub records: Option<Located<String>>,
+    /// JSON and NDJSON: path of the array of rows inside each document, through other arrays with `[]`:
+    /// `resourceSpans[].scopeSpans[].spans`. A null on the way is an empty array.
+    #[schemars(with = "Option<String>")]
+    pub records: Option<Located<RecordsPath>>,
+    /// Fields of the objects around the rows that become columns: name of the column to path, `{log_group: logGroup}`. The
+    /// `[]` of a path are those of `records`. A field that is missing is null.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub keep: Vec<KeptField>,
     /// Whether files of a Delta, Iceberg, Hudi or Paimon table are read as plain files: with rows that were deleted or
     /// rewritten. Without it (default: `false`) such a table is refused.
     pub plain_files: Option<bool>,
@@ -114,6 +121,7 @@ pub(super) const SOURCE_KEYS: Keys = Keys {
         "csv",
         "lines",
         "records",
+        "keep",
         "plain_files",
         "options",
     ],
@@ -186,12 +194,7 @@ impl SourceSpec {
             }
         }
         let format: Option<SourceFormat> = fields.optional("format", errors, word);
-        let records = fields.optional("records", errors, text);
-        if let (Some(records), Some(format)) = (&records, format)
-            && format != SourceFormat::Json
-        {
-            errors.push(records.mistake("`records` is for `format: json` only").help("remove it"));
-        }
+        let (records, keep) = envelope(&fields, format, errors);
         let csv = fields.get("csv").and_then(|e| csv_dialect(e, errors));
         if let (Some(csv), Some(format)) = (&csv, format)
             && format != SourceFormat::Csv
@@ -233,6 +236,7 @@ impl SourceSpec {
             csv,
             lines,
             records,
+            keep,
             plain_files: fields.optional("plain_files", errors, boolean),
             options,
             uri: uri?,

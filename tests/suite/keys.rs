@@ -97,11 +97,6 @@ fn settings_without_effect_are_refused_where_they_stand() {
         assert!(!project.path("package").exists());
     };
     let plain = "{uri: data/}";
-    refused(
-        "{uri: data/, records: Records}",
-        TIME,
-        &["spec.yaml:5:31", "`records` applies only to JSON documents", "a.ndjson is read as NDJSON"],
-    );
     refused("{uri: data/, hive_partitioning: true}", TIME, &["`hive_partitioning: true` has no effect", "key=value"]);
     refused(
         "{uri: data/, options: {region: eu}}",

@@ -22,6 +22,7 @@ mod determinism;
 mod doctor;
 mod drift;
 mod encryption;
+mod envelopes;
 mod gcs_server;
 mod golden;
 mod jobs;

@@ -152,6 +152,7 @@ fn a_place_that_the_source_would_read_is_refused() {
         exclude: Vec::new(),
         lines: None,
         records: None,
+        keep: Vec::new(),
         plain_files: false,
     };
     let uri = package.out("lake").display().to_string();

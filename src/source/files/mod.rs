@@ -98,12 +98,12 @@ impl Source for FileSource {
     fn check_settings(&self, inputs: &[Input]) -> Result<(), Diagnostic> {
         let files = || inputs.iter().filter_map(Input::file);
         if let Some(records) = &self.settings.records
-            && let Some(file) = files().find(|file| file.format != SourceFormat::Json)
+            && let Some(file) = files().find(|file| !file.format.has_envelopes())
         {
             let format = file.format.name();
             let message =
-                format!("`records` applies only to JSON documents, but {} is read as {format}", shown(&file.name));
-            let help = "remove `records`, or set `source.format: json` if the files are JSON documents";
+                format!("`records` applies only to JSON and NDJSON, but {} is read as {format}", shown(&file.name));
+            let help = "remove `records`, or set `source.format` to `json` or `ndjson` if that is what the files are";
             return Err(records.mistake(message).help(help));
         }
         if let Some(csv) = &self.settings.csv

@@ -15,7 +15,7 @@ use self::rows::inspect::{InspectionSteps, StepResults, in_one_step};
 use self::rows::{BLOCK_BYTES, csv, json, lines, ndjson};
 use super::{ChunkReader, InspectRequest, Inspection, OneChunk, SourceError, SourceFile, Within};
 use crate::error::ErrorCode;
-use crate::job::{CsvDialect, LinePattern, OnBad, SourceFormat, SourceSettings};
+use crate::job::{CsvDialect, Envelope, LinePattern, OnBad, SourceFormat, SourceSettings};
 
 /// How to read one file.
 #[derive(Debug, Clone)]
@@ -37,8 +37,8 @@ pub(crate) struct FileRequest {
 /// What the spec says of the text in row formats.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TextSettings {
-    /// JSON: dotted path of the array inside each document.
-    pub records: Option<String>,
+    /// JSON and NDJSON: where the rows are in documents, and what is around them.
+    pub envelope: Option<Arc<Envelope>>,
     /// Dialect of CSV files.
     pub csv: CsvDialect,
     /// What the lines of [`SourceFormat::Lines`] look like.
@@ -49,7 +49,10 @@ impl TextSettings {
     /// Those of a source.
     pub(crate) fn new(source: &SourceSettings) -> Self {
         Self {
-            records: source.records.as_ref().map(|records| records.value.clone()),
+            envelope: source
+                .records
+                .as_ref()
+                .map(|records| Arc::new(Envelope { records: records.value.clone(), keep: source.keep.clone().into() })),
             lines: source.lines.as_ref().map(|pattern| pattern.value.clone()),
             csv: source.csv.as_ref().map(|dialect| dialect.value.clone()).unwrap_or_default(),
         }
@@ -80,8 +83,8 @@ pub(crate) fn inspect<'a>(
             Some(pattern) => lines::inspector(file, request, pattern, BLOCK_BYTES),
             None => in_one_step(&file.name, || Err(no_pattern(file))),
         },
-        SourceFormat::Ndjson => ndjson::inspector(file, request, BLOCK_BYTES),
-        SourceFormat::Json => json::inspector(file, request, text.records.as_deref(), BLOCK_BYTES),
+        SourceFormat::Ndjson => ndjson::inspector(file, request, text.envelope.as_ref(), BLOCK_BYTES),
+        SourceFormat::Json => json::inspector(file, request, text.envelope.as_ref(), BLOCK_BYTES),
     }
 }
 

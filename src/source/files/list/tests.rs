@@ -22,6 +22,7 @@ fn source(uri: &str) -> SourceSettings {
         exclude: Vec::new(),
         lines: None,
         records: None,
+        keep: Vec::new(),
         plain_files: false,
     }
 }

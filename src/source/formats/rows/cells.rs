@@ -308,7 +308,7 @@ impl<B: RecordBlock> BatchReader for RecordRows<B> {
             match appended {
                 Ok(()) => self.batch.record_good(record.line, record.bytes.len()),
                 Err(fault) => {
-                    let row = RawRow { position: record.line, bytes: record.bytes };
+                    let row = RawRow { position: record.line, bytes: record.bytes, expanded: None };
                     self.batch.record_bad(&row, fault.to_string())?;
                 }
             }

@@ -6,11 +6,11 @@
 //! readable; if one is not, the block is inspected again, and each row is validated before it counts.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::source::formats::rows::blocks::CutBlocks;
+use crate::source::formats::rows::envelope::SkippedKeys;
 use crate::source::formats::rows::infer::{Node, TableEvidence};
-use crate::source::formats::rows::json::SkippedKeys;
 use crate::source::formats::rows::reader::MAX_COLUMNS;
 use crate::source::formats::rows::tally::Tally;
 use crate::source::{Inspection, SourceError, SourceFile};
@@ -45,6 +45,8 @@ pub(super) struct RowFindings {
     pub(super) tally: Tally,
     /// Whether at least one row is unreadable.
     pub(super) has_bad_row: bool,
+    /// Keys around the rows that are not exported.
+    pub(super) skipped: SkippedKeys,
     /// The error that makes the file unreadable after these rows.
     pub(super) problem: Option<SourceError>,
 }
@@ -235,26 +237,11 @@ pub(crate) struct StepResults<'a> {
     whole: Option<Result<Inspection, SourceError>>,
     rows: Option<RowFindings>,
     sequential_fallback: Box<dyn Fn() -> RowFindings + Send + 'a>,
-    skipped_keys: SkippedKeys,
 }
 
 impl<'a> StepResults<'a> {
     fn new(name: &'a str, encoded_bytes: u64, sequential_fallback: Box<dyn Fn() -> RowFindings + Send + 'a>) -> Self {
-        Self {
-            name,
-            encoded_bytes,
-            next: 0,
-            waiting: BTreeMap::new(),
-            whole: None,
-            rows: None,
-            sequential_fallback,
-            skipped_keys: SkippedKeys::default(),
-        }
-    }
-
-    /// Registers the shared set that the cutter fills with the JSON keys outside `records`.
-    pub(super) fn with_skipped_keys(self, skipped_keys: SkippedKeys) -> Self {
-        Self { skipped_keys, ..self }
+        Self { name, encoded_bytes, next: 0, waiting: BTreeMap::new(), whole: None, rows: None, sequential_fallback }
     }
 
     /// Adds the result of a step. Results may arrive in any order.
@@ -277,6 +264,7 @@ impl<'a> StepResults<'a> {
         if rows.problem.is_none() {
             rows.root.append(findings.root, 0);
             rows.tally.add(findings.tally);
+            rows.skipped.merge(&findings.skipped);
             rows.has_bad_row |= findings.has_bad_row;
             rows.problem = findings.problem;
         }
@@ -304,7 +292,10 @@ impl<'a> StepResults<'a> {
             rows = (self.sequential_fallback)();
         }
         let mut evidence = TableEvidence::of_file(rows.root, self.name);
-        evidence.unexported_keys = self.skipped_keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // How far a file was read before its error depends on the blocks.
+        if rows.problem.is_none() {
+            evidence.unexported_keys = rows.skipped.into_paths();
+        }
         let facts = rows.tally.facts(self.encoded_bytes, rows.problem);
         Ok(Inspection { evidence, facts, undecodable: Vec::new() })
     }

@@ -16,6 +16,7 @@ pub(crate) mod inspect;
 mod blocks;
 mod cells;
 mod column;
+mod envelope;
 mod find;
 pub(in crate::source) mod json_text;
 mod reader;

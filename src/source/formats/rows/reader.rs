@@ -17,6 +17,7 @@ use crate::source::formats::FileRequest;
 use crate::source::formats::rows::blocks::CutBlocks;
 use crate::source::formats::rows::column::{Column, StructColumn};
 use crate::source::formats::rows::decode::unreadable;
+use crate::source::formats::rows::envelope::SkippedKeys;
 use crate::source::formats::rows::inspect::{InspectBlock, Pass, RowFindings};
 use crate::source::formats::rows::json_text::{self, Fault, RowTime};
 use crate::source::formats::rows::window::OutsideTest;
@@ -39,6 +40,15 @@ pub(super) struct RawRow<'a> {
     pub(super) position: u64,
     /// The row without its terminator.
     pub(super) bytes: &'a [u8],
+    /// What is read instead, such as the row with the fields that it keeps, or why nothing can be.
+    pub(super) expanded: Option<Result<&'a str, Fault>>,
+}
+
+impl<'a> RawRow<'a> {
+    /// The text to read.
+    fn text(&self) -> Result<&'a str, Fault> {
+        self.expanded.clone().unwrap_or_else(|| utf8(self.bytes))
+    }
 }
 
 /// A block of JSON rows.
@@ -51,6 +61,9 @@ pub(super) trait RowBlock: Send + 'static {
 
     /// The error that ends the reading if, after this fault, the start of the next row is unknown.
     fn fatal_error(&self, fault: &Fault) -> Option<SourceError>;
+
+    /// Keys around the rows that were skipped so far.
+    fn skipped_keys(&self) -> Option<&SkippedKeys>;
 }
 
 /// The bytes of a row as UTF-8.
@@ -258,7 +271,8 @@ impl<B: RowBlock> BatchReader for JsonRows<B> {
         let mut outside = OutsideTest::of(&self.request);
         loop {
             let Some(row) = block.next_row() else { return self.batch.finish() };
-            let text = utf8(row.bytes);
+            let text = row.text();
+            let row_bytes = text.as_ref().map_or(row.bytes.len(), |text| text.len());
             if let (Ok(text), Some(test)) = (&text, &mut outside)
                 && test.json_row(text)
             {
@@ -266,7 +280,7 @@ impl<B: RowBlock> BatchReader for JsonRows<B> {
                 continue;
             }
             match text.and_then(|text| json_text::append_row(&mut self.batch.table, text)) {
-                Ok(()) => self.batch.record_good(row.position, row.bytes.len()),
+                Ok(()) => self.batch.record_good(row.position, row_bytes),
                 Err(fault) => {
                     let noted = self.batch.record_bad(&row, fault.to_string());
                     if let Some(error) = block.fatal_error(&fault) {
@@ -303,7 +317,7 @@ impl<B: RowBlock> InspectBlock for JsonRowInspector<'_, B> {
     fn inspect(&self, block: &mut B, findings: &mut RowFindings, pass: Pass) -> Result<(), SourceError> {
         while let Some(row) = block.next_row() {
             let position = row.position;
-            let time = utf8(row.bytes).and_then(|text| {
+            let time = row.text().and_then(|text| {
                 if pass == Pass::Validating {
                     json_text::check(text)?;
                 }
@@ -323,6 +337,9 @@ impl<B: RowBlock> InspectBlock for JsonRowInspector<'_, B> {
             if findings.root.width() > MAX_COLUMNS {
                 return Err(too_many_columns(self.name, position));
             }
+        }
+        if let Some(skipped) = block.skipped_keys() {
+            findings.skipped.merge(skipped);
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ fn evidence(name: &str, format: SourceFormat, text: &str) -> TableEvidence {
     let dialect = CsvDialect::default();
     let facts = inspect_in_reverse(match format {
         SourceFormat::Csv => csv::inspector(&fixture.file, request, &dialect, BLOCK_BYTES),
-        _ => ndjson::inspector(&fixture.file, request, BLOCK_BYTES),
+        _ => ndjson::inspector(&fixture.file, request, None, BLOCK_BYTES),
     });
     assert_eq!(facts.facts.problem, None);
     facts.evidence

@@ -5,19 +5,21 @@
 //! except those two; tests compare the two parsers.
 
 mod build;
+mod extent;
 mod observe;
 mod path;
 mod scan;
 mod text;
 
 pub(super) use build::{append_row, is_json_text};
+pub(super) use extent::Extent;
 pub(super) use observe::{RowTime, observe_row, time_of};
 pub(in crate::source) use path::text_at;
-pub(super) use scan::{Fault, is_plain};
+pub(super) use scan::{Fault, Scanner, Value, is_plain};
 
 /// Checks that a text is one JSON value without loss.
 pub(super) fn check(text: &str) -> Result<(), Fault> {
-    let mut scanner = scan::Scanner::new(text);
+    let mut scanner = Scanner::new(text);
     scanner.skip()?;
     scanner.end()
 }

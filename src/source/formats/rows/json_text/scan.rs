@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::extent::Extent;
 use super::text::{Text, hex4};
 use crate::swar::{below, find, marks};
 
 /// Deepest nesting of values, as in `serde_json`. Bounds the recursion below.
 const MAX_DEPTH: u32 = 128;
+
+const ENDS_INSIDE: &str = "the text ends inside an object or array";
 
 /// Up to this many keys of an object are compared one by one, without allocation.
 const FEW_KEYS: usize = 32;
@@ -119,6 +122,11 @@ impl<'a> Scanner<'a> {
         self.text.get(offset..self.at).unwrap_or_default()
     }
 
+    /// The offset of the next byte, white space included.
+    pub(in crate::source) fn position(&self) -> usize {
+        self.at
+    }
+
     /// The next value.
     #[inline]
     pub(in crate::source) fn value(&mut self) -> Result<Value<'a>, Fault> {
@@ -219,7 +227,7 @@ impl<'a> Scanner<'a> {
             }
             Some(_) if std::mem::take(first) => Ok(true),
             Some(_) => self.fault("expected `,` or the closing bracket"),
-            None => self.fault("the text ends inside an object or array"),
+            None => self.fault(ENDS_INSIDE),
         }
     }
 
@@ -347,6 +355,41 @@ impl<'a> Scanner<'a> {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Skips the next value as a text of its own. What could not be kept of it is its own fault, not one of this text, and
+    /// ends the checks of the value: only its brackets and quotes are looked at.
+    ///
+    /// # Errors
+    /// [`Fault::Syntax`].
+    pub(in crate::source) fn skip_apart(&mut self) -> Result<(), Fault> {
+        let start = self.offset();
+        let rest = self.text.get(start..).unwrap_or_default();
+        let mut inner = Self::new(rest);
+        let len = match inner.skip() {
+            Ok(value) => value.len(),
+            Err(Fault::Syntax { at, why }) => return Err(Fault::Syntax { at: start + at, why }),
+            Err(Fault::Content(_)) => match Extent::default().len(rest.as_bytes()) {
+                Some(len) => len,
+                None => return self.fault(ENDS_INSIDE),
+            },
+        };
+        self.at = start + len;
+        Ok(())
+    }
+
+    /// In an array whose bracket ends at `start`: moves behind the array. Its elements are not checked.
+    ///
+    /// # Errors
+    /// [`Fault::Syntax`] if the text does not hold its end.
+    pub(in crate::source) fn skip_elements(&mut self, start: usize) -> Result<(), Fault> {
+        let start = start.saturating_sub(1);
+        let Some(len) = Extent::default().len(self.text.as_bytes().get(start..).unwrap_or_default()) else {
+            return self.fault(ENDS_INSIDE);
+        };
+        self.at = start + len;
+        self.depth = self.depth.saturating_sub(1);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::job::SourceCompression;
-use crate::job::{DeclaredType, SchemaDrift, SourceFormat};
+use crate::job::{DeclaredType, Envelope, KeptField, RecordsPath, SchemaDrift, SourceFormat};
 use crate::logical::is_json;
 use crate::source::formats::TextSettings;
 use crate::source::formats::rows::blocks::BLOCK_BYTES;
@@ -18,6 +18,8 @@ use crate::source::formats::rows::inspect::tests::inspect_in_reverse;
 use crate::source::formats::rows::{json, ndjson};
 use crate::source::{Inspection, TimeRange, Within};
 use crate::time::{TimeFormat, TimeParser};
+
+mod envelopes;
 
 fn lines(bytes: &[u8]) -> Fixture {
     fixture("a.ndjson", SourceFormat::Ndjson, SourceCompression::None, bytes)
@@ -34,10 +36,22 @@ fn facts(fixture: &Fixture, records: Option<&str>) -> Inspection {
 fn facts_of(fixture: &Fixture, records: Option<&str>, block_bytes: usize) -> Inspection {
     let times = TimeParser::new(TimeFormat::Auto, jiff::tz::TimeZone::UTC);
     let request = InspectRequest { time_column: "t", time_parser: &times };
+    let envelope = records.map(envelope);
     match fixture.file.format {
-        SourceFormat::Json => inspect_in_reverse(json::inspector(&fixture.file, request, records, block_bytes)),
-        _ => inspect_in_reverse(ndjson::inspector(&fixture.file, request, block_bytes)),
+        SourceFormat::Json => {
+            inspect_in_reverse(json::inspector(&fixture.file, request, envelope.as_ref(), block_bytes))
+        }
+        _ => inspect_in_reverse(ndjson::inspector(&fixture.file, request, envelope.as_ref(), block_bytes)),
     }
+}
+
+/// The path of the rows, then `name=path` of each field that they keep.
+fn envelope(text: &str) -> Arc<Envelope> {
+    let mut parts = text.split(' ');
+    let records = RecordsPath::new(parts.next().unwrap()).unwrap();
+    let keep = parts.map(|part| part.split_once('=').unwrap());
+    let keep = keep.map(|(name, path)| KeptField::new(name, path, &records).unwrap()).collect();
+    Arc::new(Envelope { records, keep })
 }
 
 fn open(
@@ -50,7 +64,7 @@ fn open(
 }
 
 fn request(fixture: &Fixture, schema: SchemaRef, on_bad_rows: OnBad, records: Option<&str>) -> FileRequest {
-    let text = Arc::new(TextSettings { records: records.map(str::to_owned), ..TextSettings::default() });
+    let text = Arc::new(TextSettings { envelope: records.map(envelope), ..TextSettings::default() });
     FileRequest { file: fixture.file.clone(), schema, units: vec![0], on_bad_rows, text, within: None }
 }
 
@@ -238,6 +252,7 @@ fn every_layout_of_documents_gives_its_elements() {
         ("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", None),
         ("[{\"a\":1}][][{\"a\":2}]", None),
         ("{\"Records\":[{\"a\":1},{\"a\":2}],\"x\":[{\"a\":9}]}", Some("Records")),
+        ("{\"Records\":[{\"a\":1}]}{\"Records\":null}\n{\"Records\":[{\"a\":2}]}", Some("Records[]")),
         ("{\"x\":{\"y\":\"]}\\\"\"},\"p\":{\"q\":0,\"r\":[{\"a\":1}]}} {\"p\":{\"r\":[{\"a\":2}]}}", Some("p.r")),
     ] {
         assert_eq!(elements(text.as_bytes(), records).unwrap(), [1, 2], "{text}");
@@ -272,6 +287,10 @@ fn documents_that_are_not_what_was_said_are_errors_with_their_line() {
         ("{\"Records\":[],\n\"Records\":[]}", Some("Records"), 2),
         ("[{\"Records\":[]}]", Some("Records"), 1),
         ("{\"x\":[1,],\"Records\":[]}", Some("Records"), 1),
+        ("{\"Records\":null,\n\"Records\":[]}", Some("Records"), 2),
+        ("{\"p\":{\"r\":[]},\"p\":null}", Some("p.r"), 1),
+        ("{\"p\":{},\n\"p\":{\"r\":[]}}", Some("p.r"), 2),
+        ("{\"Records\":nul}", Some("Records"), 1),
     ] {
         let error = elements(text.as_bytes(), records).unwrap_err();
         assert_eq!((error.code, error.position), (ErrorCode::SourceUnreadable, Some(line)), "{text}: {error}");
