@@ -21,7 +21,7 @@ pub struct SourceSettings {
     pub options: StoreOptions,
     /// Globs of files that are not read, relative to the folder of `uri`.
     pub exclude: Vec<Located<Glob>>,
-    /// Given, or found from the extension.
+    /// Given, or found for each file from the extension or the content.
     pub format: Option<SourceFormat>,
     /// `k=v` folders become columns. `None` is `auto`: when every file has the same keys.
     pub hive_partitioning: Option<bool>,
@@ -128,6 +128,11 @@ impl SourceFormat {
             Self::Lines => "lines",
             Self::Arrow => "Arrow IPC",
         }
+    }
+
+    /// Its name without what tells it from its relatives.
+    pub fn short_name(self) -> &'static str {
+        if self == Self::Arrow { "Arrow" } else { self.name() }
     }
 
     /// Whether rows stand one after the other as text.

@@ -436,6 +436,10 @@ pub(crate) fn survey_error(job: &Job, stop: &Stop, error: SurveyError) -> RunErr
         SurveyError::Stopped => RunError::Stopped(stop.exit().unwrap_or(Exit::Interrupted)),
         e @ SurveyError::Threads(_) => RunError::Survey(e),
         SurveyError::List(ListError::Store(e)) => RunError::Failed(e.into()),
+        // The store's answer, and not the file's content.
+        SurveyError::List(ListError::Content { error, .. }) if error.code != ErrorCode::SourceUnreadable => {
+            RunError::Failed(error.into())
+        }
         SurveyError::Setting(mistake) => RunError::Spec(vec![*mistake]),
         e => RunError::Spec(vec![Diagnostic::at(job.source.uri.span.as_ref(), chain(&e))]),
     }

@@ -13,6 +13,7 @@ pub(crate) mod paths;
 pub(crate) mod skip;
 
 mod constants;
+mod extension;
 mod file;
 mod input;
 mod read;

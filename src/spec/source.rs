@@ -70,7 +70,8 @@ pub struct SourceSpec {
     /// Globs of files that are not read, relative to the folder of `uri`: `**/*.tmp`. The manifest lists them.
     #[schemars(with = "Option<OneOrMore>")]
     pub exclude: Vec<Located<Glob>>,
-    /// Format of the files; default: what the extension says (`x.csv.gz` works).
+    /// Format of the files; default: what the extension says (`x.csv.gz` works). Without a telling one (`.log`, `x.gz`), what
+    /// the content shows: Parquet, Arrow, NDJSON or JSON.
     pub format: Option<SourceFormat>,
     /// Whether `key=value` folders become columns; `auto` (default): when every file has the same keys.
     #[schemars(with = "Option<HivePartitioning>")]

@@ -46,6 +46,7 @@ mod samples;
 mod sealed_digests;
 mod secret_uris;
 mod signatures;
+mod source_content;
 mod source_times;
 mod sources;
 mod specs;

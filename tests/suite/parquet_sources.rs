@@ -319,7 +319,8 @@ fn a_table_of_a_lakehouse_is_refused_on_disk_and_in_a_store() {
             project.call(&[command, "spec.yaml", "--now", NOW]).exits(2).says(&paimon);
         }
     }
-    project.spec(&spec("tbl/", ", plain_files: true"));
+    // Its metadata is JSON in files without an extension.
+    project.spec(&spec("tbl/", ", plain_files: true, exclude: ['schema/*', 'snapshot/*', 'manifest/*']"));
     assert_eq!(project.complete().rows().len(), 1);
 
     let server = S3Server::start();

@@ -267,7 +267,7 @@ fn a_filter_on_a_value_that_nobody_writes_shows_those_that_are_written() {
 fn files_of_unknown_extensions_are_named_with_the_way_out() {
     let project = Project::with_spec(&format!("type: events\nsource: {{uri: data/}}\n{DAY}"));
     let row = "{\"occurred_at\":\"2026-03-05T00:00:00Z\"}\n";
-    for name in ["a.ndjson", "b.log", "app.ndjson.1", "app.ndjson.2", "app.ndjson.3", "_SUCCESS", ".x.ndjson"] {
+    for name in ["a.ndjson", "b.logs", "app.ndjson.1", "app.ndjson.2", "app.ndjson.3", "_SUCCESS", ".x.ndjson"] {
         project.write(&format!("data/{name}"), row);
     }
     project.write("data/0.ndjson", "");
@@ -289,7 +289,7 @@ fn files_of_unknown_extensions_are_named_with_the_way_out() {
         ("app.ndjson.1", "unknown_format"),
         ("app.ndjson.2", "unknown_format"),
         ("app.ndjson.3", "unknown_format"),
-        ("b.log", "unknown_format"),
+        ("b.logs", "unknown_format"),
     ];
     assert_eq!(skipped, expected);
     let plan = project.call(&["plan", "spec.yaml", "--now", NOW]).exits(0).stdout;
@@ -477,13 +477,13 @@ fn in_an_object_store_packages_and_hidden_prefixes_are_left_out_as_in_a_folder()
     }
     server.put("lake/_temporary/0/part.ndjson", row(9).as_bytes());
     server.put("lake/_SUCCESS", b"");
-    server.put("lake/b.log", row(9).as_bytes());
+    server.put("lake/b.logs", row(9).as_bytes());
     server.put("lake/empty.ndjson", b"");
     spec("package");
     run().exits(0).says(&[
         "1 file was not read (old/): a kt-export package",
         "1 file was not read (_temporary/): a name that begins",
-        "1 file was not read (b.log): unknown extension",
+        "1 file was not read (b.logs): unknown extension",
     ]);
     let package = project.package();
     assert_eq!(column(&package.rows(), "n"), ["3", "1", "2", "0"]);
@@ -494,7 +494,7 @@ fn in_an_object_store_packages_and_hidden_prefixes_are_left_out_as_in_a_folder()
     let expected = [
         ("_SUCCESS", "hidden"),
         ("_temporary/", "hidden_data"),
-        ("b.log", "unknown_format"),
+        ("b.logs", "unknown_format"),
         ("empty.ndjson", "empty"),
         ("old/", "package"),
     ];

@@ -1,10 +1,12 @@
 //! Why a source cannot be listed.
 
 use super::hive::HiveError;
+use crate::source::SourceError;
 use crate::store::{LocationError, StoreError};
 
 /// The supported extensions, for messages.
-pub(super) const KNOWN_EXTENSIONS: &str = ".parquet .pq .ndjson .jsonl .json .csv .tsv .tab .arrow .ipc .feather, row formats also with .gz, .zst, .bz2, .xz or .lz4";
+pub(super) const KNOWN_EXTENSIONS: &str = ".parquet .pq .ndjson .jsonl .json .csv .tsv .tab .arrow .ipc .feather, row formats also with .gz, .zst, .bz2, .xz or \
+     .lz4; .log or none, if the content is Parquet, Arrow or JSON";
 
 /// A source that cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +132,28 @@ pub(crate) enum ListError {
     UnknownFormat {
         /// The file.
         path: String,
+    },
+    /// Neither name nor content tell the format.
+    #[error(
+        "{path}{begins} is not Parquet, Arrow or JSON, and no other format is guessed: set `source.format` (`csv` with \
+         `csv: {{…}}`, or `lines` with `lines: {{pattern: …}}`), or leave the file out with `exclude`"
+    )]
+    UnknownContent {
+        /// The file.
+        path: String,
+        /// Words that show the beginning of its first line; empty where it must not be shown.
+        begins: String,
+    },
+    /// The name leaves the format open, and the content cannot be read.
+    #[error(
+        "the format of {path} must be found in its content: {}, or set `source.format`, or leave the file out with `exclude`",
+        error.message
+    )]
+    Content {
+        /// The file.
+        path: String,
+        /// Why it cannot be read. Not a source, because the message contains it.
+        error: SourceError,
     },
     /// The folder is a lakehouse table, whose Parquet files include deleted and duplicate rows.
     #[error(

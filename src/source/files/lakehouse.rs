@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::list::{FileListing, ListError};
+use super::list::ListError;
 use crate::error::ErrorCode;
 use crate::job::{SourceFormat, SourceSettings};
 use crate::source::SourceFile;
@@ -58,16 +58,36 @@ fn refusal(uri: String, (kind, marker): (&'static str, &'static str)) -> ListErr
     ListError::LakehouseTable { folder: uri, kind, marker }
 }
 
+/// As [`refuse_local`] and [`Tables::refuse`], for files that were found to be Parquet only after listing.
+///
+/// # Errors
+/// Theirs.
+pub(super) fn refuse_found(source: &SourceSettings, files: &[&SourceFile]) -> Result<(), ListError> {
+    refuse_local(source, files.iter().copied())?;
+    let mut folders = BTreeSet::new();
+    for file in files {
+        let Location::Object(at) = &file.at else { continue };
+        // The files of one folder are refused or read together.
+        if folders.insert((at.bucket(), at.key.rsplit_once('/').map(|(folder, _)| folder))) {
+            Tables::default().refuse(source, at, &at.key, std::iter::once(*file))?;
+        }
+    }
+    Ok(())
+}
+
 /// Refuses local files of a table, unless the source declares them as plain files.
 ///
 /// # Errors
 /// [`ListError::LakehouseTable`], or [`ListError::Io`] where a folder inside the source cannot be read.
-pub(super) fn refuse_local(source: &SourceSettings, listing: &FileListing) -> Result<(), ListError> {
+pub(super) fn refuse_local<'a>(
+    source: &SourceSettings,
+    files: impl Iterator<Item = &'a SourceFile>,
+) -> Result<(), ListError> {
     if source.plain_files {
         return Ok(());
     }
     let mut folders = BTreeSet::new();
-    for file in &listing.files {
+    for file in files {
         let Location::Local(path) = &file.at else { continue };
         let Some(folder) = path.parent() else { continue };
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -142,14 +162,14 @@ impl Tables {
     ///
     /// # Errors
     /// [`ListError::LakehouseTable`], or the error of the store.
-    pub(super) fn refuse(
+    pub(super) fn refuse<'a>(
         mut self,
         source: &SourceSettings,
         at: &ObjectLocation,
         base: &str,
-        listing: &FileListing,
+        files: impl Iterator<Item = &'a SourceFile>,
     ) -> Result<(), ListError> {
-        let keys = listing.files.iter().filter_map(|file| Some((key_of(file)?, file.format)));
+        let keys = files.filter_map(|file| Some((key_of(file)?, file.format)));
         let is_candidate =
             |(key, format): &(&str, SourceFormat)| may_be_of_table(*format, key.rsplit('/').nth(1).unwrap_or_default());
         let keys: Vec<&str> = keys.filter(is_candidate).map(|(key, _)| key).collect();

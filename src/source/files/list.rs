@@ -14,28 +14,35 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::job::{OnEmptyFile, PathTime, SourceCompression, SourceFormat, SourceSettings};
 use crate::package::layout::{self, CONTENT};
+use crate::source::extension::{Extensions, NamedCompression};
 use crate::source::files::packages::{self, OwnOutput};
 use crate::source::files::path_time::path_coverage_in;
-use crate::source::files::{hive, lakehouse, objects, same_file};
+use crate::source::files::{content, hive, lakehouse, objects, same_file};
 use crate::source::{Period, SourceFile, file};
 use crate::store::Location;
 
 pub(super) use crate::source::files::error::{KNOWN_EXTENSIONS, ListError};
 pub(super) use crate::source::skip::{SkipCode, SkippedInput};
 
-/// Extensions of unsupported compressions. They are recognized so that compressed bytes are rejected, not parsed as rows.
-const UNSUPPORTED_COMPRESSIONS: [&str; 7] = ["br", "zip", "7z", "snappy", "lzo", "lzma", "z"];
+/// A file that may be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedFile {
+    /// The file. Its format is that of a text without rows while `is_format_open`.
+    pub file: SourceFile,
+    /// The name does not tell the format: the content will.
+    pub is_format_open: bool,
+}
 
 /// The files that a source URI matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FileListing {
     /// Files to read, sorted by name.
-    pub files: Vec<SourceFile>,
+    pub files: Vec<ListedFile>,
     /// Files and folders that are not read, with reasons, sorted by name.
     pub skipped: Vec<SkippedInput>,
     /// Skipped files whose names claim the periods nearest to the window. They are inspected to test `path_time`: wrong
-    /// claims display_path up here first.
-    pub adjacent: Vec<SourceFile>,
+    /// claims show up here first.
+    pub adjacent: Vec<ListedFile>,
 }
 
 /// Maximum number of adjacent files inspected on each side of the window. Writers usually share one error, so a few files
@@ -69,11 +76,16 @@ pub(crate) fn list(source: &SourceSettings) -> Result<FileListing, ListError> {
         }
         Err(source) => Err(ListError::Io { path: display_path(&path), source }),
     }?;
-    lakehouse::refuse_local(source, &listing)?;
+    lakehouse::refuse_local(source, listing.source_files())?;
     Ok(listing)
 }
 
 impl FileListing {
+    /// The files to read.
+    pub(super) fn source_files(&self) -> impl Iterator<Item = &SourceFile> {
+        self.files.iter().map(|listed| &listed.file)
+    }
+
     /// Moves files whose names claim only times outside `period` to `skipped`, and copies the nearest of them to `adjacent`.
     ///
     /// # Errors
@@ -87,21 +99,22 @@ impl FileListing {
         let Period { start, end } = period;
         let mut kept = Vec::with_capacity(self.files.len());
         let (mut earlier, mut later) = (Nearest::default(), Nearest::default());
-        for file in self.files {
+        for listed in self.files {
+            let file = &listed.file;
             let Some((claimed_start, claimed_end)) = path_coverage_in(&file.name, path_time, zones) else {
                 let pattern = path_time.pattern.value.clone();
-                return Err(ListError::PathTime { name: file.name, pattern });
+                return Err(ListError::PathTime { name: file.name.clone(), pattern });
             };
             if claimed_start < end && claimed_end > start {
-                kept.push(file);
+                kept.push(listed);
             } else {
                 let reason = format!("outside the window according to `path_time`: [{claimed_start}, {claimed_end})");
                 let (name, bytes) = (file.name.clone(), file.bytes);
                 self.skipped.push(SkippedInput { name, bytes, code: SkipCode::PathTime, reason });
                 if claimed_end <= start {
-                    earlier.add(start.duration_since(claimed_end), file);
+                    earlier.add(start.duration_since(claimed_end), listed);
                 } else {
-                    later.add(claimed_start.duration_since(end), file);
+                    later.add(claimed_start.duration_since(end), listed);
                 }
             }
         }
@@ -117,11 +130,11 @@ impl FileListing {
 struct Nearest {
     /// `None` while there are no files.
     distance: Option<SignedDuration>,
-    files: Vec<SourceFile>,
+    files: Vec<ListedFile>,
 }
 
 impl Nearest {
-    fn add(&mut self, distance: SignedDuration, file: SourceFile) {
+    fn add(&mut self, distance: SignedDuration, file: ListedFile) {
         if self.distance.is_none_or(|nearest| distance < nearest) {
             self.distance = Some(distance);
             self.files.clear();
@@ -239,9 +252,9 @@ pub(super) fn exclusions(source: &SourceSettings) -> Result<GlobSet, ListError> 
 
 fn list_one_file(source: &SourceSettings, path: &Path) -> Result<FileListing, ListError> {
     let base = path.parent().unwrap_or(Path::new(""));
-    let file = match classify(source.format, source.declared_compression(), path)? {
-        Some(kind) => source_file(source, base, path, kind)?,
-        None => return Err(ListError::UnknownFormat { path: display_path(path) }),
+    let kind = Kind::of(source, path)?;
+    let Some(file) = source_file(source, base, path, kind)? else {
+        return Err(ListError::UnknownFormat { path: display_path(path) });
     };
     Ok(FileListing { files: vec![file], ..FileListing::default() })
 }
@@ -299,15 +312,9 @@ fn list_matching_files(source: &SourceSettings, walk: Walk) -> Result<FileListin
             skipped.push(SkippedInput { name, bytes: 0, code: SkipCode::NotAFile, reason });
             continue;
         }
-        match classify(source.format, source.declared_compression(), path)? {
-            Some(kind) => {
-                let file = source_file(source, &walk.base, path, kind)?;
-                if file.bytes == 0 && file.format.is_text() && source.on_empty_file == OnEmptyFile::Skip {
-                    skipped.push(SkippedInput::empty(file.name));
-                } else {
-                    files.push(file);
-                }
-            }
+        match source_file(source, &walk.base, path, Kind::of(source, path)?)? {
+            Some(listed) if listed.is_skipped_as_empty(source) => skipped.push(SkippedInput::empty(listed.file.name)),
+            Some(listed) => files.push(listed),
             None => {
                 let bytes = entry.metadata().map_err(walk_error)?.len();
                 skipped.push(SkippedInput::unknown_format(name, bytes));
@@ -318,7 +325,7 @@ fn list_matching_files(source: &SourceSettings, walk: Walk) -> Result<FileListin
     if files.is_empty() && !skipped.iter().any(is_empty_file) {
         return Err(no_file(source, &walk, &skipped, folders_matched));
     }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
     let files = same_file::keep_one(&walk.base, files, &mut skipped)?;
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(FileListing { files, skipped, adjacent: Vec::new() })
@@ -400,18 +407,14 @@ fn relative_name(base: &Path, path: &Path) -> Result<String, ListError> {
     Ok(name)
 }
 
-fn source_file(
-    source: &SourceSettings,
-    base: &Path,
-    path: &Path,
-    (format, compression): (SourceFormat, SourceCompression),
-) -> Result<SourceFile, ListError> {
+fn source_file(source: &SourceSettings, base: &Path, path: &Path, kind: Kind) -> Result<Option<ListedFile>, ListError> {
+    let Some((format, compression)) = kind.format_and_compression(source) else { return Ok(None) };
     let io = |source| ListError::Io { path: display_path(path), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
     let name = relative_name(base, path)?;
     let constants = hive::keys_of(&name);
     let modified = file::modified(&metadata).map_err(io)?;
-    Ok(SourceFile {
+    let file = SourceFile {
         at: path.to_owned().into(),
         name,
         bytes: metadata.len(),
@@ -421,61 +424,87 @@ fn source_file(
         compression,
         compression_is_declared: source.compression.is_some(),
         constants,
-    })
+    };
+    Ok(Some(ListedFile { file, is_format_open: kind.is_open() }))
 }
 
 /// Whether a file looks like data by its name alone, supported or not.
 pub(super) fn is_data_file(path: &Path) -> bool {
-    !matches!(classify(None, None, path), Ok(None))
+    !matches!(Kind::by_name(None, None, path), Ok(Kind::Other | Kind::Open(_)))
 }
 
-/// Determines format and compression from what the source declares and from the extensions; `None` if the format is unknown.
-///
-/// # Errors
-/// [`ListError::Compression`] for an unsupported compression, [`ListError::DoublyCompressed`] for a compressed Parquet or
-/// Arrow file.
-pub(super) fn classify(
-    format: Option<SourceFormat>,
-    compression: Option<SourceCompression>,
-    path: &Path,
-) -> Result<Option<(SourceFormat, SourceCompression)>, ListError> {
-    let extension = |p: &Path| p.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    let outer = extension(path);
-    let inner = || extension(Path::new(path.file_stem().unwrap_or_default()));
-    let by_name = SourceCompression::of_extension(&outer);
-    let is_unsupported = UNSUPPORTED_COMPRESSIONS.contains(&outer.as_str());
-    if is_unsupported && compression.is_none() {
-        // Without a declared format, `x.csv.zip` must be data, but `x.zip` may be anything.
-        if format.is_some() || format_of(&inner()).is_some() {
-            return Err(ListError::Compression { path: display_path(path), extension: outer });
+impl ListedFile {
+    /// Whether the file has 0 bytes and is listed, but not read.
+    pub(super) fn is_skipped_as_empty(&self, source: &SourceSettings) -> bool {
+        self.file.bytes == 0 && self.file.format.is_text() && source.on_empty_file == OnEmptyFile::Skip
+    }
+}
+
+/// What the source declares and the name tells of a file's format and compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Data.
+    Data(SourceFormat, SourceCompression),
+    /// Any format, in this compression: the content tells.
+    Open(SourceCompression),
+    /// No data.
+    Other,
+}
+
+impl Kind {
+    /// That of a file of the source.
+    ///
+    /// # Errors
+    /// [`ListError::Compression`] for an unsupported compression, [`ListError::DoublyCompressed`] for a compressed Parquet or
+    /// Arrow file.
+    pub(super) fn of(source: &SourceSettings, path: &Path) -> Result<Self, ListError> {
+        Self::by_name(source.format, source.declared_compression(), path)
+    }
+
+    fn by_name(
+        format: Option<SourceFormat>,
+        compression: Option<SourceCompression>,
+        path: &Path,
+    ) -> Result<Self, ListError> {
+        let extensions = Extensions::of(path);
+        let named = extensions.named_format();
+        if let (NamedCompression::Unsupported(extension), None) = (&extensions.compression, compression) {
+            // Without a declared format, `x.csv.zip` must be data, but `x.zip` may be anything.
+            if format.is_some() || named.is_some() {
+                let extension = extension.clone();
+                return Err(ListError::Compression { path: display_path(path), extension });
+            }
+            return Ok(Self::Other);
         }
-        return Ok(None);
+        let by_name = extensions.compression.supported();
+        let text_compression = compression.or(by_name).unwrap_or(SourceCompression::None);
+        let Some(format) = format.or(named) else {
+            let is_open = extensions.leave_format_open();
+            return Ok(if is_open { Self::Open(text_compression) } else { Self::Other });
+        };
+        // These formats compress internally and need random access. What is declared for them is refused after listing.
+        if format.is_text() {
+            Ok(Self::Data(format, text_compression))
+        } else if by_name.is_some() {
+            Err(ListError::DoublyCompressed { path: display_path(path), format: format.short_name() })
+        } else {
+            Ok(Self::Data(format, SourceCompression::None))
+        }
     }
-    let named = if by_name.is_some() || is_unsupported { inner() } else { outer };
-    let Some(format) = format.or_else(|| format_of(&named)) else { return Ok(None) };
-    // These formats compress internally and need random access. What is declared for them is refused after listing.
-    let columnar_name = match format {
-        SourceFormat::Parquet => Some("Parquet"),
-        SourceFormat::Arrow => Some("Arrow"),
-        _ => None,
-    };
-    match columnar_name {
-        Some(name) if by_name.is_some() => Err(ListError::DoublyCompressed { path: display_path(path), format: name }),
-        Some(_) => Ok(Some((format, SourceCompression::None))),
-        None => Ok(Some((format, compression.or(by_name).unwrap_or(SourceCompression::None)))),
-    }
-}
 
-/// The format that a lower-case extension names.
-fn format_of(extension: &str) -> Option<SourceFormat> {
-    Some(match extension {
-        "parquet" | "pq" => SourceFormat::Parquet,
-        "ndjson" | "jsonl" => SourceFormat::Ndjson,
-        "json" => SourceFormat::Json,
-        "csv" | "tsv" | "tab" => SourceFormat::Csv,
-        "arrow" | "ipc" | "feather" => SourceFormat::Arrow,
-        _ => return None,
-    })
+    /// Whether the content tells the format.
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
+    /// Of a file that may be read; see [`ListedFile::file`].
+    pub(super) fn format_and_compression(self, source: &SourceSettings) -> Option<(SourceFormat, SourceCompression)> {
+        match self {
+            Self::Data(format, compression) => Some((format, compression)),
+            Self::Open(compression) => Some((content::format_without_rows(source), compression)),
+            Self::Other => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub(crate) mod hive;
 pub(crate) mod list;
 
+mod content;
 pub(super) mod error;
 mod lakehouse;
 mod named_dates;
@@ -18,6 +19,7 @@ use arrow::datatypes::Schema;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use self::list::ListedFile;
 use super::formats::{self, FileRequest, TextSettings};
 use super::{
     ChunkReader, ConstantColumns, Input, InputFacts, InspectRequest, InspectionSteps, ListError, Listing, Period,
@@ -43,6 +45,8 @@ pub(crate) struct FileSource {
     time_zone: TimeZone,
     /// `window.timezone`: the zone of the window's dates.
     window_zone: TimeZone,
+    /// Whether messages may show what files hold.
+    shows_content: bool,
 }
 
 impl FileSource {
@@ -54,6 +58,7 @@ impl FileSource {
             output: job.output.clone(),
             time_zone: job.time.timezone.clone(),
             window_zone: job.window.timezone.clone(),
+            shows_content: !job.withholds_values(),
         }
     }
 
@@ -88,11 +93,11 @@ impl Source for FileSource {
         if let Some(path_time) = &self.settings.path_time {
             listing = listing.within(path_time, self.zones(), period)?;
         }
-        Ok(Listing {
-            inputs: listing.files.into_iter().map(Input::File).collect(),
-            skipped: listing.skipped,
-            adjacent: listing.adjacent.into_iter().map(Input::File).collect(),
-        })
+        for files in [&mut listing.files, &mut listing.adjacent] {
+            content::find_formats(&self.settings, files, self.shows_content)?;
+        }
+        let inputs = |files: Vec<ListedFile>| files.into_iter().map(|listed| Input::File(listed.file)).collect();
+        Ok(Listing { inputs: inputs(listing.files), skipped: listing.skipped, adjacent: inputs(listing.adjacent) })
     }
 
     fn check_settings(&self, inputs: &[Input]) -> Result<(), Diagnostic> {

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use super::hive;
 use super::lakehouse::Tables;
 use super::list::{
-    FileListing, ListError, SkipCode, SkippedInput, Walk, classify, exclusions, has_wildcard, is_data_file,
+    FileListing, Kind, ListError, ListedFile, SkipCode, SkippedInput, Walk, exclusions, has_wildcard, is_data_file,
     is_empty_file, no_file,
 };
 use super::packages::{self, OwnOutput};
 use super::same_file;
-use crate::job::{OnEmptyFile, SourceSettings};
+use crate::job::SourceSettings;
 use crate::source::SourceFile;
 use crate::store::{ObjectListing, ObjectLocation, ObjectMeta, head_object, list_below};
 
@@ -47,7 +47,7 @@ fn list_one_object(source: &SourceSettings, found: &ObjectMeta) -> Result<FileLi
     match file(source, found, name)? {
         Some(file) => {
             let listing = FileListing { files: vec![file], ..FileListing::default() };
-            Tables::default().refuse(source, &found.at, &found.at.key, &listing)?;
+            Tables::default().refuse(source, &found.at, &found.at.key, listing.source_files())?;
             Ok(listing)
         }
         None => Err(ListError::UnknownFormat { path: found.at.to_string() }),
@@ -81,7 +81,12 @@ fn list_matching_objects(
             continue;
         }
         // Skipping it would make a package look complete without its rows.
-        if classify(source.format, source.declared_compression(), key)?.is_some() {
+        let may_have_rows = match Kind::of(source, key)? {
+            Kind::Data(..) => true,
+            Kind::Open(_) => object.bytes > 0,
+            Kind::Other => false,
+        };
+        if may_have_rows {
             return Err(ListError::Unaddressable { uri, why });
         }
         skipped.push(SkippedInput {
@@ -130,8 +135,8 @@ fn list_matching_objects(
             continue;
         }
         match file(source, found, name)? {
-            Some(file) if file.bytes == 0 && file.format.is_text() && source.on_empty_file == OnEmptyFile::Skip => {
-                skipped.push(SkippedInput::empty(file.name));
+            Some(listed) if listed.is_skipped_as_empty(source) => {
+                skipped.push(SkippedInput::empty(listed.file.name));
             }
             Some(file) => files.push(file),
             // Some consoles create such an object for a folder.
@@ -150,12 +155,12 @@ fn list_matching_objects(
     if files.is_empty() && !skipped.iter().any(is_empty_file) {
         return Err(no_file(source, walk, &skipped, false));
     }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
     let files = same_file::keep_one(&walk.base, files, &mut skipped)?;
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
     let listing = FileListing { files, skipped, adjacent: Vec::new() };
     if let Some(first) = objects.first() {
-        tables.refuse(source, &first.at, walk.base.to_str().unwrap_or_default(), &listing)?;
+        tables.refuse(source, &first.at, walk.base.to_str().unwrap_or_default(), listing.source_files())?;
     }
     Ok(listing)
 }
@@ -181,10 +186,10 @@ fn hidden_segment(walk: &Walk, name: &str) -> Option<(usize, bool)> {
     None
 }
 
-fn file(source: &SourceSettings, found: &ObjectMeta, name: &str) -> Result<Option<SourceFile>, ListError> {
-    let kind = classify(source.format, source.declared_compression(), Path::new(&found.at.key))?;
-    let Some((format, compression)) = kind else { return Ok(None) };
-    Ok(Some(SourceFile {
+fn file(source: &SourceSettings, found: &ObjectMeta, name: &str) -> Result<Option<ListedFile>, ListError> {
+    let kind = Kind::of(source, Path::new(&found.at.key))?;
+    let Some((format, compression)) = kind.format_and_compression(source) else { return Ok(None) };
+    let file = SourceFile {
         at: found.at.clone().into(),
         name: name.to_owned(),
         bytes: found.bytes,
@@ -194,5 +199,6 @@ fn file(source: &SourceSettings, found: &ObjectMeta, name: &str) -> Result<Optio
         compression,
         compression_is_declared: source.compression.is_some(),
         constants: hive::keys_of(name),
-    }))
+    };
+    Ok(Some(ListedFile { file, is_format_open: kind.is_open() }))
 }

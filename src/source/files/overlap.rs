@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::list::{ListError, Walk, classify, has_wildcard};
+use super::list::{Kind, ListError, Walk, has_wildcard};
 use crate::export_format::ExportFormat;
 use crate::job::SourceSettings;
 use crate::package::layout::{DATA, MANIFEST, REJECTS, REPORT};
@@ -59,7 +59,7 @@ pub(crate) fn reads_file(source: &SourceSettings, file: &Path) -> Result<bool, L
     let Some(below) = folder.visible(&file) else { return Ok(false) };
     let is_named = folder.walk.glob.as_ref().is_none_or(|glob| glob.is_match(folder.walk.base.join(below)));
     // What is refused for its compression would stop the next job.
-    Ok(is_named && !matches!(classify(source.format, source.declared_compression(), &file), Ok(None)))
+    Ok(is_named && !matches!(Kind::of(source, &file), Ok(Kind::Other)))
 }
 
 /// A folder that a source reads.

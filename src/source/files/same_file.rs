@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::list::ListError;
+use super::list::{ListError, ListedFile};
 use crate::source::SourceFile;
 use crate::source::skip::{SkipCode, SkippedInput};
 use crate::store::Location;
@@ -26,15 +26,15 @@ enum Identity {
 /// [`ListError::Io`] where a file has vanished.
 pub(super) fn keep_one(
     base: &Path,
-    files: Vec<SourceFile>,
+    files: Vec<ListedFile>,
     skipped: &mut Vec<SkippedInput>,
-) -> Result<Vec<SourceFile>, ListError> {
+) -> Result<Vec<ListedFile>, ListError> {
     let real_base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
-    let mut kept: Vec<Option<SourceFile>> = Vec::with_capacity(files.len());
+    let mut kept: Vec<Option<ListedFile>> = Vec::with_capacity(files.len());
     let mut seen: HashMap<Identity, (usize, bool)> = HashMap::with_capacity(files.len());
-    let mut again: Vec<(usize, SourceFile)> = Vec::new();
+    let mut again: Vec<(usize, ListedFile)> = Vec::new();
     for file in files {
-        let (identities, is_link) = identities(&real_base, &file)?;
+        let (identities, is_link) = identities(&real_base, &file.file)?;
         let known = identities.iter().find_map(|identity| seen.get(identity)).copied();
         let place = match known {
             // A link came first: the file itself replaces it.
@@ -56,8 +56,8 @@ pub(super) fn keep_one(
         };
         seen.extend(identities.into_iter().map(|identity| (identity, (place, is_link))));
     }
-    for (place, file) in again {
-        let first = kept[place].as_ref().map_or("another one", |first| first.name.as_str());
+    for (place, ListedFile { file, .. }) in again {
+        let first = kept[place].as_ref().map_or("another one", |first| first.file.name.as_str());
         let reason = format!("the same file as {first}, which is read");
         skipped.push(SkippedInput { name: file.name, bytes: file.bytes, code: SkipCode::SameFile, reason });
     }

@@ -3,6 +3,7 @@
 //! Which reader a file needs is decided here and nowhere else.
 
 pub(crate) mod columnar;
+pub(crate) mod content;
 pub(crate) mod rows;
 
 use std::sync::Arc;

@@ -42,7 +42,7 @@ fn listed(folder: &tempfile::TempDir, below: &str) -> Result<FileListing, ListEr
 }
 
 fn names(listing: Result<FileListing, ListError>) -> Vec<String> {
-    listing.expect("listed").files.into_iter().map(|f| f.name).collect()
+    listing.expect("listed").files.into_iter().map(|f| f.file.name).collect()
 }
 
 fn skips(listing: Result<FileListing, ListError>) -> Vec<(String, SkipCode)> {
@@ -62,7 +62,7 @@ fn a_folder_is_read_recursively_in_order_of_bytes() {
     );
     let files = listed(&f, "").expect("listed").files;
     assert_eq!(
-        files.iter().map(|f| (f.format, f.compression)).collect::<Vec<_>>(),
+        files.iter().map(|f| (f.file.format, f.file.compression)).collect::<Vec<_>>(),
         [
             (SourceFormat::Parquet, SourceCompression::None),
             (SourceFormat::Json, SourceCompression::None),
@@ -104,8 +104,8 @@ fn unknown_extensions_are_skipped_and_told_unless_a_format_is_declared() {
     let mut declared = source(f.path().to_str().expect("utf-8"));
     declared.format = Some(SourceFormat::Ndjson);
     let files = list(&declared).expect("listed").files;
-    assert!(files.iter().all(|f| f.format == SourceFormat::Ndjson));
-    assert_eq!(files[2].compression, SourceCompression::Gzip);
+    assert!(files.iter().all(|f| f.file.format == SourceFormat::Ndjson));
+    assert_eq!(files[2].file.compression, SourceCompression::Gzip);
 }
 
 #[test]
@@ -166,12 +166,36 @@ fn compressions_that_hide_data_are_refused() {
         ..source(f.path().to_str().expect("utf-8"))
     };
     let files = list(&declared).expect("listed").files;
-    let found: Vec<_> = files.iter().map(|f| (f.format, f.compression)).collect();
+    let found: Vec<_> = files.iter().map(|f| (f.file.format, f.file.compression)).collect();
     assert_eq!(found, [(SourceFormat::Csv, SourceCompression::Gzip); 2]);
     assert!(
         message(listed(&f, ""))
             .contains("b.csv.br is compressed with .br, which is not read; use .gz, .zst, .bz2, .xz or .lz4")
     );
+}
+
+#[test]
+fn a_name_that_leaves_the_format_open_is_no_name_of_another_file() {
+    let f = folder(&["a", "b.log", "c.gz", "d.csv", "e.txt", "f.txt.gz", "_SUCCESS", ".g", "h.ndjson.1", "i.log.zip"]);
+    fs::write(f.path().join("z"), "").expect("file");
+    let listing = listed(&f, "").expect("listed");
+    let open: Vec<_> = listing.files.iter().map(|l| (l.file.name.as_str(), l.is_format_open)).collect();
+    assert_eq!(open, [("a", true), ("b.log", true), ("c.gz", true), ("d.csv", false)]);
+    let skipped: Vec<_> = listing.skipped.iter().map(|s| (s.name.as_str(), s.code)).collect();
+    let unknown = SkipCode::UnknownFormat;
+    let expected = [
+        (".g", SkipCode::Hidden),
+        ("_SUCCESS", SkipCode::Hidden),
+        ("e.txt", unknown),
+        ("f.txt.gz", unknown),
+        ("h.ndjson.1", unknown),
+        ("i.log.zip", unknown),
+        ("z", SkipCode::Empty),
+    ];
+    assert_eq!(skipped, expected);
+    let declared = SourceSettings { format: Some(SourceFormat::Csv), ..source(f.path().to_str().expect("utf-8")) };
+    fs::remove_file(f.path().join("i.log.zip")).expect("removed");
+    assert!(list(&declared).expect("listed").files.iter().all(|listed| !listed.is_format_open));
 }
 
 #[test]
@@ -190,7 +214,7 @@ fn globs_match_below_their_fixed_folder() {
     assert_eq!(names(listed(&f, "d/r={eu,us}/?.csv")), ["r=eu/a.csv", "r=us/a.csv"]);
     assert_eq!(names(listed(&f, "d/_*.csv")), ["_x.csv"]);
     let files = listed(&f, "d/**/*.csv").expect("listed").files;
-    assert_eq!(files[1].constants, [("r".to_owned(), Some("eu".to_owned()))]);
+    assert_eq!(files[1].file.constants, [("r".to_owned(), Some("eu".to_owned()))]);
 }
 
 #[test]
@@ -231,11 +255,11 @@ fn path_time_leaves_out_what_lies_outside_the_window() {
         listed(&f, "").expect("listed").within(&pattern(p), [&TimeZone::UTC; 2], Period { start, end })
     };
     let listing = within("%Y-%m-%d.csv").expect("matched");
-    assert_eq!(listing.files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["2026-03-01.csv"]);
+    assert_eq!(listing.source_files().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["2026-03-01.csv"]);
     assert_eq!(listing.skipped.len(), 2);
     assert!(listing.skipped[0].reason.contains("[2026-02-28T00:00:00Z, 2026-03-01T00:00:00Z)"));
     assert!(listing.skipped.iter().all(|skipped| skipped.code == SkipCode::PathTime));
-    let adjacent: Vec<_> = listing.adjacent.iter().map(|file| file.name.as_str()).collect();
+    let adjacent: Vec<_> = listing.adjacent.iter().map(|listed| listed.file.name.as_str()).collect();
     assert_eq!(adjacent, ["2026-02-28.csv", "2026-03-02.csv"]);
     assert!(message(within("%Y%m%d.csv")).contains("2026-02-28.csv does not end in the time"));
 }
@@ -243,7 +267,7 @@ fn path_time_leaves_out_what_lies_outside_the_window() {
 #[test]
 fn a_change_after_listing_is_seen() {
     let f = folder(&["a.csv"]);
-    let file = listed(&f, "").expect("listed").files.remove(0);
+    let file = listed(&f, "").expect("listed").files.remove(0).file;
     assert_eq!(file.check_unchanged(), Ok(()));
     let touched = SourceFile { modified: Timestamp::UNIX_EPOCH, ..file.clone() };
     assert_eq!(touched.check_unchanged().map_err(|e| e.code), Err(ErrorCode::SourceChanged));
@@ -430,10 +454,10 @@ fn other_files_beside_a_table_and_folders_of_spark_are_no_table() {
     let f = folder(&["metadata/a.parquet", "metadata/readme.json", "_delta_logs/x"]);
     assert_eq!(listed(&f, "").expect("listed").files.len(), 2);
     let f = folder(&["schema/schema-0.json", "schema/schema-", "schema/schema-1/c.csv", "bucket-0/a.csv", "b.parquet"]);
-    assert_eq!(listed(&f, "").expect("listed").files.len(), 4);
+    assert_eq!(listed(&f, "").expect("listed").files.len(), 5);
     // Beside the buckets of a Paimon table, other files are no part of it.
     let f = folder(&["schema/schema-0", "a.csv"]);
-    assert_eq!(names(listed(&f, "")), ["a.csv"]);
+    assert_eq!(names(listed(&f, "")), ["a.csv", "schema/schema-0"]);
 }
 
 #[test]

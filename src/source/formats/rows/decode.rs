@@ -30,6 +30,9 @@ const INPUT_BYTES: usize = 128 << 10;
 /// First bytes that are looked at for the magic number of a compression.
 const HEAD_BYTES: u64 = 16;
 
+/// Decompressed bytes that tell the format of most files.
+const FIRST_HEAD_BYTES: usize = 4 << 10;
+
 /// Length of the longest magic number, that of bzip2.
 const MAGIC_BYTES: usize = 10;
 
@@ -162,18 +165,20 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Opens the file.
+    /// Opens the file. Unless the whole of it will be read, nothing is read ahead.
     ///
     /// # Errors
     /// [`ErrorCode::SourceUnreadable`] where the file cannot be opened or the codec cannot be set up.
-    pub(super) fn open(file: &SourceFile) -> Result<Self, SourceError> {
+    fn open(file: &SourceFile, is_whole: bool) -> Result<Self, SourceError> {
         let fail = |e: io::Error| {
             store_error(&file.name, &e).unwrap_or_else(|| {
                 unreadable(&file.name, None, format!("cannot open the file: {e}; check that it exists and is readable"))
             })
         };
         let stored = Stored::open(&file.at, file.bytes, file.etag.as_deref()).map_err(fail)?;
-        let mut counted = Counted { file: stored.into_reader(), bytes: 0 };
+        let bytes: Box<dyn Read + Send> =
+            if is_whole { stored.into_reader() } else { Box::new(OnDemand { stored, at: 0 }) };
+        let mut counted = Counted { file: bytes, bytes: 0 };
         let mut head = Vec::new();
         counted.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(fail)?;
         let found = SourceCompression::of_content(&head);
@@ -266,6 +271,65 @@ impl Decoder {
     }
 }
 
+/// The bytes of a file of which only the first will be read.
+struct OnDemand {
+    stored: Stored,
+    at: u64,
+}
+
+impl Read for OnDemand {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.stored.bytes().saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let n = into.len().min(left);
+        let Some(into) = into.get_mut(..n).filter(|into| !into.is_empty()) else { return Ok(0) };
+        self.stored.read_exact_at(self.at, into)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+/// The first decompressed bytes of a file.
+pub(in crate::source::formats) struct Head {
+    pub(in crate::source::formats) bytes: Vec<u8>,
+    /// The file has no more.
+    pub(in crate::source::formats) is_whole: bool,
+    /// How they were compressed.
+    pub(in crate::source::formats) compression: SourceCompression,
+}
+
+impl Head {
+    /// Reads a few KiB, and more as long as they are not enough, up to `most` bytes.
+    ///
+    /// # Errors
+    /// Those of opening the file, and of decompressing these bytes.
+    pub(in crate::source::formats) fn read(
+        file: &SourceFile,
+        most: usize,
+        is_enough: impl Fn(&[u8]) -> bool,
+    ) -> Result<Self, SourceError> {
+        let mut decoder = Decoder::open(file, false)?;
+        let (mut bytes, mut filled, mut is_whole) = (vec![0; FIRST_HEAD_BYTES.min(most)], 0, false);
+        loop {
+            let free = bytes.get_mut(filled..).unwrap_or_default();
+            if free.is_empty() {
+                if bytes.len() >= most || is_enough(&bytes) {
+                    break;
+                }
+                bytes.resize(most.min(2 * bytes.len()), 0);
+                continue;
+            }
+            let n = decoder.read(free)?;
+            if n == 0 {
+                is_whole = true;
+                break;
+            }
+            filled += n;
+        }
+        bytes.truncate(filled);
+        Ok(Self { bytes, is_whole, compression: decoder.compression })
+    }
+}
+
 /// Recycles the memory of finished blocks, because fresh memory costs a page fault per page.
 #[derive(Default)]
 struct BufferPool(Mutex<Vec<Vec<u8>>>);
@@ -329,7 +393,7 @@ impl Buffer {
     /// # Errors
     /// As [`Decoder::open`] and [`Buffer::fill`].
     pub(super) fn open(file: &SourceFile, block_bytes: usize) -> Result<Self, SourceError> {
-        let decoder = Decoder::open(file)?;
+        let decoder = Decoder::open(file, true)?;
         let mut buffer = Self {
             decoder,
             transcoder: None,
@@ -469,7 +533,7 @@ pub(super) fn unreadable(name: &str, position: Option<u64>, message: impl Into<S
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::source) mod tests {
     use std::io::Write;
 
     use super::*;
@@ -594,7 +658,7 @@ pub(super) mod tests {
     #[test]
     fn bytes_that_a_decoder_leaves_are_an_error() {
         let fixture = fixture("a", SourceFormat::Ndjson, SourceCompression::None, b"{}\n");
-        let mut decoder = Decoder::open(&fixture.file).unwrap();
+        let mut decoder = Decoder::open(&fixture.file, true).unwrap();
         let Stream::Plain(input) = &mut decoder.stream else { panic!("plain") };
         input.fill_buf().unwrap();
         let text = "bytes follow the end of the compressed data; the file is damaged, fetch it again";

@@ -16,9 +16,14 @@ use crate::source::formats::rows::json_text::Fault;
 use crate::source::formats::rows::reader::MAX_COLUMNS;
 use crate::source::{SourceError, SourceFile};
 
-/// Characters that separate cells in common dialects, and how the spec writes them.
-const DELIMITERS: [(char, &str); 5] =
-    [('\t', "\"\\t\""), (';', "\";\""), ('|', "\"|\""), (',', "\",\""), (' ', "blanks")];
+/// Characters that separate cells in common dialects, what messages call them, and how the spec writes them.
+const DELIMITERS: [(char, &str, &str); 5] = [
+    ('\t', "tabs", "\"\\t\""),
+    (';', "semicolons", "\";\""),
+    ('|', "vertical bars", "\"|\""),
+    (',', "commas", "\",\""),
+    (' ', "spaces", "blanks"),
+];
 
 /// Why a line is not a header.
 #[derive(Debug, thiserror::Error)]
@@ -209,16 +214,8 @@ pub(super) fn check_delimiter(
         return Ok(());
     }
     let trimmed = name.trim();
-    let Some((delimiter, setting)) = DELIMITERS.iter().find(|(delimiter, _)| trimmed.contains(*delimiter)) else {
-        return Ok(());
-    };
-    let what = match delimiter {
-        '\t' => "tabs",
-        ' ' => "spaces",
-        ';' => "semicolons",
-        '|' => "vertical bars",
-        _ => "commas",
-    };
+    let found = DELIMITERS.iter().find(|(delimiter, ..)| trimmed.contains(*delimiter));
+    let Some((_, what, setting)) = found else { return Ok(()) };
     let why = format!(
         "the header is one name with {what} in it; set `source.csv.delimiter: {setting}` if they separate columns"
     );

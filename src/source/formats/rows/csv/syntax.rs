@@ -1,6 +1,9 @@
 //! How the bytes of a CSV file are cut into records and cells, as its dialect says.
 
+use std::path::Path;
+
 use crate::job::{CsvDialect, Delimiter, Header};
+use crate::source::extension::Extensions;
 
 /// What separates cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +39,7 @@ impl Syntax {
                 Separator::Byte(u8::try_from(character).unwrap_or_default())
             }
             Some(Delimiter::Character(character)) => Separator::Bytes(character.to_string().into_bytes()),
-            None if is_tab_separated(name) => Separator::Byte(b'\t'),
+            None if Extensions::of(Path::new(name)).is_tab_separated() => Separator::Byte(b'\t'),
             None => Separator::Byte(b','),
         };
         let header_prefix = match &dialect.header {
@@ -101,17 +104,6 @@ impl Syntax {
             Separator::Blanks => blanks(data),
         }
     }
-}
-
-/// Whether the extension, before that of a compression, says that cells are separated by tabs.
-fn is_tab_separated(name: &str) -> bool {
-    let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
-    let mut extensions = file.rsplit('.');
-    let is_tsv = |extension: Option<&str>| matches!(extension, Some("tsv" | "tab"));
-    let outer = extensions.next();
-    is_tsv(outer)
-        || (outer.is_some_and(|e| crate::job::SourceCompression::of_extension(e).is_some())
-            && is_tsv(extensions.next()))
 }
 
 /// Number of spaces and tabs at the start.
