@@ -30,7 +30,7 @@ pub use filter::{Condition, Filter, Scalar};
 pub use line_pattern::{LinePattern, LinePatternError};
 pub use source::{
     DeclaredType, ExpectedFiles, OnEmptyFile, PathTime, SchemaDrift, SourceCompression, SourceFormat, SourceSettings,
-    TimeColumn,
+    SourceUri, TimeColumn,
 };
 
 /// One spec with its window resolved.

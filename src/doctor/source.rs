@@ -145,7 +145,7 @@ fn list_failure(job: &Job, options: &RunOptions, error: SurveyError) -> Check {
 }
 
 fn listed(job: &Job, listing: &Listing) -> Check {
-    let uri = &job.source.uri.value;
+    let uri = job.source.uri_text();
     let bytes = bytes_of(&listing.inputs);
     let skipped = match listing.skipped.as_slice() {
         [] => String::new(),

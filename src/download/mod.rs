@@ -116,12 +116,14 @@ pub(crate) fn download(request: &Download<'_>) -> Result<Downloaded, DownloadErr
 /// Refuses a file that the source of the package would read.
 fn check_outside_source(request: &Download<'_>, file: &Path) -> Result<(), DownloadError> {
     let Some(source) = request.source else { return Ok(()) };
-    let uri = || source.uri.value.clone();
-    match reads_file(source, file) {
-        Ok(true) => Err(DownloadError::InSource { path: file.to_owned(), uri: uri() }),
-        Ok(false) => Ok(()),
-        Err(error) => Err(DownloadError::Source { uri: uri(), source: error }),
-    }
+    source.uris.iter().try_for_each(|uri| {
+        let text = || uri.as_str().to_owned();
+        match reads_file(source, uri, file) {
+            Ok(true) => Err(DownloadError::InSource { path: file.to_owned(), uri: text() }),
+            Ok(false) => Ok(()),
+            Err(error) => Err(DownloadError::Source { uri: text(), source: error }),
+        }
+    })
 }
 
 /// The shards that have a file. Refuses names that this download needs for itself.

@@ -8,18 +8,18 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::{CsvDialect, KeptField, LinePattern, PartitionBy, RecordsPath};
-use crate::diagnostic::Located;
+use crate::diagnostic::{Located, Span};
 use crate::store::StoreOptions;
 use crate::time::TimeFormat;
 
 /// Where the rows are.
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
-    /// File, folder (recursive) or glob; a path absolute. The span is that of `source.uri`.
-    pub uri: Located<String>,
+    /// One or several, in the order of the spec.
+    pub uris: Vec<SourceUri>,
     /// How its store is reached.
     pub options: StoreOptions,
-    /// Globs of files that are not read, relative to the folder of `uri`.
+    /// Globs of files that are not read, relative to the folder of their URI.
     pub exclude: Vec<Located<Glob>>,
     /// Given, or found for each file from the extension or the content.
     pub format: Option<SourceFormat>,
@@ -43,7 +43,33 @@ pub struct SourceSettings {
     pub plain_files: bool,
 }
 
+/// A file, a folder (recursive) or a glob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceUri {
+    /// As written and rendered; a relative path starts at the folder of the file that names it.
+    pub written: String,
+    /// A path absolute. The span is that of the text in `source.uri`.
+    pub absolute: Located<String>,
+}
+
+impl SourceUri {
+    /// Where it leads, for messages.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.absolute.value
+    }
+}
+
 impl SourceSettings {
+    /// The URIs, for messages.
+    pub(crate) fn uri_text(&self) -> String {
+        self.uris.iter().map(SourceUri::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Where the first URI is written, for messages about the source as a whole.
+    pub(crate) fn uri_span(&self) -> Option<&Span> {
+        self.uris.first().and_then(|uri| uri.absolute.span.as_ref())
+    }
+
     /// The declared compression; `None` means that it is found from each file.
     pub(crate) fn declared_compression(&self) -> Option<SourceCompression> {
         self.compression.as_ref().map(|compression| compression.value)

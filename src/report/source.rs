@@ -17,7 +17,7 @@ pub(super) fn section(manifest: &Manifest) -> Section {
     let broken = source.files.iter().filter(|file| file.error.is_some()).count() as u64;
     let files = source.files.len() as u64;
     let mut facts = vec![
-        Fact::code("Location", &source.uri),
+        Fact { values: source.uri.as_slice().to_vec(), ..Fact::code("Location", "") },
         Fact::words("Files", format!("{}, {}", counted(files, "file"), size(bytes))),
         Fact::words("Rows read", counted(manifest.accounting.source_rows, "row")),
     ];

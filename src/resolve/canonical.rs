@@ -56,8 +56,6 @@ pub(super) struct Identity {
     pub revision: u32,
     pub name: String,
     pub type_name: String,
-    /// As written and rendered; that of `source` is absolute.
-    pub source_uri: String,
     pub source: SourceSettings,
     pub time: TimeColumn,
     pub id_column: Option<Located<String>>,
@@ -101,7 +99,7 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
         "name": job.name,
         "type": job.type_name,
         "source": {
-            "uri": job.source_uri,
+            "uri": source_uri(&job.source),
             "exclude": exclude(&job.source),
             "format": job.source.format.map(Word::word),
             "hive_partitioning": job.source.hive_partitioning.map_or(json!("auto"), Value::from),
@@ -187,6 +185,14 @@ fn without_absent(value: Value) -> Value {
             Value::Object(present.map(|(key, v)| (key, without_absent(v))).collect())
         }
         other => other,
+    }
+}
+
+/// One URI as text, several as a list, so that a list of one is no other job.
+fn source_uri(source: &SourceSettings) -> Value {
+    match source.uris.as_slice() {
+        [uri] => uri.written.as_str().into(),
+        uris => uris.iter().map(|uri| uri.written.as_str()).collect::<Vec<_>>().into(),
     }
 }
 

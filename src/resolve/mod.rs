@@ -21,7 +21,7 @@ use jiff::tz::TimeZone;
 use crate::catalog::{self, BUILT_IN_TYPES, Catalog};
 use crate::diagnostic::{Diagnostic, Located, SourceText, in_order, nearest, shown};
 use crate::failure;
-use crate::job::{Filter, Format, Job, Partitioning, SourceSettings, TimeColumn, Window};
+use crate::job::{Filter, Format, Job, Partitioning, SourceSettings, SourceUri, TimeColumn, Window};
 use crate::json::JsonError;
 use crate::plan::partition::partitions;
 use crate::spec::{self, CompressionSpec, FileKind, FilterSpec, SourceSpec, Spec, TimeSpec, TypeEntry, document_place};
@@ -207,7 +207,11 @@ fn build(
     let window = window?;
     let output_text = output_text?;
     let evidence::Evidence { redactions, encryption, signing, chain } = evidence?;
-    let path = files::beside(&from.uri, environment, errors)?;
+    let uris = from.uris.into_iter().map(|uri| {
+        let value = files::beside(&uri, environment, errors)?;
+        Some(SourceUri { absolute: Located { value, span: uri.span }, written: uri.value })
+    });
+    let uris = uris.collect::<Option<Vec<_>>>()?;
     let key = if spec.partition.is_some() { "partition" } else { "window" };
     let partition = spec.partition.unwrap_or_default();
     if let Err(error) = partitions(&window, partition.by.unwrap_or_default()) {
@@ -222,7 +226,7 @@ fn build(
         name: spec.name.value,
         type_name: spec.type_name.value,
         source: SourceSettings {
-            uri: Located { value: path, span: from.uri.span },
+            uris,
             options: from.options,
             exclude: from.exclude,
             format: from.format,
@@ -236,7 +240,6 @@ fn build(
             keep: from.keep,
             plain_files: from.plain_files.unwrap_or_default(),
         },
-        source_uri: from.uri.value,
         time: TimeColumn {
             column: time.column,
             format: time.format.unwrap_or_default(),

@@ -215,7 +215,7 @@ fn source_record(
     Ok(SourceRecord {
         kind: Some(source.kind()),
         skipped_by_path_time: job.source.path_time.is_some().then(claimed),
-        uri: job.source.uri.value.clone(),
+        uri: job.source.uris.iter().map(|uri| uri.absolute.value.clone()).collect(),
         snapshot: pinned.snapshot.clone(),
         files_sha256: SourceRecord::digest_of_files(&files)?,
         files,

@@ -435,13 +435,19 @@ pub(crate) fn survey_error(job: &Job, stop: &Stop, error: SurveyError) -> RunErr
     match error {
         SurveyError::Stopped => RunError::Stopped(stop.exit().unwrap_or(Exit::Interrupted)),
         e @ SurveyError::Threads(_) => RunError::Survey(e),
-        SurveyError::List(ListError::Store(e)) => RunError::Failed(e.into()),
-        // The store's answer, and not the file's content.
-        SurveyError::List(ListError::Content { error, .. }) if error.code != ErrorCode::SourceUnreadable => {
-            RunError::Failed(error.into())
+        SurveyError::List(error) => {
+            let (span, error) = error.located();
+            match error {
+                ListError::Store(e) => RunError::Failed(e.into()),
+                // The store's answer, and not the file's content.
+                ListError::Content { error, .. } if error.code != ErrorCode::SourceUnreadable => {
+                    RunError::Failed(error.into())
+                }
+                e => RunError::Spec(vec![Diagnostic::at(span.as_ref().or(job.source.uri_span()), chain(&e))]),
+            }
         }
         SurveyError::Setting(mistake) => RunError::Spec(vec![*mistake]),
-        e => RunError::Spec(vec![Diagnostic::at(job.source.uri.span.as_ref(), chain(&e))]),
+        e => RunError::Spec(vec![Diagnostic::at(job.source.uri_span(), chain(&e))]),
     }
 }
 
@@ -479,7 +485,7 @@ fn check_units(job: &Job, memory: Memory, plan: &Plan) -> Result<(), Diagnostic>
                 format!("{}: row group {} takes {has}, too much for {given} of memory", input.input.name(), read.unit);
             let needed = size(memory.needed_for(bytes));
             let help = format!("give `--memory {needed}` or more, or write the file again with smaller row groups");
-            return Err(Diagnostic::at(job.source.uri.span.as_ref(), message).help(help));
+            return Err(Diagnostic::at(job.source.uri_span(), message).help(help));
         }
     }
     Ok(())

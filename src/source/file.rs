@@ -13,7 +13,8 @@ use crate::store::{Location, ObjectLocation, Stored, head_object};
 pub struct SourceFile {
     /// Location; local paths are absolute.
     pub at: Location,
-    /// Path relative to the folder of the source URI, `/`-separated. Rows are ordered by it.
+    /// Path relative to the folder of the source URI, `/`-separated; of several URIs, with that folder in front. Rows are
+    /// ordered by it.
     pub name: String,
     /// Size in bytes.
     pub bytes: u64,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// An input that is not read, such as a file that matches the source URI.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedInput {
-    /// Relative to the folder of the source URI. Ends with `/` for a folder.
+    /// As of a file that is read. Ends with `/` for a folder.
     pub name: String,
     /// Size when listed; 0 for a folder that was not listed.
     pub bytes: u64,

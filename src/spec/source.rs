@@ -17,7 +17,7 @@ use crate::job::{
 use crate::spec::csv_dialect::{CsvDialectKeys, csv_dialect};
 use crate::spec::envelope::envelope;
 use crate::spec::window::duration;
-use crate::store::{Location, StoreOptions};
+use crate::store::{Location, LocationError, StoreOptions};
 use crate::time::TimeFormat;
 use crate::time::parse::{PatternError, check_instant_pattern, check_pattern, with_offset_field};
 use crate::yaml::decode::{Fields, Keys, Word, any_text, boolean, mapping, not_one_of, one_or_more, text, word};
@@ -64,10 +64,11 @@ impl TypeEntry {
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct SourceSpec {
-    /// A file, a folder (read with everything below it) or a glob. A relative path starts at the folder of the file
-    /// that names it.
-    pub uri: Located<String>,
-    /// Globs of files that are not read, relative to the folder of `uri`: `**/*.tmp`. The manifest lists them.
+    /// A file, a folder (read with everything below it) or a glob, or a list of them. A relative path starts at the folder
+    /// of the file that names it.
+    #[schemars(rename = "uri", with = "Uris")]
+    pub uris: Vec<Located<String>>,
+    /// Globs of files that are not read, relative to the folder of their `uri`: `**/*.tmp`. The manifest lists them.
     #[schemars(with = "Option<OneOrMore>")]
     pub exclude: Vec<Located<Glob>>,
     /// Format of the files; default: what the extension says (`x.csv.gz` works). Without a telling one (`.log`, `x.gz`), what
@@ -184,15 +185,17 @@ impl SourceSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
         let at = entry.key.span.as_ref()?;
         let fields = Fields::open(&entry.value, at, "source", SOURCE_KEYS, errors)?;
-        let uri = fields.required("uri", "data/events/", errors, text);
+        let uris = fields.required("uri", "data/events/", errors, uris);
         let options = fields.get("options").and_then(|e| store_options(e, errors)).unwrap_or_default();
-        if let Some(uri) = &uri {
-            check_location(uri, errors);
-            let location = Location::parse(&uri.value, &StoreOptions::default());
-            if let (Some(entry), Ok(Location::Local(_))) = (fields.get("options"), location) {
-                let message = format!("`options` has no effect: `{}` is not in an object store", shown(&uri.value));
-                errors.push(entry.key.mistake(message).help("remove it"));
-            }
+        let is_local = |uri: &Located<String>| matches!(location(uri), Ok(Location::Local(_)));
+        if let (Some(entry), Some(uris)) = (fields.get("options"), &uris)
+            && uris.iter().all(is_local)
+        {
+            let message = match uris.as_slice() {
+                [uri] => format!("`options` has no effect: `{}` is not in an object store", shown(&uri.value)),
+                _ => "`options` has no effect: no `uri` is in an object store".to_owned(),
+            };
+            errors.push(entry.key.mistake(message).help("remove it"));
         }
         let format: Option<SourceFormat> = fields.optional("format", errors, word);
         let (records, keep) = envelope(&fields, format, errors);
@@ -240,7 +243,7 @@ impl SourceSpec {
             keep,
             plain_files: fields.optional("plain_files", errors, boolean),
             options,
-            uri: uri?,
+            uris: uris?,
         })
     }
 }
@@ -273,10 +276,54 @@ pub(crate) fn store_options(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Opti
     })
 }
 
-/// A path or a URI of a store that is known.
-fn check_location(uri: &Located<String>, errors: &mut Vec<Diagnostic>) {
-    if let Err(error) = Location::parse(&uri.value, &StoreOptions::default()) {
-        errors.push(uri.mistake(error.to_string()));
+/// Where a URI leads, seen from the file that names it.
+fn location(uri: &Located<String>) -> Result<Location, LocationError> {
+    Location::parse(uri.value.strip_prefix("./").unwrap_or(&uri.value), &StoreOptions::default())
+}
+
+/// One path or URI of a store that is known, or several different ones.
+fn uris(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<String>>> {
+    let items = one_or_more(node);
+    if items.is_empty() {
+        let mistake = Diagnostic::at(Some(&node.span), "`uri` is an empty list");
+        errors.push(mistake.help("name at least one file, folder or glob"));
+        return None;
+    }
+    let mut uris: Vec<Located<String>> = Vec::new();
+    for item in items {
+        let uri = text(item, what, errors)?;
+        match location(&uri) {
+            Err(error) => errors.push(uri.mistake(error.to_string())),
+            Ok(at) if uris.iter().any(|other| location(other).as_ref() == Ok(&at)) => {
+                errors
+                    .push(uri.mistake(format!("`uri` names `{}` twice", shown(&uri.value))).help("remove one of them"));
+            }
+            Ok(_) => {}
+        }
+        uris.push(uri);
+    }
+    Some(uris)
+}
+
+/// One URI or several.
+struct Uris;
+
+impl JsonSchema for Uris {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Uris".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "oneOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": true},
+            ],
+        })
     }
 }
 

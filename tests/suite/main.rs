@@ -48,6 +48,7 @@ mod secret_uris;
 mod signatures;
 mod source_content;
 mod source_times;
+mod source_uris;
 mod sources;
 mod specs;
 mod store_contract;

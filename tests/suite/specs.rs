@@ -140,7 +140,7 @@ fn large_files_and_files_that_are_not_text_are_refused() {
 fn nothing_is_left_to_default() {
     let job = job("minimal.yaml");
     assert_eq!(job.output.local(), Some(&*root().join("exports/monthly-events/2026-03/")));
-    assert_eq!(job.source.uri.value, root().join("tests/specs/valid/data/events/").display().to_string());
+    assert_eq!(job.source.uris[0].absolute.value, root().join("tests/specs/valid/data/events/").display().to_string());
     assert_eq!(job.time.column.value, "occurred_at");
     assert_eq!(job.time.timezone.iana_name(), Some("Europe/Berlin"), "the catalog's default");
     assert_eq!(job.window.start.to_string(), "2026-03-01T00:00:00Z");
@@ -226,7 +226,7 @@ fn the_nearest_catalog_is_found_up_to_the_root_of_the_repository() {
     std::fs::write(&path, "version: 1\nname: x\ntype: events\nwindow: {month: 2026-03}\n").expect("writable");
     std::fs::write(folder.path().join("catalog.yaml"), "version: 1\ntypes: {events: {source: {uri: above/}}}\n")
         .expect("writable");
-    let found = resolve(&path, &environment()).expect("valid").source.uri.value;
+    let found = resolve(&path, &environment()).expect("valid").source.uris[0].absolute.value.clone();
     assert!(found.ends_with("/above/"), "{found}");
     std::fs::create_dir(folder.path().join("repository/.git")).expect("a folder");
     let errors = resolve(&path, &environment()).expect_err("the catalog is outside the repository");

@@ -33,19 +33,22 @@ fn is_without_kind(manifest: &Manifest) -> bool {
 
 /// The base of a relative URI is unknown.
 fn uri(manifest: &Manifest, report: &mut VerifyReport) {
-    let stated = &manifest.source.uri;
-    match manifest.spec.resolved.source_uri() {
+    let stated = manifest.source.uri.as_slice();
+    match manifest.spec.resolved.source_uris() {
         Ok(written) => {
-            let relative = written.strip_prefix("./").unwrap_or(written);
-            let is_below =
-                stated.strip_suffix(relative).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'));
-            if stated != written && !is_below {
-                let (stated, written) = (shown(stated), shown(written));
+            let is_same = |stated: &str, written: &str| {
+                let relative = written.strip_prefix("./").unwrap_or(written);
+                let is_below = |folder: &str| folder.is_empty() || folder.ends_with('/');
+                stated == written || stated.strip_suffix(relative).is_some_and(is_below)
+            };
+            let are_same = stated.iter().zip(&written).all(|(stated, written)| is_same(stated, written));
+            if stated.len() != written.len() || !are_same {
+                let (stated, written) = (shown(&stated.join(", ")), shown(&written.join(", ")));
                 find(report, format!("`source.uri` is {stated}, but `spec.resolved` gives {written}"));
             }
         }
         Err(ResolvedError::WrongType { .. }) => {
-            report.leave_out(Check::Spec, "`source.uri`: the spec names more than one");
+            report.leave_out(Check::Spec, "`source.uri`: the spec names it in a way that is not known");
         }
         Err(ResolvedError::Missing { .. }) => find(report, "`spec.resolved` does not determine `source.uri`"),
     }

@@ -141,7 +141,10 @@ fn names_promise_the_right_format_or_none() {
 fn a_place_that_the_source_would_read_is_refused() {
     let mut package = small(&csv_format());
     let source = |uri: &str| job::SourceSettings {
-        uri: crate::diagnostic::Located::default_value(uri.to_owned()),
+        uris: vec![job::SourceUri {
+            written: uri.to_owned(),
+            absolute: crate::diagnostic::Located::default_value(uri.to_owned()),
+        }],
         options: crate::store::StoreOptions::default(),
         format: None,
         hive_partitioning: None,

@@ -34,7 +34,7 @@ pub use json::{ManifestError, json_schema};
 pub use no_rows::{HeldValues, NoRows, NoRowsReason};
 pub use record::{
     Column, InputError, InputRecord, PackageRef, RestatedPartition, Restatement, RunOutcome, RunRecord, SourceKind,
-    SourceRecord, SpecRecord, ToolRecord,
+    SourceRecord, SourceUris, SpecRecord, ToolRecord,
 };
 pub(crate) use resolved::is_name_of;
 pub use resolved::{ResolvedEncryption, ResolvedError, ResolvedSpec, ResolvedWindow, SelectedColumn};

@@ -57,8 +57,8 @@ pub struct SourceRecord {
     /// What kind of source it is. Releases that knew only files did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<SourceKind>,
-    /// The source as the plan resolved it, without secrets.
-    pub uri: String,
+    /// The source as the plan resolved it, without secrets; a list where it has several URIs.
+    pub uri: SourceUris,
     /// The snapshot that all rows were read from, as the source names it. Files have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
@@ -78,6 +78,43 @@ pub struct SourceRecord {
     /// Keys of the objects around the rows of JSON documents, by their paths, which are not exported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unexported_keys: Vec<String>,
+}
+
+/// URIs of a source: text for one, else a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum SourceUris {
+    /// The only one.
+    One(String),
+    /// In the order of the spec.
+    Several(Vec<String>),
+}
+
+impl SourceUris {
+    /// All of them.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(uri) => std::slice::from_ref(uri),
+            Self::Several(uris) => uris,
+        }
+    }
+}
+
+impl FromIterator<String> for SourceUris {
+    fn from_iter<T: IntoIterator<Item = String>>(uris: T) -> Self {
+        let mut uris: Vec<String> = uris.into_iter().collect();
+        match uris.pop() {
+            Some(uri) if uris.is_empty() => Self::One(uri),
+            last => Self::Several(uris.into_iter().chain(last).collect()),
+        }
+    }
+}
+
+impl From<&str> for SourceUris {
+    fn from(uri: &str) -> Self {
+        Self::One(uri.to_owned())
+    }
 }
 
 impl SourceRecord {
@@ -102,7 +139,7 @@ impl SourceRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputRecord {
-    /// Of a file, relative to the source's folder.
+    /// Of a file, relative to the folder of its URI; where the source has several, that folder as the spec writes it comes first.
     pub path: String,
     /// Size; left out where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -120,8 +120,15 @@ impl ResolvedSpec {
     ///
     /// # Errors
     /// [`ResolvedError`].
-    pub fn source_uri(&self) -> Result<&str, ResolvedError> {
-        self.required("source.uri", Self::text)
+    pub fn source_uris(&self) -> Result<Vec<&str>, ResolvedError> {
+        fn texts(value: &Value) -> Option<Vec<&str>> {
+            match value {
+                Value::String(uri) => Some(vec![uri]),
+                Value::Array(uris) => uris.iter().map(Value::as_str).collect(),
+                _ => None,
+            }
+        }
+        self.required("source.uri", |spec, key| spec.read(key, "text or a list of texts", texts))
     }
 
     /// Whether names of files say when their rows were written.

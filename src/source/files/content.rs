@@ -51,16 +51,19 @@ pub(super) fn find_formats(
     for (file, format) in open.iter_mut().zip(found) {
         // Nothing is left out in front of the first error.
         let Some(format) = format.into_inner().unwrap_or_else(PoisonError::into_inner) else { break };
-        let format = format?;
+        let format = format.map_err(|error| error.of(source.uris.get(file.uri)))?;
         file.file.format = format;
         if !format.is_text() {
             file.file.compression = SourceCompression::None;
         }
         file.is_format_open = false;
     }
-    let parquet: Vec<&SourceFile> =
-        open.iter().map(|listed| &listed.file).filter(|file| !file.format.is_text()).collect();
-    lakehouse::refuse_found(source, &parquet)
+    for (index, uri) in source.uris.iter().enumerate() {
+        let parquet = open.iter().filter(|listed| listed.uri == index && !listed.file.format.is_text());
+        let parquet: Vec<&SourceFile> = parquet.map(|listed| &listed.file).collect();
+        lakehouse::refuse_found(source, &parquet).map_err(|error| error.of(Some(uri)))?;
+    }
+    Ok(())
 }
 
 fn format_of(source: &SourceSettings, listed: &ListedFile, shows_content: bool) -> Result<SourceFormat, ListError> {

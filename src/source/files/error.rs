@@ -1,6 +1,8 @@
 //! Why a source cannot be listed.
 
 use super::hive::HiveError;
+use crate::diagnostic::Span;
+use crate::job::SourceUri;
 use crate::source::SourceError;
 use crate::store::{LocationError, StoreError};
 
@@ -8,10 +10,36 @@ use crate::store::{LocationError, StoreError};
 pub(super) const KNOWN_EXTENSIONS: &str = ".parquet .pq .ndjson .jsonl .json .csv .tsv .tab .arrow .ipc .feather, row formats also with .gz, .zst, .bz2, .xz or \
      .lz4; .log or none, if the content is Parquet, Arrow or JSON";
 
+impl ListError {
+    /// Adds which URI of the source it is about.
+    pub(super) fn of(self, uri: Option<&SourceUri>) -> Self {
+        match uri.and_then(|uri| uri.absolute.span.clone()) {
+            Some(span) => Self::Located { span, error: Box::new(self) },
+            None => self,
+        }
+    }
+
+    /// The error itself, and where the URI is written that it is about.
+    pub(crate) fn located(self) -> (Option<Span>, Self) {
+        match self {
+            Self::Located { span, error } => (Some(span), error.located().1),
+            error => (None, error),
+        }
+    }
+}
+
 /// A source that cannot be listed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ListError {
+    /// An error that is about one URI; [`ListError::located`] takes it apart to show it with its causes.
+    #[error("{error}")]
+    Located {
+        /// Where the URI is written.
+        span: Span,
+        /// The error.
+        error: Box<ListError>,
+    },
     /// No file matches.
     #[error(
         "source matches no file: {uri} ({explanation}); check the path, or set `source.format` for other extensions"

@@ -12,12 +12,13 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::job::{OnEmptyFile, PathTime, SourceCompression, SourceFormat, SourceSettings};
+use crate::job::{OnEmptyFile, PathTime, SourceCompression, SourceFormat, SourceSettings, SourceUri};
 use crate::package::layout::{self, CONTENT};
 use crate::source::extension::{Extensions, NamedCompression};
 use crate::source::files::packages::{self, OwnOutput};
 use crate::source::files::path_time::path_coverage_in;
-use crate::source::files::{content, hive, lakehouse, objects, same_file};
+use crate::source::files::several::{self, UriListing};
+use crate::source::files::{content, hive, lakehouse, objects};
 use crate::source::{Period, SourceFile, file};
 use crate::store::Location;
 
@@ -31,6 +32,10 @@ pub(crate) struct ListedFile {
     pub file: SourceFile,
     /// The name does not tell the format: the content will.
     pub is_format_open: bool,
+    /// Index of the URI in the source's.
+    pub uri: usize,
+    /// Where the part of the name begins that is relative to the folder of the URI.
+    pub name_start: usize,
 }
 
 /// The files that a source URI matches.
@@ -49,7 +54,7 @@ pub(crate) struct FileListing {
 /// reveal it.
 const MAX_ADJACENT_FILES: usize = 8;
 
-/// Lists a source: a file, a folder (recursive) or a glob.
+/// Lists a source: files, folders (recursive) and globs.
 ///
 /// A path that exists is used literally, even if it contains glob characters. `*` and `?` do not cross folders, `**` does.
 /// Names that begin with `.` or `_` (`_SUCCESS`, `_delta_log`) are skipped, except hive folders (`_day=1`) and names that the
@@ -59,39 +64,46 @@ const MAX_ADJACENT_FILES: usize = 8;
 /// # Errors
 /// [`ListError`] if any file cannot be enumerated or classified; there are no partial results.
 pub(crate) fn list(source: &SourceSettings) -> Result<FileListing, ListError> {
-    let uri = source.uri.value.as_str();
-    let path = match Location::parse(uri, &source.options)? {
-        Location::Local(path) => path,
-        Location::Object(at) => return objects::list(source, &at),
-    };
-    let listing = match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => list_matching_files(source, Walk::of_folder(path)),
-        Ok(metadata) if metadata.is_file() => list_one_file(source, &path),
-        Ok(_) => Err(ListError::NotAFile { path: display_path(&path) }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && has_wildcard(uri) => {
-            list_matching_files(source, Walk::of_glob(&path, uri)?)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(ListError::NoFile { uri: uri.to_owned(), explanation: "no such file or folder".to_owned() })
-        }
-        Err(source) => Err(ListError::Io { path: display_path(&path), source }),
-    }?;
-    lakehouse::refuse_local(source, listing.source_files())?;
+    let listings = source.uris.iter().map(|uri| list_uri(source, uri).map_err(|error| error.of(Some(uri))));
+    let listing = several::join(listings.collect::<Result<_, _>>()?)?;
+    for (index, uri) in source.uris.iter().enumerate() {
+        let files = listing.files.iter().filter(|listed| listed.uri == index).map(|listed| &listed.file);
+        lakehouse::refuse_local(source, files).map_err(|error| error.of(Some(uri)))?;
+    }
     Ok(listing)
 }
 
-impl FileListing {
-    /// The files to read.
-    pub(super) fn source_files(&self) -> impl Iterator<Item = &SourceFile> {
-        self.files.iter().map(|listed| &listed.file)
+fn list_uri(source: &SourceSettings, uri: &SourceUri) -> Result<UriListing, ListError> {
+    let path = match Location::parse(uri.as_str(), &source.options)? {
+        Location::Local(path) => path,
+        Location::Object(at) => return objects::list(source, uri, &at),
+    };
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => {
+            list_matching_files(source, uri, Walk::of_folder(path), several::written_folder(uri, source, 0))
+        }
+        Ok(metadata) if metadata.is_file() => list_one_file(source, uri, &path),
+        Ok(_) => Err(ListError::NotAFile { path: display_path(&path) }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && has_wildcard(uri.as_str()) => {
+            let walk = Walk::of_glob(&path, uri.as_str())?;
+            let below = path.components().count().saturating_sub(walk.base.components().count());
+            list_matching_files(source, uri, walk, several::written_folder(uri, source, below))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(ListError::NoFile { uri: uri.as_str().to_owned(), explanation: "no such file or folder".to_owned() })
+        }
+        Err(source) => Err(ListError::Io { path: display_path(&path), source }),
     }
+}
 
+impl FileListing {
     /// Moves files whose names claim only times outside `period` to `skipped`, and copies the nearest of them to `adjacent`.
     ///
     /// # Errors
     /// [`ListError::PathTime`] for the first file whose name does not match the pattern.
     pub(crate) fn within(
         mut self,
+        source: &SourceSettings,
         path_time: &PathTime,
         zones: [&TimeZone; 2],
         period: Period,
@@ -103,7 +115,8 @@ impl FileListing {
             let file = &listed.file;
             let Some((claimed_start, claimed_end)) = path_coverage_in(&file.name, path_time, zones) else {
                 let pattern = path_time.pattern.value.clone();
-                return Err(ListError::PathTime { name: file.name.clone(), pattern });
+                let error = ListError::PathTime { name: file.name.clone(), pattern };
+                return Err(error.of(source.uris.get(listed.uri)));
             };
             if claimed_start < end && claimed_end > start {
                 kept.push(listed);
@@ -240,33 +253,39 @@ impl Walk {
 ///
 /// # Errors
 /// [`ListError::Glob`] if they are too large together.
-pub(super) fn exclusions(source: &SourceSettings) -> Result<GlobSet, ListError> {
+pub(super) fn exclusions(source: &SourceSettings, uri: &SourceUri) -> Result<GlobSet, ListError> {
     let mut globs = GlobSet::builder();
     for exclude in &source.exclude {
         globs.add(exclude.value.clone());
     }
     let too_large =
-        |error: globset::Error| ListError::Glob { uri: source.uri.value.clone(), message: error.kind().to_string() };
+        |error: globset::Error| ListError::Glob { uri: uri.as_str().to_owned(), message: error.kind().to_string() };
     globs.build().map_err(too_large)
 }
 
-fn list_one_file(source: &SourceSettings, path: &Path) -> Result<FileListing, ListError> {
+fn list_one_file(source: &SourceSettings, uri: &SourceUri, path: &Path) -> Result<UriListing, ListError> {
     let base = path.parent().unwrap_or(Path::new(""));
     let kind = Kind::of(source, path)?;
     let Some(file) = source_file(source, base, path, kind)? else {
         return Err(ListError::UnknownFormat { path: display_path(path) });
     };
-    Ok(FileListing { files: vec![file], ..FileListing::default() })
+    let folder = several::written_folder(uri, source, 1);
+    Ok(UriListing { base: base.to_owned(), folder, files: vec![file], skipped: Vec::new() })
 }
 
-fn list_matching_files(source: &SourceSettings, walk: Walk) -> Result<FileListing, ListError> {
-    let exclusions = exclusions(source)?;
+fn list_matching_files(
+    source: &SourceSettings,
+    uri: &SourceUri,
+    walk: Walk,
+    folder: String,
+) -> Result<UriListing, ListError> {
+    let exclusions = exclusions(source, uri)?;
     let mut files = Vec::new();
     let mut skipped = Vec::new();
     let mut folders_matched = false;
     // The folder itself is a package: an export of an export is a mistake. Packages below it are skipped.
     if walk.glob.is_none() && packages::of_folder(&walk.base)? == Some(OwnOutput::Package) {
-        return Err(ListError::Package { uri: source.uri.value.clone() });
+        return Err(ListError::Package { uri: uri.as_str().to_owned() });
     }
     let mut entries = WalkDir::new(&walk.base).follow_links(true).min_depth(1).max_depth(walk.max_depth).into_iter();
     // Order matters: hidden names and packages are recorded before the glob filters, so that they are never dropped silently.
@@ -323,12 +342,9 @@ fn list_matching_files(source: &SourceSettings, walk: Walk) -> Result<FileListin
     }
     // Empty files prove that the source exists.
     if files.is_empty() && !skipped.iter().any(is_empty_file) {
-        return Err(no_file(source, &walk, &skipped, folders_matched));
+        return Err(no_file(source, uri, &walk, &skipped, folders_matched));
     }
-    files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
-    let files = same_file::keep_one(&walk.base, files, &mut skipped)?;
-    skipped.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(FileListing { files, skipped, adjacent: Vec::new() })
+    Ok(UriListing { base: walk.base, folder, files, skipped })
 }
 
 /// A hidden entry as a skipped input; `None` if it is not reported.
@@ -353,6 +369,7 @@ pub(super) fn is_empty_file(skipped: &SkippedInput) -> bool {
 
 pub(super) fn no_file(
     source: &SourceSettings,
+    uri: &SourceUri,
     walk: &Walk,
     skipped: &[SkippedInput],
     folders_matched: bool,
@@ -373,7 +390,7 @@ pub(super) fn no_file(
             (None, n) => format!("looked for {KNOWN_EXTENSIONS}; skipped {n} with other extensions"),
         }
     };
-    ListError::NoFile { uri: source.uri.value.clone(), explanation }
+    ListError::NoFile { uri: uri.as_str().to_owned(), explanation }
 }
 
 fn is_not_found(error: &walkdir::Error) -> bool {
@@ -425,7 +442,7 @@ fn source_file(source: &SourceSettings, base: &Path, path: &Path, kind: Kind) ->
         compression_is_declared: source.compression.is_some(),
         constants,
     };
-    Ok(Some(ListedFile { file, is_format_open: kind.is_open() }))
+    Ok(Some(ListedFile { file, is_format_open: kind.is_open(), uri: 0, name_start: 0 }))
 }
 
 /// Whether a file looks like data by its name alone, supported or not.

@@ -12,6 +12,7 @@ mod overlap;
 mod packages;
 mod path_time;
 mod same_file;
+mod several;
 
 use std::sync::Arc;
 
@@ -91,7 +92,7 @@ impl Source for FileSource {
         overlap::check(&self.settings, &self.output)?;
         let mut listing = list::list(&self.settings)?;
         if let Some(path_time) = &self.settings.path_time {
-            listing = listing.within(path_time, self.zones(), period)?;
+            listing = listing.within(&self.settings, path_time, self.zones(), period)?;
         }
         for files in [&mut listing.files, &mut listing.adjacent] {
             content::find_formats(&self.settings, files, self.shows_content)?;
@@ -126,17 +127,22 @@ impl Source for FileSource {
             return Err(compression.mistake(message).help("remove `compression`, or set `source.format`"));
         }
         if let Some(exclude) = self.settings.exclude.first()
-            && let Ok(location) = Location::parse(&self.settings.uri.value, &self.settings.options)
-            && files().any(|file| file.at == location)
+            && self.settings.uris.iter().all(|uri| {
+                let location = Location::parse(uri.as_str(), &self.settings.options);
+                location.is_ok_and(|location| files().any(|file| file.at == location))
+            })
         {
-            let message = "`exclude` has no effect: `uri` names one file";
+            let message = match self.settings.uris.len() {
+                1 => "`exclude` has no effect: `uri` names one file",
+                _ => "`exclude` has no effect: each `uri` names one file",
+            };
             return Err(exclude.mistake(message).help("remove `exclude`, or set `uri` to a folder"));
         }
         let has_files = files().next().is_some();
         let has_keys = files().any(|file| !file.constants.is_empty());
         if self.settings.hive_partitioning == Some(true) && has_files && !has_keys {
             let message = "`hive_partitioning: true` has no effect: no file is in a folder named key=value";
-            let mistake = Diagnostic::at(self.settings.uri.span.as_ref(), message);
+            let mistake = Diagnostic::at(self.settings.uri_span(), message);
             return Err(
                 mistake.help("remove `hive_partitioning`, or set `uri` to the parent of the `key=value` folders")
             );

@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use super::hive;
 use super::lakehouse::Tables;
 use super::list::{
-    FileListing, Kind, ListError, ListedFile, SkipCode, SkippedInput, Walk, exclusions, has_wildcard, is_data_file,
-    is_empty_file, no_file,
+    Kind, ListError, ListedFile, SkipCode, SkippedInput, Walk, exclusions, has_wildcard, is_data_file, is_empty_file,
+    no_file,
 };
 use super::packages::{self, OwnOutput};
-use super::same_file;
-use crate::job::SourceSettings;
+use super::several::{UriListing, object_folder};
+use crate::job::{SourceSettings, SourceUri};
 use crate::source::SourceFile;
 use crate::store::{ObjectListing, ObjectLocation, ObjectMeta, head_object, list_below};
 
 /// Lists an object, a prefix or a glob.
-pub(super) fn list(source: &SourceSettings, at: &ObjectLocation) -> Result<FileListing, ListError> {
-    let is_folder = at.key.is_empty() || source.uri.value.ends_with('/');
+pub(super) fn list(source: &SourceSettings, uri: &SourceUri, at: &ObjectLocation) -> Result<UriListing, ListError> {
+    let is_folder = at.key.is_empty() || uri.as_str().ends_with('/');
     if at.scheme.is_web() && is_folder {
         return Err(ListError::Web { uri: at.to_string() });
     }
@@ -28,7 +28,7 @@ pub(super) fn list(source: &SourceSettings, at: &ObjectLocation) -> Result<FileL
         if below.objects.is_empty() && below.unaddressable.is_empty() {
             return list_one_object(source, &found);
         }
-        return list_matching_objects(source, at, &Walk::of_folder(PathBuf::from(&at.key)), below);
+        return list_matching_objects(source, uri, at, &Walk::of_folder(PathBuf::from(&at.key)), below);
     }
     if at.scheme.is_web() {
         let explanation = "the server has no such file".to_owned();
@@ -36,19 +36,20 @@ pub(super) fn list(source: &SourceSettings, at: &ObjectLocation) -> Result<FileL
     }
     let key = Path::new(&at.key);
     let is_glob = has_wildcard(&at.key);
-    let walk = if is_glob { Walk::of_glob(key, &source.uri.value)? } else { Walk::of_folder(key.to_owned()) };
+    let walk = if is_glob { Walk::of_glob(key, uri.as_str())? } else { Walk::of_folder(key.to_owned()) };
     let base = ObjectLocation { key: walk.base.to_str().unwrap_or_default().to_owned(), ..at.clone() };
-    list_matching_objects(source, at, &walk, list_below(&base)?)
+    list_matching_objects(source, uri, at, &walk, list_below(&base)?)
 }
 
-fn list_one_object(source: &SourceSettings, found: &ObjectMeta) -> Result<FileListing, ListError> {
+fn list_one_object(source: &SourceSettings, found: &ObjectMeta) -> Result<UriListing, ListError> {
     let key = Path::new(&found.at.key);
     let name = key.file_name().and_then(OsStr::to_str).unwrap_or(&found.at.key);
     match file(source, found, name)? {
         Some(file) => {
-            let listing = FileListing { files: vec![file], ..FileListing::default() };
-            Tables::default().refuse(source, &found.at, &found.at.key, listing.source_files())?;
-            Ok(listing)
+            Tables::default().refuse(source, &found.at, &found.at.key, std::iter::once(&file.file))?;
+            let base = key.parent().unwrap_or(Path::new("")).to_owned();
+            let folder = object_folder(&found.at, &base);
+            Ok(UriListing { base, folder, files: vec![file], skipped: Vec::new() })
         }
         None => Err(ListError::UnknownFormat { path: found.at.to_string() }),
     }
@@ -56,11 +57,12 @@ fn list_one_object(source: &SourceSettings, found: &ObjectMeta) -> Result<FileLi
 
 fn list_matching_objects(
     source: &SourceSettings,
+    uri: &SourceUri,
     at: &ObjectLocation,
     walk: &Walk,
     found: ObjectListing,
-) -> Result<FileListing, ListError> {
-    let exclusions = exclusions(source)?;
+) -> Result<UriListing, ListError> {
+    let exclusions = exclusions(source, uri)?;
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
     let is_named = |key: &Path| {
         let below = key.strip_prefix(&walk.base).unwrap_or(key);
@@ -73,7 +75,7 @@ fn list_matching_objects(
         if object.is_folder() || !is_named(key) {
             continue;
         }
-        let (uri, why) = (format!("{}/{}", at.bucket(), object.key.escape_debug()), object.why());
+        let (key_uri, why) = (format!("{}/{}", at.bucket(), object.key.escape_debug()), object.why());
         let name =
             object.key.get(walk.base.as_os_str().len()..).unwrap_or(&object.key).trim_start_matches('/').to_owned();
         if exclusions.is_match(&name) {
@@ -87,7 +89,7 @@ fn list_matching_objects(
             Kind::Other => false,
         };
         if may_have_rows {
-            return Err(ListError::Unaddressable { uri, why });
+            return Err(ListError::Unaddressable { uri: key_uri, why });
         }
         skipped.push(SkippedInput {
             name,
@@ -103,7 +105,7 @@ fn list_matching_objects(
     if walk.glob.is_none()
         && own_output.iter().any(|(folder, own_output)| folder.is_empty() && *own_output == OwnOutput::Package)
     {
-        return Err(ListError::Package { uri: source.uri.value.clone() });
+        return Err(ListError::Package { uri: uri.as_str().to_owned() });
     }
     // Folders that are skipped as a whole, with the bytes in them.
     let mut own_folders: BTreeMap<&str, (OwnOutput, u64)> = BTreeMap::new();
@@ -153,16 +155,13 @@ fn list_matching_objects(
     );
     skipped.extend(hidden.into_iter().map(|(folder, bytes)| SkippedInput::hidden(folder, bytes, false)));
     if files.is_empty() && !skipped.iter().any(is_empty_file) {
-        return Err(no_file(source, walk, &skipped, false));
+        return Err(no_file(source, uri, walk, &skipped, false));
     }
-    files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
-    let files = same_file::keep_one(&walk.base, files, &mut skipped)?;
-    skipped.sort_by(|a, b| a.name.cmp(&b.name));
-    let listing = FileListing { files, skipped, adjacent: Vec::new() };
     if let Some(first) = objects.first() {
-        tables.refuse(source, &first.at, walk.base.to_str().unwrap_or_default(), listing.source_files())?;
+        let files = files.iter().map(|listed| &listed.file);
+        tables.refuse(source, &first.at, walk.base.to_str().unwrap_or_default(), files)?;
     }
-    Ok(listing)
+    Ok(UriListing { base: walk.base.clone(), folder: object_folder(at, &walk.base), files, skipped })
 }
 
 /// Objects with their names below the base.
@@ -200,5 +199,5 @@ fn file(source: &SourceSettings, found: &ObjectMeta, name: &str) -> Result<Optio
         compression_is_declared: source.compression.is_some(),
         constants: hive::keys_of(name),
     };
-    Ok(Some(ListedFile { file, is_format_open: kind.is_open() }))
+    Ok(Some(ListedFile { file, is_format_open: kind.is_open(), uri: 0, name_start: 0 }))
 }

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::list::{Kind, ListError, Walk, has_wildcard};
 use crate::export_format::ExportFormat;
-use crate::job::SourceSettings;
+use crate::job::{SourceSettings, SourceUri};
 use crate::package::layout::{DATA, MANIFEST, REJECTS, REPORT};
 use crate::store::{Location, ObjectLocation, Scheme};
 
@@ -27,7 +27,10 @@ fn extensions() -> impl Iterator<Item = String> {
 /// # Errors
 /// [`ListError::OutputInSource`], [`ListError::SourceInOutput`], or the error of an invalid source URI.
 pub(super) fn check(source: &SourceSettings, output: &Location) -> Result<(), ListError> {
-    let uri = source.uri.value.as_str();
+    source.uris.iter().try_for_each(|uri| check_uri(source, uri.as_str(), output).map_err(|error| error.of(Some(uri))))
+}
+
+fn check_uri(source: &SourceSettings, uri: &str, output: &Location) -> Result<(), ListError> {
     let (from, to) = match (Location::parse(uri, &source.options)?, output) {
         (Location::Local(path), Location::Local(to)) => (SourceFolder::local(path, uri)?, real(to)),
         (Location::Object(from), Location::Object(to)) if is_same_store(&from, to) => {
@@ -47,12 +50,12 @@ pub(super) fn check(source: &SourceSettings, output: &Location) -> Result<(), Li
     Ok(())
 }
 
-/// Whether the source would read a local file, which need not be there yet.
+/// Whether a URI of the source would read a local file, which need not be there yet.
 ///
 /// # Errors
-/// The error of an invalid source URI.
-pub(crate) fn reads_file(source: &SourceSettings, file: &Path) -> Result<bool, ListError> {
-    let uri = source.uri.value.as_str();
+/// The error of an invalid URI.
+pub(crate) fn reads_file(source: &SourceSettings, uri: &SourceUri, file: &Path) -> Result<bool, ListError> {
+    let uri = uri.as_str();
     let Location::Local(path) = Location::parse(uri, &source.options)? else { return Ok(false) };
     let folder = SourceFolder::local(path, uri)?;
     let file = real(file);

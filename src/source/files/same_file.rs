@@ -4,10 +4,9 @@
 //! several hard links, because some network file systems report numbers that are not unique.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::list::{ListError, ListedFile};
-use crate::source::SourceFile;
 use crate::source::skip::{SkipCode, SkippedInput};
 use crate::store::Location;
 
@@ -25,16 +24,17 @@ enum Identity {
 /// # Errors
 /// [`ListError::Io`] where a file has vanished.
 pub(super) fn keep_one(
-    base: &Path,
+    bases: &[PathBuf],
     files: Vec<ListedFile>,
     skipped: &mut Vec<SkippedInput>,
 ) -> Result<Vec<ListedFile>, ListError> {
-    let real_base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
+    let real_bases: Vec<PathBuf> =
+        bases.iter().map(|base| base.canonicalize().unwrap_or_else(|_| base.to_owned())).collect();
     let mut kept: Vec<Option<ListedFile>> = Vec::with_capacity(files.len());
     let mut seen: HashMap<Identity, (usize, bool)> = HashMap::with_capacity(files.len());
     let mut again: Vec<(usize, ListedFile)> = Vec::new();
     for file in files {
-        let (identities, is_link) = identities(&real_base, &file.file)?;
+        let (identities, is_link) = identities(&real_bases, &file)?;
         let known = identities.iter().find_map(|identity| seen.get(identity)).copied();
         let place = match known {
             // A link came first: the file itself replaces it.
@@ -58,21 +58,27 @@ pub(super) fn keep_one(
     }
     for (place, ListedFile { file, .. }) in again {
         let first = kept[place].as_ref().map_or("another one", |first| first.file.name.as_str());
-        let reason = format!("the same file as {first}, which is read");
+        let reason = if first == file.name {
+            "another `uri` of the source names it too; it is read once".to_owned()
+        } else {
+            format!("the same file as {first}, which is read")
+        };
         skipped.push(SkippedInput { name: file.name, bytes: file.bytes, code: SkipCode::SameFile, reason });
     }
     Ok(kept.into_iter().flatten().collect())
 }
 
 /// The identities of a file, and whether its name is a link.
-fn identities(real_base: &Path, file: &SourceFile) -> Result<(Vec<Identity>, bool), ListError> {
+fn identities(real_bases: &[PathBuf], listed: &ListedFile) -> Result<(Vec<Identity>, bool), ListError> {
+    let file = &listed.file;
     let path = match &file.at {
         Location::Local(path) => path,
         object @ Location::Object(_) => return Ok((vec![Identity::Object(object.clone())], false)),
     };
     let io = |source| ListError::Io { path: path.display().to_string(), source };
     let real = path.canonicalize().map_err(io)?;
-    let is_link = real != real_base.join(&file.name);
+    let below = file.name.get(listed.name_start..).unwrap_or(&file.name);
+    let is_link = real_bases.get(listed.uri).is_none_or(|base| real != base.join(below));
     let mut identities = vec![Identity::Path(real)];
     #[cfg(unix)]
     {

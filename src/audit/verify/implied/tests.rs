@@ -90,6 +90,18 @@ fn every_field_that_the_job_implies_is_compared() {
         m.files.iter_mut().for_each(|file| file.path = file.path.replace(".csv", ".json"));
     });
     finds("`source.uri` is s3://prod/, but `spec.resolved` gives ./data/", |m| m.source.uri = "s3://prod/".into());
+    let lists = |stated: [&str; 2], written: [&str; 2]| {
+        found(|m| {
+            m.source.uri = stated.map(str::to_owned).into_iter().collect();
+            m.spec.resolved.value_mut()["source"]["uri"] = json!(written);
+        })
+    };
+    assert_eq!(lists(["/lake/a/", "s3://b/"], ["./a/", "s3://b/"]), Vec::<String>::new());
+    let message = "`source.uri` is /lake/a/, s3://b/, but `spec.resolved` gives s3://b/, ./a/";
+    assert_eq!(lists(["/lake/a/", "s3://b/"], ["s3://b/", "./a/"]), [message]);
+    finds("`source.uri` is ./data/, s3://b/, but `spec.resolved` gives ./data/", |m| {
+        m.source.uri = ["./data/", "s3://b/"].map(str::to_owned).into_iter().collect();
+    });
     finds("`columns` are text, but `spec.resolved` selects event_id", |m| m.columns[0].name = "text".into());
     finds("`filter_counts` are of where, but `spec.resolved` filters by latency_ms gte, status in, where", |m| {
         drop(m.filter_counts.drain(..2));

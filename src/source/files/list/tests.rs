@@ -11,7 +11,7 @@ use std::fs;
 
 fn source(uri: &str) -> SourceSettings {
     SourceSettings {
-        uri: Located::default_value(uri.to_owned()),
+        uris: vec![SourceUri { written: uri.to_owned(), absolute: Located::default_value(uri.to_owned()) }],
         options: crate::store::StoreOptions::default(),
         format: None,
         hive_partitioning: None,
@@ -252,10 +252,10 @@ fn path_time_leaves_out_what_lies_outside_the_window() {
     };
     let within = |p: &str| {
         let (start, end) = (at("2026-03-01T00:00:00Z"), at("2026-03-02T00:00:00Z"));
-        listed(&f, "").expect("listed").within(&pattern(p), [&TimeZone::UTC; 2], Period { start, end })
+        listed(&f, "").expect("listed").within(&source(""), &pattern(p), [&TimeZone::UTC; 2], Period { start, end })
     };
     let listing = within("%Y-%m-%d.csv").expect("matched");
-    assert_eq!(listing.source_files().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["2026-03-01.csv"]);
+    assert_eq!(listing.files.iter().map(|listed| listed.file.name.as_str()).collect::<Vec<_>>(), ["2026-03-01.csv"]);
     assert_eq!(listing.skipped.len(), 2);
     assert!(listing.skipped[0].reason.contains("[2026-02-28T00:00:00Z, 2026-03-01T00:00:00Z)"));
     assert!(listing.skipped.iter().all(|skipped| skipped.code == SkipCode::PathTime));
@@ -479,11 +479,16 @@ fn a_new_file_is_read_where_the_source_finds_it() {
         ("one.csv", "two.csv", false),
     ] {
         let source = source(path(uri).to_str().expect("utf-8"));
-        assert_eq!(super::super::reads_file(&source, &path(file)).expect("a source"), is_read, "{uri} {file}");
+        assert_eq!(
+            super::super::reads_file(&source, &source.uris[0], &path(file)).expect("a source"),
+            is_read,
+            "{uri} {file}"
+        );
     }
     let declared = SourceSettings { format: Some(SourceFormat::Csv), ..source(path("data").to_str().expect("utf-8")) };
-    assert!(super::super::reads_file(&declared, &path("data/new.txt")).expect("a source"));
-    assert!(!super::super::reads_file(&source("s3://bucket/data"), &path("a.csv")).expect("a source"));
+    assert!(super::super::reads_file(&declared, &declared.uris[0], &path("data/new.txt")).expect("a source"));
+    let remote = source("s3://bucket/data");
+    assert!(!super::super::reads_file(&remote, &remote.uris[0], &path("a.csv")).expect("a source"));
 }
 
 #[cfg(unix)]
@@ -492,4 +497,98 @@ fn a_link_into_a_table_is_followed_to_it() {
     let f = folder(&["t/_delta_log/0.json", "t/date=1/a.parquet", "plain/b.csv"]);
     std::os::unix::fs::symlink(f.path().join("t/date=1"), f.path().join("plain/link")).expect("link");
     assert!(message(listed(&f, "plain")).contains("is a Delta table"));
+}
+
+/// URIs below a folder, as a spec in it has them.
+fn several(folder: &tempfile::TempDir, uris: &[&str]) -> SourceSettings {
+    let absolute = |uri: &&str| folder.path().join(uri).to_str().expect("utf-8").to_owned();
+    let uris = uris
+        .iter()
+        .map(|uri| SourceUri { written: (*uri).to_owned(), absolute: Located::default_value(absolute(uri)) });
+    SourceSettings { uris: uris.collect(), ..source("") }
+}
+
+#[test]
+fn names_from_several_uris_begin_with_the_folder_as_it_is_written() {
+    let f = folder(&["a/x.csv", "b/k=1/x.csv", "b/_SUCCESS", "c/1.csv", "c/2.csv", "d.csv", "e/notes.txt", "e/y.csv"]);
+    let absolute = f.path().join("e").to_str().expect("utf-8").to_owned();
+    let uris = ["./b/", "a", "c/[2].csv", "a/../d.csv", &absolute];
+    let listing = list(&several(&f, &uris)).expect("listed");
+    let found: Vec<_> = listing.files.iter().map(|l| (l.file.name.clone(), l.uri)).collect();
+    let of_e = format!("{absolute}/y.csv");
+    let expected = [(of_e.as_str(), 4), ("a/../d.csv", 3), ("a/x.csv", 1), ("b/k=1/x.csv", 0), ("c/2.csv", 2)];
+    assert_eq!(found, expected.map(|(name, uri)| (name.to_owned(), uri)));
+    assert_eq!(listing.files[3].file.constants, [("k".to_owned(), Some("1".to_owned()))]);
+    let skipped: Vec<_> = listing.skipped.iter().map(|s| (s.name.clone(), s.code)).collect();
+    let unknown = (format!("{absolute}/notes.txt"), SkipCode::UnknownFormat);
+    assert_eq!(skipped, [unknown, ("b/_SUCCESS".to_owned(), SkipCode::Hidden)]);
+    // A list of one has the names of a single URI.
+    assert_eq!(names(list(&several(&f, &["b/"]))), ["k=1/x.csv"]);
+    assert_eq!(names(list(&several(&f, &["./", "a/"]))).first().map(String::as_str), Some("a/x.csv"));
+}
+
+#[test]
+fn a_file_that_several_uris_reach_is_read_once() {
+    let f = folder(&["a/x.csv", "a/sub/y.csv", "a/sub/_z.csv", "a/t.csv", "b/w.csv"]);
+    fs::hard_link(f.path().join("a/x.csv"), f.path().join("b/x.csv")).expect("link");
+    let mut source = several(&f, &["a/", "a/sub/", "a/*.csv", "b/", "a/sub/_z.csv"]);
+    source.exclude = vec![Located::default_value(globset::Glob::new("sub/y.csv").expect("glob"))];
+    let listing = list(&source).expect("listed");
+    let read: Vec<_> = listing.files.iter().map(|l| l.file.name.as_str()).collect();
+    // What one URI hides or excludes is read because another one names it.
+    assert_eq!(read, ["a/sub/_z.csv", "a/sub/y.csv", "a/t.csv", "a/x.csv", "b/w.csv"]);
+    let skipped: Vec<_> = listing.skipped.iter().map(|s| (s.name.as_str(), s.code, s.reason.as_str())).collect();
+    let again = "another `uri` of the source names it too; it is read once";
+    let expected = [
+        ("a/t.csv", SkipCode::SameFile, again),
+        ("a/x.csv", SkipCode::SameFile, again),
+        ("b/x.csv", SkipCode::SameFile, "the same file as a/x.csv, which is read"),
+    ];
+    assert_eq!(skipped, expected);
+}
+
+#[test]
+fn an_error_names_the_uri_that_it_is_about() {
+    let text = std::sync::Arc::new(crate::diagnostic::SourceText { path: "spec.yaml".into(), text: String::new() });
+    let f = folder(&["a/x.csv", "t/_delta_log/0.json", "t/y.parquet", "out/z.csv", "n/a.txt"]);
+    fs::write(f.path().join("n/z.log"), "a,b\n").expect("file");
+    let located = |uris: &[&str]| {
+        let mut source = several(&f, uris);
+        for (place, uri) in source.uris.iter_mut().enumerate() {
+            let (source, start, end) = (text.clone(), place, place);
+            uri.absolute.span = Some(crate::diagnostic::Span { source, start, end });
+        }
+        source
+    };
+    let place = |error: ListError| {
+        let (span, error) = error.located();
+        (span.map(|span| span.start), error.to_string())
+    };
+    for (uris, at, words) in [
+        (["a/", "gone/"], 1, "gone/ (no such file or folder)"),
+        (["n/a.txt", "a/"], 0, "the format of"),
+        (["a/", "t/"], 1, "is a Delta table"),
+    ] {
+        let (found, message) = place(list(&located(&uris)).expect_err("refused"));
+        assert_eq!(found, Some(at), "{message}");
+        assert!(message.contains(words), "{message}");
+    }
+    let output = f.path().join("out/package").into();
+    let error = crate::source::files::overlap::check(&located(&["a/", "out/"]), &output).expect_err("refused");
+    assert_eq!(place(error).0, Some(1));
+    let source = located(&["a/", "n/z.log"]);
+    let mut files = list(&source).expect("listed").files;
+    assert_eq!(place(content::find_formats(&source, &mut files, true).expect_err("refused")).0, Some(1));
+    let pattern = PathTime {
+        pattern: Located::default_value("%Y.csv".to_owned()),
+        covers: PartitionBy::Year,
+        early: SignedDuration::ZERO,
+        late: SignedDuration::ZERO,
+        expect: None,
+    };
+    fs::write(f.path().join("out/2026.csv"), "a\n").expect("file");
+    let source = located(&["out/2026.csv", "a/"]);
+    let period = Period { start: Timestamp::UNIX_EPOCH, end: Timestamp::MAX };
+    let within = list(&source).expect("listed").within(&source, &pattern, [&TimeZone::UTC; 2], period);
+    assert_eq!(place(within.expect_err("refused")).0, Some(1));
 }
