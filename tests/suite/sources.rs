@@ -500,3 +500,96 @@ fn in_an_object_store_packages_and_hidden_prefixes_are_left_out_as_in_a_folder()
     ];
     assert_eq!(skipped, expected);
 }
+
+/// What is not read, with the reason, in a folder and in a bucket that hold the same files.
+#[test]
+fn everything_that_is_skipped_is_listed_in_a_folder_as_in_a_store() {
+    let row = "{\"occurred_at\":\"2026-03-05T00:00:00Z\"}\n";
+    let server = S3Server::start();
+    let project = Project::with_spec(&format!("type: events\nsource: {{uri: out/}}\n{DAY}"));
+    project.write("out/a.ndjson", row);
+    project.run(&[]).exits(0);
+    let mut tree: Vec<(String, Vec<u8>)> = [
+        ("a.ndjson", row),
+        ("sub/b.ndjson", row),
+        ("k=1/c.ndjson", row),
+        ("empty.ndjson", ""),
+        ("sub/empty", ""),
+        ("sub/empty.txt", ""),
+        ("notes.txt", "notes"),
+        ("sub/archive.tar.gz", "x"),
+        ("sub/x.csv.crc", "x"),
+        ("sub/.part.crc", "x"),
+        (".hidden.ndjson", row),
+        ("_SUCCESS", ""),
+        ("sub/_committed_1", "{}"),
+        ("_temporary/0/part.ndjson", row),
+        ("sub/deep/_temporary/0/_x/part.ndjson", row),
+        ("sub/_metadata/x.json", row),
+        (".staging/part.parquet", "PAR1"),
+        ("draft.ndjson", row),
+        ("sub/digest/x.ndjson", row),
+        ("sub/digest/_y.ndjson", row),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+    .into();
+    for entry in walkdir::WalkDir::new(project.path("package")) {
+        let entry = entry.unwrap();
+        if entry.file_type().is_file() {
+            let name = entry.path().strip_prefix(project.path("package")).unwrap().to_str().unwrap().to_owned();
+            let bytes = std::fs::read(entry.path()).unwrap();
+            tree.push((format!("sub/package/{name}"), bytes.clone()));
+            tree.push((format!("_old/package/{name}"), bytes));
+        }
+    }
+    for (name, bytes) in &tree {
+        project.write(&format!("data/{name}"), bytes);
+        server.put(&format!("lake/{name}"), bytes);
+    }
+    let skipped = |uri: &str| {
+        let exclude = "[draft.*, '**/digest/**']";
+        project.spec(&format!("type: events\nsource: {{uri: '{uri}', exclude: {exclude}}}\n{DAY}"));
+        std::fs::remove_dir_all(project.path("package")).unwrap();
+        call(&project, &server, &["run", "spec.yaml", "--progress", "never", "--now", NOW]).exits(0);
+        let manifest = project.package().manifest();
+        let files = manifest["source"]["files"].as_array().unwrap().iter().filter(|file| file["skipped"].is_string());
+        let text = |file: &Value, key: &str| file[key].as_str().unwrap().to_owned();
+        files.map(|file| (text(file, "path"), text(file, "skip_code"), text(file, "skipped"))).collect::<Vec<_>>()
+    };
+    let local = skipped("data/");
+    assert_eq!(local, skipped("s3://bucket/lake/"));
+    let codes: Vec<_> = local.iter().map(|(name, code, _)| (name.as_str(), code.as_str())).collect();
+    let expected = [
+        (".hidden.ndjson", "hidden_data"),
+        (".staging/", "hidden"),
+        ("_SUCCESS", "hidden"),
+        ("_old/", "hidden"),
+        ("_temporary/", "hidden_data"),
+        ("draft.ndjson", "excluded"),
+        ("empty.ndjson", "empty"),
+        ("notes.txt", "unknown_format"),
+        ("sub/.part.crc", "hidden"),
+        ("sub/_committed_1", "hidden"),
+        ("sub/_metadata/", "hidden"),
+        ("sub/archive.tar.gz", "unknown_format"),
+        ("sub/deep/_temporary/", "hidden_data"),
+        ("sub/digest/_y.ndjson", "hidden_data"),
+        ("sub/digest/x.ndjson", "excluded"),
+        ("sub/empty", "empty"),
+        ("sub/empty.txt", "unknown_format"),
+        ("sub/package/", "package"),
+        ("sub/x.csv.crc", "unknown_format"),
+    ];
+    assert_eq!(codes, expected);
+
+    // Keys that no request can name.
+    server.put("lake/_temporary//part.ndjson", row.as_bytes());
+    server.put("lake/sub//notes.txt", b"notes");
+    let more: Vec<_> = skipped("s3://bucket/lake/").into_iter().filter(|found| !local.contains(found)).collect();
+    let reason = "a key that no request can name: it has an empty segment (`//`)";
+    assert_eq!(more, [("sub//notes.txt".to_owned(), "unknown_format".to_owned(), reason.to_owned())]);
+    server.put("lake/sub//.x.ndjson", row.as_bytes());
+    assert!(
+        skipped("s3://bucket/lake/").iter().any(|(name, code, _)| name == "sub//.x.ndjson" && code == "hidden_data")
+    );
+}

@@ -64,20 +64,23 @@ fn list_matching_objects(
 ) -> Result<UriListing, ListError> {
     let exclusions = exclusions(source, uri)?;
     let (mut files, mut skipped) = (Vec::new(), Vec::new());
-    let is_named = |key: &Path| {
-        let below = key.strip_prefix(&walk.base).unwrap_or(key);
-        // `..` is not a hidden name.
-        let is_visible = below.iter().all(|segment| segment == ".." || walk.visible(segment));
-        is_visible && walk.glob.as_ref().is_none_or(|glob| glob.is_match(key))
-    };
+    // Folders that are skipped as a whole, with the bytes in them.
+    let mut hidden: BTreeMap<String, u64> = BTreeMap::new();
     for object in found.unaddressable {
         let key = Path::new(&object.key);
-        if object.is_folder() || !is_named(key) {
+        if object.is_folder() {
             continue;
         }
         let (key_uri, why) = (format!("{}/{}", at.bucket(), object.key.escape_debug()), object.why());
         let name =
             object.key.get(walk.base.as_os_str().len()..).unwrap_or(&object.key).trim_start_matches('/').to_owned();
+        if let Some(segment) = hidden_segment(walk, &name) {
+            skip_hidden(walk, key, &name, object.bytes, segment, &mut hidden, &mut skipped);
+            continue;
+        }
+        if walk.glob.as_ref().is_some_and(|glob| !glob.is_match(key)) {
+            continue;
+        }
         if exclusions.is_match(&name) {
             skipped.push(SkippedInput::excluded(name, object.bytes));
             continue;
@@ -107,26 +110,20 @@ fn list_matching_objects(
     {
         return Err(ListError::Package { uri: uri.as_str().to_owned() });
     }
-    // Folders that are skipped as a whole, with the bytes in them.
     let mut own_folders: BTreeMap<&str, (OwnOutput, u64)> = BTreeMap::new();
-    let mut hidden: BTreeMap<String, u64> = BTreeMap::new();
     for (name, found) in named(walk, &objects) {
         let key = Path::new(&found.at.key);
         let is_inside = |(folder, _): &&(String, OwnOutput)| !folder.is_empty() && name.starts_with(folder.as_str());
-        if let Some((folder, own_output)) = own_output.iter().find(is_inside) {
+        let segment = hidden_segment(walk, name);
+        let is_outside = |folder: &str| segment.is_none_or(|(end, _)| folder.len() <= end);
+        // As in a walk of folders, what is hidden is not looked into.
+        if let Some((folder, own_output)) = own_output.iter().find(is_inside).filter(|(folder, _)| is_outside(folder)) {
             let (_, bytes) = own_folders.entry(folder).or_insert((*own_output, 0));
             *bytes = bytes.saturating_add(found.bytes);
             continue;
         }
-        if let Some((end, is_file)) = hidden_segment(walk, name) {
-            let folder = format!("{}/", name.get(..end).unwrap_or_default());
-            if is_file && walk.reports_hidden(key, false) {
-                let is_data = is_data_file(key);
-                skipped.push(SkippedInput::hidden(name.to_owned(), found.bytes, is_data));
-            } else if !is_file && walk.reports_hidden(key, true) {
-                let bytes = hidden.entry(folder).or_default();
-                *bytes = bytes.saturating_add(found.bytes);
-            }
+        if let Some(segment) = segment {
+            skip_hidden(walk, key, name, found.bytes, segment, &mut hidden, &mut skipped);
             continue;
         }
         if walk.glob.as_ref().is_some_and(|glob| !glob.is_match(key)) {
@@ -141,8 +138,6 @@ fn list_matching_objects(
                 skipped.push(SkippedInput::empty(listed.file.name));
             }
             Some(file) => files.push(file),
-            // Some consoles create such an object for a folder.
-            None if found.bytes == 0 => {}
             None => {
                 skipped.push(SkippedInput::unknown_format(name.to_owned(), found.bytes));
             }
@@ -172,12 +167,33 @@ fn named<'a>(walk: &'a Walk, objects: &'a [ObjectMeta]) -> impl Iterator<Item = 
     })
 }
 
-/// End of the first hidden segment of a name, and whether it is the last segment.
+/// Notes an object with a hidden segment in its name: alone, or as a part of its hidden folder.
+fn skip_hidden(
+    walk: &Walk,
+    key: &Path,
+    name: &str,
+    bytes: u64,
+    (end, is_file): (usize, bool),
+    folders: &mut BTreeMap<String, u64>,
+    skipped: &mut Vec<SkippedInput>,
+) {
+    if !walk.reports_hidden(key, !is_file) {
+        return;
+    }
+    if is_file {
+        skipped.push(SkippedInput::hidden(name.to_owned(), bytes, is_data_file(key)));
+    } else {
+        let sum = folders.entry(format!("{}/", name.get(..end).unwrap_or_default())).or_default();
+        *sum = sum.saturating_add(bytes);
+    }
+}
+
+/// End of the first hidden segment of a name, and whether it is the last segment. `.` and `..` are not hidden.
 fn hidden_segment(walk: &Walk, name: &str) -> Option<(usize, bool)> {
     let mut start = 0;
     for segment in name.split('/') {
         let end = start + segment.len();
-        if !walk.visible(OsStr::new(segment)) {
+        if !matches!(segment, "." | "..") && !walk.visible(OsStr::new(segment)) {
             return Some((end, end == name.len()));
         }
         start = end + 1;

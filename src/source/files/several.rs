@@ -46,21 +46,14 @@ pub(super) fn join(listings: Vec<UriListing>) -> Result<FileListing, ListError> 
     }
     files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
     if has_several {
-        // What one URI leaves out, another may name.
-        skipped.retain(|skipped: &SkippedInput| !is_read(&files, &skipped.name));
+        // What one URI leaves out, another may name. Of a folder, it may name a part only.
+        let is_read = |name: &str| files.binary_search_by(|listed| listed.file.name.as_str().cmp(name)).is_ok();
+        skipped.retain(|skipped: &SkippedInput| !is_read(&skipped.name));
     }
     let files = same_file::keep_one(&bases, files, &mut skipped)?;
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
     skipped.dedup();
     Ok(FileListing { files, skipped, adjacent: Vec::new() })
-}
-
-/// Whether a file is read, or one in a folder whose name ends with `/`. `files` are in order of their names.
-fn is_read(files: &[ListedFile], name: &str) -> bool {
-    let next = files.partition_point(|listed| listed.file.name.as_str() < name);
-    files
-        .get(next)
-        .is_some_and(|listed| listed.file.name == name || (name.ends_with('/') && listed.file.name.starts_with(name)))
 }
 
 /// The folder of a path as the spec writes it; `below` is the number of segments behind the folder.
