@@ -30,7 +30,8 @@ pub enum SkipCode {
     UnknownFormat,
     /// A device, pipe or socket.
     NotAFile,
-    /// Its name, or that of a folder above it, begins with `.` or `_`: markers and private files of tools.
+    /// Its name, or that of a folder above it, begins with `.` or `_`: markers and private files of tools. Or it is a file of
+    /// a table's metadata.
     Hidden,
     /// Hidden, but with the extension of a data file or in a folder where Spark and Hadoop keep uncommitted files.
     HiddenData,
@@ -119,6 +120,11 @@ impl SkippedInput {
     /// A text file of 0 bytes.
     pub(super) fn empty(name: String) -> Self {
         Self { name, bytes: 0, code: SkipCode::Empty, reason: "it has 0 bytes".to_owned() }
+    }
+
+    /// A file of the metadata of `table`, such as "an Iceberg table".
+    pub(super) fn metadata(name: String, bytes: u64, table: &str) -> Self {
+        Self { name, bytes, code: SkipCode::Hidden, reason: format!("metadata of {table}, not data") }
     }
 
     /// A file that `exclude` names.

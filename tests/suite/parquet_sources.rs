@@ -319,9 +319,26 @@ fn a_table_of_a_lakehouse_is_refused_on_disk_and_in_a_store() {
             project.call(&[command, "spec.yaml", "--now", NOW]).exits(2).says(&paimon);
         }
     }
-    // Its metadata is JSON in files without an extension.
-    project.spec(&spec("tbl/", ", plain_files: true, exclude: ['schema/*', 'snapshot/*', 'manifest/*']"));
-    assert_eq!(project.complete().rows().len(), 1);
+    project.spec(&spec("tbl/", ", plain_files: true"));
+    let package = project.complete();
+    assert_eq!(package.rows().len(), 1);
+    let skipped = |manifest: &serde_json::Value| {
+        let files = manifest["source"]["files"].as_array().unwrap().iter().filter(|file| file["skipped"].is_string());
+        files.map(|file| format!("{}: {}", file["path"], file["skipped"])).collect::<Vec<_>>()
+    };
+    let metadata = ["manifest/manifest-1", "schema/schema-0", "snapshot/snapshot-1"];
+    let expected = metadata.map(|name| format!("\"{name}\": \"metadata of a Paimon table, not data\""));
+    assert_eq!(skipped(&package.manifest()), expected);
+
+    let project = Project::with_spec(&spec("lake/", ", plain_files: true"));
+    project.write("lake/ice/metadata/v1.metadata.json", "{}");
+    project.write("lake/ice/metadata/part", "{}");
+    project.write("lake/ice/data/a.parquet", written(&events()));
+    let package = project.complete();
+    assert_eq!(package.rows().len(), 3);
+    let expected = ["part", "v1.metadata.json"]
+        .map(|name| format!("\"ice/metadata/{name}\": \"metadata of an Iceberg table, not data\""));
+    assert_eq!(skipped(&package.manifest()), expected);
 
     let server = S3Server::start();
     server.put("paimon/tbl/schema/schema-0", b"{}");

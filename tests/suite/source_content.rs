@@ -189,11 +189,11 @@ fn a_file_that_cannot_be_looked_into_is_named_with_the_way_out() {
     refused("a.zst", &packed, "", inside);
     refused(
         "a",
-        row(1).as_bytes(),
+        &parquet_of(&row(1)),
         ", records: Records",
-        "`records` applies only to JSON documents, but a is read as NDJSON",
+        "`records` applies only to JSON and NDJSON, but a is read as Parquet",
     )
-    .says(&["remove `records`, or set `source.format: json` if the files are JSON documents"]);
+    .says(&["remove `records`, or set `source.format` to `json` or `ndjson` if that is what the files are"]);
     refused("a", &parquet_of(&row(1)), ", compression: none", "`compression` has no effect: a is read as Parquet");
 }
 

@@ -9,6 +9,9 @@ use crate::job::{SourceCompression, SourceFormat, SourceSettings};
 use crate::source::SourceFile;
 use crate::source::formats::content::{Content, content_of};
 
+/// The format of a file that may have any and holds nothing: one in which it has no rows, and which every setting allows.
+pub(super) const WITHOUT_ROWS: SourceFormat = SourceFormat::Ndjson;
+
 /// Files that are looked into at once: most of the time is spent waiting for a store.
 const READERS: usize = 8;
 
@@ -32,7 +35,7 @@ pub(super) fn find_formats(
         // Files are taken in order, so those before one with an error are looked into as well.
         while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < open.len()) {
             let (Some(file), Some(slot)) = (open.get(index), found.get(index)) else { break };
-            let format = format_of(source, file, shows_content);
+            let format = format_of(file, shows_content);
             if format.is_err() {
                 next.store(open.len(), Ordering::Relaxed);
             }
@@ -66,15 +69,15 @@ pub(super) fn find_formats(
     Ok(())
 }
 
-fn format_of(source: &SourceSettings, listed: &ListedFile, shows_content: bool) -> Result<SourceFormat, ListError> {
+fn format_of(listed: &ListedFile, shows_content: bool) -> Result<SourceFormat, ListError> {
     let file = &listed.file;
     let path = || file.at.to_string();
     if file.bytes == 0 {
-        return Ok(format_without_rows(source));
+        return Ok(WITHOUT_ROWS);
     }
     match content_of(file) {
         Ok(Content::Rows(format)) => Ok(format),
-        Ok(Content::Nothing) => Ok(format_without_rows(source)),
+        Ok(Content::Nothing) => Ok(WITHOUT_ROWS),
         Ok(Content::DoublyCompressed(format)) => {
             Err(ListError::DoublyCompressed { path: path(), format: format.short_name() })
         }
@@ -84,9 +87,4 @@ fn format_of(source: &SourceSettings, listed: &ListedFile, shows_content: bool) 
         }
         Err(error) => Err(ListError::Content { path: path(), error }),
     }
-}
-
-/// The format of a text file without a byte: one in which it has no rows, and which `records` allows.
-pub(super) fn format_without_rows(source: &SourceSettings) -> SourceFormat {
-    if source.records.is_some() { SourceFormat::Json } else { SourceFormat::Ndjson }
 }

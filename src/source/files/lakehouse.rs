@@ -11,14 +11,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::list::ListError;
+use super::list::{FileListing, ListError, ListedFile};
 use crate::error::ErrorCode;
 use crate::job::{SourceFormat, SourceSettings};
 use crate::source::SourceFile;
+use crate::source::skip::SkippedInput;
 use crate::store::{Location, ObjectLocation, has_below};
 
 /// Folders of metadata in which only files of certain names tell the format, with such a file.
 const METADATA: [(&str, &str); 2] = [("metadata", "metadata/v1.metadata.json"), ("schema", "schema/schema-0")];
+
+const ICEBERG: &str = "an Iceberg table";
+const PAIMON: &str = "a Paimon table";
 
 /// The table format that a path below a folder indicates, and the marker in the path.
 fn marker(below: &str) -> Option<(&'static str, &'static str)> {
@@ -27,8 +31,8 @@ fn marker(below: &str) -> Option<(&'static str, &'static str)> {
         "_delta_log" => Some(("a Delta table", "_delta_log")),
         ".hoodie" => Some(("a Hudi table", ".hoodie")),
         ".hoodie_partition_metadata" => Some(("a part of a Hudi table", ".hoodie_partition_metadata")),
-        "metadata" if is_iceberg_metadata(rest) => Some(("an Iceberg table", "metadata/*.metadata.json")),
-        "schema" if is_paimon_schema(rest) => Some(("a Paimon table", "schema/schema-*")),
+        "metadata" if is_iceberg_metadata(rest) => Some((ICEBERG, "metadata/*.metadata.json")),
+        "schema" if is_paimon_schema(rest) => Some((PAIMON, "schema/schema-*")),
         _ => None,
     }
 }
@@ -73,6 +77,44 @@ pub(super) fn refuse_found(source: &SourceSettings, files: &[&SourceFile]) -> Re
         }
     }
     Ok(())
+}
+
+/// Skips the metadata of tables that are read as plain files: what is in `metadata/` of an Iceberg table, and the files
+/// without an extension of a Paimon table, except in its buckets. Other tables have hidden names for theirs.
+pub(super) fn skip_metadata(listing: &mut FileListing) {
+    let roots: Vec<(String, &str)> = listing.files.iter().filter_map(|listed| table_with(&listed.file.name)).collect();
+    let table_of_metadata = |listed: &ListedFile| {
+        let name = &listed.file.name;
+        let is_in_bucket = name.rsplit('/').nth(1).is_some_and(|folder| folder.starts_with("bucket-"));
+        let found = roots.iter().find(|(root, kind)| {
+            let below = name.strip_prefix(root.as_str());
+            below.is_some_and(|below| match *kind {
+                PAIMON => listed.is_format_open && !is_in_bucket,
+                _ => below.starts_with("metadata/"),
+            })
+        });
+        found.map(|(_, kind)| *kind)
+    };
+    let (mut kept, mut skipped) = (Vec::with_capacity(listing.files.len()), Vec::new());
+    for listed in std::mem::take(&mut listing.files) {
+        match table_of_metadata(&listed) {
+            Some(table) => skipped.push(SkippedInput::metadata(listed.file.name, listed.file.bytes, table)),
+            None => kept.push(listed),
+        }
+    }
+    listing.files = kept;
+    listing.skipped.append(&mut skipped);
+    listing.skipped.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+/// The folder of the Iceberg or Paimon table that a file marks, with a slash at its end if it is not the source itself.
+fn table_with(name: &str) -> Option<(String, &'static str)> {
+    let cuts = name.match_indices('/').map(|(slash, _)| slash + 1);
+    std::iter::once(0).chain(cuts).find_map(|start| {
+        let (root, below) = name.split_at_checked(start)?;
+        let (table, _) = marker(below)?;
+        matches!(table, ICEBERG | PAIMON).then(|| (root.to_owned(), table))
+    })
 }
 
 /// Refuses local files of a table, unless the source declares them as plain files.

@@ -65,7 +65,10 @@ const MAX_ADJACENT_FILES: usize = 8;
 /// [`ListError`] if any file cannot be enumerated or classified; there are no partial results.
 pub(crate) fn list(source: &SourceSettings) -> Result<FileListing, ListError> {
     let listings = source.uris.iter().map(|uri| list_uri(source, uri).map_err(|error| error.of(Some(uri))));
-    let listing = several::join(listings.collect::<Result<_, _>>()?)?;
+    let mut listing = several::join(listings.collect::<Result<_, _>>()?)?;
+    if source.plain_files {
+        lakehouse::skip_metadata(&mut listing);
+    }
     for (index, uri) in source.uris.iter().enumerate() {
         let files = listing.files.iter().filter(|listed| listed.uri == index).map(|listed| &listed.file);
         lakehouse::refuse_local(source, files).map_err(|error| error.of(Some(uri)))?;
@@ -425,7 +428,7 @@ fn relative_name(base: &Path, path: &Path) -> Result<String, ListError> {
 }
 
 fn source_file(source: &SourceSettings, base: &Path, path: &Path, kind: Kind) -> Result<Option<ListedFile>, ListError> {
-    let Some((format, compression)) = kind.format_and_compression(source) else { return Ok(None) };
+    let Some((format, compression)) = kind.format_and_compression() else { return Ok(None) };
     let io = |source| ListError::Io { path: display_path(path), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
     let name = relative_name(base, path)?;
@@ -515,10 +518,10 @@ impl Kind {
     }
 
     /// Of a file that may be read; see [`ListedFile::file`].
-    pub(super) fn format_and_compression(self, source: &SourceSettings) -> Option<(SourceFormat, SourceCompression)> {
+    pub(super) fn format_and_compression(self) -> Option<(SourceFormat, SourceCompression)> {
         match self {
             Self::Data(format, compression) => Some((format, compression)),
-            Self::Open(compression) => Some((content::format_without_rows(source), compression)),
+            Self::Open(compression) => Some((content::WITHOUT_ROWS, compression)),
             Self::Other => None,
         }
     }

@@ -203,7 +203,7 @@ fn hidden_segment(walk: &Walk, name: &str) -> Option<(usize, bool)> {
 
 fn file(source: &SourceSettings, found: &ObjectMeta, name: &str) -> Result<Option<ListedFile>, ListError> {
     let kind = Kind::of(source, Path::new(&found.at.key))?;
-    let Some((format, compression)) = kind.format_and_compression(source) else { return Ok(None) };
+    let Some((format, compression)) = kind.format_and_compression() else { return Ok(None) };
     let file = SourceFile {
         at: found.at.clone().into(),
         name: name.to_owned(),
