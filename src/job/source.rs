@@ -29,7 +29,7 @@ pub struct SourceSettings {
     pub path_time: Option<PathTime>,
     /// Compression of every file. `None` is `auto`: what the first bytes of a file say, else its extension.
     pub compression: Option<Located<SourceCompression>>,
-    /// What is done about a text file of 0 bytes in a folder or glob.
+    /// What is done about a file of 0 bytes in a folder or glob.
     pub on_empty_file: OnEmptyFile,
     /// Dialect of CSV files. `None`: that of RFC 4180.
     pub csv: Option<Located<CsvDialect>>,

@@ -6,6 +6,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::job::SourceFormat;
+
 /// An input that is not read, such as a file that matches the source URI.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedInput {
@@ -35,8 +37,10 @@ pub enum SkipCode {
     Hidden,
     /// Hidden, but with the extension of a data file or in a folder where Spark and Hadoop keep uncommitted files.
     HiddenData,
-    /// A CSV, NDJSON or JSON file of 0 bytes. A Parquet or Arrow file of 0 bytes is corrupt instead: its writer failed.
+    /// A text file of 0 bytes.
     Empty,
+    /// A Parquet or Arrow file of 0 bytes. Even one without rows has some, so its writer failed.
+    Unwritten,
     /// `exclude` in the spec or catalog names it.
     Excluded,
     /// Another name of a file that is read.
@@ -58,6 +62,7 @@ impl SkipCode {
             Self::Hidden => "hidden",
             Self::HiddenData => "hidden_data",
             Self::Empty => "empty",
+            Self::Unwritten => "unwritten",
             Self::Excluded => "excluded",
             Self::SameFile => "same_file",
             Self::Package => "package",
@@ -74,6 +79,7 @@ impl SkipCode {
             Self::Hidden => "with hidden names",
             Self::HiddenData => "with hidden names, but the extensions of data files",
             Self::Empty => "of 0 bytes",
+            Self::Unwritten => "of 0 bytes, which their writers did not finish",
             Self::Excluded => "that `exclude` names",
             Self::SameFile => "other names of files that were read",
             Self::Package => "packages, chains and jobs of kt-export",
@@ -86,7 +92,9 @@ impl SkipCode {
         match self {
             // Requested by the spec, without rows, or read under another name.
             Self::PathTime | Self::Hidden | Self::Empty | Self::Excluded | Self::SameFile => false,
-            Self::UnknownFormat | Self::NotAFile | Self::HiddenData | Self::Package | Self::Other => true,
+            Self::UnknownFormat | Self::NotAFile | Self::HiddenData | Self::Unwritten | Self::Package | Self::Other => {
+                true
+            }
         }
     }
 
@@ -97,7 +105,7 @@ impl SkipCode {
             Self::UnknownFormat => "if they hold rows, set `source.format`; if not, select the other files with a glob",
             Self::NotAFile => "write their contents to regular files",
             Self::Hidden | Self::HiddenData => "if they hold rows, rename them, or name them with a glob",
-            Self::Empty => "regenerate them, or set `source.on_empty_file: fail`",
+            Self::Empty | Self::Unwritten => "regenerate them, or set `source.on_empty_file: fail`",
             Self::Excluded => "if they hold rows, change `source.exclude`",
             Self::SameFile => "no action is needed",
             Self::Package => "keep packages, chains and stores outside the source",
@@ -117,9 +125,14 @@ impl SkippedInput {
         Self { name, bytes, code, reason: "a name that begins with `.` or `_` is not read".to_owned() }
     }
 
-    /// A text file of 0 bytes.
-    pub(super) fn empty(name: String) -> Self {
-        Self { name, bytes: 0, code: SkipCode::Empty, reason: "it has 0 bytes".to_owned() }
+    /// A file of 0 bytes.
+    pub(super) fn empty(name: String, format: SourceFormat) -> Self {
+        let (code, reason) = if format.is_text() {
+            (SkipCode::Empty, "it has 0 bytes".to_owned())
+        } else {
+            (SkipCode::Unwritten, format!("it has 0 bytes, so it is not {}: its writer did not finish", format.name()))
+        };
+        Self { name, bytes: 0, code, reason }
     }
 
     /// A file of the metadata of `table`, such as "an Iceberg table".

@@ -85,7 +85,7 @@ pub struct SourceSpec {
     /// file say, else its extension. Not for Parquet and Arrow, which compress inside.
     #[schemars(with = "Option<CompressionSetting>")]
     pub compression: Option<Located<SourceCompression>>,
-    /// A CSV, NDJSON or JSON file of 0 bytes in a folder or glob: `skip` (default) lists it in the manifest, `fail` fails the partitions that it
+    /// A file of 0 bytes in a folder or glob: `skip` (default) lists it in the manifest, `fail` fails the partitions that it
     /// may have rows of.
     pub on_empty_file: Option<OnEmptyFile>,
     /// Dialect of CSV files.

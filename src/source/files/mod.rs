@@ -63,9 +63,9 @@ impl FileSource {
         }
     }
 
-    /// Whether `on_empty_file: fail` applies. Parquet and Arrow report an empty file themselves, as corrupt.
+    /// Whether `on_empty_file: fail` applies.
     fn fails_as_empty(&self, file: &SourceFile) -> bool {
-        file.bytes == 0 && file.format.is_text() && self.settings.on_empty_file == OnEmptyFile::Fail
+        file.bytes == 0 && self.settings.on_empty_file == OnEmptyFile::Fail
     }
 
     /// The zones that a date in a file name may be in.
