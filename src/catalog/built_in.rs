@@ -91,7 +91,13 @@ pub fn built_in(name: &str) -> Option<TypeEntry> {
     let built_in = BUILT_IN_TYPES.iter().find(|t| t.name == name)?;
     let text = |value: &str| Located::default_value(value.to_owned());
     Some(TypeEntry {
-        time: Some(TimeSpec { column: text(built_in.time), format: None, timezone: None, zones: None }),
+        time: Some(TimeSpec {
+            column: text(built_in.time),
+            columns: Vec::new(),
+            format: None,
+            timezone: None,
+            zones: None,
+        }),
         id: Some(text(built_in.id)),
         fields: Some(built_in.fields.iter().map(|(name, column)| ((*name).to_owned(), text(column))).collect()),
         ..TypeEntry::default()

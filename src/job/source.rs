@@ -209,14 +209,23 @@ pub enum ExpectedFiles {
 /// The time column.
 #[derive(Debug, Clone)]
 pub struct TimeColumn {
-    /// Source column.
+    /// Source column or path; a name for the joined values if there are `parts`.
     pub column: Located<String>,
+    /// Columns or paths whose values are joined by one space; empty if the time is in one column.
+    pub parts: Vec<Located<String>>,
     /// How it is written.
     pub format: TimeFormat,
     /// For times without a zone.
     pub timezone: TimeZone,
     /// Offsets of zone abbreviations, as `%z` reads them.
     pub zones: BTreeMap<String, String>,
+}
+
+impl TimeColumn {
+    /// The columns or paths that hold the time.
+    pub fn sources(&self) -> &[Located<String>] {
+        if self.parts.is_empty() { std::slice::from_ref(&self.column) } else { &self.parts }
+    }
 }
 
 /// A type declared in `schema:`.

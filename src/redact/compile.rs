@@ -210,10 +210,13 @@ fn revealed_elsewhere(
         let help = "leave the column out with `columns`; its values stay in the source's paths";
         return Some(redaction.path.mistake(message).help(help));
     }
-    let (path, time) = (&redaction.path.value, &job.time.column.value);
-    let holds_time = rest_below(time, path).is_some();
-    let is_dropped = redaction.method == RedactionMethod::Drop && (rest.is_empty() || holds_time);
-    if (name == time || holds_time || rest_below(path, time).is_some()) && !is_dropped {
+    let path = &redaction.path.value;
+    for time in job.time.sources().iter().map(|column| column.value.as_str()) {
+        let holds_time = rest_below(time, path).is_some();
+        let is_dropped = redaction.method == RedactionMethod::Drop && (rest.is_empty() || holds_time);
+        if is_dropped || (name != time && !holds_time && rest_below(path, time).is_none()) {
+            continue;
+        }
         let shown = crate::diagnostic::shown(time);
         let message = format!(
             "`{shown}` is the time column, which partition names and `min_time` reveal, so it cannot be redacted"

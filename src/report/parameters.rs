@@ -46,8 +46,10 @@ fn asked(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
         ),
     ];
     facts.extend(partitioning(resolved, &manifest.timezone));
-    if let Ok(Some(column)) = resolved.time_column() {
-        facts.push(Fact::words("Time of a row", format!("its “{column}”")));
+    if let Ok(columns) = resolved.time_columns()
+        && !columns.is_empty()
+    {
+        facts.push(Fact::words("Time of a row", format!("its “{}”", columns.join("” and “"))));
     }
     let filters = filters(&manifest.filters);
     facts.push(match (filters.is_empty(), &manifest.where_sql) {

@@ -120,7 +120,8 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
             "plain_files": job.source.plain_files.then_some(true),
         },
         "time": {
-            "column": job.time.column.value,
+            "column": job.time.parts.is_empty().then_some(&job.time.column.value),
+            "columns": (!job.time.parts.is_empty()).then(|| names(&job.time.parts)),
             "format": time_format(&job.time.format),
             "timezone": zone::name(&job.time.timezone),
             "zones": (!job.time.zones.is_empty()).then_some(&job.time.zones),
@@ -186,6 +187,10 @@ fn without_absent(value: Value) -> Value {
         }
         other => other,
     }
+}
+
+fn names(columns: &[Located<String>]) -> Vec<&str> {
+    columns.iter().map(|column| column.value.as_str()).collect()
 }
 
 /// One URI as text, several as a list, so that a list of one is no other job.

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::job::{ExpectedFiles, Job, OnBad, PathTime};
 use crate::source::files::{path_coverage_in, path_unit, units_of};
 use crate::source::instants::{bound, instants, routing_unit};
-use crate::source::paths::request_of;
+use crate::source::paths::request_of_time;
 use crate::source::{Input, InputFacts, ListError, ReadRequest, SkipCode, Source, TableEvidence, TimeRange};
 use crate::stop::Stop;
 use crate::units::counted;
@@ -129,8 +129,7 @@ fn missing(
 fn zone_of_names<'a>(job: &'a Job, survey: &Survey) -> &'a TimeZone {
     let (times, dates) = (&job.time.timezone, &job.window.timezone);
     let column = &job.time.column.value;
-    let schema =
-        request_of(&survey.schema.arrow, column, job.declared_type(column)).unwrap_or_else(|_| Schema::empty());
+    let schema = request_of_time(job, &survey.schema.arrow).unwrap_or_else(|_| Schema::empty());
     let is_date = schema
         .field_with_name(column)
         .is_ok_and(|field| matches!(field.data_type(), DataType::Date32 | DataType::Date64));
@@ -172,7 +171,7 @@ impl Claim<'_> {
             return None;
         }
         let column = &job.time.column.value;
-        let schema = request_of(&self.schema, column, job.declared_type(column)).ok()?;
+        let schema = request_of_time(job, &self.schema).ok()?;
         let field = schema.field_with_name(column).ok()?.clone();
         let request = ReadRequest {
             input: self.input,

@@ -80,10 +80,11 @@ fn sample(
 ) -> bool {
     let pinned = &package.pinned;
     let time = job.time.column.value.as_str();
-    let wanted = |name: &str| name == time || seen.contains_key(name);
-    let holders = prepared.read_schema.fields().iter().filter(|field| wanted(field.name()));
+    let parts = job.time.parts.iter().map(|part| part.value.as_str());
+    let wanted: BTreeSet<&str> = seen.keys().copied().chain([time]).chain(parts).collect();
+    let holders = prepared.read_schema.fields().iter().filter(|field| wanted.contains(field.name().as_str()));
     let holders: BTreeSet<String> = holders.filter_map(|field| path::holder(field)).collect();
-    let is_read = |name: &String| wanted(name) || holders.contains(name);
+    let is_read = |name: &String| wanted.contains(name.as_str()) || holders.contains(name);
     let fields = prepared.read_schema.fields().iter().filter(|field| is_read(field.name()));
     let schema = std::sync::Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
     let mut units: BTreeMap<u32, Vec<u32>> = BTreeMap::new();

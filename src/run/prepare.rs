@@ -13,6 +13,7 @@ use crate::encode::{EncodeError, Encoder};
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
 use crate::job::{Job, Order};
+use crate::logical::joined;
 use crate::logical::path::{self, PathError};
 use crate::query::{Predicate, names_in};
 use crate::redact::{self, Redactor};
@@ -67,7 +68,7 @@ pub(crate) fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<
     }
     let columns = Columns::new(job, source);
     let source = &columns.all;
-    if let Some(field) = find(source, &job.time.column, "time column", &mut mistakes)
+    if let Some(field) = time_field(job, &columns, &mut mistakes)
         && let Err(why) = instants(field, &new_empty_array(field.data_type()), &times, unit)
     {
         mistakes.push(
@@ -94,6 +95,7 @@ pub(crate) fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<
     }
     let mut needed: BTreeSet<usize> = chosen.iter().map(|(i, _)| *i).collect();
     let names = predicate.iter().flat_map(|p| p.columns().iter().map(String::as_str));
+    let names = names.chain(job.time.parts.iter().map(|part| part.value.as_str()));
     let id = job.id_column.as_ref().filter(|_| job.order == Order::Time).map(|c| c.value.as_str());
     needed.extend(names.chain(id).chain([job.time.column.value.as_str()]).filter_map(|n| source.index_of(n).ok()));
     let holders = needed.iter().filter_map(|i| source.index_of(&path::holder(columns.read.field(*i))?).ok());
@@ -104,6 +106,31 @@ pub(crate) fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<
     let output_schema = redactor.as_ref().map_or_else(|| Arc::new(Schema::new(output())), |r| r.schema().clone());
     check_encoder(job, &output_schema)?;
     Ok(Prepared { predicate, read_schema: Arc::new(read_schema), projection, redactor, output_schema, unit, times })
+}
+
+/// The field of the time, or mistakes of the columns that hold it.
+fn time_field<'a>(job: &Job, columns: &'a Columns, mistakes: &mut Vec<Diagnostic>) -> Option<&'a Field> {
+    let time = &job.time.column;
+    if job.time.parts.is_empty() {
+        return find(&columns.all, time, "time column", mistakes);
+    }
+    let before = mistakes.len();
+    for part in &job.time.parts {
+        if let Some(field) = find(&columns.all, part, "time column", mistakes)
+            && field.data_type().is_nested()
+        {
+            let mistake = part.mistake(format!("`{}` has values inside, so it is no part of a time", part.value));
+            mistakes.push(mistake.help("name the path of one of them"));
+        }
+    }
+    if columns.all.index_of(&time.value).is_ok_and(|index| index < columns.own) {
+        let mistake = time.mistake(format!("the source has a column `{}`", time.value));
+        mistakes.push(mistake.help("name it in `column`"));
+    }
+    if mistakes.len() > before {
+        return None;
+    }
+    columns.all.field_with_name(&time.value).ok()
 }
 
 /// Reports a column type that the format does not support.
@@ -146,7 +173,7 @@ struct Columns {
 impl Columns {
     fn new(job: &Job, source: &Schema) -> Self {
         let given = job.id_column.iter().chain(job.fields.values()).chain(job.filters.iter().map(|f| &f.column));
-        let given = given.chain(job.columns.iter().flatten().map(|choice| &choice.source)).chain([&job.time.column]);
+        let given = given.chain(job.columns.iter().flatten().map(|choice| &choice.source)).chain(job.time.sources());
         let given = given.chain(job.schema.iter().map(|(name, _)| name)).map(|name| name.value.clone());
         let compared = job.where_sql.iter().flat_map(names_in);
         let mut fields: Vec<Field> = source.fields().iter().map(|field| field.as_ref().clone()).collect();
@@ -158,7 +185,12 @@ impl Columns {
                 fields.push(field);
             }
         }
-        let all = Schema::new(fields.iter().cloned().map(path::without_path).collect::<Vec<_>>());
+        let time = &job.time.column.value;
+        if !job.time.parts.is_empty() && fields.iter().all(|field| field.name() != time) {
+            fields.push(joined::field(time, job.time.parts.iter().map(|part| part.value.as_str())));
+        }
+        let plain = |field| path::without_path(joined::without_parts(field));
+        let all = Schema::new(fields.iter().cloned().map(plain).collect::<Vec<_>>());
         Self { all, read: Schema::new(fields), own: source.fields().len() }
     }
 }

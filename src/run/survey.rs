@@ -164,7 +164,7 @@ fn inferred(job: &Job, evidence: TableEvidence) -> Result<SourceSchema, SurveyEr
         return Err(SurveyError::Schema(format!(
             "the rows have {how}: the keys look like data, and every row would be written with all of them; select what is \
              to be exported with `columns: [{}, …]`",
-            job.time.column.value
+            job.time.sources().iter().map(|column| column.value.as_str()).collect::<Vec<_>>().join(", ")
         )));
     }
     let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();
@@ -187,8 +187,13 @@ fn forget_times(facts: &mut InputFacts) {
 }
 
 /// Discards the inspected times of an input if they may not be those of the time column that `schema` has: its name may be
-/// a path into a column, which the inspection of rows of JSON follows without knowing the columns, and no other does.
+/// a path into a column, which the inspection of rows of JSON follows without knowing the columns, and no other does. No
+/// inspection joins columns.
 pub(super) fn forget_unproven_times(job: &Job, schema: &Schema, input: &Input, facts: &mut InputFacts) {
+    if !job.time.parts.is_empty() {
+        forget_times(facts);
+        return;
+    }
     let name = &job.time.column.value;
     let Some((holder, _)) = name.split_once('.') else { return };
     let is_proven = if schema.field_with_name(name).is_ok() {

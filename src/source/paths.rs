@@ -1,4 +1,5 @@
-//! Reads values inside columns, which paths lead to ([`crate::logical::path`]), as columns of their own.
+//! Reads values inside columns, which paths lead to ([`crate::logical::path`]), and joined columns
+//! ([`crate::logical::joined`]), as columns of their own.
 
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use super::formats::rows::infer::declared_field;
 use super::formats::rows::json_text;
 use super::{Batch, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError};
 use crate::error::ErrorCode;
-use crate::job::DeclaredType;
+use crate::job::{DeclaredType, Job};
 use crate::logical::is_json;
+use crate::logical::joined::{self, parts_of};
 use crate::logical::path::{PathError, field_at, holder, steps_of};
 
 /// The field at a path that is no column's name, of the declared type if there is one.
@@ -31,11 +33,28 @@ pub(crate) fn declared_field_at(
     field_at(schema, name, declared.map(|declared| declared_field(name, declared)))
 }
 
-/// The fields to request for one column of the source or path in it.
+/// The fields to request for the time of a job.
 ///
 /// # Errors
-/// [`PathError`] if the source has neither.
-pub(crate) fn request_of(schema: &Schema, name: &str, declared: Option<DeclaredType>) -> Result<Schema, PathError> {
+/// [`PathError`] if the source has not its columns.
+pub(crate) fn request_of_time(job: &Job, schema: &Schema) -> Result<Schema, PathError> {
+    let mut fields: Vec<Arc<Field>> = Vec::new();
+    for name in job.time.sources().iter().map(|name| name.value.as_str()) {
+        for field in request_of(schema, name, job.declared_type(name))?.fields() {
+            if fields.iter().all(|known| known.name() != field.name()) {
+                fields.push(Arc::clone(field));
+            }
+        }
+    }
+    if !job.time.parts.is_empty() {
+        let parts = job.time.parts.iter().map(|part| part.value.as_str());
+        fields.push(Arc::new(joined::field(&job.time.column.value, parts)));
+    }
+    Ok(Schema::new(fields))
+}
+
+/// The fields to request for one column of the source or path in it.
+fn request_of(schema: &Schema, name: &str, declared: Option<DeclaredType>) -> Result<Schema, PathError> {
     if let Some((_, field)) = schema.fields().find(name) {
         return Ok(Schema::new(vec![Arc::clone(field)]));
     }
@@ -44,7 +63,8 @@ pub(crate) fn request_of(schema: &Schema, name: &str, declared: Option<DeclaredT
     Ok(Schema::new(holder.into_iter().chain([Arc::new(field)]).collect::<Vec<_>>()))
 }
 
-/// Opens an input whose requested columns may be at paths. `open` reads the others, among which are those that hold the paths.
+/// Opens an input whose requested columns may be at paths or joined. `open` reads the others, among which are those that hold
+/// the paths; joined columns come after their parts.
 ///
 /// # Errors
 /// Those of `open`; [`ErrorCode::SchemaMismatch`] if a value at a path is not of its declared type.
@@ -52,15 +72,21 @@ pub(super) fn open(
     request: ReadRequest<'_>,
     open: impl FnOnce(ReadRequest<'_>) -> Result<Box<dyn ChunkReader>, SourceError>,
 ) -> Result<Box<dyn ChunkReader>, SourceError> {
-    if request.schema.fields().iter().all(|field| steps_of(field).is_none()) {
+    let is_read = |field: &Field| steps_of(field).is_none() && parts_of(field).is_none();
+    if request.schema.fields().iter().all(|field| is_read(field)) {
         return open(request);
     }
     let name = request.input.name().to_owned();
-    let read: Vec<Arc<Field>> =
-        request.schema.fields().iter().filter(|field| steps_of(field).is_none()).cloned().collect();
+    let read: Vec<Arc<Field>> = request.schema.fields().iter().filter(|field| is_read(field)).cloned().collect();
     let mut columns = Vec::with_capacity(request.schema.fields().len());
     let mut of_read = 0..read.len();
     for field in request.schema.fields() {
+        if let Some(parts) = parts_of(field) {
+            let index_of = |part: &String| request.schema.index_of(part).ok().filter(|index| *index < columns.len());
+            let parts = parts.iter().map(index_of).collect::<Option<Vec<_>>>();
+            columns.push(parts.map(Column::Joined).ok_or_else(|| not_read(&name, field))?);
+            continue;
+        }
         let Some(steps) = steps_of(field) else {
             columns.extend(of_read.next().map(Column::Read));
             continue;
@@ -69,12 +95,7 @@ pub(super) fn open(
             let index = read.iter().position(|read| read.name() == column)?;
             Some(Column::At { index, keys: keys.to_vec() })
         });
-        columns.push(place.ok_or_else(|| SourceError {
-            name: name.clone(),
-            position: None,
-            code: ErrorCode::Internal,
-            message: format!("the column of path `{}` is not read; this is a bug in kt-export", field.name()),
-        })?);
+        columns.push(place.ok_or_else(|| not_read(&name, field))?);
     }
     let schema = Arc::new(Schema::new_with_metadata(read, request.schema.metadata().clone()));
     let layout = Layout { requested: Arc::clone(&request.schema), read: Arc::clone(&schema), columns, name };
@@ -85,12 +106,23 @@ pub(super) fn open(
     Ok(Box::new(PathChunks { inner, layout: Arc::new(layout) }))
 }
 
+fn not_read(input: &str, field: &Field) -> SourceError {
+    SourceError {
+        name: input.to_owned(),
+        position: None,
+        code: ErrorCode::Internal,
+        message: format!("what `{}` is read from was not requested; this is a bug in kt-export", field.name()),
+    }
+}
+
 /// Where a requested column comes from.
 enum Column {
     /// Index in the batches that are read.
     Read(usize),
     /// Index of the column that holds it, and the key of each level below.
     At { index: usize, keys: Vec<String> },
+    /// Indices of the requested columns that it joins.
+    Joined(Vec<usize>),
 }
 
 /// The requested columns of one input.
@@ -148,13 +180,17 @@ enum ExtractError {
 
 impl Layout {
     fn rows(&self, rows: &RecordBatch) -> Result<RecordBatch, ExtractError> {
-        let mut arrays = Vec::with_capacity(self.columns.len());
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for (column, wanted) in self.columns.iter().zip(self.requested.fields()) {
             arrays.push(match column {
                 Column::Read(index) => Arc::clone(array(rows, *index)?),
                 Column::At { index, keys } => {
                     let values = values_at(array(rows, *index)?, self.read.field(*index), keys)?;
                     if values.data_type() == wanted.data_type() { values } else { adapt(&values, false, wanted)? }
+                }
+                Column::Joined(parts) => {
+                    let parts: Vec<&ArrayRef> = parts.iter().filter_map(|part| arrays.get(*part)).collect();
+                    joined_values(&parts, rows.num_rows())?
                 }
             });
         }
@@ -216,6 +252,29 @@ fn places(map: &MapArray, key: &str) -> Result<UInt32Array, ArrowError> {
         places.append_option(found.and_then(|index| u32::try_from(index).ok()));
     }
     Ok(places.finish())
+}
+
+/// The texts of the parts of each row, joined by one space; null where a part is null.
+fn joined_values(parts: &[&ArrayRef], rows: usize) -> Result<ArrayRef, ArrowError> {
+    let parts = parts.iter().map(|part| cast(part, &DataType::Utf8View)).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<&StringViewArray> = parts.iter().map(AsArray::as_string_view).collect();
+    let mut values = StringViewBuilder::with_capacity(rows);
+    let mut text = String::new();
+    for row in 0..rows {
+        if parts.iter().any(|part| part.is_null(row)) {
+            values.append_null();
+            continue;
+        }
+        text.clear();
+        for (i, part) in parts.iter().enumerate() {
+            if i > 0 {
+                text.push(' ');
+            }
+            text.push_str(part.value(row));
+        }
+        values.append_value(&text);
+    }
+    Ok(Arc::new(values.finish()))
 }
 
 /// The values in JSON text, as text.

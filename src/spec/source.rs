@@ -20,7 +20,7 @@ use crate::spec::window::duration;
 use crate::store::{Location, LocationError, StoreOptions};
 use crate::time::TimeFormat;
 use crate::time::parse::{PatternError, check_instant_pattern, check_pattern, with_offset_field};
-use crate::yaml::decode::{Fields, Keys, Word, any_text, boolean, mapping, not_one_of, one_or_more, text, word};
+use crate::yaml::decode::{Fields, Keys, Word, any_text, boolean, list, mapping, not_one_of, one_or_more, text, word};
 use crate::yaml::{Entry, Kind, Node};
 
 /// What is known of a type. In a spec, each key replaces the catalog's key of the same name whole.
@@ -482,7 +482,11 @@ fn strftime(
 #[schemars(deny_unknown_fields)]
 pub struct TimeSpec {
     /// Source column, or a path into one (`t.$date`).
+    #[schemars(with = "Option<String>")]
     pub column: Located<String>,
+    /// Instead of `column`: columns or paths whose values make the time, joined by one space: `[date, time]`.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub columns: Vec<Located<String>>,
     /// How it is written. `auto` (default): typed timestamps, dates and RFC 3339 text. Numbers need `epoch_s`,
     /// `epoch_ms`, `epoch_us` or `epoch_ns`, with or without a fraction; other text needs a strftime pattern. Of a list, the
     /// first that fits a value counts.
@@ -507,12 +511,16 @@ pub(super) enum OneOrMore {
 }
 
 /// Keys of `time`.
-pub(super) const TIME_KEYS: Keys = Keys { known: &["column", "format", "timezone", "zones"] };
+pub(super) const TIME_KEYS: Keys = Keys { known: &["column", "columns", "format", "timezone", "zones"] };
 
 impl TimeSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
         let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "time", TIME_KEYS, errors)?;
-        let column = fields.required("column", "occurred_at", errors, text);
+        let columns = fields.get("columns").map(|entry| time_columns(entry, &fields, errors));
+        let column = match &columns {
+            None => fields.required("column", "occurred_at", errors, text),
+            Some(columns) => columns.as_ref().and_then(|columns| joined_name(columns)),
+        };
         let timezone = fields.optional("timezone", errors, zone);
         let zones = fields.optional("zones", errors, abbreviations);
         let before = errors.len();
@@ -525,8 +533,49 @@ impl TimeSpec {
             let mistake = entry.key.mistake("`zones` has no effect: no pattern in `format` has `%Z`");
             errors.push(mistake.help("remove it, or write `%Z` where the abbreviation stands"));
         }
-        Some(Self { column: column?, format, timezone, zones })
+        let columns = columns.flatten().unwrap_or_default();
+        let formats = || format.iter().flat_map(TimeFormat::alternatives);
+        if let Some(second) = columns.get(1)
+            && let Some(epoch) = formats().find(|format| format.is_epoch())
+        {
+            let mistake = second.mistake(format!("no time in several columns is `{}`", time_format_text(epoch)));
+            errors.push(mistake.help("name the one column that holds the number in `column`"));
+        }
+        Some(Self { column: column?, columns, format, timezone, zones })
     }
+}
+
+/// At least two columns, each once.
+fn time_columns(entry: &Entry, fields: &Fields<'_>, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<String>>> {
+    if fields.get("column").is_some() {
+        let mistake = entry.key.mistake("`columns` and `column` exclude each other");
+        errors.push(mistake.help("write `column` for a time in one column, `columns` for one in several"));
+        return None;
+    }
+    let items = list(&entry.value, "columns", errors)?;
+    let mut columns: Vec<Located<String>> = Vec::with_capacity(items.len());
+    for item in items {
+        let column = text(item, "columns", errors)?;
+        if columns.iter().any(|other| other.value == column.value) {
+            let mistake = column.mistake(format!("`columns` names `{}` twice", shown(&column.value)));
+            errors.push(mistake.help("remove one of them"));
+            return None;
+        }
+        columns.push(column);
+    }
+    if columns.len() < 2 {
+        let mistake = entry.key.mistake("`columns` must name at least two columns");
+        errors.push(mistake.help("write `column: occurred_at` for a time in one column"));
+        return None;
+    }
+    Some(columns)
+}
+
+/// What the time is called in messages if it is in several columns, with the place of the first.
+fn joined_name(columns: &[Located<String>]) -> Option<Located<String>> {
+    let names: Vec<_> = columns.iter().map(|column| column.value.as_str()).collect();
+    let span = columns.first()?.span.clone();
+    Some(Located { value: names.join(" + "), span })
 }
 
 const TIME_FORMATS: [(&str, TimeFormat); 5] = [

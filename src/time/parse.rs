@@ -61,6 +61,11 @@ impl TimeFormat {
         self.alternatives().iter().any(|format| matches!(format, Self::Pattern(_)))
     }
 
+    /// Whether times are numbers since 1970.
+    pub(crate) fn is_epoch(&self) -> bool {
+        self.ticks().is_some()
+    }
+
     /// Ticks per second and the name of the unit, for epoch formats.
     fn ticks(&self) -> Option<(i64, &'static str)> {
         match self {

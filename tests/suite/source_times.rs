@@ -127,3 +127,92 @@ fn a_wrong_time_is_told_where_it_stands() {
         assert!(outcome.stderr.contains(help), "{time}: {}", outcome.stderr);
     }
 }
+
+/// A spec whose time is in several columns.
+fn joined(source: &str, time: &str) -> String {
+    format!("type: events\nsource: {source}\ntime: {time}\nwindow: {{date: 2026-03-05}}\nformat: ndjson")
+}
+
+#[test]
+fn a_time_in_several_columns_is_their_values_joined_by_a_space() {
+    let csv = "{uri: in/, format: csv, csv: {delimiter: \"\\t\", header: {line_prefix: \"#Fields:\"}, comment: \"#\"}}";
+    let project = Project::with_spec(&joined(csv, "{columns: [date, time]}"));
+    let log = "#Version: 1.0\n#Fields: date time status\n2026-03-05\t01:58:45\t301\n2026-03-05\t23:59:59\t200\n\
+               2026-03-06\t00:00:00\t200\n";
+    project.write("in/E123.2026-03-05-01.a1b2", log);
+    let package = project.complete();
+    assert_eq!(
+        json!(package.rows()),
+        json!([
+            {"date": "2026-03-05", "time": "01:58:45", "status": 301},
+            {"date": "2026-03-05", "time": "23:59:59", "status": 200},
+        ])
+    );
+    let manifest = package.manifest();
+    assert_eq!(manifest["spec"]["resolved"]["time"]["columns"], json!(["date", "time"]));
+    assert_eq!(manifest["spec"]["resolved"]["time"].get("column"), None);
+    assert_eq!(manifest["accounting"]["outside_window"], 1);
+    project.call(&["verify", "--rows", "package"]).exits(0);
+    project.call(&["reproduce", "package"]).exits(0);
+    let report = project.call(&["report", "package", "--format", "markdown"]).exits(0).stdout;
+    assert!(report.contains("its “date” and “time”"), "{report}");
+    project.call(&["doctor", "spec.yaml"]).says(&["time is `date + time`"]);
+}
+
+#[test]
+fn parts_of_a_time_are_columns_paths_and_folders() {
+    let time = "{columns: [day, at.clock, at.zone], format: \"%Y-%m-%d %H:%M %z\"}\nid: n\norder: time\ncolumns: [n]";
+    let project = Project::with_spec(&joined("{uri: in/}", time));
+    let row = |n: u32, clock: &str, zone: &str| {
+        format!("{{\"n\": {n}, \"at\": {{\"clock\": \"{clock}\", \"zone\": \"{zone}\"}}}}\n")
+    };
+    let rows = [row(1, "20:00", "+0000"), row(2, "00:30", "+0100"), row(3, "10:00", "+0000")];
+    project.write("in/day=2026-03-05/a.ndjson", rows.concat());
+    project.write("in/day=2026-03-06/a.ndjson", [row(4, "00:30", "+0100"), row(5, "00:30", "+0000")].concat());
+    assert_eq!(json!(project.complete().rows()), json!([{"n": 3}, {"n": 1}, {"n": 4}]));
+}
+
+#[test]
+fn a_row_without_a_part_of_its_time_has_no_time() {
+    let project = Project::with_spec(&(joined("{uri: x.csv}", "{columns: [date, time]}") + "\non_null_time: reject"));
+    project.write("x.csv", "date,time\n2026-03-05,10:00:00\n2026-03-05,\n,10:00:00\n2026-03-05,25:00:00\n");
+    project.run(&[]).exits(4).says(&["x.csv:5: `2026-03-05 25:00:00` is not a time"]);
+    project.write("x.csv", "date,time\n2026-03-05,10:00:00\n2026-03-05,\n,10:00:00\n");
+    project.call(&["run", "spec.yaml", "--output", "other"]).exits(3);
+    let manifest = project.package_in("other/package").manifest();
+    assert_eq!((&manifest["total_rows"], &manifest["accounting"]["null_time"]), (&json!(1), &json!(2)));
+}
+
+#[test]
+fn mistakes_in_the_columns_of_a_time_are_told_where_they_stand() {
+    let refused = |time: &str, texts: &[&str]| {
+        let project = Project::with_spec(&joined("{uri: x.ndjson}", time));
+        project.write("x.ndjson", "{\"date\": \"2026-03-05\", \"time\": \"10:00:00\", \"at\": {\"zone\": 1}}\n");
+        drop(project.run(&[]).exits(2).says(texts));
+    };
+    refused(
+        "{columns: [date, time], column: date}",
+        &["spec.yaml:6:8", "`columns` and `column` exclude each other", "`columns` for one in several"],
+    );
+    refused(
+        "{columns: [date]}",
+        &["spec.yaml:6:8", "`columns` must name at least two columns", "write `column: occurred_at`"],
+    );
+    refused("{columns: date}", &["spec.yaml:6:17", "`columns` must be a list"]);
+    refused("{columns: [date, date]}", &["spec.yaml:6:24", "`columns` names `date` twice", "remove one of them"]);
+    refused(
+        "{columns: [date, time], format: [auto, epoch_s]}",
+        &["spec.yaml:6:24", "no time in several columns is `epoch_s`", "name the one column that holds the number"],
+    );
+    refused(
+        "{columns: [date, tim]}",
+        &["spec.yaml:6:24", "time column `tim` is not in the source", "did you mean `time`?"],
+    );
+    refused(
+        "{columns: [date, at]}",
+        &["spec.yaml:6:24", "`at` has values inside, so it is no part of a time", "name the path of one of them"],
+    );
+    let project = Project::with_spec(&joined("{uri: x.csv}", "{columns: [date, time]}"));
+    project.write("x.csv", "date,time,date + time\n2026-03-05,10:00:00,x\n");
+    project.run(&[]).exits(2).says(&["the source has a column `date + time`", "name it in `column`"]);
+}

@@ -385,7 +385,7 @@ fn a_parquet_file_of_0_bytes_is_told_and_is_no_file_of_its_day() {
     project.spec(&spec(", on_empty_file: fail"));
     std::fs::remove_dir_all(project.path("package")).unwrap();
     let why = "2026-03-06.parquet: the file is empty (0 bytes); regenerate it, or set `source.on_empty_file: skip`";
-    project.run(&[]).exits(4).says(&[why]);
+    project.run(&[]).exits(3).says(&[why]);
 }
 
 /// The files were made by the commands gzip, zstd, bzip2, xz and lz4.

@@ -121,14 +121,7 @@ impl ResolvedSpec {
     /// # Errors
     /// [`ResolvedError`].
     pub fn source_uris(&self) -> Result<Vec<&str>, ResolvedError> {
-        fn texts(value: &Value) -> Option<Vec<&str>> {
-            match value {
-                Value::String(uri) => Some(vec![uri]),
-                Value::Array(uris) => uris.iter().map(Value::as_str).collect(),
-                _ => None,
-            }
-        }
-        self.required("source.uri", |spec, key| spec.read(key, "text or a list of texts", texts))
+        self.required("source.uri", Self::texts)
     }
 
     /// Whether names of files say when their rows were written.
@@ -159,12 +152,15 @@ impl ResolvedSpec {
         }
     }
 
-    /// The column of the rows' times.
+    /// The column of the rows' times, or the columns that hold their parts.
     ///
     /// # Errors
     /// [`ResolvedError`].
-    pub fn time_column(&self) -> Result<Option<&str>, ResolvedError> {
-        self.text("time.column")
+    pub fn time_columns(&self) -> Result<Vec<&str>, ResolvedError> {
+        Ok(match self.text("time.column")? {
+            Some(column) => vec![column],
+            None => self.texts("time.columns")?.unwrap_or_default(),
+        })
     }
 
     /// The window.
@@ -389,6 +385,15 @@ impl ResolvedSpec {
 
     fn text(&self, key: &'static str) -> Result<Option<&str>, ResolvedError> {
         self.read(key, "text", Value::as_str)
+    }
+
+    /// One text or several.
+    fn texts(&self, key: &'static str) -> Result<Option<Vec<&str>>, ResolvedError> {
+        self.read(key, "text or a list of texts", |value| match value {
+            Value::String(text) => Some(vec![text.as_str()]),
+            Value::Array(texts) => texts.iter().map(Value::as_str).collect(),
+            _ => None,
+        })
     }
 
     fn number(&self, key: &'static str) -> Result<Option<u64>, ResolvedError> {
