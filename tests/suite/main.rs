@@ -45,6 +45,7 @@ mod sample;
 mod samples;
 mod sealed_digests;
 mod secret_uris;
+mod shapes;
 mod signatures;
 mod source_content;
 mod source_times;

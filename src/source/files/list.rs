@@ -336,7 +336,7 @@ fn list_matching_files(
         }
         match source_file(source, &walk.base, path, Kind::of(source, path)?)? {
             Some(listed) if listed.is_skipped_as_empty(source) => {
-                skipped.push(SkippedInput::empty(listed.file.name, listed.file.format))
+                skipped.push(SkippedInput::empty(listed.file.name, listed.file.format));
             }
             Some(listed) => files.push(listed),
             None => {
