@@ -195,7 +195,8 @@ impl Translator<'_> {
         match self.schema.column_with_name(&name) {
             Some((_, field)) => Some(Operand::Values(Values::column(&name, field))),
             None => {
-                let span = names.first().and_then(|first| self.locator.span(first.span));
+                let part = names.iter().map(|name| name.span).reduce(|all, span| all.union(&span));
+                let span = part.and_then(|part| self.locator.span(part));
                 let mut mistake = unknown_column(&name, self.schema, span.as_ref(), &self.mistakes);
                 if names.iter().any(|name| name.quote_style.is_some()) {
                     let help = mistake.help.unwrap_or_default();
