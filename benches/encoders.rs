@@ -58,7 +58,7 @@ fn csv_arrow(bencher: Bencher<'_, '_>, texts: Texts) {
 
 #[divan::bench(args = TEXTS)]
 fn ndjson_kt_export(bencher: Bencher<'_, '_>, texts: Texts) {
-    ours(bencher, &Format::Ndjson, texts);
+    ours(bencher, &Format::NDJSON, texts);
 }
 
 #[divan::bench(args = TEXTS)]

@@ -222,19 +222,33 @@ pub enum Format {
     /// RFC 4180.
     Csv(CsvFormat),
     /// One JSON object a line.
-    Ndjson,
+    Ndjson(Absent),
     /// One JSON array.
     Json,
     /// Apache Parquet.
     Parquet,
 }
 
+/// What objects have for keys that a row does not have. Such values are null, as those that are null in the source: columns do
+/// not tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Absent {
+    /// Null: each object has every key.
+    #[default]
+    Fill,
+    /// Nothing: no object, nested or not, has a key whose value is null.
+    Omit,
+}
+
 impl Format {
+    /// NDJSON in which each object has every key.
+    pub const NDJSON: Self = Self::Ndjson(Absent::Fill);
+
     /// The format without its options.
     pub fn kind(&self) -> ExportFormat {
         match self {
             Self::Csv(_) => ExportFormat::Csv,
-            Self::Ndjson => ExportFormat::Ndjson,
+            Self::Ndjson(_) => ExportFormat::Ndjson,
             Self::Json => ExportFormat::Json,
             Self::Parquet => ExportFormat::Parquet,
         }

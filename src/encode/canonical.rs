@@ -46,7 +46,7 @@ impl CanonicalRows {
                 let looks = CsvFormat { bom: dialect.bom, header: dialect.header, ..CsvFormat::default() };
                 (dialect.escape_formulas, *dialect == looks && !schema.fields().iter().any(|f| holds_json(f)))
             }
-            Format::Ndjson | Format::Json => (false, false),
+            Format::Ndjson(_) | Format::Json => (false, false),
             Format::Parquet => match schema.fields().iter().find(|field| is_stored_otherwise(field)) {
                 None => (false, false),
                 Some(field) => {

@@ -98,7 +98,7 @@ impl Encoder {
         check_compression(format, compression)?;
         let kind = match format {
             Format::Csv(dialect) => Kind::Text(TextFormat::csv(dialect, schema.clone())?),
-            Format::Ndjson => Kind::Text(TextFormat::ndjson(schema.clone())?),
+            Format::Ndjson(absent) => Kind::Text(TextFormat::ndjson(schema.clone(), *absent)?),
             Format::Json => Kind::Text(TextFormat::json(schema.clone())?),
             Format::Parquet => Kind::Parquet(Box::new(ParquetFormat::new(compression, &schema)?)),
         };
@@ -286,7 +286,7 @@ fn other_format() -> EncodeError {
 pub fn part_step_rows(format: &Format) -> u64 {
     match format {
         // About 100 KB: precise enough for any useful limit, and cheap.
-        Format::Csv(_) | Format::Ndjson | Format::Json => 256,
+        Format::Csv(_) | Format::Ndjson(_) | Format::Json => 256,
         Format::Parquet => ROW_GROUP_ROWS as u64,
     }
 }

@@ -21,7 +21,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::EncodeError;
 use super::text::TextRows;
-use crate::job::CsvFormat;
+use crate::job::{Absent, CsvFormat};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -50,13 +50,13 @@ impl TextFormat {
         Ok(Self { rows, head, between: 0, tail: b"", empty_tail: b"" })
     }
 
-    pub(super) fn ndjson(schema: SchemaRef) -> Result<Self, EncodeError> {
-        let rows = TextRows::objects(schema, b"", b"\n", "ndjson")?;
+    pub(super) fn ndjson(schema: SchemaRef, absent: Absent) -> Result<Self, EncodeError> {
+        let rows = TextRows::ndjson(schema, absent)?;
         Ok(Self { rows, head: Vec::new(), between: 0, tail: b"", empty_tail: b"" })
     }
 
     pub(super) fn json(schema: SchemaRef) -> Result<Self, EncodeError> {
-        let rows = TextRows::objects(schema, b",\n", b"", "json")?;
+        let rows = TextRows::json(schema)?;
         Ok(Self { rows, head: b"[".to_vec(), between: 1, tail: b"\n]\n", empty_tail: b"]\n" })
     }
 }

@@ -21,9 +21,9 @@ use sha2::{Digest, Sha256};
 use super::withheld;
 use crate::diagnostic::Located;
 use crate::job::{
-    ColumnChoice, Compression, Condition, CsvDialect, DeclaredType, Delimiter, Digests, Encryption, Expectations,
-    Filter, Format, Header, OnBad, OnEmptyFile, OnPartitionError, Order, Partitioning, Redaction, RedactionMethod,
-    Scalar, SchemaDrift, SourceSettings, TimeColumn, Window,
+    Absent, ColumnChoice, Compression, Condition, CsvDialect, DeclaredType, Delimiter, Digests, Encryption,
+    Expectations, Filter, Format, Header, OnBad, OnEmptyFile, OnPartitionError, Order, Partitioning, Redaction,
+    RedactionMethod, Scalar, SchemaDrift, SourceSettings, TimeColumn, Window,
 };
 use crate::json::{self, JsonError};
 use crate::secret::SecretName;
@@ -355,7 +355,8 @@ fn format(format: &Format) -> Value {
             "header": csv.header,
             "null_text": csv.null_text,
         }}),
-        Format::Ndjson | Format::Json | Format::Parquet => format.name().into(),
+        Format::Ndjson(Absent::Omit) => json!({"ndjson": {"absent": Absent::Omit.word()}}),
+        Format::Ndjson(Absent::Fill) | Format::Json | Format::Parquet => format.name().into(),
     }
 }
 

@@ -253,7 +253,7 @@ fn encode_rows(rows: &RecordBatch) -> usize {
 
 /// A row as JSON, for the rejects file; `None` if a type has no JSON form.
 fn row_as_json(rows: &RecordBatch, row: u32) -> Option<Box<RawValue>> {
-    let encoder = Arc::new(Encoder::new(&Format::Ndjson, Compression::None, rows.schema()).ok()?);
+    let encoder = Arc::new(Encoder::new(&Format::NDJSON, Compression::None, rows.schema()).ok()?);
     let mut encoded = Encoded::default();
     encoder.encode(rows, &[row], &mut encoded).ok()?;
     let mut line = encoder.start(Vec::new());

@@ -159,7 +159,7 @@ fn open_partition(format: &Format, compression: Compression, rows: &Rows) -> u64
             let gathered = rows.columns * if rows.count > SLAB_ROWS as u64 { 96 << 10 } else { 16 << 10 };
             finished.saturating_add(unfinished) + (64 << 10) + gathered
         }
-        Format::Csv(_) | Format::Ndjson | Format::Json => match compression {
+        Format::Csv(_) | Format::Ndjson(_) | Format::Json => match compression {
             Compression::Zstd(level) => BLOCK + zstd(level),
             Compression::Gzip(_) => BLOCK + (512 << 10),
             Compression::None | Compression::Snappy | Compression::Lz4 => BLOCK,
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn compressors_that_take_more_leave_room_for_fewer_partitions() {
         let rows = Rows { columns: 10, count: 1_000_000, stored_bytes: 100 };
-        let each = |compression| open_partition(&Format::Ndjson, compression, &rows);
+        let each = |compression| open_partition(&Format::NDJSON, compression, &rows);
         assert!(each(Compression::None) < each(Compression::Gzip(6)));
         assert!(each(Compression::Zstd(3)) < each(Compression::Zstd(19)));
         let parquet = |count| open_partition(&Format::Parquet, Compression::Zstd(1), &Rows { count, ..rows });

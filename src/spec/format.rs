@@ -7,12 +7,13 @@ use serde_json::{Map, Value, json};
 
 use crate::diagnostic::{Diagnostic, Located, shown};
 use crate::export_format::{DEFAULT_GZIP_LEVEL, ExportCompression, ExportFormat};
-use crate::job::{Compression, CsvFormat, DialectFault, Format};
-use crate::yaml::decode::{Fields, Keys, any_text, boolean, integer, mapping, not_one_of, text};
+use crate::job::{Absent, Compression, CsvFormat, DialectFault, Format};
+use crate::yaml::decode::{Fields, Keys, any_text, boolean, integer, mapping, not_one_of, text, word};
 use crate::yaml::{Entry, Kind, Node};
 
 /// Keys of `format.csv`.
 pub const CSV_KEYS: Keys = Keys { known: &["delimiter", "bom", "escape_formulas", "header", "null_text"] };
+const NDJSON_KEYS: Keys = Keys { known: &["absent"] };
 const NO_KEYS: Keys = Keys { known: &[] };
 
 /// Reads `format`: a word, or a mapping of one word to options.
@@ -33,7 +34,10 @@ pub(crate) fn decode(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> O
             Some(options) => csv(options, errors)?,
             None => CsvFormat::default(),
         }),
-        ExportFormat::Ndjson => without_options(options, Format::Ndjson, errors)?,
+        ExportFormat::Ndjson => Format::Ndjson(match options {
+            Some(options) => ndjson(options, errors)?,
+            None => Absent::default(),
+        }),
         ExportFormat::Json => without_options(options, Format::Json, errors)?,
         ExportFormat::Parquet => without_options(options, Format::Parquet, errors)?,
     };
@@ -61,6 +65,13 @@ fn without_options(options: Option<&Entry>, format: Format, errors: &mut Vec<Dia
         Fields::open(&entry.value, entry.key.span.as_ref()?, format.name(), NO_KEYS, errors)?;
     }
     Some(format)
+}
+
+fn ndjson(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Absent> {
+    let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "ndjson", NDJSON_KEYS, errors)?;
+    let before = errors.len();
+    let absent = fields.optional("absent", errors, word);
+    (errors.len() == before).then(|| absent.unwrap_or_default())
 }
 
 fn csv(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<CsvFormat> {
@@ -225,7 +236,15 @@ fn options_schema(format: ExportFormat) -> Value {
                 },
             });
         }
-        ExportFormat::Ndjson => "One JSON object a line.",
+        ExportFormat::Ndjson => {
+            return json!({
+                "description": "One JSON object a line.",
+                "type": "object", "additionalProperties": false,
+                "properties": {
+                    "absent": {"description": "Keys that a row does not have: `fill` writes them with null, `omit` leaves them out, and with them every key whose value is null, in nested objects too.", "enum": ["fill", "omit"], "default": "fill"},
+                },
+            });
+        }
         ExportFormat::Json => "One JSON array.",
         ExportFormat::Parquet => "Apache Parquet.",
     };

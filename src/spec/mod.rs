@@ -25,10 +25,12 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, SourceText, shown};
-use crate::job::{ColumnChoice, Encryption, Expectations, Format, OnBad, OnPartitionError, Order, Redaction, Signing};
+use crate::job::{
+    Absent, ColumnChoice, Encryption, Expectations, Format, OnBad, OnPartitionError, Order, Redaction, Signing,
+};
 use crate::limits;
 use crate::yaml::decode::{Fields, Keys, boolean, integer, text, word};
-use crate::yaml::{self, Kind as NodeKind, Node};
+use crate::yaml::{self, Entry, Kind as NodeKind, Node};
 
 pub use evidence::ChainSpec;
 pub use filter::{FilterSpec, OPERATORS};
@@ -156,6 +158,17 @@ pub const SPEC_KEYS: Keys = Keys {
     ],
 };
 
+/// A digest is of rows with every key.
+fn check_digest(spec: &Spec, entry: Option<&Entry>, errors: &mut Vec<Diagnostic>) {
+    if let Some(entry) = entry
+        && spec.rows_digest == Some(true)
+        && spec.format.as_ref().is_some_and(|format| format.value == Format::Ndjson(Absent::Omit))
+    {
+        let mistake = entry.key.mistake("`rows_digest` and `absent: omit` exclude each other");
+        errors.push(mistake.help("remove one of them: the digest is of rows in which every key is written"));
+    }
+}
+
 impl Spec {
     /// Reads a spec from a document whose templates are rendered. `None` only where the document is no mapping.
     ///
@@ -201,6 +214,7 @@ impl Spec {
         if let Some(entry) = fields.get("encryption") {
             evidence::check_format(&spec, entry, errors);
         }
+        check_digest(&spec, fields.get("rows_digest"), errors);
         check_together(
             spec.format.as_ref().map_or(&Format::default(), |f| &f.value),
             spec.compression.as_ref().unwrap_or(&Located::default_value(CompressionSpec::Zstd)),

@@ -1,7 +1,7 @@
 //! The words that specs and catalogs write for the closed sets of [`crate::job`].
 
 use crate::job::{
-    Digests, ExpectedFiles, HeaderNames, LastLine, OnBad, OnEmptyFile, OnPartitionError, Order, PartitionBy,
+    Absent, Digests, ExpectedFiles, HeaderNames, LastLine, OnBad, OnEmptyFile, OnPartitionError, Order, PartitionBy,
     SchemaDrift, ShortRows, SourceCompression, SourceFormat,
 };
 use crate::yaml::decode::Word;
@@ -74,6 +74,10 @@ impl Word for OnPartitionError {
 
 impl Word for OnBad {
     const WORDS: &'static [(&'static str, Self)] = &[("fail", Self::Fail), ("reject", Self::Reject)];
+}
+
+impl Word for Absent {
+    const WORDS: &'static [(&'static str, Self)] = &[("fill", Self::Fill), ("omit", Self::Omit)];
 }
 
 impl Word for Digests {

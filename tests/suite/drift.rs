@@ -133,6 +133,20 @@ fn no_key_and_no_value_of_a_drifting_source_is_lost_in_json() {
 }
 
 #[test]
+fn absent_keys_can_be_left_out() {
+    let filled = by_id(project("ndjson").complete().rows());
+    let package = project("{ndjson: {absent: omit}}").complete();
+    assert_eq!(package.manifest()["spec"]["resolved"]["format"], serde_json::json!({"ndjson": {"absent": "omit"}}));
+    let omitted = by_id(package.rows());
+    assert_eq!(omitted.len(), filled.len());
+    for (id, row) in &filled {
+        let (filled, omitted) = (Value::Object(row.clone()), Value::Object(omitted[id].clone()));
+        assert_eq!(without_nulls(&filled), without_nulls(&omitted));
+        assert!(omitted.as_object().unwrap().values().all(|value| !value.is_null()), "{omitted}");
+    }
+}
+
+#[test]
 fn a_drifting_source_has_all_its_rows_and_columns_in_csv_and_parquet() {
     let source = source();
     let all_keys = keys(&source);

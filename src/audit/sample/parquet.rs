@@ -58,7 +58,7 @@ fn decode(file: PlainFile, wanted: &[u64], keys: Option<&Arc<ParquetKeys>>) -> R
     let schema = Arc::new(uuid::text_schema(builder.schema()));
     let reader =
         builder.with_row_groups(groups).with_row_selection(selection).build().map_err(|error| wrong(&error))?;
-    let encoder = Encoder::new(&Format::Ndjson, Compression::None, schema).map_err(|error| wrong(&error))?;
+    let encoder = Encoder::new(&Format::NDJSON, Compression::None, schema).map_err(|error| wrong(&error))?;
     let encoder = Arc::new(encoder);
     let mut shard = encoder.start(Vec::new());
     let mut encoded = Encoded::default();

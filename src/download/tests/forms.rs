@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 fn joined_text_is_what_one_shard_of_all_rows_would_be() {
-    for format in [csv_format(), Format::Ndjson, Format::Json] {
+    for format in [csv_format(), Format::NDJSON, Format::Json] {
         for ending in ["", ".gz", ".zst"] {
             for to in ["", ".gz", ".zst"] {
                 let (package, whole) = Sample::many(&format, ending);
@@ -46,7 +46,7 @@ fn a_byte_order_mark_stands_once_and_headers_only_where_the_dialect_has_them() {
 
 #[test]
 fn shards_without_rows_join_to_a_shard_without_rows() {
-    for (format, expected) in [(csv_format(), &b"id,\"te\nxt\"\n"[..]), (Format::Ndjson, b""), (Format::Json, b"[]\n")]
+    for (format, expected) in [(csv_format(), &b"id,\"te\nxt\"\n"[..]), (Format::NDJSON, b""), (Format::Json, b"[]\n")]
     {
         let package = Sample::rows(&format, ".zst", &[vec![], vec![], vec![]]);
         assert_eq!(plain(&package.join("none.gz").unwrap().path), expected);
@@ -132,7 +132,7 @@ fn a_thousand_shards_are_joined_with_few_open_files() {
 
 #[test]
 fn a_folder_gets_a_file_named_after_export_and_window() {
-    let (package, whole) = Sample::many(&Format::Ndjson, ".zst");
+    let (package, whole) = Sample::many(&Format::NDJSON, ".zst");
     let name = "events-2026-03-01_2026-03-02.ndjson";
     assert_eq!(package.fetch(&package.out(""), Form::Joined).unwrap().path, package.out(name));
     assert_eq!(package.fetch(&package.out("new/sub/"), Form::Joined).unwrap().path, package.out("new/sub").join(name));

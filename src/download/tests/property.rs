@@ -31,7 +31,7 @@ proptest! {
         let split: Vec<Vec<Row>> = cuts.windows(2).map(|ends| rows[ends[0]..ends[1]].to_vec()).collect();
         let format = match which {
             0 => Format::Csv(CsvFormat { bom, header, ..CsvFormat::default() }),
-            1 => Format::Ndjson,
+            1 => Format::NDJSON,
             2 => Format::Json,
             _ => Format::Parquet,
         };

@@ -18,7 +18,7 @@ const MEND: &str = "restore it from a copy, or export it again";
 
 #[test]
 fn a_flipped_byte_anywhere_is_named_and_nothing_wrong_gets_the_name() {
-    for format in [csv_format(), Format::Ndjson, Format::Json, Format::Parquet] {
+    for format in [csv_format(), Format::NDJSON, Format::Json, Format::Parquet] {
         let endings: &[&str] = if matches!(format, Format::Parquet) { &[""] } else { &["", ".gz", ".zst"] };
         for ending in endings {
             let (package, _) = Sample::many(&format, ending);
@@ -242,8 +242,8 @@ fn shards_that_do_not_fit_together_are_named() {
             "it does not begin with the byte order mark that its dialect has",
         ),
         (bom, b"\xef\xbb\xbfa\n1\n", b"\xef", "it does not begin with the byte order mark that its dialect has"),
-        (Format::Ndjson, b"{}\n", b"{}", "its last row does not end with a line end"),
-        (Format::Ndjson, b"{}\n", b"{}\n{}\n", "it has 2 rows, but the manifest says 1"),
+        (Format::NDJSON, b"{}\n", b"{}", "its last row does not end with a line end"),
+        (Format::NDJSON, b"{}\n", b"{}\n{}\n", "it has 2 rows, but the manifest says 1"),
         (Format::Json, b"[{}]", b"{}", "it does not begin as a JSON array"),
         (Format::Json, b"[{}]", b" ", "it does not begin as a JSON array"),
         (Format::Json, b"[{}]", b"[{}", "it does not end as a JSON array"),

@@ -14,7 +14,7 @@ fn interrupted(format: &Format, name: &str) -> (Sample, Vec<u8>, PathBuf) {
 
 #[test]
 fn a_stopped_download_goes_on_after_the_last_whole_shard() {
-    for format in [csv_format(), Format::Ndjson, Format::Json] {
+    for format in [csv_format(), Format::NDJSON, Format::Json] {
         for ending in ["", ".gz", ".zst"] {
             let name = format!("all.{}{ending}", format.name());
             let (package, whole, to) = interrupted(&format, &name);

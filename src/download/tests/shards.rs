@@ -87,7 +87,7 @@ fn a_package_is_not_mixed_with_another_or_with_anything_else() {
         assert_eq!(error.exit(), Exit::Usage);
         error.to_string()
     };
-    let (other, _) = Sample::many(&Format::Ndjson, "");
+    let (other, _) = Sample::many(&Format::NDJSON, "");
     let at = to.display();
     let id = &package.manifest.id;
     assert_eq!(error_of(&other), format!("{at} holds another package, {id}: choose another folder"));

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::super::text::TextRows;
 use super::batches::{self, Random, Range};
-use crate::job::CsvFormat;
+use crate::job::{Absent, CsvFormat};
 use crate::logical::json_field;
 
 /// Dialects in which cells are written in different ways.
@@ -39,8 +39,9 @@ fn dialects() -> Vec<CsvFormat> {
 fn check(batch: &RecordBatch, rows: &[u32]) {
     let schema = batch.schema();
     let mut writers: Vec<TextRows> = dialects().iter().map(|d| TextRows::csv(d, schema.clone()).unwrap()).collect();
-    writers.push(TextRows::objects(schema.clone(), b"", b"\n", "ndjson").unwrap());
-    writers.push(TextRows::objects(schema, b",\n", b"", "json").unwrap());
+    writers.push(TextRows::ndjson(schema.clone(), Absent::Fill).unwrap());
+    writers.push(TextRows::json(schema.clone()).unwrap());
+    writers.push(TextRows::ndjson(schema, Absent::Omit).unwrap());
     for (i, writer) in writers.iter().enumerate() {
         let mut expected = b"before".to_vec();
         let mut expected_ends = Vec::new();

@@ -11,11 +11,22 @@ use serde_json::Value;
 
 use super::batches::{self, Range};
 use super::{text, whole};
-use crate::job::Format;
+use crate::job::{Absent, Format};
 use crate::logical::{is_json, json_field};
 
 fn lines(bytes: Vec<u8>) -> Vec<Value> {
     text(bytes).split_terminator('\n').map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A value whose objects have no nulls.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            object.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, without_nulls(v))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
 }
 
 /// The names of the JSON mapping of Protocol Buffers.
@@ -50,7 +61,7 @@ proptest! {
             })
             .collect();
         let batch = all.project(&columns).unwrap();
-        let bytes = whole(&Format::Ndjson, &batch);
+        let bytes = whole(&Format::NDJSON, &batch);
         let mut reader = arrow::json::ReaderBuilder::new(batch.schema()).build(bytes.as_slice()).unwrap();
         let read = reader.next().unwrap().unwrap();
         for (ours, theirs) in batch.columns().iter().zip(read.columns()) {
@@ -67,7 +78,7 @@ proptest! {
     #[test]
     fn a_line_is_a_row_with_all_keys_in_order_and_nulls_as_null(rows in 0usize..12, seed in any::<u64>()) {
         let batch = batches::every_type(rows, seed, Range::All);
-        let bytes = whole(&Format::Ndjson, &batch);
+        let bytes = whole(&Format::NDJSON, &batch);
         let lines = lines(bytes);
         prop_assert_eq!(lines.len(), rows);
         for (row, line) in lines.iter().enumerate() {
@@ -88,7 +99,20 @@ proptest! {
     fn the_array_holds_the_lines(rows in 0usize..12, seed in any::<u64>()) {
         let batch = batches::every_type(rows, seed, Range::All);
         let array: Vec<Value> = serde_json::from_slice(&whole(&Format::Json, &batch)).unwrap();
-        prop_assert_eq!(array, lines(whole(&Format::Ndjson, &batch)));
+        prop_assert_eq!(array, lines(whole(&Format::NDJSON, &batch)));
+    }
+
+    #[test]
+    fn without_absent_keys_the_lines_are_those_without_nulls(rows in 0usize..12, seed in any::<u64>()) {
+        let batch = batches::every_type(rows, seed, Range::All);
+        let whole_lines = lines(whole(&Format::NDJSON, &batch));
+        let omitted = lines(whole(&Format::Ndjson(Absent::Omit), &batch));
+        prop_assert_eq!(omitted.len(), rows);
+        for (omitted, whole) in omitted.iter().zip(&whole_lines) {
+            // In maps and JSON text, a null is a value, so what is left of them is compared without nulls, too.
+            prop_assert_eq!(without_nulls(omitted.clone()), without_nulls(whole.clone()));
+            prop_assert!(omitted.as_object().unwrap().len() <= whole.as_object().unwrap().len());
+        }
     }
 
     #[test]
@@ -98,7 +122,7 @@ proptest! {
             ("d", Arc::new(Float64Array::from(vec![double])) as ArrayRef),
             ("s", Arc::new(arrow::array::Float32Array::from(vec![single])) as ArrayRef),
         ]).unwrap();
-        let line = text(whole(&Format::Ndjson, &batch));
+        let line = text(whole(&Format::NDJSON, &batch));
         #[derive(serde::Deserialize)]
         struct Row<'a> { #[serde(borrow)] d: &'a serde_json::value::RawValue, #[serde(borrow)] s: &'a serde_json::value::RawValue }
         let row: Row<'_> = serde_json::from_str(&line).unwrap();
@@ -116,6 +140,29 @@ proptest! {
 }
 
 #[test]
+fn absent_keys_are_left_out_of_nested_objects_too() {
+    let inner = StructArray::from(vec![
+        (
+            Arc::new(Field::new("x", DataType::Int64, true)),
+            Arc::new(Int64Array::from(vec![None, Some(1), None])) as ArrayRef,
+        ),
+        (Arc::new(Field::new("y", DataType::Utf8, true)), Arc::new(StringArray::from(vec![Some("b"), None, None]))),
+    ]);
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("id", Arc::new(Int64Array::from(vec![None, Some(2), None])) as ArrayRef, true),
+        ("o", Arc::new(inner), true),
+        ("t", Arc::new(StringArray::from(vec![Some(""), None, None])), true),
+    ])
+    .unwrap();
+    assert_eq!(
+        text(whole(&Format::Ndjson(Absent::Omit), &batch)),
+        "{\"o\":{\"y\":\"b\"},\"t\":\"\"}\n{\"id\":2,\"o\":{\"x\":1}}\n{\"o\":{}}\n"
+    );
+    let nothing = batch.slice(2, 1).project(&[0, 2]).unwrap();
+    assert_eq!(text(whole(&Format::Ndjson(Absent::Omit), &nothing)), "{}\n");
+}
+
+#[test]
 fn lines_look_like_this() {
     let batch = RecordBatch::try_from_iter_with_nullable([
         ("id", Arc::new(Int64Array::from(vec![Some(i64::MAX), None])) as ArrayRef, true),
@@ -123,7 +170,7 @@ fn lines_look_like_this() {
     ])
     .unwrap();
     assert_eq!(
-        text(whole(&Format::Ndjson, &batch)),
+        text(whole(&Format::NDJSON, &batch)),
         "{\"id\":9223372036854775807,\"say \\\"x\\\"\":\"a\\nb\"}\n{\"id\":null,\"say \\\"x\\\"\":\"é\"}\n"
     );
     assert_eq!(
@@ -140,7 +187,7 @@ fn text_holding_json_is_nested_also_inside_lists_and_structs() {
     let fields = vec![inner, Field::new("s", outer.data_type().clone(), true)];
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![values, Arc::new(outer)]).unwrap();
     assert_eq!(
-        text(whole(&Format::Ndjson, &batch)),
+        text(whole(&Format::NDJSON, &batch)),
         "{\"j\":{\"a\": 1},\"s\":{\"j\":{\"a\": 1}}}\n{\"j\":\"oops\",\"s\":{\"j\":\"oops\"}}\n{\"j\":null,\"s\":{\"j\":null}}\n"
     );
 }
@@ -157,7 +204,7 @@ fn keys_of_maps_become_strings() {
     let field = Arc::new(Field::new("entries", entries.data_type().clone(), false));
     let map = MapArray::new(field, OffsetBuffer::from_lengths([2, 0]), entries, None, false);
     let batch = RecordBatch::try_from_iter([("m", Arc::new(map) as ArrayRef)]).unwrap();
-    assert_eq!(text(whole(&Format::Ndjson, &batch)), "{\"m\":{\"1\":\"a\",\"-2\":null}}\n{\"m\":{}}\n");
+    assert_eq!(text(whole(&Format::NDJSON, &batch)), "{\"m\":{\"1\":\"a\",\"-2\":null}}\n{\"m\":{}}\n");
 }
 
 #[test]
@@ -190,14 +237,14 @@ fn floats_that_are_no_numbers_keep_their_names_in_every_width_and_place() {
     };
     let numbers = "{\"d\":0.5,\"s\":0.5,\"h\":0.5,\"l\":[0.5],\"m\":{\"0.5\":0.5}}\n";
     let lines = [line("NaN"), line("Infinity"), line("-Infinity"), numbers.to_owned()].concat();
-    assert_eq!(text(whole(&Format::Ndjson, &batch)), lines);
+    assert_eq!(text(whole(&Format::NDJSON, &batch)), lines);
 }
 
 #[test]
 fn ndjson_shards_can_be_concatenated() {
     let batch = batches::every_type(5, 7, Range::Common);
-    let once = whole(&Format::Ndjson, &batch);
+    let once = whole(&Format::NDJSON, &batch);
     let twice =
-        super::shard(&Format::Ndjson, &batch.schema(), [(&batch, (0..5).collect()), (&batch, (0..5).collect())]);
+        super::shard(&Format::NDJSON, &batch.schema(), [(&batch, (0..5).collect()), (&batch, (0..5).collect())]);
     assert_eq!([once.as_slice(), once.as_slice()].concat(), twice);
 }

@@ -18,7 +18,7 @@ use crate::job::{Compression, CsvFormat, Format};
 
 /// All formats, CSV in its default dialect.
 fn formats() -> [Format; 4] {
-    [Format::Csv(CsvFormat::default()), Format::Ndjson, Format::Json, Format::Parquet]
+    [Format::Csv(CsvFormat::default()), Format::NDJSON, Format::Json, Format::Parquet]
 }
 
 /// The shard of these rows of these batches.
@@ -69,7 +69,7 @@ fn an_empty_shard_is_a_real_file() {
     let header = text(empty(Format::Csv(CsvFormat::default())));
     assert_eq!(header.split(',').count(), schema.fields().len());
     assert!(header.ends_with('\n') && header.lines().count() == 1);
-    assert_eq!(empty(Format::Ndjson), b"");
+    assert_eq!(empty(Format::NDJSON), b"");
     assert_eq!(empty(Format::Json), b"[]\n");
     let parquet = batches::parquet_storable(0, 0);
     assert_eq!(parquet::read(shard(&Format::Parquet, &parquet.schema(), [])).num_rows(), 0);
@@ -79,7 +79,7 @@ fn an_empty_shard_is_a_real_file() {
 fn a_shard_without_columns_is_written_by_the_text_formats() {
     let schema: SchemaRef = arrow::datatypes::Schema::empty().into();
     assert_eq!(shard(&Format::Csv(CsvFormat::default()), &schema, []), b"");
-    assert_eq!(shard(&Format::Ndjson, &schema, []), b"");
+    assert_eq!(shard(&Format::NDJSON, &schema, []), b"");
     assert_eq!(shard(&Format::Json, &schema, []), b"[]\n");
     assert!(!shard(&Format::Parquet, &schema, []).is_empty());
 }

@@ -64,7 +64,7 @@ fn compressions_of_other_formats_are_refused() {
         "parquet cannot be compressed with gzip; parquet has zstd, snappy, lz4 and none"
     );
     assert_eq!(
-        refused(Format::Ndjson, Compression::Snappy).unwrap(),
+        refused(Format::NDJSON, Compression::Snappy).unwrap(),
         "ndjson cannot be compressed with snappy; ndjson has zstd, gzip and none"
     );
     assert_eq!(
@@ -180,5 +180,5 @@ fn keys_are_refused_where_they_would_leave_rows_in_clear() {
 #[test]
 fn parts_are_cut_where_sizes_are_known() {
     assert_eq!(part_step_rows(&Format::Parquet), 122_880);
-    assert!(part_step_rows(&Format::Ndjson) > 0);
+    assert!(part_step_rows(&Format::NDJSON) > 0);
 }

@@ -142,10 +142,17 @@ impl Block {
     ) {
         frame.start.append(out);
         for ((column, leads), rendered) in columns.iter_mut().zip(&frame.columns).zip(&self.rendered) {
-            leads.bare.append(out);
             match rendered {
-                Some(rendered) => out.extend_from_slice(rendered.get(0)),
-                None => style.render(column, row as usize, &mut self.scratch, out),
+                Some(rendered) if rendered.get(0).is_empty() => leads.null.append(out),
+                None if column.is_null(row as usize) => leads.null.append(out),
+                Some(rendered) => {
+                    leads.bare.append(out);
+                    out.extend_from_slice(rendered.get(0));
+                }
+                None => {
+                    leads.bare.append(out);
+                    style.render(column, row as usize, &mut self.scratch, out);
+                }
             }
         }
         frame.end.append(out);

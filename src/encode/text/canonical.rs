@@ -4,6 +4,7 @@ use arrow::array::Array;
 use arrow::datatypes::Field;
 
 use super::column::{Cells, Column};
+use crate::job::Absent;
 
 /// The texts of one column.
 pub struct CellTexts<'a>(Column<'a>);
@@ -11,7 +12,7 @@ pub struct CellTexts<'a>(Column<'a>);
 impl<'a> CellTexts<'a> {
     /// `None` for a type without a text form.
     pub fn new(field: &Field, array: &'a dyn Array) -> Option<Self> {
-        Column::new(field, array).map(Self)
+        Column::new(field, array, Absent::Fill).map(Self)
     }
 
     /// Appends the text of a value; nothing for a null.

@@ -16,6 +16,7 @@ use super::memo::Memo;
 use super::object::{Keys, write_object};
 use super::stamp::Stamp;
 use crate::encode::EncodeError;
+use crate::job::Absent;
 use crate::logical::{is_json, is_number};
 
 /// Cells of one column.
@@ -134,8 +135,8 @@ impl Ranges<'_> {
 }
 
 impl<'a> Column<'a> {
-    /// `None` for a type without a text form.
-    pub(super) fn new(field: &Field, array: &'a dyn Array) -> Option<Self> {
+    /// `None` for a type without a text form. `absent` is for objects inside.
+    pub(super) fn new(field: &Field, array: &'a dyn Array, absent: Absent) -> Option<Self> {
         let cells = match array.data_type() {
             DataType::Null => Cells::Null,
             DataType::Float16 => Cells::Float(Float::Half(array.as_primitive_opt::<Float16Type>()?.values())),
@@ -151,37 +152,44 @@ impl<'a> Column<'a> {
                     Cells::Text(text)
                 }
             }
-            DataType::Dictionary(key, _) => return Self::dictionary(field, key, array),
+            DataType::Dictionary(key, _) => return Self::dictionary(field, key, array, absent),
             DataType::List(element) => {
                 let list = array.as_list_opt::<i32>()?;
-                Cells::List(Ranges::Offsets(list.offsets()), Self::child(element, list.values())?)
+                Cells::List(Ranges::Offsets(list.offsets()), Self::child(element, list.values(), absent)?)
             }
             DataType::LargeList(element) => {
                 let list = array.as_list_opt::<i64>()?;
-                Cells::List(Ranges::LargeOffsets(list.offsets()), Self::child(element, list.values())?)
+                Cells::List(Ranges::LargeOffsets(list.offsets()), Self::child(element, list.values(), absent)?)
             }
             DataType::FixedSizeList(element, length) => {
                 let list = array.as_fixed_size_list_opt()?;
-                Cells::List(Ranges::Fixed(usize::try_from(*length).ok()?), Self::child(element, list.values())?)
+                Cells::List(Ranges::Fixed(usize::try_from(*length).ok()?), Self::child(element, list.values(), absent)?)
             }
             DataType::ListView(element) => {
                 let list = array.as_list_view_opt::<i32>()?;
-                Cells::List(Ranges::View(list.offsets(), list.sizes()), Self::child(element, list.values())?)
+                Cells::List(Ranges::View(list.offsets(), list.sizes()), Self::child(element, list.values(), absent)?)
             }
             DataType::LargeListView(element) => {
                 let list = array.as_list_view_opt::<i64>()?;
-                Cells::List(Ranges::LargeView(list.offsets(), list.sizes()), Self::child(element, list.values())?)
+                Cells::List(
+                    Ranges::LargeView(list.offsets(), list.sizes()),
+                    Self::child(element, list.values(), absent)?,
+                )
             }
             DataType::Map(entries, _) => {
                 let map = array.as_map_opt()?;
                 let DataType::Struct(fields) = entries.data_type() else { return None };
                 let [key, value] = fields.as_ref() else { return None };
-                Cells::Map(map.offsets(), Box::new([Self::new(key, map.keys())?, Self::new(value, map.values())?]))
+                Cells::Map(
+                    map.offsets(),
+                    Box::new([Self::new(key, map.keys(), absent)?, Self::new(value, map.values(), absent)?]),
+                )
             }
             DataType::Struct(fields) => {
                 let children = array.as_struct_opt()?.columns();
-                let columns = fields.iter().zip(children).map(|(f, a)| Self::new(f, a)).collect::<Option<_>>()?;
-                Cells::Struct(Keys::new(fields), columns)
+                let columns =
+                    fields.iter().zip(children).map(|(f, a)| Self::new(f, a, absent)).collect::<Option<_>>()?;
+                Cells::Struct(Keys::new(fields, absent), columns)
             }
             _ => match Bare::new(array) {
                 Some(bare) => Cells::Bare(bare),
@@ -191,11 +199,11 @@ impl<'a> Column<'a> {
         Some(Self { nulls: array.nulls(), cells, memo: Memo::default() })
     }
 
-    fn child(field: &Field, array: &'a dyn Array) -> Option<Box<Self>> {
-        Self::new(field, array).map(Box::new)
+    fn child(field: &Field, array: &'a dyn Array, absent: Absent) -> Option<Box<Self>> {
+        Self::new(field, array, absent).map(Box::new)
     }
 
-    fn dictionary(field: &Field, key: &DataType, array: &'a dyn Array) -> Option<Self> {
+    fn dictionary(field: &Field, key: &DataType, array: &'a dyn Array, absent: Absent) -> Option<Self> {
         fn parts<K: ArrowDictionaryKeyType>(array: &dyn Array) -> Option<(&[K::Native], &dyn Array)> {
             let dictionary = array.as_dictionary_opt::<K>()?;
             Some((dictionary.keys().values(), dictionary.values()))
@@ -216,13 +224,23 @@ impl<'a> Column<'a> {
             UInt8 UInt8Type U8, UInt16 UInt16Type U16, UInt32 UInt32Type U32, UInt64 UInt64Type U64
         );
         // These are the nulls of the keys; the values have their own.
-        let cells = Cells::Dictionary(keys, Self::child(field, values)?);
+        let cells = Cells::Dictionary(keys, Self::child(field, values, absent)?);
         Some(Self { nulls: array.nulls(), cells, memo: Memo::default() })
     }
 
     #[inline]
     pub(super) fn is_null(&self, row: usize) -> bool {
         self.nulls.is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    /// Whether the cell is null, or a key of a dictionary to a null.
+    pub(super) fn is_absent(&self, row: usize) -> bool {
+        self.is_null(row)
+            || match &self.cells {
+                Cells::Null => true,
+                Cells::Dictionary(keys, values) => values.is_absent(keys.get(row)),
+                _ => false,
+            }
     }
 
     /// Appends the cell as a JSON value on one line.
@@ -384,18 +402,19 @@ pub(super) fn columns<'a>(
     schema: &SchemaRef,
     batch: &'a RecordBatch,
     format: &'static str,
+    absent: Absent,
 ) -> Result<Vec<Column<'a>>, EncodeError> {
     schema
         .fields()
         .iter()
         .zip(batch.columns())
-        .map(|(field, array)| Column::new(field, array).ok_or_else(|| unsupported(field, format)))
+        .map(|(field, array)| Column::new(field, array, absent).ok_or_else(|| unsupported(field, format)))
         .collect()
 }
 
 /// Checks that every column has a text form.
 pub(super) fn supported(schema: &SchemaRef, format: &'static str) -> Result<(), EncodeError> {
-    columns(schema, &RecordBatch::new_empty(schema.clone()), format).map(drop)
+    columns(schema, &RecordBatch::new_empty(schema.clone()), format, Absent::Fill).map(drop)
 }
 
 /// The error of a column whose type the format does not support.

@@ -63,6 +63,10 @@ impl Slots<'_> {
     fn rendered(self, rendered: &Rendered) {
         for (i, end) in self.ends.iter_mut().enumerate() {
             let cell = rendered.get(i);
+            if cell.is_empty() {
+                *end = self.leads.null.put(self.slab, *end);
+                continue;
+            }
             let at = self.leads.bare.put(self.slab, *end);
             self.slab[at..at + cell.len()].copy_from_slice(cell);
             *end = at + cell.len();

@@ -6,11 +6,13 @@ use arrow::record_batch::RecordBatch;
 use super::block::{Block, Frame, Leads};
 use super::cell::{Canonical, Dialect};
 use super::column::{Column, columns, supported};
-use super::object::Keys;
+#[cfg(test)]
+use super::object::write_object;
+use super::object::{Keys, open_objects};
 use super::slab::Lead;
 use super::style::{Json, Style};
 use crate::encode::EncodeError;
-use crate::job::CsvFormat;
+use crate::job::{Absent, CsvFormat};
 
 /// Encodes rows as text. Stateless, so many threads can share it.
 pub(in crate::encode) struct TextRows {
@@ -22,7 +24,10 @@ pub(in crate::encode) struct TextRows {
 enum Layout {
     Csv(Dialect),
     /// One object per row.
-    Objects(&'static str),
+    Objects {
+        format: &'static str,
+        absent: Absent,
+    },
 }
 
 impl TextRows {
@@ -52,26 +57,41 @@ impl TextRows {
         Ok(Self { schema, frame, layout: Layout::Csv(dialect) })
     }
 
+    /// Objects on one line each.
+    pub(in crate::encode) fn ndjson(schema: SchemaRef, absent: Absent) -> Result<Self, EncodeError> {
+        Self::objects(schema, b"", b"\n", "ndjson", absent)
+    }
+
+    /// Objects, each after a comma and a line end.
+    pub(in crate::encode) fn json(schema: SchemaRef) -> Result<Self, EncodeError> {
+        Self::objects(schema, b",\n", b"", "json", Absent::Fill)
+    }
+
     /// Objects on one line each, between `before` and `after`.
-    pub(in crate::encode) fn objects(
+    fn objects(
         schema: SchemaRef,
         before: &'static [u8],
         after: &'static [u8],
         format: &'static str,
+        absent: Absent,
     ) -> Result<Self, EncodeError> {
         supported(&schema, format)?;
+        let null = |key: &[u8]| match absent {
+            Absent::Fill => [key, b"null"].concat(),
+            Absent::Omit => Vec::new(),
+        };
         let leads = |key: &[u8]| Leads {
             bare: Lead::new(key),
             text: Lead::new(&[key, b"\""].concat()),
-            null: Lead::new(&[key, b"null"].concat()),
+            null: Lead::new(&null(key)),
         };
-        let keys = Keys::new(schema.fields());
+        let keys = Keys::new(schema.fields(), absent);
         let columns: Vec<Leads> = keys.iter().map(leads).collect();
         // The first key includes the bracket.
         let bracket: &[u8] = if columns.is_empty() { b"{" } else { b"" };
         let start = Lead::new(&[before, bracket].concat());
         let frame = Frame { start, columns, end: Lead::new(&[b"}", after].concat()) };
-        Ok(Self { schema, frame, layout: Layout::Objects(format) })
+        Ok(Self { schema, frame, layout: Layout::Objects { format, absent } })
     }
 
     /// The names of the columns as a record; `None` for a format without a header.
@@ -99,8 +119,18 @@ impl TextRows {
     ) -> Result<(), EncodeError> {
         ends.reserve(rows.len());
         match &self.layout {
-            Layout::Csv(dialect) => self.blocks(dialect, &mut columns(&self.schema, batch, "csv")?, rows, out, ends),
-            Layout::Objects(format) => self.blocks(&Json, &mut columns(&self.schema, batch, format)?, rows, out, ends),
+            Layout::Csv(dialect) => {
+                let mut columns = columns(&self.schema, batch, "csv", Absent::Fill)?;
+                self.blocks(dialect, &mut columns, rows, out, ends);
+            }
+            Layout::Objects { format, absent } => {
+                let mut columns = columns(&self.schema, batch, format, *absent)?;
+                let (start, before) = (out.len(), ends.len());
+                self.blocks(&Json { absent: *absent }, &mut columns, rows, out, ends);
+                if *absent == Absent::Omit && !columns.is_empty() {
+                    open_objects(start, out, ends.get_mut(before..).unwrap_or_default());
+                }
+            }
         }
         Ok(())
     }
@@ -108,9 +138,18 @@ impl TextRows {
     /// [`TextRows::append`] cell by cell: a slow reference implementation for tests.
     #[cfg(test)]
     pub(in crate::encode) fn append_plainly(&self, batch: &RecordBatch, rows: &[u32], out: &mut Vec<u8>) {
-        let mut columns = columns(&self.schema, batch, "text").unwrap();
+        let absent = match self.layout {
+            Layout::Csv(_) => Absent::Fill,
+            Layout::Objects { absent, .. } => absent,
+        };
+        let mut columns = columns(&self.schema, batch, "text", absent).unwrap();
         let mut scratch = Vec::new();
         for &row in rows {
+            if absent == Absent::Omit {
+                write_object(&Keys::new(self.schema.fields(), absent), &mut columns, row as usize, out);
+                out.push(b'\n');
+                continue;
+            }
             self.frame.start.append(out);
             for (i, (column, leads)) in columns.iter_mut().zip(&self.frame.columns).enumerate() {
                 match &self.layout {
@@ -120,7 +159,7 @@ impl TextRows {
                         }
                         column.csv(row as usize, dialect, &mut scratch, out);
                     }
-                    Layout::Objects(_) => {
+                    Layout::Objects { .. } => {
                         leads.bare.append(out);
                         column.json(row as usize, out);
                     }

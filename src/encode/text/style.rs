@@ -5,6 +5,7 @@ use super::column::Column;
 use super::escape::short_escape;
 use super::slab::put;
 use super::stamp::hex_pair;
+use crate::job::Absent;
 use crate::swar::{HIGHS, ONES};
 
 /// The cell syntax of a text format.
@@ -37,12 +38,14 @@ pub(super) trait Style {
     /// Whether numbers and times never need quotes.
     fn plain_numbers(&self) -> bool;
 
-    /// Appends any cell.
+    /// Appends any cell. Nothing for a null is what [`Leads::null`](super::block::Leads) writes, too.
     fn render(&self, column: &mut Column<'_>, row: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>);
 }
 
 /// JSON.
-pub(super) struct Json;
+pub(super) struct Json {
+    pub(super) absent: Absent,
+}
 
 impl Style for Json {
     // `\u0000`
@@ -83,7 +86,9 @@ impl Style for Json {
     }
 
     fn render(&self, column: &mut Column<'_>, row: usize, _: &mut Vec<u8>, out: &mut Vec<u8>) {
-        column.json(row, out);
+        if self.absent == Absent::Fill || !column.is_absent(row) {
+            column.json(row, out);
+        }
     }
 }
 

@@ -35,7 +35,7 @@ fn texts() -> Vec<Format> {
         csv(|f| (f.delimiter, f.bom) = (b';', true)),
         csv(|f| (f.delimiter, f.null_text) = (b'\t', "NULL".to_owned())),
         csv(|f| f.null_text = "0".to_owned()),
-        Format::Ndjson,
+        Format::NDJSON,
         Format::Json,
     ]
 }
@@ -70,7 +70,7 @@ fn digest(format: &Format, batch: &RecordBatch) -> RowsDigest {
 
     let contents = match format {
         Format::Csv(_) => ContentFormat::Csv,
-        Format::Ndjson => ContentFormat::Ndjson,
+        Format::Ndjson(_) => ContentFormat::Ndjson,
         Format::Json => ContentFormat::Json,
         Format::Parquet => ContentFormat::Parquet,
     };
@@ -126,7 +126,7 @@ proptest! {
         let schema = batch.schema();
         let columns: Vec<usize> = (0..batch.num_columns()).filter(|i| told_by_words(schema.field(*i))).collect();
         prop_assert_eq!(columns.len(), batch.num_columns());
-        prop_assert!(digest(&Format::Parquet, &batch) == digest(&Format::Ndjson, &batch));
+        prop_assert!(digest(&Format::Parquet, &batch) == digest(&Format::NDJSON, &batch));
         let default = csv(|_| {});
         prop_assert!(digest(&Format::Parquet, &batch) == digest(&default, &batch));
     }
@@ -136,14 +136,14 @@ proptest! {
 fn json_in_a_cell_is_the_same_value_in_every_layout() {
     let pretty = [Some("{\n  \"a b\": [1,\t2.50, \" x \"]\n}"), Some("null"), Some(" 7 "), Some("oops"), None];
     let plain = [Some("{\"a b\":[1,2.50,\" x \"]}"), None, Some("7"), Some("\"oops\""), Some("null")];
-    let expected = digest(&Format::Ndjson, &json_texts(&plain));
+    let expected = digest(&Format::NDJSON, &json_texts(&plain));
     for format in [&texts()[..], &[Format::Parquet]].concat() {
         assert!(digest(&format, &json_texts(&pretty)) == expected, "{format:?}");
     }
     for other in ["{\"a b\":[1,2.5,\" x \"]}", "{\"a b\":[1,2.50,\"x\"]}"] {
         let mut changed = plain;
         changed[0] = Some(other);
-        assert!(digest(&Format::Ndjson, &json_texts(&changed)) != expected, "{other}");
+        assert!(digest(&Format::NDJSON, &json_texts(&changed)) != expected, "{other}");
     }
     let inner = json_field(Field::new_list_field(DataType::Utf8, true));
     let nested = |texts: &[Option<&str>]| {
@@ -151,7 +151,7 @@ fn json_in_a_cell_is_the_same_value_in_every_layout() {
         let list = ListArray::new(Arc::new(inner.clone()), OffsetBuffer::from_lengths([3, 2]), values, None);
         one_column(Field::new("l", list.data_type().clone(), true), Arc::new(list))
     };
-    let expected = digest(&Format::Ndjson, &nested(&plain));
+    let expected = digest(&Format::NDJSON, &nested(&plain));
     for format in [&texts()[..], &[Format::Parquet]].concat() {
         let pretty = nested(&[pretty[0], None, pretty[2], pretty[3], pretty[1]]);
         assert!(digest(&format, &pretty) == expected, "{format:?}");
@@ -182,7 +182,7 @@ fn floats_that_are_no_numbers_and_negative_zero_keep_their_digest() {
     let batch = floats(&[f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 1e300, f64::MIN_POSITIVE]);
     let expected = digest(&Format::Parquet, &batch);
     assert!(texts().iter().all(|format| digest(format, &batch) == expected));
-    assert!(digest(&Format::Ndjson, &floats(&[0.0])) != digest(&Format::Ndjson, &floats(&[-0.0])));
+    assert!(digest(&Format::NDJSON, &floats(&[0.0])) != digest(&Format::NDJSON, &floats(&[-0.0])));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn escaped_formulas_are_digested_as_what_they_were() {
         one_column(Field::new("t", DataType::Utf8, true), Arc::new(StringArray::from(values.to_vec())))
     };
     let escaping = csv(|f| f.escape_formulas = true);
-    assert!(digest(&escaping, &texts(&values)) == digest(&Format::Ndjson, &texts(&values)));
+    assert!(digest(&escaping, &texts(&values)) == digest(&Format::NDJSON, &texts(&values)));
     // Text that looks escaped is what cannot be told from it; it reads back all the same.
     assert!(digest(&escaping, &texts(&["'=1"])) == digest(&escaping, &texts(&["=1"])));
     for values in [["-5", "'-5", "[1, 2]"], ["=", "'=", "'"]] {
@@ -211,7 +211,7 @@ fn seconds_that_parquet_stores_as_milliseconds_stay_seconds() {
     let columns =
         [("at", at.clone(), true), ("day", day.clone(), true), ("ats", list(&at), true), ("days", list(&day), true)];
     let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
-    assert!(digest(&Format::Parquet, &batch) == digest(&Format::Ndjson, &batch));
+    assert!(digest(&Format::Parquet, &batch) == digest(&Format::NDJSON, &batch));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn what_the_words_for_types_do_not_tell_is_refused_in_parquet() {
     let digests = |format: Format| {
         Encoder::new(&format, Compression::None, schema.clone()).and_then(|encoder| encoder.with_digests(&format)).err()
     };
-    assert!(digests(Format::Ndjson).is_none());
+    assert!(digests(Format::NDJSON).is_none());
     let error = digests(Format::Parquet).unwrap();
     assert!(matches!(error, EncodeError::Undigestible { .. }));
     let (start, end) = (
@@ -236,7 +236,7 @@ fn what_the_words_for_types_do_not_tell_is_refused_in_parquet() {
 
 #[test]
 fn a_row_without_the_keys_of_the_columns_is_refused() {
-    let manifest = manifest(&Format::Ndjson, &json_texts(&[]).schema());
+    let manifest = manifest(&Format::NDJSON, &json_texts(&[]).schema());
     let refused = |row: &str| Digester::new(&manifest).json_row(row).unwrap_err().to_string();
     let keys = "does not have the keys that the manifest lists as columns, in their order";
     for row in [r#"{"id":"1"}"#, r#"{"j":1,"id":"1"}"#, r#"{"id":"1","j":1,"k":2}"#] {
