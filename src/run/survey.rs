@@ -106,7 +106,7 @@ pub(crate) fn inspect(
     stop: &Stop,
     progress: &Progress,
 ) -> Result<Survey, SurveyError> {
-    let Listing { inputs, skipped, .. } = listing;
+    let Listing { mut inputs, mut skipped, .. } = listing;
     source.check_settings(&inputs).map_err(|mistake| SurveyError::Setting(Box::new(mistake)))?;
     progress.listed_files.store(inputs.len() as u64, Ordering::Relaxed);
     let times = times(job);
@@ -150,7 +150,19 @@ pub(crate) fn inspect(
     for (input, facts) in inputs.iter().zip(&mut facts) {
         forget_unproven_times(job, &schema.arrow, input, facts);
     }
-    let coverage = source.claimed_periods(&inputs, &facts);
+    let mut coverage = source.claimed_periods(&inputs, &facts);
+    // From the last to the first, so that the numbers of those before it hold.
+    for index in (0..inputs.len()).rev() {
+        let is_placed = coverage.get(index).is_some_and(Option::is_some);
+        if let Some(note) = source.without_content(&inputs[index]).filter(|_| !is_placed) {
+            inputs.remove(index);
+            facts.remove(index);
+            coverage.remove(index);
+            undecodable.iter_mut().filter(|(other, _)| *other > index).for_each(|(other, _)| *other -= 1);
+            skipped.push(note);
+        }
+    }
+    skipped.sort_by(|a, b| a.name.cmp(&b.name));
     let snapshot = source.snapshot().map(str::to_owned);
     let claims = Claims::default();
     Ok(Survey { inputs, facts, coverage, skipped, schema, constants, snapshot, undecodable, is_whole, claims })

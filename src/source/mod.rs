@@ -94,6 +94,12 @@ pub(crate) trait Source: Send + Sync {
         vec![None; inputs.len()]
     }
 
+    /// The note of an input without content that is left out, unless its name claims a period; `None` for an input that must
+    /// be read.
+    fn without_content(&self, _input: &Input) -> Option<SkippedInput> {
+        None
+    }
+
     /// Opens an input for reading.
     ///
     /// # Errors

@@ -39,7 +39,8 @@ pub enum SkipCode {
     HiddenData,
     /// A text file of 0 bytes.
     Empty,
-    /// A Parquet or Arrow file of 0 bytes. Even one without rows has some, so its writer failed.
+    /// A Parquet or Arrow file of 0 bytes whose name does not say which rows it should have. Even one without rows has some
+    /// bytes, so its writer failed.
     Unwritten,
     /// `exclude` in the spec or catalog names it.
     Excluded,
@@ -125,14 +126,15 @@ impl SkippedInput {
         Self { name, bytes, code, reason: "a name that begins with `.` or `_` is not read".to_owned() }
     }
 
-    /// A file of 0 bytes.
-    pub(super) fn empty(name: String, format: SourceFormat) -> Self {
-        let (code, reason) = if format.is_text() {
-            (SkipCode::Empty, "it has 0 bytes".to_owned())
-        } else {
-            (SkipCode::Unwritten, format!("it has 0 bytes, so it is not {}: its writer did not finish", format.name()))
-        };
-        Self { name, bytes: 0, code, reason }
+    /// A text file of 0 bytes.
+    pub(super) fn empty(name: String) -> Self {
+        Self { name, bytes: 0, code: SkipCode::Empty, reason: "it has 0 bytes".to_owned() }
+    }
+
+    /// A file of 0 bytes in a format whose files have some even without rows.
+    pub(super) fn unwritten(name: String, format: SourceFormat) -> Self {
+        let reason = format!("it has 0 bytes, so it is not {}: its writer did not finish", format.name());
+        Self { name, bytes: 0, code: SkipCode::Unwritten, reason }
     }
 
     /// A file of the metadata of `table`, such as "an Iceberg table".

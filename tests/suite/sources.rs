@@ -365,27 +365,34 @@ fn a_file_of_0_bytes_fails_its_partition_where_the_spec_says_so() {
 }
 
 #[test]
-fn a_parquet_file_of_0_bytes_is_told_and_is_no_file_of_its_day() {
+fn a_parquet_file_of_0_bytes_is_told_or_fails_the_partitions_of_its_name() {
     let spec = |keys: &str| {
         format!("type: events\nsource: {{uri: data/{keys}}}\nwindow: {{date_from: 2026-03-05, date_to: 2026-03-06}}")
     };
     let project = Project::with_spec(&spec(""));
-    project.write("data/2026-03-05.parquet", parquet_of("{\"occurred_at\":\"2026-03-05T00:00:00Z\"}\n"));
-    project.write("data/2026-03-06.parquet", "");
+    project.write("data/part-0.parquet", parquet_of("{\"occurred_at\":\"2026-03-05T00:00:00Z\"}\n"));
+    project.write("data/part-1.parquet", "");
     project.run(&[]).exits(0).says(&[
-        "1 file was not read (2026-03-06.parquet): it has 0 bytes, so it is not Parquet: its writer did not finish",
+        "1 file was not read (part-1.parquet): it has 0 bytes, so it is not Parquet: its writer did not finish",
         "regenerate them, or set `source.on_empty_file: fail`",
     ]);
     assert_eq!(project.package().rows().len(), 1);
     let skipped = project.package().manifest()["source"]["files"][1]["skip_code"].clone();
     assert_eq!(skipped, "unwritten");
-    project.spec(&spec(", path_time: {pattern: '%Y-%m-%d.parquet', covers: day, expect: every}"));
-    std::fs::remove_dir_all(project.path("package")).unwrap();
-    project.run(&[]).exits(3).says(&["source_missing"]);
-    project.spec(&spec(", on_empty_file: fail"));
-    std::fs::remove_dir_all(project.path("package")).unwrap();
-    let why = "2026-03-06.parquet: the file is empty (0 bytes); regenerate it, or set `source.on_empty_file: skip`";
-    project.run(&[]).exits(3).says(&[why]);
+    let again = |keys: &str, code: i32, text: &str| {
+        project.spec(&spec(keys));
+        std::fs::remove_dir_all(project.path("package")).unwrap();
+        project.run(&[]).exits(code).says(&[text]);
+    };
+    let fails = "part-1.parquet: the file is empty (0 bytes); regenerate it, or set `source.on_empty_file: skip`";
+    again(", on_empty_file: fail", 4, fails);
+    again("part-1.parquet", 4, "part-1.parquet: ");
+    std::fs::rename(project.path("data/part-0.parquet"), project.path("data/2026-03-05.parquet")).unwrap();
+    std::fs::rename(project.path("data/part-1.parquet"), project.path("data/2026-03-06.parquet")).unwrap();
+    let path_time = ", path_time: {pattern: '%Y-%m-%d.parquet', covers: day, expect: every}";
+    for keys in ["", path_time] {
+        again(keys, 3, "2026-03-06: source_unreadable: 2026-03-06.parquet: ");
+    }
 }
 
 /// The files were made by the commands gzip, zstd, bzip2, xz and lz4.

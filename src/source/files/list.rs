@@ -336,7 +336,7 @@ fn list_matching_files(
         }
         match source_file(source, &walk.base, path, Kind::of(source, path)?)? {
             Some(listed) if listed.is_skipped_as_empty(source) => {
-                skipped.push(SkippedInput::empty(listed.file.name, listed.file.format));
+                skipped.push(SkippedInput::empty(listed.file.name));
             }
             Some(listed) => files.push(listed),
             None => {
@@ -369,7 +369,7 @@ fn hidden_entry(walk: &Walk, entry: &DirEntry) -> Result<Option<SkippedInput>, L
 
 /// Whether an input was skipped because it has 0 bytes. Such a file proves that the source exists.
 pub(super) fn is_empty_file(skipped: &SkippedInput) -> bool {
-    matches!(skipped.code, SkipCode::Empty | SkipCode::Unwritten)
+    skipped.code == SkipCode::Empty
 }
 
 pub(super) fn no_file(
@@ -458,7 +458,7 @@ pub(super) fn is_data_file(path: &Path) -> bool {
 impl ListedFile {
     /// Whether the file has 0 bytes and is listed, but not read.
     pub(super) fn is_skipped_as_empty(&self, source: &SourceSettings) -> bool {
-        self.file.bytes == 0 && source.on_empty_file == OnEmptyFile::Skip
+        self.file.bytes == 0 && self.file.format.is_text() && source.on_empty_file == OnEmptyFile::Skip
     }
 }
 

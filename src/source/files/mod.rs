@@ -24,11 +24,11 @@ use self::list::ListedFile;
 use super::formats::{self, FileRequest, TextSettings};
 use super::{
     ChunkReader, ConstantColumns, Input, InputFacts, InspectRequest, InspectionSteps, ListError, Listing, Period,
-    ReadRequest, Source, SourceError, SourceFile, SourceKind, StepResults, constants, paths,
+    ReadRequest, SkippedInput, Source, SourceError, SourceFile, SourceKind, StepResults, constants, paths,
 };
 use crate::diagnostic::{Diagnostic, shown};
 use crate::error::ErrorCode;
-use crate::job::{self, Job, OnEmptyFile, SourceFormat};
+use crate::job::{self, Job, OnEmptyFile, SourceFormat, SourceUri};
 use crate::source::formats::rows::inspect::in_one_step;
 use crate::store::Location;
 
@@ -191,6 +191,18 @@ impl Source for FileSource {
                 named_dates::coverage(inputs, facts, &zones)
             }
         }
+    }
+
+    fn without_content(&self, input: &Input) -> Option<SkippedInput> {
+        let file = input.file()?;
+        let is_skipped = file.bytes == 0 && self.settings.on_empty_file == OnEmptyFile::Skip;
+        if !is_skipped || file.format.is_text() {
+            return None;
+        }
+        // Who names a file means it.
+        let names =
+            |uri: &SourceUri| Location::parse(uri.as_str(), &self.settings.options).is_ok_and(|at| at == file.at);
+        (!self.settings.uris.iter().any(names)).then(|| SkippedInput::unwritten(file.name.clone(), file.format))
     }
 
     fn open(&self, request: ReadRequest<'_>) -> Result<Box<dyn ChunkReader>, SourceError> {

@@ -135,7 +135,7 @@ fn list_matching_objects(
         }
         match file(source, found, name)? {
             Some(listed) if listed.is_skipped_as_empty(source) => {
-                skipped.push(SkippedInput::empty(listed.file.name, listed.file.format));
+                skipped.push(SkippedInput::empty(listed.file.name));
             }
             Some(file) => files.push(file),
             None => {
