@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 
+import cookbook
 from program import Failed
 
 TIME = "2026-03-05T10:00:00Z"
@@ -202,9 +203,14 @@ def lines_are_matched_as_by_pythons_re(rig):
     return f"{len(LINES)} patterns, {count} lines"
 
 
+def the_entries_of_the_cookbook_are_read_as_by_python(rig):
+    return cookbook.run(rig)
+
+
 ALL = [
     dialects_are_read_as_by_pythons_csv_module,
     a_file_of_many_blocks_is_read_on_many_threads,
     encodings_are_read_as_by_python,
     lines_are_matched_as_by_pythons_re,
+    the_entries_of_the_cookbook_are_read_as_by_python,
 ]
