@@ -68,6 +68,10 @@ def lines(files):
     return [loads(line) for _, text in files for line in text.splitlines()]
 
 
+def named(files, pattern):
+    return [file for file in files if re.search(pattern, file[0])]
+
+
 def typed(row, numbers):
     """A row of text with numbers in the columns that are named."""
     return {name: Number(cell) if name in numbers.split() and cell is not None else cell for name, cell in row.items()}
@@ -81,13 +85,16 @@ def at(row, *path):
 
 @log("cloudtrail", {"userIdentity.type": "Root"}, lambda row: row["userIdentity"]["type"] == "Root", ["serviceEventDetails"])
 def cloudtrail(files):
-    for name, text in files:
-        if "CloudTrail-Digest" not in name:
-            for row in loads(text)["Records"]:
-                yield iso(row["eventTime"]), row
+    for _, text in named(files, "/CloudTrail/"):
+        for row in loads(text)["Records"]:
+            yield iso(row["eventTime"]), row
 
 
-@log("vpc-flow-logs", {"actions": "REJECT", "srcport": {"gte": 50000}}, lambda row: row["action"] == "REJECT" and int(row["srcport"].text) >= 50000)
+@log(
+    "vpc-flow-logs",
+    {"actions": "REJECT", "srcport": {"gte": 50000}},
+    lambda row: row["action"] == "REJECT" and int(row["srcport"].text) >= 50000,
+)
 def vpc_flow_logs(files):
     numbers = "version srcport dstport protocol packets bytes start end"
     for _, text in files:
@@ -113,10 +120,11 @@ def alb(files):
         "request_processing_time target_processing_time response_processing_time elb_status_code target_status_code "
         "received_bytes sent_bytes matched_rule_priority"
     )
-    for _, text in files:
+    for _, text in named(files, r"\.log\.gz$"):
         for line in text.splitlines():
             # Python's csv does not tell "-" from - either.
-            cells = [quoted if bare == "" else None if bare == "-" else bare for quoted, bare in re.findall(r'"([^"]*)"|(\S+)', line)]
+            pairs = re.findall(r'"([^"]*)"|(\S+)', line)
+            cells = [quoted if bare == "" else None if bare == "-" else bare for quoted, bare in pairs]
             cells += [None] * (len(ALB) - len(cells))
             row = typed(dict(zip(ALB, cells)), numbers)
             yield iso(row["time"]), row
@@ -165,14 +173,22 @@ def cloudwatch_logs(files):
 
 @log("aws-config", {"tags.team": "data"}, lambda row: row["tags"].get("team") == "data")
 def aws_config(files):
-    for _, text in files:
+    for _, text in named(files, "/ConfigHistory/"):
         for row in loads(text)["configurationItems"]:
             yield iso(row["configurationItemCaptureTime"]), row
 
 
 @log("azure-activity", {"properties.statusCode": "Forbidden"}, lambda row: at(row, "properties", "statusCode") == "Forbidden")
-@log("azure-signin", {"users": {"ends_with": "@example.com"}, "properties.status.errorCode": {"ne": 0}}, lambda row: at(row, "properties", "status", "errorCode").text != "0")
-@log("azure-diagnostics", {"properties.httpStatusCode": "403"}, lambda row: at(row, "properties", "httpStatusCode") == Number("403"))
+@log(
+    "azure-signin",
+    {"users": {"ends_with": "@example.com"}, "properties.status.errorCode": {"ne": 0}},
+    lambda row: at(row, "properties", "status", "errorCode").text != "0",
+)
+@log(
+    "azure-diagnostics",
+    {"properties.httpStatusCode": "403"},
+    lambda row: at(row, "properties", "httpStatusCode") == Number("403"),
+)
 def azure(files):
     return [(iso(row["time"]), row) for row in lines(files)]
 
@@ -187,9 +203,13 @@ def gcp_audit(files):
     return [(iso(row["timestamp"]), row) for row in lines(files)]
 
 
-@log("github-audit", {"actor_location.country_code": "NL", "repo": {"contains": "web"}}, lambda row: "actor_location" in row and "web" in row.get("repo", ""))
+@log(
+    "github-audit",
+    {"actor_location.country_code": "NL", "repo": {"contains": "web"}},
+    lambda row: "actor_location" in row and "web" in row.get("repo", ""),
+)
 def github_audit(files):
-    return [(epoch(row["@timestamp"], 6), row) for row in lines(files)]
+    return [(epoch(row["@timestamp"], 6), row) for row in lines(named(files, r"\.json\.gz$"))]
 
 
 @log("okta", {"results": "FAILURE"}, lambda row: row["outcome"]["result"] == "FAILURE")
@@ -197,7 +217,11 @@ def okta(files):
     return [(iso(row["published"]), row) for _, text in files for row in loads(text)]
 
 
-@log("auth0", {"event_types": {"starts_with": "f"}, "data.details.error.type": {"is_null": True}}, lambda row: row["data"]["type"] == "fp")
+@log(
+    "auth0",
+    {"event_types": {"starts_with": "f"}, "data.details.error.type": {"is_null": True}},
+    lambda row: row["data"]["type"] == "fp",
+)
 def auth0(files):
     return [(iso(row["data"]["date"]), row) for row in lines(files)]
 
@@ -207,7 +231,11 @@ def google_workspace(files):
     return [(iso(row["id"]["time"]), row) for _, text in files for row in loads(text)["items"] or []]
 
 
-@log("m365-audit", {"AuditData.ClientIP": {"starts_with": "203.0.113.4:"}}, lambda row: row["AuditData"]["ClientIP"].startswith("203.0.113.4:"))
+@log(
+    "m365-audit",
+    {"AuditData.ClientIP": {"starts_with": "203.0.113.4:"}},
+    lambda row: row["AuditData"]["ClientIP"].startswith("203.0.113.4:"),
+)
 def m365_audit(files):
     for _, text in files:
         for row in csv.DictReader(io.StringIO(text, newline=""), strict=True):
@@ -216,15 +244,29 @@ def m365_audit(files):
             yield iso(row["AuditData"]["CreationTime"]), row
 
 
-@log("kubernetes-audit", {"annotations.authorization.k8s.io/decision": "forbid"}, lambda row: row["annotations"]["authorization.k8s.io/decision"] == "forbid", ["responseObject"])
+@log(
+    "kubernetes-audit",
+    {"annotations.authorization.k8s.io/decision": "forbid"},
+    lambda row: row["annotations"]["authorization.k8s.io/decision"] == "forbid",
+    ["responseObject"],
+)
 def kubernetes_audit(files):
     return [(iso(row["requestReceivedTimestamp"]), row) for row in lines(files)]
 
 
-@log("teleport", {"addr.remote": {"starts_with": "192.0.2."}, "server_labels.env": "prod"}, lambda row: row["event"] == "session.start")
-@log("vault-audit", {"types": "response", "auth.metadata.role": "ops", "error": {"is_null": False}}, lambda row: row["type"] == "response" and "error" in row, ["request.headers", "response.headers"])
+@log(
+    "teleport",
+    {"addr.remote": {"starts_with": "192.0.2."}, "server_labels.env": "prod"},
+    lambda row: row["event"] == "session.start",
+)
+@log(
+    "vault-audit",
+    {"types": "response", "auth.metadata.role": "ops", "error": {"is_null": False}},
+    lambda row: row["type"] == "response" and "error" in row,
+    ["request.headers", "response.headers"],
+)
 def with_a_time(files):
-    return [(iso(row["time"]), row) for row in lines(files)]
+    return [(iso(row["time"]), row) for row in lines(named(files, r"audit\.log$|00:00:00\.log$"))]
 
 
 POSTGRESQL = (
@@ -237,8 +279,8 @@ POSTGRESQL = (
 @log("postgresql", {"severities": {"in": ["ERROR", "FATAL"]}}, lambda row: row["error_severity"] in ("ERROR", "FATAL"))
 def postgresql(files):
     numbers = "process_id session_line_num transaction_id query_id"
-    for _, text in files:
-        # Python does not tell an empty cell from `""`; only one command tag is the latter.
+    for _, text in named(files, r"\.csv$"):
+        # Python does not tell an empty cell from `""`; the background process has the latter.
         for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
             row = typed(dict(zip(POSTGRESQL, [cell or None for cell in cells])), numbers)
             if row["backend_type"] == "checkpointer":
@@ -270,17 +312,26 @@ def mongodb(files):
     return [(iso(row["t"]["$date"]), row) for row in lines(files)]
 
 
-@log("windows-events", {"Event.EventData.IpAddress": "203.0.113.66"}, lambda row: at(row, "Event", "EventData", "IpAddress") == "203.0.113.66", ["Event.UserData"])
+@log(
+    "windows-events",
+    {"Event.EventData.IpAddress": "203.0.113.66"},
+    lambda row: at(row, "Event", "EventData", "IpAddress") == "203.0.113.66",
+    ["Event.UserData"],
+)
 def windows_events(files):
     return [(iso(row["Event"]["System"]["TimeCreated"]["#attributes"]["SystemTime"]), row) for row in lines(files)]
 
 
-@log("zeek", {"id.resp_p": 443, "duration": {"gt": 1}}, lambda row: row["id.resp_p"].text == "443" and float(row["duration"].text) > 1)
+@log(
+    "zeek",
+    {"id.resp_p": 443, "duration": {"gt": 1}},
+    lambda row: row["id.resp_p"].text == "443" and float(row["duration"].text) > 1,
+)
 def zeek(files):
     numbers = (
         "ts id.orig_p id.resp_p duration orig_bytes resp_bytes missed_bytes orig_pkts orig_ip_bytes resp_pkts resp_ip_bytes"
     )
-    for _, text in files:
+    for _, text in named(files, r"/conn\."):
         names = next(line for line in text.splitlines() if line.startswith("#fields")).split("\t")[1:]
         for line in text.splitlines():
             if not line.startswith("#"):
@@ -291,12 +342,12 @@ def zeek(files):
 
 @log("zeek-json", {"statuses": 401, "id.orig_h": "192.0.2.55"}, lambda row: row["status_code"].text == "401")
 def zeek_json(files):
-    return [(epoch(row["ts"], 9), row) for row in lines(files)]
+    return [(epoch(row["ts"], 9), row) for row in lines(named(files, r"/http\."))]
 
 
 @log("suricata", {"alert.severity": {"lte": 2}}, lambda row: "alert" in row)
 def suricata(files):
-    return [(iso(row["timestamp"]), row) for row in lines(files)]
+    return [(iso(row["timestamp"]), row) for row in lines(named(files, r"^eve\.json"))]
 
 
 @log("otlp-traces", {"status_codes": 2}, lambda row: row["status"].get("code") == Number("2"))
@@ -324,7 +375,7 @@ def zipkin(files):
 
 @log("langfuse", {"usage_details.total": "52"}, lambda row: row["usage_details"].get("total") == Number("52"))
 def langfuse(files):
-    for row in lines([file for file in files if "/observations_v2/" in file[0]]):
+    for row in lines(named(files, "/observations_v2/")):
         # A column with fractions is a float, whose `0` is written as `0.0`.
         yield iso(row["start_time"]), {**row, "total_cost": Number(repr(float(row["total_cost"].text)))}
 
@@ -347,7 +398,7 @@ def entries():
         blocks = re.findall(r"^```yaml\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
         types = [name for block in blocks for name in re.findall(r"^  ([\w-]+):$", block, re.MULTILINE)]
         if len(blocks) != 1 or len(types) != 1 or types[0] in found:
-            raise Failed(f"docs/cookbook.md, section {title}: {len(blocks)} catalogs with the types {types}, not one with one of its own")
+            raise Failed(f"docs/cookbook.md, section {title}: {len(blocks)} catalogs with the types {types}, not one of each")
         found[types[0]] = blocks[0]
     return found
 
@@ -355,12 +406,12 @@ def entries():
 def files_of(name):
     """The names and the text of a log's files, in the order of their names."""
     folder = INPUT / name
-    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
     found = []
     for path in sorted(paths, key=str.encode):
         content = paths[path].read_bytes()
         # gzip.decompress takes all members of a file.
-        found.append((path, (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8")))
+        found.append((path, (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8", "replace")))
     return found
 
 
@@ -394,7 +445,7 @@ def compared(rig, name, catalog):
     """The number of rows and of cells that are the same in both."""
     project = rig.folder / "cookbook" / name
     shutil.rmtree(project, ignore_errors=True)
-    shutil.copytree(INPUT / name, project / "logs" / name)
+    shutil.copytree(INPUT / name, project / "logs" / name, symlinks=True)
     (project / "catalog.yaml").write_text(catalog, encoding="utf-8")
     log = LOGS[name]
     everything = list(log.read(files_of(name)))
@@ -412,9 +463,9 @@ def compared(rig, name, catalog):
             raise Failed(f"{name}, filters {filters}: {len(found)} rows, not {len(expected)}")
         for number, (ours, theirs) in enumerate(zip(found, expected), 1):
             if without_nulls(ours) != without_nulls(theirs):
-                raise Failed(f"{name}, filters {filters}: row {number} is\n{without_nulls(ours)}\nand not\n{without_nulls(theirs)}")
+                raise Failed(f"{name}, filters {filters}: row {number} is\n{ours}\nand not\n{theirs}")
             if ours.keys() != found[0].keys() or not ours.keys() <= columns:
-                raise Failed(f"{name}, filters {filters}: row {number} has the columns {list(ours)}, and the input {sorted(columns)}")
+                raise Failed(f"{name}, filters {filters}: row {number} has {list(ours)}, and the input {sorted(columns)}")
             cells += len(ours)
         rows += len(found)
     return rows, cells
@@ -423,8 +474,14 @@ def compared(rig, name, catalog):
 def run(rig):
     catalogs = entries()
     inputs = {path.name for path in INPUT.iterdir()}
-    for what, names in [("an entry in docs/cookbook.md", catalogs.keys()), ("an input in tests/formats/cookbook", inputs), ("a reader in cookbook.py", LOGS.keys())]:
-        missing = (catalogs.keys() | inputs | LOGS.keys()) - names
+    all_names = catalogs.keys() | inputs | LOGS.keys()
+    there = {
+        "an entry in docs/cookbook.md": catalogs,
+        "an input in tests/formats/cookbook": inputs,
+        "a reader in cookbook.py": LOGS,
+    }
+    for what, names in there.items():
+        missing = all_names - set(names)
         if missing:
             raise Failed(f"without {what}: {', '.join(sorted(missing))}")
     rows = cells = 0
