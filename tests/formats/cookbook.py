@@ -403,15 +403,19 @@ def entries():
     return found
 
 
+def contents_of(name):
+    """A log's files by their names, which have a `:` where the repository has `%3A`: cargo and Windows do not allow it."""
+    folder = INPUT / name
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix().replace("%3A", ":"): path.read_bytes() for path in paths}
+
+
 def files_of(name):
     """The names and the text of a log's files, in the order of their names."""
-    folder = INPUT / name
-    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
     found = []
-    for path in sorted(paths, key=str.encode):
-        content = paths[path].read_bytes()
+    for path, content in sorted(contents_of(name).items(), key=lambda file: file[0].encode()):
         # gzip.decompress takes all members of a file.
-        found.append((path, (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8", "replace")))
+        found.append((path, (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8")))
     return found
 
 
@@ -445,7 +449,10 @@ def compared(rig, name, catalog):
     """The number of rows and of cells that are the same in both."""
     project = rig.folder / "cookbook" / name
     shutil.rmtree(project, ignore_errors=True)
-    shutil.copytree(INPUT / name, project / "logs" / name, symlinks=True)
+    for path, content in contents_of(name).items():
+        target = project / "logs" / name / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
     (project / "catalog.yaml").write_text(catalog, encoding="utf-8")
     log = LOGS[name]
     everything = list(log.read(files_of(name)))
