@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::job::{Job, OnBad};
 use crate::plan::{self, Plan};
 use crate::run::{self, Claims, RunError, RunOptions, Survey, SurveyError};
-use crate::source::{self, Input, Listing, SkipCode, SourceError, TimeRange};
+use crate::source::{self, Input, Listing, SkipCode, SourceError, TimeRange, UnitFacts};
 use crate::units::counted;
 
 /// Broken files that are named before the rest is only counted.
@@ -224,10 +224,12 @@ fn files_read(job: &Job, survey: &Survey, others: usize, plan: Option<&Plan>) ->
     Check::failure(Subject::Files, message, Exit::Partial).help(help)
 }
 
-/// Rows of row formats that have no known place, unless none at all has one. Of Parquet it is rarely proven.
+/// Rows of row formats that have no known place, unless none at all has one. Of Parquet it is rarely proven, and of times
+/// that the inspection does not read it is not known.
 fn unplaced_rows(survey: &Survey) -> u64 {
     let of_rows = survey.inputs.iter().zip(&survey.facts).filter(|(input, _)| !is_inspected_by_footer(input));
-    let units = || of_rows.clone().flat_map(|(_, facts)| &facts.units);
+    let is_known = |unit: &&UnitFacts| unit.times != TimeRange::Unknown;
+    let units = || of_rows.clone().flat_map(|(_, facts)| &facts.units).filter(is_known);
     let is_timeless = units().all(|unit| unit.times == TimeRange::Empty);
     if is_timeless { 0 } else { units().filter_map(|unit| unit.unplaced_rows).sum() }
 }

@@ -18,7 +18,7 @@ use crate::diagnostic::{listed_names, nearest};
 const STEPS: &str = "kt-export:path";
 
 /// Separates the names of a path.
-const SEPARATOR: char = '.';
+pub(crate) const SEPARATOR: char = '.';
 
 /// Why a name leads to no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -145,7 +145,7 @@ fn resolve<'a>(schema: &'a Schema, path: &str) -> Result<(Vec<String>, Found<'a>
 }
 
 /// Every way to cut a name off the front of a path, the longest name first.
-fn beginnings(path: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+pub(crate) fn beginnings(path: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     let cuts = path.rmatch_indices(SEPARATOR);
     let cut = |(at, _): (usize, &str)| Some((path.get(..at)?, Some(path.get(at + SEPARATOR.len_utf8()..)?)));
     std::iter::once((path, None)).chain(cuts.filter_map(cut))

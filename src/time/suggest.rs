@@ -44,10 +44,7 @@ pub(crate) fn suggestion(value: &str) -> Option<String> {
 
 /// The patterns that read a value.
 fn fitting(value: &str) -> impl Iterator<Item = &'static str> {
-    PATTERNS.into_iter().filter(move |pattern| {
-        let format = TimeFormat::Pattern((*pattern).to_owned());
-        TimeParser::new(format, jiff::tz::TimeZone::UTC).text(value).is_ok()
-    })
+    PATTERNS.into_iter().filter(move |pattern| reads(TimeFormat::Pattern((*pattern).to_owned()), value))
 }
 
 /// The unit of a count since 1970 that lies in this age.
@@ -57,13 +54,18 @@ fn epoch(value: &str) -> Option<&'static str> {
         return None;
     }
     // From 2001 to 2286.
-    match whole.len() {
-        10 => Some("epoch_s"),
-        13 => Some("epoch_ms"),
-        16 => Some("epoch_us"),
-        19 => Some("epoch_ns"),
-        _ => None,
-    }
+    let (unit, format) = match whole.len() {
+        10 => ("epoch_s", TimeFormat::EpochS),
+        13 => ("epoch_ms", TimeFormat::EpochMs),
+        16 => ("epoch_us", TimeFormat::EpochUs),
+        19 => ("epoch_ns", TimeFormat::EpochNs),
+        _ => return None,
+    };
+    reads(format, value).then_some(unit)
+}
+
+fn reads(format: TimeFormat, value: &str) -> bool {
+    TimeParser::new(format, jiff::tz::TimeZone::UTC).text(value).is_ok()
 }
 
 #[cfg(test)]
@@ -89,7 +91,7 @@ mod tests {
         ] {
             assert_eq!(suggestion(value).as_deref(), Some(expected), "{value}");
         }
-        for value in ["", "yesterday", "17", "2026-03", "XX", "é"] {
+        for value in ["", "yesterday", "17", "2026-03", "XX", "é", "1772704800.1234567891"] {
             assert_eq!(suggestion(value), None, "{value}");
         }
     }

@@ -440,6 +440,7 @@ def exported(rig, project, filters):
     }
     # JSON is YAML.
     (project / "spec.yaml").write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
+    rig.program.call(project, ["doctor", "spec.yaml"]).exits(0)
     rig.program.call(project, ["run", "spec.yaml"]).exits(0)
     rig.program.call(project, ["verify", "--rows", "package"]).exits(0)
     return lines([(path, path.read_text(encoding="utf-8")) for path in sorted((project / "package" / "data").rglob("*.ndjson"))])

@@ -216,3 +216,18 @@ fn a_path_that_leads_nowhere_says_where_it_ends() {
         project.run(&[]).exits(2).says(&[message, help]);
     }
 }
+
+#[test]
+fn a_declared_path_that_no_row_has_is_null_where_it_belongs() {
+    let schema = "schema: {user.email: text, user.org.id: int64, user.name: text, flat.key: text}";
+    let project = Project::with_spec(&spec(
+        "x.ndjson",
+        &format!("time: {{column: t}}\n{schema}\nfilters: {{user.email: {{is_null: true}}}}"),
+    ));
+    project.write("x.ndjson", r#"{"t": "2026-03-05T10:00:01Z", "user": {"name": "a"}}"#);
+    let package = project.complete();
+    let user = json!({"name": "a", "email": null, "org": {"id": null}});
+    assert_eq!(json!(package.rows()), json!([{"t": "2026-03-05T10:00:01Z", "user": user, "flat.key": null}]));
+    let drift = package.manifest()["source"]["drift"].to_string();
+    assert!(drift.contains("column `user.org.id` is declared, but in no file: it is null"), "{drift}");
+}

@@ -172,7 +172,12 @@ fn number_text(array: &ArrayRef, to: &DataType, path: &str) -> Result<ArrayRef, 
     let text = cast(array, &DataType::Utf8View, path)?;
     let is_number = |text: Option<&str>| text.is_none_or(|text| NumberText::parse(text).is_some());
     if !text.as_string_view().iter().all(is_number) {
-        return Err(mismatch(path, array.data_type(), to, "a value is not a number"));
+        return Err(mismatch(
+            path,
+            array.data_type(),
+            to,
+            "a value is not a number; declare the column as text in `schema`",
+        ));
     }
     cast(&text, to, path)
 }

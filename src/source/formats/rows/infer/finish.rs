@@ -9,7 +9,7 @@ use super::UNWRAP_JSON;
 use super::evidence::{Mark, Node, kind};
 use super::join::join;
 use crate::job::{DeclaredType, SchemaDrift};
-use crate::logical::path::field_at;
+use crate::logical::path::{SEPARATOR, beginnings, field_at};
 use crate::logical::{json_field, number_field, uuid};
 use crate::source::SourceSchema;
 
@@ -73,11 +73,13 @@ fn infer_type(node: &Node) -> InferredType {
     if node.typed.iter().all(|(_, mark)| *mark == Mark::Uuid) && rows == InferredType::Null {
         return InferredType::Uuid;
     }
-    let is_exact = node.typed.iter().all(|(t, _)| t.is_integer() || t.is_decimal());
-    let is_numeric = matches!(
-        rows,
-        InferredType::Number | InferredType::Type(DataType::Int64 | DataType::UInt64 | DataType::Float64)
-    );
+    let is_numeric = node.typed.iter().all(|(t, _)| t.is_numeric())
+        && matches!(
+            rows,
+            InferredType::Null
+                | InferredType::Number
+                | InferredType::Type(DataType::Int64 | DataType::UInt64 | DataType::Float64)
+        );
     let mut types = node.typed.iter().map(|(t, _)| t);
     let first = types.next().cloned();
     let joined = types.try_fold(first.unwrap_or(DataType::Utf8View), |sum, t| join(&sum, t));
@@ -93,7 +95,7 @@ fn infer_type(node: &Node) -> InferredType {
     match joined {
         Some(joined) => InferredType::Type(joined),
         // No numeric type holds all values; their digits do.
-        None if is_exact && is_numeric => InferredType::Number,
+        None if is_numeric => InferredType::Number,
         None => InferredType::Type(DataType::Utf8View),
     }
 }
@@ -263,11 +265,40 @@ pub(super) fn finish(
         let is_known = columns.contains_key(&**name) || met.contains(name) || field_at(&schema, name, None).is_ok();
         if !is_known {
             report.report(format!("column `{name}` is declared, but in no file: it is null"))?;
-            fields.push(declared_field(name, *declared));
+            if !add_below(&mut fields, name, *declared) {
+                fields.push(declared_field(name, *declared));
+            }
         }
     }
     let arrow = Arc::new(Schema::new(fields));
     Ok(SourceSchema { arrow, drift: report.sentences, unexported_keys: Vec::new() })
+}
+
+/// Adds the field of a path that no row has to the struct that the path begins with. Returns whether there is one.
+fn add_below(fields: &mut [Field], path: &str, declared: DeclaredType) -> bool {
+    beginnings(path).any(|(name, rest)| {
+        let Some(rest) = rest else { return false };
+        let Some(field) = fields.iter_mut().find(|field| field.name() == name) else { return false };
+        let DataType::Struct(inner) = field.data_type() else { return false };
+        let mut inner: Vec<Field> = inner.iter().map(|field| field.as_ref().clone()).collect();
+        if !add_below(&mut inner, rest, declared) {
+            let first = rest.split(SEPARATOR).next().unwrap_or(rest);
+            if inner.iter().any(|field| field.name() == first) {
+                return false;
+            }
+            inner.push(nested_field(rest, declared));
+        }
+        *field = field.clone().with_data_type(DataType::Struct(inner.into()));
+        true
+    })
+}
+
+/// The field of a path of keys without dots.
+fn nested_field(path: &str, declared: DeclaredType) -> Field {
+    match path.split_once(SEPARATOR) {
+        Some((name, rest)) => Field::new_struct(name, vec![nested_field(rest, declared)], true),
+        None => declared_field(path, declared),
+    }
 }
 
 /// Builds fields and collects the differences between files and rows.
