@@ -1,8 +1,8 @@
 //! Logical column types that Arrow lacks: text that holds JSON or numbers, UUIDs, and the leaves of nested columns. Readers
 //! mark the columns; the query, redaction and the encoders read the marks.
 
-pub(crate) mod joined;
 pub(crate) mod leaves;
+pub(crate) mod origin;
 pub(crate) mod path;
 pub(crate) mod uuid;
 

@@ -1,8 +1,7 @@
 //! Paths to values inside columns: structs, maps and JSON text.
 //!
 //! A name that no column has is a path: the name of a column, then keys, separated by dots. Keys may contain dots, too, so
-//! the longest name that leads to a value counts at each level. The field of such a value carries its steps in its metadata,
-//! so that the schema of a request says how to read it. Values of structs and maps keep their type. Values of JSON text are
+//! the longest name that leads to a value counts at each level. Values of structs and maps keep their type. Values of JSON text are
 //! text, numbers with their digits and nested values as JSON, unless `schema` declares the type of the path.
 //!
 //! Invariant: a path goes through objects only. It never enters a list, whose items could give a row several values.
@@ -12,10 +11,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 
 use super::is_json;
+use super::origin::Origin;
 use crate::diagnostic::{listed_names, nearest};
-
-/// Metadata key of a field whose values are at a path: a JSON array of the column's name and the key of each level.
-const STEPS: &str = "kt-export:path";
 
 /// Separates the names of a path.
 pub(crate) const SEPARATOR: char = '.';
@@ -73,9 +70,7 @@ pub(crate) fn field_at(schema: &Schema, path: &str, in_json: Option<Field>) -> R
         Found::Typed(field) => field.as_ref().clone(),
         Found::InJson => in_json.unwrap_or_else(|| Field::new(path, DataType::Utf8View, true)),
     };
-    let mut metadata = found.metadata().clone();
-    metadata.insert(STEPS.to_owned(), serde_json::Value::from(steps).to_string());
-    Ok(found.with_name(path).with_nullable(true).with_metadata(metadata))
+    Ok(Origin::Path(steps).of_field(found.with_name(path).with_nullable(true)))
 }
 
 /// Whether every value at the path is the one that its keys, split at each dot, lead to in a row of JSON: the path goes
@@ -99,13 +94,6 @@ fn through_structs(field: &Field, steps: &[String]) -> bool {
     }
 }
 
-/// The field without the marks that say where its values are read.
-pub(crate) fn without_path(field: Field) -> Field {
-    let mut metadata = field.metadata().clone();
-    metadata.remove(STEPS);
-    field.with_metadata(metadata)
-}
-
 /// The column that holds the values of a field at a path; `None` for other fields.
 pub(crate) fn holder(field: &Field) -> Option<String> {
     steps_of(field)?.into_iter().next()
@@ -116,9 +104,11 @@ pub(crate) fn last_key(field: &Field) -> Option<String> {
     steps_of(field)?.pop()
 }
 
-/// The steps of a field at a path; `None` for other fields.
-pub(crate) fn steps_of(field: &Field) -> Option<Vec<String>> {
-    serde_json::from_str(field.metadata().get(STEPS)?).ok()
+fn steps_of(field: &Field) -> Option<Vec<String>> {
+    match Origin::of(field)? {
+        Origin::Path(steps) => Some(steps),
+        Origin::Joined(_) | Origin::Spellings(_) => None,
+    }
 }
 
 /// What a path leads to.

@@ -8,17 +8,18 @@ use arrow::array::new_empty_array;
 use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
 
 use super::sealing::{Sealing, unknown_columns};
+use super::survey::{SETTLE_CASE, differ_in_case};
 use crate::diagnostic::{Diagnostic, Located, in_order, listed_names, nearest_for, shown};
 use crate::encode::{EncodeError, Encoder};
 use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
 use crate::job::{Job, Order};
-use crate::logical::joined;
+use crate::logical::origin::{Origin, same_but_for_case};
 use crate::logical::path::{self, PathError};
 use crate::query::{Predicate, names_in};
 use crate::redact::{self, Redactor};
+use crate::source::derived::declared_field_at;
 use crate::source::instants::{instants, routing_unit};
-use crate::source::paths;
 use crate::time::TimeParser;
 
 /// How a job's rows are read and written, given the source's columns.
@@ -86,6 +87,7 @@ pub(crate) fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<
             None
         }
     };
+    undecided_case(job, source, columns.own, predicate.as_ref(), &mut mistakes);
     let mut chosen = chosen(job, &columns, &mut mistakes);
     unknown_columns(job, &chosen, &mut mistakes);
     let redactor = redact::compile(job, source, columns.own, folders, &mut chosen, &mut mistakes);
@@ -143,6 +145,36 @@ fn new_encoder(job: &Job, schema: &SchemaRef) -> Result<Encoder, EncodeError> {
     if job.rows_digest { encoder.with_digests(&job.format) } else { Ok(encoder) }
 }
 
+/// Refuses to select and place rows by a column that another one is equal to but for the case of its name: it would miss the
+/// rows of the other.
+fn undecided_case(
+    job: &Job,
+    source: &Schema,
+    own: usize,
+    predicate: Option<&Predicate>,
+    mistakes: &mut Vec<Diagnostic>,
+) {
+    let names = source.fields().iter().take(own).map(|field| field.name().as_str());
+    for group in same_but_for_case(names) {
+        if group.iter().all(|name| job.declared_type(name).is_some()) {
+            continue;
+        }
+        let is_one = |name: &str| group.contains(&name);
+        let times = job.time.sources().iter();
+        let id = job.id_column.iter().filter(|_| job.order == Order::Time);
+        let filters = job.filters.iter().map(|filter| &filter.column);
+        let used = times.chain(id).chain(filters).find(|column| is_one(&column.value));
+        let span = match (used, &job.where_sql) {
+            (Some(column), _) => column.span.as_ref(),
+            (None, Some(sql)) if predicate.is_some_and(|p| p.columns().iter().any(|name| is_one(name))) => {
+                sql.span.as_ref()
+            }
+            _ => continue,
+        };
+        mistakes.push(Diagnostic::at(span, differ_in_case(&group)).help(SETTLE_CASE));
+    }
+}
+
 /// Checks `id` and `fields`. A catalog's entry may describe columns that only some sources have, so of its names only those
 /// that the job uses must be there.
 fn described_columns(job: &Job, source: &Schema, mistakes: &mut Vec<Diagnostic>) {
@@ -164,7 +196,7 @@ fn described_columns(job: &Job, source: &Schema, mistakes: &mut Vec<Diagnostic>)
 struct Columns {
     /// The columns, then the paths.
     all: Schema,
-    /// The same, but that the fields at paths say how they are read.
+    /// The same, but that fields that are made of others say of which.
     read: Schema,
     /// Number of the columns.
     own: usize,
@@ -180,17 +212,16 @@ impl Columns {
         for name in given.chain(compared) {
             // A name that leads nowhere is reported where it is used.
             if fields.iter().all(|field| *field.name() != name)
-                && let Ok(field) = paths::declared_field_at(source, &name, job.declared_type(&name))
+                && let Ok(field) = declared_field_at(source, &name, job.declared_type(&name))
             {
                 fields.push(field);
             }
         }
         let time = &job.time.column.value;
         if !job.time.parts.is_empty() && fields.iter().all(|field| field.name() != time) {
-            fields.push(joined::field(time, job.time.parts.iter().map(|part| part.value.as_str())));
+            fields.push(Origin::joined(time, job.time.parts.iter().map(|part| part.value.as_str())));
         }
-        let plain = |field| path::without_path(joined::without_parts(field));
-        let all = Schema::new(fields.iter().cloned().map(plain).collect::<Vec<_>>());
+        let all = Schema::new(fields.iter().cloned().map(Origin::without).collect::<Vec<_>>());
         Self { all, read: Schema::new(fields), own: source.fields().len() }
     }
 }

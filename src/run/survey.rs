@@ -1,6 +1,7 @@
 //! Surveys the source: inspects every input, concurrently, for its schema, times and row counts. The plan is made from the
 //! result.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -12,6 +13,7 @@ use super::workers::{self, Next, Stream};
 use crate::diagnostic::Diagnostic;
 use crate::error::ErrorCode;
 use crate::job::{DeclaredType, Job, SourceFormat};
+use crate::logical::origin::{Origin, same_but_for_case};
 use crate::logical::path;
 use crate::progress::Progress;
 use crate::source::{
@@ -142,6 +144,7 @@ pub(crate) fn inspect(
         schema.arrow.fields().iter().cloned().chain(fields.into_iter().map(Arc::new)).collect::<Fields>(),
     ));
     schema.drift.extend(note);
+    join_spellings(job, &mut schema);
     if constants.contains(&job.time.column.value) {
         for (input, facts) in inputs.iter().zip(&mut facts) {
             set_constant_time(input.constant(&job.time.column.value), facts, &times);
@@ -167,6 +170,50 @@ pub(crate) fn inspect(
     let claims = Claims::default();
     Ok(Survey { inputs, facts, coverage, skipped, schema, constants, snapshot, undecodable, is_whole, claims })
 }
+
+/// Makes one column of those whose names differ only in case, if `schema` declares one of them. If it declares all, they stay
+/// apart.
+fn join_spellings(job: &Job, schema: &mut SourceSchema) {
+    let names = schema.arrow.fields().iter().map(|field| field.name().as_str());
+    let groups = same_but_for_case(names);
+    if groups.is_empty() {
+        return;
+    }
+    let mut joined: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut others: BTreeSet<&str> = BTreeSet::new();
+    for group in &groups {
+        let (declared, undeclared): (Vec<&str>, Vec<&str>) =
+            group.iter().partition(|name| job.declared_type(name).is_some());
+        match declared.as_slice() {
+            [one] => {
+                schema
+                    .drift
+                    .push(format!("`{one}` holds the values of `{}`, too, as declared", undeclared.join("`, `")));
+                joined.insert(one, undeclared.iter().map(|name| (*name).to_owned()).collect());
+                others.extend(undeclared);
+            }
+            _ if undeclared.is_empty() => {}
+            _ => schema.drift.push(differ_in_case(group)),
+        }
+    }
+    let fields = schema.arrow.fields().iter().filter(|field| !others.contains(field.name().as_str()));
+    let fields: Fields = fields
+        .map(|field| match joined.get(field.name().as_str()) {
+            Some(spellings) => Arc::new(Origin::Spellings(spellings.clone()).of_field(field.as_ref().clone())),
+            None => Arc::clone(field),
+        })
+        .collect();
+    schema.arrow = Arc::new(Schema::new_with_metadata(fields, schema.arrow.metadata().clone()));
+}
+
+/// The sentence that columns are only one but for the case of their names.
+pub(super) fn differ_in_case(names: &[&str]) -> String {
+    format!("the columns `{}` differ only in case", names.join("` and `"))
+}
+
+/// What to do about such columns.
+pub(super) const SETTLE_CASE: &str =
+    "declare one of them in `schema` to read them as one column, or all of them to keep them apart";
 
 /// The schema that fits all rows.
 fn inferred(job: &Job, evidence: TableEvidence) -> Result<SourceSchema, SurveyError> {
@@ -202,11 +249,12 @@ fn forget_times(facts: &mut InputFacts) {
 /// a path into a column, which the inspection of rows of JSON follows without knowing the columns, and no other does. No
 /// inspection joins columns.
 pub(super) fn forget_unproven_times(job: &Job, schema: &Schema, input: &Input, facts: &mut InputFacts) {
-    if !job.time.parts.is_empty() {
+    let name = &job.time.column.value;
+    let is_joined = schema.field_with_name(name).is_ok_and(|field| Origin::of(field).is_some());
+    if is_joined || !job.time.parts.is_empty() {
         forget_times(facts);
         return;
     }
-    let name = &job.time.column.value;
     let Some((holder, _)) = name.split_once('.') else { return };
     let is_proven = if schema.field_with_name(name).is_ok() {
         schema.field_with_name(holder).is_err()

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::survey::{SETTLE_CASE, differ_in_case};
+use crate::logical::origin::same_but_for_case;
 use crate::package::manifest::{Manifest, SkipCode};
 use crate::units::counted;
 
@@ -16,7 +18,15 @@ pub(crate) fn warnings(manifest: &Manifest) -> Vec<String> {
         manifest.source.files.iter().filter_map(|file| {
             Some((file.skip_code.unwrap_or_default(), file.path.as_str(), file.skipped.as_deref()?))
         });
-    no_rows.into_iter().chain(skips(skipped.filter(|(code, ..)| code.is_surprising()))).collect()
+    let mut warnings: Vec<String> = no_rows.into_iter().collect();
+    let declares = |name: &&str| manifest.spec.resolved.declares(name).unwrap_or_default();
+    for group in same_but_for_case(manifest.columns.iter().map(|column| column.name.as_str())) {
+        if !group.iter().all(declares) {
+            warnings.push(format!("{}; {SETTLE_CASE}", differ_in_case(&group)));
+        }
+    }
+    warnings.extend(skips(skipped.filter(|(code, ..)| code.is_surprising())));
+    warnings
 }
 
 /// Warnings about skipped files, by reason: their number, the first names, and what to do.

@@ -9,10 +9,10 @@
 pub(crate) mod files;
 pub(crate) mod formats;
 pub(crate) mod instants;
-pub(crate) mod paths;
 pub(crate) mod skip;
 
 mod constants;
+pub(crate) mod derived;
 mod extension;
 mod file;
 mod input;

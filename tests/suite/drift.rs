@@ -209,3 +209,68 @@ fn csv_files_with_other_columns_in_another_order_are_joined_by_name() {
     assert_eq!((cell(&rows[0], "x"), cell(&rows[0], "y")), ("1".to_owned(), String::new()));
     assert_eq!((cell(&rows[1], "x"), cell(&rows[1], "y")), ("two".to_owned(), "2".to_owned()));
 }
+
+/// Files in which a column has two spellings.
+fn two_spellings(rest: &str) -> Project {
+    let project = Project::with_spec(&format!(
+        "type: events\nsource: {{uri: data/}}\ntime: {{column: ts}}\nwindow: {{date: 2026-03-05}}\nformat: ndjson\n{rest}"
+    ));
+    project.write(
+        "data/a.ndjson",
+        "{\"ts\":\"2026-03-05T10:00:00Z\",\"id\":1}\n{\"ts\":\"2026-03-05T10:00:01Z\",\"id\":2}\n",
+    );
+    project.write("data/b.ndjson", "{\"ts\":\"2026-03-05T10:00:02Z\",\"ID\":2}\n");
+    project
+}
+
+#[test]
+fn columns_that_differ_in_case_are_told_and_never_halve_a_filter() {
+    let said = "the columns `id` and `ID` differ only in case";
+    let help = "declare one of them in `schema` to read them as one column, or all of them to keep them apart";
+    let project = two_spellings("");
+    project.run(&[]).exits(0).says(&[&format!("warning: spec.yaml: {said}; {help}")]);
+    let rows = project.package().rows();
+    assert_eq!(serde_json::json!(rows[2]), serde_json::json!({"ts": "2026-03-05T10:00:02Z", "id": null, "ID": 2}));
+    for (rest, place) in [
+        ("filters: {ID: 2}", "spec.yaml:9:11"),
+        ("where: id = 2", "spec.yaml:9:8"),
+        ("id: id\norder: time", "spec.yaml:9:5"),
+    ] {
+        two_spellings(rest).run(&[]).exits(2).says(&[said, help, place]);
+    }
+}
+
+#[test]
+fn a_declared_spelling_holds_the_values_of_the_others() {
+    let project = two_spellings("schema: {id: int64}\nfilters: {id: 2}");
+    let package = project.complete();
+    let expected =
+        serde_json::json!([{"ts": "2026-03-05T10:00:01Z", "id": 2}, {"ts": "2026-03-05T10:00:02Z", "id": 2}]);
+    assert_eq!(serde_json::json!(package.rows()), expected);
+    let drift = package.manifest()["source"]["drift"].to_string();
+    assert!(drift.contains("`id` holds the values of `ID`, too, as declared"), "{drift}");
+
+    let apart = two_spellings("schema: {id: int64, ID: int64}\nfilters: {id: 2}").complete();
+    let expected = serde_json::json!([{"ts": "2026-03-05T10:00:01Z", "id": 2, "ID": null}]);
+    assert_eq!(serde_json::json!(apart.rows()), expected);
+
+    let both = two_spellings("schema: {id: int64}");
+    both.write(
+        "data/c.ndjson",
+        "{\"ts\":\"2026-03-05T10:00:00Z\",\"id\":1}\n{\"ts\":\"2026-03-05T10:00:03Z\",\"id\":3,\"ID\":4}\n",
+    );
+    let message = "c.ndjson:2: the row has values in `id` and in `ID`; declare each in `schema` to keep them apart";
+    both.run(&[]).exits(4).says(&[message]);
+}
+
+#[test]
+fn a_time_with_two_spellings_is_read_in_both_once_one_is_declared() {
+    let project = two_spellings("schema: {ts: text, id: int64}");
+    project.write(
+        "data/b.ndjson",
+        "{\"TS\":\"2026-03-05T10:00:02Z\",\"ID\":2}\n{\"TS\":\"2026-03-06T10:00:02Z\",\"ID\":3}\n",
+    );
+    let package = project.complete();
+    assert_eq!(package.rows().len(), 3);
+    assert_eq!(package.manifest()["accounting"]["outside_window"], 1);
+}

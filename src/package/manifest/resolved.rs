@@ -152,6 +152,14 @@ impl ResolvedSpec {
         }
     }
 
+    /// Whether `schema` declares the type of a column.
+    ///
+    /// # Errors
+    /// [`ResolvedError`].
+    pub fn declares(&self, column: &str) -> Result<bool, ResolvedError> {
+        Ok(self.object("schema")?.is_some_and(|schema| schema.contains_key(column)))
+    }
+
     /// The column of the rows' times, or the columns that hold their parts.
     ///
     /// # Errors

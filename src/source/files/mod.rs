@@ -24,7 +24,7 @@ use self::list::ListedFile;
 use super::formats::{self, FileRequest, TextSettings};
 use super::{
     ChunkReader, ConstantColumns, Input, InputFacts, InspectRequest, InspectionSteps, ListError, Listing, Period,
-    ReadRequest, SkippedInput, Source, SourceError, SourceFile, SourceKind, StepResults, constants, paths,
+    ReadRequest, SkippedInput, Source, SourceError, SourceFile, SourceKind, StepResults, constants, derived,
 };
 use crate::diagnostic::{Diagnostic, shown};
 use crate::error::ErrorCode;
@@ -216,7 +216,7 @@ impl Source for FileSource {
                 within: request.within,
             })
         };
-        paths::open(request, |request| constants::open(request, open_file))
+        derived::open(request, |request| constants::open(request, open_file))
     }
 
     fn recheck(&self, input: &Input) -> Result<(), SourceError> {

@@ -1,12 +1,14 @@
-//! Reads values inside columns, which paths lead to ([`crate::logical::path`]), and joined columns
-//! ([`crate::logical::joined`]), as columns of their own.
+//! Columns that are made of others ([`Origin`]): the values at paths, joined columns, and columns whose name has several
+//! spellings. Readers do not know them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, MapArray, StringViewArray, StringViewBuilder, UInt32Array, UInt32Builder, new_null_array,
 };
-use arrow::compute::{cast, is_null, nullif, take};
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{and, cast, is_not_null, is_null, nullif, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -18,8 +20,8 @@ use super::{Batch, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError};
 use crate::error::ErrorCode;
 use crate::job::{DeclaredType, Job};
 use crate::logical::is_json;
-use crate::logical::joined::{self, parts_of};
-use crate::logical::path::{PathError, field_at, holder, steps_of};
+use crate::logical::origin::Origin;
+use crate::logical::path::{PathError, field_at, holder};
 
 /// The field at a path that is no column's name, of the declared type if there is one.
 ///
@@ -48,7 +50,7 @@ pub(crate) fn request_of_time(job: &Job, schema: &Schema) -> Result<Schema, Path
     }
     if !job.time.parts.is_empty() {
         let parts = job.time.parts.iter().map(|part| part.value.as_str());
-        fields.push(Arc::new(joined::field(&job.time.column.value, parts)));
+        fields.push(Arc::new(Origin::joined(&job.time.column.value, parts)));
     }
     Ok(Schema::new(fields))
 }
@@ -63,47 +65,49 @@ fn request_of(schema: &Schema, name: &str, declared: Option<DeclaredType>) -> Re
     Ok(Schema::new(holder.into_iter().chain([Arc::new(field)]).collect::<Vec<_>>()))
 }
 
-/// Opens an input whose requested columns may be at paths or joined. `open` reads the others, among which are those that hold
-/// the paths; joined columns come after their parts.
+/// Opens an input whose requested columns may be made of others, which come before them. `open` reads those that are not, and
+/// the spellings of a column.
 ///
 /// # Errors
-/// Those of `open`; [`ErrorCode::SchemaMismatch`] if a value at a path is not of its declared type.
+/// Those of `open`; [`ErrorCode::SchemaMismatch`] if a value at a path is not of its declared type, or a row has values in two
+/// spellings of a column.
 pub(super) fn open(
     request: ReadRequest<'_>,
     open: impl FnOnce(ReadRequest<'_>) -> Result<Box<dyn ChunkReader>, SourceError>,
 ) -> Result<Box<dyn ChunkReader>, SourceError> {
-    let is_read = |field: &Field| steps_of(field).is_none() && parts_of(field).is_none();
-    if request.schema.fields().iter().all(|field| is_read(field)) {
+    if request.schema.fields().iter().all(|field| Origin::of(field).is_none()) {
         return open(request);
     }
     let name = request.input.name().to_owned();
-    let read: Vec<Arc<Field>> = request.schema.fields().iter().filter(|field| is_read(field)).cloned().collect();
-    let mut columns = Vec::with_capacity(request.schema.fields().len());
-    let mut of_read = 0..read.len();
+    let mut read: Vec<Arc<Field>> = Vec::new();
+    let mut columns: Vec<Column> = Vec::with_capacity(request.schema.fields().len());
     for field in request.schema.fields() {
-        if let Some(parts) = parts_of(field) {
-            let index_of = |part: &String| request.schema.index_of(part).ok().filter(|index| *index < columns.len());
-            let parts = parts.iter().map(index_of).collect::<Option<Vec<_>>>();
-            columns.push(parts.map(Column::Joined).ok_or_else(|| not_read(&name, field))?);
-            continue;
-        }
-        let Some(steps) = steps_of(field) else {
-            columns.extend(of_read.next().map(Column::Read));
-            continue;
+        let before = |name: &String| request.schema.index_of(name).ok().filter(|index| *index < columns.len());
+        let column = match Origin::of(field) {
+            None => {
+                read.push(Arc::clone(field));
+                Some(Column::Read(read.len() - 1))
+            }
+            Some(Origin::Spellings(others)) => {
+                let (first, plain) = (read.len(), Origin::without(field.as_ref().clone()));
+                read.extend(others.iter().map(|other| Arc::new(plain.clone().with_name(other))));
+                read.insert(first, Arc::new(plain));
+                Some(Column::Spelled(first..read.len()))
+            }
+            Some(Origin::Path(steps)) => steps
+                .split_first()
+                .and_then(|(column, keys)| Some(Column::At { index: before(column)?, keys: keys.to_vec() })),
+            Some(Origin::Joined(parts)) => parts.iter().map(before).collect::<Option<_>>().map(Column::Joined),
         };
-        let place = steps.split_first().and_then(|(column, keys)| {
-            let index = read.iter().position(|read| read.name() == column)?;
-            Some(Column::At { index, keys: keys.to_vec() })
-        });
-        columns.push(place.ok_or_else(|| not_read(&name, field))?);
+        columns.push(column.ok_or_else(|| not_read(&name, field))?);
     }
     let schema = Arc::new(Schema::new_with_metadata(read, request.schema.metadata().clone()));
     let layout = Layout { requested: Arc::clone(&request.schema), read: Arc::clone(&schema), columns, name };
-    // The reader knows no column at a path, so it cannot skip rows by its values.
+    // The reader knows only what it reads, so it cannot skip rows by other values.
     let is_read = |column: &str| layout.read.field_with_name(column).is_ok();
     let within = request.within.clone().filter(|within| is_read(&within.column));
     let inner = open(ReadRequest { schema, within, ..request })?;
-    Ok(Box::new(PathChunks { inner, layout: Arc::new(layout) }))
+    Ok(Box::new(DerivedChunks { inner, layout: Arc::new(layout) }))
 }
 
 fn not_read(input: &str, field: &Field) -> SourceError {
@@ -119,7 +123,9 @@ fn not_read(input: &str, field: &Field) -> SourceError {
 enum Column {
     /// Index in the batches that are read.
     Read(usize),
-    /// Index of the column that holds it, and the key of each level below.
+    /// Indices of the spellings of its name in the batches that are read.
+    Spelled(Range<usize>),
+    /// Index of the requested column that holds it, and the key of each level below.
     At { index: usize, keys: Vec<String> },
     /// Indices of the requested columns that it joins.
     Joined(Vec<usize>),
@@ -133,32 +139,32 @@ struct Layout {
     name: String,
 }
 
-/// Adds the columns at paths to another reader's chunks.
-struct PathChunks {
+/// Adds the columns that are made of others to another reader's chunks.
+struct DerivedChunks {
     inner: Box<dyn ChunkReader>,
     layout: Arc<Layout>,
 }
 
-impl ChunkReader for PathChunks {
+impl ChunkReader for DerivedChunks {
     fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
         let Some(Chunk { unit, batches: inner }) = self.inner.next_chunk()? else { return Ok(None) };
-        let batches = Box::new(PathBatches { inner, layout: Arc::clone(&self.layout) });
+        let batches = Box::new(DerivedBatches { inner, layout: Arc::clone(&self.layout) });
         Ok(Some(Chunk { unit, batches }))
     }
 }
 
-/// Adds the columns at paths to the batches of a chunk.
-struct PathBatches {
+/// Adds the columns that are made of others to the batches of a chunk.
+struct DerivedBatches {
     inner: Box<dyn BatchReader>,
     layout: Arc<Layout>,
 }
 
-impl BatchReader for PathBatches {
+impl BatchReader for DerivedBatches {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
         let Some(batch) = self.inner.next_batch()? else { return Ok(None) };
-        let fail = |error: ExtractError| SourceError {
+        let fail = |error: DeriveError| SourceError {
             name: self.layout.name.clone(),
-            position: None,
+            position: error.row().and_then(|row| batch.positions.of(row)),
             code: ErrorCode::SchemaMismatch,
             message: error.to_string(),
         };
@@ -167,25 +173,47 @@ impl BatchReader for PathBatches {
     }
 }
 
-/// Why the values at a path cannot be read.
+/// Why the values of a column cannot be made of others.
 #[derive(Debug, thiserror::Error)]
-enum ExtractError {
+enum DeriveError {
     /// The columns have not the planned types.
     #[error(transparent)]
     Arrow(#[from] ArrowError),
     /// A value of JSON text is not of the declared type.
     #[error("{0}; correct the type of the path in `schema`")]
     Type(#[from] AdaptError),
+    /// A row has two spellings of a name.
+    #[error("the row has values in `{name}` and in `{other}`; declare each in `schema` to keep them apart")]
+    TwoSpellings {
+        /// Index in the batch.
+        row: u32,
+        /// The name of the column.
+        name: String,
+        /// Another spelling.
+        other: String,
+    },
+}
+
+impl DeriveError {
+    /// Index of the row in its batch, if one is to blame.
+    fn row(&self) -> Option<u32> {
+        match self {
+            Self::TwoSpellings { row, .. } => Some(*row),
+            Self::Arrow(_) | Self::Type(_) => None,
+        }
+    }
 }
 
 impl Layout {
-    fn rows(&self, rows: &RecordBatch) -> Result<RecordBatch, ExtractError> {
+    fn rows(&self, rows: &RecordBatch) -> Result<RecordBatch, DeriveError> {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for (column, wanted) in self.columns.iter().zip(self.requested.fields()) {
             arrays.push(match column {
                 Column::Read(index) => Arc::clone(array(rows, *index)?),
+                Column::Spelled(range) => self.spelled(rows, range.clone())?,
                 Column::At { index, keys } => {
-                    let values = values_at(array(rows, *index)?, self.read.field(*index), keys)?;
+                    let holder = arrays.get(*index).ok_or_else(too_few)?;
+                    let values = values_at(holder, self.requested.field(*index), keys)?;
                     if values.data_type() == wanted.data_type() { values } else { adapt(&values, false, wanted)? }
                 }
                 Column::Joined(parts) => {
@@ -197,11 +225,34 @@ impl Layout {
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.requested), arrays, &options)?)
     }
+
+    /// The value of the spelling that has one in each row.
+    fn spelled(&self, rows: &RecordBatch, range: Range<usize>) -> Result<ArrayRef, DeriveError> {
+        let (first, others) = (range.start, range.start + 1..range.end);
+        let mut values = Arc::clone(array(rows, first)?);
+        for index in others {
+            let other = array(rows, index)?;
+            let has_value = is_not_null(&values)?;
+            let both = and(&has_value, &is_not_null(other)?)?;
+            if let Some(row) = both.values().set_indices().next() {
+                return Err(DeriveError::TwoSpellings {
+                    row: u32::try_from(row).unwrap_or(u32::MAX),
+                    name: self.read.field(first).name().clone(),
+                    other: self.read.field(index).name().clone(),
+                });
+            }
+            values = zip(&has_value, &values, other)?;
+        }
+        Ok(values)
+    }
 }
 
 fn array(rows: &RecordBatch, index: usize) -> Result<&ArrayRef, ArrowError> {
-    let missing = || ArrowError::SchemaError("a batch has fewer columns than were requested".to_owned());
-    rows.columns().get(index).ok_or_else(missing)
+    rows.columns().get(index).ok_or_else(too_few)
+}
+
+fn too_few() -> ArrowError {
+    ArrowError::SchemaError("a batch has fewer columns than were requested".to_owned())
 }
 
 /// The values below an array, one for each row; null where a key is missing.
