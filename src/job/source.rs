@@ -141,6 +141,8 @@ pub enum SourceFormat {
     Lines,
     /// Arrow IPC file or stream.
     Arrow,
+    /// Avro object container file.
+    Avro,
 }
 
 impl SourceFormat {
@@ -153,6 +155,7 @@ impl SourceFormat {
             Self::Csv => "CSV",
             Self::Lines => "lines",
             Self::Arrow => "Arrow IPC",
+            Self::Avro => "Avro",
         }
     }
 

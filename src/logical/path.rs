@@ -76,14 +76,16 @@ pub(crate) fn field_at(schema: &Schema, path: &str, in_json: Option<Field>) -> R
 /// Whether every value at the path is the one that its keys, split at each dot, lead to in a row of JSON: the path goes
 /// through structs only, and no key contains a dot.
 pub(crate) fn is_plain(schema: &Schema, path: &str) -> bool {
-    match resolve(schema, path) {
-        Ok((steps, Found::Typed(_))) => {
-            let column = steps.first().and_then(|name| schema.field_with_name(name).ok());
-            let is_struct = column.is_some_and(|field| through_structs(field, steps.get(1..).unwrap_or_default()));
-            is_struct && steps.iter().map(String::as_str).eq(path.split(SEPARATOR))
-        }
-        _ => false,
-    }
+    plain_leaf(schema, path).is_some()
+}
+
+/// The type of the values at such a path; `None` for other paths and for columns.
+pub(crate) fn plain_leaf<'a>(schema: &'a Schema, path: &str) -> Option<&'a DataType> {
+    let (steps, Found::Typed(leaf)) = resolve(schema, path).ok()? else { return None };
+    let (column, keys) = steps.split_first()?;
+    let is_struct = through_structs(schema.field_with_name(column).ok()?, keys);
+    let is_split = steps.len() > 1 && steps.iter().map(String::as_str).eq(path.split(SEPARATOR));
+    (is_struct && is_split && !is_json(leaf)).then(|| leaf.data_type())
 }
 
 fn through_structs(field: &Field, steps: &[String]) -> bool {

@@ -45,8 +45,10 @@ pub(crate) fn text_field(field: &Field) -> Field {
 
 /// Whether a field of a file holds 16-byte UUIDs.
 pub(crate) fn is_stored_uuid(field: &Field) -> bool {
-    field.data_type() == &DataType::FixedSizeBinary(WIDTH)
-        && field.metadata().get(EXTENSION).is_some_and(|name| name == EXTENSION_NAME)
+    let says = |key: &str, value: &str| field.metadata().get(key).is_some_and(|found| found == value);
+    // The second as arrow-avro keeps Avro's logical type.
+    let is_marked = says(EXTENSION, EXTENSION_NAME) || says("logicalType", "uuid");
+    is_marked && field.data_type() == &DataType::FixedSizeBinary(WIDTH)
 }
 
 /// Marks the UUID leaves of a Parquet schema with Arrow's extension type.

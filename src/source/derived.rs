@@ -21,7 +21,7 @@ use crate::error::ErrorCode;
 use crate::job::{DeclaredType, Job};
 use crate::logical::is_json;
 use crate::logical::origin::Origin;
-use crate::logical::path::{PathError, field_at, holder};
+use crate::logical::path::{PathError, field_at, holder, is_plain};
 
 /// The field at a path that is no column's name, of the declared type if there is one.
 ///
@@ -103,8 +103,8 @@ pub(super) fn open(
     }
     let schema = Arc::new(Schema::new_with_metadata(read, request.schema.metadata().clone()));
     let layout = Layout { requested: Arc::clone(&request.schema), read: Arc::clone(&schema), columns, name };
-    // The reader knows only what it reads, so it cannot skip rows by other values.
-    let is_read = |column: &str| layout.read.field_with_name(column).is_ok();
+    // The reader knows only what it reads, so it cannot skip rows by other values than those in it.
+    let is_read = |column: &str| layout.read.field_with_name(column).is_ok() || is_plain(&layout.read, column);
     let within = request.within.clone().filter(|within| is_read(&within.column));
     let inner = open(ReadRequest { schema, within, ..request })?;
     Ok(Box::new(DerivedChunks { inner, layout: Arc::new(layout) }))

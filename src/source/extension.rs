@@ -69,6 +69,7 @@ impl Extensions {
             "json" => SourceFormat::Json,
             "csv" | "tsv" | "tab" => SourceFormat::Csv,
             "arrow" | "ipc" | "feather" => SourceFormat::Arrow,
+            "avro" => SourceFormat::Avro,
             _ => return None,
         })
     }

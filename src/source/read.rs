@@ -81,7 +81,7 @@ pub(crate) struct ReadRequest<'a> {
 /// batches may contain rows outside the window.
 #[derive(Debug, Clone)]
 pub(crate) struct Within {
-    /// The time column.
+    /// The time column, or a path through objects of JSON.
     pub column: String,
     /// Parser for its values.
     pub times: TimeParser,

@@ -39,7 +39,7 @@ pub enum SkipCode {
     HiddenData,
     /// A text file of 0 bytes.
     Empty,
-    /// A Parquet or Arrow file of 0 bytes whose name does not say which rows it should have. Even one without rows has some
+    /// A Parquet, Arrow or Avro file of 0 bytes whose name does not say which rows it should have. Even one without rows has some
     /// bytes, so its writer failed.
     Unwritten,
     /// `exclude` in the spec or catalog names it.

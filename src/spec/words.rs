@@ -46,6 +46,7 @@ impl Word for SourceFormat {
         ("csv", Self::Csv),
         ("lines", Self::Lines),
         ("arrow", Self::Arrow),
+        ("avro", Self::Avro),
     ];
 }
 

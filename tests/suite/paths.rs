@@ -231,3 +231,24 @@ fn a_declared_path_that_no_row_has_is_null_where_it_belongs() {
     let drift = package.manifest()["source"]["drift"].to_string();
     assert!(drift.contains("column `user.org.id` is declared, but in no file: it is null"), "{drift}");
 }
+
+#[test]
+fn rows_outside_the_window_are_counted_by_their_nested_times() {
+    for (format, times) in [
+        ("auto", ["\"2026-03-04T23:59:59Z\"", "\"2026-03-05T00:00:00Z\"", "\"2026-03-06T00:00:00Z\""]),
+        ("epoch_s", ["1772668799", "1772668800", "1772755200"]),
+    ] {
+        let project = Project::with_spec(&spec("x.ndjson", &format!("time: {{column: a.b.t, format: {format}}}")));
+        let rows = (0..3000).map(|i| {
+            format!(
+                "{{\"n\": {i}, \"t\": \"x\", \"a\": {{\"t\": 1, \"b\": {{\"u\": null, \"t\": {}}}}}}}\n",
+                times[i % 3]
+            )
+        });
+        project.write("x.ndjson", rows.collect::<String>());
+        let package = project.complete();
+        let numbers: Vec<_> = package.rows().iter().map(|row| row["n"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, (0..1000).map(|i| 3 * i + 1).collect::<Vec<u64>>());
+        assert_eq!(package.manifest()["accounting"]["outside_window"], 2000);
+    }
+}

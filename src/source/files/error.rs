@@ -7,7 +7,7 @@ use crate::source::SourceError;
 use crate::store::{LocationError, StoreError};
 
 /// The supported extensions, for messages.
-pub(super) const KNOWN_EXTENSIONS: &str = ".parquet .pq .ndjson .jsonl .json .csv .tsv .tab .arrow .ipc .feather, row formats also with .gz, .zst, .bz2, .xz or \
+pub(super) const KNOWN_EXTENSIONS: &str = ".parquet .pq .ndjson .jsonl .json .csv .tsv .tab .arrow .ipc .feather .avro, row formats also with .gz, .zst, .bz2, .xz or \
      .lz4; .log or none, if the content is Parquet, Arrow or JSON";
 
 impl ListError {

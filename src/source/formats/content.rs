@@ -1,6 +1,6 @@
 //! Tells a file's format from its first bytes, where its name does not.
 //!
-//! Only what cannot be taken for anything else is told: the magic numbers of Parquet and Arrow, and JSON. The dialect of CSV
+//! Only what cannot be taken for anything else is told: the magic numbers of Parquet, Arrow and Avro, and JSON. The dialect of CSV
 //! and the pattern of lines are never guessed.
 
 use serde::de::IgnoredAny;
@@ -36,7 +36,11 @@ pub(crate) enum Content {
 /// Those of opening and decompressing it.
 pub(crate) fn content_of(file: &SourceFile) -> Result<Content, SourceError> {
     let head = Head::read(file, MAX_HEAD_BYTES, is_enough)?;
-    let magic = [(b"PAR1".as_slice(), SourceFormat::Parquet), (b"ARROW1", SourceFormat::Arrow)];
+    let magic = [
+        (b"PAR1".as_slice(), SourceFormat::Parquet),
+        (b"ARROW1", SourceFormat::Arrow),
+        (b"Obj\x01", SourceFormat::Avro),
+    ];
     if let Some((_, format)) = magic.into_iter().find(|(magic, _)| head.bytes.starts_with(magic)) {
         return Ok(match head.compression {
             SourceCompression::None => Content::Rows(format),
@@ -112,6 +116,7 @@ mod tests {
         for (bytes, format) in [
             ("PAR1\u{15}\u{4}", SourceFormat::Parquet),
             ("ARROW1\0\0", SourceFormat::Arrow),
+            ("Obj\u{1}\u{4}", SourceFormat::Avro),
             ("{}", SourceFormat::Ndjson),
             ("\u{feff}\r\n {\"a\": [1, {}]} \r\n{\"a\"", SourceFormat::Ndjson),
             ("{\"a\":\"b\n", SourceFormat::Json),

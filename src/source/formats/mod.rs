@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use self::columnar::{arrow as ipc, parquet};
+use self::columnar::{arrow as ipc, avro, parquet};
 use self::rows::infer;
 use self::rows::inspect::{InspectionSteps, StepResults, in_one_step};
 use self::rows::{BLOCK_BYTES, csv, json, lines, ndjson};
@@ -79,6 +79,11 @@ pub(crate) fn inspect<'a>(
             let evidence = infer::typed(&found.schema, &file.name);
             Ok(Inspection { evidence, facts: found.facts, undecodable: Vec::new() })
         }),
+        SourceFormat::Avro => in_one_step(&file.name, move || {
+            let found = avro::inspect(file, time_column, time_parser)?;
+            let evidence = infer::typed(&found.schema, &file.name);
+            Ok(Inspection { evidence, facts: found.facts, undecodable: Vec::new() })
+        }),
         SourceFormat::Csv => csv::inspector(file, request, &text.csv, BLOCK_BYTES),
         SourceFormat::Lines => match &text.lines {
             Some(pattern) => lines::inspector(file, request, pattern, BLOCK_BYTES),
@@ -97,6 +102,7 @@ pub(crate) fn open(request: FileRequest) -> Result<Box<dyn ChunkReader>, SourceE
     match request.file.format {
         SourceFormat::Parquet => parquet::open(request),
         SourceFormat::Arrow => Ok(Box::new(OneChunk(Some(ipc::open(request)?)))),
+        SourceFormat::Avro => Ok(Box::new(OneChunk(Some(avro::open(request)?)))),
         SourceFormat::Csv => csv::open(request, BLOCK_BYTES),
         SourceFormat::Lines => match &request.text.lines.clone() {
             Some(pattern) => lines::open(request, pattern, BLOCK_BYTES),

@@ -195,6 +195,11 @@ fn json_text(array: &ArrayRef, holds_json: bool, to: &DataType, path: &str) -> R
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if holds_json => {
             cast(array, &DataType::Utf8View, path)?
         }
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView if holds_json => {
+            // Arrow casts views of bytes to text by way of other layouts only.
+            let bytes = cast(array, &DataType::LargeBinary, path)?;
+            cast(&cast(&bytes, &DataType::LargeUtf8, path)?, &DataType::Utf8View, path)?
+        }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Date32 | DataType::Timestamp(_, _) => {
             return cast(&quoted(&cast(array, &DataType::Utf8View, path)?), to, path);
         }

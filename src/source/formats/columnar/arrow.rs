@@ -9,24 +9,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::ArrayRef;
 use arrow::buffer::{Buffer, MutableBuffer};
-use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::{Block, MessageHeader, convert, reader, root_as_footer, root_as_message};
 use arrow::record_batch::RecordBatch;
-use jiff::{Timestamp, ToSpan};
 
 use self::error::IpcError;
 use self::extent::Extent;
-use crate::logical::uuid;
 use crate::source::formats::FileRequest;
-use crate::source::formats::columnar::adapt::{adapt, adapt_batch, duplicate_column};
+use crate::source::formats::columnar::adapt::duplicate_column;
 use crate::source::formats::columnar::foreign::{guarded, mismatch, remember, unreadable};
-use crate::source::formats::columnar::layout::planned_schema;
-use crate::source::instants::instants;
-use crate::source::{
-    BATCH_ROWS, Batch, BatchReader, InputFacts, Positions, SourceError, SourceFile, TimeRange, UnitFacts,
-};
+use crate::source::formats::columnar::whole::{self, RecordBatches, WholeFacts};
+use crate::source::{BatchReader, SourceError, SourceFile};
 use crate::store::Stored;
 use crate::time::TimeParser;
 
@@ -51,102 +46,19 @@ const MOST_PADDING_BYTES: usize = 64;
 /// Most bytes that a compressed buffer may claim to inflate to. Offsets of text columns have the same limit.
 const MAX_INFLATED_BYTES: i64 = i32::MAX as i64;
 
-/// The result of inspecting a file.
-#[derive(Debug, Clone)]
-pub(crate) struct ArrowFacts {
-    /// The columns in planned layouts: text is `Utf8View`.
-    pub schema: Schema,
-    /// Rows, bytes and times of the file, which is one unit.
-    pub facts: InputFacts,
-}
-
 /// Reads a file's schema and its time column.
 ///
 /// # Errors
 /// [`SourceUnreadable`](crate::error::ErrorCode::SourceUnreadable) if there is no schema,
 /// [`SourceChanged`](crate::error::ErrorCode::SourceChanged) if the file has changed since it was listed.
-/// [`InputFacts::problem`] holds errors after the schema.
+/// [`InputFacts::problem`](crate::source::InputFacts::problem) holds errors after the schema.
 pub(crate) fn inspect(
     file: &SourceFile,
     time_column: &str,
     time_parser: &TimeParser,
-) -> Result<ArrowFacts, SourceError> {
+) -> Result<WholeFacts, SourceError> {
     file.check_unchanged()?;
-    let mut messages = Messages::open(file)?;
-    let schema = planned_schema(&messages.schema);
-    let time = messages.schema.column_with_name(time_column).map(|(index, _)| index);
-    let mut times = Times::default();
-    let mut problem = None;
-    loop {
-        match messages.next(file, Some(time.as_slice())) {
-            Ok(Some(batch)) => match (batch.columns().first(), schema.field_with_name(time_column)) {
-                (Some(column), Ok(field)) => {
-                    let column = guarded(|| adapt(column, false, field)).map_err(|m| mismatch(file, m))?;
-                    times.add(field, &column, time_parser);
-                }
-                _ => times.add_without_time(batch.num_rows()),
-            },
-            Ok(None) => break,
-            Err(error) => {
-                problem = Some(error);
-                break;
-            }
-        }
-    }
-    let problem = problem.or_else(|| file.check_unchanged().err());
-    let unit = UnitFacts {
-        rows: Some(times.rows),
-        encoded_bytes: file.bytes,
-        times: times.range(),
-        unplaced_rows: Some(times.unplaced_rows),
-        peak_decoded_bytes: 0,
-    };
-    Ok(ArrowFacts { schema, facts: InputFacts { units: vec![unit], problem } })
-}
-
-/// Rows and times seen so far.
-#[derive(Default)]
-struct Times {
-    rows: u64,
-    unplaced_rows: u64,
-    bounds: Option<(i64, i64)>,
-    unknown: bool,
-}
-
-impl Times {
-    fn add_without_time(&mut self, rows: usize) {
-        self.rows += rows as u64;
-        self.unplaced_rows += rows as u64;
-    }
-
-    fn add(&mut self, field: &Field, column: &ArrayRef, parser: &TimeParser) {
-        // A column that cannot be a time is reported once, with its location in the catalog, when the plan is checked.
-        let Ok(found) = instants(field, column, parser, TimeUnit::Microsecond) else {
-            self.unknown = true;
-            return self.add_without_time(column.len());
-        };
-        self.rows += column.len() as u64;
-        self.unplaced_rows += found.values.null_count() as u64;
-        for micros in found.values.iter().flatten() {
-            let (min, max) = self.bounds.unwrap_or((micros, micros));
-            self.bounds = Some((min.min(micros), max.max(micros)));
-        }
-    }
-
-    fn range(&self) -> TimeRange {
-        let instant = |micros| Timestamp::from_microsecond(micros).ok();
-        match self.bounds {
-            _ if self.unknown => TimeRange::Unknown,
-            None => TimeRange::Empty,
-            Some((min, max)) => match (instant(min), instant(max)) {
-                // Times are rounded down to microseconds, so the latest may be up to 999 ns later.
-                (Some(min), Some(max)) => {
-                    TimeRange::Within { min, max: max.checked_add(999.nanoseconds()).unwrap_or(Timestamp::MAX) }
-                }
-                _ => TimeRange::Unknown,
-            },
-        }
-    }
+    whole::inspect(file, Messages::open(file)?, time_column, time_parser)
 }
 
 /// Reads the rows of a file.
@@ -156,65 +68,7 @@ impl Times {
 pub(crate) fn open(request: FileRequest) -> Result<Box<dyn BatchReader>, SourceError> {
     request.file.check_unchanged()?;
     let messages = Messages::open(&request.file)?;
-    let wanted = |name: &str| request.schema.column_with_name(name).is_some();
-    let projection =
-        messages.schema.fields().iter().enumerate().filter(|(_, f)| wanted(f.name())).map(|(i, _)| i).collect();
-    // A plan that reads no unit of the file gets no rows, as for Parquet row groups.
-    let spent = request.units.is_empty();
-    Ok(Box::new(ArrowReader { request, messages, projection, whole: None, given_rows: 0, spent }))
-}
-
-struct ArrowReader {
-    request: FileRequest,
-    messages: Messages,
-    projection: Vec<usize>,
-    /// A record batch of the file in the planned schema, and the number of its rows already returned.
-    whole: Option<(RecordBatch, usize)>,
-    given_rows: u64,
-    spent: bool,
-}
-
-impl BatchReader for ArrowReader {
-    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        if self.spent {
-            return Ok(None);
-        }
-        // Stays spent unless the call succeeds, because nothing may follow an error.
-        self.spent = true;
-        let rows = self.advance()?;
-        self.spent = rows.is_none();
-        Ok(rows.map(|rows| {
-            let first = self.given_rows + 1;
-            self.given_rows += rows.num_rows() as u64;
-            Batch { rows, positions: Positions::From(first), rejected: Vec::new(), outside: 0 }
-        }))
-    }
-}
-
-impl ArrowReader {
-    fn advance(&mut self) -> Result<Option<RecordBatch>, SourceError> {
-        loop {
-            if let Some((whole, given)) = &mut self.whole {
-                let length = BATCH_ROWS.min(whole.num_rows() - *given);
-                if length > 0 {
-                    let rows = whole.slice(*given, length);
-                    *given += length;
-                    return Ok(Some(rows));
-                }
-                self.whole = None;
-            }
-            let file = &self.request.file;
-            let Some(batch) = self.messages.next(file, Some(&self.projection))? else {
-                file.check_unchanged()?;
-                return Ok(None);
-            };
-            // Convert before slicing: each slice of a list keeps all values, so each would convert all of them.
-            let batch = guarded(|| uuid::as_text(&batch)).map_err(|m| mismatch(file, m))?;
-            let rows = guarded(|| adapt_batch(&batch, &self.messages.schema, &self.request.schema))
-                .map_err(|m| mismatch(file, format!("{m}; in `schema`, declare a type that fits all files")))?;
-            self.whole = Some((rows, 0));
-        }
-    }
+    Ok(whole::open(request, messages))
 }
 
 /// The record batches of a file or stream.
@@ -299,17 +153,6 @@ impl Messages {
         Ok(Self { handle, schema, dictionaries: HashMap::new(), order: Order::Stream(first.after) })
     }
 
-    /// The next record batch; `None` at the verified end.
-    fn next(&mut self, file: &SourceFile, projection: Option<&[usize]>) -> Result<Option<RecordBatch>, SourceError> {
-        loop {
-            match guarded(|| self.step(file.bytes, projection)).map_err(|m| unreadable(file, m))? {
-                Step::End => return Ok(None),
-                Step::Batch(batch) => return Ok(Some(batch)),
-                Step::Dictionary => {}
-            }
-        }
-    }
-
     fn step(&mut self, bytes: u64, projection: Option<&[usize]>) -> Result<Step, IpcError> {
         let message = match &mut self.order {
             Order::Blocks(extents) => match extents.next() {
@@ -357,6 +200,22 @@ impl Messages {
                 Ok(Step::Dictionary)
             }
             other => Err(IpcError::UnexpectedMessage(other)),
+        }
+    }
+}
+
+impl RecordBatches for Messages {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn next(&mut self, file: &SourceFile, columns: &[usize]) -> Result<Option<RecordBatch>, SourceError> {
+        loop {
+            match guarded(|| self.step(file.bytes, Some(columns))).map_err(|m| unreadable(file, m))? {
+                Step::End => return Ok(None),
+                Step::Batch(batch) => return Ok(Some(batch)),
+                Step::Dictionary => {}
+            }
         }
     }
 }

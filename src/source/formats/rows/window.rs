@@ -5,6 +5,7 @@
 use arrow::datatypes::DataType;
 
 use crate::logical::is_json;
+use crate::logical::path::{SEPARATOR, plain_leaf};
 use crate::source::Within;
 use crate::source::formats::FileRequest;
 use crate::source::formats::rows::json_text::{self, RowTime};
@@ -25,6 +26,8 @@ enum Kind {
 /// Decides whether a time lies outside the window, with the same result as [`crate::source::instants`].
 pub(super) struct OutsideTest<'a> {
     within: &'a Within,
+    /// Those that lead to the time in a row of JSON.
+    keys: Vec<&'a str>,
     clock: Clock<'a>,
     kind: Kind,
     /// The window, and the ticks per second of its unit.
@@ -40,16 +43,26 @@ impl<'a> OutsideTest<'a> {
     /// `None` if no rows may be skipped, or if the type of the time column does not allow the test.
     pub(super) fn of(request: &'a FileRequest) -> Option<Self> {
         let within = request.within.as_ref()?;
-        let (_, field) = request.schema.column_with_name(&within.column)?;
-        let kind = match field.data_type() {
-            DataType::Utf8View if !is_json(field) => Kind::Text,
+        let column = request.schema.column_with_name(&within.column).map(|(_, field)| field);
+        let data_type = match column {
+            Some(field) if is_json(field) => return None,
+            Some(field) => field.data_type(),
+            None => plain_leaf(&request.schema, &within.column)?,
+        };
+        let kind = match data_type {
+            DataType::Utf8View => Kind::Text,
             DataType::Int64 => Kind::Int64,
             _ => return None,
+        };
+        let keys = match column {
+            Some(_) => vec![within.column.as_str()],
+            None => within.column.split(SEPARATOR).collect(),
         };
         let unit = routing_unit(within.end, within.start);
         let (from, to) = (bound(within.start, unit), bound(within.end, unit));
         Some(Self {
             within,
+            keys,
             clock: within.times.clock(),
             kind,
             from,
@@ -84,7 +97,7 @@ impl<'a> OutsideTest<'a> {
             return false;
         }
         self.tested += u32::from(!self.found);
-        let outside = match json_text::time_of(text, &self.within.column) {
+        let outside = match json_text::time_of(text, &self.keys) {
             Ok(RowTime::Text(time)) if self.kind == Kind::Text => self.text(&time),
             Ok(RowTime::Number(time)) if self.kind == Kind::Text => self.text(time),
             Ok(RowTime::Integer(time)) if self.kind == Kind::Int64 => {

@@ -7,12 +7,14 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::ipc::writer::{FileWriter, StreamWriter};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::*;
 use crate::error::ErrorCode;
 use crate::job::SourceCompression;
 use crate::job::{OnBad, SourceFormat};
+use crate::source::TimeRange;
 use crate::time::TimeFormat;
 
 fn auto() -> TimeParser {

@@ -88,20 +88,21 @@ fn next_field<'n>(
     Ok(object.named_field(place).map(|(name, field)| (place, name, field)))
 }
 
-/// The value of a row's time column. The rest of the row is not examined.
+/// The value of a row's time, to which `keys` lead. The rest of the row is not examined.
 ///
 /// # Errors
 /// [`Fault`] where the row is unreadable up to that value.
-pub(in crate::source) fn time_of<'a>(text: &'a str, time_column: &str) -> Result<RowTime<'a>, Fault> {
+pub(in crate::source) fn time_of<'a>(text: &'a str, keys: &[&str]) -> Result<RowTime<'a>, Fault> {
     let mut scanner = Scanner::new(text);
     if scanner.value()? != Value::Object {
         return Err(not_an_object());
     }
+    let Some((column, inner)) = keys.split_first() else { return Ok(RowTime::None) };
     let mut first = true;
     while let Some(key) = scanner.next_key(&mut first)? {
         let value = scanner.skip()?;
-        if key.decode() == time_column {
-            return row_time(value);
+        if key.decode() == *column {
+            return raw_at(value, inner.iter().copied())?.map_or(Ok(RowTime::None), row_time);
         }
     }
     Ok(RowTime::None)
