@@ -9,7 +9,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 12 | `cli` |
-//! | 11 | [`doctor`], [`jobs`] |
+//! | 11 | [`doctor`], [`jobs`], [`proposal`] |
 //! | 10 | [`audit`], [`download`], [`run`] |
 //! | 9 | [`chain`], [`package`], [`package::state`], [`report`] |
 //! | 8 | [`package::link`], [`redact`], [`resolve`], [`signature`] |
@@ -60,6 +60,7 @@ mod logical;
 pub mod package;
 mod plan;
 mod progress;
+mod proposal;
 mod query;
 mod redact;
 mod report;

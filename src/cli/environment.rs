@@ -69,7 +69,7 @@ pub(super) fn environment_or_complain(args: &SpecArgs, console: &Console) -> Opt
 }
 
 /// Number of worker threads.
-fn threads(args: &ResourceArgs) -> usize {
+pub(super) fn threads(args: &ResourceArgs) -> usize {
     args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get), usize::from)
 }
 

@@ -12,6 +12,7 @@ mod doctor;
 mod environment;
 mod explain;
 mod init;
+mod inspect;
 mod jobs;
 mod keys;
 mod pack;
@@ -72,6 +73,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command, console: &Console) -> Exit {
     match command {
         Command::Init(args) => init::init(args, console),
+        Command::Inspect(args) => inspect::inspect(args, console),
         Command::Validate(args) => validate::validate(args, console),
         Command::Doctor(args) => doctor::doctor(args, console),
         Command::Plan(args) => plan::plan(args, console),

@@ -67,7 +67,6 @@ use crate::package::state::{MissingSource, Pinned, STATE_VERSION, StateError, TO
 pub(crate) use self::attestor::{chain_length, describe_signer};
 pub(crate) use self::claims::{Claims, check as check_claims};
 pub(crate) use self::decodable::check_decodable;
-#[cfg(test)]
 pub(crate) use self::finish::column;
 use self::output_state::OutputSnapshot;
 pub(crate) use self::output_state::{OutputState, read_output_state};

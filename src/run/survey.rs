@@ -57,6 +57,14 @@ pub(crate) enum SurveyError {
     /// Inputs disagree and `on_schema_drift` is `fail`, or a declared type does not fit.
     #[error("{0}")]
     Schema(String),
+    /// The keys of nested objects look like data.
+    #[error("{message}")]
+    KeysAreData {
+        /// What to declare.
+        message: String,
+        /// The columns with such objects.
+        columns: Vec<String>,
+    },
     /// A setting does not apply to these inputs.
     #[error("{}", .0.message)]
     Setting(Box<Diagnostic>),
@@ -227,7 +235,10 @@ fn inferred(job: &Job, evidence: TableEvidence) -> Result<SourceSchema, SurveyEr
         )));
     }
     let declared: Vec<_> = job.schema.iter().map(|(name, declared)| (name.value.clone(), *declared)).collect();
-    evidence.finish(&declared, job.on_schema_drift).map_err(|error| SurveyError::Schema(error.to_string()))
+    evidence.finish(&declared, job.on_schema_drift).map_err(|error| {
+        let (message, columns) = (error.to_string(), error.columns_of_keys());
+        if columns.is_empty() { SurveyError::Schema(message) } else { SurveyError::KeysAreData { message, columns } }
+    })
 }
 
 /// The parser for the job's time column.

@@ -18,6 +18,7 @@ mod file;
 mod input;
 mod read;
 
+pub(crate) use extension::Extensions;
 pub(crate) use file::SourceFile;
 pub(crate) use files::error::ListError;
 pub(crate) use formats::rows::infer::TableEvidence;

@@ -3,7 +3,7 @@
 use super::parse::{TimeFormat, TimeParser};
 
 /// Patterns of common logs. Of two that differ in the order of day and month, both may fit.
-const PATTERNS: [&str; 20] = [
+pub(crate) const PATTERNS: [&str; 20] = [
     "%d/%b/%Y:%H:%M:%S %z",
     "%a, %d %b %Y %H:%M:%S %z",
     "%a %b %d %H:%M:%S %Y",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::proposal::is_type_name;
 use crate::run::memory::{LEAST, Memory};
 use crate::units::parse_bytes;
 
@@ -50,6 +51,8 @@ Exit codes:
 pub(super) enum Command {
     /// Create a starter catalog, spec and CI workflow.
     Init(InitArgs),
+    /// Look at files and propose a catalog entry that reads them: format, dialect, envelope, time column, columns.
+    Inspect(InspectArgs),
     /// Check specs and catalogs without reading data.
     Validate(ValidateArgs),
     /// Preflight check: can these specs run? Checks source, columns, output, disk and clock; leaves nothing behind.
@@ -154,6 +157,26 @@ pub(super) struct InitArgs {
     /// Folder to write to; default: the current folder.
     #[arg(default_value = ".")]
     pub dir: PathBuf,
+    /// Files to describe in the catalog and to export with the first spec, as `inspect` does: a file, folder, glob, or
+    /// s3:// gs:// az:// URI.
+    #[arg(long, value_name = "SOURCE")]
+    pub from: Option<String>,
+    /// Name of the type, with `--from`; default: from the name of the folder or file.
+    #[arg(long = "type", value_name = "TYPE", requires = "from", value_parser = type_name)]
+    pub type_name: Option<String>,
+}
+
+/// `inspect`.
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// A file, folder (with everything below it), glob, or s3:// gs:// az:// URI. The beginning of a few files is read.
+    pub source: String,
+    /// Name of the type; default: from the name of the folder or file.
+    #[arg(long = "type", value_name = "TYPE", value_parser = type_name)]
+    pub type_name: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment would become the help of the whole group")]
+    pub resources: ResourceArgs,
 }
 
 /// `validate`.
@@ -293,6 +316,13 @@ pub(super) struct CompletionsArgs {
 fn memory(text: &str) -> Result<Memory, String> {
     let bytes = parse_bytes(text).map_err(|e| e.to_string())?;
     if bytes < LEAST { Err(format!("the minimum is {}MiB", LEAST >> 20)) } else { Ok(Memory::new(bytes)) }
+}
+
+fn type_name(text: &str) -> Result<String, String> {
+    if is_type_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("write lower-case letters, digits, `-` and `_`, and start with a letter".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -3,6 +3,7 @@
 //! Only what cannot be taken for anything else is told: the magic numbers of Parquet, Arrow and Avro, and JSON. The dialect of CSV
 //! and the pattern of lines are never guessed.
 
+use encoding_rs::Encoding;
 use serde::de::IgnoredAny;
 
 use super::rows::decode::Head;
@@ -56,6 +57,67 @@ pub(crate) fn content_of(file: &SourceFile) -> Result<Content, SourceError> {
         Some(format) => Content::Rows(format),
         None => Content::Other { first_line: shown(String::from_utf8_lossy(line.unwrap_or(text)).trim_end()) },
     })
+}
+
+/// The beginning of a text file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TextHead {
+    /// Decoded, without its byte order mark.
+    pub text: String,
+    /// The file has no more.
+    pub is_whole: bool,
+    /// What it was decoded from: what a byte order mark says, or else how the bytes look.
+    pub encoding: &'static Encoding,
+    /// Whether a byte order mark says so.
+    pub has_mark: bool,
+    /// Whether the file's last line has a line end, or a compression proves the end of the file.
+    pub ends_complete: bool,
+}
+
+/// Bytes at the end of a file that show whether it ends with a line end, in UTF-16 too.
+const TAIL_BYTES: u64 = 2;
+
+/// Reads the first decompressed bytes of a file as text, at most `most`.
+///
+/// # Errors
+/// Those of opening, decompressing and reading it.
+pub(crate) fn text_head(file: &SourceFile, most: usize) -> Result<TextHead, SourceError> {
+    let head = Head::read(file, most, |_| false)?;
+    let bytes = head.bytes.as_slice();
+    let mark = Encoding::for_bom(bytes);
+    let (encoding, start) = mark.unwrap_or((encoding_of(bytes, head.is_whole), 0));
+    let (text, _) = encoding.decode_without_bom_handling(bytes.get(start..).unwrap_or_default());
+    let ends_complete = if head.compression != SourceCompression::None {
+        true
+    } else {
+        let start = file.bytes.saturating_sub(TAIL_BYTES);
+        let tail = file.open()?.read_at(start, file.bytes - start);
+        let tail = tail.map_err(|error| SourceError::io(file, "read", &error))?;
+        tail.is_empty() || tail.iter().any(|byte| matches!(byte, b'\n' | b'\r')) && !ends_in_text(&tail)
+    };
+    Ok(TextHead { text: text.into_owned(), is_whole: head.is_whole, encoding, has_mark: mark.is_some(), ends_complete })
+}
+
+/// Whether the last byte is of text, in encodings of one byte for each ASCII character.
+fn ends_in_text(tail: &[u8]) -> bool {
+    tail.last().is_some_and(|byte| !matches!(byte, b'\n' | b'\r' | 0))
+}
+
+/// The encoding of text without a byte order mark. Any text is valid in Windows-1252.
+fn encoding_of(bytes: &[u8], is_whole: bool) -> &'static Encoding {
+    let zeros = |odd: usize| bytes.iter().skip(odd).step_by(2).filter(|byte| **byte == 0).count();
+    let half = bytes.len() / 4;
+    if bytes.len() >= 4 && zeros(1) > half && zeros(0) == 0 {
+        return encoding_rs::UTF_16LE;
+    }
+    if bytes.len() >= 4 && zeros(0) > half && zeros(1) == 0 {
+        return encoding_rs::UTF_16BE;
+    }
+    match std::str::from_utf8(bytes) {
+        // The last character may be cut.
+        Err(error) if error.error_len().is_some() || is_whole => encoding_rs::WINDOWS_1252,
+        _ => encoding_rs::UTF_8,
+    }
 }
 
 /// The bytes behind a byte order mark and blanks.

@@ -221,8 +221,17 @@ fn sentences(paths: &[(String, String)]) -> String {
     sentences.join("; ")
 }
 
-/// Declares each top-level column of the paths as JSON.
-fn declarations(paths: &[(String, String)]) -> String {
+impl SchemaError {
+    /// The top-level columns to declare as JSON because the keys in them look like data.
+    pub(crate) fn columns_of_keys(&self) -> Vec<String> {
+        match self {
+            Self::KeysAreData { paths } => top_columns(paths).into_iter().map(str::to_owned).collect(),
+            Self::Drift { .. } | Self::Irreconcilable { .. } => Vec::new(),
+        }
+    }
+}
+
+fn top_columns(paths: &[(String, String)]) -> Vec<&str> {
     let mut columns: Vec<&str> = Vec::new();
     for (path, _) in paths {
         let column = path.split(['.', '[']).next().unwrap_or(path);
@@ -230,7 +239,12 @@ fn declarations(paths: &[(String, String)]) -> String {
             columns.push(column);
         }
     }
-    let declared: Vec<_> = columns.iter().map(|column| format!("{column}: json")).collect();
+    columns
+}
+
+/// Declares each top-level column of the paths as JSON.
+fn declarations(paths: &[(String, String)]) -> String {
+    let declared: Vec<_> = top_columns(paths).iter().map(|column| format!("{column}: json")).collect();
     declared.join(", ")
 }
 
