@@ -83,6 +83,9 @@ pub(super) fn init(args: &InitArgs, console: &Console) -> Exit {
             }
         }
     }
+    for what in &to_do {
+        console.error(&format!("to do: {what}"));
+    }
     if console.json {
         return console.print_json(&serde_json::json!({"version": 1, "written": written, "kept": kept}));
     }
@@ -91,9 +94,6 @@ pub(super) fn init(args: &InitArgs, console: &Console) -> Exit {
     }
     for name in &kept {
         console.info(&format!("kept  {name}, it already exists"));
-    }
-    for what in &to_do {
-        console.error(&format!("to do: {what}"));
     }
     let spec = files.get(1).map_or("specs", |file| file.name.as_str());
     console.show_info(&format!(

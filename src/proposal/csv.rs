@@ -103,7 +103,8 @@ fn layouts(lines: &[&str], base: &CsvDialect, by_default: Delimiter) -> Vec<Gues
                 null_text: vec![null.to_owned()],
                 ..base.clone()
             };
-            return vec![Guess { dialect, notes: Vec::new(), cells: count(rows.first(), delimiter) }];
+            let note = format!("a line that begins with `{prefix}` names the columns, and a dash is null in such logs");
+            return vec![Guess { dialect, notes: vec![note], cells: count(rows.first(), delimiter).max(2) }];
         }
     }
     let hint = lines.first().and_then(|line| line.strip_prefix("sep=")).and_then(|rest| rest.chars().next());
@@ -211,6 +212,14 @@ fn with_header(lines: &[&str], delimiter: Delimiter, base: &CsvDialect) -> Guess
 /// The dialect, and others that differ in quotes, escapes and missing cells.
 fn variants(guess: Guess, head: &TextHead) -> Vec<Guess> {
     let mut found = vec![guess.clone()];
+    // Single quotes around each cell, as some databases write them.
+    let first = lines(head).first().map(|line| line.trim()).unwrap_or_default();
+    if first.len() > 1 && first.starts_with('\'') && first.ends_with('\'') {
+        let mut other = guess.clone();
+        other.dialect.quote = Some(b'\'');
+        other.notes.push("cells are in single quotes".to_owned());
+        found.insert(0, other);
+    }
     let mut add = |change: fn(&mut CsvDialect), note: &str| {
         let mut other = guess.clone();
         change(&mut other.dialect);

@@ -24,7 +24,7 @@ use self::probe::{Listed, Reading};
 use self::time::{Candidate, Certainty};
 use crate::diagnostic::shown;
 use crate::error::Exit;
-use crate::job::{Delimiter, SourceFormat};
+use crate::job::{Delimiter, Header, LastLine, SourceFormat};
 use crate::resolve::Environment;
 use crate::run::memory::Memory;
 use crate::run::{self, RunError, SurveyError};
@@ -296,8 +296,8 @@ fn by_lines(
     let as_csv = Entry { format: Some(SourceFormat::Csv), ..entry };
     let unknown = || {
         ProposalError::Unclear(format!(
-            "cannot tell what {} holds: it begins with `{first_line}`, which is not Parquet, Arrow, JSON, a table with the \
-             same number of cells on each line, or a known log; write `format: lines` with a pattern, or `format: csv` with \
+            "cannot tell what {} holds: it begins with `{first_line}`, which is not Parquet, Arrow, JSON, a table with a \
+             time, or a known log; write `format: lines` with a pattern, or `format: csv` with \
              its dialect (docs/spec.md)",
             shown(&file.name)
         ))
@@ -309,10 +309,11 @@ fn by_lines(
     if !is_table {
         return Err(unknown());
     }
-    let mut found = Vec::new();
-    match fit_csv(as_csv.clone(), &listed, &mut found, options) {
-        Ok((_, reading)) if reading.rows > 0 => {
-            notes.push("CSV, because each line has the same number of cells".to_owned());
+    match fit_csv(as_csv.clone(), &listed, &mut Vec::new(), options) {
+        // Prose may have as many words on each line, but no time in the same place.
+        Ok((fitted, reading)) if !time::candidates(&reading.columns).is_empty() => {
+            let is_named = fitted.csv.is_some_and(|csv| matches!(csv.header, Header::LinePrefix(_)));
+            notes.extend((!is_named).then(|| "CSV, because each line has the same number of cells".to_owned()));
             Ok((as_csv, listed))
         }
         Ok(_) | Err(ProposalError::Unclear(_)) => Err(unknown()),
@@ -343,7 +344,7 @@ fn fit_csv(
         let is_tabbed = Extensions::of(file.name.as_ref()).is_tab_separated();
         for mut guess in csv::guesses(head, Delimiter::Character(if is_tabbed { '\t' } else { ',' })) {
             if !ends_complete {
-                guess.dialect.last_line = crate::job::LastLine::Any;
+                guess.dialect.last_line = LastLine::Any;
             }
             if guesses.iter().all(|known| known.dialect != guess.dialect) {
                 guesses.push(guess);
@@ -399,17 +400,18 @@ fn fit_json(
         }
         let tried = Entry { format, ..entry.clone() };
         let Ok(relisted) = probe::list(&tried, options)? else { continue };
-        let (tried, result) = read_declaring(tried, &relisted, notes, options)?;
+        let mut notes_of_format = Vec::new();
+        let (tried, result) = read_declaring(tried, &relisted, &mut notes_of_format, options)?;
         match result {
             Ok(reading) if reading.faults.is_empty() => {
-                whole = Some((tried, relisted, reading));
+                whole = Some((tried, relisted, reading, notes_of_format));
                 break;
             }
             Ok(reading) => first_fault = first_fault.or(reading.faults.into_iter().next()),
             Err(error) => first_fault = first_fault.or(Some(error.to_string())),
         }
     }
-    let Some((entry, listed, reading)) = whole else {
+    let Some((entry, listed, reading, notes_of_rows)) = whole else {
         return Err(unclear_rows(&first_fault.unwrap_or_else(|| "no file holds rows".to_owned())));
     };
     let times = time::candidates(&reading.columns);
@@ -417,14 +419,18 @@ fn fit_json(
         && reading.rows <= listed.inputs.len();
     let mut near_miss = None;
     let mut array_in_row = None;
-    for path in envelope::paths(&reading.schema) {
+    // Arrays in which keys look like data were declared, too.
+    let arrays = envelope::paths(&reading.schema).into_iter().chain(entry.json_columns.iter().cloned());
+    // A document may be an array itself.
+    for path in arrays.flat_map(|path| [path.clone(), format!("[].{path}")]) {
         let is_tried = times.is_empty() || (is_documents && envelope::is_telling(&path));
         if !is_tried {
             array_in_row.get_or_insert(path);
             continue;
         }
         let inner = Entry { records: Some(path.clone()), json_columns: Vec::new(), ..entry.clone() };
-        let (inner, result) = read_declaring(inner, &listed, notes, options)?;
+        let mut inner_notes = Vec::new();
+        let (inner, result) = read_declaring(inner, &listed, &mut inner_notes, options)?;
         let Ok(found) = result else { continue };
         if time::candidates(&found.columns).is_empty() {
             continue;
@@ -434,12 +440,14 @@ fn fit_json(
             continue;
         }
         notes.push(format!("each document has its rows in the array `{path}`"));
+        notes.append(&mut inner_notes);
         let (inner, reading) = keep_around(inner, found, &listed, notes, options)?;
         return Ok((inner, listed, reading));
     }
     if let (true, Some(fault)) = (times.is_empty(), near_miss) {
         return Err(unclear_rows(&fault));
     }
+    notes.extend(notes_of_rows);
     if let Some(path) = array_in_row {
         notes.push(format!(
             "each object is a row, and its array `{path}` a column; if the array holds the rows, set `records: {path}`"

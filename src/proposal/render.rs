@@ -65,13 +65,18 @@ fn comment(line: &str) -> String {
 fn what_was_read(proposal: &Proposal) -> Vec<String> {
     let files = &proposal.files;
     let size = bytesize::ByteSize(files.bytes).display().iec();
-    let of_each = if files.is_whole { "" } else { " and the beginning of each file" };
     let rows = counted(proposal.rows as u64, "row");
-    let read = if files.read == files.listed {
-        format!("{} ({size}), {rows} read{of_each}.", counted(files.listed as u64, "file"))
-    } else {
-        let listed = counted(files.listed as u64, "file");
-        format!("{listed} ({size}), of which {} were looked into{of_each}: {rows} read.", files.read)
+    let listed = counted(files.listed as u64, "file");
+    let read = match (files.read == files.listed, files.is_whole) {
+        (true, true) => format!("{listed} ({size}), {rows} read."),
+        (true, false) => format!("{listed} ({size}), {rows} read, from the beginning of each."),
+        (false, true) => format!("{listed} ({size}), of which {} were looked into: {rows} read.", files.read),
+        (false, false) => {
+            format!(
+                "{listed} ({size}), of which {} were looked into: {rows} read, from the beginning of each.",
+                files.read
+            )
+        }
     };
     let mut lines = vec![read];
     let mut notes = proposal.notes.iter();
@@ -195,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_comment_stays_one_line_and_masks_secrets() {
-        assert_eq!(comment("a\nb: c\u{1b}[0m"), "# a\\nb: c\\u{1b}[0m");
+        assert_eq!(comment("a\nb: c\u{1b}[0m"), "# a\\u{a}b: c\\u{1b}[0m");
         assert_eq!(comment("https://u:secret@h/x"), "# https://********@h/x");
         assert_eq!(cut("äöü", 3), "äöü");
         assert_eq!(cut("äöüß", 3), "äö…");

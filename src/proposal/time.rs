@@ -162,7 +162,9 @@ fn of_column(column: &ReadColumn) -> Option<Candidate> {
 /// Reads all values with each format that may fit.
 fn candidate(columns: Vec<String>, field: &Field, arrays: &[ArrayRef], depth: usize) -> Option<Candidate> {
     let data_type = field.data_type();
-    if data_type.is_nested() || matches!(data_type, DataType::Null | DataType::Boolean) {
+    // A catalog cannot name a column without a name.
+    let is_named = columns.iter().all(|name| !name.trim().is_empty());
+    if !is_named || data_type.is_nested() || matches!(data_type, DataType::Null | DataType::Boolean) {
         return None;
     }
     let is_typed = matches!(data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64);

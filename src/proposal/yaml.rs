@@ -52,7 +52,7 @@ mod tests {
         let source = SourceText { path: "x.yaml".into(), text: format!("key: {scalar}\n") };
         let root = crate::yaml::parse(&Arc::new(source)).ok()?;
         let entry = root.entry("key")?;
-        crate::yaml::decode::text(&entry.value, "key", &mut Vec::new()).map(|text| text.value)
+        crate::yaml::decode::any_text(&entry.value, "key", &mut Vec::new()).map(|text| text.value)
     }
 
     #[test]

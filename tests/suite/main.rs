@@ -25,6 +25,7 @@ mod encryption;
 mod envelopes;
 mod gcs_server;
 mod golden;
+mod inspect;
 mod jobs;
 mod jobs_passed_over;
 mod keys;
