@@ -304,3 +304,64 @@ fn has_null(column: &ReadColumn, null: &str) -> bool {
     }
     is_there && (null == "\\N" || (others > 0 && are_values))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> TextHead {
+        let ends_complete = text.ends_with('\n');
+        TextHead { text: text.to_owned(), is_whole: true, encoding: encoding_rs::UTF_8, has_mark: false, ends_complete }
+    }
+
+    fn first(text: &str) -> CsvDialect {
+        guesses(&head(text), Delimiter::Character(',')).remove(0).dialect
+    }
+
+    #[test]
+    fn a_delimiter_gives_each_line_the_same_number_of_cells() {
+        for (text, delimiter) in [
+            ("a,b\n1,2\n", None),
+            ("a;b;c\n1;2,5;3\n", Some(Delimiter::Character(';'))),
+            ("a\tb\n1,2\t3\n", Some(Delimiter::Character('\t'))),
+            ("a|b\n\"x|y\"|2\n", Some(Delimiter::Character('|'))),
+            ("a  b\tc\n1 2   3\n", Some(Delimiter::Blanks)),
+            ("alone\n1\n", None),
+            // Most lines: the others may have quoted line ends.
+            ("a,b\n1,\"x\ny\"\n2,z\n3,z\n", None),
+        ] {
+            assert_eq!(first(text).delimiter, delimiter, "{text:?}");
+        }
+        let tabbed = guesses(&head("a\tb\n1\t2\n"), Delimiter::Character('\t')).remove(0).dialect;
+        assert_eq!(tabbed.delimiter, None);
+    }
+
+    #[test]
+    fn a_first_line_of_values_is_no_header() {
+        assert_eq!(first("1,x\n2,y\n").header, Header::None);
+        assert_eq!(first("x,2026-03-05T10:00:00Z\n").header, Header::None);
+        assert_eq!(first("ts,n\nx,1\n").header, Header::FirstLine);
+        assert_eq!(
+            (first("a,,a\n1,2,3\n").headers, first("a,b\n1,2\n").headers),
+            (HeaderNames::Number, HeaderNames::Strict)
+        );
+    }
+
+    #[test]
+    fn what_stands_in_front_of_a_table_is_skipped() {
+        // Behind the table of one column, which does not fit the later lines.
+        let report = guesses(&head("Report\nof March\na,b\n1,2\n3,4\n"), Delimiter::Character(','));
+        assert_eq!(report.iter().find(|guess| guess.cells > 1).map(|guess| guess.dialect.skip_lines), Some(2));
+        assert_eq!(first("a,b\n1,2\n").skip_lines, 0);
+        let hint = first("sep=;\na;b\n1;2\n");
+        assert_eq!((hint.skip_lines, hint.delimiter), (1, Some(Delimiter::Character(';'))));
+        let commented = first("# x\n# y\na,b\n1,2\n");
+        assert_eq!((commented.comment.as_deref(), commented.header), (Some("#"), Header::FirstLine));
+        assert_eq!(first("# a,b\n1,2\n").header, Header::LinePrefix("#".to_owned()));
+    }
+
+    #[test]
+    fn a_last_line_may_lack_its_end() {
+        assert_eq!((first("a,b\n1,2").last_line, first("a,b\n1,2\n").last_line), (LastLine::Any, LastLine::Complete));
+    }
+}

@@ -492,18 +492,25 @@ fn keep_around(
     if around.is_empty() {
         return Ok((entry, reading));
     }
-    let keeping = Entry { keep: envelope::kept_names(around, &reading.schema), ..entry.clone() };
-    match probe::read(&keeping, listed, options) {
-        Ok(Ok(kept)) if kept.faults.is_empty() => Ok((keeping, kept)),
-        // A key that no path can write, or objects whose keys are data.
-        Ok(_) | Err(ProposalError::Run(RunError::Spec(_))) => {
-            let names = around.join(", ");
-            notes
-                .push(format!("the fields around the rows ({names}) are not exported: add those that count to `keep`"));
-            Ok((entry, reading))
-        }
-        Err(error) => Err(error),
+    let mut keeping = Entry { keep: envelope::kept_names(around, &reading.schema), ..entry.clone() };
+    let mut kept = match probe::read(&keeping, listed, options) {
+        Ok(kept) => kept.ok().filter(|kept| kept.faults.is_empty()),
+        Err(ProposalError::Run(RunError::Spec(_))) => None,
+        Err(error) => return Err(error),
+    };
+    // No path leads to a key with a dot in it.
+    let lost = kept.as_ref().map_or(around, |kept| &kept.survey.schema.unexported_keys).clone();
+    if kept.is_some() && !lost.is_empty() {
+        keeping.keep.retain(|(_, path)| !lost.contains(path));
+        kept = Some(read(&keeping, listed, options)?);
     }
+    if !lost.is_empty() {
+        let names = lost.join(", ");
+        notes.push(format!(
+            "the fields around the rows ({names}) are not exported, because `keep` cannot name or hold them"
+        ));
+    }
+    Ok(kept.map_or((entry, reading), |kept| (keeping, kept)))
 }
 
 /// The names of columns that are objects of the same fields, if all columns are.

@@ -349,3 +349,106 @@ fn rank(path: &str) -> usize {
             || ["_at", "_ts", "_on", "At", "Ts"].iter().any(|end| last.ends_with(end));
     if is_timely { TIMELY } else { UNTIMELY }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringViewArray};
+
+    use super::*;
+
+    fn text(name: &str, values: &[Option<&str>]) -> ReadColumn {
+        let array: ArrayRef = Arc::new(StringViewArray::from(values.to_vec()));
+        ReadColumn {
+            field: Field::new(name, DataType::Utf8View, true),
+            depth: name.matches('.').count(),
+            arrays: vec![array],
+        }
+    }
+
+    fn integers(name: &str, values: &[i64]) -> ReadColumn {
+        let array: ArrayRef = Arc::new(Int64Array::from(values.to_vec()));
+        ReadColumn { field: Field::new(name, DataType::Int64, true), depth: 0, arrays: vec![array] }
+    }
+
+    /// Names of the candidates in order, and how certain the first is.
+    fn found(columns: &[ReadColumn]) -> (Vec<String>, Option<Certainty>) {
+        let candidates = candidates(columns);
+        (candidates.iter().map(Candidate::name).collect(), certainty(&candidates))
+    }
+
+    const EARLY: &str = "2026-03-05T10:00:00Z";
+    const LATE: &str = "2026-03-05T11:00:00Z";
+
+    #[test]
+    fn names_and_nulls_decide_between_candidates() {
+        let (of, some) = (text, [Some(EARLY), Some(LATE)]);
+        for (columns, expected, is) in [
+            (vec![of("x", &some)], vec!["x"], Certainty::Likely),
+            (vec![of("ts", &some)], vec!["ts"], Certainty::Sure),
+            (vec![of("my_time", &some)], vec!["my_time"], Certainty::Likely),
+            (vec![of("created_at", &some), of("eventTime", &some)], vec!["eventTime", "created_at"], Certainty::Likely),
+            (vec![of("ts", &[Some(EARLY), None]), of("created_at", &some)], vec!["created_at", "ts"], Certainty::Sure),
+            (vec![of("ts", &[Some(EARLY), None])], vec!["ts"], Certainty::Unsure),
+            (vec![of("a", &some), of("b", &some)], vec!["a", "b"], Certainty::Unsure),
+            (
+                vec![of("b_time", &[Some(LATE)]), of("a_time", &[Some(EARLY)])],
+                vec!["a_time", "b_time"],
+                Certainty::Likely,
+            ),
+            (vec![of("date", &[Some("2026-03-05")]), of("x", &[Some(EARLY)])], vec!["date", "x"], Certainty::Sure),
+            (vec![of("t.$date", &some), of("other", &some)], vec!["t.$date", "other"], Certainty::Sure),
+            (vec![of("ts", &[Some("05/03/2026")])], vec!["ts"], Certainty::Unsure),
+        ] {
+            assert_eq!(
+                found(&columns),
+                (expected.iter().map(|name| (*name).to_owned()).collect(), Some(is)),
+                "{expected:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_is_a_time_if_it_lies_in_this_age() {
+        for (value, format) in [
+            (1_772_366_400, TimeFormat::EpochS),
+            (1_772_366_400_000, TimeFormat::EpochMs),
+            (1_772_366_400_000_000, TimeFormat::EpochUs),
+            (1_772_366_400_000_000_000, TimeFormat::EpochNs),
+            (20_260_305, TimeFormat::Pattern("%Y%m%d".to_owned())),
+        ] {
+            let candidates = candidates(&[integers("ts", &[value])]);
+            assert_eq!(candidates.first().map(|found| &found.formats), Some(&vec![format]), "{value}");
+        }
+        assert_eq!(found(&[integers("ts", &[7, 1_772_366_400])]), (vec![], None));
+        // A count that nothing calls a time comes last.
+        let columns = [integers("bytes", &[1_772_366_400]), text("x", &[Some(EARLY)])];
+        assert_eq!(found(&columns), (vec!["x".to_owned(), "bytes".to_owned()], Some(Certainty::Unsure)));
+    }
+
+    #[test]
+    fn a_day_and_a_time_of_day_are_one_time() {
+        let (day, clock) =
+            (text("date", &[Some("2026-03-05"), None]), text("time", &[Some("10:00:01"), Some("10:00")]));
+        let candidates = candidates(&[day, clock]);
+        let [joined] = candidates.as_slice() else { panic!("{candidates:?}") };
+        assert_eq!((joined.name().as_str(), joined.nulls, joined.is_local), ("date + time", 1, true));
+        assert_eq!(joined.min.to_string(), "2026-03-05T10:00:01Z");
+        assert_eq!(found(&[text("time", &[Some("10:00:01")])]), (vec![], None));
+    }
+
+    #[test]
+    fn times_without_a_zone_are_told() {
+        for (value, is_local, is_date) in [
+            (EARLY, false, false),
+            ("2026-03-05 10:00:00", true, false),
+            ("2026-03-05", false, true),
+            ("05.03.2026", false, true),
+        ] {
+            let candidates = candidates(&[text("ts", &[Some(value)])]);
+            let first = candidates.first().unwrap();
+            assert_eq!((first.is_local, first.is_date), (is_local, is_date), "{value}");
+        }
+    }
+}

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::project::{Outcome, Project, column, gzip, parquet_of};
+use crate::project::{NOW, Outcome, Project, column, gzip, parquet_of};
+use crate::s3_server::S3Server;
+use crate::stores::call;
 
 /// Where the proposed catalog is written.
 const SPEC: &str =
@@ -296,6 +298,45 @@ fn what_cannot_be_told_is_said_with_what_is_missing() {
         ("a.parquet", &parquet_of("{\"event_id\":\"a\",\"occurred_at\":\"2026-03-05T10:00:00Z\"}\n")),
     ]);
     inspect(&table, &[]).exits(2).says(&["is a Delta table", "export a snapshot of the table to files and name those"]);
+}
+
+#[test]
+fn a_known_log_that_is_cut_is_told() {
+    let line = "127.0.0.1 - - [05/Mar/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 23";
+    inspect(&project(&[("access.log", line.as_bytes())]), &[]).exits(4).says(&[
+        "error: in/: the lines look like the common format of web servers, but not all can be read: access.log:1: ",
+        "; repair the file or leave it out with a glob",
+    ]);
+}
+
+#[test]
+fn fields_that_no_path_can_name_are_told() {
+    let text = b"{\"a.b\": 1, \"records\": [{\"ts\": \"2026-03-05T10:00:00Z\"}]}";
+    let note = "# Guess: the fields around the rows (a.b) are not exported, because `keep` cannot name or hold them.";
+    assert_eq!(exported(&[("a.json", text)], &["records: records", note]).len(), 1);
+}
+
+#[test]
+fn files_in_a_store_are_described_as_those_on_disk() {
+    let server = S3Server::start();
+    server.put("lake/logs/a.csv", b"ts;n\n2026-03-05T10:00:00Z;1\n2026-03-05T10:00:00Z;2");
+    let project = Project::with_spec(SPEC);
+    let outcome = call(&project, &server, &["inspect", "s3://bucket/lake/logs/", "--type", "shape"]).exits(0);
+    for line in
+        ["    source:\n      uri: \"s3://bucket/lake/logs/\"\n", "delimiter: \";\"", "last_line: any", "column: ts"]
+    {
+        assert!(outcome.stdout.contains(line), "no `{line}` in:\n{}", outcome.stdout);
+    }
+    project.write("catalog.yaml", &outcome.stdout);
+    call(&project, &server, &["run", "spec.yaml", "--progress", "never", "--now", NOW]).exits(0);
+    assert_eq!(column(&project.package().rows(), "n"), ["1", "2"]);
+    call(&project, &server, &["inspect", "s3://bucket/none/"])
+        .exits(2)
+        .says(&["source matches no file: s3://bucket/none/"]);
+    project
+        .call(&["inspect", "https://u:secret@127.0.0.1/x"])
+        .exits(2)
+        .says(&["URIs must not contain credentials: remove the part before the @"]);
 }
 
 #[test]
