@@ -425,7 +425,9 @@ fn fit_json(
     for path in arrays.flat_map(|path| [path.clone(), format!("[].{path}")]) {
         let is_tried = times.is_empty() || (is_documents && envelope::is_telling(&path));
         if !is_tried {
-            array_in_row.get_or_insert(path);
+            if !path.starts_with("[]") && !entry.json_columns.contains(&path) {
+                array_in_row.get_or_insert(path);
+            }
             continue;
         }
         let inner = Entry { records: Some(path.clone()), json_columns: Vec::new(), ..entry.clone() };

@@ -36,8 +36,8 @@ const LEVELS: usize = 6;
 /// Fields of nested objects that are looked at.
 const NESTED_FIELDS: usize = 200;
 
-/// A column that the source may not have, for a time that is not known yet.
-const NO_TIME: &str = "\u{1}no time";
+/// What stands for a time that is not known yet, in messages too.
+const NO_TIME: &str = "the time column";
 
 /// What the entry's type is called while it is tried out.
 const TYPE: &str = "inspected";

@@ -147,6 +147,11 @@ fn keys_that_are_data_are_declared_as_json() {
     let text: String = (0..100).map(row).collect();
     let lines = ["labels: json", "# Guess: the keys in labels look like data, so each value is kept as JSON."];
     assert_eq!(exported(&[("a.ndjson", text.as_bytes())], &lines).len(), 100);
+    let wide: String = (0..1500).map(|n| format!("{{\"ts\":\"2026-03-05T10:00:00Z\",\"u{n}\":1}}\n")).collect();
+    inspect(&project(&[("a.ndjson", wide.as_bytes())]), &[]).exits(4).says(&[
+        "the keys look like data, and every row would be written with all of them; select what is to be exported with \
+         `columns: [the time column, …]`",
+    ]);
 }
 
 #[test]
