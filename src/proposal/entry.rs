@@ -2,6 +2,7 @@
 
 use super::yaml::{pattern, scalar};
 use crate::job::{CsvDialect, Delimiter, Header, HeaderNames, LastLine, ShortRows, SourceFormat};
+use crate::yaml::decode::Word;
 
 /// An entry of a catalog.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +58,7 @@ impl Entry {
     pub(super) fn source_lines(&self) -> Vec<String> {
         let mut lines = vec!["source:".to_owned(), format!("  uri: {}", scalar(&self.uri))];
         if let Some(format) = self.format {
-            lines.push(format!("  format: {}", word(format)));
+            lines.push(format!("  format: {}", format.word()));
         }
         if let Some(dialect) = &self.csv {
             let keys = dialect_keys(dialect);
@@ -113,18 +114,6 @@ impl EntryTime {
             lines.push("  timezone: UTC".to_owned());
         }
         lines
-    }
-}
-
-/// The format as `source.format` writes it.
-pub(crate) fn word(format: SourceFormat) -> &'static str {
-    match format {
-        SourceFormat::Parquet => "parquet",
-        SourceFormat::Ndjson => "ndjson",
-        SourceFormat::Json => "json",
-        SourceFormat::Csv => "csv",
-        SourceFormat::Lines => "lines",
-        SourceFormat::Arrow => "arrow",
     }
 }
 

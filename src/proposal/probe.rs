@@ -14,11 +14,12 @@ use crate::diagnostic::SourceText;
 use crate::encode::CellTexts;
 use crate::failure::Failure;
 use crate::job::{Job, OnBad};
+use crate::logical::origin::Origin;
 use crate::resolve::{CatalogText, Destination, resolve_text};
 use crate::run::{self, RunError, Survey, SurveyError};
 use crate::source::instants::instants;
 use crate::source::{
-    self, Input, ListError, Listing, ReadRequest, SkippedInput, Source, SourceError, TimeRange, paths,
+    self, Input, ListError, Listing, ReadRequest, SkippedInput, Source, SourceError, TimeRange, derived,
 };
 
 /// Files that are read at most, evenly spread over the list, whose names often go with time.
@@ -180,7 +181,7 @@ pub(super) fn read(
     let rows = read_rows(&*source, &survey, Arc::new(Schema::new(request.clone())), options)?;
     let own = schema.fields().len();
     let columns = request.iter().enumerate().map(|(i, field)| ReadColumn {
-        field: paths_removed(field),
+        field: Origin::without(field.as_ref().clone()),
         depth: if i < own { 0 } else { field.name().matches('.').count().max(1) },
         arrays: rows.batches.iter().filter_map(|batch| batch.columns().get(i).cloned()).collect(),
     });
@@ -193,10 +194,6 @@ fn inspect(job: &Job, source: &dyn Source, inputs: &[Input], options: &Options) 
     let listing = Listing { inputs: inputs.to_vec(), ..Listing::default() };
     let progress = crate::progress::Progress::default();
     run::inspect(job, source, listing, Some(STEPS), options.threads, &options.stop, &progress)
-}
-
-fn paths_removed(field: &Field) -> Field {
-    crate::logical::path::without_path(field.clone())
 }
 
 /// The fields of nested objects that a path leads to, and which are no objects themselves.
@@ -218,7 +215,7 @@ fn add_nested(schema: &Schema, path: &str, fields: &Fields, level: usize, found:
             data_type if data_type.is_nested() => {}
             // A column of that name would be read instead.
             _ if found.len() < NESTED_FIELDS && schema.field_with_name(&path).is_err() => {
-                found.extend(paths::declared_field_at(schema, &path, None));
+                found.extend(derived::declared_field_at(schema, &path, None));
             }
             _ => {}
         }
