@@ -29,8 +29,8 @@ pub use evidence::{Chain, Digests, Encryption, Expectations, RecipientsFile, Red
 pub use filter::{Condition, Filter, Scalar};
 pub use line_pattern::{LinePattern, LinePatternError};
 pub use source::{
-    DeclaredType, ExpectedFiles, OnEmptyFile, PathTime, SchemaDrift, SourceCompression, SourceFormat, SourceSettings,
-    SourceUri, TimeColumn,
+    Combination, DeclaredType, ExpectedFiles, OnEmptyFile, PathTime, SchemaDrift, SourceCompression, SourceFormat,
+    SourceSettings, SourceUri, TimeColumn,
 };
 
 /// One spec with its window resolved.

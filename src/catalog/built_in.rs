@@ -4,6 +4,7 @@
 //! filter may name a source column itself.
 
 use crate::diagnostic::Located;
+use crate::job::Combination;
 use crate::spec::{TimeSpec, TypeEntry};
 
 /// One built-in type.
@@ -94,6 +95,7 @@ pub fn built_in(name: &str) -> Option<TypeEntry> {
         time: Some(TimeSpec {
             column: text(built_in.time),
             columns: Vec::new(),
+            combination: Combination::default(),
             format: None,
             timezone: None,
             zones: None,

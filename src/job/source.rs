@@ -214,14 +214,26 @@ pub enum ExpectedFiles {
 pub struct TimeColumn {
     /// Source column or path; a name for the joined values if there are `parts`.
     pub column: Located<String>,
-    /// Columns or paths whose values are joined by one space; empty if the time is in one column.
+    /// Columns or paths that make the time together; empty if it is in one column.
     pub parts: Vec<Located<String>>,
+    /// How they make it.
+    pub combination: Combination,
     /// How it is written.
     pub format: TimeFormat,
     /// For times without a zone.
     pub timezone: TimeZone,
     /// Offsets of zone abbreviations, as `%z` reads them.
     pub zones: BTreeMap<String, String>,
+}
+
+/// How several columns make one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Combination {
+    /// Their texts are joined by one space.
+    #[default]
+    Joined,
+    /// The first of them that has a value counts.
+    First,
 }
 
 impl TimeColumn {

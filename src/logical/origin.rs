@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use arrow::datatypes::{DataType, Field};
 use serde::{Deserialize, Serialize};
 
+use crate::job::{Combination, TimeColumn};
+
 /// Metadata key of a field's [`Origin`], as JSON.
 const ORIGIN: &str = "kt-export:origin";
 
@@ -17,6 +19,8 @@ pub(crate) enum Origin {
     Path(Vec<String>),
     /// The texts of columns or paths, joined by one space.
     Joined(Vec<String>),
+    /// The text of the first of several columns or paths that has a value.
+    First(Vec<String>),
     /// The column of the same name, or one of those whose names differ from it in case: the one that has a value.
     Spellings(Vec<String>),
 }
@@ -34,9 +38,14 @@ impl Origin {
         field.with_metadata(metadata)
     }
 
-    /// The field of texts that are the values of `parts`, joined by one space.
-    pub(crate) fn joined<'a>(name: &str, parts: impl Iterator<Item = &'a str>) -> Field {
-        Self::Joined(parts.map(str::to_owned).collect()).of_field(Field::new(name, DataType::Utf8View, true))
+    /// The field of a job's time that several columns make.
+    pub(crate) fn of_time(time: &TimeColumn) -> Field {
+        let parts = time.parts.iter().map(|part| part.value.clone()).collect();
+        let origin = match time.combination {
+            Combination::Joined => Self::Joined(parts),
+            Combination::First => Self::First(parts),
+        };
+        origin.of_field(Field::new(&time.column.value, DataType::Utf8View, true))
     }
 
     /// The field without its origin.

@@ -109,7 +109,7 @@ pub(crate) fn last_key(field: &Field) -> Option<String> {
 fn steps_of(field: &Field) -> Option<Vec<String>> {
     match Origin::of(field)? {
         Origin::Path(steps) => Some(steps),
-        Origin::Joined(_) | Origin::Spellings(_) => None,
+        Origin::Joined(_) | Origin::First(_) | Origin::Spellings(_) => None,
     }
 }
 

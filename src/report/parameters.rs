@@ -46,10 +46,13 @@ fn asked(manifest: &Manifest, zone: &TimeZone) -> Vec<Fact> {
         ),
     ];
     facts.extend(partitioning(resolved, &manifest.timezone));
-    if let Ok(columns) = resolved.time_columns()
-        && !columns.is_empty()
+    for (columns, and) in [(resolved.time_column(), "”, or without it “"), (resolved.time_columns(), "” and “")]
     {
-        facts.push(Fact::words("Time of a row", format!("its “{}”", columns.join("” and “"))));
+        if let Ok(columns) = columns
+            && !columns.is_empty()
+        {
+            facts.push(Fact::words("Time of a row", format!("its “{}”", columns.join(and))));
+        }
     }
     let filters = filters(&manifest.filters);
     facts.push(match (filters.is_empty(), &manifest.where_sql) {

@@ -21,9 +21,9 @@ use sha2::{Digest, Sha256};
 use super::withheld;
 use crate::diagnostic::Located;
 use crate::job::{
-    Absent, ColumnChoice, Compression, Condition, CsvDialect, DeclaredType, Delimiter, Digests, Encryption,
-    Expectations, Filter, Format, Header, OnBad, OnEmptyFile, OnPartitionError, Order, Partitioning, Redaction,
-    RedactionMethod, Scalar, SchemaDrift, SourceSettings, TimeColumn, Window,
+    Absent, ColumnChoice, Combination, Compression, Condition, CsvDialect, DeclaredType, Delimiter, Digests,
+    Encryption, Expectations, Filter, Format, Header, OnBad, OnEmptyFile, OnPartitionError, Order, Partitioning,
+    Redaction, RedactionMethod, Scalar, SchemaDrift, SourceSettings, TimeColumn, Window,
 };
 use crate::json::{self, JsonError};
 use crate::secret::SecretName;
@@ -120,8 +120,15 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
             "plain_files": job.source.plain_files.then_some(true),
         },
         "time": {
-            "column": job.time.parts.is_empty().then_some(&job.time.column.value),
-            "columns": (!job.time.parts.is_empty()).then(|| names(&job.time.parts)),
+            "column": match job.time.combination {
+                _ if job.time.parts.is_empty() => Some(json!(job.time.column.value)),
+                Combination::First => Some(json!(names(&job.time.parts))),
+                Combination::Joined => None,
+            },
+            "columns": match job.time.combination {
+                Combination::Joined if !job.time.parts.is_empty() => Some(names(&job.time.parts)),
+                Combination::Joined | Combination::First => None,
+            },
             "format": time_format(&job.time.format),
             "timezone": zone::name(&job.time.timezone),
             "zones": (!job.time.zones.is_empty()).then_some(&job.time.zones),

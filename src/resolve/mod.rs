@@ -243,6 +243,7 @@ fn build(
         time: TimeColumn {
             column: time.column,
             parts: time.columns,
+            combination: time.combination,
             format: time.format.unwrap_or_default(),
             timezone: time.timezone.as_ref().or(default_zone).map_or(TimeZone::UTC, |zone| zone.value.clone()),
             zones: time.zones.unwrap_or_default(),

@@ -219,7 +219,7 @@ impl Columns {
         }
         let time = &job.time.column.value;
         if !job.time.parts.is_empty() && fields.iter().all(|field| field.name() != time) {
-            fields.push(Origin::joined(time, job.time.parts.iter().map(|part| part.value.as_str())));
+            fields.push(Origin::of_time(&job.time));
         }
         let all = Schema::new(fields.iter().cloned().map(Origin::without).collect::<Vec<_>>());
         Self { all, read: Schema::new(fields), own: source.fields().len() }

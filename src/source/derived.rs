@@ -49,8 +49,7 @@ pub(crate) fn request_of_time(job: &Job, schema: &Schema) -> Result<Schema, Path
         }
     }
     if !job.time.parts.is_empty() {
-        let parts = job.time.parts.iter().map(|part| part.value.as_str());
-        fields.push(Arc::new(Origin::joined(&job.time.column.value, parts)));
+        fields.push(Arc::new(Origin::of_time(&job.time)));
     }
     Ok(Schema::new(fields))
 }
@@ -98,6 +97,7 @@ pub(super) fn open(
                 .split_first()
                 .and_then(|(column, keys)| Some(Column::At { index: before(column)?, keys: keys.to_vec() })),
             Some(Origin::Joined(parts)) => parts.iter().map(before).collect::<Option<_>>().map(Column::Joined),
+            Some(Origin::First(parts)) => parts.iter().map(before).collect::<Option<_>>().map(Column::First),
         };
         columns.push(column.ok_or_else(|| not_read(&name, field))?);
     }
@@ -129,6 +129,8 @@ enum Column {
     At { index: usize, keys: Vec<String> },
     /// Indices of the requested columns that it joins.
     Joined(Vec<usize>),
+    /// Indices of the requested columns of which the first with a value counts.
+    First(Vec<usize>),
 }
 
 /// The requested columns of one input.
@@ -216,10 +218,8 @@ impl Layout {
                     let values = values_at(holder, self.requested.field(*index), keys)?;
                     if values.data_type() == wanted.data_type() { values } else { adapt(&values, false, wanted)? }
                 }
-                Column::Joined(parts) => {
-                    let parts: Vec<&ArrayRef> = parts.iter().filter_map(|part| arrays.get(*part)).collect();
-                    joined_values(&parts, rows.num_rows())?
-                }
+                Column::Joined(parts) => joined_values(&texts(&arrays, parts)?, rows.num_rows())?,
+                Column::First(parts) => first_values(&texts(&arrays, parts)?, rows.num_rows()),
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
@@ -305,10 +305,27 @@ fn places(map: &MapArray, key: &str) -> Result<UInt32Array, ArrowError> {
     Ok(places.finish())
 }
 
+/// Some of the columns as text.
+fn texts(arrays: &[ArrayRef], indices: &[usize]) -> Result<Vec<StringViewArray>, ArrowError> {
+    let text = |index: &usize| {
+        let array = cast(arrays.get(*index).ok_or_else(too_few)?, &DataType::Utf8View)?;
+        Ok(array.as_string_view().clone())
+    };
+    indices.iter().map(text).collect()
+}
+
+/// The text of the first part that is not null in each row.
+fn first_values(parts: &[StringViewArray], rows: usize) -> ArrayRef {
+    let mut values = StringViewBuilder::with_capacity(rows);
+    for row in 0..rows {
+        let part = parts.iter().find(|part| part.is_valid(row));
+        values.append_option(part.map(|part| part.value(row)));
+    }
+    Arc::new(values.finish())
+}
+
 /// The texts of the parts of each row, joined by one space; null where a part is null.
-fn joined_values(parts: &[&ArrayRef], rows: usize) -> Result<ArrayRef, ArrowError> {
-    let parts = parts.iter().map(|part| cast(part, &DataType::Utf8View)).collect::<Result<Vec<_>, _>>()?;
-    let parts: Vec<&StringViewArray> = parts.iter().map(AsArray::as_string_view).collect();
+fn joined_values(parts: &[StringViewArray], rows: usize) -> Result<ArrayRef, ArrowError> {
     let mut values = StringViewBuilder::with_capacity(rows);
     let mut text = String::new();
     for row in 0..rows {

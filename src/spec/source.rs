@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 
 use crate::diagnostic::{Diagnostic, Located, Span, nearest, regex_reason, shown};
 use crate::job::{
-    CsvDialect, DeclaredType, ExpectedFiles, KeptField, LinePattern, LinePatternError, OnEmptyFile, PartitionBy,
-    PathTime, RecordsPath, SchemaDrift, SourceCompression, SourceFormat,
+    Combination, CsvDialect, DeclaredType, ExpectedFiles, KeptField, LinePattern, LinePatternError, OnEmptyFile,
+    PartitionBy, PathTime, RecordsPath, SchemaDrift, SourceCompression, SourceFormat,
 };
 use crate::spec::csv_dialect::{CsvDialectKeys, csv_dialect};
 use crate::spec::envelope::envelope;
@@ -481,12 +481,15 @@ fn strftime(
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct TimeSpec {
-    /// Source column, or a path into one (`t.$date`).
-    #[schemars(with = "Option<String>")]
+    /// Source column, or a path into one (`t.$date`). Of a list, the first that has a value in a row counts.
+    #[schemars(with = "Option<OneOrMore>")]
     pub column: Located<String>,
     /// Instead of `column`: columns or paths whose values make the time, joined by one space: `[date, time]`.
     #[schemars(with = "Option<Vec<String>>")]
     pub columns: Vec<Located<String>>,
+    /// How several columns make the time.
+    #[schemars(skip)]
+    pub combination: Combination,
     /// How it is written. `auto` (default): typed timestamps, dates and RFC 3339 text. Numbers need `epoch_s`,
     /// `epoch_ms`, `epoch_us` or `epoch_ns`, with or without a fraction; other text needs a strftime pattern. Of a list, the
     /// first that fits a value counts.
@@ -516,10 +519,15 @@ pub(super) const TIME_KEYS: Keys = Keys { known: &["column", "columns", "format"
 impl TimeSpec {
     fn decode(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Self> {
         let fields = Fields::open(&entry.value, entry.key.span.as_ref()?, "time", TIME_KEYS, errors)?;
-        let columns = fields.get("columns").map(|entry| time_columns(entry, &fields, errors));
-        let column = match &columns {
+        let list = fields.get("column").filter(|entry| matches!(entry.value.kind, Kind::Sequence(_)));
+        let (several, combination, word) = match (fields.get("columns"), list) {
+            (Some(entry), _) => (Some(joined_columns(entry, &fields, errors)), Combination::Joined, " + "),
+            (None, Some(entry)) => (Some(time_columns(entry, errors)), Combination::First, " or "),
+            (None, None) => (None, Combination::default(), ""),
+        };
+        let column = match &several {
             None => fields.required("column", "occurred_at", errors, text),
-            Some(columns) => columns.as_ref().and_then(|columns| joined_name(columns)),
+            Some(columns) => columns.as_ref().and_then(|columns| name_of_all(columns, word)),
         };
         let timezone = fields.optional("timezone", errors, zone);
         let zones = fields.optional("zones", errors, abbreviations);
@@ -533,38 +541,44 @@ impl TimeSpec {
             let mistake = entry.key.mistake("`zones` has no effect: no pattern in `format` has `%Z`");
             errors.push(mistake.help("remove it, or write `%Z` where the abbreviation stands"));
         }
-        let columns = columns.flatten().unwrap_or_default();
+        let columns = several.flatten().unwrap_or_default();
         let formats = || format.iter().flat_map(TimeFormat::alternatives);
-        if let Some(second) = columns.get(1)
+        if let Some(second) = columns.get(1).filter(|_| combination == Combination::Joined)
             && let Some(epoch) = formats().find(|format| format.is_epoch())
         {
             let mistake = second.mistake(format!("no time in several columns is `{}`", time_format_text(epoch)));
             errors.push(mistake.help("name the one column that holds the number in `column`"));
         }
-        Some(Self { column: column?, columns, format, timezone, zones })
+        Some(Self { column: column?, columns, combination, format, timezone, zones })
     }
 }
 
-/// At least two columns, each once.
-fn time_columns(entry: &Entry, fields: &Fields<'_>, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<String>>> {
+/// The columns of a time that are joined.
+fn joined_columns(entry: &Entry, fields: &Fields<'_>, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<String>>> {
     if fields.get("column").is_some() {
         let mistake = entry.key.mistake("`columns` and `column` exclude each other");
         errors.push(mistake.help("write `column` for a time in one column, `columns` for one in several"));
         return None;
     }
-    let items = list(&entry.value, "columns", errors)?;
+    time_columns(entry, errors)
+}
+
+/// At least two columns, each once.
+fn time_columns(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<String>>> {
+    let key = &entry.key.value;
+    let items = list(&entry.value, key, errors)?;
     let mut columns: Vec<Located<String>> = Vec::with_capacity(items.len());
     for item in items {
-        let column = text(item, "columns", errors)?;
+        let column = text(item, key, errors)?;
         if columns.iter().any(|other| other.value == column.value) {
-            let mistake = column.mistake(format!("`columns` names `{}` twice", shown(&column.value)));
+            let mistake = column.mistake(format!("`{key}` names `{}` twice", shown(&column.value)));
             errors.push(mistake.help("remove one of them"));
             return None;
         }
         columns.push(column);
     }
     if columns.len() < 2 {
-        let mistake = entry.key.mistake("`columns` must name at least two columns");
+        let mistake = entry.key.mistake(format!("a list in `{key}` must name at least two columns"));
         errors.push(mistake.help("write `column: occurred_at` for a time in one column"));
         return None;
     }
@@ -572,10 +586,10 @@ fn time_columns(entry: &Entry, fields: &Fields<'_>, errors: &mut Vec<Diagnostic>
 }
 
 /// What the time is called in messages if it is in several columns, with the place of the first.
-fn joined_name(columns: &[Located<String>]) -> Option<Located<String>> {
+fn name_of_all(columns: &[Located<String>], word: &str) -> Option<Located<String>> {
     let names: Vec<_> = columns.iter().map(|column| column.value.as_str()).collect();
     let span = columns.first()?.span.clone();
-    Some(Located { value: names.join(" + "), span })
+    Some(Located { value: names.join(word), span })
 }
 
 const TIME_FORMATS: [(&str, TimeFormat); 5] = [

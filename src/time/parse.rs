@@ -36,7 +36,7 @@ pub enum TimeFormat {
     EpochUs,
     /// Nanoseconds.
     EpochNs,
-    /// Text in a strftime pattern.
+    /// Text in a strftime pattern, which may end with `*` for text that is ignored.
     Pattern(String),
     /// The first of these that fits a value. None is itself `AnyOf`.
     AnyOf(Vec<TimeFormat>),
@@ -532,8 +532,7 @@ fn parse_pattern(
     value: &str,
     mut place: impl FnMut(Reading) -> Option<(i64, bool)>,
 ) -> Result<RawInstant, TextError> {
-    let parsed = BrokenDownTime::parse(pattern, value)
-        .map_err(|cause| TextError::Shape { pattern: pattern.to_owned(), cause })?;
+    let parsed = strptime(pattern, value).map_err(|cause| TextError::Shape { pattern: pattern.to_owned(), cause })?;
     if parsed.second() == Some(59) && is_leap_second(pattern, value) {
         return Err(TextError::LeapSecond(rfc3339::Fault::Second(60)));
     }
@@ -569,8 +568,16 @@ fn is_leap_second(pattern: &str, value: &str) -> bool {
     value.match_indices("60").any(|(at, _)| {
         let mut other = value.to_owned();
         other.replace_range(at..at + 2, "58");
-        BrokenDownTime::parse(pattern, &other).is_ok_and(|parsed| parsed.second() == Some(58))
+        strptime(pattern, &other).is_ok_and(|parsed| parsed.second() == Some(58))
     })
+}
+
+/// Reads text in a pattern. A `*` at its end stands for any text, which is ignored.
+fn strptime(pattern: &str, value: &str) -> Result<BrokenDownTime, jiff::Error> {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => BrokenDownTime::parse_prefix(beginning, value).map(|(parsed, _)| parsed),
+        None => BrokenDownTime::parse(pattern, value),
+    }
 }
 
 #[cfg(test)]

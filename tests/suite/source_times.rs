@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::project::Project;
+use crate::project::{Project, column};
 
 fn spec(time: &str) -> String {
     format!(
@@ -196,7 +196,7 @@ fn mistakes_in_the_columns_of_a_time_are_told_where_they_stand() {
     );
     refused(
         "{columns: [date]}",
-        &["spec.yaml:6:8", "`columns` must name at least two columns", "write `column: occurred_at`"],
+        &["spec.yaml:6:8", "a list in `columns` must name at least two columns", "write `column: occurred_at`"],
     );
     refused("{columns: date}", &["spec.yaml:6:17", "`columns` must be a list"]);
     refused("{columns: [date, date]}", &["spec.yaml:6:24", "`columns` names `date` twice", "remove one of them"]);
@@ -215,4 +215,46 @@ fn mistakes_in_the_columns_of_a_time_are_told_where_they_stand() {
     let project = Project::with_spec(&joined("{uri: x.csv}", "{columns: [date, time]}"));
     project.write("x.csv", "date,time,date + time\n2026-03-05,10:00:00,x\n");
     project.run(&[]).exits(2).says(&["the source has a column `date + time`", "name it in `column`"]);
+}
+
+#[test]
+fn of_several_times_the_first_that_a_row_has_counts() {
+    let time = "{column: [seen, at.t, logged], format: [auto, epoch_ms]}\nid: n\norder: time";
+    let project = Project::with_spec(&joined("{uri: in/}", time));
+    let rows = [
+        r#"{"n": 1, "seen": "2026-03-05T10:00:03Z", "at": {"t": "2026-03-06T10:00:00Z"}, "logged": 0}"#,
+        r#"{"n": 2, "seen": null, "at": {"t": "2026-03-05T10:00:02Z"}, "logged": 0}"#,
+        r#"{"n": 3, "at": null, "logged": 1772704801000}"#,
+        r#"{"n": 4, "seen": "2026-03-06T00:00:00Z", "logged": 1772704801000}"#,
+    ];
+    project.write("in/a.ndjson", rows.join("\n") + "\n");
+    let package = project.complete();
+    assert_eq!(column(&package.rows(), "n"), ["3", "2", "1"]);
+    assert_eq!(package.manifest()["spec"]["resolved"]["time"]["column"], json!(["seen", "at.t", "logged"]));
+    let report = project.call(&["report", "package", "--format", "markdown"]).exits(0).stdout;
+    assert!(report.contains("its “seen”, or without it “at.t”, or without it “logged”"), "{report}");
+    project.write("in/b.ndjson", "{\"n\": 5}\n");
+    project
+        .call(&["run", "spec.yaml", "--output", "other"])
+        .exits(4)
+        .says(&["b.ndjson:1: no time in `seen or at.t or logged`"]);
+    let one = Project::with_spec(&joined("{uri: x.ndjson}", "{column: [seen]}"));
+    one.run(&[]).exits(2).says(&["spec.yaml:6:8", "a list in `column` must name at least two columns"]);
+}
+
+#[test]
+fn what_follows_a_pattern_that_ends_with_a_star_is_ignored() {
+    let project = Project::with_spec(&spec("format: [\"%Y-%m-%d %H:%M:%S%.f %z*\", \"%d/%b/%Y*\"]"));
+    let times = [
+        "\"2026-03-05 10:00:00.123456789 +0000 UTC m=+0.000012\"",
+        "\"2026-03-05 23:30:00 -0100 (CVT)\"",
+        "\"05/Mar/2026 (Thursday)\"",
+        "\"2026-03-05 10:00:00 +0000\"",
+    ];
+    project.write("x.ndjson", times.map(row).concat());
+    let package = project.complete();
+    assert_eq!((package.rows().len(), &package.manifest()["accounting"]["outside_window"]), (3, &json!(1)));
+    project.write("x.ndjson", row("\"2026-03-05T10:00:00Z and more\""));
+    let message = "x.ndjson:1: `2026-03-05T10:00:00Z and more` is not a time";
+    project.call(&["run", "spec.yaml", "--output", "other"]).exits(4).says(&[message]);
 }

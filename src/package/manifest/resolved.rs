@@ -160,15 +160,20 @@ impl ResolvedSpec {
         Ok(self.object("schema")?.is_some_and(|schema| schema.contains_key(column)))
     }
 
-    /// The column of the rows' times, or the columns that hold their parts.
+    /// The columns of which the first with a value is a row's time; none if several make it together.
+    ///
+    /// # Errors
+    /// [`ResolvedError`].
+    pub fn time_column(&self) -> Result<Vec<&str>, ResolvedError> {
+        Ok(self.texts("time.column")?.unwrap_or_default())
+    }
+
+    /// The columns that make the times of rows together; none if one column has them.
     ///
     /// # Errors
     /// [`ResolvedError`].
     pub fn time_columns(&self) -> Result<Vec<&str>, ResolvedError> {
-        Ok(match self.text("time.column")? {
-            Some(column) => vec![column],
-            None => self.texts("time.columns")?.unwrap_or_default(),
-        })
+        Ok(self.texts("time.columns")?.unwrap_or_default())
     }
 
     /// The window.
