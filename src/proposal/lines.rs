@@ -176,7 +176,9 @@ pub(super) const KNOWN_LOGS: [KnownLog; 8] = [
             later!("tls_version"),
             later!("access_point_arn"),
             later!("acl_required"),
-            "$"
+            later!("source_region"),
+            // S3 adds fields at the end.
+            "(?: (?<more>.*))?$"
         ),
         note: None,
     },
@@ -224,6 +226,10 @@ mod tests {
             ),
             (
                 r#"79a5 bucket [06/Feb/2026:00:00:38 +0000] 192.0.2.3 79a5 3E57427F3EXAMPLE REST.GET.VERSIONING - "GET /b?versioning HTTP/1.1" 200 - 113 - 7 - "-" "S3Console/0.4" - s9lzHYrFp76 SigV4 ECDHE-RSA AuthHeader b.s3.amazonaws.com TLSV1.2 - -"#,
+                "an access log of S3",
+            ),
+            (
+                r#"79a5 bucket [06/Feb/2026:00:00:38 +0000] 192.0.2.3 79a5 3E57427F3EXAMPLE REST.PUT.OBJECT a "PUT /b/a HTTP/1.1" 200 - - 4406 28 12 "-" "x (\"y\") z" - 10S62Zv81kBW7 SigV4 ECDHE-RSA AuthHeader b.s3.amazonaws.com TLSV1.3 - Yes us-east-1 new fields"#,
                 "an access log of S3",
             ),
             ("2026-03-05 10:00:00,123 INFO a.b: done", "lines that begin with a time"),
