@@ -85,8 +85,9 @@ impl RowRules {
         let is_short = found < expected && self.short_rows == ShortRows::Null;
         if found != expected && !is_short {
             let source = self.columns_source;
+            let hint = if found > expected && has_quote_behind_blank(record) { QUOTE_BEHIND_BLANK } else { "" };
             let found = if found > MAX_COLUMNS { format!("more than {MAX_COLUMNS}") } else { found.to_string() };
-            return Err(Fault::Content(format!("expected {expected} cells, {source}, found {found}")));
+            return Err(Fault::Content(format!("expected {expected} cells, {source}, found {found}{hint}")));
         }
         text(record.bytes, self.encoding)
     }
@@ -108,6 +109,16 @@ impl RowRules {
     fn cell_text<'a>(&self, text: &'a str, cell: &Cell, scratch: &'a mut String) -> &'a str {
         cell_text(text, cell, self.escape, scratch)
     }
+}
+
+const QUOTE_BEHIND_BLANK: &str = "; a quote behind a space is text and encloses nothing: remove the space";
+
+/// Whether a cell begins with blanks and a quote, which then encloses no delimiter.
+fn has_quote_behind_blank(record: &Record<'_>) -> bool {
+    record.cells.iter().filter(|cell| !cell.quoted).any(|cell| {
+        let cell = record.bytes.get(cell.start..cell.end).unwrap_or_default();
+        cell.starts_with(b" ") && cell.trim_ascii_start().starts_with(b"\"")
+    })
 }
 
 /// The text of a cell of a record. `escape` is the character before one that is text: of two quotes, the first. It is left

@@ -75,15 +75,24 @@ pub(super) fn skip_lines(buffer: &mut Buffer, count: u64) -> Result<(), SourceEr
     Ok(())
 }
 
-/// The names of the columns, and the block in which they were found, at its first row.
+/// The names of a file's columns.
+pub(super) struct Found {
+    pub(super) names: Vec<String>,
+    /// The line that has them; 1 if no line does.
+    pub(super) line: u64,
+    /// The block in which they were found, at its first row.
+    pub(super) first: Option<Tokenizer>,
+}
+
+/// Finds the names of the columns.
 pub(super) fn find(
     file: &SourceFile,
     dialect: &CsvDialect,
     blocks: &mut Blocks<RecordEnds>,
     layout: &mut Layout,
-) -> Result<(Vec<String>, Option<Tokenizer>), SourceError> {
+) -> Result<Found, SourceError> {
     if let Header::Names(names) = &dialect.header {
-        return Ok((names.clone(), None));
+        return Ok(Found { names: names.clone(), line: 1, first: None });
     }
     let encoding = blocks.encoding();
     while let Some(block) = blocks.next_block()? {
@@ -97,7 +106,8 @@ pub(super) fn find(
                 return Err(unreadable(&file.name, Some(record.line), why));
             }
             tokens.return_to(start);
-            return Ok(((1..=columns).map(|column| format!("c{column}")).collect(), Some(tokens)));
+            let names = (1..=columns).map(|column| format!("c{column}")).collect();
+            return Ok(Found { names, line: 1, first: Some(tokens) });
         }
         let (line, names) = if let Header::LinePrefix(_) = dialect.header {
             let Some((line, names)) = tokens.header_line()? else { continue };
@@ -110,10 +120,10 @@ pub(super) fn find(
         let names = names
             .and_then(|names| checked(names, dialect.headers))
             .map_err(|error| unreadable(&file.name, Some(line), error.to_string()))?;
-        return Ok((names, Some(tokens)));
+        return Ok(Found { names, line, first: Some(tokens) });
     }
     match &dialect.header {
-        Header::None => Ok((Vec::new(), None)),
+        Header::None => Ok(Found { names: Vec::new(), line: 1, first: None }),
         Header::LinePrefix(prefix) => {
             let why = format!("no line begins with `{}`, which `source.csv.header` expects", shown(prefix));
             Err(unreadable(&file.name, None, why))
@@ -205,6 +215,7 @@ fn utf16_without_mark(bytes: &[u8]) -> Option<&'static str> {
 /// Refuses a header that is one name with the delimiters of another dialect inside.
 pub(super) fn check_delimiter(
     columns: &[String],
+    line: u64,
     file: &SourceFile,
     dialect: &CsvDialect,
     time_column: &str,
@@ -219,5 +230,5 @@ pub(super) fn check_delimiter(
     let why = format!(
         "the header is one name with {what} in it; set `source.csv.delimiter: {setting}` if they separate columns"
     );
-    Err(unreadable(&file.name, Some(dialect.skip_lines + 1), why))
+    Err(unreadable(&file.name, Some(line), why))
 }

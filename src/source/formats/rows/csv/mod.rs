@@ -35,8 +35,8 @@ pub(crate) fn inspector<'a>(
     block_bytes: usize,
 ) -> (Box<dyn InspectionSteps<'a> + 'a>, StepResults<'a>) {
     cells::inspector(file, request, move || {
-        let table = open_table(file, dialect, block_bytes)?;
-        header::check_delimiter(&table.columns, file, dialect, request.time_column)?;
+        let (table, line) = open_table(file, dialect, block_bytes)?;
+        header::check_delimiter(&table.columns, line, file, dialect, request.time_column)?;
         Ok(table)
     })
 }
@@ -47,15 +47,16 @@ pub(crate) fn inspector<'a>(
 /// [`SourceError`] where the file cannot be opened, its header is invalid, or the schema has a type that CSV
 /// cannot supply.
 pub(crate) fn open(request: FileRequest, block_bytes: usize) -> Result<Box<dyn ChunkReader>, SourceError> {
-    let table = open_table(&request.file, &request.text.csv, block_bytes)?;
+    let (table, _) = open_table(&request.file, &request.text.csv, block_bytes)?;
     cells::chunks(table, request)
 }
 
+/// The records of a file, and the line of its header.
 fn open_table(
     file: &SourceFile,
     dialect: &CsvDialect,
     block_bytes: usize,
-) -> Result<RecordTable<CsvBlocks>, SourceError> {
+) -> Result<(RecordTable<CsvBlocks>, u64), SourceError> {
     let syntax = Arc::new(Syntax::new(dialect, &file.name));
     let mut buffer = Buffer::open_encoded(file, dialect.encoding, block_bytes)?;
     header::skip_lines(&mut buffer, dialect.skip_lines)?;
@@ -67,7 +68,7 @@ fn open_table(
         skip_blank: true,
         header_line: None,
     };
-    let (columns, mut first) = header::find(file, dialect, &mut blocks, &mut layout)?;
+    let header::Found { names: columns, line, mut first } = header::find(file, dialect, &mut blocks, &mut layout)?;
     // In a file of one column, a blank line is a null.
     layout.skip_blank = columns.len() > 1;
     if let Some(tokens) = &mut first {
@@ -85,7 +86,8 @@ fn open_table(
         null_text: dialect.null_text.clone(),
         escape: dialect.escape.or(dialect.quote),
     };
-    Ok(RecordTable { columns: columns.into(), rules: Arc::new(rules), blocks: CsvBlocks { layout, first, blocks } })
+    let blocks = CsvBlocks { layout, first, blocks };
+    Ok((RecordTable { columns: columns.into(), rules: Arc::new(rules), blocks }, line))
 }
 
 /// The blocks of a file's rows.

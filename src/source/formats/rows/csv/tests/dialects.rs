@@ -182,6 +182,21 @@ fn a_header_of_another_dialect_says_which_key_to_set() {
 }
 
 #[test]
+fn a_header_of_another_dialect_is_told_on_its_own_line() {
+    let dialect = CsvDialect { skip_lines: 1, comment: Some("#".to_owned()), ..CsvDialect::default() };
+    let error = problem(b"made by x\n# y\n\n# z\na;b\n1;2\n", &dialect);
+    assert!(error.to_string().starts_with("a.csv:5: the header is one name with semicolons in it"), "{error}");
+}
+
+#[test]
+fn a_quote_behind_a_space_is_told_where_cells_are_too_many() {
+    let read = read(b"a, b\n1, \"x, y\"\n2, \"z\"\n", &CsvDialect::default(), &["a", " b"], BLOCK_BYTES);
+    assert_eq!(rows(&read), [["2", " \"z\""]]);
+    let why = "expected 2 cells, as in the header, found 3; a quote behind a space is text and encloses nothing: remove the space";
+    assert_eq!(read.rejects, [(2, why.to_owned())]);
+}
+
+#[test]
 fn a_hint_for_spreadsheets_is_no_header() {
     let error = problem(b"sep=;\na;b\n", &CsvDialect::default());
     assert_eq!(error.to_string(), "a.csv:1: the first line is a hint for spreadsheets; set `source.csv.skip_lines: 1`");
