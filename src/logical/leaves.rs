@@ -38,6 +38,20 @@ fn map_field(field: &FieldRef, next: &mut usize, change: &mut dyn FnMut(usize, &
     Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
+/// Number of leaves of a field.
+pub(crate) fn count(field: &Field) -> usize {
+    match field.data_type() {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => count(item),
+        DataType::Struct(fields) => fields.iter().map(|field| count(field)).sum(),
+        _ => 1,
+    }
+}
+
 /// Whether any leaf of the field satisfies `is`.
 pub(crate) fn any(field: &Field, is: fn(&Field) -> bool) -> bool {
     match field.data_type() {

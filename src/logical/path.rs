@@ -96,6 +96,36 @@ fn through_structs(field: &Field, steps: &[String]) -> bool {
     }
 }
 
+/// Metadata key of a struct of which only some fields are wanted.
+const PRUNED: &str = "kt-export:pruned";
+
+/// The field with only what the paths below it lead to, as far as they go through structs.
+pub(crate) fn pruned(field: &Field, paths: &[&[String]]) -> Field {
+    let DataType::Struct(fields) = field.data_type() else { return field.clone() };
+    if paths.iter().any(|path| path.is_empty()) {
+        return field.clone();
+    }
+    let kept: Fields = fields
+        .iter()
+        .filter_map(|child| {
+            let below = paths.iter().filter_map(|path| path.split_first().filter(|(key, _)| *key == child.name()));
+            let below: Vec<&[String]> = below.map(|(_, rest)| rest).collect();
+            (!below.is_empty()).then(|| Arc::new(pruned(child, &below)))
+        })
+        .collect();
+    if kept == *fields {
+        return field.clone();
+    }
+    let mut metadata = field.metadata().clone();
+    metadata.insert(PRUNED.to_owned(), String::new());
+    field.clone().with_data_type(DataType::Struct(kept)).with_metadata(metadata)
+}
+
+/// Whether a struct may have other fields than its type says, which are not wanted.
+pub(crate) fn is_pruned(field: &Field) -> bool {
+    field.metadata().contains_key(PRUNED)
+}
+
 /// The column that holds the values of a field at a path; `None` for other fields.
 pub(crate) fn holder(field: &Field) -> Option<String> {
     steps_of(field)?.into_iter().next()
@@ -106,7 +136,8 @@ pub(crate) fn last_key(field: &Field) -> Option<String> {
     steps_of(field)?.pop()
 }
 
-fn steps_of(field: &Field) -> Option<Vec<String>> {
+/// The column and the keys of a field at a path; `None` for other fields.
+pub(crate) fn steps_of(field: &Field) -> Option<Vec<String>> {
     match Origin::of(field)? {
         Origin::Path(steps) => Some(steps),
         Origin::Joined(_) | Origin::First(_) | Origin::Spellings(_) => None,

@@ -100,9 +100,19 @@ pub(crate) fn prepare(job: &Job, source: &Schema, folders: &[String]) -> Result<
     let names = names.chain(job.time.parts.iter().map(|part| part.value.as_str()));
     let id = job.id_column.as_ref().filter(|_| job.order == Order::Time).map(|c| c.value.as_str());
     needed.extend(names.chain(id).chain([job.time.column.value.as_str()]).filter_map(|n| source.index_of(n).ok()));
-    let holders = needed.iter().filter_map(|i| source.index_of(&path::holder(columns.read.field(*i))?).ok());
+    let paths: Vec<Vec<String>> = needed.iter().filter_map(|i| path::steps_of(columns.read.field(*i))).collect();
+    let holders = paths.iter().filter_map(|steps| source.index_of(steps.first()?).ok());
     let read: Vec<usize> = needed.iter().copied().chain(holders).collect::<BTreeSet<_>>().into_iter().collect();
-    let read_schema = Schema::new(read.iter().map(|i| columns.read.field(*i).clone()).collect::<Vec<_>>());
+    // A column that only holds values at paths is read as far as they need it.
+    let field = |i: &usize| {
+        let field = columns.read.field(*i);
+        if needed.contains(i) {
+            return field.clone();
+        }
+        let below = paths.iter().filter_map(|steps| steps.split_first().filter(|(name, _)| *name == field.name()));
+        path::pruned(field, &below.map(|(_, keys)| keys).collect::<Vec<_>>())
+    };
+    let read_schema = Schema::new(read.iter().map(field).collect::<Vec<_>>());
     let projection = chosen.iter().filter_map(|(i, _)| read.binary_search(i).ok()).collect();
     let output = || chosen.iter().map(|(i, name)| source.field(*i).clone().with_name(name)).collect::<Vec<Field>>();
     let output_schema = redactor.as_ref().map_or_else(|| Arc::new(Schema::new(output())), |r| r.schema().clone());

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, MapBuilder, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array as _, ArrayRef, MapBuilder, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
 use crate::project::Project;
+use crate::s3_server::S3Server;
+use crate::stores::call;
 
 fn spec(source: &str, rest: &str) -> String {
     format!("type: events\nsource: {{uri: {source}}}\nwindow: {{date: 2026-03-05}}\nformat: ndjson\n{rest}")
@@ -250,5 +254,58 @@ fn rows_outside_the_window_are_counted_by_their_nested_times() {
         let numbers: Vec<_> = package.rows().iter().map(|row| row["n"].as_u64().unwrap()).collect();
         assert_eq!(numbers, (0..1000).map(|i| 3 * i + 1).collect::<Vec<u64>>());
         assert_eq!(package.manifest()["accounting"]["outside_window"], 2000);
+    }
+}
+
+#[test]
+fn only_the_leaves_that_paths_need_are_read() {
+    let leaf = |name: &str, values: Vec<&str>| {
+        (Arc::new(Field::new(name, DataType::Utf8, true)), Arc::new(StringArray::from(values)) as ArrayRef)
+    };
+    // Two megabytes of noise beside the few bytes that are needed.
+    let noise: String =
+        (0..2_000_000_u64).map(|i| char::from(b'a' + (i.wrapping_mul(2_654_435_761) >> 7) as u8 % 26)).collect();
+    let inner = StructArray::from(vec![leaf("noise", vec![&noise, "x"]), leaf("kind", vec!["a", "b"])]);
+    let outer = StructArray::from(vec![
+        leaf("at", vec!["2026-03-05T10:00:00Z", "2026-03-05T11:00:00Z"]),
+        (Arc::new(Field::new("inner", inner.data_type().clone(), true)), Arc::new(inner) as ArrayRef),
+    ]);
+    let batch = RecordBatch::try_from_iter([("meta", Arc::new(outer) as ArrayRef)]).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let mut ipc = Vec::new();
+    let mut writer = arrow::ipc::writer::FileWriter::try_new(&mut ipc, &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    drop(writer);
+
+    let server = S3Server::start();
+    let rest = "time: {column: meta.at}\nfilters: {meta.inner.kind: b}\ncolumns: [{meta.inner.kind: kind}]";
+    let expected = json!([{"kind": "b"}]);
+    let project = Project::with_spec(&spec("s3://bucket/x.parquet", rest));
+    server.put("x.parquet", &bytes);
+    call(&project, &server, &["plan", "spec.yaml"]).exits(0);
+    server.forget_requests();
+    call(&project, &server, &["run", "spec.yaml", "--progress", "never"]).exits(0);
+    assert_eq!(json!(project.package().rows()), expected);
+    let length = |range: &str| {
+        let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        to.parse::<u64>().ok().zip(from.parse::<u64>().ok()).map_or(0, |(to, from)| to + 1 - from)
+    };
+    let read: u64 = server.requests().iter().filter_map(|request| Some(length(request.range.as_deref()?))).sum();
+    assert!(read < 1_000_000, "{read} bytes of {}: {:?}", bytes.len(), server.requests());
+
+    // Other formats are read whole, and what is not needed is left out.
+    let line = |kind: &str, hour: u32| {
+        format!(
+            "{{\"meta\": {{\"at\": \"2026-03-05T{hour}:00:00Z\", \"inner\": {{\"noise\": [1], \"kind\": \"{kind}\"}}}}}}\n"
+        )
+    };
+    for (name, bytes) in [("x.arrow", ipc), ("x.ndjson", (line("a", 10) + &line("b", 11)).into_bytes())] {
+        let project = Project::with_spec(&spec(name, rest));
+        project.write(name, bytes);
+        assert_eq!(json!(project.complete().rows()), expected, "{name}");
     }
 }

@@ -16,6 +16,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use serde::de::IgnoredAny;
 
+use crate::logical::path::is_pruned;
 use crate::logical::{is_json, is_number};
 use crate::number::NumberText;
 use crate::source::formats::rows::infer::UNWRAP_JSON;
@@ -127,7 +128,9 @@ fn adapt_at(array: &ArrayRef, holds_json: bool, field: &Field, path: &str) -> Re
         (DataType::RunEndEncoded(_, values), _) => {
             adapt_at(&cast(array, values.data_type(), path)?, holds_json, field, path)
         }
-        (DataType::Struct(_), DataType::Struct(fields)) => adapt_struct(array.as_struct(), fields, path),
+        (DataType::Struct(_), DataType::Struct(fields)) => {
+            adapt_struct(array.as_struct(), fields, is_pruned(field), path)
+        }
         (DataType::List(_), DataType::List(item)) => adapt_list(array.as_list::<i32>(), item, path),
         (DataType::LargeList(_), DataType::LargeList(item)) => adapt_list(array.as_list::<i64>(), item, path),
         (DataType::FixedSizeList(_, _), DataType::FixedSizeList(item, length)) => {
@@ -227,8 +230,8 @@ fn quoted(text: &ArrayRef) -> ArrayRef {
     Arc::new(strings.finish())
 }
 
-fn adapt_struct(array: &StructArray, fields: &Fields, path: &str) -> Result<ArrayRef, AdaptError> {
-    if let Some(unknown) = array.fields().iter().find(|f| fields.find(f.name()).is_none()) {
+fn adapt_struct(array: &StructArray, fields: &Fields, is_pruned: bool, path: &str) -> Result<ArrayRef, AdaptError> {
+    if let Some(unknown) = array.fields().iter().find(|f| !is_pruned && fields.find(f.name()).is_none()) {
         return Err(AdaptError::UnknownField { path: path.to_owned(), field: unknown.name().clone() });
     }
     let children = fields.iter().map(|field| match array.column_by_name(field.name()) {

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use std::num::TryFromIntError;
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::RowGroupMetaData;
 
 use self::footer::load;
@@ -22,7 +23,7 @@ use self::int96_scan::Int96Leaf;
 use self::times::TimeStatistics;
 use crate::error::ErrorCode;
 use crate::job::OnBad;
-use crate::logical::leaves::map_schema;
+use crate::logical::leaves::{self, map_schema};
 use crate::logical::uuid;
 use crate::source::formats::FileRequest;
 use crate::source::formats::columnar::adapt::adapt_batch;
@@ -92,13 +93,53 @@ pub(crate) fn open(request: FileRequest) -> Result<Box<dyn ChunkReader>, SourceE
     let is_requested = |name: &str| request.schema.column_with_name(name).is_some();
     let roots: Vec<usize> =
         metadata.schema().fields().iter().enumerate().filter(|(_, f)| is_requested(f.name())).map(|(i, _)| i).collect();
-    let projection = ProjectionMask::roots(metadata.parquet_schema(), roots.iter().copied());
+    let projection = projection(&metadata, &roots, &request.schema);
     // INT96 columns are also read as whole seconds; see `int96`.
     let int96_seconds = Int96SecondPass::new(&metadata, &roots).map_err(|m| unreadable(&request.file, m))?;
     let units = request.units.clone().into_iter();
     let file_schema = planned_schema(metadata.schema());
     let file = Arc::new(OpenFile { request, file_schema, metadata, projection, int96_seconds });
     Ok(Box::new(RowGroups { file, units }))
+}
+
+/// The leaves to read for the requested columns, which are those of `roots`. Of a struct, only the fields that the request
+/// has; all, if one of its leaves is INT96, which is read twice.
+fn projection(metadata: &ArrowReaderMetadata, roots: &[usize], requested: &Schema) -> ProjectionMask {
+    let parquet = metadata.parquet_schema();
+    let is_twice = |leaf: usize| parquet.column(leaf).physical_type() == PhysicalType::INT96;
+    let mut leaves = Vec::new();
+    let mut next = 0;
+    for (root, field) in metadata.schema().fields().iter().enumerate() {
+        let first = next;
+        let mut wanted = Vec::new();
+        let request = requested.field_with_name(field.name()).ok().filter(|_| roots.contains(&root));
+        add_leaves(field, request, &mut next, &mut wanted);
+        if request.is_some() && (first..next.min(parquet.num_columns())).any(is_twice) {
+            wanted = (first..next).collect();
+        }
+        leaves.append(&mut wanted);
+    }
+    ProjectionMask::leaves(parquet, leaves)
+}
+
+/// Counts the leaves of a field, and adds those that the request has.
+fn add_leaves(field: &Field, requested: Option<&Field>, next: &mut usize, wanted: &mut Vec<usize>) {
+    match (field.data_type(), requested.map(Field::data_type)) {
+        (DataType::Struct(fields), Some(DataType::Struct(inner))) => {
+            for child in fields {
+                let request = inner.find(child.name()).map(|(_, field)| field.as_ref());
+                add_leaves(child, request, next, wanted);
+            }
+        }
+        _ => {
+            let first = *next;
+            // Every leaf of other types.
+            *next += leaves::count(field);
+            if requested.is_some() {
+                wanted.extend(first..*next);
+            }
+        }
+    }
 }
 
 /// Size, time bounds and an upper bound of unplaced rows for each row group.

@@ -15,6 +15,7 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
+use crate::logical::path::is_pruned;
 use crate::logical::{is_json, is_number};
 use crate::number::NumberText;
 use crate::source::formats::rows::infer::UNWRAP_JSON;
@@ -24,6 +25,8 @@ use crate::source::formats::rows::scalar;
 /// A struct column under construction.
 pub(super) struct StructColumn {
     fields: Fields,
+    /// Whether other fields are an error: they were not there when the file was inspected.
+    pub(super) is_whole: bool,
     /// For each field, whether its name needs no escapes in JSON.
     plain: Vec<bool>,
     pub(super) columns: Vec<Column>,
@@ -132,6 +135,7 @@ impl Column {
             DataType::Utf8View => Self::Text(StringViewBuilder::new()),
             DataType::Struct(fields) if !fields.is_empty() => Self::Struct(StructColumn {
                 fields: fields.clone(),
+                is_whole: !is_pruned(field),
                 plain: fields.iter().map(|f| is_plain(f.name())).collect(),
                 columns: fields.iter().map(|f| Self::new(f)).collect::<Result<_, _>>()?,
                 valid: NullBufferBuilder::new(0),
@@ -347,6 +351,7 @@ impl StructColumn {
         let columns: Result<_, _> = fields.iter().map(|f| Column::new(f).map_err(|t| (f.name().clone(), t))).collect();
         Ok(Self {
             fields: fields.clone(),
+            is_whole: false,
             plain: fields.iter().map(|f| is_plain(f.name())).collect(),
             columns: columns?,
             valid: NullBufferBuilder::new(0),

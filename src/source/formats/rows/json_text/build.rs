@@ -15,14 +15,14 @@ pub(in crate::source) fn append_row(root: &mut StructColumn, text: &str) -> Resu
         scanner.end()?;
         return Err(not_an_object());
     }
-    append_fields(root, &mut scanner, false)?;
+    append_fields(root, &mut scanner)?;
     scanner.end()?;
     root.end();
     Ok(())
 }
 
-/// Appends the fields of an object after its opening brace. `whole`: other fields are an error.
-fn append_fields(into: &mut StructColumn, scanner: &mut Scanner<'_>, whole: bool) -> Result<(), Fault> {
+/// Appends the fields of an object after its opening brace.
+fn append_fields(into: &mut StructColumn, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
     into.begun += 1;
     let begun = into.begun;
     let mut others = scanner.key_guard();
@@ -35,7 +35,7 @@ fn append_fields(into: &mut StructColumn, scanner: &mut Scanner<'_>, whole: bool
                 let name = key.decode();
                 match into.place(&name, hint) {
                     Some(place) => place,
-                    None if whole => {
+                    None if into.is_whole => {
                         return Err(Fault::Content(format!(
                             "the field `{name}` is not in the planned schema: the file changed since it was inspected"
                         )));
@@ -89,7 +89,7 @@ fn append(column: &mut Column, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
             builder.append_value(b);
         }
         (Column::Struct(inner), Value::Object) => {
-            append_fields(inner, scanner, true)?;
+            append_fields(inner, scanner)?;
             inner.end();
         }
         (Column::List(list), Value::Array) => {
