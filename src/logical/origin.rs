@@ -4,10 +4,8 @@
 
 use std::collections::HashMap;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::Field;
 use serde::{Deserialize, Serialize};
-
-use crate::job::{Combination, TimeColumn};
 
 /// Metadata key of a field's [`Origin`], as JSON.
 const ORIGIN: &str = "kt-export:origin";
@@ -38,16 +36,6 @@ impl Origin {
         field.with_metadata(metadata)
     }
 
-    /// The field of a job's time that several columns make.
-    pub(crate) fn of_time(time: &TimeColumn) -> Field {
-        let parts = time.parts.iter().map(|part| part.value.clone()).collect();
-        let origin = match time.combination {
-            Combination::Joined => Self::Joined(parts),
-            Combination::First => Self::First(parts),
-        };
-        origin.of_field(Field::new(&time.column.value, DataType::Utf8View, true))
-    }
-
     /// The field without its origin.
     pub(crate) fn without(field: Field) -> Field {
         let mut metadata = field.metadata().clone();
@@ -75,6 +63,8 @@ pub(crate) fn same_but_for_case<'a>(names: impl Iterator<Item = &'a str>) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::DataType;
+
     use super::*;
 
     #[test]

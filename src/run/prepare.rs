@@ -18,7 +18,7 @@ use crate::logical::origin::{Origin, same_but_for_case};
 use crate::logical::path::{self, PathError};
 use crate::query::{Predicate, names_in};
 use crate::redact::{self, Redactor};
-use crate::source::derived::declared_field_at;
+use crate::source::derived::{declared_field_at, field_of_time};
 use crate::source::instants::{instants, routing_unit};
 use crate::time::TimeParser;
 
@@ -229,7 +229,7 @@ impl Columns {
         }
         let time = &job.time.column.value;
         if !job.time.parts.is_empty() && fields.iter().all(|field| field.name() != time) {
-            fields.push(Origin::of_time(&job.time));
+            fields.push(field_of_time(&job.time));
         }
         let all = Schema::new(fields.iter().cloned().map(Origin::without).collect::<Vec<_>>());
         Self { all, read: Schema::new(fields), own: source.fields().len() }

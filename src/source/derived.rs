@@ -18,7 +18,7 @@ use super::formats::rows::infer::declared_field;
 use super::formats::rows::json_text;
 use super::{Batch, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError};
 use crate::error::ErrorCode;
-use crate::job::{DeclaredType, Job};
+use crate::job::{Combination, DeclaredType, Job, TimeColumn};
 use crate::logical::is_json;
 use crate::logical::origin::Origin;
 use crate::logical::path::{PathError, field_at, holder, is_plain};
@@ -49,9 +49,19 @@ pub(crate) fn request_of_time(job: &Job, schema: &Schema) -> Result<Schema, Path
         }
     }
     if !job.time.parts.is_empty() {
-        fields.push(Arc::new(Origin::of_time(&job.time)));
+        fields.push(Arc::new(field_of_time(&job.time)));
     }
     Ok(Schema::new(fields))
+}
+
+/// The field of a time that several columns make.
+pub(crate) fn field_of_time(time: &TimeColumn) -> Field {
+    let parts = time.parts.iter().map(|part| part.value.clone()).collect();
+    let origin = match time.combination {
+        Combination::Joined => Origin::Joined(parts),
+        Combination::First => Origin::First(parts),
+    };
+    origin.of_field(Field::new(&time.column.value, DataType::Utf8View, true))
 }
 
 /// The fields to request for one column of the source or path in it.
