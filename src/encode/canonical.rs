@@ -5,12 +5,13 @@
 //! formulas, text that looks escaped is unescaped. If the shards of a job already have this form, their own bytes are used.
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 
 use super::text::TextRows;
 use super::text_shard::TextBlock;
 use super::{EncodeError, check_rows};
 use crate::job::{CsvFormat, Format};
+use crate::logical::leaves::children;
 use crate::logical::{is_json, is_number, uuid};
 use crate::rows_digest::{RowHash, RowsDigest, hash};
 
@@ -119,22 +120,14 @@ impl Digests {
     }
 }
 
-fn children(field: &Field) -> Vec<&FieldRef> {
-    match field.data_type() {
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::Map(item, _) => vec![item],
-        DataType::Struct(fields) => fields.iter().collect(),
-        _ => Vec::new(),
-    }
+/// Whether a field inside a field satisfies `is`, which looks further inside itself.
+fn any_inside(field: &Field, is: fn(&Field) -> bool) -> bool {
+    children(field).unwrap_or_default().iter().any(|child| is(child))
 }
 
 /// Whether the field, or a field inside it, is text that holds JSON.
 fn holds_json(field: &Field) -> bool {
-    is_json(field) || children(field).into_iter().any(|child| holds_json(child))
+    is_json(field) || any_inside(field, holds_json)
 }
 
 /// Whether the type that Parquet stores has a different text form, and the type names in manifests do not reveal it: they
@@ -145,15 +138,11 @@ fn is_stored_otherwise(field: &Field) -> bool {
             field.data_type(),
             DataType::Timestamp(TimeUnit::Second, _) | DataType::Time32(TimeUnit::Second) | DataType::Date64
         );
-        seconds
-            || is_json(field)
-            || is_number(field)
-            || uuid::is_uuid(field)
-            || children(field).into_iter().any(|child| changes(child))
+        seconds || is_json(field) || is_number(field) || uuid::is_uuid(field) || any_inside(field, changes)
     }
     match field.data_type() {
         DataType::List(item) | DataType::LargeList(item) => is_stored_otherwise(item),
         DataType::Struct(fields) => fields.iter().any(|child| is_stored_otherwise(child)),
-        _ => children(field).into_iter().any(|child| changes(child)),
+        _ => any_inside(field, changes),
     }
 }

@@ -38,32 +38,28 @@ fn map_field(field: &FieldRef, next: &mut usize, change: &mut dyn FnMut(usize, &
     Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
-/// Number of leaves of a field.
-pub(crate) fn count(field: &Field) -> usize {
+/// The fields inside a field; `None` for a leaf.
+pub(crate) fn children(field: &Field) -> Option<&[FieldRef]> {
     match field.data_type() {
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::ListView(item)
         | DataType::LargeListView(item)
         | DataType::FixedSizeList(item, _)
-        | DataType::Map(item, _) => count(item),
-        DataType::Struct(fields) => fields.iter().map(|field| count(field)).sum(),
-        _ => 1,
+        | DataType::Map(item, _) => Some(std::slice::from_ref(item)),
+        DataType::Struct(fields) => Some(fields),
+        _ => None,
     }
+}
+
+/// Number of leaves of a field.
+pub(crate) fn count(field: &Field) -> usize {
+    children(field).map_or(1, |inner| inner.iter().map(|field| count(field)).sum())
 }
 
 /// Whether any leaf of the field satisfies `is`.
 pub(crate) fn any(field: &Field, is: fn(&Field) -> bool) -> bool {
-    match field.data_type() {
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::Map(item, _) => any(item, is),
-        DataType::Struct(fields) => fields.iter().any(|field| any(field, is)),
-        _ => is(field),
-    }
+    children(field).map_or_else(|| is(field), |inner| inner.iter().any(|field| any(field, is)))
 }
 
 /// Transforms a leaf; `None` keeps it unchanged.

@@ -43,9 +43,17 @@ pub(crate) enum PathError {
     },
 }
 
+/// Where a name that leads to no value ends; `None` if it does not even begin with a column.
+pub(crate) fn help(schema: &Schema, name: &str) -> Option<String> {
+    match resolve(schema, name) {
+        Ok(_) | Err(PathError::NoColumn(_)) => None,
+        Err(error) => Some(error.help()),
+    }
+}
+
 impl PathError {
     /// What the user can do.
-    pub(crate) fn help(&self) -> String {
+    fn help(&self) -> String {
         match self {
             Self::NoField { path, field, known } => {
                 let names = || known.iter().map(String::as_str);

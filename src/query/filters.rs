@@ -7,7 +7,7 @@ use super::expr::{Inputs, Node, Op, TextTest};
 use super::literal::{Literal, Number};
 use crate::diagnostic::{Diagnostic, nearest_for, regex_reason};
 use crate::job::{Condition, Filter, Scalar};
-use crate::logical::path::{self, PathError};
+use crate::logical::path;
 
 /// Largest compiled size of a regular expression. Below the limit of polars, which is 10 MiB.
 const REGEX_BYTES: usize = 4 << 20;
@@ -39,12 +39,8 @@ pub(super) fn unknown_column(
     mistakes: &[Diagnostic],
 ) -> Diagnostic {
     let names = || schema.fields().iter().map(|f| f.name().as_str());
-    let help = match path::field_at(schema, name, None) {
-        Err(error @ (PathError::NoField { .. } | PathError::Closed { .. })) => Some(error.help()),
-        _ => None,
-    };
     let help = match nearest_for(mistakes, name, names()) {
-        _ if let Some(help) = help => help,
+        _ if let Some(help) = path::help(schema, name) => help,
         Some(near) => format!("did you mean `{near}`?"),
         None => {
             let known: Vec<_> = names().take(20).collect();

@@ -15,7 +15,7 @@ use crate::error::ErrorCode;
 use crate::failure::{Failure, chain};
 use crate::job::{Job, Order};
 use crate::logical::origin::{Origin, same_but_for_case};
-use crate::logical::path::{self, PathError};
+use crate::logical::path;
 use crate::query::{Predicate, names_in};
 use crate::redact::{self, Redactor};
 use crate::source::derived::{declared_field_at, field_of_time};
@@ -278,11 +278,9 @@ fn find<'a>(
 
 /// What may have been meant by the name of no column.
 fn help_for(source: &Schema, name: &str, mistakes: &[Diagnostic]) -> String {
-    if let Err(error @ (PathError::NoField { .. } | PathError::Closed { .. })) = path::field_at(source, name, None) {
-        return error.help();
-    }
     let names = || source.fields().iter().map(|f| f.name().as_str());
     match nearest_for(mistakes, name, names()) {
+        _ if let Some(help) = path::help(source, name) => help,
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the source has {}", listed_names(names())),
     }

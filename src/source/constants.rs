@@ -10,7 +10,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::formats::columnar::adapt::{AdaptError, adapt};
-use super::{BATCH_ROWS, Batch, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError};
+use super::{BATCH_ROWS, Batch, ChunkReader, ReadRequest, SourceError, map_batches};
 use crate::error::ErrorCode;
 
 /// Opens an input whose schema may include constants. `open` reads the other columns.
@@ -45,7 +45,7 @@ pub(super) fn open(
     let layout = Layout { schema: Arc::clone(&request.schema), columns, name: name.to_owned() };
     let schema = Arc::new(Schema::new_with_metadata(read, layout.schema.metadata().clone()));
     let inner = open(ReadRequest { schema, ..request })?;
-    Ok(Box::new(CompletedChunks { inner, layout: Arc::new(layout) }))
+    Ok(map_batches(inner, move |batch| layout.complete(batch)))
 }
 
 /// One value, [`BATCH_ROWS`] times, as the field's type.
@@ -70,32 +70,6 @@ struct Layout {
     schema: SchemaRef,
     columns: Vec<Column>,
     name: String,
-}
-
-/// Adds the constants to another reader's chunks.
-struct CompletedChunks {
-    inner: Box<dyn ChunkReader>,
-    layout: Arc<Layout>,
-}
-
-impl ChunkReader for CompletedChunks {
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
-        let Some(Chunk { unit, batches: inner }) = self.inner.next_chunk()? else { return Ok(None) };
-        let batches = Box::new(CompletedBatches { inner, layout: Arc::clone(&self.layout) });
-        Ok(Some(Chunk { unit, batches }))
-    }
-}
-
-/// Adds the constants to the batches of a chunk.
-struct CompletedBatches {
-    inner: Box<dyn BatchReader>,
-    layout: Arc<Layout>,
-}
-
-impl BatchReader for CompletedBatches {
-    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        self.inner.next_batch()?.map(|batch| self.layout.complete(batch)).transpose()
-    }
 }
 
 impl Layout {
@@ -126,7 +100,7 @@ mod tests {
     use super::*;
     use crate::job::OnBad;
     use crate::source::files::hive::tests::input;
-    use crate::source::{OneChunk, Positions};
+    use crate::source::{BatchReader, OneChunk, Positions};
     use arrow::array::{AsArray, Int32Array};
     use arrow::datatypes::{DataType, Int32Type};
 

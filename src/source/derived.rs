@@ -16,7 +16,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use super::formats::columnar::adapt::{AdaptError, adapt};
 use super::formats::rows::infer::declared_field;
 use super::formats::rows::json_text;
-use super::{Batch, BatchReader, Chunk, ChunkReader, ReadRequest, SourceError};
+use super::{Batch, ChunkReader, ReadRequest, SourceError, map_batches};
 use crate::error::ErrorCode;
 use crate::job::{Combination, DeclaredType, Job, TimeColumn};
 use crate::logical::is_json;
@@ -117,7 +117,7 @@ pub(super) fn open(
     let is_read = |column: &str| layout.read.field_with_name(column).is_ok() || is_plain(&layout.read, column);
     let within = request.within.clone().filter(|within| is_read(&within.column));
     let inner = open(ReadRequest { schema, within, ..request })?;
-    Ok(Box::new(DerivedChunks { inner, layout: Arc::new(layout) }))
+    Ok(map_batches(inner, move |batch| layout.complete(batch)))
 }
 
 fn not_read(input: &str, field: &Field) -> SourceError {
@@ -149,40 +149,6 @@ struct Layout {
     read: SchemaRef,
     columns: Vec<Column>,
     name: String,
-}
-
-/// Adds the columns that are made of others to another reader's chunks.
-struct DerivedChunks {
-    inner: Box<dyn ChunkReader>,
-    layout: Arc<Layout>,
-}
-
-impl ChunkReader for DerivedChunks {
-    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
-        let Some(Chunk { unit, batches: inner }) = self.inner.next_chunk()? else { return Ok(None) };
-        let batches = Box::new(DerivedBatches { inner, layout: Arc::clone(&self.layout) });
-        Ok(Some(Chunk { unit, batches }))
-    }
-}
-
-/// Adds the columns that are made of others to the batches of a chunk.
-struct DerivedBatches {
-    inner: Box<dyn BatchReader>,
-    layout: Arc<Layout>,
-}
-
-impl BatchReader for DerivedBatches {
-    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        let Some(batch) = self.inner.next_batch()? else { return Ok(None) };
-        let fail = |error: DeriveError| SourceError {
-            name: self.layout.name.clone(),
-            position: error.row().and_then(|row| batch.positions.of(row)),
-            code: ErrorCode::SchemaMismatch,
-            message: error.to_string(),
-        };
-        let rows = self.layout.rows(&batch.rows).map_err(fail)?;
-        Ok(Some(Batch { rows, ..batch }))
-    }
 }
 
 /// Why the values of a column cannot be made of others.
@@ -217,6 +183,17 @@ impl DeriveError {
 }
 
 impl Layout {
+    fn complete(&self, batch: Batch) -> Result<Batch, SourceError> {
+        let fail = |error: DeriveError| SourceError {
+            name: self.name.clone(),
+            position: error.row().and_then(|row| batch.positions.of(row)),
+            code: ErrorCode::SchemaMismatch,
+            message: error.to_string(),
+        };
+        let rows = self.rows(&batch.rows).map_err(fail)?;
+        Ok(Batch { rows, ..batch })
+    }
+
     fn rows(&self, rows: &RecordBatch) -> Result<RecordBatch, DeriveError> {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for (column, wanted) in self.columns.iter().zip(self.requested.fields()) {

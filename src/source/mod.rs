@@ -27,6 +27,7 @@ pub(crate) use formats::rows::inspect::{InspectionStep, InspectionSteps, StepRes
 pub(crate) use input::Slice;
 pub(crate) use input::{Input, Version};
 pub(crate) use read::OneChunk;
+use read::map_batches;
 pub(crate) use read::{
     BATCH_ROWS, Batch, BatchReader, Chunk, ChunkReader, MAX_REJECT_BYTES, Positions, ReadRequest, Reject, Within,
 };

@@ -1,5 +1,7 @@
 //! Reading an input: requests, chunks and batches.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
@@ -127,6 +129,37 @@ pub(crate) struct OneChunk(pub(crate) Option<Box<dyn BatchReader>>);
 impl ChunkReader for OneChunk {
     fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
         Ok(self.0.take().map(|batches| Chunk { unit: 0, batches }))
+    }
+}
+
+/// Chunks whose batches `change` makes of those of `inner`.
+pub(super) fn map_batches(
+    inner: Box<dyn ChunkReader>,
+    change: impl Fn(Batch) -> Result<Batch, SourceError> + Send + Sync + 'static,
+) -> Box<dyn ChunkReader> {
+    Box::new(MappedChunks { inner, change: Arc::new(change) })
+}
+
+struct MappedChunks<F> {
+    inner: Box<dyn ChunkReader>,
+    change: Arc<F>,
+}
+
+impl<F: Fn(Batch) -> Result<Batch, SourceError> + Send + Sync + 'static> ChunkReader for MappedChunks<F> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        let Some(Chunk { unit, batches: inner }) = self.inner.next_chunk()? else { return Ok(None) };
+        Ok(Some(Chunk { unit, batches: Box::new(MappedBatches { inner, change: Arc::clone(&self.change) }) }))
+    }
+}
+
+struct MappedBatches<F> {
+    inner: Box<dyn BatchReader>,
+    change: Arc<F>,
+}
+
+impl<F: Fn(Batch) -> Result<Batch, SourceError> + Send + Sync> BatchReader for MappedBatches<F> {
+    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
+        self.inner.next_batch()?.map(|batch| (self.change)(batch)).transpose()
     }
 }
 

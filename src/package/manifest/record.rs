@@ -103,10 +103,9 @@ impl SourceUris {
 
 impl FromIterator<String> for SourceUris {
     fn from_iter<T: IntoIterator<Item = String>>(uris: T) -> Self {
-        let mut uris: Vec<String> = uris.into_iter().collect();
-        match uris.pop() {
-            Some(uri) if uris.is_empty() => Self::One(uri),
-            last => Self::Several(uris.into_iter().chain(last).collect()),
+        match <[String; 1]>::try_from(uris.into_iter().collect::<Vec<_>>()) {
+            Ok([uri]) => Self::One(uri),
+            Err(uris) => Self::Several(uris),
         }
     }
 }

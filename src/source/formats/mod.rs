@@ -74,13 +74,9 @@ pub(crate) fn inspect<'a>(
             let evidence = infer::typed(&found.schema, &file.name);
             Ok(Inspection { evidence, facts: found.facts, undecodable: found.undecodable })
         }),
-        SourceFormat::Arrow => in_one_step(&file.name, move || {
-            let found = ipc::inspect(file, time_column, time_parser)?;
-            let evidence = infer::typed(&found.schema, &file.name);
-            Ok(Inspection { evidence, facts: found.facts, undecodable: Vec::new() })
-        }),
-        SourceFormat::Avro => in_one_step(&file.name, move || {
-            let found = avro::inspect(file, time_column, time_parser)?;
+        SourceFormat::Arrow | SourceFormat::Avro => in_one_step(&file.name, move || {
+            let inspect = if file.format == SourceFormat::Avro { avro::inspect } else { ipc::inspect };
+            let found = inspect(file, time_column, time_parser)?;
             let evidence = infer::typed(&found.schema, &file.name);
             Ok(Inspection { evidence, facts: found.facts, undecodable: Vec::new() })
         }),

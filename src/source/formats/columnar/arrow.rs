@@ -57,8 +57,7 @@ pub(crate) fn inspect(
     time_column: &str,
     time_parser: &TimeParser,
 ) -> Result<WholeFacts, SourceError> {
-    file.check_unchanged()?;
-    whole::inspect(file, Messages::open(file)?, time_column, time_parser)
+    whole::inspect(file, Messages::open, time_column, time_parser)
 }
 
 /// Reads the rows of a file.
@@ -66,9 +65,7 @@ pub(crate) fn inspect(
 /// # Errors
 /// As [`inspect`].
 pub(crate) fn open(request: FileRequest) -> Result<Box<dyn BatchReader>, SourceError> {
-    request.file.check_unchanged()?;
-    let messages = Messages::open(&request.file)?;
-    Ok(whole::open(request, messages))
+    whole::open(request, Messages::open)
 }
 
 /// The record batches of a file or stream.

@@ -30,8 +30,7 @@ pub(crate) fn inspect(
     time_column: &str,
     time_parser: &TimeParser,
 ) -> Result<WholeFacts, SourceError> {
-    file.check_unchanged()?;
-    whole::inspect(file, Records::open(file)?, time_column, time_parser)
+    whole::inspect(file, Records::open, time_column, time_parser)
 }
 
 /// Reads the rows of a file.
@@ -39,9 +38,7 @@ pub(crate) fn inspect(
 /// # Errors
 /// As [`inspect`].
 pub(crate) fn open(request: FileRequest) -> Result<Box<dyn BatchReader>, SourceError> {
-    request.file.check_unchanged()?;
-    let records = Records::open(&request.file)?;
-    Ok(whole::open(request, records))
+    whole::open(request, Records::open)
 }
 
 /// Why a file is not readable.

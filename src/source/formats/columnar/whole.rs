@@ -37,16 +37,19 @@ pub(crate) struct WholeFacts {
     pub facts: InputFacts,
 }
 
-/// Reads the time column of a file. [`InputFacts::problem`] holds errors.
+/// Reads the schema of a file, which `open` opens, and its time column. [`InputFacts::problem`] holds errors after the schema.
 ///
 /// # Errors
+/// Those of `open`; [`SourceChanged`](crate::error::ErrorCode::SourceChanged) if the file has changed since it was listed;
 /// [`SchemaMismatch`](crate::error::ErrorCode::SchemaMismatch) if the time column has no planned layout.
-pub(super) fn inspect(
+pub(super) fn inspect<B: RecordBatches>(
     file: &SourceFile,
-    mut batches: impl RecordBatches,
+    open: impl FnOnce(&SourceFile) -> Result<B, SourceError>,
     time_column: &str,
     time_parser: &TimeParser,
 ) -> Result<WholeFacts, SourceError> {
+    file.check_unchanged()?;
+    let mut batches = open(file)?;
     let schema = planned_schema(batches.schema());
     let time = batches.schema().column_with_name(time_column).map(|(index, _)| index);
     let mut times = Times::default();
@@ -123,14 +126,22 @@ impl Times {
     }
 }
 
-/// The reader of a file's rows.
-pub(super) fn open(request: FileRequest, batches: impl RecordBatches + 'static) -> Box<dyn BatchReader> {
+/// The reader of the rows of a file, which `open` opens.
+///
+/// # Errors
+/// Those of `open`; [`SourceChanged`](crate::error::ErrorCode::SourceChanged) if the file has changed since it was listed.
+pub(super) fn open<B: RecordBatches + 'static>(
+    request: FileRequest,
+    open: impl FnOnce(&SourceFile) -> Result<B, SourceError>,
+) -> Result<Box<dyn BatchReader>, SourceError> {
+    request.file.check_unchanged()?;
+    let batches = open(&request.file)?;
     let wanted = |name: &str| request.schema.column_with_name(name).is_some();
     let columns =
         batches.schema().fields().iter().enumerate().filter(|(_, f)| wanted(f.name())).map(|(i, _)| i).collect();
     // A plan that reads no unit of the file gets no rows, as for Parquet row groups.
     let spent = request.units.is_empty();
-    Box::new(WholeReader { request, batches, columns, whole: None, given_rows: 0, spent })
+    Ok(Box::new(WholeReader { request, batches, columns, whole: None, given_rows: 0, spent }))
 }
 
 struct WholeReader<B> {
