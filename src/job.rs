@@ -27,7 +27,7 @@ pub use csv_format::{CsvFormat, DialectFault, is_formula};
 pub use envelope::{Envelope, EnvelopePathError, KeptField, KeptFieldError, PathStep, RecordsPath};
 pub use evidence::{Chain, Digests, Encryption, Expectations, RecipientsFile, Redaction, RedactionMethod, Signing};
 pub use filter::{Condition, Filter, Scalar};
-pub use line_pattern::{LinePattern, LinePatternError};
+pub use line_pattern::{LineMatcher, LinePattern, LinePatternError};
 pub use source::{
     Combination, DeclaredType, ExpectedFiles, OnEmptyFile, PathTime, SchemaDrift, SourceCompression, SourceFormat,
     SourceSettings, SourceUri, TimeColumn,

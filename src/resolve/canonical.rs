@@ -113,7 +113,7 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
             "compression": job.source.compression.as_ref().map(|compression| compression.value.word()),
             "on_empty_file": (job.source.on_empty_file == OnEmptyFile::Fail).then_some("fail"),
             "csv": job.source.csv.as_ref().map(|dialect| csv_dialect(&dialect.value)),
-            "lines": job.source.lines.as_ref().map(|pattern| json!({"pattern": pattern.value.regex().as_str()})),
+            "lines": job.source.lines.as_ref().map(|pattern| json!({"pattern": pattern.value.as_str()})),
             "records": job.source.records.as_ref().map(|records| records.value.to_string()),
             "keep": keep(&job.source),
             "options": options(&job.source.options),

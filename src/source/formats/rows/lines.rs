@@ -5,11 +5,10 @@
 //! without a line end, which may be truncated; under a compression, the codec marks the end.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
-use regex::CaptureLocations;
-
-use crate::job::{LinePattern, ShortRows};
+use crate::job::{LineMatcher, LinePattern, ShortRows};
 use crate::source::formats::FileRequest;
 use crate::source::formats::rows::blocks::{Block, Blocks, CutBlocks, LineEnds};
 use crate::source::formats::rows::cells::{self, Cell, Record, RecordBlock, RecordTable, RowRules};
@@ -45,8 +44,6 @@ fn open_table(
     block_bytes: usize,
 ) -> Result<RecordTable<LineBlocks>, SourceError> {
     let blocks = Blocks::open(file, LineEnds::default(), block_bytes)?;
-    let groups =
-        pattern.regex().capture_names().enumerate().filter(|(_, name)| name.is_some()).map(|(i, _)| i).collect();
     let rules = RowRules {
         columns: pattern.columns().len(),
         columns_source: "as in `source.lines.pattern`",
@@ -56,15 +53,13 @@ fn open_table(
         escape: None,
     };
     let columns = pattern.columns().clone();
-    Ok(RecordTable { columns, rules: Arc::new(rules), blocks: LineBlocks { blocks, pattern: pattern.clone(), groups } })
+    Ok(RecordTable { columns, rules: Arc::new(rules), blocks: LineBlocks { blocks, pattern: pattern.clone() } })
 }
 
 /// The lines of a file, in blocks.
 struct LineBlocks {
     blocks: Blocks<LineEnds>,
     pattern: LinePattern,
-    /// The numbers of the named groups.
-    groups: Arc<[usize]>,
 }
 
 impl CutBlocks for LineBlocks {
@@ -78,9 +73,7 @@ impl CutBlocks for LineBlocks {
             line: block.line,
             block,
             proves_end,
-            locations: self.pattern.regex().capture_locations(),
-            pattern: self.pattern.clone(),
-            groups: self.groups.clone(),
+            matcher: self.pattern.matcher(),
             cells: Vec::new(),
         }))
     }
@@ -93,9 +86,7 @@ struct LineBlock {
     at: usize,
     line: u64,
     proves_end: bool,
-    pattern: LinePattern,
-    groups: Arc<[usize]>,
-    locations: CaptureLocations,
+    matcher: LineMatcher,
     cells: Vec<Cell>,
 }
 
@@ -118,7 +109,7 @@ impl RecordBlock for LineBlock {
                 ),
                 Err(fault) => Some(fault.to_string().into()),
                 Ok(text) => {
-                    let is_match = match_cells(&self.pattern, text, &mut self.locations, &self.groups, &mut self.cells);
+                    let is_match = match_cells(&mut self.matcher, text, &mut self.cells);
                     (!is_match).then(|| "the line does not match `source.lines.pattern`".into())
                 }
             };
@@ -128,20 +119,12 @@ impl RecordBlock for LineBlock {
 }
 
 /// Whether a line matches, and its columns.
-fn match_cells(
-    pattern: &LinePattern,
-    line: &str,
-    locations: &mut CaptureLocations,
-    groups: &[usize],
-    cells: &mut Vec<Cell>,
-) -> bool {
+fn match_cells(matcher: &mut LineMatcher, line: &str, cells: &mut Vec<Cell>) -> bool {
     cells.clear();
-    if pattern.regex().captures_read(locations, line).is_none() {
-        return false;
-    }
-    cells.extend(groups.iter().map(|group| match locations.get(*group) {
+    let Some(columns) = matcher.columns(line) else { return false };
+    cells.extend(columns.map(|column| match column {
         // What matched is text, even if it is empty.
-        Some((start, end)) => Cell { start, end, quoted: true, has_escapes: false },
+        Some(Range { start, end }) => Cell { start, end, quoted: true, has_escapes: false },
         None => Cell { start: 0, end: 0, quoted: false, has_escapes: false },
     }));
     true

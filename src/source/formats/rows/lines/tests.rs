@@ -3,6 +3,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use proptest::prelude::*;
+use regex::Regex;
 
 use super::*;
 use crate::job::{OnBad, SourceCompression, SourceFormat};
@@ -89,10 +90,11 @@ proptest! {
         text in "([ab-]| |\n|\r\n){0,60}", block_bytes in prop::sample::select(vec![1, 2, 5, BLOCK_BYTES]),
     ) {
         let text = format!("{text}\n");
-        let pattern = LinePattern::new("(?<a>a+)(?: (?<b>b)?)?").unwrap();
+        let regex = Regex::new("(?<a>a+)(?: (?<b>b)?)?").unwrap();
+        let pattern = LinePattern::new(regex.as_str()).unwrap();
         let (mut rows, mut bad) = (Vec::new(), Vec::new());
         for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            match pattern.regex().captures(line) {
+            match regex.captures(line) {
                 Some(found) => {
                     let group = |name| found.name(name).map(|group| group.as_str().to_owned());
                     rows.push((i as u64 + 1, vec![group("a"), group("b")]));
