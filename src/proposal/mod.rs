@@ -296,7 +296,7 @@ fn by_lines(
     let as_csv = Entry { format: Some(SourceFormat::Csv), ..entry };
     let unknown = || {
         ProposalError::Unclear(format!(
-            "cannot tell what {} holds: it begins with `{first_line}`, which is not Parquet, Arrow, JSON, a table with a \
+            "cannot tell what {} holds: it begins with `{first_line}`, which is not Parquet, Arrow, Avro, JSON, a table with a \
              time, or a known log; write `format: lines` with a pattern, or `format: csv` with \
              its dialect (docs/spec.md)",
             shown(&file.name)

@@ -15,6 +15,7 @@ mod schema;
 mod secret;
 mod source;
 pub mod template;
+mod time;
 mod vars;
 pub mod window;
 mod words;
@@ -36,13 +37,15 @@ pub use evidence::ChainSpec;
 pub use filter::{FilterSpec, OPERATORS};
 pub use format::{CSV_KEYS, CompressionSpec};
 pub use output::{OutputSpec, OutputUri, PartitionSpec};
-pub use source::{SourceSpec, TYPE_ENTRY_KEYS, TimeSpec, TypeEntry};
+pub use source::{SourceSpec, TYPE_ENTRY_KEYS, TypeEntry};
+pub use time::TimeSpec;
 pub use vars::VarSpec;
 pub use window::{WindowForm, WindowSpec};
 
 pub(crate) use format::{check_together, name_of as decode_format_name};
 pub(crate) use schema::without_nulls;
-pub(crate) use source::{document_place, time_format_text, zone};
+pub(crate) use source::document_place;
+pub(crate) use time::{time_format_text, zone};
 pub(crate) use vars::{decode as decode_vars, values as var_values};
 
 /// What to export: one job for each window.
@@ -261,7 +264,7 @@ pub const DECODED_KEYS: [(&str, Keys); 18] = [
     ("HeaderLine", csv_dialect::HEADER_KEYS),
     ("Lines", source::LINES_KEYS),
     ("PathTime", source::PATH_TIME_KEYS),
-    ("TimeSpec", source::TIME_KEYS),
+    ("TimeSpec", time::TIME_KEYS),
     ("Window", window::WINDOW_KEYS),
     ("Partition", output::PARTITION_KEYS),
     ("Output", output::OUTPUT_KEYS),

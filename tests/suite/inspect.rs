@@ -263,7 +263,7 @@ fn known_logs_are_lines_with_a_pattern() {
 fn what_cannot_be_told_is_said_with_what_is_missing() {
     let prose = project(&[("notes.log", b"hello world\nand so on, and on\n")]);
     inspect(&prose, &[]).exits(4).says(&[
-        "error: in/: cannot tell what notes.log holds: it begins with `hello world`, which is not Parquet, Arrow, JSON, a table \
+        "error: in/: cannot tell what notes.log holds: it begins with `hello world`, which is not Parquet, Arrow, Avro, JSON, a table \
          with a time, or a known log; write `format: lines` with a pattern, or `format: csv` \
          with its dialect (docs/spec.md)",
     ]);
