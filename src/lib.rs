@@ -8,7 +8,8 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 12 | `cli` |
+//! | 13 | `cli` |
+//! | 12 | `service` |
 //! | 11 | [`doctor`], [`jobs`], [`proposal`] |
 //! | 10 | [`audit`], [`download`], [`run`] |
 //! | 9 | [`chain`], [`package`], [`package::state`], [`report`] |
@@ -69,6 +70,7 @@ mod rows_digest;
 mod run;
 pub mod seal;
 pub mod secret;
+mod service;
 pub mod signature;
 mod small_file;
 mod source;

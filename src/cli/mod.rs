@@ -18,11 +18,13 @@ mod keys;
 mod pack;
 mod plan;
 mod progress;
+mod read_keys;
 mod report;
 mod reproduce;
 mod run;
 mod sample;
 mod schema;
+mod serve;
 mod signals;
 mod specs;
 mod validate;
@@ -86,6 +88,8 @@ fn run(command: &Command, console: &Console) -> Exit {
         Command::Sample(args) => sample::sample(args, console),
         Command::Pack(args) => pack::pack(args, console),
         Command::Jobs(args) => jobs::jobs(args, console),
+        Command::Serve(args) => serve::serve(args, console),
+        Command::Keys(args) => keys::keys(args, console),
         Command::Explain(args) => explain::explain(args, console),
         Command::Schema(args) => schema::schema(args, console),
         Command::Completions(args) => completions::completions(args),

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::args::ReproduceArgs;
 use super::environment::{environment_or_complain, run_options};
-use super::keys::read_keys;
 use super::progress::{Drawing, Style};
+use super::read_keys::read_keys;
 use super::{Console, signals};
 use crate::diagnostic::{masked, render_text, shown};
 use crate::error::Exit;

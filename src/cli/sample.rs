@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::Console;
 use super::args::SampleArgs;
-use super::keys::read_keys;
 use super::pack::{open, refuse};
+use super::read_keys::read_keys;
 use crate::audit::sample::{self, SampleError, SampleSummary, SampledRow};
 use crate::error::Exit;
 use crate::failure::chain;

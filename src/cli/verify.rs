@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::Console;
 use super::args::VerifyArgs;
-use super::keys::read_keys;
+use super::read_keys::read_keys;
 use crate::audit::verify::{self, VerifyOptions};
 use crate::error::Exit;
 use crate::signature::AllowedSigners;

@@ -91,14 +91,24 @@ pub(crate) fn prune(jobs: &Jobs, how: &Prune<'_>) -> Result<Pruned, Failure> {
     let listed = jobs.list(how.until)?;
     let mut pruned = Pruned { passed_over: listed.passed_over, ..Pruned::default() };
     for view in listed.views {
-        if let Err(failure) = prune_job(jobs, &view, how, &mut pruned) {
+        if let Err(failure) = prune_into(jobs, &view, how, &mut pruned) {
             pruned.refused.push(Refused { id: view.id, error_code: failure.code(), why: failure.to_string() });
         }
     }
     Ok(pruned)
 }
 
-fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) -> Result<(), Failure> {
+/// As [`prune`], for one job.
+///
+/// # Errors
+/// Why it cannot be pruned.
+pub(crate) fn prune_job(jobs: &Jobs, view: &JobView, how: &Prune<'_>) -> Result<Pruned, Failure> {
+    let mut pruned = Pruned::default();
+    prune_into(jobs, view, how, &mut pruned)?;
+    Ok(pruned)
+}
+
+fn prune_into(jobs: &Jobs, view: &JobView, how: &Prune<'_>, pruned: &mut Pruned) -> Result<(), Failure> {
     let Some(record) = jobs.record(&view.id)? else { return Ok(()) };
     let Some(folder) = jobs.package(&record)? else { return Ok(()) };
     if view.status.is_settled() {

@@ -22,6 +22,15 @@ pub(super) const RECORD: &str = "job.json";
 /// Marks a job as cancelled, in its folder.
 pub(super) const CANCEL: &str = "cancel.json";
 
+/// Says when a job that had ended was requested again, in its folder.
+pub(super) const AGAIN: &str = "again.json";
+
+/// The content of [`AGAIN`].
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Again {
+    pub(super) requested_at: Timestamp,
+}
+
 /// Version of `job.json`.
 pub(super) const RECORD_VERSION: u32 = 1;
 
@@ -68,6 +77,19 @@ pub(crate) struct JobRecord {
     /// State of the spec's git repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git: Option<GitState>,
+    /// Who requested it, if that came over the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<Requester>,
+}
+
+/// Who requested a job over the API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Requester {
+    /// The id of the API key.
+    pub key: String,
+    /// The key's tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 /// The text of a file, and its path.
@@ -147,7 +169,13 @@ impl JobRecord {
             now: environment.now,
             current_dir: environment.current_dir.clone(),
             git: None,
+            requester: None,
         })
+    }
+
+    /// Whose job it is; `None` for jobs without a tenant.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        self.requester.as_ref()?.tenant.as_deref()
     }
 
     /// The environment in which the job was requested.
@@ -171,7 +199,11 @@ impl JobRecord {
     /// Mistakes in the spec; or one that says that this version of the program resolves the spec to another job.
     pub(crate) fn resolve(&self, store: &Location) -> Result<Job, Vec<Diagnostic>> {
         let destination = match &self.package {
-            PackageLocation::Store { revision } => Destination::Store { store: store.clone(), revision: *revision },
+            PackageLocation::Store { revision } => Destination::Store {
+                store: store.clone(),
+                revision: *revision,
+                tenant: self.tenant().map(str::to_owned),
+            },
             PackageLocation::OfSpec { revision, .. } => Destination::OfSpec { revision: *revision },
         };
         let job = self.resolve_at(&destination)?;

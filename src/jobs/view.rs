@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::heartbeat::{Counts, RunEnd, RunState};
-use super::record::{CANCEL, JobRecord, PackageLocation, RECORD};
+use super::record::{AGAIN, Again, CANCEL, JobRecord, PackageLocation, RECORD};
 use super::state::State;
 use crate::diagnostic::{escaped, shown};
 use crate::error::ErrorCode;
@@ -34,6 +34,9 @@ pub(crate) struct Jobs {
 pub(crate) struct JobView {
     /// The job's id.
     pub id: String,
+    /// Whose job it is, if its store has jobs of several tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The export type.
     #[serde(rename = "type")]
     pub type_name: String,
@@ -79,6 +82,9 @@ pub(crate) struct JobView {
     /// Progress of the latest run, if it has not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Counts>,
+    /// When it was requested again after it had ended, if it waits for a run since then.
+    #[serde(skip)]
+    pub again_at: Option<Timestamp>,
     /// Shards; only when a single job is requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<FileEntry>>,
@@ -283,6 +289,12 @@ impl Jobs {
         let is_cancelled = !is_complete && self.folder.size(&format!("jobs/{id}/{CANCEL}"))?.is_some();
         let manifest = summary.as_ref().map(|s| s.status).filter(|_| !is_cut_off);
         let status = State::derive(manifest, has_tombstone, is_cancelled, &runs, now);
+        let has_ended = matches!(status, State::Failed | State::Partial | State::Cancelled) && !is_cancelled;
+        let again_at = if has_ended { self.again_at(id)? } else { None };
+        let finalized_at = summary.as_ref().map(|summary| summary.finalized_at);
+        let is_later = |at: &Timestamp| runs.iter().map(|run| run.started_at).chain(finalized_at).all(|end| end < *at);
+        let again_at = again_at.filter(is_later);
+        let status = if again_at.is_some() { State::Queued } else { status };
         let failure = latest.and_then(|run| run.end.as_ref()).and_then(|end| match end {
             RunEnd::Failed { error_code, error, .. } | RunEnd::Later { error_code, error } => {
                 Some((*error_code, error))
@@ -293,7 +305,7 @@ impl Jobs {
         Ok(JobView {
             status,
             started_at: summary.map(|s| s.started_at).or_else(|| runs.iter().map(|run| run.started_at).min()),
-            finalized_at: summary.map(|s| s.finalized_at),
+            finalized_at,
             expires_at: summary.and_then(|s| s.expires_at),
             total_rows: summary.map(|s| s.total_rows),
             total_bytes: summary.map(|s| s.total_bytes),
@@ -302,8 +314,10 @@ impl Jobs {
             error_code: summary.and_then(|s| s.error_code).or_else(|| failure.and_then(|(code, _)| code)),
             error: failure.map(|(_, error)| error.clone()),
             progress: latest.filter(|run| run.end.is_none()).map(|run| run.progress),
+            again_at,
             files: None,
             package: record.package(self.location()).to_string(),
+            tenant: record.tenant().map(str::to_owned),
             id: record.id,
             type_name: record.type_name,
             name: record.name,
@@ -400,6 +414,29 @@ impl Jobs {
         Ok(runs.into_values().collect())
     }
 
+    /// Requests a job again that has ended: it waits for a run then.
+    ///
+    /// # Errors
+    /// The store's; `internal` for a time without JSON.
+    pub(super) fn request_again(&self, id: &str, now: Timestamp) -> Result<(), Failure> {
+        let bytes = json::pretty(&Again { requested_at: now }, AGAIN)?;
+        Ok(self.folder.replace_bytes(&format!("jobs/{id}/{AGAIN}"), &bytes)?)
+    }
+
+    fn again_at(&self, id: &str) -> Result<Option<Timestamp>, Failure> {
+        let Some(bytes) = self.folder.read(&format!("jobs/{id}/{AGAIN}"))? else { return Ok(None) };
+        // A wish that cannot be read is none; the job can be requested once more.
+        Ok(serde_json::from_slice::<Again>(&bytes).ok().map(|again| again.requested_at))
+    }
+
+    /// Asks the store for something small, to see whether it answers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn probe(&self) -> Result<(), StoreError> {
+        self.folder.size("jobs/probe").map(drop)
+    }
+
     /// Cancels a job.
     ///
     /// # Errors
@@ -448,6 +485,7 @@ mod tests {
             now: at,
             current_dir: PathBuf::from("/"),
             git: None,
+            requester: None,
         }
     }
 

@@ -68,6 +68,14 @@ pub(crate) fn names_in(where_sql: &Located<String>) -> Vec<String> {
     sql::names(where_sql)
 }
 
+/// Checks what can be known of a `where` before the source is read.
+///
+/// # Errors
+/// The mistake in its syntax.
+pub(crate) fn check_syntax(where_sql: &Located<String>) -> Result<(), Vec<Diagnostic>> {
+    sql::check(where_sql)
+}
+
 /// The compiled `filters` and `where` of one job.
 #[derive(Debug, Clone)]
 pub(crate) struct Predicate {

@@ -35,13 +35,27 @@ const STACK_BYTES: usize = 32 << 20;
 /// # Errors
 /// All mistakes, each at its location in the text if the file shows it, else at the whole text.
 pub(super) fn condition(inputs: &mut Inputs, text: &Located<String>, schema: &Schema) -> Result<Node, Vec<Diagnostic>> {
-    let locator = Locator::new(text);
-    // The parser's crate drops and searches trees of up to MAX_TOKENS levels recursively.
+    on_large_stack(text, || translate(inputs, text, schema))
+}
+
+/// Checks what can be known of a `where` without a schema.
+///
+/// # Errors
+/// The mistake in its syntax.
+pub(super) fn check(text: &Located<String>) -> Result<(), Vec<Diagnostic>> {
+    on_large_stack(text, || parse(&text.value, &Locator::new(text)).map(drop).map_err(|mistake| vec![mistake]))
+}
+
+/// The parser's crate drops and searches trees of up to `MAX_TOKENS` levels recursively.
+fn on_large_stack<T: Send>(
+    text: &Located<String>,
+    work: impl FnOnce() -> Result<T, Vec<Diagnostic>> + Send,
+) -> Result<T, Vec<Diagnostic>> {
     let worker = std::thread::Builder::new().name("where".to_owned()).stack_size(STACK_BYTES);
     std::thread::scope(|scope| {
-        let thread = worker.spawn_scoped(scope, || translate(inputs, text, schema)).map_err(|e| e.to_string());
+        let thread = worker.spawn_scoped(scope, work).map_err(|e| e.to_string());
         let joined = thread.and_then(|t| t.join().map_err(|_| "the SQL parser panicked".to_owned()));
-        joined.unwrap_or_else(|why| Err(vec![locator.whole(format!("`where` cannot be checked: {why}"))]))
+        joined.unwrap_or_else(|why| Err(vec![Locator::new(text).whole(format!("`where` cannot be checked: {why}"))]))
     })
 }
 

@@ -54,6 +54,7 @@ pub fn job_id(resolved: &impl Serialize) -> Result<String, JsonError> {
 pub(super) struct Identity {
     /// See [`Destination`](super::Destination).
     pub revision: u32,
+    pub tenant: Option<String>,
     pub name: String,
     pub type_name: String,
     pub source: SourceSettings,
@@ -96,6 +97,7 @@ pub(super) fn canonical(job: &Identity) -> Result<Value, JsonError> {
     Ok(without_absent(json!({
         "version": 1,
         "revision": job.revision,
+        "tenant": job.tenant,
         "name": job.name,
         "type": job.type_name,
         "source": {

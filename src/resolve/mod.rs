@@ -70,6 +70,8 @@ pub enum Destination {
         store: Location,
         /// 0 for the first job of its kind; distinguishes jobs that are otherwise equal.
         revision: u32,
+        /// Whose job it is, if the store has jobs of several tenants. None of them learns what another asked for.
+        tenant: Option<String>,
     },
 }
 
@@ -77,6 +79,13 @@ impl Destination {
     fn revision(&self) -> u32 {
         match self {
             Self::OfSpec { revision } | Self::Store { revision, .. } => *revision,
+        }
+    }
+
+    fn tenant(&self) -> Option<String> {
+        match self {
+            Self::OfSpec { .. } => None,
+            Self::Store { tenant, .. } => tenant.clone(),
         }
     }
 }
@@ -223,6 +232,7 @@ fn build(
     let retention = spec.output.as_ref().and_then(|o| o.retention.clone());
     let identity = Identity {
         revision: destination.revision(),
+        tenant: destination.tenant(),
         name: spec.name.value,
         type_name: spec.type_name.value,
         source: SourceSettings {

@@ -11,6 +11,7 @@
 )]
 
 mod age_vectors;
+mod api_keys;
 mod bad_input;
 mod chain;
 mod commands;
@@ -46,6 +47,7 @@ mod sample;
 mod samples;
 mod sealed_digests;
 mod secret_uris;
+mod service;
 mod shapes;
 mod signatures;
 mod source_content;

@@ -245,7 +245,7 @@ fn state(text: &str) -> Result<State, String> {
     found.ok_or_else(|| format!("one of {}", State::ALL.map(State::as_str).join(", ")))
 }
 
-fn positive_duration(text: &str) -> Result<std::time::Duration, String> {
+pub(super) fn positive_duration(text: &str) -> Result<std::time::Duration, String> {
     let duration = parse_duration(text).map_err(|e| e.to_string())?;
     std::time::Duration::try_from(duration)
         .ok()

@@ -2,6 +2,7 @@
 
 mod jobs;
 mod packages;
+mod service;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub(super) use packages::{
     CoverageArgs, DecryptArgs, IdentityArgs, KeyArgs, PackArgs, ReportArgs, ReportFormat, ReproduceArgs, SampleArgs,
     VerifyArgs,
 };
+pub(super) use service::{KeysArgs, KeysCommand, KeysFileArgs, KeysNewArgs, KeysRevokeArgs, ServeArgs};
 
 /// Declarative batch exporter for compliance evidence.
 ///
@@ -77,6 +79,10 @@ pub(super) enum Command {
     Pack(PackArgs),
     /// Manage export jobs: create, list, get, download, cancel, work, prune.
     Jobs(JobsArgs),
+    /// Serve the exports API over HTTP, and run its jobs.
+    Serve(Box<ServeArgs>),
+    /// Manage API keys of the service: new, list, revoke.
+    Keys(KeysArgs),
     /// Explain an error code: cause, remedy, and whether to retry.
     Explain(ExplainArgs),
     /// Print the JSON Schema of specs, catalogs or manifests.
@@ -141,7 +147,7 @@ pub(super) struct SpecArgs {
 }
 
 /// Resource limits.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ResourceArgs {
     /// Number of worker threads; default: one per processor.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]

@@ -4,18 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::get::follow;
-use super::{CommandError, no_job, store_location};
+use super::{CommandError, store_location};
 use crate::cli::Console;
 use crate::cli::args::{JobsCreateArgs, ResourceArgs, SpecArgs};
 use crate::cli::environment::{environment, find_git_state, run_id};
 use crate::diagnostic::{Diagnostic, SourceText, render_text, shown};
 use crate::error::Exit;
-use crate::failure::Failure;
-use crate::job::Job;
-use crate::jobs::{JobRecord, JobView, Jobs, PackageLocation, Request, State, TimeSpan, announce};
+use crate::jobs::{JobRequest, JobView, Jobs, Request, State, TimeSpan, Which, announce};
 use crate::resolve::{CatalogText, Destination, Environment, read_spec, resolve_text};
 use crate::store::{Created, Location};
 
@@ -29,7 +25,7 @@ pub(super) fn create(args: &JobsCreateArgs, console: &Console) -> Result<Exit, C
     let environment = environment(&given).map_err(CommandError::usage)?;
     let source = source(args, &environment).map_err(|mistakes| mistaken(&mistakes, console))?;
     let job = |revision| {
-        let place = Destination::Store { store: store.clone(), revision };
+        let place = Destination::Store { store: store.clone(), revision, tenant: None };
         resolve_text(&source, &CatalogText::OfFile, &place, &environment)
             .map_err(|mistakes| mistaken(&mistakes, console))
     };
@@ -38,12 +34,12 @@ pub(super) fn create(args: &JobsCreateArgs, console: &Console) -> Result<Exit, C
         return Err(CommandError::usage(format!("the spec declares no variable `{}` in `vars`", shown(unknown))));
     }
     let jobs = Jobs::open(&store)?;
-    let (id, created) = note(&jobs, args, &environment, first, job)?;
-    let Some(JobView { status, .. }) = jobs.view(&id, Timestamp::now())? else { return Err(no_job(&jobs, &id)) };
-    let is_wanted = !matches!(status, State::Complete | State::Expired | State::Running);
-    if is_wanted && created == Created::Exists {
-        jobs.uncancel(&id)?;
-    }
+    let git = args.spec.as_deref().and_then(find_git_state);
+    let which = if args.new { Which::New } else { Which::First };
+    let how = JobRequest { environment: &environment, git, requester: None, which };
+    let requested = jobs.request(&how, job)?;
+    let is_wanted = requested.is_wanted();
+    let (JobView { id, .. }, status, created) = (requested.view, requested.found, requested.created);
     let starts = is_wanted && !args.queue_only;
     if starts {
         start(&jobs, &id, &args.resources)?;
@@ -96,32 +92,6 @@ fn source(args: &JobsCreateArgs, environment: &Environment) -> Result<Arc<Source
         encrypt_to: args.encrypt_to.clone(),
     };
     Ok(Arc::new(SourceText { path: PathBuf::from(FLAGS), text: request.spec() }))
-}
-
-/// Records the job; with `--new` as the first unused revision.
-fn note(
-    jobs: &Jobs,
-    args: &JobsCreateArgs,
-    environment: &Environment,
-    first: Job,
-    job: impl Fn(u32) -> Result<Job, CommandError>,
-) -> Result<(String, Created), CommandError> {
-    let git = args.spec.as_deref().and_then(find_git_state);
-    let mut job_here = first;
-    let mut revision = 0;
-    loop {
-        let record = JobRecord {
-            git: git.clone(),
-            ..JobRecord::new(&job_here, PackageLocation::Store { revision }, environment, Timestamp::now())
-                .map_err(Failure::from)?
-        };
-        let created = jobs.create(&record)?;
-        if created == Created::Created || !args.new {
-            return Ok((record.id, created));
-        }
-        revision += 1;
-        job_here = job(revision)?;
-    }
 }
 
 /// Starts a worker that outlives this process and its terminal.

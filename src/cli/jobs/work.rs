@@ -1,10 +1,7 @@
 //! `jobs work`: runs jobs that are queued or abandoned.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::{CommandError, record_of, store_location, warn_skipped};
 use crate::cli::args::JobsWorkArgs;
@@ -13,11 +10,8 @@ use crate::cli::run::summary;
 use crate::cli::{Console, signals};
 use crate::diagnostic::render_text;
 use crate::error::Exit;
-use crate::job::Job;
-use crate::jobs::{Heartbeat, JobList, JobRecord, Jobs, PackageLocation, RunEnd};
-use crate::resolve::Destination;
-use crate::run::restate::{self, Next, Superseded};
-use crate::run::{self, RunError, RunOptions, RunOutcome};
+use crate::jobs::{JobRecord, Jobs, Queue, run_job};
+use crate::run::{RunError, RunOutcome};
 use crate::stop::Stop;
 
 /// Interval between two polls of an empty queue.
@@ -35,49 +29,34 @@ pub(super) fn work(args: &JobsWorkArgs, console: &Console) -> Result<Exit, Comma
         jobs.uncancel(id)?;
         return Ok(one(&jobs, &record, args, &stop, console));
     }
-    let mut worst = Exit::Complete;
-    // A job that could not run is not retried at once.
-    let mut tried = BTreeSet::new();
-    let mut done = 0u64;
+    let (mut worst, mut done, mut queue) = (Exit::Complete, 0u64, Queue::default());
     let mut reported = BTreeSet::new();
     loop {
-        let JobList { views: mut waiting, passed_over } = jobs.list(Timestamp::now())?;
+        if let Some(exit) = stop.exit() {
+            return Ok(exit);
+        }
+        let next = queue.next(&jobs)?;
         // Reported once per process.
-        let news: Vec<_> = passed_over.iter().filter(|job| reported.insert(job.id.clone())).cloned().collect();
+        let news: Vec<_> = queue.passed_over.iter().filter(|job| reported.insert(job.id.clone())).cloned().collect();
         warn_skipped(&news, console);
-        waiting.retain(|view| view.status.is_open() && !tried.contains(&view.id));
-        if waiting.is_empty() && !args.follow {
-            console.info(&format!("no jobs left; {done} done"));
-            if console.json {
-                console.print_json(&serde_json::json!({
-                    "version": 1, "exit_code": worst.code(), "jobs": done, "passed_over": passed_over,
-                }));
-            }
-            return Ok(worst);
-        }
-        if waiting.is_empty() {
-            tried.clear();
-            wait(&stop);
-        }
-        // Oldest first; another worker may have claimed it meanwhile.
-        for view in waiting.into_iter().rev() {
-            if let Some(exit) = stop.exit() {
-                return Ok(exit);
-            }
-            tried.insert(view.id.clone());
-            let is_open = match jobs.view(&view.id, Timestamp::now()) {
-                Ok(now) => now.is_some_and(|now| now.status.is_open()),
-                Err(error) if error.code().is_retryable() => return Err(error.into()),
-                // The next list skips it.
-                Err(_) => false,
-            };
-            if let Some(record) = jobs.record(&view.id)?.filter(|_| is_open) {
+        match next {
+            Some(record) => {
                 worst = worst.worst(one(&jobs, &record, args, &stop, console));
                 done += 1;
             }
-        }
-        if let Some(exit) = stop.exit() {
-            return Ok(exit);
+            None if args.follow => {
+                queue.retry();
+                wait(&stop);
+            }
+            None => {
+                console.info(&format!("no jobs left; {done} done"));
+                if console.json {
+                    console.print_json(&serde_json::json!({
+                        "version": 1, "exit_code": worst.code(), "jobs": done, "passed_over": queue.passed_over,
+                    }));
+                }
+                return Ok(worst);
+            }
         }
     }
 }
@@ -95,41 +74,13 @@ fn one(jobs: &Jobs, record: &JobRecord, args: &JobsWorkArgs, stop: &Stop, consol
     // Cancelling stops one job; a signal stops all.
     let stop = stop.job();
     let environment = record.environment();
-    let git = record.git.clone();
-    let mut options = RunOptions {
-        git: Arc::new(LazyLock::new(Box::new(move || git))),
-        ..run_options(&record.spec.path, &args.resources, &environment, stop.clone())
-    };
+    let mut options = run_options(&record.spec.path, &args.resources, &environment, stop);
     if let Some(run_id) = &args.detached {
         options.run_id.clone_from(run_id);
     }
-    let heartbeat = match jobs.job_folder(&record.id) {
-        Ok(folder) => Some(Heartbeat::start(folder, &options.run_id, options.progress.clone(), stop.clone())),
-        Err(error) => {
-            console.error(&format!("warning: cannot record progress for {}: {error}", record.id));
-            None
-        }
-    };
-    let (exit, end) = match record.resolve(jobs.location()) {
-        Err(mistakes) => {
-            let text = render_text(&mistakes, false);
-            console.show(&text);
-            (Exit::Usage, RunEnd::Failed { exit_code: Exit::Usage.code(), error_code: None, error: text })
-        }
-        Ok(job) => {
-            let ran = supersedes(record, &job, &options).and_then(|supersedes| {
-                let options = RunOptions { supersedes, ..options.clone() };
-                run::run(&job, &options)
-            });
-            print_result(&record.id, &ran, console);
-            let exit = ran.as_ref().map_or_else(RunError::exit, RunOutcome::exit);
-            (exit, RunEnd::of(&ran))
-        }
-    };
-    if let Some(heartbeat) = heartbeat {
-        heartbeat.end(end);
-    }
-    exit
+    let ran = run_job(jobs, record, options);
+    print_result(&record.id, &ran, console);
+    ran.as_ref().map_or_else(RunError::exit, RunOutcome::exit)
 }
 
 fn print_result(id: &str, ran: &Result<RunOutcome, RunError>, console: &Console) {
@@ -152,18 +103,3 @@ fn leave_terminal() {
 
 #[cfg(not(unix))]
 fn leave_terminal() {}
-
-/// The package that this job's revision supersedes, if any.
-fn supersedes(record: &JobRecord, job: &Job, options: &RunOptions) -> Result<Option<Arc<Superseded>>, RunError> {
-    let first = match &record.package {
-        PackageLocation::OfSpec { revision: 2.., .. } => record.resolve_at(&Destination::OfSpec { revision: 0 }),
-        PackageLocation::OfSpec { .. } | PackageLocation::Store { .. } => return Ok(None),
-    };
-    let first = first.map_err(RunError::Spec)?;
-    let next = restate::next(&first, options, |revision| record.resolve_at(&Destination::OfSpec { revision }))?;
-    Ok(match next {
-        Next::Revision(next, superseded) if next.id == job.id => Some(Arc::new(superseded)),
-        // It already exists.
-        Next::Revision(..) | Next::Unchanged(_) => None,
-    })
-}
