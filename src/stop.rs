@@ -5,8 +5,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::error::Exit;
+
+/// Interval between two looks at the flag of a thread that waits.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The signal that requested the stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +68,16 @@ impl Stop {
     /// Whether a stop was requested, for any reason.
     pub fn is_set(&self) -> bool {
         self.signal.load(Ordering::Relaxed) != 0 || self.is_cancelled() || self.halted.load(Ordering::Relaxed)
+    }
+
+    /// Waits for so long, or until a stop is requested.
+    pub fn pause(&self, most: Duration) {
+        let begun = Instant::now();
+        while !self.is_set()
+            && let Some(left) = most.checked_sub(begun.elapsed()).filter(|left| !left.is_zero())
+        {
+            std::thread::sleep(left.min(LOOK));
+        }
     }
 
     /// The exit code for the signal; `None` without one.

@@ -2,12 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::heartbeat::{ABANDONED_AFTER, RunEnd, RunState};
 use crate::package::manifest::JobStatus;
 
 /// The states of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = Status)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// No run has started, or the job waits for another run.

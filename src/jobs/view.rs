@@ -263,9 +263,16 @@ impl Jobs {
     /// # Errors
     /// The store's; `package_damaged` for a manifest that cannot be read.
     pub(crate) fn view(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, Failure> {
-        let Some(record) = self.record(id)? else { return Ok(None) };
+        self.record(id)?.map(|record| self.view_recorded(record, now)).transpose()
+    }
+
+    /// The job of a record, without its files.
+    ///
+    /// # Errors
+    /// As [`Jobs::view`].
+    pub(crate) fn view_recorded(&self, record: JobRecord, now: Timestamp) -> Result<JobView, Failure> {
         let manifest = self.read_package(&record, MANIFEST)?;
-        self.view_of(record, manifest.as_deref(), now).map(Some)
+        self.view_of(record, manifest.as_deref(), now)
     }
 
     fn view_of(&self, record: JobRecord, manifest: Option<&[u8]>, now: Timestamp) -> Result<JobView, Failure> {
@@ -336,12 +343,19 @@ impl Jobs {
     /// # Errors
     /// As [`Jobs::view`].
     pub(crate) fn get(&self, id: &str, now: Timestamp) -> Result<Option<JobView>, Failure> {
-        let Some(record) = self.record(id)? else { return Ok(None) };
+        self.record(id)?.map(|record| self.get_recorded(record, now)).transpose()
+    }
+
+    /// The job of a record, with its files.
+    ///
+    /// # Errors
+    /// As [`Jobs::view`].
+    pub(crate) fn get_recorded(&self, record: JobRecord, now: Timestamp) -> Result<JobView, Failure> {
         let bytes = self.read_package(&record, MANIFEST)?;
         let manifest = bytes.as_deref().map(|bytes| self.manifest_of(&record, bytes)).transpose()?.flatten();
         let view = self.view_of(record, bytes.as_deref(), now)?;
         // A job without a package has no files.
-        Ok(Some(JobView { files: Some(manifest.map_or_else(Vec::new, |manifest| manifest.files)), ..view }))
+        Ok(JobView { files: Some(manifest.map_or_else(Vec::new, |manifest| manifest.files)), ..view })
     }
 
     /// A job's package in its folder ([`Jobs::package`]), if it has a manifest.

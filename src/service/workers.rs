@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{LOOK, OptionsOf, Service};
+use super::{OptionsOf, Service};
 use crate::failure::chain;
 use crate::jobs::{Queue, run_job};
 use crate::stop::Stop;
@@ -56,18 +56,11 @@ fn work(service: &Service, options: &OptionsOf, stop: &Stop, shared: &Mutex<Shar
                     Err(error) => tracing::warn!("{}: {}", record.id, chain(&error)),
                 }
             }
-            Ok(None) => pause(stop),
+            Ok(None) => stop.pause(PAUSE),
             Err(error) => {
                 tracing::warn!("cannot look for jobs: {error}");
-                pause(stop);
+                stop.pause(PAUSE);
             }
         }
-    }
-}
-
-fn pause(stop: &Stop) {
-    let begun = Instant::now();
-    while begun.elapsed() < PAUSE && !stop.is_set() {
-        std::thread::sleep(LOOK);
     }
 }

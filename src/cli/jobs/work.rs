@@ -46,7 +46,7 @@ pub(super) fn work(args: &JobsWorkArgs, console: &Console) -> Result<Exit, Comma
             }
             None if args.follow => {
                 queue.retry();
-                wait(&stop);
+                stop.pause(PAUSE);
             }
             None => {
                 console.info(&format!("no jobs left; {done} done"));
@@ -58,14 +58,6 @@ pub(super) fn work(args: &JobsWorkArgs, console: &Console) -> Result<Exit, Comma
                 return Ok(worst);
             }
         }
-    }
-}
-
-fn wait(stop: &Stop) {
-    let mut waited = Duration::ZERO;
-    while waited < PAUSE && !stop.is_set() {
-        std::thread::sleep(Duration::from_millis(100));
-        waited += Duration::from_millis(100);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use regex_syntax::hir;
 
-use crate::swar::{HIGHS, below, eight, lowest, marks};
+use crate::swar::{HIGHS, below, find, marks};
 
 /// One more than the highest byte that [`Search::Words`] takes for a control character: the space ends most runs.
 const CONTROL_END: u8 = b' ' + 1;
@@ -109,17 +109,14 @@ impl Search {
         let is_lead = |b: u8| leads.get(usize::from(b)).copied().unwrap_or(false);
         if let Self::Words { controls, marks: [a, b], beyond } = self {
             let (bound, high) = (if controls { CONTROL_END } else { 0 }, if beyond { HIGHS } else { 0 });
-            while let Some(word) = eight(text, at) {
-                let marked = marks(word, a) | marks(word, b) | below(word, bound) | (word & high);
-                if marked == 0 {
-                    at += 8;
-                    continue;
+            let marked = |word| marks(word, a) | marks(word, b) | below(word, bound) | (word & high);
+            loop {
+                at = find(text, at, marked, |b| !is_lead(b));
+                // Of the bytes that are marked, not all end a run.
+                match text.get(at) {
+                    Some(b) if is_lead(*b) => at += 1,
+                    _ => return at,
                 }
-                at += lowest(marked);
-                if !text.get(at).is_some_and(|b| is_lead(*b)) {
-                    return at;
-                }
-                at += 1;
             }
         }
         let rest = text.get(at..).unwrap_or_default();

@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::Body;
+use super::problems::{BodyProblems, Conflict, KeyProblems, Mistakes, NoExport};
 use super::request::{KB_AUDIT_TYPE, NewExport, NewKbAuditExport, RequestSpec};
-use super::view::{ExportView, Status, Tokens};
+use super::view::{ExportView, Tokens};
 use super::{Caller, ExportId, blocking};
 use crate::diagnostic::{Diagnostic, SourceText};
 use crate::error::ErrorCode;
@@ -47,13 +48,9 @@ const LARGEST_PAGE: usize = 500;
     request_body = NewExport,
     responses(
         (status = 202, description = "the export", body = ExportView, headers(("location" = String))),
-        (status = 401, description = "without a valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "a body over 1 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "a body that is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "mistakes in the request", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "the rate of the key is exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        KeyProblems,
+        BodyProblems,
+        Mistakes,
     ),
     security(("api_key" = [])),
 )]
@@ -76,13 +73,9 @@ pub(super) async fn create(
     request_body = NewKbAuditExport,
     responses(
         (status = 202, description = "the export", body = ExportView, headers(("location" = String))),
-        (status = 401, description = "without a valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "a body over 1 MiB", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "a body that is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "mistakes in the request", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "the rate of the key is exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        KeyProblems,
+        BodyProblems,
+        Mistakes,
     ),
     security(("api_key" = [])),
 )]
@@ -154,7 +147,7 @@ fn requested(service: &Service, key: &ApiKey, request: &RequestSpec, which: Whic
         let why = mistakes.first().map_or("", |mistake| mistake.message.as_str());
         Problem::internal(&format!("the catalog cannot be read: {why}"))
     })?;
-    let tenant = key.tenant.as_ref().map(|tenant| tenant.as_str().to_owned());
+    let tenant = key.tenant().map(str::to_owned);
     let source = request.source();
     let job = |revision| {
         let store = service.jobs.location().clone();
@@ -179,7 +172,6 @@ fn requested(service: &Service, key: &ApiKey, request: &RequestSpec, which: Whic
 #[into_params(parameter_in = Query)]
 pub(super) struct Listing {
     /// Only exports in this state.
-    #[param(value_type = Option<Status>)]
     status: Option<JobState>,
     /// Only exports of this type.
     #[serde(rename = "type")]
@@ -215,11 +207,8 @@ pub(super) struct Listed {
     params(Listing),
     responses(
         (status = 200, description = "a page", body = Listed),
-        (status = 401, description = "without a valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "mistakes in the request", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "the rate of the key is exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        KeyProblems,
+        Mistakes,
     ),
     security(("api_key" = [])),
 )]
@@ -239,11 +228,8 @@ pub(super) async fn list(
     params(Listing),
     responses(
         (status = 200, description = "a page", body = Listed),
-        (status = 401, description = "without a valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "mistakes in the request", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "the rate of the key is exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        KeyProblems,
+        Mistakes,
     ),
     security(("api_key" = [])),
 )]
@@ -309,14 +295,11 @@ fn position_of(cursor: &str) -> Result<(Timestamp, String), Problem> {
     get,
     path = "/v1/exports/{id}",
     tag = "exports",
-    params(("id" = String, Path, description = "`id` or `job_id`")),
+    params(ExportId),
     responses(
         (status = 200, description = "the export", body = ExportView),
-        (status = 401, description = "without a valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "no such export, or it is not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "the rate of the key is exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        KeyProblems,
+        NoExport,
     ),
     security(("api_key" = [])),
 )]
@@ -329,7 +312,7 @@ pub(super) async fn show(
     blocking(move || {
         let record = record_of(&service, &caller, &id)?;
         let now = Timestamp::now();
-        let view = service.jobs.get(&record.id, now)?.ok_or_else(Problem::not_found)?;
+        let view = service.jobs.get_recorded(record, now)?;
         let tokens = Tokens { keys: &service.tokens, now };
         let may_download = caller.0.may.contains(&Right::Download);
         ExportView::new(view, may_download.then_some(&tokens)).map(Json)
@@ -342,15 +325,12 @@ pub(super) async fn show(
     post,
     path = "/v1/exports/{id}/cancel",
     tag = "exports",
-    params(("id" = String, Path, description = "`id` or `job_id`")),
+    params(ExportId),
     responses(
         (status = 200, description = "the export", body = ExportView),
-        (status = 401, description = "without a valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "no such export, or it is not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "the export is not in a state for this", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "the rate of the key is exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        KeyProblems,
+        NoExport,
+        Conflict,
     ),
     security(("api_key" = [])),
 )]
@@ -363,13 +343,13 @@ pub(super) async fn cancel(
     blocking(move || {
         let record = record_of(&service, &caller, &id)?;
         let now = Timestamp::now();
-        let view = view_of(&service, &record, now)?;
+        let view = service.jobs.view_recorded(record.clone(), now)?;
         if matches!(view.status, JobState::Complete | JobState::Expired) {
             let why = format!("the export is {} already", view.status);
             return Err(Problem::new(StatusCode::CONFLICT, why));
         }
         service.jobs.cancel(&record.id, now)?;
-        ExportView::new(view_of(&service, &record, now)?, None).map(Json)
+        ExportView::new(service.jobs.view_recorded(record, now)?, None).map(Json)
     })
     .await
 }
@@ -379,15 +359,12 @@ pub(super) async fn cancel(
     delete,
     path = "/v1/exports/{id}",
     tag = "exports",
-    params(("id" = String, Path, description = "`id` or `job_id`")),
+    params(ExportId),
     responses(
         (status = 204, description = "the files are deleted"),
-        (status = 401, description = "without a valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "no such export, or it is not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "the export is not in a state for this", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "the rate of the key is exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        KeyProblems,
+        NoExport,
+        Conflict,
     ),
     security(("api_key" = [])),
 )]
@@ -400,7 +377,7 @@ pub(super) async fn delete(
     blocking(move || {
         let record = record_of(&service, &caller, &id)?;
         let now = Timestamp::now();
-        let view = view_of(&service, &record, now)?;
+        let view = service.jobs.view_recorded(record, now)?;
         let conflict = |why: String| Problem::new(StatusCode::CONFLICT, why);
         match view.expires_at {
             _ if !view.status.is_settled() => {
@@ -440,9 +417,5 @@ pub(super) fn find(service: &Service, id: &str) -> Result<Option<JobRecord>, Pro
 }
 
 fn is_callers(caller: &Caller, tenant: Option<&str>, type_name: &str) -> bool {
-    tenant == caller.tenant() && caller.0.has_type(type_name)
-}
-
-fn view_of(service: &Service, record: &JobRecord, now: Timestamp) -> Result<JobView, Problem> {
-    service.jobs.view(&record.id, now)?.ok_or_else(Problem::not_found)
+    tenant == caller.0.tenant() && caller.0.has_type(type_name)
 }

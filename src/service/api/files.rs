@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use utoipa::IntoParams;
 
 use super::exports::{find, record_of};
+use super::problems::{Conflict, KeyProblems, NoExport};
 use super::{Caller, ExportId, blocking};
 use crate::failure::chain;
 use crate::jobs::JobRecord;
@@ -60,18 +61,18 @@ pub(super) struct TokenQuery {
     get,
     path = "/v1/exports/{id}/files/{name}",
     tag = "exports",
-    params(("id" = String, Path, description = "`id` or `job_id`"), ("name" = String, Path, description = "`name` of a file of the export; it may contain slashes"), TokenQuery),
+    params(ExportId, ("name" = String, Path, description = "`name` of a file of the export; it may contain slashes"), TokenQuery),
     responses(
         (status = 200, description = "the file", content_type = "application/octet-stream", headers(("etag" = String))),
         (status = 206, description = "the part that `Range` asks for", content_type = "application/octet-stream"),
         (status = 304, description = "the file is that of `If-None-Match`"),
         (status = 307, description = "the file is at the link in `Location`"),
         (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "no such export, or it is not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "the export is not in a state for this", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "the file was deleted when its retention ended", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "bytes that the file does not have", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        NoExport,
+        Conflict,
     ),
 )]
 pub(super) async fn file(
@@ -183,19 +184,14 @@ fn wanted(range: Option<&str>, bytes: u64) -> Wanted {
         // More digits than any file has bytes mean "to its end".
         is_number.then(|| text.parse().unwrap_or(u64::MAX))
     };
-    match (number(from.trim()), number(to.trim())) {
-        (Some(from), _) if from >= bytes && (to.trim().is_empty() || number(to.trim()).is_some()) => {
-            Wanted::Unsatisfiable
-        }
-        (Some(from), Some(to)) if from <= to => Wanted::Part(Part { from, to: to.saturating_add(1).min(bytes) }),
-        (Some(from), None) if to.trim().is_empty() => Wanted::Part(Part { from, to: bytes }),
-        (None, Some(0)) if from.trim().is_empty() => Wanted::Unsatisfiable,
-        (None, Some(last)) if from.trim().is_empty() && bytes > 0 => {
-            Wanted::Part(Part { from: bytes.saturating_sub(last), to: bytes })
-        }
-        (None, Some(_)) if from.trim().is_empty() => Wanted::Unsatisfiable,
-        _ => Wanted::Whole,
-    }
+    let (from, to) = (from.trim(), to.trim());
+    let part = match (number(from), number(to)) {
+        (Some(from), Some(to)) if from <= to || from >= bytes => Part { from, to: to.saturating_add(1).min(bytes) },
+        (Some(from), None) if to.is_empty() => Part { from, to: bytes },
+        (None, Some(last)) if from.is_empty() => Part { from: bytes.saturating_sub(last), to: bytes },
+        _ => return Wanted::Whole,
+    };
+    if part.from < part.to { Wanted::Part(part) } else { Wanted::Unsatisfiable }
 }
 
 fn send(
@@ -321,15 +317,12 @@ fn disposition(path: &str) -> String {
     get,
     path = "/v1/exports/{id}/manifest",
     tag = "exports",
-    params(("id" = String, Path, description = "`id` or `job_id`")),
+    params(ExportId),
     responses(
         (status = 200, description = "as in the package", content_type = "application/json"),
-        (status = 401, description = "without a valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "no such export, or it is not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "the export is not in a state for this", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "the rate of the key is exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        KeyProblems,
+        NoExport,
+        Conflict,
     ),
     security(("api_key" = [])),
 )]
@@ -346,15 +339,12 @@ pub(super) async fn manifest(
     get,
     path = "/v1/exports/{id}/report",
     tag = "exports",
-    params(("id" = String, Path, description = "`id` or `job_id`")),
+    params(ExportId),
     responses(
         (status = 200, description = "as in the package", content_type = "text/html"),
-        (status = 401, description = "without a valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "no such export, or it is not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "the export is not in a state for this", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "the rate of the key is exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        KeyProblems,
+        NoExport,
+        Conflict,
     ),
     security(("api_key" = [])),
 )]
@@ -371,15 +361,12 @@ pub(super) async fn report(
     get,
     path = "/v1/exports/{id}/SHA256SUMS",
     tag = "exports",
-    params(("id" = String, Path, description = "`id` or `job_id`")),
+    params(ExportId),
     responses(
         (status = 200, description = "as in the package", content_type = "text/plain"),
-        (status = 401, description = "without a valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "the key may not do this", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "no such export, or it is not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "the export is not in a state for this", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "the rate of the key is exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store does not answer", body = Problem, content_type = "application/problem+json"),
+        KeyProblems,
+        NoExport,
+        Conflict,
     ),
     security(("api_key" = [])),
 )]

@@ -5,6 +5,7 @@ mod exports;
 mod files;
 mod literal;
 mod openapi;
+mod problems;
 mod request;
 mod view;
 
@@ -19,6 +20,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
 
 use super::Service;
 use super::keys::{ApiKey, Right};
@@ -105,7 +107,12 @@ impl FromRequestParts<Arc<Service>> for Caller {
 }
 
 /// An id in a path, as it was given.
-struct ExportId(String);
+#[derive(IntoParams)]
+#[into_params(names("id"), parameter_in = Path)]
+struct ExportId(
+    /// `id` or `job_id`
+    String,
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for ExportId {
     type Rejection = Problem;
@@ -123,10 +130,6 @@ impl Caller {
         }
         let word = crate::yaml::decode::Word::word(right);
         Err(Problem::new(StatusCode::FORBIDDEN, format!("the API key may not `{word}`")))
-    }
-
-    fn tenant(&self) -> Option<&str> {
-        self.0.tenant.as_ref().map(super::keys::KeyId::as_str)
     }
 }
 

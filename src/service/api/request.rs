@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::literal::{Literal, LiteralError, quoted};
 use crate::diagnostic::{Diagnostic, SourceText, Span};
+use crate::export_format::ExportFormat;
 use crate::service::problem::{FieldError, Place, Problem};
 use crate::yaml::{self, Kind, Node};
 
@@ -28,7 +29,7 @@ pub(super) struct NewExport {
     /// A type of the server's catalog.
     pub(super) type_name: String,
     /// `csv` (default), `ndjson`, `json`, `parquet`.
-    #[schema(value_type = Option<super::view::Format>)]
+    #[schema(value_type = Option<ExportFormat>)]
     format: Option<String>,
     /// The first day.
     date_from: Option<String>,

@@ -33,9 +33,7 @@ pub(super) struct ExportView {
     #[serde(rename = "type")]
     pub(super) type_name: String,
     name: String,
-    #[schema(value_type = Status)]
     status: State,
-    #[schema(value_type = Format)]
     export_format: ExportFormat,
     created_at: Timestamp,
     window_start: Timestamp,
@@ -65,7 +63,6 @@ struct FileView {
     /// In the package.
     name: String,
     partition: String,
-    #[schema(value_type = ShardStatus)]
     status: FileStatus,
     rows: u64,
     bytes: u64,
@@ -81,43 +78,6 @@ struct DownloadView {
     download_url: String,
     download_token: String,
     token_expires_at: Timestamp,
-}
-
-/// Where a job is on its way.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[allow(dead_code, reason = "the shape for OpenAPI; a test compares it with the states of jobs")]
-pub(super) enum Status {
-    Queued,
-    Running,
-    Complete,
-    Partial,
-    Failed,
-    Cancelled,
-    Abandoned,
-    Expired,
-}
-
-/// A format of files.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[allow(dead_code, reason = "the shape for OpenAPI; a test compares it with the formats of exports")]
-pub(super) enum Format {
-    Csv,
-    Ndjson,
-    Json,
-    Parquet,
-}
-
-/// How a shard ended.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[allow(dead_code, reason = "the shape for OpenAPI")]
-pub(super) enum ShardStatus {
-    Complete,
-    Partial,
-    Failed,
-    Pending,
 }
 
 /// Makes tokens for the files of a job.

@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Located, SourceText, in_order, shown};
 use crate::seal::check_recipient;
 use crate::spec::{document_place, version};
 use crate::yaml::decode::{Fields, Keys as KnownKeys, Word, list, text, word, written};
-use crate::yaml::{self, Entry, Node};
+use crate::yaml::{self, Node};
 
 /// Keys of the file.
 const FILE_KEYS: KnownKeys = KnownKeys { known: &["version", "keys"] };
@@ -140,12 +140,12 @@ impl Keys {
 fn decode(root: &Node, errors: &mut Vec<Diagnostic>) -> Option<Keys> {
     let fields = Fields::open(root, &document_place(root), "", FILE_KEYS, errors)?;
     fields.required("version", "1", errors, version);
-    let entry = fields.get("keys");
-    if entry.is_none() {
-        fields.required("keys", "[]", errors, text);
-    }
+    fields.required("keys", "[]", errors, api_keys).map(|keys| Keys { keys })
+}
+
+fn api_keys(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Vec<Arc<ApiKey>>> {
     let mut keys: Vec<Arc<ApiKey>> = Vec::new();
-    for node in list(&entry?.value, "keys", errors)? {
+    for node in list(node, what, errors)? {
         let Some((id, key)) = decode_key(node, errors) else { continue };
         if keys.iter().any(|other| other.id == key.id) {
             let mistake = id.mistake(format!("there are two keys `{}`", shown(&id.value)));
@@ -157,47 +157,35 @@ fn decode(root: &Node, errors: &mut Vec<Diagnostic>) -> Option<Keys> {
         }
         keys.push(Arc::new(key));
     }
-    Some(Keys { keys })
+    Some(keys)
 }
 
+/// A key, and its id with the place. What has a mistake is left out, because no key of a file with mistakes is used.
 fn decode_key(node: &Node, errors: &mut Vec<Diagnostic>) -> Option<(Located<String>, ApiKey)> {
     let fields = Fields::open(node, &node.span, "keys", ENTRY_KEYS, errors)?;
-    let written = fields.required("id", "ci", errors, text);
-    let id = written.as_ref().and_then(|id| name(id, "id", errors));
+    let id = fields.required("id", "ci", errors, key_id);
     let sha256 = fields.required("sha256", "the SHA-256 of the key, in hex", errors, sha256);
-    let types = fields.get("types").map(|entry| types(entry, errors));
-    if types.is_none() {
-        fields.required("types", "[events, audit-log]", errors, text);
-    }
-    let may = fields.get("may").map(|entry| rights(entry, errors));
-    if may.is_none() {
-        fields.required("may", "[create, read, download]", errors, text);
-    }
-    let tenant = fields.optional("tenant", errors, text).map(|tenant| name(&tenant, "tenant", errors));
-    let encrypt_to = fields.get("encrypt_to").map(|entry| recipients(entry, errors));
+    let types = fields.required("types", "[events, audit-log]", errors, types);
+    let may = fields.required("may", "[create, read, download]", errors, rights);
+    let tenant = fields.optional("tenant", errors, key_id).map(|(_, tenant)| tenant);
+    let encrypt_to = fields.optional("encrypt_to", errors, recipients).unwrap_or_default();
     let expires_at = fields.optional("expires_at", errors, instant);
     let revoked_at = fields.optional("revoked_at", errors, instant);
     let rate = fields.optional("rate", errors, rate);
-    let key = ApiKey {
-        id: id?,
-        sha256: sha256?,
-        types: types??,
-        may: may??,
-        tenant: tenant.map_or(Some(None), |tenant| tenant.map(Some))?,
-        encrypt_to: encrypt_to.map_or(Some(Vec::new()), |recipients| recipients)?,
-        expires_at,
-        revoked_at,
-        rate,
-    };
-    Some((written?, key))
+    let (written, id) = id?;
+    let (sha256, types, may) = (sha256?, types?, may?);
+    Some((written, ApiKey { id, sha256, types, may, tenant, encrypt_to, expires_at, revoked_at, rate }))
 }
 
-fn name(text: &Located<String>, what: &str, errors: &mut Vec<Diagnostic>) -> Option<KeyId> {
-    let id = KeyId::new(&text.value);
-    if id.is_none() {
-        errors.push(text.mistake(format!("`{}` cannot be an `{what}`", shown(&text.value))).help(KeyId::RULE));
+fn key_id(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<(Located<String>, KeyId)> {
+    let found = text(node, what, errors)?;
+    match KeyId::new(&found.value) {
+        Some(id) => Some((found, id)),
+        None => {
+            errors.push(found.mistake(format!("`{}` cannot be an `{what}`", shown(&found.value))).help(KeyId::RULE));
+            None
+        }
     }
-    id
 }
 
 fn sha256(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<[u8; 32]> {
@@ -211,8 +199,8 @@ fn sha256(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<[u8; 
 }
 
 /// `None` inside for all types.
-fn types(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Option<BTreeSet<String>>> {
-    let names = texts(entry, errors)?;
+fn types(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Option<BTreeSet<String>>> {
+    let names = texts(node, what, errors)?;
     let all = names.iter().find(|name| name.value == ALL_TYPES);
     if let Some(all) = all.filter(|_| names.len() > 1) {
         errors.push(all.mistake("`*` stands for all types").help("remove the others, or remove `*`"));
@@ -221,17 +209,13 @@ fn types(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Option<BTreeSet<
     Some(all.is_none().then(|| names.into_iter().map(|name| name.value).collect()))
 }
 
-fn rights(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<BTreeSet<Right>> {
-    let nodes = list(&entry.value, "may", errors)?;
-    if nodes.is_empty() {
-        nothing(entry, errors);
-        return None;
-    }
-    nodes.iter().map(|node| word(node, "may", errors)).collect()
+fn rights(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<BTreeSet<Right>> {
+    let nodes = some(node, what, errors)?;
+    nodes.iter().map(|node| word(node, what, errors)).collect()
 }
 
-fn recipients(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Vec<String>> {
-    let recipients = texts(entry, errors)?;
+fn recipients(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Vec<String>> {
+    let recipients = texts(node, what, errors)?;
     for recipient in &recipients {
         if let Err(why) = check_recipient(&recipient.value) {
             let mistake = recipient.mistake(format!("`{}` is not an age recipient", shown(&recipient.value)));
@@ -242,19 +226,19 @@ fn recipients(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Vec<String>
 }
 
 /// A list of at least one text.
-fn texts(entry: &Entry, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<String>>> {
-    let key = &entry.key.value;
-    let nodes = list(&entry.value, key, errors)?;
-    if nodes.is_empty() {
-        nothing(entry, errors);
-        return None;
-    }
-    nodes.iter().map(|node| text(node, key, errors)).collect()
+fn texts(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Vec<Located<String>>> {
+    some(node, what, errors)?.iter().map(|node| text(node, what, errors)).collect()
 }
 
-fn nothing(entry: &Entry, errors: &mut Vec<Diagnostic>) {
-    let mistake = entry.key.mistake(format!("`{}` names nothing", entry.key.value));
-    errors.push(mistake.help("name something, or remove the entry"));
+/// A list of at least one value.
+fn some<'n>(node: &'n Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<&'n [Node]> {
+    let nodes = list(node, what, errors)?;
+    if nodes.is_empty() {
+        let mistake = Diagnostic::at(Some(&node.span), format!("`{what}` names nothing"));
+        errors.push(mistake.help("name something, or remove the entry"));
+        return None;
+    }
+    Some(nodes)
 }
 
 fn instant(node: &Node, what: &str, errors: &mut Vec<Diagnostic>) -> Option<Timestamp> {

@@ -122,6 +122,11 @@ impl ApiKey {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
     }
 
+    /// Whose jobs it sees.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        self.tenant.as_ref().map(KeyId::as_str)
+    }
+
     /// Whether it may see and create exports of this type.
     pub(crate) fn has_type(&self, name: &str) -> bool {
         self.types.as_ref().is_none_or(|types| types.contains(name))
